@@ -1,0 +1,29 @@
+# `make demo` and `make test` are all a fresh machine needs; each makes the environment once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/installed
+	$(BIN)/medssl demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint docker/Dockerfile
+
+# Done only when pyproject.toml has changed since the last time.
+.venv/installed: pyproject.toml docker/install_torch.sh
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	sh docker/install_torch.sh $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv
