@@ -1,0 +1,1 @@
+"""From files to patches: geometry, volumes, data specs, checks, splits, cache, streams."""

@@ -1,0 +1,34 @@
+"""What a training step is given.
+
+Legend: B items, V views, C channels, X Y Z voxels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Stream = Literal["labelled", "unlabelled", "pairs", "bags"]
+
+
+@dataclass
+class Batch:
+    """Patches from one stream.
+
+    Attributes:
+        image: [B, V, C, X, Y, Z] float32.
+        label: [B, X, Y, Z] uint8 class indices of the first view, or None where none are read.
+        start: [B, V, 3] int64 on the CPU, where each patch begins in its posed volume, voxels.
+        ids: case of each item.
+    """
+
+    image: Tensor
+    label: Tensor | None
+    start: Tensor
+    ids: tuple[str, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        label = None if self.label is None else self.label.to(device, non_blocking=True)
+        return Batch(self.image.to(device, non_blocking=True), label, self.start, self.ids)

@@ -1,0 +1,1 @@
+"""Learning algorithms: one file each, one contract (method.py), settings beside them."""

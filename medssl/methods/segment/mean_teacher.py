@@ -1,0 +1,122 @@
+"""Mean teacher, and its uncertainty-aware form UA-MT.
+
+Sources: Tarvainen & Valpola, NeurIPS 2017; Yu et al., UA-MT, MICCAI 2019 (released code for the
+noise, the thresholds and the ramp-up).
+
+Legend: B items, K classes, X Y Z voxels, T teacher draws.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from math import exp, log
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.data.batch import Batch, Stream
+from medssl.data.patches import PatchSampler, SinglePatch
+from medssl.methods.method import Method, Progress, Task
+from medssl.methods.segment.losses import supervised_loss
+from medssl.methods.settings.mean_teacher import Settings
+from medssl.networks.build import build_network
+from medssl.networks.ensemble import Ensemble
+
+
+def rampup(step: int, length: int) -> float:
+    """Gaussian ramp from exp(-5) to 1 over `length` steps (Laine & Aila 2017)."""
+    return exp(-5 * (1 - min(step, length) / length) ** 2)
+
+
+def teacher_decay(step: int, decay: float) -> float:
+    """True average at first, exponential later: min(1 - 1 / (step + 1), decay)."""
+    return min(1 - 1 / (step + 1), decay)
+
+
+def certain_mse(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
+    """Squared difference of probabilities [B, K, X, Y, Z] over the `certain` voxels [B, X, Y, Z].
+
+    Divided by (classes x certain voxels) as the UA-MT release does with its two classes.
+    """
+    mask = certain.unsqueeze(1).to(student.dtype)
+    distance = ((student - teacher) ** 2 * mask).sum()
+    return distance / (student.shape[1] * mask.sum() + 1e-16)
+
+
+class MeanTeacher(Method):
+    """Labels teach the student; the student's moving average teaches it on unlabelled images."""
+
+    streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")
+
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.student = build_network(
+            task.network, len(task.channels), len(task.classes), 1000 * seed
+        )
+        self.teacher = deepcopy(self.student).requires_grad_(False)
+
+    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
+        """Uniform single patches."""
+        return SinglePatch(patch)
+
+    def forward(
+        self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
+    ) -> dict[str, Tensor]:
+        """Supervised term on the labelled rows, consistency on the unlabelled rows."""
+        labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+        rows = len(labelled.image)
+        image = torch.cat([labelled.image[:, 0], unlabelled.image[:, 0]])
+        logits = self.student(image)
+        target, certain = self._teach(image[rows:], progress, generator)
+        student = logits[rows:].float().softmax(1)
+        weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
+        return {
+            "supervised": supervised_loss(logits[:rows], labelled.label),
+            "consistency": weight * certain_mse(student, target, certain),
+        }
+
+    @torch.no_grad()
+    def _teach(
+        self, image: Tensor, progress: Progress, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Teacher's probabilities, and the voxels on which the student follows them."""
+        target = self.teacher(self._noisy(image, generator)).float().softmax(1)
+        if not self.settings.uncertainty_aware:
+            return target, torch.ones_like(target[:, 0], dtype=torch.bool)
+        draws = [
+            self.teacher(self._noisy(image, generator)).float().softmax(1)
+            for _ in range(self.settings.draws)
+        ]
+        mean = torch.stack(draws).mean(0)
+        entropy = -(mean * (mean + 1e-6).log()).sum(1)
+        return target, entropy < self.threshold(progress) * log(mean.shape[1])
+
+    def threshold(self, progress: Progress) -> float:
+        """Share of the largest entropy below which a voxel counts at this step."""
+        low, high = self.settings.threshold
+        return low + (high - low) * rampup(progress.step, progress.steps)
+
+    def _noisy(self, image: Tensor, generator: Generator) -> Tensor:
+        size = self.settings.noise
+        drawn = torch.randn(
+            image.shape, generator=generator, device=image.device, dtype=image.dtype
+        )
+        return image + (drawn * size).clamp(-2 * size, 2 * size)
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student; normalisation statistics are its own."""
+        decay = teacher_decay(progress.step, self.settings.decay)
+        pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
+        for old, new in pairs:
+            old.lerp_(new, 1 - decay)
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The student; the teacher has no gradient."""
+        yield self.student
+
+    def predictor(self) -> nn.Module:
+        """Teacher or student, as set."""
+        chosen = self.settings.predictor
+        return Ensemble([self.teacher if chosen == "teacher" else self.student])

@@ -1,0 +1,52 @@
+"""Supervised training: the baseline that every other method has to beat."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+from medssl.data.augment import uniform
+from medssl.data.batch import Batch, Stream
+from medssl.data.patches import PatchSampler, SinglePatch
+from medssl.methods.method import Method, Progress, Task
+from medssl.methods.segment.losses import supervised_loss
+from medssl.methods.settings.supervised import Settings
+from medssl.networks.build import build_network
+from medssl.networks.ensemble import Ensemble
+
+
+class Supervised(Method):
+    """Cross-entropy and Dice; several members train side by side on the same batches."""
+
+    streams: ClassVar[tuple[Stream, ...]] = ("labelled",)
+
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.members = nn.ModuleList(
+            build_network(task.network, len(task.channels), len(task.classes), 1000 * seed + index)
+            for index in range(settings.members)
+        )
+        self.parts = settings.members
+
+    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
+        """Uniform single patches."""
+        return SinglePatch(patch)
+
+    def forward(
+        self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
+    ) -> dict[str, Tensor]:
+        """The supervised loss of one member."""
+        batch = batches["labelled"]
+        image, amplitude = batch.image[:, 0], self.settings.noise
+        if amplitude:
+            image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
+        return {f"supervised_{part + 1}": supervised_loss(self.members[part](image), batch.label)}
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The members."""
+        return self.members
+
+    def predictor(self) -> nn.Module:
+        """Mean of the members."""
+        return Ensemble(self.members)

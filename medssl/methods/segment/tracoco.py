@@ -1,0 +1,258 @@
+"""TraCoCo: translation-consistent co-training of two networks.
+
+Source: Liu et al., arXiv 2203.14523, IEEE TMI 2024, and its released code. Where the release slips,
+a setting chooses between it and the method as described (`medssl.methods.settings.tracoco`).
+
+Legend: B items (labelled rows first), K classes, X Y Z voxels, x y z voxels of an overlap;
+q teacher's and p student's probabilities.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from medssl.data.augment import uniform
+from medssl.data.batch import Batch, Stream
+from medssl.data.patches import Box, OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
+from medssl.methods.method import Method, Progress, Task
+from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.settings.tracoco import Pseudo, Settings
+from medssl.networks.build import build_network
+from medssl.networks.ensemble import Ensemble
+
+FLOOR = 1e-6
+
+
+def unsupervised_weight(step: int, weight: float, rampup_steps: int) -> float:
+    """w(t) = W exp(-5 (1 - min(t, T) / T)^2), with t from 1 (sheet 5.4)."""
+    return weight * exp(-5 * (1 - min(step, rampup_steps) / rampup_steps) ** 2)
+
+
+def translation_kl(reference: Tensor, shifted: Tensor, axis: str) -> Tensor:
+    """KL(shifted || reference) of one item's overlap logits [K, x, y, z], mean over all elements.
+
+    `axis` "class" compares class distributions per voxel; "x" compares distributions along x per
+    class and line, as the release does (sheet section 2, quirk 1).
+    """
+    dim = 0 if axis == "class" else 1
+    log_a, log_b = reference.log_softmax(dim), shifted.log_softmax(dim)
+    return (log_b.exp() * (log_b - log_a)).mean()
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """Voxel mean of sum_k p ln p of one item's logits [K, x, y, z]; minimising raises entropy."""
+    log_p = logits.log_softmax(0)
+    return (log_p.exp() * log_p).sum(0).mean()
+
+
+def confident_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
+    """CBC / CRC (sheet 5.3): the teacher's confident voxels teach the student.
+
+    Positive: where the chosen class has at least `positive_threshold`, weighted cross-entropy.
+    Negative: where the least likely class has less than `negative_threshold`, every class but the
+    chosen one is pushed down, weighted by that least probability. Each half is a mean over its own
+    voxels and 0 where it has none. For more than two classes the chosen class has no part in the
+    negative half (the release's integer NOT gave it one).
+
+    Args:
+        student: logits [B, K, X, Y, Z].
+        teacher: logits of the same shape; no gradient reaches them.
+    """
+    q = teacher.detach().softmax(1)
+    confidence, chosen = q.max(1)
+    least = q.min(1).values
+    log_p = student.log_softmax(1)
+    weight = confidence if settings.confidence_weight else torch.ones_like(confidence)
+    positive = -weight * log_p.gather(1, chosen.unsqueeze(1)).squeeze(1)
+    others = 1 - one_hot(chosen, q.shape[1]).movedim(-1, 1).to(q.dtype)
+    unlikely = -(1 - log_p.exp()).clamp(FLOOR, 1).log() * others
+    negative = least * unlikely.sum(1) / (q.shape[1] - 1)
+    return _mean_over(positive, confidence >= settings.positive_threshold) + _mean_over(
+        negative, least < settings.negative_threshold
+    )
+
+
+def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the voxels of `mask`; 0 if there are none. No synchronisation with the device."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp_min(1)
+
+
+def pseudo_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
+    """What the pseudo-labels of `teacher` cost `student`, both logits [B, K, X, Y, Z]."""
+    student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
+    if settings.kind == "cross_entropy":
+        loss = cross_entropy(student, teacher.argmax(1))
+    elif settings.kind == "mse":
+        loss = ((student.softmax(1) - teacher.softmax(1)) ** 2).mean()
+    else:
+        loss = confident_loss(student, teacher, settings)
+    if settings.dice:
+        loss = 0.5 * (loss + dice_loss(student.softmax(1), teacher.argmax(1)))
+    return loss
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One CutMix draw: a donor and a box [start, stop) per axis for each item."""
+
+    donors: Sequence[int]
+    boxes: Sequence[Box]
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """`tensor` [B, C, X, Y, Z] with each item's box pasted from its donor; a copy."""
+        mixed = tensor.clone()
+        for item, (donor, box) in enumerate(zip(self.donors, self.boxes, strict=True)):
+            mixed[(item, slice(None), *box)] = tensor[(donor, slice(None), *box)]
+        return mixed
+
+
+def draw_mixture(
+    items: int, shape: Sequence[int], axes: str, alpha: float, rng: np.random.Generator
+) -> Mixture:
+    """CutMix boxes (sheet section 6): one ratio per batch, one centre per item.
+
+    Centres lie in {side // 8, ..., side - 1}; boxes are clipped to the patch. `axes` "xy" keeps the
+    full depth in z.
+    """
+    mixed = 2 if axes == "xy" else 3
+    share = (1 - rng.beta(alpha, alpha)) ** (1 / mixed)
+    boxes = []
+    for _ in range(items):
+        x, y, z = (
+            box_span(side, share, int(rng.integers(side // 8, side)))
+            if axis < mixed
+            else slice(0, side)
+            for axis, side in enumerate(shape)
+        )
+        boxes.append((x, y, z))
+    return Mixture(rng.permutation(items).tolist(), boxes)
+
+
+def box_span(side: int, share: float, centre: int) -> slice:
+    """Box of int(share x side) voxels around `centre`, clipped to [0, side)."""
+    half = int(share * side) // 2
+    return slice(max(0, centre - half), min(side, centre + half))
+
+
+class TraCoCo(Method):
+    """One training step of each network; part 0 is network 1, part 1 is network 2."""
+
+    streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")
+    parts = 2
+
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.patch = task.patch
+        seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
+        self.pair = nn.ModuleList(
+            build_network(task.network, len(task.channels), len(task.classes), one) for one in seeds
+        )
+
+    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
+        """Two overlapping views, or one where translation consistency is off."""
+        chosen = self.settings.translation
+        if not chosen.enabled:
+            return SinglePatch(patch)
+        return OverlappingPatches(patch, chosen.sampler, chosen.repair, chosen.min_overlap)
+
+    def forward(
+        self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
+    ) -> dict[str, Tensor]:
+        """L_k = supervised + w(t) (pseudo + w_s KL + w_h N) of network `part` (sheet 5.4)."""
+        labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+        rows = len(labelled.image)
+        image = torch.cat([labelled.image, unlabelled.image])
+        start = torch.cat([labelled.start, unlabelled.start])
+        needs_unlabelled = self.settings.translation.enabled or self.settings.pseudo.kind != "none"
+        network = self.pair[part]
+        reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
+        logits = at_least_float32(network(self._noisy(reference, generator)))
+        terms = {"supervised": supervised_loss(logits[:rows], labelled.label)}
+        unsupervised = self.settings.unsupervised
+        weight = unsupervised_weight(
+            progress.step, unsupervised.weight, unsupervised.rampup_steps
+        )
+        if self.settings.translation.enabled:
+            shifted = at_least_float32(network(self._noisy(image[:, 1], generator)))
+            kl, entropy = self._translation(logits, shifted, start.tolist(), rows)
+            terms["translation"] = weight * self.settings.translation.weight * kl
+            terms["entropy"] = weight * self.settings.entropy.weight * entropy
+        if self.settings.pseudo.kind != "none":
+            pseudo = self._pseudo(part, image[:, 0], rows, generator)
+            terms["pseudo"] = weight * pseudo
+        return {f"{name}_{part + 1}": term for name, term in terms.items()}
+
+    def _translation(
+        self, reference: Tensor, shifted: Tensor, start: list[list[list[int]]], rows: int
+    ) -> tuple[Tensor, Tensor]:
+        """Sum of the items' KL, and the mean negative entropy of their overlaps (sheet 5.2)."""
+        chosen = self.settings.translation
+        if chosen.logit_clamp is not None:
+            reference, shifted = (t.clamp(*chosen.logit_clamp) for t in (reference, shifted))
+        kl, entropies = [reference.new_zeros(())], []
+        for item in range(rows if chosen.rows == "unlabelled" else 0, len(start)):
+            first, second = (tuple(view) for view in start[item])
+            boxes = overlap_boxes(first, second, self.patch)  # type: ignore[arg-type]
+            if boxes is None:
+                continue
+            a = reference[(item, slice(None), *boxes[0])]
+            b = shifted[(item, slice(None), *boxes[1])]
+            if chosen.stop_gradient:
+                b = b.detach()
+            kl.append(translation_kl(a, b, chosen.axis))
+            entropies += [negative_entropy(a), negative_entropy(b)]
+        mean = torch.stack(entropies).mean() if entropies else reference.new_zeros(())
+        return torch.stack(kl).sum(), mean
+
+    def _pseudo(self, part: int, image: Tensor, rows: int, generator: Generator) -> Tensor:
+        """Loss of network `part` against the pseudo-labels of its teacher on unlabelled rows.
+
+        The teacher sees the clean image; donors of CutMix may be labelled rows, but what is pasted
+        is always a pseudo-label.
+        """
+        other = 1 - part if self.settings.cotraining else part
+        teacher = self._teach(self.pair[other], image)
+        if part + 1 in self.settings.cutmix.networks:
+            cutmix = self.settings.cutmix
+            seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+            rng = np.random.default_rng(seed)
+            mixture = draw_mixture(
+                len(image), image.shape[2:], cutmix.axes, cutmix.alpha, rng
+            )
+            image, teacher = mixture.apply(image), mixture.apply(teacher)
+        student = self.pair[part](self._noisy(image, generator))
+        return pseudo_loss(student[rows:], teacher[rows:], self.settings.pseudo)
+
+    @torch.no_grad()
+    def _teach(self, network: nn.Module, image: Tensor) -> Tensor:
+        """Pseudo-logits [B, K, X, Y, Z]; by default in training mode, as released."""
+        if self.settings.pseudo.train_mode or not self.training:
+            logits: Tensor = network(image)
+            return logits
+        network.eval()
+        logits = network(image)
+        network.train()
+        return logits
+
+    def _noisy(self, image: Tensor, generator: Generator) -> Tensor:
+        noise = self.settings.noise
+        if noise.amplitude:
+            image = image + uniform(
+                image.shape, -noise.amplitude, noise.amplitude, image, generator
+            )
+        return image if noise.clip is None else image.clamp(*noise.clip)
+
+    def networks(self) -> Iterable[nn.Module]:
+        """Network 1 and network 2."""
+        return self.pair
+
+    def predictor(self) -> nn.Module:
+        """Both networks; which of them answers is chosen when predicting."""
+        return Ensemble(self.pair)

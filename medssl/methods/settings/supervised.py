@@ -1,0 +1,22 @@
+"""Settings of `supervised`."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from medssl.methods.settings import Family, MethodSettings
+
+
+class Settings(MethodSettings):
+    """Cross-entropy and Dice on the labelled cases alone."""
+
+    family: ClassVar[Family] = "segment"
+    implementation: ClassVar[str] = "medssl.methods.segment.supervised:Supervised"
+    paper: ClassVar[str] = "Milletari et al., V-Net, 3DV 2016"
+    summary: ClassVar[str] = "cross-entropy + Dice on the labelled cases: the baseline"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    members: int = Field(
+        default=1, ge=1, description="independently initialised networks, averaged when predicting"
+    )
+    noise: float = Field(default=0.0, ge=0, description="uniform input noise in +/- this")

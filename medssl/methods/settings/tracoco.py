@@ -1,0 +1,110 @@
+"""Settings of `tracoco`; defaults are the paper's for the left atrium with 8 labels, with the
+method as described where the release slips (sheet sections 2, 7 and 11)."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medssl.methods.settings import Family, MethodSettings
+
+
+class Part(BaseModel):
+    """A term of the loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Translation(Part):
+    """Two overlapping views must agree on what both show (sheet 5.2)."""
+
+    enabled: bool = True
+    weight: float = Field(default=0.3, ge=0)
+    axis: Literal["class", "x"] = Field(
+        default="class", description="of the softmax; x is what the release computes"
+    )
+    logit_clamp: tuple[float, float] | None = Field(
+        default=None, description="released: 1e-6 to 1; confident voxels then get no gradient"
+    )
+    rows: Literal["all", "unlabelled"] = "all"
+    stop_gradient: bool = Field(default=False, description="no gradient into the shifted view")
+    min_overlap: float = Field(default=0.0, ge=0, lt=1, description="share of the patch volume")
+    sampler: Literal["released", "first_release"] = "released"
+    repair: Literal["left_atrium", "pancreas", "none"] = "left_atrium"
+
+
+class Entropy(Part):
+    """Keeps the overlap's predictions from collapsing; minimising it raises entropy."""
+
+    weight: float = Field(default=0.1, ge=0, description="0 switches it off")
+
+
+class Pseudo(Part):
+    """What the other network's pseudo-labels teach (CBC, later called CRC; sheet 5.3)."""
+
+    kind: Literal["cbc", "cross_entropy", "mse", "none"] = "cbc"
+    positive_threshold: float = Field(default=0.65, ge=0, le=1)
+    negative_threshold: float = Field(default=0.1, ge=0, le=1)
+    confidence_weight: bool = True
+    dice: bool = Field(default=False, description="ACDC: half CBC, half Dice on hard labels")
+    train_mode: bool = Field(
+        default=True, description="pseudo-labels with dropout and batch statistics, as released"
+    )
+
+
+class CutMix(Part):
+    """Boxes of another item, in the image and in the pseudo-labels (sheet section 6)."""
+
+    networks: tuple[Literal[1, 2], ...] = (2,)
+    axes: Literal["xy", "xyz"] = "xy"
+    alpha: float = Field(default=4.0, gt=0, description="of the symmetric Beta distribution")
+
+
+class Noise(Part):
+    """Uniform noise, drawn anew for every pass that trains."""
+
+    amplitude: float = Field(default=0.2, ge=0)
+    clip: tuple[float, float] | None = None
+
+
+class Unsupervised(Part):
+    """Weight of everything that needs no label: Gaussian ramp-up to `weight`."""
+
+    weight: float = Field(default=0.3, ge=0, description="0.3 at 8 labels, 1 at 16 and more")
+    rampup_steps: int = Field(default=160, ge=1, description="40 passes over the labelled pairs")
+
+
+class Settings(MethodSettings):
+    """Translation-consistent co-training of two networks."""
+
+    family: ClassVar[Family] = "segment"
+    implementation: ClassVar[str] = "medssl.methods.segment.tracoco:TraCoCo"
+    paper: ClassVar[str] = "Liu et al., TraCoCo, IEEE TMI 2024 (arXiv 2203.14523)"
+    summary: ClassVar[str] = "two networks teach each other and agree under translation"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "supervised": {
+            "unsupervised": {"weight": 0.0},
+            "translation": {"enabled": False},
+            "entropy": {"weight": 0.0},
+            "pseudo": {"kind": "none"},
+            "cutmix": {"networks": []},
+        },
+        "cps": {
+            "translation": {"enabled": False},
+            "entropy": {"weight": 0.0},
+            "pseudo": {"kind": "cross_entropy"},
+            "cutmix": {"networks": []},
+        },
+        "tracoco_released": {"translation": {"axis": "x", "logit_clamp": [1e-6, 1.0]}},
+        "tracoco": {},
+    }
+
+    cotraining: bool = Field(default=True, description="false: each network teaches itself")
+    seeds: tuple[int, int] | None = Field(
+        default=None, description="of the two initialisations; null: from the pipeline's seed"
+    )
+    translation: Translation = Translation()
+    entropy: Entropy = Entropy()
+    pseudo: Pseudo = Pseudo()
+    cutmix: CutMix = CutMix()
+    noise: Noise = Noise()
+    unsupervised: Unsupervised = Unsupervised()

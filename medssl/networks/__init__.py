@@ -1,0 +1,1 @@
+"""Networks that the methods train and that MONAI lacks."""

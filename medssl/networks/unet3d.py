@@ -1,0 +1,77 @@
+"""The 3-D U-Net that the TraCoCo release uses for BraTS.
+
+Source: sheet of TraCoCo, section 8: two 3x3x3 convolutions per level with InstanceNorm (no affine
+parameters) and ReLU, max-pooling, trilinear upsampling, concatenation; element-wise dropout after
+the bottleneck and after the last decoder level; Kaiming-normal convolution weights.
+
+Legend: B items, C channels, X Y Z voxels, K classes.
+"""
+
+from torch import Tensor, cat, nn
+from torch.nn.functional import interpolate, max_pool3d
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    return nn.BatchNorm3d(channels) if kind == "batch" else nn.InstanceNorm3d(channels)
+
+
+def _block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for source in (inputs, outputs):
+        layers += [nn.Conv3d(source, outputs, 3, padding=1), _norm(norm, outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class UNet3dEncoder(nn.Module):
+    """Image [B, C, X, Y, Z] to the features of every level, finest first."""
+
+    def __init__(self, channels: int, width: int, levels: int, norm: str, dropout: float) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels)]
+        self.blocks = nn.ModuleList(
+            _block(channels if level == 0 else widths[level - 1], size, norm)
+            for level, size in enumerate(widths)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""
+        features = [self.blocks[0](image)]
+        for block in self.blocks[1:]:
+            features.append(block(max_pool3d(features[-1], 2)))
+        features[-1] = self.dropout(features[-1])
+        return features
+
+
+class UNet3d(nn.Module):
+    """Encoder, decoder with concatenated skips, 1x1x1 head."""
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        width: int = 16,
+        levels: int = 5,
+        norm: str = "instance",
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.encoder = UNet3dEncoder(channels, width, levels, norm, dropout)
+        widths = [width * 2**level for level in range(levels)]
+        self.blocks = nn.ModuleList(
+            _block(size + widths[level + 1], size, norm) for level, size in enumerate(widths[:-1])
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv3d(width, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
+        *skips, x = self.encoder(image)
+        for level in reversed(range(len(skips))):
+            x = interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+            x = self.blocks[level](cat([skips[level], x], dim=1))
+        logits: Tensor = self.head(self.dropout(x))
+        return logits

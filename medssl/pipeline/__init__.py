@@ -1,0 +1,1 @@
+"""The story, stage by stage: each file reads top to bottom."""

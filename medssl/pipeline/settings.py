@@ -1,0 +1,144 @@
+"""The sections of a pipeline file; every key has a type, a default and a meaning."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medssl.networks.settings import NetworkSettings
+
+Triple = tuple[int, int, int]
+
+
+class Section(BaseModel):
+    """A section refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSettings(Section):
+    """Who trains, validates and tests; patients are never divided."""
+
+    labels: int = Field(default=8, ge=1, description="labelled cases, validation included")
+    validation: float = Field(
+        default=0.25, ge=0, lt=1, description="share of the labelled cases kept for validation"
+    )
+    test: int = Field(default=0, ge=0, description="test cases, where the data set declares none")
+    order: Literal["shuffled", "listed"] = Field(
+        default="shuffled",
+        description="listed: the labelled cases are the first of the data set's own list",
+    )
+    test_seed: int = Field(default=0, description="seed of the test draw; apart from `seed`")
+    unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
+
+
+class PreprocessSettings(Section):
+    """Volume on disk to volume for the network."""
+
+    orientation: str | None = Field(default="RAS", description="null keeps the file's axes")
+    spacing: tuple[float, float, float] | None = Field(default=None, description="mm; null keeps")
+    crop_foreground: bool = False
+    intensity: Literal["robust_zscore", "zscore", "minmax", "ct_window", "none"] = "robust_zscore"
+    window: tuple[float, float] = Field(default=(-125.0, 275.0), description="HU, for ct_window")
+
+
+class AugmentSettings(Section):
+    """Random changes; the same for every method so that arms compare."""
+
+    rot90: bool = Field(default=False, description="random quarter turns in the first two axes")
+    flip: Literal["none", "half", "always"] = Field(
+        default="none",
+        description="in the first two axes; half: each orientation equally often; "
+        "always: one flip each time, as the TraCoCo release does",
+    )
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
+    clip: tuple[float, float] | None = Field(
+        default=None, description="intensities stay in this interval after the random changes"
+    )
+    gamma: float = Field(default=0.0, ge=0, lt=1, description="log of the exponent in +/- this")
+    noise: float = Field(default=0.0, ge=0, description="standard deviation of Gaussian noise")
+
+
+class OptimiserSettings(Section):
+    """Optimiser and its schedule, per step."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.05, gt=0)
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["polynomial", "cosine", "constant"] = "polynomial"
+    power: float = 0.9
+    warmup_steps: int = 0
+
+
+class TrainSettings(Section):
+    """The loop."""
+
+    steps: int = Field(default=1000, ge=1)
+    patch: Triple = (32, 32, 32)
+    batch_labelled: int = Field(default=2, ge=1)
+    batch_unlabelled: int = Field(default=2, ge=1)
+    optimiser: OptimiserSettings = OptimiserSettings()
+    clip_norm: float | None = Field(default=None, gt=0, description="per network")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = False
+    validate_every: int = Field(default=100, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
+    deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
+
+
+class PredictSettings(Section):
+    """Sliding window and what comes after."""
+
+    checkpoint: Literal["last", "best"] = "last"
+    stride: Triple | None = Field(default=None, description="voxels; null: half the patch")
+    weighting: Literal["gaussian", "constant"] = "gaussian"
+    window_batch: int = Field(default=4, ge=1)
+    network: Literal["ensemble", "first", "second"] = "ensemble"
+    flips: bool = Field(default=False, description="average over mirrored copies")
+    largest_component: bool = False
+    fill_holes: bool = False
+    save: tuple[Literal["labels", "probabilities", "entropy"], ...] = ("labels", "entropy")
+
+
+class EvaluateSettings(Section):
+    """Scores of the test cases."""
+
+    tolerance: float = Field(default=1.0, gt=0, description="mm, normalised surface distance")
+    pooled: bool = Field(default=False, description="also the voxel form of published tables")
+    bootstrap: int = Field(default=2000, ge=100)
+    overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
+
+
+class MethodChoice(BaseModel):
+    """`method: tracoco`, or a mapping with `name`, `preset` and the method's own keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    preset: str | None = None
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The keys that belong to the method itself."""
+        return dict(self.model_extra or {})
+
+
+class Pipeline(Section):
+    """One pipeline file, complete."""
+
+    name: str
+    title: str = ""
+    data: str
+    seed: int = 0
+    split: SplitSettings = SplitSettings()
+    preprocess: PreprocessSettings = PreprocessSettings()
+    network: NetworkSettings = NetworkSettings()
+    method: MethodChoice = MethodChoice(name="supervised")
+    encoder: str | None = Field(default=None, description="checkpoint of a pre-trained encoder")
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings()
+    predict: PredictSettings = PredictSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
