@@ -1,0 +1,167 @@
+"""Preprocessed cases on disk, as memory maps that a patch can be cut from without reading the rest.
+
+A case is keyed by the content of its files and by all that preprocessing depends on; so a change of
+either never meets a stale entry. An entry appears by one rename: several processes may fill one
+cache, and a kill leaves only a folder that nobody looks at.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.preprocess import Record, preprocess, preprocess_mask
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import read_mask, read_volume
+from medssl.errors import DataError
+from medssl.pipeline.settings import PreprocessSettings
+
+VERSION = 1  # of what preprocessing does; raise it when equal settings give other voxels
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A preprocessed case.
+
+    Attributes:
+        floor: smallest intensity; what padding takes.
+        record: what undoes the preprocessing.
+    """
+
+    id: str
+    folder: Path
+    floor: float
+    record: Record
+
+    @property
+    def image(self) -> np.ndarray:
+        """[C, X, Y, Z] float16 (float32 where intensities are left as they are), memory-mapped."""
+        return np.load(self.folder / "image.npy", mmap_mode="r")
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """[X, Y, Z] uint8 class indices, memory-mapped; None without a label."""
+        path = self.folder / "mask.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+
+class CaseCache:
+    """The preprocessed cases of one data set under one set of settings."""
+
+    def __init__(self, root: Path, spec: DataSpec, settings: PreprocessSettings) -> None:
+        self._root = root / spec.name
+        self._spec = spec
+        self._settings = settings
+
+    def prepare(
+        self,
+        cases: Sequence[Case],
+        workers: int = 2,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, CachedCase]:
+        """Preprocess what is missing; returns every case by id, in the given order."""
+        found: dict[str, CachedCase] = {}
+        with ThreadPoolExecutor(workers) as pool:
+            for case in pool.map(self.open, cases):
+                found[case.id] = case
+                if on_progress:
+                    on_progress(len(found), len(cases))
+        return found
+
+    def open(self, case: Case) -> CachedCase:
+        """The cached case, preprocessed now if need be.
+
+        Raises:
+            DataError: a file cannot be read, or image and label do not fit.
+        """
+        folder = self._root / self._key(case)
+        if not folder.exists():
+            self._fill(case, folder)
+        kept = json.loads((folder / "case.json").read_text())
+        return CachedCase(case.id, folder, kept["floor"], Record.from_json(kept["record"]))
+
+    def _key(self, case: Case) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        settings = self._settings.model_dump(mode="json")
+        digest.update(json.dumps([VERSION, settings, self._spec.label_values]).encode())
+        for path in [*self._images(case), *([case.label] if case.label else [])]:
+            digest.update(path.name.encode())
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                with open(file, "rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "blake2b").digest())
+        return digest.hexdigest()
+
+    def _images(self, case: Case) -> list[Path]:
+        missing = [name for name in self._spec.channels if name not in case.images]
+        if missing:
+            raise DataError(
+                f"case {case.id} has no file for the channel {' and '.join(missing)}",
+                f"the data set {self._spec.name} declares {', '.join(self._spec.channels)}",
+                "add the file or leave the case out",
+            )
+        paths = [case.images[name] for name in self._spec.channels]
+        for path in paths:
+            if not path.exists():
+                raise DataError(f"{path} does not exist", do="run `medssl data check`")
+        return list(dict.fromkeys(paths))  # channels may share one 4-D file
+
+    def _fill(self, case: Case, folder: Path) -> None:
+        volume = read_volume(self._images(case))
+        image, record = preprocess(volume, self._settings)
+        beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
+        beside.mkdir(parents=True)
+        try:
+            kind = np.float32 if self._settings.intensity == "none" else np.float16
+            np.save(beside / "image.npy", image.astype(kind))
+            if case.label is not None:
+                np.save(beside / "mask.npy", self._mask(case, record))
+            kept = {"floor": float(image.min()), "record": record.to_json()}
+            (beside / "case.json").write_text(json.dumps(kept))
+            _appear(beside, folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _mask(self, case: Case, record: Record) -> np.ndarray:
+        if case.label is None:
+            raise ValueError("case without a label")
+        mask = read_mask(case.label)
+        if not mask.geometry.matches(record.source):
+            raise DataError(
+                f"label {case.label} does not lie on the grid of its image",
+                mask.geometry.difference(record.source),
+                "resample the label to the image, or correct its header",
+            )
+        return preprocess_mask(self._indices(mask.array[0], case), record)
+
+    def _indices(self, values: np.ndarray, case: Case) -> np.ndarray:
+        """Mask values of the data set as class indices."""
+        indices = np.zeros(values.shape, np.uint8)
+        known = values == 0
+        for index, value in enumerate(self._spec.label_values):
+            here = values == value
+            indices[here] = index
+            known |= here
+        if not known.all():
+            odd = sorted({int(value) for value in np.unique(values[~known])})
+            raise DataError(
+                f"label {case.label} holds the values {odd}",
+                f"the data set {self._spec.name} declares {list(self._spec.label_values)}",
+                "correct the mask or declare the values in the data spec",
+            )
+        return indices
+
+
+def _appear(beside: Path, folder: Path) -> None:
+    """Rename into place; another process may have been first, with the same content."""
+    try:
+        os.rename(beside, folder)
+    except OSError:
+        if not folder.exists():
+            raise

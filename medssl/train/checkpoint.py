@@ -1,0 +1,143 @@
+"""A trained predictor on disk: weights in safetensors, and one JSON that says all the rest.
+
+The folder is enough to predict where neither pipeline nor data exist. Nothing in it is pickled.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from medssl.data.spec import Label
+from medssl.errors import DataError, UsageError
+from medssl.networks.build import build_network
+from medssl.networks.ensemble import Ensemble
+from medssl.networks.settings import NetworkSettings
+from medssl.pipeline.settings import PredictSettings, PreprocessSettings
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "checkpoint.json"
+
+
+class DataCard(BaseModel):
+    """What the weights were trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    simulated: bool
+
+
+class Checkpoint(BaseModel):
+    """The description beside the weights.
+
+    Attributes:
+        members: networks averaged when predicting.
+        channels: input channels by name, in order.
+        labels: foreground classes, in the order of the logits after background.
+        patch: training patch, voxels of the network grid.
+        step: update after which the weights were taken.
+        metrics: numbers at that step, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    network: NetworkSettings
+    members: int
+    channels: tuple[str, ...]
+    labels: tuple[Label, ...]
+    modality: str
+    patch: tuple[int, int, int]
+    preprocess: PreprocessSettings
+    predict: PredictSettings
+    method: dict[str, Any]
+    paper: str
+    split_hash: str
+    data: DataCard
+    code: str
+    step: int
+    metrics: dict[str, float]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits; background first."""
+        return ("background", *(label.name for label in self.labels))
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        """Mask values in the order of the logits; 0 first."""
+        return (0, *(label.value for label in self.labels))
+
+
+def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: Checkpoint) -> None:
+    """Write weights and description as one folder that appears at once, replacing an older one."""
+    from safetensors.torch import save_file
+
+    beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
+    beside.mkdir(parents=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
+    save_file(weights, beside / WEIGHTS)
+    (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
+    old = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(beside, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_description(folder: Path) -> Checkpoint:
+    """The description alone.
+
+    Raises:
+        UsageError: the folder is no checkpoint.
+        DataError: its description cannot be understood.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        raise UsageError(
+            f"{folder} is not a checkpoint",
+            f"it has no {DESCRIPTION} with {WEIGHTS} beside it",
+            "name a folder such as runs/NAME/train-.../checkpoint/last",
+        )
+    try:
+        return Checkpoint.model_validate_json(path.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path} cannot be understood",
+            f"{where}: {first['msg']}",
+            "use the version of medssl that wrote it",
+        ) from error
+
+
+def load_checkpoint(folder: Path) -> tuple[Ensemble, Checkpoint]:
+    """The predictor, in evaluation mode on the CPU, and its description.
+
+    Raises:
+        UsageError, DataError: as `read_description`; also when the weights do not fit it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    found = read_description(folder)
+    predictor = Ensemble(
+        build_network(found.network, len(found.channels), len(found.classes), seed=0)
+        for _ in range(found.members)
+    )
+    try:
+        predictor.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
+            "the file is damaged or from another checkpoint",
+            "copy the checkpoint folder again, whole",
+        ) from error
+    return predictor.eval(), found
