@@ -1,0 +1,1 @@
+"""From a trained network to labels on the scan's own grid."""

@@ -1,0 +1,111 @@
+"""From the network's grid back to the scan's own, voxel for voxel.
+
+Labels are those of resampling the logits of every class linearly to the scan's grid and taking the
+argmax, computed plane by plane: never more than a few planes of all classes exist at once. A full
+resampled volume of every class, the usual way, costs most of the time and memory of a prediction
+(MIC-DKFZ/nnUNet issue 2540).
+
+Shapes: K classes; x y z network grid; X Y Z source grid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medssl.data.record import Record
+from medssl.data.resample import linear, linear_axis, taps
+
+if TYPE_CHECKING:
+    import torch
+
+
+def restore_labels(logits: np.ndarray | torch.Tensor, record: Record) -> np.ndarray:
+    """Class indices on the source grid, uint8 [X, Y, Z]; background (0) outside the crop.
+
+    Args:
+        logits: [K, x, y, z] of any float type, on any device; probabilities give other labels
+            where resampling mixes them, so prefer what the network puts out. Of equal classes the
+            first wins.
+        record: what preprocessing did.
+
+    Raises:
+        ValueError: if the logits do not lie on the record's network grid.
+    """
+    _must_fit(tuple(logits.shape[1:]), record)
+    labels = np.zeros(record.source.shape, np.uint8)
+    inside = record.turned(labels)
+    depth, height, width = inside.shape
+    points = taps(logits.shape[1], depth)
+    winner = _Winner((height, width))
+    planes: dict[int, np.ndarray] = {}
+    for index in range(depth):
+        lower, upper = int(points.lower[index]), int(points.upper[index])
+        planes = {near: planes[near] for near in {lower, upper} & planes.keys()}
+        for near in {lower, upper} - planes.keys():
+            planes[near] = _expanded(logits, near, height, width)
+        inside[index] = winner.between(planes[lower], planes[upper], points.weight[index])
+    return labels
+
+
+def restore_map(array: np.ndarray | torch.Tensor, record: Record) -> np.ndarray:
+    """A map [x, y, z] (a probability, an entropy) on the source grid, float32 [X, Y, Z].
+
+    Interpolated linearly; 0 outside the crop.
+
+    Raises:
+        ValueError: if the map does not lie on the record's network grid.
+    """
+    _must_fit(tuple(array.shape), record)
+    restored = np.zeros(record.source.shape, np.float32)
+    inside = record.turned(restored)
+    inside[...] = linear(_float32(array), inside.shape)
+    return restored
+
+
+class _Winner:
+    """The strongest class of each pixel between two planes; buffers are kept between calls."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._labels = np.empty(shape, np.uint8)
+        self._best = np.empty(shape, np.float32)
+        self._mixed = np.empty(shape, np.float32)
+        self._part = np.empty(shape, np.float32)
+        self._better = np.empty(shape, bool)
+
+    def between(self, lower: np.ndarray, upper: np.ndarray, weight: np.float32) -> np.ndarray:
+        """Labels where `upper` [K, Y, Z] has `weight` and `lower` the rest; valid until called."""
+        self._labels.fill(0)
+        self._best[...] = self._mix(lower[0], upper[0], weight)
+        for index in range(1, len(lower)):
+            mixed = self._mix(lower[index], upper[index], weight)
+            np.greater(mixed, self._best, out=self._better)
+            np.maximum(mixed, self._best, out=self._best)
+            np.putmask(self._labels, self._better, index)
+        return self._labels
+
+    def _mix(self, lower: np.ndarray, upper: np.ndarray, weight: np.float32) -> np.ndarray:
+        if not weight:
+            return lower
+        np.multiply(lower, 1 - weight, out=self._mixed)
+        np.multiply(upper, weight, out=self._part)
+        self._mixed += self._part
+        return self._mixed
+
+
+def _expanded(logits: np.ndarray | torch.Tensor, index: int, height: int, width: int) -> np.ndarray:
+    """Plane `index` of every class [K, Y, Z], resampled within the plane."""
+    plane = np.ascontiguousarray(_float32(logits[:, index]))
+    return linear_axis(linear_axis(plane, 2, width), 1, height)
+
+
+def _float32(array: np.ndarray | torch.Tensor) -> np.ndarray:
+    if not isinstance(array, np.ndarray):
+        array = array.detach().float().cpu().numpy()
+    return array.astype(np.float32, copy=False)
+
+
+def _must_fit(shape: tuple[int, ...], record: Record) -> None:
+    if shape != record.network.shape:
+        raise ValueError(f"array on {shape}, network grid {record.network.shape}")

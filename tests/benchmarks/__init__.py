@@ -1,0 +1,1 @@
+"""Measurements by command, as ratios taken in one run: `python -m tests.benchmarks.NAME`."""

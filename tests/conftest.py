@@ -1,0 +1,55 @@
+"""What every test shares: one thread, no display, and the real data sets where they are at hand."""
+
+import os
+
+# Before torch is imported by anything: it reads these once.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["MPLBACKEND"] = "Agg"
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Five ways to lie in a scanner: unit directions of the voxel axes in RAS+, one per column.
+_TILT, _YAW = np.radians(20), np.radians(-12)
+_OBLIQUE = (
+    np.array([[np.cos(_YAW), -np.sin(_YAW), 0], [np.sin(_YAW), np.cos(_YAW), 0], [0, 0, 1]])
+    @ np.array([[1, 0, 0], [0, np.cos(_TILT), -np.sin(_TILT)], [0, np.sin(_TILT), np.cos(_TILT)]])
+    @ np.diag([-1, 1, 1])
+)
+_DIRECTIONS = {
+    "RAS": np.eye(3),
+    "LPS": np.diag([-1, -1, 1]),
+    "negated columns, LAI": np.diag([-1, 1, -1]),
+    "sagittal, PIR": np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
+    "oblique": _OBLIQUE,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> None:
+    """Tests that never touch torch do not pay for importing it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Root of the real data sets, read-only."""
+    root = os.environ.get("MEDSSL_DATA")
+    if not root:
+        pytest.skip("MEDSSL_DATA is not set: it names the folder of the real data sets")
+    return Path(root)
+
+
+@pytest.fixture(params=_DIRECTIONS.values(), ids=_DIRECTIONS.keys())
+def scanner_affine(request: pytest.FixtureRequest) -> np.ndarray:
+    """4x4 voxel to RAS+ mm with spacing 0.5, 1.25, 3 mm, in each of five orientations."""
+    affine = np.eye(4)
+    affine[:3, :3] = request.param * (0.5, 1.25, 3.0)
+    affine[:3, 3] = (-20.0, 13.5, 70.25)
+    return affine
