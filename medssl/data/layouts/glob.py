@@ -1,0 +1,78 @@
+"""Plain patterns with {case}: `t1: "{case}/t1.nii.gz"`, `label: "masks/{case}_seg.nii.gz"`.
+
+`*` and `?` stand for any part of a file or folder name; {case} may stand more than once.
+"""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from medssl.data.spec import Case, DataSpec
+from medssl.errors import DataError, UsageError
+
+
+class Options(BaseModel):
+    """Keys of this layout: a pattern per channel and one for the label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: dict[str, str]
+    label: str | None = None
+
+
+def cases(spec: DataSpec, root: Path) -> list[Case]:
+    """Cases by name."""
+    options = spec.layout.options(Options)
+    if set(options.images) != set(spec.channels):
+        raise UsageError(
+            f"the data spec {spec.name} has patterns for {', '.join(options.images)}",
+            f"its channels are {', '.join(spec.channels)}",
+            "give one pattern per channel",
+        )
+    files = {channel: _matches(root, options.images[channel]) for channel in spec.channels}
+    labels = _matches(root, options.label) if options.label else {}
+    names = set(labels).union(*files.values())
+    return [
+        Case(
+            id=name,
+            patient=spec.patient_of(name),
+            images={channel: found[name] for channel, found in files.items() if name in found},
+            label=labels.get(name),
+        )
+        for name in sorted(names)
+    ]
+
+
+def _matches(root: Path, pattern: str) -> dict[str, Path]:
+    """Files that fit `pattern`, by case."""
+    if "{case}" not in pattern:
+        raise UsageError(f"the pattern '{pattern}' lacks {{case}}", do="mark where the name stands")
+    expression = re.compile(_expression(pattern))
+    found: dict[str, Path] = {}
+    for path in sorted(root.glob(pattern.replace("{case}", "*"))):
+        match = expression.fullmatch(path.relative_to(root).as_posix())
+        if match is None or path.name.startswith("."):
+            continue
+        name = match.group("case")
+        if name in found:
+            raise DataError(
+                f"{path} and {found[name]} both fit '{pattern}' for case {name}",
+                do="make the pattern narrower",
+            )
+        found[name] = path
+    return found
+
+
+def _expression(pattern: str) -> str:
+    """The pattern as a regular expression; a second {case} repeats the first."""
+    parts = re.split(r"(\{case\}|\*|\?)", pattern)
+    meaning = {"*": "[^/]*", "?": "[^/]"}
+    text, named = "", False
+    for part in parts:
+        if part == "{case}":
+            text += "(?P=case)" if named else "(?P<case>[^/]+?)"
+            named = True
+        else:
+            text += meaning.get(part, re.escape(part))
+    return text

@@ -1,0 +1,215 @@
+"""What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import medssl
+from medssl.errors import DataError, UsageError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+class Code(BaseModel):
+    """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: str
+    scheme: str = "SCT"
+    meaning: str
+
+
+class Label(BaseModel):
+    """One foreground class of a mask."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: int = Field(ge=1, le=255, description="voxel value in the mask files")
+    name: str
+    code: Code | None = None
+    category: Code | None = None
+
+
+class Layout(BaseModel):
+    """How files in a folder become cases; `kind` names a module of `medssl.data.layouts`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    unlabelled: bool = Field(
+        default=False, description="cases without a label are meant to have none"
+    )
+
+    def options(self, model: type[Options]) -> Options:
+        """The keys that belong to the kind itself.
+
+        Raises:
+            UsageError: a key is unknown, missing or of the wrong kind.
+        """
+        return _validated(model, dict(self.model_extra or {}), f"layout of kind {self.kind}")
+
+
+class Download(BaseModel):
+    """One file at the data set's official home."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = Field(default=None, description="where the home publishes no SHA-256")
+    unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
+
+
+class DataSpec(BaseModel):
+    """A data set: modality, channels, labels, layout, licence, home."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders")
+    title: str
+    modality: Literal["MR", "CT", "CR", "SM"]
+    channels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = ()
+    root: str = Field(
+        description="folder, relative to MEDSSL_DATA unless absolute; "
+        "relative to the cache where the layout makes the files itself"
+    )
+    layout: Layout
+    patient: str | None = Field(
+        default=None, description="regular expression; its group 1 in the case id is the patient"
+    )
+    simulated: bool = False
+    licence: str
+    citation: str
+    homepage: str = ""
+    downloads: tuple[Download, ...] = ()
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        values = [label.value for label in self.labels]
+        for name, found in (("channels", self.channels), ("labels", self.classes)):
+            if len(set(found)) != len(found):
+                raise ValueError(f"two of the {name} have one name")
+        if len(set(values)) != len(values):
+            raise ValueError("two of the labels have one value")
+        if self.patient is not None and re.compile(self.patient).groups < 1:
+            raise ValueError("the expression for the patient has no group")
+        return self
+
+    def patient_of(self, case_id: str) -> str:
+        """The patient a case belongs to, by its id; each case its own where none is declared.
+
+        Raises:
+            DataError: the spec's expression does not fit the id.
+        """
+        if self.patient is None:
+            return case_id
+        match = re.search(self.patient, case_id)
+        if match is None:
+            raise DataError(
+                f"the patient of case {case_id} is unknown",
+                f"'{self.patient}' in the data spec {self.name} does not fit the case's name",
+                "correct the expression or rename the files",
+            )
+        return match.group(1)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the network's logits; background first."""
+        return ("background", *(label.name for label in self.labels))
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        """Mask values in the order of the network's logits; 0 first."""
+        return (0, *(label.value for label in self.labels))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One examination.
+
+    Attributes:
+        id: unique in the data set; names files and rows, so never a patient's name.
+        patient: what splits keep together.
+        images: file of each channel, in the spec's channel order; absent channels are missing;
+            channels may share one 4-D file.
+        label: mask file, or None; where the data set lists one, it may be missing on disk.
+        part: "train" or "test" where the data set declares it, else None.
+    """
+
+    id: str
+    patient: str
+    images: dict[str, Path]
+    label: Path | None = None
+    session: str = ""
+    part: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def list_specs() -> list[str]:
+    """Names of the data specs in ./data_specs and of those shipped with medssl, sorted."""
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+
+
+def load_spec(name_or_path: str | Path) -> DataSpec:
+    """The data spec at a path (.yaml, .yml), else ./data_specs/NAME.yaml, else the shipped one.
+
+    Raises:
+        UsageError: there is none (names the nearest), or it is no valid data spec.
+    """
+    path = _find(str(name_or_path))
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not valid YAML", str(error).splitlines()[0], "correct the file"
+        ) from None
+    if not isinstance(plain, dict):
+        raise UsageError(f"{path} holds no keys", "a data spec is a mapping of keys to values")
+    return _validated(DataSpec, {"name": path.stem, **plain}, f"data spec {path}")
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path.endswith((".yaml", ".yml")):
+        if Path(name_or_path).is_file():
+            return Path(name_or_path)
+        raise UsageError(f"there is no data spec {name_or_path}", do="check the path")
+    for folder in _folders():
+        if (folder / f"{name_or_path}.yaml").is_file():
+            return folder / f"{name_or_path}.yaml"
+    known = list_specs()
+    close = difflib.get_close_matches(name_or_path, known, n=1)
+    raise UsageError(
+        f"no data set is called '{name_or_path}'",
+        do=f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}",
+    )
+
+
+def _folders() -> tuple[Path, Path]:
+    """The user's own data specs, then the shipped: a wheel's, or those of the source tree."""
+    package = Path(medssl.__file__).parent
+    built = package / "_data_specs"
+    return Path("data_specs"), built if built.is_dir() else package.parent / "data_specs"
+
+
+def _validated(model: type[Options], plain: dict[str, Any], where: str) -> Options:
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
+            do = f"did you mean '{close[0]}'?" if close else "remove it"
+            raise UsageError(f"unknown key '{key}' in the {where}", do=do) from None
+        if first["type"] == "missing":
+            raise UsageError(f"the key '{key}' is missing in the {where}", do="add it") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"the {where} is wrong", f"{key}: {reason}" if key else reason) from None

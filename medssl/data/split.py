@@ -1,0 +1,197 @@
+"""Who trains, validates and tests: by patient, seeded, and written down.
+
+Label budgets are nested: with one seed, the labelled cases of a smaller budget are among those of
+every larger one, and so are the validation cases. The test cases depend on neither.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from medssl.data.spec import Case
+from medssl.errors import DataError, UsageError
+from medssl.pipeline.settings import SplitSettings
+
+ROLES = ("labelled", "unlabelled", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids by role; no patient has two roles."""
+
+    labelled: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int
+
+    @property
+    def hash(self) -> str:
+        """16 hex characters over who has which role; neither order nor seed matters."""
+        roles = [sorted(getattr(self, role)) for role in ROLES]
+        return hashlib.sha256(json.dumps(roles).encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Readable JSON, hash included."""
+        return json.dumps({**asdict(self), "hash": self.hash}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Split":
+        """The split that `to_json` wrote.
+
+        Raises:
+            DataError: the text is no split, or was changed since its hash was written.
+        """
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            roles = {role: tuple(map(str, plain[role])) for role in ROLES}
+            split = cls(seed=int(plain["seed"]), **roles)
+            written = str(plain["hash"])
+        except (ValueError, KeyError, TypeError):
+            raise DataError("the split file is damaged", do="train anew") from None
+        if written != split.hash:
+            raise DataError(
+                "the split file was changed by hand",
+                f"its hash is {split.hash} and not {written} as written",
+                "restore it or train anew",
+            )
+        return split
+
+
+def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Split:
+    """The split that `settings` asks for.
+
+    Test cases are those the data set declares, else `settings.test` labelled cases drawn with
+    `settings.test_seed`. Of the patients left, in shuffled or in listed order, the first
+    `settings.labels` labelled cases are the budget, and every 1/`settings.validation`-th of them
+    validates. All later patients are unlabelled, whether a label exists or not. A patient whose
+    cases the budget cuts through, and unlabelled cases of patients with another role, stay out.
+
+    Raises:
+        UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
+        DataError: the data set declares one patient both for training and for test.
+    """
+    test = _declared_test(cases) or _drawn_test(cases, settings)
+    held = {case.patient for case in test} | {c.patient for c in cases if c.part == "test"}
+    groups = _by_patient([case for case in cases if case.patient not in held])
+    if settings.order == "shuffled":
+        groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    labelled, validation, after = _budget(groups, settings)
+    unlabelled = [case.id for group in after for case in group][: settings.unlabelled]
+    return Split(
+        tuple(labelled), tuple(unlabelled), tuple(validation), tuple(c.id for c in test), seed
+    )
+
+
+def verify(split: Split, cases: Sequence[Case]) -> None:
+    """Check a split against the cases it is used with.
+
+    Raises:
+        DataError: a case is unknown or has two roles, or a patient has two roles.
+    """
+    patients = {case.id: case.patient for case in cases}
+    ids: dict[str, str] = {}
+    roles: dict[str, tuple[str, str]] = {}
+    for role in ROLES:
+        for name in getattr(split, role):
+            if name not in patients:
+                raise DataError(
+                    f"case {name} of the split is not in the data set",
+                    "files were renamed or removed since the split was made",
+                    "restore them or train anew",
+                )
+            if name in ids:
+                raise DataError(f"case {name} is both {ids[name]} and {role}", do="train anew")
+            other, first = roles.setdefault(patients[name], (role, name))
+            if other != role:
+                raise DataError(
+                    f"cases {first} ({other}) and {name} ({role}) are of one patient",
+                    "scores would be too good",
+                    "train anew, so that a split by patient is made",
+                )
+            ids[name] = role
+
+
+def _declared_test(cases: Sequence[Case]) -> list[Case]:
+    """The labelled cases that the data set itself declares as test."""
+    declared = [case for case in cases if case.part == "test"]
+    patients = {case.patient for case in declared}
+    both = [case for case in cases if case.part != "test" and case.patient in patients]
+    if both:
+        raise DataError(
+            f"the data set declares the patient of case {both[0].id} for training and for test",
+            "scores would be too good",
+            "correct the part of the patient's cases",
+        )
+    return [case for case in declared if case.label is not None]
+
+
+def _drawn_test(cases: Sequence[Case], settings: SplitSettings) -> list[Case]:
+    """At most `settings.test` labelled cases, whole patients; fewer only where none fits."""
+    groups = _by_patient([case for case in cases if case.label is not None])
+    available = sum(map(len, groups))
+    if settings.test > available:
+        raise UsageError(
+            f"split.test={settings.test} is more than the {available} labelled cases",
+            "test cases need a label to be scored",
+            "lower split.test",
+        )
+    drawn: list[Case] = []
+    for index in np.random.default_rng(settings.test_seed).permutation(len(groups)):
+        if len(drawn) + len(groups[index]) <= settings.test:
+            drawn += groups[index]
+    chosen = {case.id for case in drawn}
+    return [case for case in cases if case.id in chosen]
+
+
+def _by_patient(cases: Sequence[Case]) -> list[list[Case]]:
+    """Cases grouped by patient, in order of first appearance."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.patient, []).append(case)
+    return list(groups.values())
+
+
+def _budget(
+    groups: Sequence[Sequence[Case]], settings: SplitSettings
+) -> tuple[list[str], list[str], list[Sequence[Case]]]:
+    """Labelled and validation ids of the budget, and the groups after it.
+
+    Each patient's role follows from the patients before it alone, so that budgets nest.
+    """
+    labelled: list[str] = []
+    validation: list[str] = []
+    after: list[Sequence[Case]] = []
+    seen = kept = 0
+    for group in groups:
+        names = [case.id for case in group if case.label is not None]
+        room = settings.labels - seen
+        if not names or room <= 0:
+            after.append(group)
+            continue
+        validates = math.floor((seen + 1) * settings.validation + 0.5) > kept
+        (validation if validates else labelled).extend(names[:room])
+        kept += validates * len(names)
+        seen += len(names)
+    _must_suffice(settings, seen, labelled)
+    return labelled, validation, after
+
+
+def _must_suffice(settings: SplitSettings, seen: int, labelled: Sequence[str]) -> None:
+    if seen < settings.labels:
+        raise UsageError(
+            f"split.labels={settings.labels} is more than the {seen} labelled training cases",
+            "test cases are not counted",
+            "lower split.labels or split.test",
+        )
+    if not labelled:
+        raise UsageError(
+            f"no labelled case is left to train with split.labels={settings.labels}",
+            f"split.validation={settings.validation} keeps them for validation",
+            "raise split.labels or lower split.validation",
+        )
