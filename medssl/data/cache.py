@@ -110,7 +110,7 @@ class CaseCache:
         for path in paths:
             if not path.exists():
                 raise DataError(f"{path} does not exist", do="run `medssl data check`")
-        return list(dict.fromkeys(paths))  # channels may share one 4-D file
+        return paths
 
     def _fill(self, case: Case, folder: Path) -> None:
         volume = read_volume(self._images(case))

@@ -39,10 +39,10 @@ class Pose:
 
 
 def draw_pose(settings: AugmentSettings, rng: Generator) -> Pose:
-    """A random pose; `flip: half` with `rot90` draws all eight orientations equally often."""
+    """A random pose; `flip: half` with `rot90` and both axes draws all eight equally often."""
     turns = int(rng.integers(4)) if settings.rot90 else 0
     flipped = settings.flip == "always" or (settings.flip == "half" and rng.random() < 0.5)
-    return Pose(turns, int(rng.integers(2)) if flipped else None)
+    return Pose(turns, int(rng.choice(settings.flip_axes)) if flipped else None)
 
 
 def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:

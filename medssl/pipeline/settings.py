@@ -47,8 +47,11 @@ class AugmentSettings(Section):
     rot90: bool = Field(default=False, description="random quarter turns in the first two axes")
     flip: Literal["none", "half", "always"] = Field(
         default="none",
-        description="in the first two axes; half: each orientation equally often; "
+        description="half: every orientation equally often; "
         "always: one flip each time, as the TraCoCo release does",
+    )
+    flip_axes: tuple[Literal[0, 1], ...] = Field(
+        default=(0, 1), min_length=1, description="a flip mirrors one of these"
     )
     brightness: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
     clip: tuple[float, float] | None = Field(

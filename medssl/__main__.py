@@ -1,0 +1,5 @@
+"""`python -m medssl` is `medssl`."""
+
+from medssl.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""The command line: each verb reads its arguments and calls one function.
+
+Heavy libraries are imported inside the verbs, so that `--help` and any mistake answer at once.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medssl.errors import MedsslError
+
+app = typer.Typer(
+    help="Semi-supervised segmentation of medical images: from scans to masks with few labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Data sets: list, check, look at, download.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="e.g. split.labels=4 method=cps", show_default=False
+    ),
+]
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="name or YAML file")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Continue, or train anew.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
+) -> None:
+    """What every verb takes; `main` reads `--debug` wherever it stands."""
+
+
+@app.command()
+def demo(quiet: Quiet = False) -> None:
+    """TraCoCo against supervised on simulated brains: masks, report and runs in minutes."""
+    from medssl.pipeline.demo import demo as show
+    from medssl.pipeline.progress import make_reporter
+
+    typer.echo(show(make_reporter(quiet)))
+
+
+@app.command()
+def run(
+    pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
+) -> None:
+    """Train, predict and evaluate; what is done already is skipped."""
+    from medssl.pipeline.config import load_config
+
+    config = load_config(pipeline, overrides or [])
+
+    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.run import run as carry_out
+
+    done = carry_out(config, make_reporter(quiet), resume)
+    typer.echo(f"masks    {done.masks}\nscores   {done.scores}\nreport   {done.report}")
+
+
+@app.command()
+def pretrain(
+    pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
+) -> None:
+    """Train an encoder on unlabelled cases."""
+    _train(pipeline, overrides or [], "pretrain", resume, quiet)
+
+
+@app.command()
+def train(
+    pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
+) -> None:
+    """Train alone; prints the folder of the checkpoints."""
+    _train(pipeline, overrides or [], "segment", resume, quiet)
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with weights.safetensors.")],
+    files: Annotated[list[Path], typer.Argument(help="Images, DICOM series or case folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of `predict`, e.g. flips=true."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Masks on the grids of the given images; continues where it was stopped."""
+    from medssl.pipeline.predict import predict_files
+    from medssl.pipeline.progress import make_reporter
+
+    written = predict_files(checkpoint, files, out, settings or [], make_reporter(quiet), device)
+    typer.echo(f"{len(written)} masks in {out}")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of masks named by case.")],
+    data: Annotated[str, typer.Option("--data", help="Data spec whose labels are the truth.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Scores of a folder of masks against the labels of a data set."""
+    from medssl.pipeline.evaluate import evaluate_folder
+    from medssl.pipeline.progress import make_reporter
+
+    typer.echo(evaluate_folder(predictions, data, out or predictions, make_reporter(quiet)))
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="Study file, or a pipeline.")],
+    methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",
+    labels: Annotated[str, typer.Option(help="Of a pipeline: 4,8")] = "",
+    seeds: Annotated[str, typer.Option(help="Of a pipeline: 0,1,2")] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part of the runs: arm=..,labels=..,seed=..")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each run.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Methods x label budgets x seeds, with statistics and the learning curve; resumable."""
+    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.study import load_study, run_study
+
+    chosen = load_study(name, methods, labels, seeds)
+    command = shlex.join(["medssl", *sys.argv[1:]])
+    typer.echo(run_study(chosen, make_reporter(quiet), only or [], threads, command))
+
+
+@app.command()
+def compare(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="name")],
+    reference: Annotated[str, typer.Option(help="Method to compare with.")] = "supervised",
+) -> None:
+    """Table across the finished runs of a pipeline, with intervals and p-values."""
+    from medssl.pipeline.compare import compare as tabulate
+
+    typer.echo(tabulate(pipeline, reference))
+
+
+@app.command()
+def methods() -> None:
+    """The methods, their papers and presets."""
+    from medssl.methods.registry import method_names, settings_class
+
+    for name in method_names():
+        settings = settings_class(name)
+        presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
+        typer.echo(
+            f"{name:14} {settings.family:9} {settings.summary}\n{'':24} {settings.paper}{presets}"
+        )
+
+
+def _train(pipeline: str, overrides: list[str], family: str, resume: bool, quiet: bool) -> None:
+    from medssl.pipeline.config import load_config, require_family
+
+    config = load_config(pipeline, overrides)
+    require_family(config, family)
+
+    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.run import train_stage
+    from medssl.pipeline.stage import make_plan
+
+    typer.echo(train_stage(make_plan(config), None, make_reporter(quiet), resume))
+
+
+def main() -> None:
+    """The console script: failures as one sentence on stderr, with the exit code of their kind."""
+    # Taken out here, so that `--debug` may stand anywhere, after the verb too.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(arguments, prog_name="medssl")
+    except MedsslError as error:
+        _fail(error, str(error), error.exit_code, debug)
+    except Exception as error:
+        name = type(error).__name__
+        _fail(error, f"unexpected {name}: {error}; add --debug to see where", 1, debug)
+
+
+def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
+    if debug:
+        raise error
+    typer.echo(f"medssl: {sentence}", err=True)
+    raise SystemExit(code)

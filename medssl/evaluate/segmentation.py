@@ -1,0 +1,200 @@
+"""Scores of one case: overlap and surface distances of every class, empty masks included.
+
+The rule for empty masks, so that a network cannot look better by finding less:
+
+- class in neither mask ("absent"): Dice, Jaccard and NSD are 1, distances 0;
+- class in the truth only ("missed") or in the prediction only ("false_alarm"): Dice, Jaccard and
+  NSD are 0, distances are the diagonal of the volume.
+
+No case is ever dropped from a mean, and the outcomes are counted beside it.
+
+Legend: X Y Z voxels, K classes with background first.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from medssl.evaluate.surface import Box, Spacing, surface_distances
+
+Outcome = Literal["found", "missed", "false_alarm", "absent"]
+
+VOXELS: Spacing = (1.0, 1.0, 1.0)
+"""The spacing that measures distances in voxels."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class of one case.
+
+    Attributes:
+        name: the class.
+        outcome: "found" (class in both masks), "missed", "false_alarm" or "absent".
+        dice, jaccard: overlap in [0, 1].
+        hd95: 95th percentile of both directed surface distances pooled, mm.
+        asd: mean distance from the predicted to the true surface, mm.
+        assd: mean of both directed surface distances pooled, mm.
+        nsd: share of surface voxels within the tolerance, in [0, 1].
+        truth_ml, prediction_ml: volumes of the masks, millilitres.
+        hd95_voxels, asd_voxels: the same distances counted in voxels whatever their size, as the
+            published tables do; None where they were not asked for.
+    """
+
+    name: str
+    outcome: Outcome
+    dice: float
+    jaccard: float
+    hd95: float
+    asd: float
+    assd: float
+    nsd: float
+    truth_ml: float
+    prediction_ml: float
+    hd95_voxels: float | None = None
+    asd_voxels: float | None = None
+
+
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """2 |P and T| / (|P| + |T|) of two boolean masks of one shape; 1 if both are empty.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    both, total = _overlap(prediction, truth)
+    return 2 * both / total if total else 1.0
+
+
+def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """|P and T| / |P or T| of two boolean masks of one shape; 1 if both are empty.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    both, total = _overlap(prediction, truth)
+    return both / (total - both) if total else 1.0
+
+
+def case_scores(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing: Spacing,
+    classes: Sequence[str],
+    tolerance: float,
+    pooled_voxels: bool = False,
+) -> list[ClassScore]:
+    """Score every foreground class of one case in one pass.
+
+    Args:
+        prediction: [X, Y, Z] class indices in 0..K-1, an integer dtype.
+        truth: the same for the reference, on the same grid.
+        spacing: mm between neighbouring voxels along each axis.
+        classes: K names, background first; background is not scored.
+        tolerance: of the normalised surface distance, mm.
+        pooled_voxels: also give `hd95_voxels` and `asd_voxels`.
+
+    Raises:
+        ValueError: the masks are not 3-D, differ in shape or hold an index beyond `classes`.
+    """
+    if prediction.shape != truth.shape or truth.ndim != 3:
+        raise ValueError(f"not two masks on one 3-D grid: {prediction.shape} and {truth.shape}")
+    predicted_boxes, true_boxes = (_boxes(mask, len(classes)) for mask in (prediction, truth))
+    scores = []
+    for index, name in enumerate(classes[1:], start=1):
+        box = _joint(predicted_boxes[index - 1], true_boxes[index - 1])
+        masks = prediction[box] == index, truth[box] == index
+        scores.append(_class_score(name, masks, truth.shape, spacing, tolerance, pooled_voxels))
+    return scores
+
+
+def _class_score(
+    name: str,
+    masks: tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, ...],
+    spacing: Spacing,
+    tolerance: float,
+    pooled_voxels: bool,
+) -> ClassScore:
+    """The score of one class from its prediction and truth, cropped from a volume of `shape`."""
+    predicted, true = (int(np.count_nonzero(mask)) for mask in masks)
+    outcome = _outcome(predicted, true)
+    pooled = _Distances.of(masks, outcome, shape, VOXELS, tolerance) if pooled_voxels else None
+    millilitres = float(np.prod(spacing)) / 1000
+    return ClassScore(
+        name=name,
+        outcome=outcome,
+        dice=dice(*masks),
+        jaccard=jaccard(*masks),
+        **asdict(_Distances.of(masks, outcome, shape, spacing, tolerance)),
+        truth_ml=true * millilitres,
+        prediction_ml=predicted * millilitres,
+        hd95_voxels=pooled.hd95 if pooled else None,
+        asd_voxels=pooled.asd if pooled else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """The four numbers of one class, with the rule for empty masks applied."""
+
+    hd95: float
+    asd: float
+    assd: float
+    nsd: float
+
+    @classmethod
+    def of(
+        cls,
+        masks: tuple[np.ndarray, np.ndarray],
+        outcome: Outcome,
+        shape: tuple[int, ...],
+        spacing: Spacing,
+        tolerance: float,
+    ) -> Self:
+        """Measured where both masks have voxels, else by the rule."""
+        if outcome == "absent":
+            return cls(hd95=0.0, asd=0.0, assd=0.0, nsd=1.0)
+        if outcome != "found":
+            diagonal = math.hypot(*np.multiply(shape, spacing))
+            return cls(hd95=diagonal, asd=diagonal, assd=diagonal, nsd=0.0)
+        found = surface_distances(*masks, spacing)
+        return cls(found.hd95(), found.asd(), found.assd(), found.nsd(tolerance))
+
+
+def _outcome(predicted: int, true: int) -> Outcome:
+    if predicted and true:
+        return "found"
+    if true:
+        return "missed"
+    return "false_alarm" if predicted else "absent"
+
+
+def _overlap(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """Voxels in both masks, and the sum of the masks' voxels."""
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks of shapes {prediction.shape} and {truth.shape}")
+    both = int(np.count_nonzero(prediction & truth))
+    return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
+
+
+def _boxes(mask: np.ndarray, classes: int) -> list[Box | None]:
+    """The bounding box of each foreground class, found for all of them in one pass."""
+    from scipy.ndimage import find_objects
+
+    found: list[Any] = find_objects(mask)
+    if len(found) >= classes:
+        raise ValueError(f"the mask holds class {len(found)}, but there are {classes} classes")
+    return [*found, *[None] * (classes - 1 - len(found))]
+
+
+def _joint(one: Box | None, other: Box | None) -> Box:
+    """The smallest box around both; without voxels where there is neither."""
+    if one is None or other is None:
+        nothing = slice(0, 0)
+        return one or other or (nothing, nothing, nothing)
+    x, y, z = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return x, y, z

@@ -1,0 +1,116 @@
+"""Uncertainty of a mean over cases, and differences between two methods on the same cases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_BLOCK = 10_000_000
+"""Draws held at once; bounds the memory whatever the number of resamples."""
+
+
+class Interval(NamedTuple):
+    """A confidence interval; NaN where one value alone gives none."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """First minus second method over the same cases.
+
+    Attributes:
+        mean: of the differences.
+        low, high: bootstrap interval of that mean.
+        p: two-sided Wilcoxon signed-rank test; 1 if no case differs.
+        n: cases.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray,
+    n: int,
+    generator: np.random.Generator,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of the mean, cases drawn with replacement.
+
+    With few cases it is too narrow: at 0.95 it covers the true mean of normal values in about 0.84
+    of all samples of 5, 0.91 of 10, 0.93 of 20 and 0.94 of 40.
+
+    Args:
+        values: one number per independent case (average over classes or scans of a patient first).
+        n: resamples.
+        generator: draws them.
+        level: coverage, e.g. 0.95.
+
+    Raises:
+        ValueError: there are no values, or one is not finite: a mean must not drop cases silently.
+    """
+    array = _finite(values)
+    if len(array) == 1:
+        return Interval(float("nan"), float("nan"))
+    means = np.empty(n)
+    rows = max(1, _BLOCK // len(array))
+    for start in range(0, n, rows):
+        stop = min(n, start + rows)
+        drawn = generator.integers(len(array), size=(stop - start, len(array)))
+        means[start:stop] = array[drawn].mean(axis=1)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Interval(float(low), float(high))
+
+
+def paired_difference(
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    generator: np.random.Generator,
+    n: int = 2000,
+    level: float = 0.95,
+) -> PairedDifference:
+    """Compare two methods case by case; `first[i]` and `second[i]` are the same case.
+
+    Raises:
+        ValueError: the lengths differ, there are no values, or one is not finite.
+    """
+    from scipy.stats import wilcoxon
+
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} values are not pairs")
+    differences = _finite(first) - _finite(second)
+    interval = bootstrap_interval(differences, n, generator, level)
+    p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+    return PairedDifference(
+        float(differences.mean()), interval.low, interval.high, p, len(differences)
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number (Holm 1979), in the given order.
+
+    An adjusted value below 0.05 keeps the chance of any false finding among them below 0.05.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array):
+        raise ValueError("a mean needs a list of at least one value")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(array))} values are not finite")
+    return array

@@ -1,0 +1,172 @@
+"""From the scores of cases to means with intervals and counts; every case counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medssl.evaluate.segmentation import ClassScore
+from medssl.evaluate.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a number of `ClassScore` is called and read."""
+
+    key: str
+    title: str
+    unit: str = ""
+    higher_is_better: bool = False
+
+
+METRICS = (
+    Metric("dice", "Dice", higher_is_better=True),
+    Metric("jaccard", "Jaccard", higher_is_better=True),
+    Metric("nsd", "NSD", higher_is_better=True),
+    Metric("hd95", "HD95", "mm"),
+    Metric("asd", "ASD", "mm"),
+    Metric("assd", "ASSD", "mm"),
+    Metric("hd95_voxels", "HD95", "voxels"),
+    Metric("asd_voxels", "ASD", "voxels"),
+)
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """All foreground classes of one case, in the data set's order."""
+
+    case: str
+    classes: tuple[ClassScore, ...]
+
+    def mean(self, key: str) -> float:
+        """Mean of one metric over the classes."""
+        return float(np.mean([getattr(score, key) for score in self.classes]))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over cases and its bootstrap interval, NaN for a single case."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One class, or the mean over classes, over all cases.
+
+    Attributes:
+        n: cases; all of them, whatever the outcome.
+        missed, false_alarms, absent: how many of them by the rule for empty masks (for the mean
+            over classes: how many pairs of case and class).
+        means: by key of `METRICS`.
+        dice: each case's Dice, in the order of the cases.
+    """
+
+    name: str
+    n: int
+    missed: int
+    false_alarms: int
+    absent: int
+    means: dict[str, Mean]
+    dice: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over cases.
+
+    Attributes:
+        metrics: those that were measured.
+        classes: a row per class.
+        overall: mean over classes within each case, then over cases.
+    """
+
+    metrics: tuple[Metric, ...]
+    classes: tuple[Row, ...]
+    overall: Row
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The classes and, where there are several, their mean."""
+        return self.classes if len(self.classes) == 1 else (*self.classes, self.overall)
+
+    def flat(self) -> dict[str, float]:
+        """Numbers for a tracker: "dice", "dice_low", "dice_high", "missed", "dice/CLASS", ..."""
+        numbers: dict[str, float] = {"cases": self.overall.n}
+        for row, ending in ((self.overall, ""), *((row, f"/{row.name}") for row in self.classes)):
+            numbers[f"missed{ending}"] = row.missed
+            numbers[f"false_alarms{ending}"] = row.false_alarms
+            for key, mean in row.means.items():
+                numbers[f"{key}{ending}"] = mean.mean
+                if row.n > 1:
+                    numbers[f"{key}_low{ending}"] = mean.low
+                    numbers[f"{key}_high{ending}"] = mean.high
+        return numbers
+
+
+def summarise(
+    cases: Sequence[CaseScores], resamples: int, generator: np.random.Generator
+) -> Summary:
+    """Means, intervals and counts of scored cases.
+
+    Args:
+        cases: at least one, all with the same classes.
+        resamples: of the bootstrap.
+        generator: draws them.
+
+    Raises:
+        ValueError: there are no cases.
+    """
+    if not cases:
+        raise ValueError("there are no cases to summarise")
+    first = cases[0].classes
+    metrics = tuple(metric for metric in METRICS if getattr(first[0], metric.key) is not None)
+
+    def row(name: str, chosen: Sequence[CaseScores]) -> Row:
+        return _row(name, chosen, metrics, resamples, generator)
+
+    classes = tuple(
+        row(score.name, [CaseScores(case.case, (case.classes[index],)) for case in cases])
+        for index, score in enumerate(first)
+    )
+    return Summary(metrics, classes, overall=row("mean of classes", cases))
+
+
+def _row(
+    name: str,
+    cases: Sequence[CaseScores],
+    metrics: Sequence[Metric],
+    resamples: int,
+    generator: np.random.Generator,
+) -> Row:
+    columns = {metric.key: [case.mean(metric.key) for case in cases] for metric in metrics}
+    outcomes = [score.outcome for case in cases for score in case.classes]
+    return Row(
+        name=name,
+        n=len(cases),
+        missed=outcomes.count("missed"),
+        false_alarms=outcomes.count("false_alarm"),
+        absent=outcomes.count("absent"),
+        means={
+            key: Mean(float(np.mean(column)), *bootstrap_interval(column, resamples, generator))
+            for key, column in columns.items()
+        },
+        dice=tuple(columns["dice"]),
+    )
+
+
+def ranked(cases: Sequence[CaseScores], count: int) -> list[tuple[str, CaseScores]]:
+    """Up to `count` cases from best to worst mean Dice, evenly spread, with a word for each.
+
+    Three are the best, the median (of an even number the worse of two) and the worst; one is the
+    median, since the best alone would mislead.
+    """
+    order = sorted(cases, key=lambda case: -case.mean("dice"))
+    last = len(order) - 1
+    middle = (last + 1) // 2
+    count = min(count, len(order))
+    ranks = [middle] if count == 1 else [int(r + 0.5) for r in np.linspace(0, last, count)]
+    words = {middle: "median", 0: "best", last: "worst"} if last else {0: "only case"}
+    return [(words.get(rank, f"rank {rank + 1} of {last + 1}"), order[rank]) for rank in ranks]

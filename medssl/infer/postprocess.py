@@ -1,0 +1,58 @@
+"""Corrections of label maps by what anatomy allows; none is on by default.
+
+Voxels are neighbours here if they share a face, an edge or a corner (26 of them), and holes are
+closed off if no path over faces (6 neighbours) leads out of them: the usual pair.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+
+TOUCHING = np.ones((3, 3, 3), bool)
+
+
+def largest_component(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
+    """Keep the largest connected component of each class; the rest becomes background (0).
+
+    Args:
+        labels: [X, Y, Z] uint8 class indices; not changed.
+        classes: those that form one piece in a body; others stay as they are.
+
+    Returns:
+        [X, Y, Z] uint8. Of components equally large, the first in array order stays.
+    """
+    kept = labels.copy()
+    boxes = ndimage.find_objects(labels)
+    for value in classes:
+        box = boxes[value - 1] if 0 < value <= len(boxes) else None
+        if box is None:
+            continue
+        pieces, count = ndimage.label(labels[box] == value, TOUCHING)
+        if count > 1:
+            largest = np.bincount(pieces.ravel())[1:].argmax() + 1
+            kept[box][(pieces > 0) & (pieces != largest)] = 0
+    return kept
+
+
+def fill_holes(labels: np.ndarray) -> np.ndarray:
+    """Give background that one class closes off on all sides to that class.
+
+    Other classes within the hole stay. A cavity open to the edge of the volume is no hole.
+
+    Args:
+        labels: [X, Y, Z] uint8 class indices; not changed.
+
+    Returns:
+        [X, Y, Z] uint8. Where one class's hole lies in another's, the lower class takes it.
+    """
+    filled = labels.copy()
+    for value, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        # A margin joins everything outside the class into the first component.
+        around, _ = ndimage.label(np.pad(labels[box] != value, 1, constant_values=True))
+        inside = around[1:-1, 1:-1, 1:-1]
+        region = filled[box]
+        region[(inside > 1) & (region == 0)] = value
+    return filled

@@ -1,0 +1,113 @@
+"""The finished runs of a pipeline side by side."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from medssl.errors import UsageError
+from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+from medssl.pipeline.config import flatten, nearest
+from medssl.pipeline.scores import RunScores, read_runs
+
+APART = ("seed", "name", "title", "split.labels", "method.name")
+"""Settings with a column of their own, or without weight."""
+
+
+def compare(pipeline: str, reference: str = "supervised") -> str:
+    """A table with a row per run, as text.
+
+    Each run stands against the `reference` method's run with the same labels and seed: difference
+    of mean Dice over the same cases, its 95 % interval, and the Wilcoxon signed-rank p-value.
+
+    Raises:
+        UsageError: there are no finished runs, or none of the reference method.
+    """
+    runs = read_runs(pipeline)
+    known = sorted({run.method for run in runs})
+    if reference not in known and len(known) > 1:
+        raise UsageError(
+            f"'{pipeline}' has no finished run of '{reference}'",
+            do=nearest(reference, known).replace("did you mean", "did you mean --reference"),
+        )
+    return tabulate(runs, reference)
+
+
+def tabulate(runs: Sequence[RunScores], reference: str) -> str:
+    """The table of `compare` for runs that are at hand."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    heads = ["method", "labels", "seed", "Dice [95 %]", "HD95 mm", "ASD mm"]
+    heads += [f"- {reference}", "p", "MLflow run"]
+    for head in heads:
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    differing = _differing(runs)
+    for run in runs:
+        table.add_row(*_row(run, _partner(run, runs, reference, differing), differing))
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _row(run: RunScores, partner: RunScores | None, differing: Sequence[str]) -> list[str]:
+    dice = list(run.values("dice").values())
+    low, high = bootstrap_interval(dice, 2000, np.random.default_rng(0))
+    row = [
+        " ".join([run.method, *_settings(run, differing)]),
+        str(run.labels),
+        str(run.seed),
+        f"{run.mean('dice'):.3f} [{low:.3f}, {high:.3f}]",
+        f"{run.mean('hd95'):.2f}",
+        f"{run.mean('asd'):.2f}",
+    ]
+    return [*row, *_difference(run, partner), run.run_id[:8]]
+
+
+def _difference(run: RunScores, partner: RunScores | None) -> list[str]:
+    if partner is None:
+        return ["", ""]
+    mine, theirs = run.values("dice"), partner.values("dice")
+    common = sorted(set(mine) & set(theirs))
+    if len(common) < 2:
+        return ["", ""]
+    found = paired_difference(
+        [mine[case] for case in common],
+        [theirs[case] for case in common],
+        np.random.default_rng(0),
+    )
+    return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
+
+
+def _partner(
+    run: RunScores, runs: Sequence[RunScores], reference: str, differing: Sequence[str]
+) -> RunScores | None:
+    """The reference run with the same labels and seed; the plainest where there are several."""
+    if run.method == reference:
+        return None
+    fitting = [
+        other
+        for other in runs
+        if (other.method, other.labels, other.seed) == (reference, run.labels, run.seed)
+    ]
+    mine = _settings(run, differing)
+    return min(
+        fitting, key=lambda other: len(set(_settings(other, differing)) ^ set(mine)), default=None
+    )
+
+
+def _differing(runs: Sequence[RunScores]) -> list[str]:
+    """Settings that tell runs apart: other values in runs of one method, or across methods."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        for key, value in flatten(run.config).items():
+            owner = run.method if key.startswith("method.") else ""
+            seen.setdefault((owner, key), set()).add(repr(value))
+    return sorted({key for (_, key), values in seen.items() if len(values) > 1} - set(APART))
+
+
+def _settings(run: RunScores, differing: Sequence[str]) -> list[str]:
+    """The differing settings that this run has, e.g. ["members=2"]."""
+    flat: dict[str, Any] = flatten(run.config)
+    return [f"{key.removeprefix('method.')}={flat[key]}" for key in differing if key in flat]

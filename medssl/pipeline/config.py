@@ -1,0 +1,280 @@
+"""A pipeline file, its method's settings and its data spec as one typed object.
+
+Free of torch, so that a wrong key is refused at once.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+import medssl
+from medssl.data.spec import DataSpec, load_spec
+from medssl.errors import UsageError
+from medssl.methods.registry import method_names, settings_class
+from medssl.methods.settings import MethodSettings
+from medssl.pipeline.settings import MethodChoice, Pipeline
+
+Model = TypeVar("Model", bound=BaseModel)
+
+WITHOUT_EFFECT: dict[str, set[str]] = {
+    "train": {"log_every", "checkpoint_every", "threads", "device"},
+    "predict": {"window_batch"},
+}
+"""Keys that say how, not what, is computed; they are left out of hashes."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What one run does, complete and checked."""
+
+    pipeline: Pipeline
+    method: MethodSettings
+    spec: DataSpec
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain values; itself a valid pipeline file."""
+        plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
+        plain["method"] = self._method()
+        return plain
+
+    def flat(self) -> dict[str, Any]:
+        """`resolved` as "section.key" to value, for the tracker."""
+        return flatten(self.resolved())
+
+    def hash(self, *sections: str) -> str:
+        """8 hex characters over sections of the pipeline.
+
+        The section "data" is what the data spec declares about images and labels.
+        """
+        return digest([self._section(section) for section in sections])
+
+    def _section(self, section: str) -> Any:
+        if section == "method":
+            return self._method()
+        if section == "data":
+            return [
+                self.spec.modality,
+                self.spec.channels,
+                self.spec.classes,
+                self.spec.label_values,
+            ]
+        value = getattr(self.pipeline, section)
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
+        return value
+
+    def _method(self) -> dict[str, Any]:
+        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
+
+
+def digest(value: Any) -> str:
+    """8 hex characters of the canonical JSON of a plain value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as "section.key" to value."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        inner = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The pipeline of that name or path, with `key.sub=value` overrides applied in order.
+
+    Raises:
+        UsageError: unknown pipeline, key, method or preset (names the nearest known one), or a
+            value of the wrong kind.
+    """
+    path = find_pipeline(name_or_path)
+    plain = read_mapping(path)
+    plain.setdefault("name", path.stem)
+    for one in overrides:
+        apply_override(plain, one)
+    choice = plain.get("method")
+    if isinstance(choice, str):
+        plain["method"] = {"name": choice}
+    pipeline = validate(Pipeline, plain)
+    return Config(pipeline, _method_settings(pipeline.method), load_spec(pipeline.data))
+
+
+def require_family(config: Config, family: str) -> None:
+    """Refuse a method of another family than the stage can train.
+
+    Raises:
+        UsageError: names the methods that would do.
+    """
+    if config.method.family == family:
+        return
+    fitting = [name for name in method_names() if settings_class(name).family == family]
+    raise UsageError(
+        f"the method {config.pipeline.method.name} is of the family '{config.method.family}'",
+        f"this stage trains methods of the family '{family}'",
+        f"choose one of: {', '.join(fitting)}" if fitting else "none is installed",
+    )
+
+
+def apply_override(plain: dict[str, Any], text: str) -> None:
+    """Set one `key.sub=value`, the value in YAML, in `plain`.
+
+    Raises:
+        UsageError: `text` is not of that form.
+    """
+    key, equals, right = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
+    try:
+        value = yaml.safe_load(right)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the value of '{text}' cannot be read", _first_line(error)) from None
+    *parents, last = key.split(".")
+    place = plain
+    for part in parents:
+        inner = place.get(part)
+        if part == "method" and isinstance(inner, str):
+            inner = {"name": inner}
+        # A copy: YAML anchors may let two keys share one mapping.
+        place[part] = dict(inner) if isinstance(inner, dict) else {}
+        place = place[part]
+    place[last] = value
+
+
+def find_pipeline(name_or_path: str) -> Path:
+    """A path as it is, else ./pipelines/NAME.yaml, else the pipeline shipped with medssl.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    given = Path(name_or_path)
+    if given.suffix in {".yaml", ".yml"}:
+        if given.is_file():
+            return given
+        raise UsageError(f"there is no pipeline file {given}", do="check the path")
+    for folder in _folders():
+        if (folder / f"{name_or_path}.yaml").is_file():
+            return folder / f"{name_or_path}.yaml"
+    known = pipeline_names()
+    raise UsageError(
+        f"no pipeline is called '{name_or_path}'",
+        do=nearest(name_or_path, known) or f"choose one of: {', '.join(known)}",
+    )
+
+
+def pipeline_names() -> list[str]:
+    """Names of the pipelines here and of those shipped; studies are not among them."""
+    found = {path.stem for folder in _folders() for path in folder.glob("*.yaml")}
+    return sorted(name for name in found if not name.endswith("_study"))
+
+
+def _folders() -> tuple[Path, Path]:
+    """The user's own pipelines, then the shipped: a wheel's, or those of the source tree."""
+    package = Path(medssl.__file__).parent
+    built = package / "_pipelines"
+    return Path("pipelines"), built if built.is_dir() else package.parent / "pipelines"
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UsageError: the file is not YAML or not a mapping.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not valid YAML", _first_line(error), "correct the file"
+        ) from None
+    if not isinstance(plain, dict):
+        raise UsageError(f"{path} holds no keys", "a pipeline is a mapping of keys to values")
+    return plain
+
+
+def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> Model:
+    """`plain` as a `model`; `prefix` is where it stands, with its final dot.
+
+    Raises:
+        UsageError: one sentence on the first key that is unknown, missing or of the wrong kind.
+    """
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = [str(part) for part in first["loc"]]
+        dotted = prefix + ".".join(where)
+        if first["type"] == "extra_forbidden":
+            near = nearest(where[-1], _keys(model, where[:-1]), dotted[: -len(where[-1])])
+            raise UsageError(f"unknown key '{dotted}'", do=near) from None
+        if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+            raise UsageError(f"{prefix}{'.'.join(where[:-1])} has too few values") from None
+        if first["type"] == "missing":
+            raise UsageError(f"the key '{dotted}' is missing", do="add it") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise UsageError(f"{dotted}={first['input']!r} is wrong", message) from None
+
+
+def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """The words "did you mean ...?", or the choices where none is near; empty without choice."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{prefix}{close[0]}'?"
+    return f"choose one of: {', '.join(known)}" if known else ""
+
+
+def _keys(model: type[BaseModel], where: Sequence[str]) -> list[str]:
+    """Keys of the model nested at `where`."""
+    for part in where:
+        if part not in model.model_fields:
+            return []
+        inner = model.model_fields[part].annotation
+        if get_origin(inner) in (Union, UnionType):
+            inner = next(one for one in get_args(inner) if one is not type(None))
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _method_settings(choice: MethodChoice) -> MethodSettings:
+    if choice.name not in method_names():
+        raise UsageError(
+            f"no method is called '{choice.name}'", do=nearest(choice.name, method_names())
+        )
+    settings = settings_class(choice.name)
+    plain: dict[str, Any] = {}
+    if choice.preset is not None:
+        if choice.preset not in settings.presets:
+            known = ", ".join(settings.presets) or "none"
+            raise UsageError(
+                f"{choice.name} has no preset '{choice.preset}'",
+                do=nearest(choice.preset, list(settings.presets)) or f"its presets: {known}",
+            )
+        plain = dict(settings.presets[choice.preset])
+    return validate(settings, _merged(plain, choice.own), "method.")
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `top` laid over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

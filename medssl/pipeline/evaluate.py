@@ -1,0 +1,149 @@
+"""The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.geometry import Geometry
+from medssl.data.layouts import find_cases
+from medssl.data.spec import Case, DataSpec, load_spec
+from medssl.data.volume import read_mask
+from medssl.errors import DataError
+from medssl.evaluate.segmentation import case_scores
+from medssl.evaluate.summary import CaseScores, Summary, summarise
+from medssl.evaluate.table import write_scores
+from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.pipeline.settings import EvaluateSettings
+from medssl.pipeline.stage import Plan, read_json
+from medssl.train.track import Tracker
+
+
+def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> dict[str, float]:
+    """Score the test cases; returns the means by name.
+
+    Raises:
+        DataError: a label or a mask cannot be used.
+    """
+    stage, pipeline = plan.evaluate, plan.config.pipeline
+    if stage.done:
+        reporter.note(f"{plan.label}: evaluated already, in {stage.folder}")
+        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
+        return kept
+    stage.begin(plan.config, plan.split)
+    reporter.note(f"{plan.label}: scoring {len(plan.test)} test cases")
+    tags = {"stage": "evaluate", "method": pipeline.method.name, "split": plan.split.hash}
+    name, flat = f"evaluate {plan.label}", plan.config.flat()
+    with Tracker(stage.folder, pipeline.name, name, parent, flat, tags) as tracker:
+        spec, settings = plan.config.spec, pipeline.evaluate
+        scores = score(plan.test, plan.predict.folder, spec, settings, reporter)
+        summary = write(scores, plan.test, plan.predict.folder, spec, settings, stage.folder)
+        tracker.metrics(pipeline.train.steps, summary.flat())
+        for result in sorted(stage.folder.glob("*.[chp][stn][vmg]*")):
+            tracker.artifact(result)
+        run_id = tracker.run_id
+    stage.finish(run_id=run_id, summary=summary.flat())
+    return summary.flat()
+
+
+def evaluate_folder(predictions: Path, data: str, out: Path, reporter: QuietReporter) -> str:
+    """Score a bare folder of masks named CASE.nii.gz against a data set's labels.
+
+    Writes scores.csv and report.html into `out`; returns a word on the result.
+
+    Raises:
+        DataError: no mask belongs to a labelled case, or one cannot be used.
+    """
+    spec = load_spec(data)
+    labelled = [case for case in find_cases(spec) if case.label is not None]
+    cases = [case for case in labelled if _mask(predictions, case).is_file()]
+    if not cases:
+        raise DataError(
+            f"{predictions} holds no mask of a labelled case of {spec.name}",
+            "masks are named after the case, e.g. " + _mask(predictions, labelled[0]).name
+            if labelled
+            else "the data set has no labels",
+            "check the folder and --data",
+        )
+    settings = EvaluateSettings()
+    scores = score(cases, predictions, spec, settings, reporter)
+    out.mkdir(parents=True, exist_ok=True)
+    summary = write(scores, cases, predictions, spec, settings, out)
+    dice = summary.overall.means["dice"]
+    return (
+        f"{len(cases)} of {len(labelled)} labelled cases: "
+        f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]\n"
+        f"scores   {out / 'scores.csv'}\nreport   {out / 'report.html'}"
+    )
+
+
+def score(
+    cases: Sequence[Case],
+    masks: Path,
+    spec: DataSpec,
+    settings: EvaluateSettings,
+    reporter: QuietReporter,
+) -> list[CaseScores]:
+    """All scores of the masks CASE.nii.gz in a folder.
+
+    Raises:
+        DataError: a mask lies on another grid than its label, or holds undeclared values.
+    """
+    found = []
+    with Steps(reporter, len(cases)) as steps:
+        for case in cases:
+            truth, prediction, grid = _pair(case, masks, spec)
+            classes = case_scores(
+                prediction, truth, grid.spacing, spec.classes, settings.tolerance, settings.pooled
+            )
+            found.append(CaseScores(case.id, tuple(classes)))
+            steps.advance()
+    return found
+
+
+def write(
+    scores: Sequence[CaseScores],
+    cases: Sequence[Case],
+    masks: Path,
+    spec: DataSpec,
+    settings: EvaluateSettings,
+    out: Path,
+) -> Summary:
+    """Write scores.csv and overlays; returns the means over cases."""
+    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0))
+    write_scores(out / "scores.csv", scores)
+    return summary
+
+
+def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:
+    """Truth and prediction as class indices [X, Y, Z] on their common grid."""
+    if case.label is None:
+        raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
+    truth, prediction = read_mask(case.label), read_mask(_mask(masks, case))
+    if not prediction.geometry.matches(truth.geometry):
+        raise DataError(
+            f"the mask of case {case.id} does not lie on the grid of its label",
+            prediction.geometry.difference(truth.geometry),
+            "predict the case again from the data set's own image",
+        )
+    indices = [_indices(one.array[0], spec, one.source) for one in (truth, prediction)]
+    return indices[0], indices[1], truth.geometry
+
+
+def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
+    """Mask values as class indices, uint8."""
+    odd = set(np.unique(values).tolist()) - set(spec.label_values)
+    if odd:
+        raise DataError(
+            f"{source} holds the values {sorted(odd)}",
+            f"the data set {spec.name} declares {list(spec.label_values)}",
+            "correct the mask or the data spec",
+        )
+    table = np.zeros(256, np.uint8)
+    table[list(spec.label_values)] = np.arange(len(spec.label_values))
+    indices: np.ndarray = table[values]
+    return indices
+
+
+def _mask(folder: Path, case: Case) -> Path:
+    return folder / f"{case.id}.nii.gz"

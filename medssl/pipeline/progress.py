@@ -1,0 +1,144 @@
+"""Progress for people: a live bar on a terminal, sparse lines without one, nothing when quiet."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+SHOWN = ("loss", "dice", "steps_per_s")
+"""Values of a step that are worth a look while it runs."""
+
+
+class QuietReporter:
+    """Says nothing."""
+
+    def begin(self, total: int, start: int) -> None:
+        """`total` steps, of which `start` are already done."""
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Step number `step` is done."""
+
+    def note(self, text: str) -> None:
+        """One line on what happens."""
+
+    def end(self) -> None:
+        """The last step is done, or the work was given up."""
+
+
+class LineReporter(QuietReporter):
+    """At most about ten lines per piece of work, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._total = self._start = self._step = self._told = 0
+        self._since = 0.0
+        self._seen: dict[str, float] = {}
+
+    def begin(self, total: int, start: int) -> None:
+        """Start counting towards `total`."""
+        self._total, self._start, self._step, self._told = total, start, start, start
+        self._since, self._seen = time.perf_counter(), {}
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """A line at every tenth of the way."""
+        self._step = step
+        self._seen |= {name: values[name] for name in SHOWN if name in values}
+        if step == self._total or step - self._told >= max(1, self._total // 10):
+            self._told = step
+            self._line()
+
+    def note(self, text: str) -> None:
+        """The text on a line of its own."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self) -> None:
+        spent = time.perf_counter() - self._since
+        left = spent / max(1, self._step - self._start) * (self._total - self._step)
+        parts = [f"{self._step}/{self._total}", shown(self._seen), f"{clock(left)} left"]
+        self.note("  " + "  ".join(part for part in parts if part))
+
+
+class BarReporter(QuietReporter):
+    """A live bar with loss, validation Dice, steps per second and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._seen: dict[str, float] = {}
+
+    def begin(self, total: int, start: int) -> None:
+        """Show the bar."""
+        self.end()
+        self._seen = {}
+        self._bar = Progress(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=False,
+        )
+        self._bar.add_task("", total=total, completed=start, values="")
+        self._bar.start()
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._seen |= {name: values[name] for name in SHOWN if name in values}
+            self._bar.update(self._bar.task_ids[0], completed=step, values=shown(self._seen))
+
+    def note(self, text: str) -> None:
+        """The text above the bar."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class Steps:
+    """Counts pieces of work on a reporter, and ends the bar whatever happens."""
+
+    def __init__(self, reporter: QuietReporter, total: int, start: int = 0) -> None:
+        self._reporter, self._total, self._done = reporter, total, start
+
+    def __enter__(self) -> Self:
+        self._reporter.begin(self._total, self._done)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reporter.end()
+
+    def advance(self) -> None:
+        """One more piece is done."""
+        self._done += 1
+        self._reporter.step(self._done, {})
+
+
+def make_reporter(quiet: bool) -> QuietReporter:
+    """The reporter that fits standard error; results alone go to standard output."""
+    if quiet:
+        return QuietReporter()
+    console = Console(file=sys.stderr)
+    return BarReporter(console) if console.is_terminal else LineReporter(console)
+
+
+def shown(values: dict[str, float]) -> str:
+    """The values of a step in one line, e.g. "loss 0.312  Dice 0.874  9.1 steps/s"."""
+    words = {"loss": "loss {:.3f}", "dice": "Dice {:.3f}", "steps_per_s": "{:.1f} steps/s"}
+    return "  ".join(words[name].format(values[name]) for name in SHOWN if name in values)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, e.g. "2:05"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,122 @@
+"""All stages of a pipeline in order: train, predict, evaluate.
+
+A stage whose results exist and whose inputs have not changed is skipped, so the same command
+continues a run that was stopped or killed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssl.errors import UsageError
+from medssl.pipeline.config import Config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import Plan, make_plan
+
+Train = Callable[[Config, Path, str | None, QuietReporter, bool], Path]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the results of a run are.
+
+    Attributes:
+        checkpoints: folder that holds `last` and, with validation cases, `best`.
+        masks: folder of the predicted test cases.
+        report: HTML page.
+        scores: CSV, a row per case and class.
+    """
+
+    checkpoints: Path
+    masks: Path
+    report: Path
+    scores: Path
+
+
+def run(
+    config: Config, reporter: QuietReporter, resume: bool = True, train: Train | None = None
+) -> Outcome:
+    """Carry out every stage of `config` that is not done yet.
+
+    Args:
+        resume: false trains anew even where a state is kept.
+        train: the training stage; by default `medssl.pipeline.train.train`.
+
+    Raises:
+        Stopped: a signal asked for it; the same call continues.
+        DataError, UsageError: as the stages.
+    """
+    from medssl.pipeline.evaluate import evaluate_stage
+    from medssl.pipeline.predict import predict_stage
+    from medssl.train.track import Tracker
+
+    plan = make_plan(config)
+    _check_test(plan)
+    if plan.whole.done and resume:
+        reporter.note(f"{plan.label}: nothing to do, results are in {plan.evaluate.folder}")
+        return outcome(plan)
+    plan.whole.begin(config, plan.split)
+    tags = {"stage": "run", "method": config.pipeline.method.name, "split": plan.split.hash}
+    with Tracker(
+        plan.whole.folder, config.pipeline.name, plan.label, None, config.flat(), tags
+    ) as tracker:
+        parent = tracker.run_id
+        checkpoints = train_stage(plan, parent, reporter, resume, train)
+        chosen = checkpoints / config.pipeline.predict.checkpoint
+        predict_stage(plan, chosen, parent, reporter)
+        summary = evaluate_stage(plan, parent, reporter)
+        tracker.metrics(config.pipeline.train.steps, summary)
+    plan.whole.finish(run_id=parent)
+    return outcome(plan)
+
+
+def train_stage(
+    plan: Plan,
+    parent: str | None,
+    reporter: QuietReporter,
+    resume: bool = True,
+    train: Train | None = None,
+) -> Path:
+    """Train unless it is done; returns the folder of the checkpoints."""
+    stage = plan.train
+    if stage.done and resume:
+        reporter.note(f"{plan.label}: trained already, in {stage.folder}")
+        return stage.folder / "checkpoint"
+    stage.begin(plan.config, plan.split)
+    reporter.note(f"{plan.label}: training in {stage.folder}")
+    checkpoints = (train or _shipped())(plan.config, stage.folder, parent, reporter, resume)
+    stage.finish()
+    return checkpoints
+
+
+def _shipped() -> Train:
+    from medssl.pipeline.train import train
+
+    return train
+
+
+def outcome(plan: Plan) -> Outcome:
+    """Where the results of a finished run are."""
+    return Outcome(
+        checkpoints=plan.train.folder / "checkpoint",
+        masks=plan.predict.folder,
+        report=plan.evaluate.folder / "report.html",
+        scores=plan.evaluate.folder / "scores.csv",
+    )
+
+
+def _check_test(plan: Plan) -> None:
+    """Refuse at once what would fail only after training."""
+    predict = plan.config.pipeline.predict
+    if not plan.test:
+        raise UsageError(
+            "there are no test cases",
+            f"the data set {plan.config.spec.name} declares none and split.test is 0",
+            "set split.test, or use `medssl train`",
+        )
+    if predict.checkpoint == "best" and not plan.split.validation:
+        raise UsageError(
+            "predict.checkpoint=best needs validation cases",
+            "split.validation leaves none of the labelled cases for it",
+            "raise split.validation or set predict.checkpoint=last",
+        )

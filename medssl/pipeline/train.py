@@ -1,0 +1,239 @@
+"""The training stage: cases, split, cache, streams, loop, checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from medssl.data.cache import CachedCase, CaseCache
+from medssl.data.layouts import find_cases
+from medssl.data.spec import Case
+from medssl.data.split import Split, make_split, verify
+from medssl.data.stream import PatchStream
+from medssl.environment import cache_root
+from medssl.errors import UsageError
+from medssl.evaluate.segmentation import dice
+from medssl.infer.window import sliding_window
+from medssl.methods.method import Method, Task
+from medssl.methods.registry import implementation
+from medssl.networks.build import side_multiple
+from medssl.pipeline.config import Config
+from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.loop import Hooks, Reporter, choose_device, fit
+from medssl.train.track import Tracker
+
+
+def train(
+    config: Config, folder: Path, parent: str | None, reporter: Reporter, resume: bool = True
+) -> Path:
+    """Train what `config` says in `folder`; returns the folder of its checkpoints.
+
+    Args:
+        folder: run folder; receives split.json, metrics.jsonl, state.pt, checkpoint/.
+        parent: MLflow run of the pipeline.
+        resume: continue from `folder`/state.pt where it exists; false starts anew.
+
+    Raises:
+        Stopped: a signal asked for it; the state is saved.
+        DataError, UsageError: the data or the settings do not allow it.
+    """
+    pipeline = config.pipeline
+    _check_patch(config)
+    if pipeline.train.threads is not None:
+        torch.set_num_threads(pipeline.train.threads)
+    torch.use_deterministic_algorithms(pipeline.train.deterministic, warn_only=True)
+    cases, split = split_cases(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "split.json").write_text(split.to_json())
+    used = split.labelled + split.unlabelled + split.validation
+    cached = cache_cases(config, [case for case in cases if case.id in set(used)], reporter)
+    method = build_method(config)
+    state_file = folder / "state.pt"
+    if not resume:
+        state_file.unlink(missing_ok=True)
+    tags = {
+        "stage": "train",
+        "method": pipeline.method.name,
+        "split": split.hash,
+        "data_fingerprint": fingerprint([case for case in cases if case.id in set(used)]),
+        "code": code_version(),
+    }
+    name = f"train {pipeline.method.name} labels={pipeline.split.labels} seed={pipeline.seed}"
+    with Tracker(folder, pipeline.name, name, parent, config.flat(), tags) as tracker:
+        hooks = Hooks(
+            validate=_validation(config, method, [cached[i] for i in split.validation]),
+            save=_Saver(config, method, split, folder / "checkpoint"),
+        )
+        fit(
+            method,
+            _streams(config, method, split, cached),
+            pipeline.train,
+            pipeline.augment,
+            pipeline.seed,
+            state_file,
+            hooks,
+            reporter,
+            tracker,
+        )
+        tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
+    return folder / "checkpoint"
+
+
+def split_cases(config: Config) -> tuple[list[Case], Split]:
+    """All cases of the data set, and who trains, validates and tests."""
+    cases = find_cases(config.spec)
+    split = make_split(cases, config.pipeline.split, config.pipeline.seed)
+    verify(split, cases)
+    return cases, split
+
+
+def cache_cases(
+    config: Config, cases: Sequence[Case], reporter: Reporter
+) -> dict[str, CachedCase]:
+    """The cases, preprocessed; what is cached already is not done again."""
+    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
+    return cache.prepare(cases)
+
+
+def build_method(config: Config) -> Method:
+    """The method with freshly initialised networks."""
+    task = Task(
+        channels=config.spec.channels,
+        classes=config.spec.classes,
+        patch=config.pipeline.train.patch,
+        network=config.pipeline.network,
+    )
+    built: Method = implementation(config.method)(config.method, task, config.pipeline.seed)
+    return built
+
+
+def _check_patch(config: Config) -> None:
+    multiple = side_multiple(config.pipeline.network)
+    patch = config.pipeline.train.patch
+    if any(side % multiple for side in patch):
+        fitting = [max(multiple, round(side / multiple) * multiple) for side in patch]
+        raise UsageError(
+            f"train.patch {list(patch)} does not fit the network",
+            f"with {config.pipeline.network.levels} levels every side must be divisible by "
+            f"{multiple}",
+            f"for example train.patch={fitting}",
+        )
+
+
+def _streams(
+    config: Config, method: Method, split: Split, cached: dict[str, CachedCase]
+) -> dict[str, PatchStream]:
+    """The streams the method asks for."""
+    pipeline = config.pipeline
+    ids = {"labelled": split.labelled, "unlabelled": split.unlabelled}
+    sizes = {
+        "labelled": pipeline.train.batch_labelled,
+        "unlabelled": pipeline.train.batch_unlabelled,
+    }
+    for kind in method.streams:
+        if not ids[kind]:
+            raise UsageError(
+                f"the method {pipeline.method.name} needs {kind} cases and the split has none",
+                f"{pipeline.split.labels} labels are asked for",
+                "lower split.labels or choose method=supervised",
+            )
+    sampler = method.sampler(pipeline.train.patch)
+    return {
+        kind: PatchStream(
+            kind, [cached[i] for i in ids[kind]], sampler, pipeline.augment, sizes[kind],
+            pipeline.seed,
+        )
+        for kind in method.streams
+    }  # fmt: skip
+
+
+class _Saver:
+    """Writes the predictor as checkpoint `last` or `best`."""
+
+    def __init__(self, config: Config, method: Method, split: Split, folder: Path) -> None:
+        self._config, self._method, self._split, self._folder = config, method, split, folder
+
+    def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
+        """Write one checkpoint."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        predictor = self._method.predictor()
+        save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
+
+    def _describe(
+        self, step: int, metrics: dict[str, float], predictor: torch.nn.Module
+    ) -> Checkpoint:
+        pipeline, spec = self._config.pipeline, self._config.spec
+        members = predictor.members
+        return Checkpoint(
+            network=pipeline.network,
+            members=len(members),  # type: ignore[arg-type]
+            channels=spec.channels,
+            labels=spec.labels,
+            modality=spec.modality,
+            patch=pipeline.train.patch,
+            preprocess=pipeline.preprocess,
+            predict=pipeline.predict,
+            method={"name": pipeline.method.name, **self._config.method.model_dump(mode="json")},
+            paper=self._config.method.paper,
+            split_hash=self._split.hash,
+            data=DataCard(
+                name=spec.name,
+                title=spec.title,
+                licence=spec.licence,
+                citation=spec.citation,
+                simulated=spec.simulated,
+            ),
+            code=code_version(),
+            step=step,
+            metrics=metrics,
+        )
+
+
+def _validation(
+    config: Config, method: Method, cases: Sequence[CachedCase]
+) -> "Validation | None":
+    labelled = [case for case in cases if case.mask is not None]
+    return Validation(config, method, labelled) if labelled else None
+
+
+class Validation:
+    """Mean foreground Dice of whole validation volumes on the network's grid."""
+
+    def __init__(self, config: Config, method: Method, cases: Sequence[CachedCase]) -> None:
+        self._config, self._method, self._cases = config, method, cases
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        """Scores by name; "dice" is the mean over cases and foreground classes."""
+        pipeline = self._config.pipeline
+        predictor = self._method.predictor()
+        device = choose_device(pipeline.train.device)
+        scores = []
+        for case in self._cases:
+            logits = sliding_window(
+                torch.from_numpy(case.image.astype("float32")),
+                predictor,
+                pipeline.train.patch,
+                _stride(config=self._config),
+                weighting=pipeline.predict.weighting,
+                window_batch=pipeline.predict.window_batch,
+                outside=case.floor,
+                device=device,
+            )
+            labels = logits.argmax(0).cpu().numpy()
+            truth = case.mask
+            scores += [
+                dice(labels == index, truth == index)
+                for index in range(1, len(self._config.spec.classes))
+            ]
+        return {"dice": sum(scores) / len(scores)}
+
+
+def _stride(config: Config) -> tuple[int, int, int]:
+    """Stride of validation windows: the set one, or half the patch."""
+    if config.pipeline.predict.stride is not None:
+        return config.pipeline.predict.stride
+    x, y, z = (max(1, side // 2) for side in config.pipeline.train.patch)
+    return x, y, z

@@ -1,0 +1,173 @@
+"""One run in an MLflow store.
+
+MLflow reports usage to its makers unless told otherwise; nothing may leave a hospital, so it is
+told before it is imported.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from medssl.train.journal import Entry
+
+Item = TypeVar("Item")
+
+_SQLITE = "sqlite:///"
+_LONGEST_VALUE = 6000
+_PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}
+"""What MLflow takes in one call, at most."""
+
+
+class MlflowRun:
+    """Sends to one run. Every method raises whatever the store or the network raises.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+    """
+
+    def __init__(self, uri: str, experiment: str, known: str | None) -> None:
+        """Connect; creates an SQLite store, and the experiment, where they do not exist.
+
+        Args:
+            uri: an SQLite store keeps its artifacts in `mlartifacts` beside the database.
+            experiment: its name; made if it is missing.
+            known: id of the run to continue; a new one is begun by `begin` if the store lost it.
+        """
+        with _alone(uri):
+            self._client = _connect(uri)
+            self._experiment = _experiment(self._client, uri, experiment)
+        self.run_id = known if known and _is_active(self._client, known) else ""
+
+    def begin(
+        self, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Continue the known run, or create it below the run `parent`.
+
+        Parameters of a continued run stay: MLflow does not let them change.
+        """
+        from mlflow.entities import Param
+
+        if self.run_id:
+            self._client.update_run(self.run_id, status="RUNNING")
+            self.tag(tags)
+            return
+        nested = {"mlflow.parentRunId": parent} if parent else {}
+        run = self._client.create_run(self._experiment, run_name=name, tags={**tags, **nested})
+        self.run_id = run.info.run_id
+        known = (Param(_name(key), str(value)[:_LONGEST_VALUE]) for key, value in params.items())
+        self._log("params", list(known))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        from mlflow.entities import RunTag
+
+        self._log("tags", [RunTag(_name(key), str(value)) for key, value in tags.items()])
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        """Send numbers; those that were sent before are not doubled."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(_name(name), value, round(entry.time * 1000), entry.step)
+            for entry in entries
+            for name, value in entry.values.items()
+        ]
+        self._log("metrics", metrics)
+
+    def artifact(self, path: Path, folder: str | None) -> None:
+        """Copy a file, or what a folder holds, to `folder` of the run's artifacts."""
+        copy = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        copy(self.run_id, str(path), folder)
+
+    def end(self, status: str) -> None:
+        """Close the run."""
+        self._client.set_terminated(self.run_id, status)
+
+    def _log(self, kind: str, items: Sequence[Any]) -> None:
+        for part in _parts(items, _PER_CALL[kind]):
+            self._client.log_batch(self.run_id, **{kind: part})
+
+
+def redacted(uri: str) -> str:
+    """The address of a store without user and password."""
+    parts = urlsplit(uri)
+    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2]) if parts.netloc else uri
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time: two that make the tables of one SQLite file at once ruin it."""
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    import fcntl
+
+    database = Path(uri.removeprefix(_SQLITE))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _connect(uri: str) -> Any:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    # MLflow's own patience, seven tries of two minutes, would hold up training for a dead server.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    return MlflowClient(uri)
+
+
+def _experiment(client: Any, uri: str, name: str) -> str:
+    """Id of the experiment; on a server, another process may create it at the same moment."""
+    from mlflow import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, _artifacts(uri, name)))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _artifacts(uri: str, experiment: str) -> str | None:
+    """Where artifacts go; a server decides for itself."""
+    if not uri.startswith(_SQLITE):
+        return None
+    database = Path(uri.removeprefix(_SQLITE)).absolute()
+    return (database.parent / "mlartifacts" / experiment).as_uri()
+
+
+def _is_active(client: Any, run_id: str) -> bool:
+    """Whether the store still has the run; raises where the store does not answer."""
+    from mlflow import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _name(text: str) -> str:
+    """`text` with what MLflow refuses in names replaced by underscores."""
+    return re.sub(r"[^\w./ :-]", "_", text)
+
+
+def _parts(items: Sequence[Item], length: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while part := list(islice(remaining, length)):
+        yield part

@@ -1,0 +1,122 @@
+"""A toy data set in a working directory of its own, and a training stage that costs nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl.data.geometry import Geometry
+from medssl.data.volume import write_mask, write_volume
+from medssl.pipeline.config import Config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import Train
+from medssl.train.track import Tracker
+
+CASES, SIDE = 8, 12
+
+SPEC = """
+title: Balls
+modality: MR
+channels: [T1]
+labels: [{value: 3, name: ball}]
+root: balls
+layout: {kind: glob, images: {T1: "{case}.nii.gz"}, label: "{case}_seg.nii.gz"}
+simulated: true
+licence: CC0
+citation: none
+"""
+
+PIPELINE = """
+title: Balls
+data: balls
+split: {labels: 2, validation: 0.5, test: 3}
+network: {name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}
+method: supervised
+train: {steps: 2, patch: [8, 8, 8], device: cpu}
+evaluate: {bootstrap: 100}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_mlflow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow answers only tests that ask for `mlflow_store`: to open a store takes seconds."""
+
+    def refuse(_: Tracker) -> None:
+        raise ConnectionError
+
+    if "mlflow_store" not in request.fixturenames:
+        monkeypatch.setattr(Tracker, "_open", refuse)
+
+
+@pytest.fixture
+def mlflow_store(balls: Path) -> str:
+    """Address of the store that runs in `balls` write to."""
+    return f"sqlite:///{balls / 'runs' / 'mlflow.db'}"
+
+
+@pytest.fixture
+def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with the data set `balls`, its spec and its pipeline."""
+    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("data_specs", SPEC), ("pipelines", PIPELINE)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "balls.yaml").write_text(text)
+    generator = np.random.default_rng(0)
+    grid = Geometry((SIDE, SIDE, SIDE), np.diag([2.0, 1.0, 1.0, 1.0]))
+    axes = np.indices(grid.shape)
+    for number in range(CASES):
+        centre = generator.uniform(4, 8, (3, 1, 1, 1))
+        mask = (((axes - centre) ** 2).sum(0) < 9).astype(np.uint8)
+        image = mask + 0.1 * generator.normal(size=mask.shape)
+        folder = tmp_path / "data" / "balls"
+        write_volume(image.astype(np.float32), grid, folder / f"c{number}.nii.gz")
+        write_mask(3 * mask, grid, folder / f"c{number}_seg.nii.gz")
+    return tmp_path
+
+
+@pytest.fixture
+def untrained() -> Train:
+    """A training stage that writes freshly initialised weights."""
+    return write_untrained
+
+
+def write_untrained(
+    config: Config, folder: Path, parent: str | None, reporter: QuietReporter, resume: bool
+) -> Path:
+    """Checkpoint `last` with the weights that the method starts from."""
+    from medssl.networks.build import build_network
+    from medssl.networks.ensemble import Ensemble
+    from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+
+    spec, pipeline = config.spec, config.pipeline
+    seed = pipeline.seed
+    network = build_network(pipeline.network, len(spec.channels), len(spec.classes), seed)
+    description = Checkpoint(
+        network=pipeline.network,
+        members=1,
+        channels=spec.channels,
+        labels=spec.labels,
+        modality=spec.modality,
+        patch=pipeline.train.patch,
+        preprocess=pipeline.preprocess,
+        predict=pipeline.predict,
+        method={"name": pipeline.method.name},
+        paper=config.method.paper,
+        split_hash="",
+        data=DataCard(
+            name=spec.name,
+            title=spec.title,
+            licence=spec.licence,
+            citation=spec.citation,
+            simulated=spec.simulated,
+        ),
+        code="",
+        step=0,
+        metrics={},
+    )
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / "checkpoint" / "last", Ensemble([network]), description)
+    return folder / "checkpoint"

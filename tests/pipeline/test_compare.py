@@ -1,0 +1,69 @@
+"""The table across runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medssl.errors import DataError, UsageError
+from medssl.pipeline.compare import compare, tabulate
+from medssl.pipeline.scores import RunScores, read_scores
+
+
+def a_run(method: str, dice: dict[str, float], seed: int = 0, **more: Any) -> RunScores:
+    config = {"method": {"name": method, **more}, "split": {"labels": 4}, "seed": seed}
+    cases = {case: {"dice": value, "hd95": 3.0, "asd": 1.0} for case, value in dice.items()}
+    return RunScores(Path("x"), config, cases, "0123456789abcdef")
+
+
+LOW = {f"c{index}": 0.5 + 0.01 * index for index in range(8)}
+HIGH = {case: value + 0.1 for case, value in LOW.items()}
+
+
+def test_a_row_per_run_with_the_difference_to_the_reference() -> None:
+    head, *rows = tabulate(
+        [a_run("supervised", LOW), a_run("tracoco", HIGH)], "supervised"
+    ).splitlines()
+    assert head.split()[:3] == ["method", "labels", "seed"]
+    assert "- supervised" in head
+    assert rows[0].split()[:4] == ["supervised", "4", "0", "0.535"]
+    assert "+0.100 [+0.100, +0.100]" in rows[1]
+    assert "0.0078" in rows[1]  # 2 / 2**8: the smallest two-sided p of eight pairs
+    assert rows[1].endswith("01234567")
+
+
+def test_runs_of_one_method_are_told_apart_by_what_differs() -> None:
+    runs = [a_run("supervised", LOW, members=1), a_run("supervised", HIGH, members=2)]
+    rows = tabulate(runs, "supervised").splitlines()[1:]
+    assert rows[0].startswith("supervised members=1")
+    assert rows[1].startswith("supervised members=2")
+
+
+def test_runs_of_other_seeds_are_not_compared() -> None:
+    text = tabulate(
+        [a_run("supervised", LOW, seed=0), a_run("tracoco", HIGH, seed=1)], "supervised"
+    )
+    assert "+0.1" not in text
+
+
+def test_scores_are_means_over_classes(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(
+        "case,class,outcome,dice,hd95\na,x,found,0.5,2\na,y,missed,0,40\nb,x,found,1,0\n"
+    )
+    assert read_scores(path) == {"a": {"dice": 0.25, "hd95": 21.0}, "b": {"dice": 1.0, "hd95": 0.0}}
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("case,class,dice\n")
+    with pytest.raises(DataError, match="no scores"):
+        read_scores(path)
+
+
+def test_without_runs_the_next_step_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSSL_RUNS", str(tmp_path))
+    with pytest.raises(UsageError, match="medssl run balls"):
+        compare("balls")

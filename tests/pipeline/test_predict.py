@@ -1,0 +1,117 @@
+"""Prediction from a checkpoint alone: names, grids, resuming, and what is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medssl.data.volume import read_geometry, read_mask, read_volume
+from medssl.errors import DataError, UsageError
+from medssl.pipeline.config import load_config
+from medssl.pipeline.predict import predict_files
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import Train
+
+
+@pytest.fixture
+def checkpoint(balls: Path, untrained: Train) -> Path:
+    """A checkpoint, away from pipeline and data spec."""
+    folder = untrained(load_config("balls"), balls / "trained", None, QuietReporter(), True)
+    for gone in ("pipelines", "data_specs"):
+        shutil.rmtree(balls / gone)
+    return folder / "last"
+
+
+@pytest.fixture
+def images(balls: Path) -> list[Path]:
+    return [balls / "data" / "balls" / f"c{number}.nii.gz" for number in range(3)]
+
+
+def predict(checkpoint: Path, files: list[Path], out: Path, *overrides: str) -> list[Path]:
+    return predict_files(checkpoint, files, out, overrides, QuietReporter(), "cpu")
+
+
+def test_a_mask_lies_on_its_images_grid_and_holds_the_declared_values(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    masks = predict(checkpoint, images, tmp_path / "out")
+    assert [mask.name for mask in masks] == [image.name for image in images]
+    for mask, image in zip(masks, images, strict=True):
+        assert read_geometry(mask).matches(read_geometry(image))
+        assert set(np.unique(read_mask(mask).array)) <= {0, 3}
+    uncertain = read_volume(tmp_path / "out" / "c0_entropy.nii.gz").array
+    assert uncertain.min() >= 0
+    assert uncertain.max() <= 1
+
+
+def test_probabilities_sum_to_one_and_agree_with_the_mask(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    (mask,) = predict(checkpoint, images[:1], tmp_path / "o", "save=[labels,probabilities]")
+    found = [read_volume(tmp_path / "o" / f"c0_probability_{v}.nii.gz").array[0] for v in (0, 3)]
+    np.testing.assert_allclose(found[0] + found[1], 1, atol=1e-5)
+    np.testing.assert_array_equal(read_mask(mask).array[0] == 3, found[1] > found[0])
+
+
+def test_a_killed_prediction_continues_with_the_missing_cases(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "c9.nii.gz"
+    broken.write_bytes(images[0].read_bytes()[:200])
+    with pytest.raises(DataError, match="c9"):
+        predict(checkpoint, [images[0], broken, images[1]], tmp_path / "out")
+    first = tmp_path / "out" / "c0.nii.gz"
+    written = first.stat().st_mtime_ns
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"c0.nii.gz", "c0_entropy.nii.gz", "prediction.json"}
+    shutil.copy(images[2], broken)
+    predict(checkpoint, [images[0], broken, images[1]], tmp_path / "out")
+    assert first.stat().st_mtime_ns == written
+    assert (tmp_path / "out" / "c9.nii.gz").is_file()
+    assert (tmp_path / "out" / "c1.nii.gz").is_file()
+
+
+def test_a_folder_with_other_predictions_is_not_mixed_with(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(checkpoint, images[:1], out)
+    with pytest.raises(UsageError, match="already holds other predictions"):
+        predict(checkpoint, images[:1], out, "flips=true")
+    (tmp_path / "elsewhere").mkdir()
+    same_name = Path(shutil.copy(images[1], tmp_path / "elsewhere" / "c0.nii.gz"))
+    with pytest.raises(UsageError, match="'c0' was another file"):
+        predict(checkpoint, [same_name], out)
+    predict(checkpoint, images[:2], out, "window_batch=1")
+
+
+def test_whole_volume_logits_are_not_needed_for_labels(
+    checkpoint: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = predict(checkpoint, images[:1], tmp_path / "a", "save=[labels]")
+    monkeypatch.setattr("medssl.infer.predict.LOGITS_LIMIT", 0)
+    monkeypatch.setattr("medssl.infer.predict.sliding_window", None)
+    (streamed,) = predict(checkpoint, images[:1], tmp_path / "b", "save=[labels]")
+    np.testing.assert_array_equal(read_mask(whole).array, read_mask(streamed).array)
+
+
+def test_a_wrong_number_of_channels_is_named(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    image = sitk.ReadImage(str(images[0]))
+    sitk.WriteImage(sitk.JoinSeries([image, image]), str(tmp_path / "two.nii.gz"))
+    with pytest.raises(DataError, match="gives 2 channels; the checkpoint wants 1: T1"):
+        predict(checkpoint, [tmp_path / "two.nii.gz"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("flip=true", "did you mean 'predict.flips'"), ("network=second", "holds 1 network")],
+)
+def test_wrong_settings_are_refused(
+    checkpoint: Path, images: list[Path], tmp_path: Path, override: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        predict(checkpoint, images, tmp_path / "out", override)

@@ -1,0 +1,100 @@
+"""A whole run on a toy data set, with a training stage that costs nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import SimpleITK as sitk
+
+from medssl.errors import Stopped, UsageError
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import Train, run
+from medssl.pipeline.scores import read_run
+from medssl.pipeline.stage import make_plan
+
+
+class Counted:
+    """Counts the calls of a training stage."""
+
+    def __init__(self, train: Train) -> None:
+        self.train, self.calls = train, 0
+
+    def __call__(self, *arguments: Any) -> Path:
+        self.calls += 1
+        return self.train(*arguments)
+
+
+def test_a_run_leaves_masks_on_the_images_grids_scores_and_a_report(
+    balls: Path, untrained: Train
+) -> None:
+    config = load_config("balls")
+    done = run(config, QuietReporter(), train=untrained)
+    test = make_plan(config).split.test
+    assert len(test) == 3
+    for case in test:
+        mask = sitk.ReadImage(str(done.masks / f"{case}.nii.gz"))
+        image = sitk.ReadImage(str(balls / "data" / "balls" / f"{case}.nii.gz"))
+        assert mask.GetSize() == image.GetSize()
+        assert mask.GetSpacing() == image.GetSpacing()
+        assert set(sitk.GetArrayViewFromImage(mask).ravel()) <= {0, 3}
+        assert (done.masks / f"{case}_entropy.nii.gz").is_file()
+    assert {line.split(",")[0] for line in done.scores.read_text().splitlines()[1:]} == set(test)
+    assert "<html" in done.report.read_text()
+
+
+def test_what_is_done_is_not_done_again(balls: Path, untrained: Train) -> None:
+    train = Counted(untrained)
+    run(load_config("balls"), QuietReporter(), train=train)
+    run(load_config("balls"), QuietReporter(), train=train)
+    run(load_config("balls", ["evaluate.tolerance=3"]), QuietReporter(), train=train)
+    assert train.calls == 1
+    run(load_config("balls", ["seed=1"]), QuietReporter(), train=train)
+    assert train.calls == 2
+
+
+def test_a_stopped_run_continues_where_it_was(balls: Path, untrained: Train) -> None:
+    def stop(*_: Any) -> Path:
+        raise Stopped("training stopped after step 1")
+
+    with pytest.raises(Stopped):
+        run(load_config("balls"), QuietReporter(), train=stop)
+    plan = make_plan(load_config("balls"))
+    assert not plan.train.done
+    assert not plan.whole.done
+    done = run(load_config("balls"), QuietReporter(), train=untrained)
+    assert done.report.is_file()
+
+
+def test_a_run_without_test_cases_is_refused_before_training(balls: Path, untrained: Train) -> None:
+    train = Counted(untrained)
+    with pytest.raises(UsageError, match="no test cases"):
+        run(load_config("balls", ["split.test=0"]), QuietReporter(), train=train)
+    assert train.calls == 0
+
+
+def test_best_weights_need_validation_cases(balls: Path, untrained: Train) -> None:
+    overrides = ["split.validation=0", "predict.checkpoint=best"]
+    with pytest.raises(UsageError, match="needs validation cases"):
+        run(load_config("balls", overrides), QuietReporter(), train=untrained)
+
+
+def test_each_stage_is_an_mlflow_run_under_the_runs_own(
+    balls: Path, untrained: Train, mlflow_store: str
+) -> None:
+    from mlflow import MlflowClient
+
+    done = run(load_config("balls"), QuietReporter(), train=untrained)
+    client = MlflowClient(mlflow_store)
+    (experiment,) = (one for one in client.search_experiments() if one.name == "balls")
+    runs = {one.data.tags["stage"]: one for one in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"run", "predict", "evaluate"}
+    parent = runs["run"].info.run_id
+    for stage in ("predict", "evaluate"):
+        assert runs[stage].data.tags["mlflow.parentRunId"] == parent
+    whole = read_run(done.scores.parent)
+    assert runs["evaluate"].info.run_id == whole.run_id
+    assert runs["run"].data.metrics["dice"] == pytest.approx(whole.mean("dice"))
+    assert runs["run"].data.params["train.steps"] == "2"
+    kept = {one.path for one in client.list_artifacts(whole.run_id)}
+    assert {"scores.csv", "report.html", "overlays"} <= kept

@@ -1,0 +1,79 @@
+"""Stage folders: each key covers what influences the stage, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medssl.errors import UsageError
+from medssl.pipeline.config import load_config
+from medssl.pipeline.stage import Plan, Stage, make_plan, read_json
+
+
+def plan(*overrides: str) -> Plan:
+    return make_plan(load_config("balls", overrides))
+
+
+def keys(found: Plan) -> tuple[str, str, str]:
+    return found.train.key, found.predict.key, found.evaluate.key
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("train.threads=1", (False, False, False)),
+        ("title=Other", (False, False, False)),
+        ("predict.window_batch=1", (False, False, False)),
+        ("evaluate.tolerance=2", (False, False, True)),
+        ("predict.flips=true", (False, True, True)),
+        ("train.steps=3", (True, True, True)),
+        ("seed=1", (True, True, True)),
+        ("split.labels=3", (True, True, True)),
+        ("method.noise=0.1", (True, True, True)),
+    ],
+)
+def test_a_key_follows_what_influences_its_stage(
+    balls: Path, override: str, changed: tuple[bool, bool, bool]
+) -> None:
+    pairs = zip(keys(plan()), keys(plan(override)), strict=True)
+    assert tuple(one != other for one, other in pairs) == changed
+
+
+def test_a_changed_test_image_repeats_prediction_but_not_training(balls: Path) -> None:
+    before = plan()
+    image = before.test[0].images["T1"]
+    image.write_bytes(image.read_bytes() + b"\0")
+    after = plan()
+    assert before.train.key == after.train.key
+    assert before.predict.key != after.predict.key
+
+
+def test_a_changed_training_image_repeats_training(balls: Path) -> None:
+    before = plan()
+    image = balls / "data" / "balls" / f"{before.split.labelled[0]}.nii.gz"
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert plan().train.key != before.train.key
+
+
+def test_planning_writes_nothing(balls: Path) -> None:
+    plan()
+    assert not (balls / "runs").exists()
+
+
+def test_a_stage_writes_down_its_configuration_and_split(balls: Path) -> None:
+    found = plan("train.steps=3")
+    found.train.begin(found.config, found.split)
+    written = yaml.safe_load((found.train.folder / "config.yaml").read_text())
+    assert written["train"]["steps"] == 3
+    assert read_json(found.train.folder / "split.json")["test"] == list(found.split.test)
+    assert not found.train.done
+    found.train.finish(cases=3)
+    assert found.train.done
+    assert read_json(found.train.folder / "done.json") == {"stage": "train", "cases": 3}
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+    stage = Stage("train", "0", tmp_path)
+    (stage.folder / "done.json").write_text("{")
+    with pytest.raises(UsageError, match=r"delete .* and run again"):
+        read_json(stage.folder / "done.json")

@@ -1,0 +1,166 @@
+"""A study: its grid, its parts, and the statistics of its report."""
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medssl.errors import UsageError
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import Train
+from medssl.pipeline.scores import RunScores
+from medssl.pipeline.study import Cell, Study, cells, load_study, run_study, select
+from medssl.pipeline.study_report import Arm, gap_closed, gather, machine, strongest
+
+STUDY = """
+title: Balls study
+pipeline: balls
+labels: [3, 2]
+seeds: [0, 1]
+arms:
+  plain: []
+  noisy: [method.noise=0.1]
+reference: plain
+ceiling: [split.labels=5]
+"""
+
+
+@pytest.fixture
+def study(balls: Path) -> Study:
+    (balls / "pipelines" / "balls_study.yaml").write_text(STUDY)
+    return load_study("balls_study")
+
+
+def scores(values: Mapping[str, float]) -> RunScores:
+    cases = {case: {"dice": value} for case, value in values.items()}
+    return RunScores(Path("x"), {}, cases, "")
+
+
+def test_the_grid_follows_the_order_and_ends_with_the_ceiling(study: Study) -> None:
+    grid = [(cell.labels, cell.seed, cell.arm) for cell in cells(study)]
+    assert grid[:5] == [
+        (3, 0, "plain"),
+        (3, 0, "noisy"),
+        (3, 1, "plain"),
+        (3, 1, "noisy"),
+        (2, 0, "plain"),
+    ]
+    assert grid[8:] == [(5, 0, "ceiling"), (5, 1, "ceiling")]
+    by_seed = study.model_copy(update={"order": ("seed", "labels", "arm")})
+    assert [cell.seed for cell in cells(by_seed)][:8] == [0] * 4 + [1] * 4
+
+
+def test_parts_of_one_axis_add_up_and_axes_narrow_each_other(study: Study) -> None:
+    grid = cells(study)
+    chosen = select(grid, ["arm=noisy,seed=1", "labels=2,labels=3"])
+    assert [(cell.arm, cell.labels, cell.seed) for cell in chosen] == [
+        ("noisy", 3, 1),
+        ("noisy", 2, 1),
+    ]
+    assert select(grid, []) == grid
+
+
+@pytest.mark.parametrize(
+    ("only", "words"), [("arm=nosy", "did you mean 'noisy'"), ("fold=1", "arm=.., labels=..")]
+)
+def test_a_part_that_does_not_exist_is_refused(study: Study, only: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        select(cells(study), [only])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("reference: plane", "did you mean 'plain'"),
+        ("reference: plain\nsedes: [1]", "did you mean 'seeds'"),
+    ],
+)
+def test_a_wrong_study_file_is_refused(study: Study, balls: Path, text: str, words: str) -> None:
+    wrong = STUDY.replace("reference: plain", text)
+    (balls / "pipelines" / "wrong_study.yaml").write_text(wrong)
+    with pytest.raises(UsageError, match=words):
+        load_study("wrong_study")
+
+
+def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:
+    found = load_study("balls", "supervised,cps", "2,3", "0")
+    assert found.arms == {"supervised": ("method=supervised",), "cps": ("method=cps",)}
+    assert (found.labels, found.seeds, found.reference) == ((2, 3), (0,), ("supervised",))
+
+
+def test_runs_in_pieces_make_the_same_study(study: Study, balls: Path, untrained: Train) -> None:
+    calls: list[Any] = []
+
+    def train(*arguments: Any) -> Path:
+        calls.append(arguments)
+        return untrained(*arguments)
+
+    first = run_study(study, QuietReporter(), ["arm=plain,labels=2"], command="c", train=train)
+    assert first.startswith("2 of 10 runs finished")
+    last = run_study(study, QuietReporter(), threads=1, command="medssl study x", train=train)
+    assert last.startswith("10 of 10 runs finished")
+    assert len(calls) == 10
+    folder = balls / "runs" / "balls" / "study-balls_study"
+    with (folder / "study.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 10
+    assert all(0 <= float(row["dice"]) <= 1 for row in rows)
+    with (folder / "learning_curve.csv").open() as stream:
+        assert {row["arm"] for row in csv.DictReader(stream)} == {"plain", "noisy", "ceiling"}
+    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    summary = (folder / "summary.md").read_text()
+    for words in ("simulated", "`medssl study x`", "## 3 labels", "## Ceiling: 5 labels"):
+        assert words in summary
+
+
+def test_seeds_are_pooled_by_case() -> None:
+    results = {
+        Cell("a", 4, 0, ()): scores({"x": 0.2, "y": 0.6}),
+        Cell("a", 4, 1, ()): scores({"x": 0.4, "y": 0.8}),
+    }
+    (arm,) = gather(results)
+    assert arm.cases == pytest.approx({"x": 0.3, "y": 0.7})
+    assert arm.seeds == pytest.approx({0: 0.4, 1: 0.6})
+    assert arm.mean == pytest.approx(0.5)
+
+
+def test_the_reference_is_the_strongest_of_those_named(study: Study) -> None:
+    both = study.model_copy(update={"reference": ("plain", "noisy")})
+    arms = [
+        Arm("plain", 2, {}, {"x": 0.4}),
+        Arm("noisy", 2, {}, {"x": 0.5}),
+        Arm("z", 2, {}, {"x": 1}),
+    ]
+    found = strongest(both, arms, 2)
+    assert found is not None
+    assert found.name == "noisy"
+    assert strongest(both, arms, 3) is None
+
+
+def test_the_share_of_the_gap_by_hand() -> None:
+    low = {"x": 0.4, "y": 0.6}
+    mine = Arm("m", 4, {}, {"x": 0.5, "y": 0.7})
+    share, bottom, top = gap_closed(
+        mine, Arm("r", 4, {}, low), Arm("c", 9, {}, {"x": 0.6, "y": 0.8})
+    )
+    assert share == pytest.approx(0.5)
+    assert (bottom, top) == pytest.approx((0.5, 0.5))
+
+
+def test_the_machine_is_described_without_names() -> None:
+    import platform
+
+    assert "cores" in machine()
+    assert platform.node() not in machine() or not platform.node()
+
+
+def test_no_gap_gives_no_share(study: Study) -> None:
+    flat = Arm("r", 4, {}, {"x": 0.5, "y": 0.5})
+    with np.errstate(all="ignore"):
+        share, *interval = gap_closed(flat, flat, flat)
+    assert math.isnan(share)
+    assert all(math.isnan(bound) for bound in interval)

@@ -1,0 +1,114 @@
+"""What a person sees on the command line: one sentence, and the exit code of its kind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medssl import cli
+from medssl.errors import DataError, MedsslError, Stopped, UsageError
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `medssl ...` in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, error = capsys.readouterr()
+        return int(caught.value.code or 0), out, error
+
+    return call
+
+
+def test_help_names_every_verb(command: Command) -> None:
+    code, out, _ = command("--help")
+    assert code == 0
+    verbs = "demo run data pretrain train predict evaluate export study compare methods"
+    for verb in verbs.split():
+        assert f" {verb} " in out
+
+
+def test_data_help_names_its_verbs(command: Command) -> None:
+    _, out, _ = command("data", "--help")
+    for verb in ("list", "check", "show", "fetch"):
+        assert f" {verb} " in out
+
+
+def test_methods_are_listed_with_their_papers(command: Command) -> None:
+    code, out, _ = command("methods")
+    assert code == 0
+    for word in ("supervised", "mean_teacher", "cps", "tracoco", "arXiv 2203.14523"):
+        assert word in out
+
+
+@pytest.mark.parametrize(("word", "near"), [("trian", "train"), ("predcit", "predict")])
+def test_a_wrong_verb_names_the_nearest(command: Command, word: str, near: str) -> None:
+    code, _, error = command(word)
+    assert code == 2
+    assert near in error
+
+
+def test_a_wrong_key_is_one_sentence(command: Command) -> None:
+    code, out, error = command("run", "hippocampus", "trian.steps=5")
+    assert (code, out) == (2, "")
+    assert error == "medssl: unknown key 'trian.steps'; did you mean 'train'?\n" or error == (
+        "medssl: unknown key 'trian'; did you mean 'train'?\n"
+    )
+
+
+def test_pretraining_says_that_no_method_offers_it(command: Command) -> None:
+    code, _, error = command("pretrain", "hippocampus")
+    assert code == 2
+    assert "family 'pretrain'" in error
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(MedsslError("a", "b", "c"), 1), (UsageError("a", "b", "c"), 2),
+     (DataError("a", "b", "c"), 3), (Stopped("a", "b", "c"), 75)],
+)  # fmt: skip
+def test_each_kind_of_failure_has_its_code(
+    command: Command, monkeypatch: pytest.MonkeyPatch, failure: MedsslError, code: int
+) -> None:
+    monkeypatch.setattr("medssl.pipeline.config.load_config", _raiser(failure))
+    assert command("run", "hippocampus") == (code, "", "medssl: a; b; c\n")
+
+
+def test_an_unexpected_failure_is_short_and_hints_at_debug(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medssl.pipeline.config.load_config", _raiser(ZeroDivisionError("oh")))
+    code, _, error = command("run", "hippocampus")
+    assert code == 1
+    assert error == "medssl: unexpected ZeroDivisionError: oh; add --debug to see where\n"
+
+
+@pytest.mark.parametrize("where", [0, 2])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, where: int
+) -> None:
+    monkeypatch.setattr("medssl.pipeline.config.load_config", _raiser(UsageError("a")))
+    arguments = ["run", "hippocampus"]
+    arguments.insert(where, "--debug")
+    monkeypatch.setattr("sys.argv", ["medssl", *arguments])
+    with pytest.raises(UsageError):
+        cli.main()
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(command: Command, tmp_path: Path) -> None:
+    code, _, error = command("predict", str(tmp_path), "x.nii.gz", "--out", str(tmp_path / "o"))
+    assert code == 2
+    assert "is not a checkpoint" in error
+    assert not (tmp_path / "o").exists()
+
+
+def _raiser(failure: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    return fail

@@ -1,0 +1,99 @@
+"""Imports point one way, and the command line starts without the heavy libraries."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import medssl
+
+ROOT = Path(medssl.__file__).parent
+
+LEVELS = {
+    "cli": 3,
+    "__main__": 3,
+    "pipeline": 2,
+    "methods": 1,
+    "train": 1,
+    "infer": 1,
+    "evaluate": 1,
+    "export": 1,
+    "data": 0,
+    "networks": 0,
+    "errors": -1,
+    "environment": -1,
+}
+FREE = {"medssl.pipeline.settings", "medssl.methods.settings", "medssl"}
+"""Pure settings, which every part may read."""
+
+HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules of medssl that a file imports, at its top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("medssl"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("medssl"):
+            yield node.module or ""
+
+
+def test_every_part_has_its_level() -> None:
+    parts = {
+        path.stem for path in ROOT.iterdir() if path.name not in {"__init__.py", "__pycache__"}
+    }
+    assert parts - {"py"} <= set(LEVELS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_imports_point_one_way(path: Path) -> None:
+    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for module in imported(path):
+        if module not in FREE and part != "__init__":
+            target = module.split(".")[1]
+            assert LEVELS[target] <= LEVELS[part], f"{part} must not import {module}"
+
+
+def loaded(*arguments: str) -> tuple[int, set[str], str]:
+    """Exit code, heavy modules loaded, and standard error of a command, in its own process."""
+    code = (
+        "import sys, atexit\n"
+        f"heavy = {HEAVY!r}\n"
+        "atexit.register(lambda: print('LOADED', *[m for m in heavy if m in sys.modules]))\n"
+        f"sys.argv = ['medssl', *{arguments!r}]\n"
+        "from medssl.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    return done.returncode, set(done.stdout.splitlines()[-1].split()[1:]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["methods"], 0),
+        (["trian"], 2),
+        (["run", "hippocampus", "trian.steps=5"], 2),
+        (["run", "hipocampus"], 2),
+        (["study", "hippocampus", "--methods", "tracco"], 2),
+        (["compare", "nothing_ran"], 2),
+    ],
+)
+def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -> None:
+    found, heavy, error = loaded(*arguments)
+    assert (found, heavy) == (code, set())
+    assert "Traceback" not in error
