@@ -176,9 +176,7 @@ class TraCoCo(Method):
         logits = at_least_float32(network(self._noisy(reference, generator)))
         terms = {"supervised": supervised_loss(logits[:rows], labelled.label)}
         unsupervised = self.settings.unsupervised
-        weight = unsupervised_weight(
-            progress.step, unsupervised.weight, unsupervised.rampup_steps
-        )
+        weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:
             shifted = at_least_float32(network(self._noisy(image[:, 1], generator)))
             kl, entropy = self._translation(logits, shifted, start.tolist(), rows)
@@ -218,17 +216,30 @@ class TraCoCo(Method):
         is always a pseudo-label.
         """
         other = 1 - part if self.settings.cotraining else part
-        teacher = self._teach(self.pair[other], image)
+        skip = self._skipped(rows)
         if part + 1 in self.settings.cutmix.networks:
-            cutmix = self.settings.cutmix
-            seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-            rng = np.random.default_rng(seed)
-            mixture = draw_mixture(
-                len(image), image.shape[2:], cutmix.axes, cutmix.alpha, rng
-            )
-            image, teacher = mixture.apply(image), mixture.apply(teacher)
-        student = self.pair[part](self._noisy(image, generator))
-        return pseudo_loss(student[rows:], teacher[rows:], self.settings.pseudo)
+            mixture = self._mixture(image, generator)
+            teacher = mixture.apply(self._teach(self.pair[other], image))[rows:]
+            image = mixture.apply(image)
+        else:
+            teacher = self._teach(self.pair[other], image[skip:])[rows - skip :]
+        student = self.pair[part](self._noisy(image[skip:], generator))[rows - skip :]
+        return pseudo_loss(student, teacher, self.settings.pseudo)
+
+    def _skipped(self, rows: int) -> int:
+        """Labelled rows that a pass for the unlabelled ones leaves out.
+
+        With batch statistics they shape the result and stay in, as released; without, leaving them
+        out changes nothing.
+        """
+        batch_statistics = any(isinstance(m, nn.BatchNorm3d) for m in self.pair[0].modules())
+        return 0 if batch_statistics else rows
+
+    def _mixture(self, image: Tensor, generator: Generator) -> Mixture:
+        cutmix = self.settings.cutmix
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+        rng = np.random.default_rng(seed)
+        return draw_mixture(len(image), image.shape[2:], cutmix.axes, cutmix.alpha, rng)
 
     @torch.no_grad()
     def _teach(self, network: nn.Module, image: Tensor) -> Tensor:
