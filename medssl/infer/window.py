@@ -16,6 +16,7 @@ Legend: B windows of one call, C channels, K classes, X Y Z voxels of the volume
 """
 
 from collections.abc import Callable, Iterator
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,14 @@ __all__ = ["Slab", "sliding_labels", "sliding_window", "sliding_window_slabs", "
 Predictor = Callable[[Tensor], Tensor]
 Image = Tensor | np.ndarray
 CPU = torch.device("cpu")
+
+PAIRED = 64**3
+"""Voxels of a window up to which two per call are faster than one on a CPU. Beyond, they are no
+faster and take twice the memory."""
+
+REPEATED = 48**3
+"""Voxels of a window up to which it is cheaper on a CPU to predict it twice than alone: torch gives
+a batch of one small window to a convolution several times slower than that of larger batches."""
 
 
 class Slab(NamedTuple):
@@ -53,7 +62,7 @@ def sliding_window(
     stride: Triple,
     *,
     weighting: Weighting = "gaussian",
-    window_batch: int = 1,
+    window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
 ) -> Tensor:
@@ -67,8 +76,7 @@ def sliding_window(
         patch: voxels of a window.
         stride: voxels from one window to the next, at most the patch.
         weighting: "gaussian" trusts the middle of a window most, "constant" all of it alike.
-        window_batch: windows per call of the predictor. On a GPU several fill it better; on a CPU
-            one is as fast as any and takes the least memory.
+        window_batch: windows per call of the predictor; None chooses by device and patch.
         device: where the predictor lies and the sums are held.
         outside: value that surrounds a volume smaller than the patch, evenly on both sides.
 
@@ -92,7 +100,7 @@ def sliding_window_slabs(
     stride: Triple,
     *,
     weighting: Weighting = "gaussian",
-    window_batch: int = 1,
+    window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
 ) -> Iterator[Slab]:
@@ -115,7 +123,7 @@ def sliding_labels(
     stride: Triple,
     *,
     weighting: Weighting = "gaussian",
-    window_batch: int = 1,
+    window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
 ) -> np.ndarray:
@@ -135,8 +143,19 @@ def sliding_labels(
         outside=outside,
     )
     for where, logits in slabs:
-        labels[where] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        labels[where] = _first_greatest(logits).cpu().numpy()
     return labels
+
+
+def _first_greatest(logits: Tensor) -> Tensor:
+    """Argmax over K as uint8, class by class: on a CPU ten times faster than torch's own."""
+    greatest = logits[0].clone()
+    winner = torch.zeros_like(greatest, dtype=torch.uint8)
+    for index, one in enumerate(logits[1:], start=1):
+        wins = (one > greatest).view(torch.uint8).mul_(index)
+        torch.maximum(winner, wins, out=winner)
+        torch.maximum(greatest, one, out=greatest)
+    return winner
 
 
 class _Reader:
@@ -165,14 +184,13 @@ class _Reader:
 
 
 def _slabs(
-    reader: _Reader, predictor: Predictor, stitch: Stitch, window_batch: int
+    reader: _Reader, predictor: Predictor, stitch: Stitch, window_batch: int | None
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
-    axis, corners = windows.axis, windows.corners()
-    done = 0
-    for first in range(0, len(corners), window_batch):
-        batch = corners[first : first + window_batch]
+    axis, done = windows.axis, 0
+    size = window_batch or _window_batch(reader.device, windows.patch)
+    for batch in _batches(windows.corners(), size):
         outputs = _predict(predictor, reader.read(batch))
         for corner, logits in zip(batch, outputs, strict=True):
             if corner[axis] > done:
@@ -183,7 +201,23 @@ def _slabs(
     yield from _inside(windows, stitch.close(done, windows.padded[axis]))
 
 
+def _window_batch(device: torch.device, patch: Triple) -> int:
+    if device.type != "cpu":
+        return 4
+    return 2 if prod(patch) <= PAIRED else 1
+
+
+def _batches(corners: list[Triple], size: int) -> Iterator[list[Triple]]:
+    """As few batches as the size allows, and as even."""
+    calls = ceil(len(corners) / size)
+    for call in range(calls):
+        yield corners[call * len(corners) // calls : (call + 1) * len(corners) // calls]
+
+
 def _predict(predictor: Predictor, batch: Tensor) -> Tensor:
+    count = len(batch)
+    if count == 1 and batch.device.type == "cpu" and batch[0, 0].numel() <= REPEATED:
+        batch = batch.repeat(2, 1, 1, 1, 1)
     with torch.no_grad():
         outputs = predictor(batch)
     if outputs.shape[:1] + outputs.shape[2:] != batch.shape[:1] + batch.shape[2:]:
@@ -192,7 +226,7 @@ def _predict(predictor: Predictor, batch: Tensor) -> Tensor:
             "a window must keep its size",
             "choose a patch that the network's levels divide evenly",
         )
-    return outputs.float()
+    return outputs[:count].float()
 
 
 def _inside(windows: Windows, planes: Iterator[tuple[slice, Tensor]]) -> Iterator[Slab]:

@@ -39,8 +39,9 @@ def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> d
         scores = score(plan.test, plan.predict.folder, spec, settings, reporter)
         summary = write(scores, plan.test, plan.predict.folder, spec, settings, stage.folder)
         tracker.metrics(pipeline.train.steps, summary.flat())
-        for result in sorted(stage.folder.glob("*.[chp][stn][vmg]*")):
-            tracker.artifact(result)
+        for name in ("scores.csv", "report.html"):
+            tracker.artifact(stage.folder / name)
+        tracker.artifact(stage.folder / "overlays", "overlays")
         run_id = tracker.run_id
     stage.finish(run_id=run_id, summary=summary.flat())
     return summary.flat()

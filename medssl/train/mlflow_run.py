@@ -39,8 +39,9 @@ class MlflowRun:
             experiment: its name; made if it is missing.
             known: id of the run to continue; a new one is begun by `begin` if the store lost it.
         """
-        with _alone(uri):
-            self._client = _connect(uri)
+        connect = _load_client()
+        with alone(uri):
+            self._client = connect(uri)
             self._experiment = _experiment(self._client, uri, experiment)
         self.run_id = known if known and _is_active(self._client, known) else ""
 
@@ -101,7 +102,7 @@ def redacted(uri: str) -> str:
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> Iterator[None]:
     """One process at a time: two that make the tables of one SQLite file at once ruin it."""
     if not uri.startswith(_SQLITE):
         yield
@@ -115,7 +116,8 @@ def _alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _connect(uri: str) -> Any:
+def _load_client() -> Any:
+    """MLflow's client class, with MLflow kept quiet and impatient."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     # MLflow's own patience, seven tries of two minutes, would hold up training for a dead server.
@@ -124,7 +126,7 @@ def _connect(uri: str) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(uri)
+    return MlflowClient
 
 
 def _experiment(client: Any, uri: str, name: str) -> str:
