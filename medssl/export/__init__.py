@@ -1,0 +1,1 @@
+"""Results for other systems: NIfTI, DICOM, model packages."""

@@ -1,0 +1,81 @@
+"""The README of a packaged model: what it is for, what it was made from, how it is used."""
+
+from medssl.train.checkpoint import Checkpoint
+
+_INTENSITY = {
+    "robust_zscore": "clipped to the percentiles 0.5 and 99.5 of the foreground, then z-scores",
+    "zscore": "z-scores of all voxels",
+    "minmax": "scaled to [0, 1]",
+    "ct_window": "clipped to the window {low:g} to {high:g} HU and scaled",
+    "none": "as in the file",
+}
+
+
+def model_card(found: Checkpoint, sha256: str) -> str:
+    """Markdown for a checkpoint whose weights file has this SHA-256."""
+    sections = [_purpose(found), _labels(found), _input(found), _origin(found), _scores(found)]
+    return "\n\n".join([*sections, _use(sha256)]) + "\n"
+
+
+def _purpose(found: Checkpoint) -> str:
+    targets = ", ".join(label.name for label in found.labels)
+    simulated = "\n\n**Trained on simulated data: scores say nothing about patients.**"
+    return (
+        f"# {found.data.title}\n\nSegments {targets} in {found.modality} volumes. For research; "
+        f"not a medical device.{simulated if found.data.simulated else ''}"
+    )
+
+
+def _labels(found: Checkpoint) -> str:
+    rows = [
+        f"| {label.value} | {label.name} | "
+        + (
+            f"{label.code.meaning} ({label.code.scheme} {label.code.value}) |"
+            if label.code
+            else "|"
+        )
+        for label in found.labels
+    ]
+    return "\n".join(["## Output", "", "| value | class | code |", "|---|---|---|", *rows])
+
+
+def _input(found: Checkpoint) -> str:
+    treatment = found.preprocess
+    low, high = treatment.window
+    spacing = treatment.spacing
+    grid = " x ".join(f"{s:g}" for s in spacing) + " mm" if spacing else "the scan's own"
+    lines = [
+        f"- channels, in this order: {', '.join(found.channels)}",
+        f"- orientation: {treatment.orientation or 'as in the file'}; spacing: {grid}",
+        f"- intensities: {_INTENSITY[treatment.intensity].format(low=low, high=high)}",
+        f"- patch: {' x '.join(str(side) for side in found.patch)} voxels",
+        "",
+        "Preprocessing is part of the prediction; masks lie on the grid of the given scan.",
+    ]
+    return "\n".join(["## Input", "", *lines])
+
+
+def _origin(found: Checkpoint) -> str:
+    members = f"{found.members} network{'s, averaged' if found.members > 1 else ''}"
+    lines = [
+        f"- network: {found.network.name}, {members}",
+        f"- method: {found.method['name']}, {found.step} steps ({found.paper})",
+        f"- data: {found.data.name}; licence: {found.data.licence}",
+        f"- citation: {found.data.citation}",
+        f"- split: {found.split_hash}; code: medssl {found.code}",
+    ]
+    return "\n".join(["## Origin", "", *lines])
+
+
+def _scores(found: Checkpoint) -> str:
+    """Only scores: losses of one step say nothing to a user."""
+    dice = found.metrics.get("dice")
+    told = "not measured at this step" if dice is None else f"Dice {dice:.4f}"
+    return f"## Scores\n\nOn the validation cases of its training: {told}."
+
+
+def _use(sha256: str) -> str:
+    return (
+        "## Use\n\n```\npip install medssl\nmedssl predict THIS_FOLDER SCAN.nii.gz --out masks\n"
+        f"```\n\nSHA-256 of weights.safetensors: `{sha256}`"
+    )

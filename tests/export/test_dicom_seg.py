@@ -1,0 +1,214 @@
+"""DICOM-SEG: every labelled voxel stays where it is in the patient; highdicom is the judge."""
+
+import warnings
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from scipy.spatial import cKDTree
+
+from medssl.data.geometry import Geometry
+from medssl.data.volume import Volume, read_geometry, write_mask
+from medssl.errors import DataError, UsageError
+from medssl.export.dicom_seg import export_dicom_seg, write_dicom_seg
+from tests.export.conftest import LABELS, RAS_TO_LPS
+
+SHAPE = (9, 7, 5)
+VALUES = np.array([0, 1, 5, 2], np.uint8)
+"""Background, then the values of LABELS: segment n has value VALUES[n]."""
+
+
+@pytest.fixture
+def straight():
+    return Geometry(SHAPE, np.diag([0.5, 1.25, 3.0, 1.0]))
+
+
+def _blobs(shape):
+    """Every label somewhere, none symmetric."""
+    mask = np.zeros(shape, np.uint8)
+    mask[1:4, 2:4, 0:2] = 1
+    mask[5:7, 1:6, 1:3] = 5
+    mask[2:3, 5:7, 2:5] = 2
+    return mask
+
+
+def _places(array, affine_lps):
+    """Centres of the voxels of each label value, LPS mm."""
+    return {
+        int(value): np.argwhere(array == value) @ affine_lps[:3, :3].T + affine_lps[:3, 3]
+        for value in np.unique(array[array > 0])
+    }
+
+
+def _read(path):
+    """Values and LPS affine of a segmentation, as highdicom understands it."""
+    volume = highdicom.seg.segread(path).get_volume(combine_segments=True)
+    return VALUES[volume.array], volume.affine
+
+
+def _same_places(one, other):
+    assert one.keys() == other.keys()
+    for value, places in one.items():
+        assert len(places) == len(other[value])
+        apart, _ = cKDTree(places).query(other[value])
+        assert apart.max() < 1e-3
+
+
+def test_every_voxel_keeps_its_place_in_the_patient(make_series, scanner_affine, tmp_path):
+    grid = Geometry(SHAPE, scanner_affine)
+    mask = _blobs(SHAPE)
+    write_dicom_seg(Volume(mask[None], grid, "mask"), make_series(grid), LABELS, tmp_path / "o.dcm")
+    _same_places(_places(*_read(tmp_path / "o.dcm")), _places(mask, RAS_TO_LPS @ scanner_affine))
+
+
+def test_a_file_with_other_axes_keeps_its_place_too(make_series, scanner_affine, tmp_path):
+    grid = Geometry(SHAPE, scanner_affine)
+    turned, turn = grid.oriented("SAL")
+    mask = _blobs(SHAPE)
+    write_mask(turn.apply(mask), turned, tmp_path / "mask.nii.gz")
+    spec = tmp_path / "toy.yaml"
+    spec.write_text(
+        "{title: Toy, modality: MR, channels: [t1], root: toy, layout: {kind: glob}, licence: none,"
+        "citation: none, labels: [{value: 1, name: a}, {value: 5, name: b}, {value: 2, name: c}]}"
+    )
+    series, out = make_series(grid), tmp_path / "o.dcm"
+    export_dicom_seg(tmp_path / "mask.nii.gz", series, str(spec), out)
+    _same_places(_places(*_read(out)), _places(mask, RAS_TO_LPS @ scanner_affine))
+
+
+@pytest.mark.parametrize(
+    "name", ["study3/11_HCropVolume", "study3/11-T1post-18670", "study1/13_HCropVolume"]
+)
+def test_a_mask_of_a_real_series_lies_on_its_slices(shared_data, tmp_path, name):
+    series = shared_data / "dicom_brain" / name
+    grid, mask = read_geometry(series), _blobs(read_geometry(series).shape)
+    mask[mask == 5] = 0  # the hippocampus has two parts
+    write_mask(mask, grid, tmp_path / "mask.nii.gz")
+    out = tmp_path / "o.dcm"
+    export_dicom_seg(tmp_path / "mask.nii.gz", series, "hippocampus", out)
+    headers = [pydicom.dcmread(file) for file in series.iterdir()]
+    image = highdicom.get_volume_from_series(headers)
+    found = highdicom.seg.segread(out).get_volume(combine_segments=True).match_geometry(image)
+    _same_places(_places(found.array, image.affine), _places(mask, RAS_TO_LPS @ grid.affine))
+    written = pydicom.dcmread(out)
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert written[keyword].value == headers[0][keyword].value
+    referred = written.ReferencedSeriesSequence[0]
+    assert referred.SeriesInstanceUID == headers[0].SeriesInstanceUID
+    assert {item.ReferencedSOPInstanceUID for item in referred.ReferencedInstanceSequence} == {
+        header.SOPInstanceUID for header in headers
+    }
+
+
+def test_a_tilted_gantry_keeps_its_slices_in_place(make_series, tmp_path):
+    affine = np.diag([0.5, 1.25, 3.0, 1.0])
+    affine[1, 2] = 0.8  # each slice is shifted along the columns
+    grid, mask = Geometry(SHAPE, affine), _blobs(SHAPE)
+    write_dicom_seg(Volume(mask[None], grid, "mask"), make_series(grid), LABELS, tmp_path / "o.dcm")
+    for frame in pydicom.dcmread(tmp_path / "o.dcm").PerFrameFunctionalGroupsSequence:
+        place = RAS_TO_LPS[:3, :3] @ frame.PlanePositionSequence[0].ImagePositionPatient
+        assert place[1] == pytest.approx(0.8 * place[2] / 3.0)
+
+
+def test_segments_carry_the_codes_of_the_labels(make_series, straight, tmp_path):
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    write_dicom_seg(mask, make_series(straight), LABELS, tmp_path / "o.dcm")
+    segments = pydicom.dcmread(tmp_path / "o.dcm").SegmentSequence
+    assert [(one.SegmentNumber, one.SegmentLabel) for one in segments] == [
+        (1, "hippocampus"),
+        (2, "something new"),
+        (3, "white matter"),
+    ]
+
+    def code(item):
+        return item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning
+
+    kinds = [code(one.SegmentedPropertyTypeCodeSequence[0]) for one in segments]
+    assert kinds[0] == ("5366008", "SCT", "Hippocampus")
+    assert kinds[1] == ("85756007", "SCT", "Tissue")  # nobody declared one
+    categories = [code(one.SegmentedPropertyCategoryCodeSequence[0]) for one in segments]
+    assert categories[0] == ("91723000", "SCT", "Anatomical Structure")
+    assert categories[2] == ("85756007", "SCT", "Tissue")
+    assert {one.SegmentAlgorithmType for one in segments} == {"AUTOMATIC"}
+
+
+def test_an_empty_mask_is_a_statement_too(make_series, straight, tmp_path):
+    empty = Volume(np.zeros((1, *SHAPE), np.uint8), straight, "mask")
+    write_dicom_seg(empty, make_series(straight), LABELS, tmp_path / "o.dcm")
+    values, _ = _read(tmp_path / "o.dcm")
+    assert values.shape == SHAPE[::-1]
+    assert not values.any()
+
+
+def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_path):
+    series = make_series(straight, PatientSex=None, SeriesNumber=None, PatientName=None)
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+    assert pydicom.dcmread(tmp_path / "o.dcm").SeriesNumber == 1000
+
+
+def _shifted(grid):
+    affine = grid.affine.copy()
+    affine[0, 3] += 1
+    return Geometry(SHAPE, affine), _blobs(SHAPE), "grid of the DICOM series; origin"
+
+
+def _larger(grid):
+    return Geometry((10, 7, 5), grid.affine), _blobs((10, 7, 5)), "shape 10x7x5 against 9x7x5"
+
+
+def _undeclared(grid):
+    return grid, _blobs(SHAPE) + 2, "holds the value 3; the labels declare 1, 5, 2"
+
+
+def _too_large(grid):
+    return grid, _blobs(SHAPE).astype(np.int32) * 1000, "holds the value 1000"
+
+
+@pytest.mark.parametrize("wrong", [_shifted, _larger, _undeclared, _too_large])
+def test_a_mask_that_does_not_belong_is_refused(make_series, straight, tmp_path, wrong):
+    grid, mask, sentence = wrong(straight)
+    with pytest.raises(DataError, match=sentence):
+        write_dicom_seg(
+            Volume(mask[None], grid, "mask"), make_series(straight), LABELS, tmp_path / "o.dcm"
+        )
+    assert not (tmp_path / "o.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ({"StudyInstanceUID": None}, "lacks StudyInstanceUID"),
+        ({"FrameOfReferenceUID": None}, "lacks FrameOfReferenceUID"),
+        ({"PatientSex": "SECRET"}, "headers break the DICOM standard"),
+        ({"StudyDate": "SECRET"}, "headers break the DICOM standard"),
+        ({"StudyInstanceUID": "1.2.SECRET", "StudyDate": "x"}, "headers break the DICOM standard"),
+    ],
+    ids=str,
+)
+def test_headers_are_never_quoted(make_series, straight, tmp_path, caplog, header, sentence):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom dislikes writing such values
+        series = make_series(straight, **header)
+    caplog.clear()
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        pytest.raises(DataError, match=sentence) as refused,
+    ):
+        write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+    said = [str(refused.value), caplog.text, *(str(one.message) for one in warned)]
+    assert not any("SECRET" in text or "Doe" in text for text in said)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["series"]
+
+
+def test_wrong_names_are_told(tmp_path, straight):
+    write_mask(_blobs(SHAPE), straight, tmp_path / "mask.nii.gz")
+    with pytest.raises(UsageError, match=r"let it end in \.dcm"):
+        export_dicom_seg(tmp_path / "mask.nii.gz", tmp_path, "hippocampus", tmp_path / "o.nii")
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        export_dicom_seg(
+            tmp_path / "mask.nii.gz", tmp_path / "nowhere", "hippocampus", tmp_path / "o.dcm"
+        )

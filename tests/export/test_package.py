@@ -1,0 +1,77 @@
+"""A packaged model predicts as before, says what it is, and is the same file each time."""
+
+import hashlib
+import zipfile
+
+import pytest
+import torch
+
+from medssl.errors import DataError, UsageError
+from medssl.export.package import export_package
+from medssl.train.checkpoint import load_checkpoint
+
+NAMES = {"README.md", "checkpoint.json", "weights.safetensors"}
+
+
+def _answer(folder):
+    predictor, _ = load_checkpoint(folder)
+    image = torch.linspace(-1, 1, 2 * 8**3).reshape(1, 2, 8, 8, 8)
+    with torch.no_grad():
+        return predictor(image)
+
+
+def test_a_folder_is_a_checkpoint_that_answers_alike(checkpoint, tmp_path):
+    export_package(checkpoint, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == NAMES
+    assert torch.equal(_answer(tmp_path / "model"), _answer(checkpoint))
+
+
+def test_a_zip_holds_that_folder(checkpoint, tmp_path):
+    export_package(checkpoint, tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        assert set(archive.namelist()) == {f"model/{name}" for name in NAMES}
+        archive.extractall(tmp_path)
+    assert torch.equal(_answer(tmp_path / "model"), _answer(checkpoint))
+
+
+def test_equal_models_are_equal_files(checkpoint, tmp_path):
+    for folder in ("one", "other"):
+        export_package(checkpoint, tmp_path / folder / "model.zip")
+    one, other = ((tmp_path / name / "model.zip").read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
+def test_the_card_says_what_a_user_must_know(checkpoint, tmp_path):
+    export_package(checkpoint, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    weights = hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest()
+    for fact in (
+        "Toy brains",
+        "not a medical device",
+        "Trained on simulated data",
+        "channels, in this order: t1, flair",
+        "1 x 1 x 3 mm",
+        "| 1 | hippocampus | Hippocampus (SCT 5366008) |",
+        "| 5 | something new | |",
+        "2 networks, averaged",
+        "tracoco, 500 steps (Liu et al., TraCoCo)",
+        "CC BY 4.0",
+        "Doe 2020",
+        "Dice 0.8124",
+        weights,
+    ):
+        assert fact in card
+
+
+def test_nothing_is_overwritten(checkpoint, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        export_package(checkpoint, tmp_path / "model")
+
+
+def test_a_damaged_checkpoint_is_not_handed_on(checkpoint, tmp_path):
+    weights = checkpoint / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(DataError, match="does not hold the weights"):
+        export_package(checkpoint, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]

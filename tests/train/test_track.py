@@ -1,0 +1,210 @@
+"""Numbers of a run: the journal always, MLflow on top, and neither lost nor doubled."""
+
+import logging
+import math
+import os
+import threading
+
+import pytest
+
+from medssl.errors import Stopped
+from medssl.train.journal import Journal, read_journal
+from medssl.train.mlflow_run import alone
+from medssl.train.track import METRICS, Tracker
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """One MLflow store for all tests: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def client(store, monkeypatch):
+    """MLflow's own view of the default store, which lies in the runs' folder."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MEDSSL_RUNS", str(store))
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    with _tracker(store / "warm-up"):
+        pass
+    return MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+
+
+@pytest.fixture
+def dead_store(monkeypatch):
+    """A server that nobody runs: port 9 discards."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://doctor:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def _tracker(folder, parent=None, params=None, tags=None):
+    return Tracker(folder, "hippocampus", folder.name, parent, params or {}, tags or {})
+
+
+def _history(client, run_id, name):
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+
+
+def test_a_run_holds_settings_facts_numbers_and_files(client, tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "one.txt").write_text("1")
+    (tmp_path / "report.html").write_text("<p>")
+    params = {"train.steps": 5, "encoder": None} | {f"key{number}": number for number in range(120)}
+    with _tracker(tmp_path / "train-1", params=params, tags={"split": "abc"}) as tracker:
+        tracker.metrics(1, {"loss": 2.0, "dice/left atrium": 0.5})
+        tracker.metrics(2, {"loss": 1.0})
+        tracker.artifact(tmp_path / "weights", "checkpoint")
+        tracker.artifact(tmp_path / "report.html")
+        tracker.tag("best", "2")
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "train-1"
+    assert len(run.data.params) == 122
+    assert (run.data.params["train.steps"], run.data.params["encoder"]) == ("5", "None")
+    assert (run.data.tags["split"], run.data.tags["best"]) == ("abc", "2")
+    assert run.data.tags["folder"] == f"{tmp_path.name}/train-1"
+    assert _history(client, tracker.run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert _history(client, tracker.run_id, "dice/left atrium") == [(1, 0.5)]
+    assert {file.path for file in client.list_artifacts(tracker.run_id)} == {
+        "checkpoint",
+        "report.html",
+    }
+    assert client.list_artifacts(tracker.run_id, "checkpoint")[0].path == "checkpoint/one.txt"
+
+
+def test_artifacts_lie_beside_the_default_store(client, store, tmp_path):
+    with _tracker(tmp_path / "run") as tracker:
+        pass
+    where = client.get_run(tracker.run_id).info.artifact_uri
+    assert where.startswith((store / "mlartifacts" / "hippocampus").as_uri())
+
+
+def test_stages_are_nested_below_their_pipeline_run(client, tmp_path):
+    with (
+        _tracker(tmp_path / "run") as whole,
+        _tracker(tmp_path / "train", parent=whole.run_id) as stage,
+    ):
+        pass
+    assert client.get_run(stage.run_id).data.tags["mlflow.parentRunId"] == whole.run_id
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Stopped("a signal"), "KILLED"), (KeyboardInterrupt(), "KILLED"), (ValueError(), "FAILED")],
+    ids=["stopped", "interrupted", "failed"],
+)
+def test_how_a_stage_ended_is_the_status(client, tmp_path, error, status):
+    with pytest.raises(type(error)), _tracker(tmp_path / "run") as tracker:
+        raise error
+    assert client.get_run(tracker.run_id).info.status == status
+
+
+def test_a_resumed_stage_continues_its_run_and_replaces_repeated_steps(client, tmp_path):
+    first = _tracker(tmp_path / "run", params={"threads": 1})
+    with first:
+        for step in (10, 20, 30):
+            first.metrics(step, {"loss": 1.0 / step})
+    with _tracker(tmp_path / "run", params={"threads": 2}) as second:
+        assert client.get_run(second.run_id).info.status == "RUNNING"
+        for step in (20, 30, 40):
+            second.metrics(step, {"loss": 1.0 / step})
+    assert second.run_id == first.run_id
+    assert client.get_run(second.run_id).info.status == "FINISHED"
+    assert [entry.step for entry in read_journal(tmp_path / "run" / METRICS)] == [10, 20, 30, 40]
+    assert set(_history(client, second.run_id, "loss")) == {(s, 1.0 / s) for s in (10, 20, 30, 40)}
+
+
+def test_what_a_kill_kept_from_mlflow_is_sent_on_resume(client, tmp_path):
+    killed = _tracker(tmp_path / "run").__enter__()
+    killed.metrics(1, {"loss": 3.0})  # not sent yet: the batch is not due
+    assert _history(client, killed.run_id, "loss") == []
+    with _tracker(tmp_path / "run") as tracker:
+        tracker.metrics(2, {"loss": 2.0})
+    assert _history(client, tracker.run_id, "loss") == [(1, 3.0), (2, 2.0)]
+
+
+def test_a_store_that_lost_the_run_gets_a_new_one_with_all_numbers(client, tmp_path):
+    with _tracker(tmp_path / "run") as first:
+        first.metrics(1, {"loss": 3.0})
+    client.delete_run(first.run_id)
+    with _tracker(tmp_path / "run") as second:
+        second.metrics(2, {"loss": 2.0})
+    assert second.run_id != first.run_id
+    assert _history(client, second.run_id, "loss") == [(1, 3.0), (2, 2.0)]
+
+
+def test_a_dead_server_costs_one_warning_and_no_numbers(dead_store, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), _tracker(tmp_path / "run") as tracker:
+        tracker.metrics(1, {"loss": 3.0})
+        tracker.artifact(tmp_path)
+        tracker.tag("a", "b")
+    assert tracker.run_id is None
+    assert [entry.values for entry in read_journal(tmp_path / "run" / METRICS)] == [{"loss": 3.0}]
+    said = [record.getMessage() for record in caplog.records if "medssl" in record.name]
+    assert len(said) == 1
+    assert "127.0.0.1:9 fails" in said[0]
+    assert "secret" not in said[0]
+
+
+def test_a_server_that_dies_on_the_way_is_sent_what_it_missed(client, tmp_path, monkeypatch):
+    from medssl.train.mlflow_run import MlflowRun
+
+    def refuse(self, entries):
+        raise ConnectionError
+
+    with _tracker(tmp_path / "run") as tracker:
+        with monkeypatch.context() as down:
+            down.setattr(MlflowRun, "send", refuse)
+            down.setattr("medssl.train.track.SEND_EVERY_S", 0.0)
+            tracker._due = 0.0
+            tracker.metrics(1, {"loss": 3.0})
+            tracker.metrics(2, {"loss": 2.0})
+        tracker.metrics(3, {"loss": 1.0})
+    assert _history(client, tracker.run_id, "loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_nothing_is_reported_to_the_makers_of_mlflow(client, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+    with _tracker(tmp_path / "run"):
+        pass
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "true"
+
+
+def test_processes_open_an_sqlite_store_one_after_the_other(tmp_path):
+    uri, order = f"sqlite:///{tmp_path}/new/mlflow.db", []
+
+    def second():
+        with alone(uri):
+            order.append("second in")
+
+    other = threading.Thread(target=second)
+    with alone(uri):
+        other.start()
+        other.join(timeout=0.2)
+        order.append("first out")
+    other.join()
+    assert order == ["first out", "second in"]
+
+
+def test_a_cut_off_line_is_passed_over_and_then_replaced(tmp_path):
+    journal = Journal(tmp_path / METRICS)
+    journal.append(1, {"loss": 1.0})
+    with (tmp_path / METRICS).open("a") as stream:
+        stream.write('{"step": 2, "los')
+    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [1]
+    assert journal.rewind(2) == 1
+    journal.append(2, {"loss": 0.5})
+    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [1, 2]
+
+
+def test_numbers_that_are_not_finite_are_valid_json(tmp_path):
+    Journal(tmp_path / METRICS).append(1, {"loss": math.nan, "dice": 0.5})
+    assert '"loss": null, "dice": 0.5' in (tmp_path / METRICS).read_text()
+    assert math.isnan(read_journal(tmp_path / METRICS)[0].values["loss"])
+
+
+def test_the_journal_of_a_folder_without_one_is_empty(tmp_path):
+    assert read_journal(tmp_path / METRICS) == []
