@@ -1,0 +1,23 @@
+"""The notebooks run from top to bottom, with fewer steps."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("DATA", "RUNS", "CACHE"):
+        monkeypatch.delenv(f"MEDSSL_{variable}", raising=False)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        assert not cell.get("outputs"), "notebooks are committed without outputs"
+        cell.source = cell.source.replace("STEPS = 150", "STEPS = 2")
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    assert (tmp_path / "runs" / "new_scan").is_dir()
