@@ -28,6 +28,13 @@ class Batch:
     start: Tensor
     ids: tuple[str, ...]
 
+    @property
+    def truth(self) -> Tensor:
+        """The labels of a stream that reads them; ValueError on a stream that does not."""
+        if self.label is None:
+            raise ValueError("this stream reads no labels")
+        return self.label
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
         label = None if self.label is None else self.label.to(device, non_blocking=True)

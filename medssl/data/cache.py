@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,9 @@ class CachedCase:
 
     @property
     def image(self) -> np.ndarray:
-        """[C, X, Y, Z] float16 (float32 where intensities are left as they are), memory-mapped."""
-        return np.load(self.folder / "image.npy", mmap_mode="r")
+        """[C, X, Y, Z], memory-mapped; float16, or float32 where that does not hold the values."""
+        image: np.ndarray = np.load(self.folder / "image.npy", mmap_mode="r")
+        return image
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -90,12 +92,16 @@ class CaseCache:
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
         settings = self._settings.model_dump(mode="json")
-        digest.update(json.dumps([VERSION, settings, self._spec.label_values]).encode())
-        for path in [*self._images(case), *([case.label] if case.label else [])]:
+        images = self._images(case)
+        labels = [] if case.label is None else [_existing(case.label)]
+        known = [VERSION, settings, self._spec.label_values, len(images)]
+        digest.update(json.dumps(known).encode())
+        for path in images + labels:
             digest.update(path.name.encode())
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                with open(file, "rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "blake2b").digest())
+                if file.is_file():
+                    with file.open("rb") as stream:
+                        digest.update(hashlib.file_digest(stream, "blake2b").digest())
         return digest.hexdigest()
 
     def _images(self, case: Case) -> list[Path]:
@@ -106,11 +112,7 @@ class CaseCache:
                 f"the data set {self._spec.name} declares {', '.join(self._spec.channels)}",
                 "add the file or leave the case out",
             )
-        paths = [case.images[name] for name in self._spec.channels]
-        for path in paths:
-            if not path.exists():
-                raise DataError(f"{path} does not exist", do="run `medssl data check`")
-        return paths
+        return [_existing(case.images[name]) for name in self._spec.channels]
 
     def _fill(self, case: Case, folder: Path) -> None:
         volume = read_volume(self._images(case))
@@ -118,29 +120,31 @@ class CaseCache:
         beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
         beside.mkdir(parents=True)
         try:
-            kind = np.float32 if self._settings.intensity == "none" else np.float16
-            np.save(beside / "image.npy", image.astype(kind))
+            np.save(beside / "image.npy", image.astype(self._kind(image)))
             if case.label is not None:
-                np.save(beside / "mask.npy", self._mask(case, record))
+                np.save(beside / "mask.npy", self._mask(case.label, record))
             kept = {"floor": float(image.min()), "record": record.to_json()}
             (beside / "case.json").write_text(json.dumps(kept))
             _appear(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _mask(self, case: Case, record: Record) -> np.ndarray:
-        if case.label is None:
-            raise ValueError("case without a label")
-        mask = read_mask(case.label)
+    def _kind(self, image: np.ndarray) -> type[np.floating[Any]]:
+        """Half precision holds scaled intensities, except beside a nearly constant foreground."""
+        fits = np.abs(image).max() <= np.finfo(np.float16).max
+        return np.float16 if fits and self._settings.intensity != "none" else np.float32
+
+    def _mask(self, label: Path, record: Record) -> np.ndarray:
+        mask = read_mask(label)
         if not mask.geometry.matches(record.source):
             raise DataError(
-                f"label {case.label} does not lie on the grid of its image",
+                f"label {label} does not lie on the grid of its image",
                 mask.geometry.difference(record.source),
                 "resample the label to the image, or correct its header",
             )
-        return preprocess_mask(self._indices(mask.array[0], case), record)
+        return preprocess_mask(self._indices(mask.array[0], label), record)
 
-    def _indices(self, values: np.ndarray, case: Case) -> np.ndarray:
+    def _indices(self, values: np.ndarray, label: Path) -> np.ndarray:
         """Mask values of the data set as class indices."""
         indices = np.zeros(values.shape, np.uint8)
         known = values == 0
@@ -151,11 +155,17 @@ class CaseCache:
         if not known.all():
             odd = sorted({int(value) for value in np.unique(values[~known])})
             raise DataError(
-                f"label {case.label} holds the values {odd}",
+                f"label {label} holds the values {odd}",
                 f"the data set {self._spec.name} declares {list(self._spec.label_values)}",
                 "correct the mask or declare the values in the data spec",
             )
         return indices
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path} does not exist", do="run `medssl data check`")
+    return path
 
 
 def _appear(beside: Path, folder: Path) -> None:

@@ -57,9 +57,7 @@ def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:
     return tuple((amount, amount) for amount in amounts)
 
 
-def overlap(
-    reference: int, shifted: int, side: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def overlap(reference: int, shifted: int, side: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Overlap of two views along one axis, as an interval of each; empty if start >= stop."""
     delta = reference - shifted
     return (
@@ -81,9 +79,11 @@ class PatchSampler(Protocol):
     """Draws the start of every view's patch in a volume of `shape`."""
 
     @property
-    def patch(self) -> Triple: ...
+    def patch(self) -> Triple:
+        """Side lengths in voxels."""
 
-    def draw(self, shape: Triple, rng: Generator) -> tuple[Triple, ...]: ...
+    def draw(self, shape: Triple, rng: Generator) -> tuple[Triple, ...]:
+        """Start of every view, each in [0, side of the volume - side of the patch]."""
 
 
 def _reference(shape: Triple, patch: Triple, rng: Generator) -> Triple:
@@ -148,13 +148,18 @@ class OverlappingPatches:
                 yield self.repaired(start, lower, axis)
 
     def repaired(self, reference: int, shifted: int, axis: int) -> int:
-        """The shifted start, brought closer where the release does so."""
+        """The shifted start, brought closer where the release does so.
+
+        On volumes of more than three patch sides, which the release never met, its left-atrium rule
+        can pass the reference and leave the volume: there the views lie half a patch apart.
+        """
         side = self.patch[axis]
         if reference - shifted <= side or self.repair == "none":
             return shifted
-        if self.repair == "pancreas":
+        closer = shifted + reference // 2
+        if self.repair == "pancreas" or (axis < 2 and closer > reference):
             return reference - side // 2
-        return shifted + reference // 2 if axis < 2 else shifted
+        return closer if axis < 2 else shifted
 
 
 def _either_side(start: int, last: int, axis: int, rng: Generator) -> int:

@@ -85,6 +85,7 @@ class DataSpec(BaseModel):
     patient: str | None = Field(
         default=None, description="regular expression; its group 1 in the case id is the patient"
     )
+    empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = False
     licence: str
     citation: str

@@ -15,6 +15,7 @@ import torch
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, draw_pose, padding
+from medssl.errors import DataError
 from medssl.pipeline.settings import AugmentSettings
 
 SEED_WORDS = {"labelled": 1, "unlabelled": 2, "pairs": 3, "bags": 4}
@@ -53,10 +54,10 @@ class PatchStream:
     def batch(self, number: int) -> Batch:
         """Batch `number`, counted from 0."""
         items = [self._item(position) for position in self._positions(number)]
-        labelled = self.kind == "labelled"
+        masks = [mask for _, mask, _, _ in items if mask is not None]
         return Batch(
             image=torch.from_numpy(np.stack([item[0] for item in items])),
-            label=torch.from_numpy(np.stack([item[1] for item in items])) if labelled else None,
+            label=torch.from_numpy(np.stack(masks)) if masks else None,
             start=torch.tensor([item[2] for item in items]),
             ids=tuple(item[3] for item in items),
         )
@@ -66,11 +67,11 @@ class PatchStream:
         count = len(self.cases)
         if self.kind == "labelled" and count >= self.size:
             epoch, within = divmod(number, count // self.size)
-            order = self._order(epoch)[within * self.size :][: self.size]
+            order = self._order(epoch)[within * self.size :][: self.size].tolist()
         else:
             places = range(number * self.size, (number + 1) * self.size)
-            order = [self._order(place // count)[place % count] for place in places]
-        return [(number * self.size + offset, int(case)) for offset, case in enumerate(order)]
+            order = [int(self._order(place // count)[place % count]) for place in places]
+        return [(number * self.size + offset, case) for offset, case in enumerate(order)]
 
     def _order(self, epoch: int) -> np.ndarray:
         seeds = [self.seed, SEED_WORDS[self.kind], 0, epoch]
@@ -87,12 +88,19 @@ class PatchStream:
         image = pose.apply(case.image)
         pads = padding(image.shape[1:], patch)
         posed = tuple(n + a + b for n, (a, b) in zip(image.shape[1:], pads, strict=True))
-        starts = self.sampler.draw(posed, rng)  # type: ignore[arg-type]
+        starts = self.sampler.draw(posed, rng)
         views = np.stack([cut(image, start, patch, pads, case.floor) for start in starts])
         mask = None
-        if self.kind == "labelled" and case.mask is not None:
-            mask = cut(pose.apply(case.mask)[None], starts[0], patch, pads, 0)[0]
+        if self.kind == "labelled":
+            mask = cut(pose.apply(_mask(case))[None], starts[0], patch, pads, 0)[0]
         return views.astype(np.float32, copy=False), mask, starts, case.id
+
+
+def _mask(case: PatchSource) -> np.ndarray:
+    mask = case.mask
+    if mask is None:
+        raise DataError(f"case {case.id} has no label but is to be learnt from as labelled")
+    return mask
 
 
 def cut(
@@ -105,9 +113,7 @@ def cut(
     """Patch [C, *patch] at `start` of the padded volume [C, X, Y, Z]; reads only what it needs."""
     target = np.full((volume.shape[0], *patch), fill, dtype=volume.dtype)
     source, place = [slice(None)], [slice(None)]
-    for begin, side, (before, _), length in zip(
-        start, patch, pads, volume.shape[1:], strict=True
-    ):
+    for begin, side, (before, _), length in zip(start, patch, pads, volume.shape[1:], strict=True):
         low, high = max(begin - before, 0), min(begin - before + side, length)
         source.append(slice(low, high))
         place.append(slice(low - (begin - before), high - (begin - before)))

@@ -1,6 +1,7 @@
 """Plain patterns with {case}: `t1: "{case}/t1.nii.gz"`, `label: "masks/{case}_seg.nii.gz"`.
 
-`*` and `?` stand for any part of a file or folder name; {case} may stand more than once.
+`*` and `?` stand for any part of a file or folder name; {case} may stand more than once. A file
+that fits the label's pattern is no image, so that `{case}.nii.gz` and `{case}_seg.nii.gz` agree.
 """
 
 import re
@@ -30,8 +31,9 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
             f"its channels are {', '.join(spec.channels)}",
             "give one pattern per channel",
         )
-    files = {channel: _matches(root, options.images[channel]) for channel in spec.channels}
-    labels = _matches(root, options.label) if options.label else {}
+    labels = _matches(root, options.label, set()) if options.label else {}
+    masks = set(labels.values())
+    files = {channel: _matches(root, options.images[channel], masks) for channel in spec.channels}
     names = set(labels).union(*files.values())
     return [
         Case(
@@ -44,15 +46,15 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
     ]
 
 
-def _matches(root: Path, pattern: str) -> dict[str, Path]:
-    """Files that fit `pattern`, by case."""
+def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[str, Path]:
+    """Files that fit `pattern`, by case, but for those in `apart`."""
     if "{case}" not in pattern:
         raise UsageError(f"the pattern '{pattern}' lacks {{case}}", do="mark where the name stands")
     expression = re.compile(_expression(pattern))
     found: dict[str, Path] = {}
     for path in sorted(root.glob(pattern.replace("{case}", "*"))):
         match = expression.fullmatch(path.relative_to(root).as_posix())
-        if match is None or path.name.startswith("."):
+        if match is None or path in apart or path.name.startswith("."):
             continue
         name = match.group("case")
         if name in found:

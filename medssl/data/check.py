@@ -1,0 +1,156 @@
+"""Every way a data set can be wrong: all verdicts in one pass, before any training."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.files import is_image
+from medssl.data.guess import guess_spec
+from medssl.data.layouts import all_cases, data_folder
+from medssl.data.rules import Finding, Verdict, inspect
+from medssl.data.spec import Case, DataSpec
+from medssl.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+_UNUSUAL = 4.0  # field of view against the usual one, in either direction
+
+
+def check(
+    spec: DataSpec,
+    cases: Sequence[Case] | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[Verdict]:
+    """All that is wrong with a data set; an empty list if nothing is.
+
+    Args:
+        spec: what is declared.
+        cases: by default all of the data set, also labels without an image.
+        workers: threads; reading releases Python's lock. By default one per core, at most 8.
+        on_progress: called with the numbers of cases done and in all.
+
+    Raises:
+        DataError: there is no case to check, or the list of cases cannot be read.
+    """
+    chosen = all_cases(spec) if cases is None else list(cases)
+    if not chosen:
+        raise DataError(
+            f"there is no case in {data_folder(spec)}",
+            f"no file fits the layout '{spec.layout.kind}' of {spec.name}",
+            "compare the folder with the data spec",
+        )
+    expected = bool(spec.labels) or any(case.label is not None for case in chosen)
+    work = partial(inspect, spec=spec, labelled=expected and not spec.layout.unlabelled)
+    findings = []
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        for finding in pool.map(work, chosen):
+            findings.append(finding)
+            if on_progress is not None:
+                on_progress(len(findings), len(chosen))
+    verdicts = [verdict for finding in findings for verdict in finding.verdicts]
+    verdicts += [*_divided_patients(chosen), *_same_images(findings), *_unusual_grids(findings)]
+    if cases is None:
+        verdicts += _unused(spec, chosen)
+    return verdicts
+
+
+def check_folder(
+    folder: Path, workers: int | None = None, on_progress: Progress | None = None
+) -> list[Verdict]:
+    """`check` for a folder without a data spec; its layout is guessed.
+
+    Raises:
+        DataError: the folder is missing, or its layout is none that can be guessed.
+    """
+    return check(guess_spec(folder), workers=workers, on_progress=on_progress)
+
+
+def _any_file(case: Case) -> Path:
+    return next(iter(case.images.values()), None) or case.label or Path(case.id)
+
+
+def _divided_patients(cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Patients that the data set declares both for training and for test."""
+    train = {case.patient: case for case in cases if case.part != "test"}
+    for case in cases:
+        other = train.get(case.patient)
+        if case.part == "test" and other is not None:
+            file = _any_file(case)
+            yield Verdict(
+                case.id,
+                file,
+                "error",
+                "patient",
+                f"{file} is declared for test but {_any_file(other)} of the same patient is for "
+                "training",
+                "give all cases of a patient one part",
+            )
+
+
+def _same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
+    """Cases whose voxels are those of an earlier case."""
+    first: dict[str, Case] = {}
+    for finding in findings:
+        if finding.digest is None:
+            continue
+        other = first.setdefault(finding.digest, finding.case)
+        if other is not finding.case:
+            case, divided = finding.case, other.part != finding.case.part
+            file = _any_file(case)
+            yield Verdict(
+                case.id,
+                file,
+                "error" if divided or other.patient != case.patient else "warning",
+                "duplicate",
+                f"{file} has exactly the voxels of {_any_file(other)}",
+                "remove one of them, or name one patient for both in the data spec",
+            )
+
+
+def _unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
+    """Cases whose field of view is far from the median of the data set."""
+    grids = [(finding.case, finding.grid) for finding in findings if finding.grid is not None]
+    if len(grids) < 3:
+        return
+    # Sorted, because the order of axes is the file's own.
+    views = np.array([sorted(np.multiply(grid.shape, grid.spacing)) for _, grid in grids])
+    usual = np.median(views, axis=0)
+    ratio = views / usual
+    for (case, grid), far in zip(grids, np.maximum(ratio, 1 / ratio).max(1), strict=True):
+        if far > _UNUSUAL:
+            file = _any_file(case)
+            size = " x ".join(f"{side:.0f}" for side in np.multiply(grid.shape, grid.spacing))
+            yield Verdict(
+                case.id,
+                file,
+                "warning",
+                "geometry",
+                f"{file} has a geometry unlike the rest: {size} mm, against usually "
+                f"{' x '.join(f'{side:.0f}' for side in usual)} mm (sides sorted)",
+                "check that it belongs to this data set and that its spacing is right",
+            )
+
+
+def _unused(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Files beside the used ones, in folders of images or labels, that belong to no case."""
+    if spec.layout.kind not in ("decathlon", "nnunet"):
+        return
+    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
+    for folder in sorted({path.parent for path in used if path.parent.is_dir()}):
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() or path in used or path.name.startswith("."):
+                continue
+            why = "no case has it" if is_image(path) else "its name is not that of an image"
+            yield Verdict(
+                "",
+                path,
+                "warning",
+                "unused",
+                f"{path} is not used: {why}",
+                "name or list it as the layout asks, or remove it",
+            )

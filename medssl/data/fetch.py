@@ -1,0 +1,166 @@
+"""Data sets from their official homes: resumable, checked by size and checksum.
+
+The data set's folder appears by one rename, when everything in it is verified and unpacked.
+"""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlparse
+from urllib.request import Request, urlopen
+
+from medssl.data.layouts import MADE, data_folder
+from medssl.data.spec import DataSpec, Download
+from medssl.errors import DataError, UsageError
+
+Progress = Callable[[int, int | None], None]
+
+_CHUNK = 1 << 20
+_TIMEOUT = 30  # seconds without an answer
+
+
+def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
+    """The folder of the data set; downloaded and unpacked unless it is there.
+
+    Args:
+        spec: what to fetch; its `downloads` say from where.
+        on_progress: called with the bytes of the present file that are here, and in all (None if
+            the server does not say).
+
+    Raises:
+        UsageError: the data set is made on this machine, or has no files to download.
+        DataError: no connection (says what to download and where to put it), or a wrong file.
+    """
+    folder = data_folder(spec)
+    if spec.layout.kind in MADE:
+        raise UsageError(f"{spec.name} needs no download", "it is made on first use")
+    if folder.is_dir() and any(folder.iterdir()):
+        return folder
+    if not spec.downloads:
+        raise UsageError(
+            f"{spec.name} cannot be downloaded by command",
+            f"its licence: {spec.licence}",
+            f"get it from {spec.homepage or 'its owner'} and put it into {folder}",
+        )
+    beside = folder.with_name(f"{folder.name}.part")
+    content = beside / "content"
+    shutil.rmtree(content, ignore_errors=True)
+    content.mkdir(parents=True)
+    for download in spec.downloads:
+        file = _downloaded(download, beside, on_progress)
+        if download.unpack:
+            _unpack(file, content)
+        else:
+            shutil.copy2(file, content)
+    if folder.is_dir():
+        folder.rmdir()  # empty, as seen above
+    _inner(content).rename(folder)
+    shutil.rmtree(beside)
+    return folder
+
+
+def _downloaded(download: Download, folder: Path, on_progress: Progress | None) -> Path:
+    """The verified file; a complete one that the user has put there is taken as it is."""
+    url = urlparse(download.url)
+    if url.scheme not in ("http", "https"):
+        raise UsageError(f"{download.url} is no web address", do="correct the data spec")
+    file = folder / Path(unquote(url.path)).name
+    if file.exists():
+        _verify(download, file, f"delete {file} and fetch it again")
+    else:
+        partial = file.with_name(f"{file.name}.incomplete")
+        try:
+            _transfer(download, partial, on_progress)
+        except HTTPError as error:
+            raise _unreachable(download, file, f"the server says {error.code}") from error
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise _unreachable(download, file, f"{reason}") from error
+        try:
+            _verify(download, partial, "fetch it again, or compare the data spec with its home")
+        except DataError:
+            partial.unlink()
+            raise
+        partial.rename(file)
+    return file
+
+
+def _unreachable(download: Download, file: Path, why: str) -> DataError:
+    return DataError(
+        f"{download.url} cannot be downloaded",
+        why,
+        f"run the same command again to continue, or download the file elsewhere and put it at "
+        f"{file}, then run it again",
+    )
+
+
+def _transfer(download: Download, partial: Path, on_progress: Progress | None) -> None:
+    """Download into `partial`, from where an earlier attempt has stopped."""
+    have = partial.stat().st_size if partial.exists() else 0
+    if have and have == download.bytes:
+        return
+    with _answer(download.url, have) as answer:
+        have = have if answer.status == 206 else 0
+        length = answer.headers.get("Content-Length")
+        whole = have + int(length) if length else download.bytes
+        with partial.open("ab" if have else "wb") as out:
+            while chunk := answer.read(_CHUNK):
+                out.write(chunk)
+                have += len(chunk)
+                if on_progress is not None:
+                    on_progress(have, whole)
+    if whole is not None and have < whole:
+        raise ConnectionError(f"the connection ended after {have} of {whole} bytes")
+
+
+def _answer(url: str, start: int) -> HTTPResponse:
+    """The server's answer from byte `start` on, or from 0 where it has nothing after `start`."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        answer = urlopen(Request(url, headers=headers), timeout=_TIMEOUT)  # noqa: S310 - http(s)
+    except HTTPError as error:
+        if error.code != 416 or not start:  # 416: no such range
+            raise
+        return _answer(url, 0)
+    found: HTTPResponse = answer
+    return found
+
+
+def _verify(download: Download, file: Path, do: str) -> None:
+    wrong = ""
+    size = file.stat().st_size
+    if download.bytes is not None and size != download.bytes:
+        wrong = f"it has {size} bytes instead of {download.bytes}"
+    for name, wanted in (("sha256", download.sha256), ("md5", download.md5)):
+        if wanted and not wrong:
+            with file.open("rb") as stream:
+                found = hashlib.file_digest(stream, name).hexdigest()
+            if found != wanted.lower():
+                wrong = f"its {name} is {found} instead of {wanted}"
+    if wrong:
+        raise DataError(f"{download.url} did not give the file that was expected", wrong, do)
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(folder)  # noqa: S202 - drops absolute and parent paths itself
+        else:
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(
+            f"{file} cannot be unpacked", str(error), "delete it and fetch it again"
+        ) from error
+
+
+def _inner(content: Path) -> Path:
+    """The one folder that an archive consists of, else all of it."""
+    visible = [path for path in content.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return visible[0] if len(visible) == 1 and visible[0].is_dir() else content

@@ -1,0 +1,221 @@
+"""What can be wrong with one case, each as one sentence that names the file and the remedy."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from medssl.data.geometry import Geometry
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import Volume, read_mask, read_volume
+from medssl.errors import DataError
+
+Level = Literal["error", "warning"]
+Rule = Literal[
+    "missing image",
+    "missing label",
+    "unreadable",
+    "channels",
+    "geometry",
+    "label values",
+    "empty mask",
+    "non-finite",
+    "constant",
+    "patient",
+    "duplicate",
+    "unused",
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that is wrong.
+
+    Attributes:
+        case: id of the case; empty where a file belongs to none.
+        file: the file concerned.
+        what: the fact, naming the file.
+        do: the remedy.
+    """
+
+    case: str
+    file: Path
+    level: Level
+    rule: Rule
+    what: str
+    do: str
+
+    @property
+    def sentence(self) -> str:
+        """Fact and remedy."""
+        return f"{self.what}; {self.do}"
+
+
+@dataclass
+class Finding:
+    """What inspecting one case brought.
+
+    Attributes:
+        digest: of the voxels of its images; None if one could not be read.
+        grid: of its image, else of its label; None if neither could be read.
+    """
+
+    case: Case
+    verdicts: list[Verdict] = field(default_factory=list)
+    digest: str | None = None
+    grid: Geometry | None = None
+
+    def add(self, file: Path, rule: Rule, what: str, do: str) -> None:
+        """Note an error."""
+        self.verdicts.append(Verdict(self.case.id, file, "error", rule, what, do))
+
+
+def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
+    """Everything that is wrong with a case on its own.
+
+    Args:
+        case: the case; its files are read.
+        spec: what is declared.
+        labelled: whether a case without a label is an error.
+    """
+    finding = Finding(case)
+    volumes = _images(finding, spec)
+    if volumes:
+        finding.grid = volumes[0].geometry
+        for other in volumes[1:]:
+            _must_match(finding, Path(other.source), other.geometry, volumes[0])
+    if case.label is not None:
+        _label(finding, case.label, spec, volumes[0] if volumes else None)
+    elif labelled and case.images:
+        image = next(iter(case.images.values()))
+        finding.add(
+            image,
+            "missing label",
+            f"{image} has no label",
+            "add the mask, or write `unlabelled: true` under `layout` in the data spec if it is "
+            "meant to have none",
+        )
+    return finding
+
+
+def _images(finding: Finding, spec: DataSpec) -> list[Volume]:
+    """The images that can be read, in channel order."""
+    case = finding.case
+    if not case.images and case.label is not None:
+        finding.add(
+            case.label,
+            "missing image",
+            f"the label {case.label} has no image",
+            "add the image or remove the label",
+        )
+    elif absent := [name for name in spec.channels if name not in case.images]:
+        file = next(iter(case.images.values()))
+        finding.add(
+            file,
+            "channels",
+            f"{file} is there but the channel {' and '.join(absent)} of case {case.id} is not",
+            f"add its file; the data set has the channels {', '.join(spec.channels)}",
+        )
+    paths = list(case.images.values())
+    read = [_image(finding, path, paths.count(path)) for path in dict.fromkeys(paths)]
+    volumes = [volume for volume in read if volume is not None]
+    if volumes and len(volumes) == len(read):
+        digest = hashlib.blake2b(digest_size=16)
+        for volume in volumes:
+            digest.update(np.ascontiguousarray(volume.array).data)
+        finding.digest = digest.hexdigest()
+    return volumes
+
+
+def _image(finding: Finding, path: Path, channels: int) -> Volume | None:
+    if not path.exists():
+        finding.add(
+            path,
+            "missing image",
+            f"the image {path} of case {finding.case.id} does not exist",
+            "add the file or remove the case",
+        )
+        return None
+    try:
+        volume = read_volume(path)
+    except DataError as error:
+        finding.add(path, "unreadable", *_said(error))
+        return None
+    if len(volume.array) != channels:
+        finding.add(
+            path,
+            "channels",
+            f"{path} has {len(volume.array)} channels instead of {channels}",
+            "split or join the channels as the data spec declares them, or correct its `channels`",
+        )
+    finite = np.isfinite(volume.array)
+    if not finite.all():
+        finding.add(
+            path,
+            "non-finite",
+            f"{path} has {int((~finite).sum())} voxels that are not finite (NaN or infinite)",
+            "replace them, by 0 outside the body, or export the image again",
+        )
+    elif flat := [i for i, channel in enumerate(volume.array) if channel.min() == channel.max()]:
+        which = f"channel {flat[0]} of {path}" if channels > 1 else f"{path}"
+        finding.add(
+            path,
+            "constant",
+            f"{which} has the value {volume.array[flat[0]].flat[0]:g} in every voxel",
+            "export the image again or remove the case",
+        )
+    return volume
+
+
+def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -> None:
+    if not path.exists():
+        finding.add(
+            path,
+            "missing label",
+            f"the label {path} of case {finding.case.id} does not exist",
+            "add the mask or remove it from the list",
+        )
+        return
+    try:
+        mask = read_mask(path)
+    except DataError as error:
+        finding.add(path, "unreadable", *_said(error))
+        return
+    if image is not None:
+        _must_match(finding, path, mask.geometry, image)
+    finding.grid = finding.grid or mask.geometry
+    values = {int(value) for value in np.unique(mask.array)}
+    odd = sorted(values - set(spec.label_values))
+    if spec.labels and odd:
+        declared = ", ".join(str(value) for value in spec.label_values)
+        finding.add(
+            path,
+            "label values",
+            f"{path} holds {', '.join(map(str, odd))} where only {declared} are declared",
+            "correct the mask or declare the values under `labels` in the data spec",
+        )
+    if values == {0} and not spec.empty_masks:
+        finding.add(
+            path,
+            "empty mask",
+            f"{path} marks no voxel",
+            "draw the mask, remove it, or write `empty_masks: true` in the data spec if it is "
+            "meant so",
+        )
+
+
+def _must_match(finding: Finding, path: Path, grid: Geometry, image: Volume) -> None:
+    if not grid.matches(image.geometry):
+        finding.add(
+            path,
+            "geometry",
+            f"{path} does not lie on the grid of {image.source}: {grid.difference(image.geometry)}",
+            "resample it to the image, or correct the header that is wrong",
+        )
+
+
+def _said(error: DataError) -> tuple[str, str]:
+    fact = f"{error.what}: {error.why}" if error.why else error.what
+    return fact, error.do or "replace the file"

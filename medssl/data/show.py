@@ -1,0 +1,122 @@
+"""A contact sheet: the middle slices of some cases with their masks outlined, as one PNG."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import Volume, read_mask, read_volume
+from medssl.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLANES = ("sagittal", "coronal", "axial")
+COLOURS = ("#ff7f0e", "#1fbeff", "#7fe000", "#e377c2", "#ffe14d", "#b088ff")
+
+
+def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
+    """Write the sheet to `path`; it appears complete or not at all.
+
+    A row per case; a column per channel and plane, through the middle of the mask, or of the
+    volume where there is none. To scale in mm; superior is up, the patient's right is right.
+
+    Raises:
+        UsageError: there is no case, or `path` does not end in .png.
+        DataError: a file cannot be read, or a label does not lie on the grid of its image.
+    """
+    from matplotlib.figure import Figure
+
+    if not cases or path.suffix.lower() != ".png":
+        raise UsageError("there is no case to show" if not cases else f"{path} must end in .png")
+    columns = 3 * len(spec.channels)
+    figure = Figure(figsize=(0.6 + 2.2 * columns, 2.4 * len(cases) + 1.0), dpi=100)
+    grid = figure.subplots(len(cases), columns, squeeze=False)
+    for row, case in zip(grid, cases, strict=True):
+        _row(row, spec, case)
+    for index, axes in enumerate(grid[0]):
+        axes.set_title(f"{spec.channels[index // 3]}, {PLANES[index % 3]}", fontsize=8)
+    figure.suptitle(spec.title + " (simulated)" * spec.simulated, fontsize=9)
+    _legend(figure, spec)
+    figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 0.99))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(beside, format="png")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def middle(mask: np.ndarray | None, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Voxel through which the slices go: the foreground's centre of mass, else the grid's."""
+    if mask is None or not mask.any():
+        x, y, z = (length // 2 for length in shape)
+    else:
+        x, y, z = (round(float(places.mean())) for places in np.nonzero(mask))
+    return x, y, z
+
+
+def _row(row: Sequence["Axes"], spec: DataSpec, case: Case) -> None:
+    for axes in row:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    row[0].set_ylabel(case.id, fontsize=7)
+    volume = read_volume([case.images[name] for name in spec.channels if name in case.images])
+    mask = _mask(case, volume)
+    geometry, turn = volume.geometry.oriented("RAS")
+    image = turn.apply(volume.array)
+    mask = None if mask is None else turn.apply(mask)
+    centre = middle(mask, geometry.shape)
+    present = [name for name in spec.channels if name in case.images]
+    for index, axes in enumerate(row):
+        channel, axis = spec.channels[index // 3], index % 3
+        if channel not in present:
+            axes.set_xlabel("missing", fontsize=7)
+            continue
+        wide, high = (geometry.spacing[a] for a in range(3) if a != axis)
+        slab = image[present.index(channel)].take(centre[axis], axis)
+        # Whole-volume percentiles: one bright voxel would make everything else black.
+        low, top = np.nanpercentile(image[present.index(channel)], (0.5, 99.5))
+        axes.imshow(
+            slab.T, cmap="gray", origin="lower", vmin=low, vmax=top, aspect=float(high / wide)
+        )
+        if mask is not None:
+            _outline(axes, spec, mask.take(centre[axis], axis))
+
+
+def _mask(case: Case, image: Volume) -> np.ndarray | None:
+    if case.label is None:
+        return None
+    mask = read_mask(case.label)
+    if not mask.geometry.matches(image.geometry):
+        raise DataError(
+            f"label {case.label} does not lie on the grid of its image",
+            mask.geometry.difference(image.geometry),
+            "see `medssl data check`",
+        )
+    return np.asarray(mask.array[0])
+
+
+def _outline(axes: "Axes", spec: DataSpec, mask: np.ndarray) -> None:
+    for index, label in enumerate(spec.labels):
+        here = np.equal(mask.T, label.value)
+        if here.any() and not here.all():
+            colour = COLOURS[index % len(COLOURS)]
+            axes.contour(here, levels=[0.5], colors=[colour], linewidths=0.8)
+
+
+def _legend(figure: "Figure", spec: DataSpec) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=COLOURS[index % len(COLOURS)], label=label.name)
+        for index, label in enumerate(spec.labels)
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=min(4, len(handles)), fontsize=8)

@@ -1,0 +1,258 @@
+"""Each way a data set can be wrong: the file and the remedy in one sentence."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medssl.data.check import check, check_folder
+from medssl.data.geometry import Geometry
+from medssl.data.rules import Verdict
+from medssl.data.spec import DataSpec, load_spec
+from medssl.data.volume import write_mask, write_volume
+from medssl.errors import DataError
+from tests.data.conftest import GRID, SHAPE, declare, image, mask
+
+IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
+
+
+def only(verdicts: list[Verdict]) -> Verdict:
+    """The one error, whatever warnings there are."""
+    (found,) = [verdict for verdict in verdicts if verdict.level == "error"]
+    return found
+
+
+def turned(degrees: float) -> Geometry:
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    return Geometry(SHAPE, GRID.affine @ turn)
+
+
+def write_channels(path: Path, count: int) -> None:
+    import nibabel
+
+    array = np.stack([image(seed) for seed in range(count)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(array, GRID.affine), path)
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def with_value(value: float) -> np.ndarray:
+    array = image(1)
+    array[0, 0, 0] = value
+    return array
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+    "missing label": (
+        lambda root: (root / LABEL).unlink(),
+        "missing label", IMAGE, "has no label; add the mask",
+    ),
+    "missing image": (
+        lambda root: (root / IMAGE).unlink(),
+        "missing image", LABEL, "has no image; add the image",
+    ),
+    "shape": (
+        lambda root: write_mask(mask(1)[..., 1:], Geometry((6, 7, 7), GRID.affine), root / LABEL),
+        "geometry", LABEL, "shape 6x7x7 against 6x7x8; resample",
+    ),
+    "spacing": (
+        lambda root: write_mask(mask(1, 2), Geometry(SHAPE, np.eye(4)), root / LABEL),
+        "geometry", LABEL, "spacing (1, 1, 1) mm against (1, 1, 2) mm; resample",
+    ),
+    "orientation": (
+        lambda root: write_mask(mask(1, 2), turned(90), root / LABEL),
+        "geometry", LABEL, "orientation ALS against RAS",
+    ),
+    "a slight turn": (
+        lambda root: write_mask(mask(1, 2), turned(2), root / LABEL),
+        "geometry", LABEL, "orientation, by 2 degrees",
+    ),
+    "channels": (
+        lambda root: write_channels(root / IMAGE, 3),
+        "channels", IMAGE, "has 3 channels instead of 1; split",
+    ),
+    "undeclared values": (
+        lambda root: write_mask(mask(1, 9, 7), GRID, root / LABEL),
+        "label values", LABEL, "holds 7, 9 where only 0, 1, 2 are declared; correct the mask",
+    ),
+    "fractions": (
+        lambda root: write_volume(mask(1, 2) * np.float32(0.5), GRID, root / LABEL),
+        "unreadable", LABEL, "not whole numbers; export it as integers",
+    ),
+    "NaN": (
+        lambda root: write_volume(with_value(np.nan), GRID, root / IMAGE),
+        "non-finite", IMAGE, "has 1 voxels that are not finite",
+    ),
+    "infinite": (
+        lambda root: write_volume(with_value(-np.inf), GRID, root / IMAGE),
+        "non-finite", IMAGE, "has 1 voxels that are not finite",
+    ),
+    "constant": (
+        lambda root: write_volume(np.full(SHAPE, 5.0), GRID, root / IMAGE),
+        "constant", IMAGE, "has the value 5 in every voxel; export",
+    ),
+    "truncated image": (
+        lambda root: truncate(root / IMAGE),
+        "unreadable", IMAGE, "truncated, damaged or not an image; copy",
+    ),
+    "truncated label": (
+        lambda root: truncate(root / LABEL),
+        "unreadable", LABEL, "truncated, damaged or not an image; copy",
+    ),
+    "no image inside": (
+        lambda root: (root / IMAGE).write_text("not an image"),
+        "unreadable", IMAGE, "truncated, damaged or not an image; copy",
+    ),
+    "no bytes": (
+        lambda root: (root / IMAGE).write_bytes(b""),
+        "unreadable", IMAGE, "is empty",
+    ),
+    "empty mask": (
+        lambda root: write_mask(mask(), GRID, root / LABEL),
+        "empty mask", LABEL, "marks no voxel; draw the mask",
+    ),
+    "the same scan twice": (
+        lambda root: write_volume(image(0), GRID, root / IMAGE),
+        "duplicate", IMAGE, "has exactly the voxels of",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_fault_is_one_verdict_that_names_file_and_remedy(toy: Path, name: str) -> None:
+    spoil, rule, file, sentence = BROKEN[name]
+    spoil(toy)
+    verdict = only(check(declare(toy)))
+    assert (verdict.rule, verdict.file, verdict.case) == (rule, toy / file, "b")
+    assert str(toy / file) in verdict.what
+    assert sentence in verdict.sentence
+    assert "\n" not in verdict.sentence
+
+
+def test_a_sound_data_set_has_no_verdict(toy: Path) -> None:
+    assert check(declare(toy)) == []
+
+
+def test_all_faults_are_found_in_one_pass_in_the_order_of_cases(toy: Path) -> None:
+    truncate(toy / "imagesTr/c.nii.gz")
+    (toy / "labelsTr/a.nii.gz").unlink()
+    write_mask(mask(), GRID, toy / LABEL)
+    verdicts = check(declare(toy), workers=3)
+    assert [verdict.case for verdict in verdicts] == ["a", "b", "c"]
+
+
+def test_progress_counts_every_case(toy: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    check(declare(toy), on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_what_is_meant_may_be_declared(toy: Path) -> None:
+    (toy / LABEL).unlink()
+    write_mask(mask(), GRID, toy / "labelsTr/c.nii.gz")
+    meant = {"kind": "decathlon", "unlabelled": True}
+    assert check(declare(toy, layout=meant, empty_masks=True)) == []
+
+
+def table(root: Path, rows: str, **keys: Any) -> DataSpec:
+    (root / "cases.csv").write_text("case,patient,t1,label,part\n" + rows)
+    return declare(root, layout={"kind": "table"}, **keys)
+
+
+def test_patients_on_both_sides_of_a_declared_split_are_named(toy: Path) -> None:
+    rows = "a,p1,imagesTr/a.nii.gz,labelsTr/a.nii.gz,train\n"
+    rows += "b,p1,imagesTr/b.nii.gz,labelsTr/b.nii.gz,test\n"
+    verdict = only(check(table(toy, rows)))
+    assert (verdict.rule, verdict.file) == ("patient", toy / IMAGE)
+    assert str(toy / "imagesTr/a.nii.gz") in verdict.what
+
+
+def test_listed_files_that_do_not_exist_are_named(toy: Path) -> None:
+    rows = "a,,imagesTr/a.nii.gz,labelsTr/x.nii.gz,\nb,,imagesTr/y.nii.gz,labelsTr/b.nii.gz,\n"
+    first, second = check(table(toy, rows))
+    assert (first.rule, first.file) == ("missing label", toy / "labelsTr/x.nii.gz")
+    assert (second.rule, second.file) == ("missing image", toy / "imagesTr/y.nii.gz")
+
+
+def test_an_absent_channel_is_named(toy: Path) -> None:
+    for old in list((toy / "imagesTr").iterdir()):
+        shutil.copy(old, old.with_name(old.name.replace(".nii", "_0001.nii")))
+        old.rename(old.with_name(old.name.replace(".nii", "_0000.nii")))
+    (toy / "imagesTr/b_0001.nii.gz").unlink()
+    spec = declare(toy, layout={"kind": "nnunet"}, channels=["t1", "t2"])
+    verdict = only(check(spec))
+    assert (verdict.rule, verdict.case) == ("channels", "b")
+    assert "channel t2 of case b is not" in verdict.what
+
+
+def test_channels_must_share_a_grid(toy: Path) -> None:
+    for name in "abc":
+        folder = toy / "imagesTr"
+        (folder / f"{name}.nii.gz").rename(folder / f"{name}_0000.nii.gz")
+        write_volume(image(9), GRID, folder / f"{name}_0001.nii.gz")
+    write_volume(image(9), turned(90), toy / "imagesTr/b_0001.nii.gz")
+    spec = declare(toy, layout={"kind": "nnunet"}, channels=["t1", "t2"])
+    assert only(check(spec)).file == toy / "imagesTr/b_0001.nii.gz"
+
+
+def test_files_that_no_case_uses_are_pointed_out(toy: Path) -> None:
+    (toy / "imagesTr/notes.txt").touch()
+    shutil.copy(toy / IMAGE, toy / "imagesTr/d.nii.gz")
+    (toy / "dataset.json").write_text('{"training": [{"image": "imagesTr/a.nii.gz"}]}')
+    verdicts = check(declare(toy, layout={"kind": "decathlon", "unlabelled": True}))
+    assert [v.file.name for v in verdicts] == ["b.nii.gz", "c.nii.gz", "d.nii.gz", "notes.txt"]
+    assert {verdict.level for verdict in verdicts} == {"warning"}
+
+
+def test_a_grid_unlike_the_rest_is_pointed_out(toy: Path) -> None:
+    wide = Geometry(SHAPE, np.diag([10.0, 10.0, 10.0, 1.0]))
+    write_volume(image(1), wide, toy / IMAGE)
+    write_mask(mask(1, 2), wide, toy / LABEL)
+    (verdict,) = check(declare(toy))
+    assert (verdict.level, verdict.rule, verdict.file) == ("warning", "geometry", toy / IMAGE)
+
+
+def test_a_bare_folder_is_checked_by_its_names(toy: Path) -> None:
+    assert check_folder(toy) == []
+    (toy / LABEL).unlink()
+    assert only(check_folder(toy)).rule == "missing label"
+
+
+def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    with pytest.raises(DataError, match="there is no case"):
+        check_folder(tmp_path)
+
+
+def test_the_dirty_folder(shared_data: Path) -> None:
+    root = shared_data / "dirty_hippocampus"
+    verdicts = check_folder(root)
+    assert [(v.file.relative_to(root).as_posix(), v.rule) for v in verdicts] == [
+        ("labelsTr/hippocampus_010.nii.gz", "missing image"),
+        ("imagesTr/hippocampus_118.nii.gz", "missing label"),
+        ("labelsTr/hippocampus_281.nii.gz", "missing image"),
+        ("labelsTr/hippocampus_281.nii.gz", "geometry"),
+    ]
+    assert all(verdict.do for verdict in verdicts)
+
+
+def test_a_real_data_set_is_sound(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSSL_DATA", str(shared_data))
+    assert check(load_spec("hippocampus")) == []
+
+
+def test_a_real_label_of_another_geometry(shared_data: Path, tmp_path: Path) -> None:
+    for kind, name in (("images", "118"), ("labels", "281")):
+        (tmp_path / f"{kind}Tr").mkdir()
+        source = shared_data / f"dirty_hippocampus/{kind}Tr/hippocampus_{name}.nii.gz"
+        shutil.copy(source, tmp_path / f"{kind}Tr" / "x.nii.gz")
+    verdict = only(check_folder(tmp_path))
+    assert verdict.rule == "geometry"
+    assert "shape 512x512x94 against 37x52x33" in verdict.what

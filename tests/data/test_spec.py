@@ -1,0 +1,122 @@
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import medssl
+from medssl.data.layouts.glob import Options
+from medssl.data.spec import Layout, list_specs, load_spec
+from medssl.errors import DataError, UsageError
+from tests.data.conftest import declare
+
+MINIMAL = """
+title: Mine
+modality: CT
+channels: [ct]
+root: mine
+layout: {kind: table}
+licence: CC0
+citation: none
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_every_shipped_spec_is_valid_and_says_where_it_is_from() -> None:
+    for name in list_specs():
+        spec = load_spec(name)
+        assert spec.name == name
+        assert spec.licence
+        assert spec.citation
+        assert spec.homepage.startswith("http")
+
+
+def test_shipped_codes_are_those_of_the_dicom_standard() -> None:
+    from pydicom.sr._concepts_dict import concepts
+
+    known = {code for codes in concepts["SCT"].values() for code in codes}
+    labels = [label for name in list_specs() for label in load_spec(name).labels]
+    for label in labels:
+        for code in (label.code, label.category):
+            assert code is None or (code.scheme == "SCT" and code.value in known)
+
+
+def test_classes_and_values_put_background_first(tmp_path: Path) -> None:
+    spec = declare(tmp_path, labels=[{"value": 7, "name": "b"}, {"value": 3, "name": "a"}])
+    assert spec.classes == ("background", "b", "a")
+    assert spec.label_values == (0, 7, 3)
+
+
+def test_a_spec_is_named_after_its_file(tmp_path: Path) -> None:
+    assert load_spec(write(tmp_path / "mine.yaml", MINIMAL)).name == "mine"
+
+
+def test_the_working_directory_comes_before_what_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data_specs" / "hippocampus.yaml", MINIMAL)
+    assert load_spec("hippocampus").title == "Mine"
+    assert load_spec("left_atrium").title != "Mine"
+
+
+def test_a_wheel_brings_its_specs_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site-packages" / "medssl"
+    write(package / "_data_specs" / "mine.yaml", MINIMAL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(medssl, "__file__", str(package / "__init__.py"))
+    assert list_specs() == ["mine"]
+
+
+def test_a_misspelt_data_set_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'hippocampus'"):
+        load_spec("hipocampus")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "chanels: [t1]", "unknown key 'chanels'.*did you mean 'channels'"),
+        (MINIMAL.replace("title: Mine", ""), "'title' is missing"),
+        (MINIMAL.replace("CT", "XX"), "modality"),
+        (MINIMAL + "labels: [{value: 1, name: a}, {value: 1, name: b}]", "one value"),
+        (MINIMAL + "labels: [{value: 1, name: a}, {value: 2, name: a}]", "one name"),
+        (MINIMAL + "patient: sub", "no group"),
+        (MINIMAL + "name: ../up", "name"),
+        ("- 1", "holds no keys"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_wrong_spec_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "mine.yaml", text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_spec(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_layout_refuses_keys_of_other_kinds() -> None:
+    layout = Layout.model_validate({"kind": "glob", "images": {}, "labels": "x"})
+    with pytest.raises(UsageError, match=r"'labels'.*did you mean 'label'"):
+        layout.options(Options)
+
+
+def test_the_patient_is_read_from_the_name_of_the_case(tmp_path: Path) -> None:
+    spec = declare(tmp_path, patient=r"^(sub-\d+)_")
+    assert spec.patient_of("sub-07_ses-2") == "sub-07"
+    with pytest.raises(DataError, match=re.escape("case x is unknown")):
+        spec.patient_of("x")
+
+
+def test_without_an_expression_each_case_is_a_patient(tmp_path: Path) -> None:
+    assert declare(tmp_path).patient_of("case_1") == "case_1"
+
+
+def test_label_values_fit_a_byte(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        declare(tmp_path, labels=[{"value": 256, "name": "a"}])
