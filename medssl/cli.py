@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from medssl.cli_data import data_app, export_app
 from medssl.errors import MedsslError
 
 app = typer.Typer(
@@ -19,8 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets: list, check, look at, download.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
 
 Overrides = Annotated[
     list[str] | None,

@@ -39,6 +39,22 @@ def test_data_help_names_its_verbs(command: Command) -> None:
         assert f" {verb} " in out
 
 
+def test_the_data_check_names_files_and_ends_with_the_code_of_rejected_data(
+    command: Command, shared_data: Path
+) -> None:
+    code, out, error = command("data", "check", str(shared_data / "dirty_hippocampus"))
+    assert code == 3
+    assert error.splitlines()[-1].startswith("medssl: ")
+    assert sum(line.startswith("error: ") for line in out.splitlines()) >= 3
+
+
+def test_data_sets_are_listed_with_their_licence(command: Command) -> None:
+    code, out, _ = command("data", "list")
+    assert code == 0
+    assert "brain_cohort     made here" in out
+    assert "CC-BY-SA 4.0" in out
+
+
 def test_methods_are_listed_with_their_papers(command: Command) -> None:
     code, out, _ = command("methods")
     assert code == 0

@@ -15,6 +15,7 @@ ROOT = Path(medssl.__file__).parent
 
 LEVELS = {
     "cli": 3,
+    "cli_data": 3,
     "__main__": 3,
     "pipeline": 2,
     "methods": 1,

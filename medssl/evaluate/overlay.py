@@ -1,7 +1,7 @@
 """A picture of one case: three planes with truth and prediction, and the entropy.
 
-Planes are shown as radiologists see them (patient's left on the right), cut where truth and
-prediction together have most voxels, so that the choice of slice flatters neither.
+Planes are shown as radiologists see them (patient's left on the right), cut where the truth has
+most voxels; where it has none, where the prediction has most.
 
 Legend: X Y Z voxels, K classes with background first.
 """
@@ -25,7 +25,7 @@ COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#F0E442", "#009E73", "#D55E00", "#0
 _PAPER = "#101418"
 _INK = "#dfe5ea"
 _LEAST_VIEW = 30.0
-"""Sides of a view are at least this long, mm, where the volume is."""
+"""Sides of a view are at least this long, mm, unless the volume is smaller."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Plane:
 
     def cut(self, array: np.ndarray, index: int) -> np.ndarray:
         """Slice [rows, columns], first row at the bottom."""
-        return np.take(array, index, axis=self.axis).T
+        return np.asarray(np.take(array, index, axis=self.axis).T)
 
 
 _PLANES = (
@@ -73,9 +73,9 @@ def draw_overlay(
     grid, change = geometry.oriented("LAS")
     volume, true, predicted = (change.apply(array) for array in (image, truth, prediction))
     spacing = np.array(grid.spacing)
-    where = (true > 0) | (predicted > 0)
-    centre = [_fullest(where, axis) for axis in range(3)]
-    low, high = _view(where, spacing)
+    reference = true > 0 if true.any() else predicted > 0
+    centre = [_fullest(reference, axis) for axis in range(3)]
+    low, high = _view((true > 0) | (predicted > 0), spacing)
     panels = 3 if entropy is None else 4
     figure = Figure(figsize=(3.0 * panels, 3.5), dpi=110, facecolor=_PAPER, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -103,15 +103,13 @@ def _fullest(where: np.ndarray, axis: int) -> int:
 
 
 def _view(where: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of what is shown, voxels: the masks with as much around them, inside the volume."""
-    shape = np.array(where.shape)
-    if not where.any():
-        return np.zeros(3), shape - 1.0
-    points = np.argwhere(where)
+    """Bounds of what is shown, voxels: a cube in space around the masks, with some margin."""
+    size = np.array(where.shape) * spacing
+    points = np.argwhere(where) if where.any() else np.array([np.zeros(3), size / spacing - 1])
     first, last = points.min(axis=0), points.max(axis=0)
-    half = np.maximum(0.8 * (last - first + 1), _LEAST_VIEW / 2 / spacing)
-    middle = (first + last) / 2
-    return np.maximum(middle - half, 0), np.minimum(middle + half, shape - 1)
+    half = max(0.75 * ((last - first + 1) * spacing).max(), _LEAST_VIEW / 2)
+    reach = min(half, size.max() / 2) / spacing
+    return (first + last) / 2 - reach, (first + last) / 2 + reach
 
 
 def _show_image(ax: "Axes", plane: _Plane, pixels: np.ndarray, spacing: np.ndarray) -> None:
@@ -139,21 +137,31 @@ def _show_entropy(
 ) -> None:
     ratio = float(spacing[plane.up] / spacing[plane.across])
     drawn = ax.imshow(pixels, cmap="magma", origin="lower", vmin=0, vmax=1, aspect=ratio)
-    bar = figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02, ticks=[0, 0.5, 1])
+    bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.02, ticks=[0, 0.5, 1])
     bar.ax.tick_params(colors=_INK, labelsize=7, length=2)
 
 
 def _frame(ax: "Axes", plane: _Plane, low: np.ndarray, high: np.ndarray, title: str) -> None:
-    ax.set_xlim(low[plane.across] - 0.5, high[plane.across] + 0.5)
-    ax.set_ylim(low[plane.up] - 0.5, high[plane.up] + 0.5)
+    from matplotlib.patheffects import withStroke
+
+    ax.set_xlim(low[plane.across], high[plane.across])
+    ax.set_ylim(low[plane.up], high[plane.up])
     ax.set_axis_off()
     ax.set_title(title, color=_INK, fontsize=9)
     places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.02), (0.5, 0.98))
     sides = (("left", "center"), ("right", "center"), ("center", "bottom"), ("center", "top"))
     for letter, (x, y), (horizontal, vertical) in zip(plane.letters, places, sides, strict=True):
         ax.text(
-            x, y, letter, transform=ax.transAxes, color=_INK, fontsize=8, ha=horizontal, va=vertical
-        )  # fmt: skip
+            x,
+            y,
+            letter,
+            transform=ax.transAxes,
+            color=_INK,
+            fontsize=8,
+            ha=horizontal,
+            va=vertical,
+            path_effects=[withStroke(linewidth=2, foreground=_PAPER)],
+        )
 
 
 def _legend(figure: "Figure", classes: Sequence[str]) -> None:

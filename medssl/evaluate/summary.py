@@ -122,10 +122,11 @@ def summarise(
     if not cases:
         raise ValueError("there are no cases to summarise")
     first = cases[0].classes
+    draw = int(generator.integers(2**63))  # the same for all, so that equal columns stay equal
     metrics = tuple(metric for metric in METRICS if getattr(first[0], metric.key) is not None)
 
     def row(name: str, chosen: Sequence[CaseScores]) -> Row:
-        return _row(name, chosen, metrics, resamples, generator)
+        return _row(name, chosen, metrics, resamples, draw)
 
     classes = tuple(
         row(score.name, [CaseScores(case.case, (case.classes[index],)) for case in cases])
@@ -139,7 +140,7 @@ def _row(
     cases: Sequence[CaseScores],
     metrics: Sequence[Metric],
     resamples: int,
-    generator: np.random.Generator,
+    draw: int,
 ) -> Row:
     columns = {metric.key: [case.mean(metric.key) for case in cases] for metric in metrics}
     outcomes = [score.outcome for case in cases for score in case.classes]
@@ -149,12 +150,14 @@ def _row(
         missed=outcomes.count("missed"),
         false_alarms=outcomes.count("false_alarm"),
         absent=outcomes.count("absent"),
-        means={
-            key: Mean(float(np.mean(column)), *bootstrap_interval(column, resamples, generator))
-            for key, column in columns.items()
-        },
+        means={key: _mean(column, resamples, draw) for key, column in columns.items()},
         dice=tuple(columns["dice"]),
     )
+
+
+def _mean(values: list[float], resamples: int, draw: int) -> Mean:
+    interval = bootstrap_interval(values, resamples, np.random.default_rng(draw))
+    return Mean(float(np.mean(values)), interval.low, interval.high)
 
 
 def ranked(cases: Sequence[CaseScores], count: int) -> list[tuple[str, CaseScores]]:

@@ -3,6 +3,7 @@
 Legend: C channels, K classes, X Y Z voxels of the source grid, x y z voxels of the network grid.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from medssl.data.geometry import Geometry
 from medssl.data.preprocess import Record, preprocess
 from medssl.data.resample import nearest
 from medssl.data.volume import Volume
+from medssl.errors import UsageError
 from medssl.infer.postprocess import fill_holes, largest_component
 from medssl.infer.restore import restore_labels, restore_map
-from medssl.infer.uncertainty import entropy, flipped
-from medssl.infer.window import sliding_labels, sliding_window
+from medssl.infer.uncertainty import Predictor, entropy, flipped
+from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
 from medssl.pipeline.settings import PredictSettings, PreprocessSettings
 
 LOGITS_LIMIT = 2**31
@@ -51,21 +53,59 @@ def predict_case(
 ) -> Prediction:
     """Preprocess, slide the window, restore.
 
-    Where only labels are asked for and the logits of the volume would pass `LOGITS_LIMIT`, no
-    logits of the whole volume are ever held; the labels then go back to the source grid by nearest
-    neighbour instead of by interpolated logits.
+    Where the logits of the volume would pass `LOGITS_LIMIT`, they are never held whole: labels and
+    entropy are made slab by slab, and labels go back to the source grid by nearest neighbour
+    instead of by interpolated logits.
+
+    Raises:
+        UsageError: probabilities of such a volume are asked for.
     """
     array, record = preprocess(volume, treatment)
     image = torch.from_numpy(np.ascontiguousarray(array))
-    answer = flipped(predictor, (0, 1, 2)) if settings.flips else predictor
+    answer: Predictor = flipped(predictor, (0, 1, 2)) if settings.flips else predictor
+    if settings.average == "probabilities":
+        answer = _probabilities(answer)
     how = _window(patch, settings, device, float(image.min()))
-    large = 4 * classes * image[0].numel() > LOGITS_LIMIT
-    if large and set(settings.save) == {"labels"}:
-        labels = sliding_labels(image, answer, patch, **how)
-        return Prediction(volume.geometry, _clean(_restored(labels, record), settings))
-    logits = sliding_window(image, answer, patch, **how).cpu()
+    if 4 * classes * image[0].numel() > LOGITS_LIMIT:
+        return _streamed(sliding_window_slabs(image, answer, patch, **how), record, settings)
+    logits = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
     labels = _clean(restore_labels(logits, record), settings)
     return Prediction(volume.geometry, labels, *_maps(logits, record, settings))
+
+
+def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) -> Prediction:
+    """Labels and entropy of a volume whose logits are never held whole."""
+    if "probabilities" in settings.save:
+        raise UsageError(
+            f"probabilities of a volume of {record.network.shape} voxels do not fit into memory",
+            f"all classes together pass {LOGITS_LIMIT / 2**30:.0f} GiB",
+            "leave `probabilities` out of predict.save",
+        )
+    labels = np.zeros(record.network.shape, np.uint8)
+    wanted = "entropy" in settings.save
+    unsure = np.zeros(record.network.shape if wanted else (0, 0, 0), np.float32)
+    for where, sums in slabs:
+        logits = _logits(sums, settings)
+        labels[where] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        if wanted:
+            unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
+    return Prediction(
+        record.source,
+        _clean(_restored(labels, record), settings),
+        restore_map(unsure, record) if wanted else None,
+    )
+
+
+def _probabilities(predictor: Predictor) -> Predictor:
+    """The predictor's softmax, to be averaged over windows as the field's papers do."""
+    return lambda windows: predictor(windows).float().softmax(1)
+
+
+def _logits(averaged: Tensor, settings: PredictSettings) -> Tensor:
+    """What windows averaged to, as logits."""
+    if settings.average == "logits":
+        return averaged
+    return averaged.clamp_min(torch.finfo(averaged.dtype).tiny).log()
 
 
 def _window(

@@ -19,19 +19,14 @@ def build_network(settings: NetworkSettings, channels: int, classes: int, seed: 
 
 
 def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    plain = {
-        "width": settings.width,
-        "levels": settings.levels,
-        "norm": settings.norm,
-        "dropout": settings.dropout,
-    }
+    plain = (settings.width, settings.levels, settings.norm, settings.dropout)
     if settings.name == "vnet":
-        return VNet(channels, classes, **plain)
+        return VNet(channels, classes, *plain)
     if settings.name == "unet3d":
-        return UNet3d(channels, classes, **plain)
+        return UNet3d(channels, classes, *plain)
     from monai.networks.nets import UNet
 
-    return UNet(
+    network: nn.Module = UNet(
         spatial_dims=3,
         in_channels=channels,
         out_channels=classes,
@@ -41,8 +36,9 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
         norm=settings.norm,
         dropout=settings.dropout,
     )
+    return network
 
 
 def side_multiple(settings: NetworkSettings) -> int:
     """Patch sides must be a multiple of this many voxels."""
-    return 2 ** (settings.levels - 1)
+    return 1 << (settings.levels - 1)

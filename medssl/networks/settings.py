@@ -11,7 +11,9 @@ class NetworkSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["vnet", "unet3d", "monai_unet"] = "vnet"
-    width: int = Field(default=16, ge=1, description="channels of the first level; doubled per level")
+    width: int = Field(
+        default=16, ge=1, description="channels of the first level; doubled per level"
+    )
     levels: int = Field(default=5, ge=2, le=6, description="resolution levels, bottleneck included")
     norm: Literal["batch", "instance"] = "batch"
     dropout: float = Field(default=0.5, ge=0, lt=1, description="V-Net: 0.5; 3-D U-Net: 0.3")

@@ -1,6 +1,8 @@
 """The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +10,19 @@ import numpy as np
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
-from medssl.data.volume import read_mask
+from medssl.data.split import ROLES
+from medssl.data.volume import read_mask, read_volume
 from medssl.errors import DataError
+from medssl.evaluate.curves import draw_curves
+from medssl.evaluate.overlay import draw_overlay
+from medssl.evaluate.report import Origin, Picture, Report, write_report
 from medssl.evaluate.segmentation import case_scores
-from medssl.evaluate.summary import CaseScores, Summary, summarise
+from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.settings import EvaluateSettings
-from medssl.pipeline.stage import Plan, read_json
+from medssl.pipeline.stage import Plan, read_json, write_bytes
+from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker
 
 
@@ -35,22 +42,23 @@ def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> d
     tags = {"stage": "evaluate", "method": pipeline.method.name, "split": plan.split.hash}
     name, flat = f"evaluate {plan.label}", plan.config.flat()
     with Tracker(stage.folder, pipeline.name, name, parent, flat, tags) as tracker:
-        spec, settings = plan.config.spec, pipeline.evaluate
-        scores = score(plan.test, plan.predict.folder, spec, settings, reporter)
-        summary = write(scores, plan.test, plan.predict.folder, spec, settings, stage.folder)
-        tracker.metrics(pipeline.train.steps, summary.flat())
+        title, masks = pipeline.title or pipeline.name, plan.predict.folder
+        report = _report(title, plan.config.spec, pipeline.evaluate, plan.test, masks, reporter)
+        write(replace(report, origin=_origin(plan)), stage.folder)
+        summary = report.summary.flat()
+        tracker.metrics(pipeline.train.steps, summary)
         for name in ("scores.csv", "report.html"):
             tracker.artifact(stage.folder / name)
         tracker.artifact(stage.folder / "overlays", "overlays")
         run_id = tracker.run_id
-    stage.finish(run_id=run_id, summary=summary.flat())
-    return summary.flat()
+    stage.finish(run_id=run_id, summary=summary)
+    return summary
 
 
 def evaluate_folder(predictions: Path, data: str, out: Path, reporter: QuietReporter) -> str:
     """Score a bare folder of masks named CASE.nii.gz against a data set's labels.
 
-    Writes scores.csv and report.html into `out`; returns a word on the result.
+    Writes scores.csv, report.html and overlays into `out`; returns a word on the result.
 
     Raises:
         DataError: no mask belongs to a labelled case, or one cannot be used.
@@ -66,11 +74,9 @@ def evaluate_folder(predictions: Path, data: str, out: Path, reporter: QuietRepo
             else "the data set has no labels",
             "check the folder and --data",
         )
-    settings = EvaluateSettings()
-    scores = score(cases, predictions, spec, settings, reporter)
-    out.mkdir(parents=True, exist_ok=True)
-    summary = write(scores, cases, predictions, spec, settings, out)
-    dice = summary.overall.means["dice"]
+    report = _report(spec.title, spec, EvaluateSettings(), cases, predictions, reporter)
+    write(replace(report, without_mask=len(labelled) - len(cases)), out)
+    dice = report.summary.overall.means["dice"]
     return (
         f"{len(cases)} of {len(labelled)} labelled cases: "
         f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]\n"
@@ -102,18 +108,66 @@ def score(
     return found
 
 
-def write(
-    scores: Sequence[CaseScores],
-    cases: Sequence[Case],
-    masks: Path,
+def write(report: Report, out: Path) -> None:
+    """Write scores.csv, report.html and the overlays of the report's pictures."""
+    (out / "overlays").mkdir(parents=True, exist_ok=True)
+    for picture in report.pictures:
+        name = f"{picture.rank}_{picture.case}.png".replace(" ", "_")
+        write_bytes(out / "overlays" / name, picture.png)
+    write_scores(out / "scores.csv", report.cases)
+    write_report(out / "report.html", report)
+
+
+def _report(
+    title: str,
     spec: DataSpec,
     settings: EvaluateSettings,
-    out: Path,
-) -> Summary:
-    """Write scores.csv and overlays; returns the means over cases."""
+    cases: Sequence[Case],
+    masks: Path,
+    reporter: QuietReporter,
+) -> Report:
+    """Scores, their means and pictures of some cases."""
+    scores = score(cases, masks, spec, settings, reporter)
+    by_id = {case.id: case for case in cases}
+    pictures = tuple(
+        Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
+        for rank, chosen in ranked(scores, settings.overlays)
+    )
     summary = summarise(scores, settings.bootstrap, np.random.default_rng(0))
-    write_scores(out / "scores.csv", scores)
-    return summary
+    return Report(title, spec, settings, summary, scores, pictures)
+
+
+def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:
+    """The overlay of one case on its first channel, PNG."""
+    truth, prediction, grid = _pair(case, masks, spec)
+    image = read_volume(case.images[spec.channels[0]])
+    uncertain = masks / f"{case.id}_entropy.nii.gz"
+    entropy = read_volume(uncertain).array[0] if uncertain.is_file() else None
+    return draw_overlay(image.array[0], truth, prediction, grid, spec.classes, entropy)
+
+
+def _origin(plan: Plan) -> Origin:
+    """Where the masks of a run come from."""
+    pipeline, split = plan.config.pipeline, plan.split
+    return Origin(
+        label=plan.label,
+        method=pipeline.method.name,
+        paper=plan.config.method.paper,
+        checkpoint=pipeline.predict.checkpoint,
+        roles={role: len(getattr(split, role)) for role in ROLES},
+        split_hash=split.hash,
+        code=code_version(),
+        config=(plan.evaluate.folder / "config.yaml").read_text(encoding="utf-8"),
+        curves=draw_curves(_logged(plan.train.folder / "metrics.jsonl")),
+    )
+
+
+def _logged(path: Path) -> list[tuple[int, dict[str, float]]]:
+    """Steps and numbers of a training; none where there is no file."""
+    if not path.is_file():
+        return []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(line.pop("step"), line) for line in lines]
 
 
 def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:

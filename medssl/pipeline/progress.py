@@ -29,25 +29,33 @@ class QuietReporter:
 
 
 class LineReporter(QuietReporter):
-    """At most about ten lines per piece of work, for logs."""
+    """At most about ten lines per piece of work, for logs; short work gets only its last.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Args:
+        console: where to write.
+        pause: seconds between lines, at least.
+    """
+
+    def __init__(self, console: Console, pause: float = 2.0) -> None:
+        self._console, self._pause = console, pause
         self._total = self._start = self._step = self._told = 0
-        self._since = 0.0
+        self._since = self._spoke = 0.0
         self._seen: dict[str, float] = {}
 
     def begin(self, total: int, start: int) -> None:
         """Start counting towards `total`."""
         self._total, self._start, self._step, self._told = total, start, start, start
         self._since, self._seen = time.perf_counter(), {}
+        self._spoke = self._since
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """A line at every tenth of the way."""
         self._step = step
         self._seen |= {name: values[name] for name in SHOWN if name in values}
-        if step == self._total or step - self._told >= max(1, self._total // 10):
-            self._told = step
+        far = step - self._told >= max(1, self._total // 10)
+        now = time.perf_counter()
+        if step == self._total or (far and now - self._spoke >= self._pause):
+            self._told, self._spoke = step, now
             self._line()
 
     def note(self, text: str) -> None:
@@ -123,6 +131,29 @@ class Steps:
         """One more piece is done."""
         self._done += 1
         self._reporter.step(self._done, {})
+
+
+class Counted:
+    """Shows calls of (done, total) on a reporter; a total that is not known shows nothing."""
+
+    def __init__(self, reporter: QuietReporter) -> None:
+        self._reporter = reporter
+        self._total: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reporter.end()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """`done` of `total` pieces."""
+        if total is None:
+            return
+        if total != self._total:
+            self._total = total
+            self._reporter.begin(total, 0)
+        self._reporter.step(done, {})
 
 
 def make_reporter(quiet: bool) -> QuietReporter:

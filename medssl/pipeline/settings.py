@@ -98,7 +98,12 @@ class PredictSettings(Section):
     checkpoint: Literal["last", "best"] = "last"
     stride: Triple | None = Field(default=None, description="voxels; null: half the patch")
     weighting: Literal["gaussian", "constant"] = "gaussian"
-    window_batch: int = Field(default=4, ge=1)
+    window_batch: int | None = Field(
+        default=None, ge=1, description="windows per call; null chooses by device and patch"
+    )
+    average: Literal["logits", "probabilities"] = Field(
+        default="logits", description="what is averaged where windows overlap"
+    )
     network: Literal["ensemble", "first", "second"] = "ensemble"
     flips: bool = Field(default=False, description="average over mirrored copies")
     largest_component: bool = False

@@ -103,8 +103,13 @@ def make_plan(config: Config) -> Plan:
 
 def write_text(path: Path, text: str) -> None:
     """Write atomically: beside, then rename."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write atomically: beside, then rename."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_bytes(content)
     os.replace(beside, path)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.pipeline.config import load_config
 from medssl.pipeline.scores import RunScores
-from medssl.pipeline.stage import write_text
+from medssl.pipeline.stage import write_bytes, write_text
 from medssl.pipeline.study import CEILING, Cell, Study
 from medssl.train.fingerprint import code_version
 
@@ -239,6 +239,4 @@ def _draw(study: Study, arms: Sequence[Arm], path: Path) -> None:
     axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_bytes(picture.getvalue())
-    os.replace(beside, path)
+    write_bytes(path, picture.getvalue())

@@ -1,8 +1,10 @@
 """The training stage: cases, split, cache, streams, loop, checkpoint."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from medssl.data.cache import CachedCase, CaseCache
@@ -18,6 +20,7 @@ from medssl.methods.method import Method, Task
 from medssl.methods.registry import implementation
 from medssl.networks.build import side_multiple
 from medssl.pipeline.config import Config
+from medssl.pipeline.stage import write_text
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.loop import Hooks, Reporter, choose_device, fit
@@ -45,9 +48,9 @@ def train(
     torch.use_deterministic_algorithms(pipeline.train.deterministic, warn_only=True)
     cases, split = split_cases(config)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "split.json").write_text(split.to_json())
-    used = split.labelled + split.unlabelled + split.validation
-    cached = cache_cases(config, [case for case in cases if case.id in set(used)], reporter)
+    write_text(folder / "split.json", split.to_json())
+    used = used_cases(cases, split)
+    cached = cache_cases(config, used, reporter)
     method = build_method(config)
     state_file = folder / "state.pt"
     if not resume:
@@ -56,7 +59,7 @@ def train(
         "stage": "train",
         "method": pipeline.method.name,
         "split": split.hash,
-        "data_fingerprint": fingerprint([case for case in cases if case.id in set(used)]),
+        "data_fingerprint": fingerprint(used),
         "code": code_version(),
     }
     name = f"train {pipeline.method.name} labels={pipeline.split.labels} seed={pipeline.seed}"
@@ -86,6 +89,17 @@ def split_cases(config: Config) -> tuple[list[Case], Split]:
     split = make_split(cases, config.pipeline.split, config.pipeline.seed)
     verify(split, cases)
     return cases, split
+
+
+def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
+    """The cases that training may see; the unlabelled without their labels, so none is read."""
+    labelled = {*split.labelled, *split.validation}
+    unlabelled = set(split.unlabelled)
+    return [
+        case if case.id in labelled else replace(case, label=None)
+        for case in cases
+        if case.id in labelled | unlabelled
+    ]
 
 
 def cache_cases(
@@ -223,7 +237,7 @@ class Validation:
                 device=device,
             )
             labels = logits.argmax(0).cpu().numpy()
-            truth = case.mask
+            truth = np.asarray(case.mask)
             scores += [
                 dice(labels == index, truth == index)
                 for index in range(1, len(self._config.spec.classes))

@@ -81,14 +81,17 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: Checkpoint) 
     from safetensors.torch import save_file
 
     beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
-    beside.mkdir(parents=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
-    save_file(weights, beside / WEIGHTS)
-    (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
     old = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(beside, folder)
+    weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
+    beside.mkdir(parents=True)
+    try:
+        save_file(weights, beside / WEIGHTS)
+        (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -107,13 +110,13 @@ def read_description(folder: Path) -> Checkpoint:
             "name a folder such as runs/NAME/train-.../checkpoint/last",
         )
     try:
-        return Checkpoint.model_validate_json(path.read_text())
+        return Checkpoint.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(
             f"{path} cannot be understood",
-            f"{where}: {first['msg']}",
+            f"{where}: {first['msg']}" if where else first["msg"],
             "use the version of medssl that wrote it",
         ) from error
 

@@ -6,9 +6,13 @@ Every random number of the loop is a function of (seed, step), so no generator h
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Self
 
 import torch
+from torch import nn
+
+from medssl.errors import DataError
 
 
 @dataclass
@@ -27,13 +31,53 @@ class TrainState:
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
 
+    def keep(
+        self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
+        """Take hold of the present weights; they are not copied."""
+        self.method, self.optimiser = method.state_dict(), optimiser.state_dict()
+        self.scaler = scaler.state_dict()
+
+    def restore(
+        self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
+        """Put back what `keep` took.
+
+        Raises:
+            DataError: the state is of another network or optimiser.
+        """
+        try:
+            method.load_state_dict(self.method)
+            optimiser.load_state_dict(self.optimiser)
+            scaler.load_state_dict(self.scaler)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise DataError(
+                "the kept training state does not fit the method",
+                "it was written with other settings or by another version of medssl",
+                "train anew with --fresh",
+            ) from error
+
     def save(self, path: Path) -> None:
         """Write atomically."""
         beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        torch.save(vars(self), beside)
-        os.replace(beside, path)
+        try:
+            torch.save(vars(self), beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> "TrainState":
-        """Read what `save` wrote; no pickled code is run."""
-        return cls(**torch.load(path, map_location=device, weights_only=True))
+    def load(cls, path: Path, device: torch.device) -> Self:
+        """Read what `save` wrote; no pickled code is run.
+
+        Raises:
+            DataError: the file is no such state.
+        """
+        try:
+            return cls(**torch.load(path, map_location=device, weights_only=True))
+        except (RuntimeError, UnpicklingError, EOFError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} does not hold a training state",
+                "the file is damaged",
+                "train anew with --fresh",
+            ) from error

@@ -33,7 +33,7 @@ split: {labels: 2, validation: 0.5, test: 3}
 network: {name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}
 method: supervised
 train: {steps: 2, patch: [8, 8, 8], device: cpu}
-evaluate: {bootstrap: 100}
+evaluate: {bootstrap: 100, overlays: 1}
 """
 
 

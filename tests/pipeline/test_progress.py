@@ -4,7 +4,15 @@ import io
 
 from rich.console import Console
 
-from medssl.pipeline.progress import BarReporter, LineReporter, QuietReporter, Steps, clock, shown
+from medssl.pipeline.progress import (
+    BarReporter,
+    Counted,
+    LineReporter,
+    QuietReporter,
+    Steps,
+    clock,
+    shown,
+)
 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:
@@ -24,7 +32,7 @@ def test_time_left_reads_as_minutes_and_seconds() -> None:
 
 def test_a_log_gets_about_ten_lines_and_keeps_the_last_dice() -> None:
     target, text = console(terminal=False)
-    reporter = LineReporter(target)
+    reporter = LineReporter(target, pause=0)
     reporter.begin(1000, 0)
     for step in range(1, 1001):
         reporter.step(step, {"loss": 1 / step} | ({"dice": 0.5} if step == 150 else {}))
@@ -35,6 +43,23 @@ def test_a_log_gets_about_ten_lines_and_keeps_the_last_dice() -> None:
     assert "1000/1000" in lines[-1]
     assert "Dice 0.500" in lines[-1]
     assert "0:00 left" in lines[-1]
+
+
+def test_work_of_a_moment_gets_one_line() -> None:
+    target, text = console(terminal=False)
+    with Steps(LineReporter(target), 5) as steps:
+        for _ in range(5):
+            steps.advance()
+    assert text.getvalue() == "  5/5  0:00 left\n"
+
+
+def test_calls_with_done_and_total_are_counted() -> None:
+    target, text = console(terminal=False)
+    with Counted(LineReporter(target)) as counted:
+        counted(1, None)
+        counted(1, 2)
+        counted(2, 2)
+    assert text.getvalue() == "  2/2  0:00 left\n"
 
 
 def test_a_terminal_gets_a_bar_with_loss_and_dice() -> None:

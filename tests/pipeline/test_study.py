@@ -22,10 +22,10 @@ pipeline: balls
 labels: [3, 2]
 seeds: [0, 1]
 arms:
-  plain: []
-  noisy: [method.noise=0.1]
+  plain: [evaluate.overlays=0]
+  noisy: [method.noise=0.1, evaluate.overlays=0]
 reference: plain
-ceiling: [split.labels=5]
+ceiling: [split.labels=5, evaluate.overlays=0]
 """
 
 

@@ -72,7 +72,7 @@ class MeanTeacher(Method):
         student = logits[rows:].float().softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": supervised_loss(logits[:rows], labelled.label),
+            "supervised": supervised_loss(logits[:rows], labelled.truth),
             "consistency": weight * certain_mse(student, target, certain),
         }
 

@@ -41,7 +41,7 @@ class Supervised(Method):
         image, amplitude = batch.image[:, 0], self.settings.noise
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
-        return {f"supervised_{part + 1}": supervised_loss(self.members[part](image), batch.label)}
+        return {f"supervised_{part + 1}": supervised_loss(self.members[part](image), batch.truth)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

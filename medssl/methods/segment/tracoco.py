@@ -63,6 +63,7 @@ def confident_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor
     Args:
         student: logits [B, K, X, Y, Z].
         teacher: logits of the same shape; no gradient reaches them.
+        settings: thresholds and weighting.
     """
     q = teacher.detach().softmax(1)
     confidence, chosen = q.max(1)
@@ -174,7 +175,7 @@ class TraCoCo(Method):
         network = self.pair[part]
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
         logits = at_least_float32(network(self._noisy(reference, generator)))
-        terms = {"supervised": supervised_loss(logits[:rows], labelled.label)}
+        terms = {"supervised": supervised_loss(logits[:rows], labelled.truth)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

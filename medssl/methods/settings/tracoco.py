@@ -1,9 +1,12 @@
-"""Settings of `tracoco`; defaults are the paper's for the left atrium with 8 labels, with the
-method as described where the release slips (sheet sections 2, 7 and 11)."""
+"""Settings of `tracoco`.
+
+Defaults are the paper's for the left atrium with 8 labels, with the method as described where the
+release slips (sheet sections 2, 7 and 11).
+"""
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medssl.methods.settings import Family, MethodSettings
 
@@ -108,3 +111,10 @@ class Settings(MethodSettings):
     cutmix: CutMix = CutMix()
     noise: Noise = Noise()
     unsupervised: Unsupervised = Unsupervised()
+
+    @field_validator("seeds")
+    @classmethod
+    def _two_networks(cls, seeds: tuple[int, int] | None) -> tuple[int, int] | None:
+        if seeds is not None and seeds[0] == seeds[1]:
+            raise ValueError("the two networks need different seeds; equal ones teach nothing new")
+        return seeds

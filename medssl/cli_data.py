@@ -1,0 +1,112 @@
+"""The verbs `medssl data ...` and `medssl export ...`; each calls one function."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from medssl.data.spec import DataSpec
+
+data_app = typer.Typer(help="Data sets: list, check, look at, download.", no_args_is_help=True)
+export_app = typer.Typer(help="Masks and models for other programs.", no_args_is_help=True)
+
+DataName = Annotated[str, typer.Argument(metavar="DATA", help="data spec, YAML file or folder")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """The data sets, whether they are here, and their licences."""
+    from medssl.data.layouts import MADE, data_folder
+    from medssl.data.spec import list_specs, load_spec
+
+    for name in list_specs():
+        spec = load_spec(name)
+        made = spec.layout.kind in MADE
+        state = "made here" if made else "here" if data_folder(spec).is_dir() else "missing"
+        typer.echo(f"{name:16} {state:10} {spec.title}\n{'':27} {spec.licence}")
+
+
+@data_app.command()
+def check(data: DataName, quiet: Quiet = False) -> None:
+    """Every way the data are wrong, with the file and the remedy; exit code 3 on errors."""
+    from medssl.data.check import check as inspect
+    from medssl.errors import DataError
+    from medssl.pipeline.progress import Counted, make_reporter
+
+    spec = _spec(data)
+    with Counted(make_reporter(quiet)) as counted:
+        verdicts = inspect(spec, on_progress=counted)
+    for verdict in verdicts:
+        typer.echo(f"{verdict.level}: {verdict.what}; {verdict.do}")
+    errors = sum(verdict.level == "error" for verdict in verdicts)
+    found = f"{spec.name}: errors {errors}, warnings {len(verdicts) - errors}"
+    if errors:
+        raise DataError(found, do="each line of the output names a file and its remedy")
+    typer.echo(found)
+
+
+@data_app.command()
+def show(
+    data: DataName,
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("sheet.png"),
+    cases: Annotated[int, typer.Option(help="At most so many cases.", min=1)] = 8,
+) -> None:
+    """A contact sheet: middle slices of the first cases with the outlines of their masks."""
+    from medssl.data.layouts import find_cases
+    from medssl.data.show import contact_sheet
+
+    spec = _spec(data)
+    typer.echo(contact_sheet(spec, find_cases(spec)[:cases], out))
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="data spec")], quiet: Quiet = False
+) -> None:
+    """Download a data set from its official home; continues where it was stopped."""
+    from medssl.data.fetch import fetch as download
+    from medssl.data.spec import load_spec
+    from medssl.pipeline.progress import Counted, make_reporter
+
+    spec = load_spec(name)
+    typer.echo(f"licence: {spec.licence}\nplease cite: {spec.citation}")
+    with Counted(make_reporter(quiet)) as counted:
+        typer.echo(download(spec, counted))
+
+
+@export_app.command()
+def dicom_seg(
+    mask: Annotated[Path, typer.Argument(help="Mask file.")],
+    series: Annotated[Path, typer.Option(help="Folder of the DICOM series it belongs to.")],
+    meaning: Annotated[str, typer.Option(help="Checkpoint or data spec: what values mean.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=".dcm file to write.")],
+) -> None:
+    """A mask as DICOM-SEG on the grid of its series, with codes."""
+    from medssl.export.dicom_seg import export_dicom_seg
+
+    export_dicom_seg(mask, series, meaning, out)
+    typer.echo(out)
+
+
+@export_app.command()
+def package(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with weights.safetensors.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],
+) -> None:
+    """A checkpoint with its card, to hand on."""
+    from medssl.export.package import export_package
+
+    export_package(checkpoint, out)
+    typer.echo(out)
+
+
+def _spec(data: str) -> "DataSpec":
+    """The data spec of that name or file, else one guessed from the folder."""
+    from medssl.data.guess import guess_spec
+    from medssl.data.spec import list_specs, load_spec
+
+    if data not in list_specs() and Path(data).is_dir():
+        return guess_spec(Path(data))
+    return load_spec(data)

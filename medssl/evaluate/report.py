@@ -1,0 +1,135 @@
+"""One self-contained HTML page on how well masks fit: open it, mail it, keep it with the paper."""
+
+import base64
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from medssl.data.spec import DataSpec
+from medssl.evaluate.summary import CaseScores, Mean, Metric, Row, Summary
+from medssl.pipeline.settings import EvaluateSettings
+
+STRIP = 150
+"""Width of the dot strip of a class in the summary, pixels."""
+
+FEW_CASES = 20
+"""Below so many cases the page warns that bootstrap intervals are too narrow."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One case drawn, and why it was chosen, e.g. "worst"."""
+
+    rank: str
+    case: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that made the masks.
+
+    Attributes:
+        label: in a few words, e.g. "tracoco, 8 labels, seed 0".
+        method: its name.
+        paper: where the method is published; may be empty.
+        checkpoint: which weights predicted, "last" or "best".
+        roles: number of cases by role in the split, e.g. {"labelled": 6, "test": 40}.
+        split_hash: of that split.
+        code: version that evaluated.
+        config: resolved configuration, YAML.
+        curves: PNG of the training curves, if training was logged.
+    """
+
+    label: str
+    method: str
+    paper: str
+    checkpoint: str
+    roles: Mapping[str, int]
+    split_hash: str
+    code: str
+    config: str
+    curves: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows.
+
+    Attributes:
+        title: heading, e.g. the pipeline's title.
+        settings: those that gave the scores.
+        cases: every scored case.
+        origin: None for masks that came without a run.
+        without_mask: labelled cases that were to be scored but have no mask.
+    """
+
+    title: str
+    spec: DataSpec
+    settings: EvaluateSettings
+    summary: Summary
+    cases: Sequence[CaseScores]
+    pictures: Sequence[Picture] = ()
+    origin: Origin | None = None
+    without_mask: int = 0
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, atomically."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(render(report), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def render(report: Report) -> str:
+    """The page as text; it refers to nothing outside itself."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"png": _embedded, "number": _number, "interval": _interval}
+    template = files("medssl.evaluate").joinpath("report.html.j2").read_text(encoding="utf-8")
+    worst_first = sorted(report.cases, key=lambda case: case.mean("dice"))
+    values: dict[str, Any] = {
+        "report": report,
+        "summary": report.summary,
+        "origin": report.origin,
+        "cases": worst_first,
+        "several": len(report.summary.classes) > 1,
+        "strip_width": STRIP,
+        "strips": {row.name: _strip(row) for row in report.summary.rows},
+        "few": report.summary.overall.n < FEW_CASES,
+        "outcomes": {"missed": "missed", "false_alarm": "false alarm", "absent": "absent"},
+    }
+    return environment.from_string(template).render(values)
+
+
+def _embedded(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _number(value: float, metric: Metric) -> str:
+    """Three decimals for shares, two for distances."""
+    return f"{value:.2f}" if metric.unit else f"{value:.3f}"
+
+
+def _interval(mean: Mean, metric: Metric) -> str:
+    if math.isnan(mean.low):
+        return "no interval"
+    return f"{_number(mean.low, metric)} to {_number(mean.high, metric)}"
+
+
+def _strip(row: Row) -> dict[str, Any]:
+    """Where the Dice of each case, the mean and its interval lie on the strip, pixels."""
+    mean = row.means["dice"]
+    known = not math.isnan(mean.low)
+    return {
+        "dots": [round(value * STRIP, 1) for value in row.dice],
+        "mean": round(mean.mean * STRIP, 1),
+        "interval": [round(end * STRIP, 1) for end in (mean.low, mean.high)] if known else None,
+    }

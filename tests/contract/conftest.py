@@ -1,0 +1,141 @@
+"""A toy of 16^3 on which every method trains in a moment."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.data.stream import PatchStream
+from medssl.methods.method import Method, Task
+from medssl.methods.registry import implementation, settings_class
+from medssl.networks.settings import NetworkSettings
+from medssl.pipeline.settings import AugmentSettings, TrainSettings
+from medssl.train.loop import Hooks, fit
+
+PATCH = (16, 16, 16)
+CLASSES = ("background", "ball", "rim")
+SEED = 5
+
+
+@dataclass
+class ToyCase:
+    """A noisy ball with a rim, somewhere in a volume a little larger than the patch."""
+
+    id: str
+    image: np.ndarray
+    mask: np.ndarray | None
+    floor: float = 0.0
+
+
+def toy_case(number: int) -> ToyCase:
+    rng = np.random.default_rng(number)
+    grid = np.indices((20, 18, 17)) - rng.uniform(7, 10, (3, 1, 1, 1))
+    distance = np.sqrt((grid**2).sum(0))
+    mask = ((distance < 6).astype(np.uint8) + (distance < 4)).astype(np.uint8)
+    image = mask + 0.3 * rng.normal(size=mask.shape)
+    return ToyCase(f"case{number}", image[None].astype(np.float16), mask)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def build() -> Callable[..., Method]:
+    """`build("tracoco", norm="batch")`: the method as its defaults are, on a tiny V-Net."""
+
+    def make(
+        name: str,
+        *,
+        preset: str | None = None,
+        norm: str = "instance",
+        dropout: float = 0.0,
+        seed: int = SEED,
+    ) -> Method:
+        network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
+        kind = settings_class(name)
+        settings = kind() if preset is None else kind.preset(preset)
+        task = Task(("T1",), CLASSES, PATCH, network)
+        return implementation(settings)(settings, task, seed)
+
+    return make
+
+
+@pytest.fixture
+def streams() -> Callable[..., dict[str, PatchStream]]:
+    """The streams a method asks for; `unlabelled` replaces the masks of the unlabelled cases."""
+
+    def make(
+        method: Method, unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask
+    ) -> dict[str, PatchStream]:
+        labelled = [toy_case(number) for number in range(4)]
+        others = [toy_case(number) for number in range(4, 9)]
+        for case in others:
+            case.mask = unlabelled(case.mask)
+        cases = {"labelled": labelled, "unlabelled": others}
+        changes = AugmentSettings(rot90=True, flip="half")
+        sampler = method.sampler(PATCH)
+        return {
+            kind: PatchStream(kind, cases[kind], sampler, changes, 2, SEED)
+            for kind in method.streams
+        }
+
+    return make
+
+
+class Killed(Exception):
+    """What a test raises in the middle of a training."""
+
+
+class KillAfter:
+    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
+
+    def __init__(self, step: int = 0) -> None:
+        self._last = step
+
+    def begin(self, total: int, start: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def end(self) -> None: ...
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        if step == self._last:
+            raise Killed
+
+    def metrics(self, step: int, values: dict[str, float]) -> None: ...
+
+
+@pytest.fixture
+def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[str, Any]]:
+    """`train(method, state_file, kill_after=3)`: 4 steps of the real loop; all weights after."""
+
+    def run(
+        method: Method,
+        state_file: Path,
+        *,
+        kill_after: int = 0,
+        unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask,
+    ) -> dict[str, Any]:
+        reporter = KillAfter(kill_after)
+        with suppress(Killed):
+            fit(
+                method,
+                streams(method, unlabelled),
+                TrainSettings(steps=4, patch=PATCH, checkpoint_every=2, device="cpu"),
+                AugmentSettings(gamma=0.2, noise=0.05),
+                SEED,
+                state_file,
+                Hooks(validate=None, save=lambda kind, step, values: None),
+                reporter,
+                reporter,
+            )
+        return method.state_dict()
+
+    return run

@@ -1,0 +1,147 @@
+"""What every method that learns to segment promises, whoever wrote it (`medssl.methods.method`)."""
+
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.data.spec import Label
+from medssl.methods.method import Progress
+from medssl.methods.registry import method_names, settings_class
+from medssl.networks.settings import NetworkSettings
+from medssl.pipeline.settings import (
+    AugmentSettings,
+    OptimiserSettings,
+    PredictSettings,
+    PreprocessSettings,
+    TrainSettings,
+)
+from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
+from medssl.train.update import make_update
+
+METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
+PATCH = (16, 16, 16)
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def first_batches(method, streams):
+    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def losses(method, batches, steps, rate=0.05):
+    """The loss of every step on the same batches."""
+    settings = TrainSettings(
+        steps=steps, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
+    )
+    update = make_update(method, settings, AugmentSettings(), 0, torch.device("cpu"))
+    return [update(batches, Progress(step, steps))["loss"] for step in range(1, steps + 1)]
+
+
+@every_method
+def test_every_parameter_gets_a_finite_gradient(name, build, streams):
+    method = build(name).train()
+    batches = first_batches(method, streams)
+    generator = torch.Generator().manual_seed(0)
+    for part in range(method.parts):
+        terms = method(batches, Progress(900, 1000), generator, part)  # every term has its weight
+        assert all(bool(value.isfinite()) for value in terms.values())
+        sum(terms.values()).backward()
+    trainable = {key: p for key, p in method.named_parameters() if p.requires_grad}
+    for key, parameter in trainable.items():
+        assert parameter.grad is not None, key
+        assert bool(parameter.grad.isfinite().all()), key
+        # A bias before a normalisation has none to get.
+        assert parameter.ndim == 1 or bool(parameter.grad.any()), key
+    owned = {id(p) for network in method.networks() for p in network.parameters()}
+    assert {id(p) for p in trainable.values()} <= owned, "clipping would pass over a parameter"
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_every_preset_trains(name, preset, build, streams):
+    method = build(name, preset=preset)
+    assert all(isfinite(loss) for loss in losses(method, first_batches(method, streams), 2))
+
+
+@every_method
+def test_twenty_steps_lower_the_loss(name, build, streams):
+    method = build(name)
+    found = losses(method, first_batches(method, streams), 20)
+    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+
+
+@every_method
+def test_equal_seeds_give_equal_weights_and_others_do_not(name, build, train, tmp_path):
+    one, same, other = (
+        train(build(name, norm="batch", dropout=0.5, seed=seed), tmp_path / f"{index}.pt")
+        for index, seed in enumerate((5, 5, 6))
+    )
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+@every_method
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, build, train, tmp_path):
+    unbroken = train(build(name, norm="batch", dropout=0.5), tmp_path / "unbroken.pt")
+    broken = tmp_path / "broken.pt"
+    train(build(name, norm="batch", dropout=0.5), broken, kill_after=3)
+    # Other initial weights: whatever is not in the state would show.
+    continued = train(build(name, norm="batch", dropout=0.5, seed=99), broken)
+    assert equal(unbroken, continued)
+
+
+@every_method
+def test_labels_of_unlabelled_cases_never_matter(name, build, train, tmp_path):
+    found = [
+        train(build(name), tmp_path / f"{index}.pt", unlabelled=change)
+        for index, change in enumerate([lambda mask: mask, lambda mask: 2 - mask, lambda _: None])
+    ]
+    assert equal(found[0], found[1])
+    assert equal(found[0], found[2])
+
+
+@every_method
+def test_building_leaves_the_global_generator_alone(name, build):
+    before = torch.random.get_rng_state()
+    build(name)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@every_method
+def test_the_predictor_survives_packaging(name, build, train, tmp_path):
+    method = build(name, norm="batch", dropout=0.5)
+    train(method, tmp_path / "state.pt")
+    predictor = method.eval().predictor()
+    save_checkpoint(tmp_path / "last", predictor, describe(len(predictor.members)))
+    loaded, _ = load_checkpoint(tmp_path / "last")
+    image = torch.randn(2, 1, *PATCH, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits = predictor(image)
+        assert logits.shape == (2, 3, *PATCH)
+        assert torch.equal(loaded(image), logits)
+
+
+def describe(members):
+    return Checkpoint(
+        network=NetworkSettings(name="vnet", width=2, levels=3, norm="batch", dropout=0.5),
+        members=members,
+        channels=("T1",),
+        labels=(Label(value=1, name="ball"), Label(value=2, name="rim")),
+        modality="MR",
+        patch=PATCH,
+        preprocess=PreprocessSettings(),
+        predict=PredictSettings(),
+        method={},
+        paper="",
+        split_hash="",
+        data=DataCard(name="toy", title="", licence="", citation="", simulated=True),
+        code="",
+        step=4,
+        metrics={},
+    )

@@ -1,0 +1,273 @@
+"""The cache: keyed by content, filled by several at once, whole or not there after a kill."""
+
+import gzip
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medssl.data import cache as cache_module
+from medssl.data.cache import CaseCache
+from medssl.data.geometry import Geometry
+from medssl.data.preprocess import preprocess
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.errors import DataError
+from medssl.pipeline.settings import PreprocessSettings
+
+SHAPE = (6, 7, 8)
+GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
+SETTINGS = PreprocessSettings(spacing=(1.0, 1.0, 1.0))
+
+
+def spec(**changes):
+    keys = {
+        "name": "toy",
+        "title": "Toy",
+        "modality": "MR",
+        "channels": ("T1",),
+        "labels": ({"value": 3, "name": "left"}, {"value": 7, "name": "right"}),
+        "root": "toy",
+        "layout": {"kind": "glob"},
+        "licence": "CC0",
+        "citation": "none",
+    }
+    return DataSpec.model_validate(keys | changes)
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """Three cases with masks of the values 3 and 7."""
+    found = []
+    for number, name in enumerate("abc"):
+        rng = np.random.default_rng(number)
+        image, label = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_seg.nii.gz"
+        write_volume(rng.normal(100, 10, SHAPE).astype(np.float32), GRID, image)
+        write_mask(rng.choice(np.array([0, 3, 7], np.uint8), SHAPE), GRID, label)
+        found.append(Case(name, name, {"T1": image}, label))
+    return found
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "cache"
+
+
+def entries(root):
+    return sorted(path.name for path in (root / "toy").iterdir())
+
+
+def count_fills(monkeypatch):
+    """Names of the cases that are preprocessed from now on."""
+    filled = []
+
+    def watched(volume, settings):
+        filled.append(os.path.basename(volume.source))  # noqa: PTH119
+        return preprocess(volume, settings)
+
+    monkeypatch.setattr(cache_module, "preprocess", watched)
+    return filled
+
+
+def test_a_case_holds_the_preprocessed_image_and_class_indices(root, cases):
+    case = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    expected, record = preprocess(read_volume([cases[0].images["T1"]]), SETTINGS)
+    assert (case.image.dtype, case.image.shape) == (np.float16, (1, 6, 7, 16))
+    assert isinstance(case.image, np.memmap)
+    np.testing.assert_allclose(case.image, expected, atol=2e-3)
+    assert case.floor == expected.min()
+    assert case.record.to_json() == record.to_json()
+    assert isinstance(case.mask, np.memmap)
+    values = read_volume(cases[0].label).array[0]
+    for index, value in enumerate((0, 3, 7)):  # each slice of 2 mm became two of 1 mm
+        np.testing.assert_array_equal(case.mask[..., ::2] == index, values == value)
+    assert set(np.unique(case.mask)) == {0, 1, 2}
+
+
+def test_an_unlabelled_case_has_no_mask(root, cases):
+    assert CaseCache(root, spec(), SETTINGS).open(replace(cases[0], label=None)).mask is None
+
+
+def test_what_is_cached_is_not_done_again(root, cases, monkeypatch):
+    filled = count_fills(monkeypatch)
+    seen = []
+    first = CaseCache(root, spec(), SETTINGS).prepare(cases, 2, lambda *done: seen.append(done))
+    assert list(first) == ["a", "b", "c"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert len(filled) == 3
+    again = CaseCache(root, spec(), SETTINGS).prepare(cases)
+    assert len(filled) == 3
+    assert [case.folder for case in again.values()] == [case.folder for case in first.values()]
+
+
+def test_the_key_is_the_content_not_the_place_or_the_time(root, cases, tmp_path, monkeypatch):
+    CaseCache(root, spec(), SETTINGS).open(cases[0])
+    filled = count_fills(monkeypatch)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    image, label = (shutil.copy(p, moved) for p in (cases[0].images["T1"], cases[0].label))
+    os.utime(image, (0, 0))
+    CaseCache(root, spec(), SETTINGS).open(Case("other", "p", {"T1": moved / image}, moved / label))
+    assert filled == []
+
+
+@pytest.mark.parametrize(
+    "change", ["image", "label", "no label", "settings", "label values", "channels"]
+)
+def test_whatever_changes_the_result_changes_the_key(root, cases, monkeypatch, change):
+    CaseCache(root, spec(), SETTINGS).open(cases[0])
+    filled = count_fills(monkeypatch)
+    case, declared, settings = cases[0], spec(), SETTINGS
+    if change == "image":
+        write_volume(np.ones(SHAPE, np.float32), GRID, case.images["T1"])
+    elif change == "label":
+        write_mask(np.full(SHAPE, 7, np.uint8), GRID, case.label)
+    elif change == "no label":
+        case = replace(case, label=None)
+    elif change == "settings":
+        settings = SETTINGS.model_copy(update={"intensity": "minmax"})
+    elif change == "label values":
+        labels = [{"value": 7, "name": "left"}, {"value": 3, "name": "right"}]
+        declared = spec(labels=labels)
+    else:
+        # The same two files in the same order, now both as images.
+        declared = spec(channels=("T1", "seg"))
+        case = replace(case, images=case.images | {"seg": case.label}, label=None)
+    CaseCache(root, declared, settings).open(case)
+    assert len(filled) == 1
+    assert len(entries(root)) == 2
+
+
+def fill_together(root, cases, barrier):
+    barrier.wait()
+    CaseCache(root, spec(), SETTINGS).prepare(cases, workers=2)
+
+
+def test_several_processes_may_fill_it_at_once(root, cases):
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(3)
+    workers = [fork.Process(target=fill_together, args=(root, cases, barrier)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert len(entries(root)) == 3
+    assert not any(name.endswith(".part") for name in entries(root))
+    for case in CaseCache(root, spec(), SETTINGS).prepare(cases).values():
+        assert case.image.shape == (1, 6, 7, 16)
+        assert case.mask.shape == (6, 7, 16)
+
+
+def die_while_writing(root, cases):
+    """The process ends in the middle of the second case's image."""
+    save, written = np.save, []
+
+    def dying(path, array):
+        written.append(path)
+        if len(written) == 3:
+            save(path, array[:, :2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(path, array)
+
+    np.save = dying
+    CaseCache(root, spec(), SETTINGS).prepare(cases, workers=1)
+
+
+def test_a_killed_filling_continues_where_it_stopped(root, cases, monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    killed = fork.Process(target=die_while_writing, args=(root, cases))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    whole = [name for name in entries(root) if not name.endswith(".part")]
+    assert len(whole) == 1
+    filled = count_fills(monkeypatch)
+    found = CaseCache(root, spec(), SETTINGS).prepare(cases, workers=1)
+    assert filled == ["b.nii.gz", "c.nii.gz"]
+    assert [case.image.shape for case in found.values()] == [(1, 6, 7, 16)] * 3
+
+
+def test_a_failure_leaves_nothing_behind(root, cases, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        CaseCache(root, spec(), SETTINGS).open(cases[0])
+    assert entries(root) == []
+
+
+def shifted(path):
+    grid = Geometry(SHAPE, np.array(GRID.affine) + np.eye(4)[:, [3, 0, 1, 2]] * 0)
+    affine = grid.affine.copy()
+    affine[0, 3] = 5
+    write_mask(np.zeros(SHAPE, np.uint8), Geometry(SHAPE, affine), path)
+
+
+def undeclared(path):
+    values = np.zeros(SHAPE, np.uint8)
+    values[0, 0, :2] = (4, 9)
+    write_mask(values, GRID, path)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def no_image(path):
+    path.write_bytes(gzip.compress(b"text"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (shifted, "does not lie on the grid of its image; .*origin"),
+        (undeclared, r"holds the values \[4, 9\]; .*declares \[0, 3, 7\]"),
+        (cut_short, "a_seg"),
+        (no_image, "a_seg"),
+        (os.remove, "a_seg.nii.gz does not exist"),
+    ],
+)
+def test_a_label_that_does_not_fit_is_refused(root, cases, damage, words):
+    damage(cases[0].label)
+    with pytest.raises(DataError, match=words):
+        CaseCache(root, spec(), SETTINGS).prepare(cases)
+
+
+def test_a_missing_image_is_refused(root, cases):
+    cases[1].images["T1"].unlink()
+    with pytest.raises(DataError, match=r"b\.nii\.gz does not exist"):
+        CaseCache(root, spec(), SETTINGS).prepare(cases)
+
+
+def test_a_missing_channel_is_refused(root, cases):
+    with pytest.raises(DataError, match="case a has no file for the channel T2 and FLAIR"):
+        CaseCache(root, spec(channels=("T1", "T2", "FLAIR")), SETTINGS).open(cases[0])
+
+
+@pytest.mark.parametrize("intensity", ["none", "robust_zscore"])
+def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity):
+    """Raw values beyond 65504; and a scan so nearly constant that its background is far away."""
+    values = np.full((20, 20, 20), 1000, np.float32)
+    values[0] = 0
+    values[5, 5, 5] = 1001 if intensity == "robust_zscore" else 1.7e6
+    write_volume(values, Geometry(values.shape, np.eye(4)), cases[0].images["T1"])
+    settings = PreprocessSettings(intensity=intensity)
+    case = CaseCache(root, spec(), settings).open(replace(cases[0], label=None))
+    expected, _ = preprocess(read_volume([cases[0].images["T1"]]), settings)
+    assert np.isfinite(case.image).all()
+    np.testing.assert_allclose(case.image, expected, rtol=1e-3)
+
+
+def test_a_description_says_how_to_undo_it(root, cases):
+    case = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    kept = json.loads((case.folder / "case.json").read_text())
+    assert kept.keys() == {"floor", "record"}
+    assert case.record.source.matches(GRID)
+    assert case.record.network.spacing == (1.0, 1.0, 1.0)

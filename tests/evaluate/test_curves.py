@@ -1,0 +1,24 @@
+import io
+
+from matplotlib.image import imread
+
+from medssl.evaluate.curves import draw_curves
+
+
+def width(png) -> int:
+    return imread(io.BytesIO(png)).shape[1]
+
+
+def test_loss_alone_takes_one_panel_and_validation_adds_another():
+    loss = [(10, {"loss": 2.0, "loss/ce": 2.0}), (20, {"loss": 1.0, "loss/ce": 1.0})]
+    validated = [*loss, (30, {"loss": 0.5, "loss/ce": 0.5, "dice": 0.8})]
+    assert width(draw_curves(validated)) == 2 * width(draw_curves(loss))
+
+
+def test_nothing_logged_gives_no_picture():
+    assert draw_curves([]) is None
+    assert draw_curves([(1, {"learning_rate": 0.1})]) is None
+
+
+def test_gaps_do_not_hide_the_rest():
+    assert draw_curves([(1, {"loss": float("nan"), "dice": 0.1}), (2, {"dice": 0.2})])

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+
+
+def column(values: list[float]) -> Tensor:
+    """[1, 1, n, 1, 1] in double precision."""
+    return torch.tensor(values, dtype=torch.float64).reshape(1, 1, -1, 1, 1)
+
+
+FOREGROUND = column([0.9, 0.2, 0.6, 0.1])
+PROBABILITY = torch.cat([1 - FOREGROUND, FOREGROUND], dim=1)
+LABEL = torch.tensor([1, 0, 1, 0], dtype=torch.uint8).reshape(1, 4, 1, 1)
+
+
+def test_cross_entropy_and_dice_by_hand():
+    """Sheet of TraCoCo, 13.1."""
+    assert cross_entropy(PROBABILITY.log(), LABEL.long()).item() == pytest.approx(
+        0.236172552, abs=5e-10
+    )
+    assert dice_loss(PROBABILITY, LABEL).item() == pytest.approx(0.068322769, abs=5e-10)
+    assert supervised_loss(PROBABILITY.log(), LABEL).item() == pytest.approx(0.152247660, abs=5e-10)
+
+
+def test_items_are_pooled_into_one_ratio():
+    """An item without foreground costs what its false positives add, not a Dice of its own."""
+    empty = torch.tensor([[[[0, 0]]]], dtype=torch.uint8).reshape(1, 2, 1, 1)
+    full = torch.ones_like(empty)
+    p = torch.full((2, 2, 2, 1, 1), 0.5, dtype=torch.float64)
+    found = dice_loss(p, torch.cat([empty, full])).item()
+    assert found == pytest.approx(1 - (2 * 1 + 1e-5) / (4 * 0.25 + 2 + 1e-5), rel=1e-12)
+
+
+def test_more_than_two_classes_are_averaged_with_background():
+    label = torch.tensor([0, 1, 2, 2], dtype=torch.uint8).reshape(1, 4, 1, 1)
+    p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).reshape(1, 3, 1, 1, 1)
+    p = p.expand(1, 3, 4, 1, 1)
+    ratios = [
+        (2 * q * n + 1e-5) / (4 * q * q + n + 1e-5) for q, n in ((0.5, 1), (0.3, 1), (0.2, 2))
+    ]
+    assert dice_loss(p, label).item() == pytest.approx(1 - sum(ratios) / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_perfect_prediction_costs_nothing(classes):
+    label = torch.arange(8).reshape(1, 2, 2, 2) % classes
+    logits = torch.nn.functional.one_hot(label, classes).movedim(-1, 1).double() * 100
+    assert supervised_loss(logits, label).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_no_foreground_at_all_stays_finite():
+    logits = torch.zeros(1, 2, 2, 2, 2, requires_grad=True)
+    loss = supervised_loss(logits, torch.zeros(1, 2, 2, 2, dtype=torch.uint8))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_lifted_and_double_is_kept(dtype):
+    assert at_least_float32(torch.zeros(1, dtype=dtype)).dtype == torch.float32
+    assert at_least_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert supervised_loss(PROBABILITY.log().to(dtype), LABEL).dtype == torch.float32

@@ -1,0 +1,68 @@
+"""Scores of a folder of masks against a data set's labels."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl.data.volume import read_mask, write_mask
+from medssl.errors import DataError
+from medssl.pipeline.evaluate import evaluate_folder
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.scores import read_scores
+
+
+@pytest.fixture
+def masks(balls: Path) -> Path:
+    """The labels of four cases, as if they had been predicted."""
+    folder = balls / "masks"
+    folder.mkdir()
+    for number in range(4):
+        label = balls / "data" / "balls" / f"c{number}_seg.nii.gz"
+        shutil.copy(label, folder / f"c{number}.nii.gz")
+    return folder
+
+
+def evaluate(masks: Path) -> str:
+    return evaluate_folder(masks, "balls", masks / "scores", QuietReporter())
+
+
+def test_perfect_masks_score_one_and_absent_ones_are_counted(masks: Path) -> None:
+    said = evaluate(masks)
+    assert said.startswith("4 of 8 labelled cases: Dice 1.000 [1.000, 1.000]")
+    found = read_scores(masks / "scores" / "scores.csv")
+    assert {case: one["hd95"] for case, one in found.items()} == dict.fromkeys(found, 0.0)
+    assert len(list((masks / "scores" / "overlays").glob("*.png"))) == 3
+    assert "simulated" in (masks / "scores" / "report.html").read_text()
+
+
+def test_an_empty_mask_counts_as_a_miss(masks: Path) -> None:
+    mask = read_mask(masks / "c0.nii.gz")
+    write_mask(np.zeros(mask.geometry.shape, np.uint8), mask.geometry, masks / "c0.nii.gz")
+    evaluate(masks)
+    found = read_scores(masks / "scores" / "scores.csv")
+    assert found["c0"]["dice"] == 0
+    assert found["c0"]["hd95"] == pytest.approx((24**2 + 12**2 + 12**2) ** 0.5)
+
+
+def test_a_mask_on_another_grid_is_refused(masks: Path) -> None:
+    mask = read_mask(masks / "c0.nii.gz")
+    grid = mask.geometry.cropped((0, 0, 0), (11, 12, 12))
+    write_mask(mask.array[0][:11].astype(np.uint8), grid, masks / "c0.nii.gz")
+    with pytest.raises(DataError, match="mask of case c0 does not lie on the grid of its label"):
+        evaluate(masks)
+    assert not (masks / "scores").exists()
+
+
+def test_undeclared_values_are_refused(masks: Path) -> None:
+    mask = read_mask(masks / "c1.nii.gz")
+    write_mask((mask.array[0] > 0).astype(np.uint8), mask.geometry, masks / "c1.nii.gz")
+    with pytest.raises(DataError, match=r"holds the values \[1\].*declares \[0, 3\]"):
+        evaluate(masks)
+
+
+def test_a_folder_without_masks_says_how_they_are_named(balls: Path) -> None:
+    (balls / "empty").mkdir()
+    with pytest.raises(DataError, match=r"c0\.nii\.gz"):
+        evaluate(balls / "empty")

@@ -1,0 +1,37 @@
+import pytest
+
+from medssl.pipeline.settings import OptimiserSettings
+from medssl.train.schedule import learning_rate
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(1, 0.049994999972), (4500, 0.026794336563), (9000, 0.0)]
+)
+def test_polynomial_as_published(step, rate):
+    """Sheet of TraCoCo, section 13.1: 0.05 over 9000 steps, power 0.9."""
+    settings = OptimiserSettings(learning_rate=0.05, schedule="polynomial", power=0.9)
+    assert learning_rate(settings, step, 9000) == pytest.approx(rate, abs=1e-12)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(1, 0.9755282581), (5, 0.5), (10, 0.0)])
+def test_cosine(step, rate):
+    settings = OptimiserSettings(learning_rate=1.0, schedule="cosine")
+    assert learning_rate(settings, step, 10) == pytest.approx(rate, abs=1e-9)
+
+
+def test_warm_up_is_linear_and_the_schedule_runs_over_what_is_left():
+    settings = OptimiserSettings(
+        learning_rate=1.0, schedule="polynomial", power=1.0, warmup_steps=4
+    )
+    rates = [learning_rate(settings, step, 8) for step in range(1, 9)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_constant():
+    settings = OptimiserSettings(learning_rate=0.3, schedule="constant")
+    assert {learning_rate(settings, step, 5) for step in range(1, 6)} == {0.3}
+
+
+def test_training_shorter_than_its_warm_up():
+    settings = OptimiserSettings(learning_rate=1.0, warmup_steps=10)
+    assert learning_rate(settings, 5, 5) == 0.5

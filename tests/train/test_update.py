@@ -1,0 +1,86 @@
+"""One update: what is refused, how far gradients go, which rate."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medssl.errors import MedsslError
+from medssl.pipeline.settings import OptimiserSettings, TrainSettings
+from medssl.train.update import build_optimiser, step_seed
+
+PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+
+
+def test_a_term_that_is_not_finite_is_named_with_its_cases(training, pair):
+    run = training(method=pair(scale=float("nan")))
+    before = run.weights
+    with pytest.raises(MedsslError) as caught:
+        run.run()
+    assert caught.value.what == "loss term error_2 not finite at step 1"
+    assert caught.value.why == "the batch held the cases c0, c1"
+    assert torch.equal(run.weights, before)
+    assert run.ended == 1
+    assert run.saved == []
+
+
+def test_a_case_whose_voxels_are_not_finite_is_named_alone(training):
+    run = training()
+    next(case for case in run.cases if case.id == "c1").image[...] = np.inf
+    with pytest.raises(MedsslError) as caught:
+        run.run()
+    assert caught.value.what == "loss terms error_1 and error_2 not finite at step 1"
+    assert caught.value.why == "voxels of c1 are not finite"
+
+
+def test_gradients_are_clipped_per_network(training, pair):
+    """With a rate of 1 and plain descent, the first step is the clipped gradient itself."""
+    run = training(method=pair(scale=1000.0))
+    before = run.weights
+    run.run(steps=1, clip_norm=0.01, optimiser={**PLAIN, "schedule": "constant"})
+    moved = (run.weights - before).reshape(2, 2).norm(dim=1)
+    torch.testing.assert_close(moved, torch.full((2,), 0.01), rtol=1e-3, atol=0)
+
+
+def test_without_a_bound_gradients_are_left_alone(training, pair):
+    run = training(method=pair(scale=1000.0))
+    before = run.weights
+    run.run(steps=1, optimiser={**PLAIN, "schedule": "constant"})
+    first, second = (run.weights - before).reshape(2, 2).norm(dim=1)
+    assert second > 100 * first > 1
+
+
+def test_the_rate_of_the_schedule_is_used(training):
+    run = training()
+    run.run(steps=4, optimiser={"learning_rate": 0.05, "schedule": "polynomial", "power": 1.0})
+    rates = [values["learning_rate"] for values in run.steps.values()]
+    np.testing.assert_allclose(rates, [0.0375, 0.025, 0.0125, 0.0])
+
+
+def test_a_rate_of_zero_moves_nothing(training):
+    run = training()
+    before = run.weights
+    run.run(steps=1, optimiser={"schedule": "polynomial"})
+    assert torch.equal(run.weights, before)
+
+
+def test_half_precision_trains_too(training):
+    run = training()
+    run.run(precision="bfloat16", optimiser={"learning_rate": 0.1, "schedule": "constant"})
+    assert run.steps[6]["loss"] < run.steps[1]["loss"]
+    assert run.weights.dtype == torch.float32
+
+
+def test_what_needs_no_gradient_is_not_optimised():
+    frozen = nn.Linear(2, 2).requires_grad_(False)
+    trained = nn.Linear(2, 2)
+    optimiser = build_optimiser(
+        nn.ModuleList([frozen, trained]), TrainSettings(optimiser=OptimiserSettings(name="adamw"))
+    )
+    (group,) = optimiser.param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in trained.parameters()]
+
+
+def test_every_step_of_every_seed_draws_anew():
+    drawn = {step_seed(seed, step) for seed in range(20) for step in range(1, 51)}
+    assert len(drawn) == 1000
