@@ -102,9 +102,7 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
     ]
 
 
-def cache_cases(
-    config: Config, cases: Sequence[Case], reporter: Reporter
-) -> dict[str, CachedCase]:
+def cache_cases(config: Config, cases: Sequence[Case], reporter: Reporter) -> dict[str, CachedCase]:
     """The cases, preprocessed; what is cached already is not done again."""
     cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
@@ -205,9 +203,7 @@ class _Saver:
         )
 
 
-def _validation(
-    config: Config, method: Method, cases: Sequence[CachedCase]
-) -> "Validation | None":
+def _validation(config: Config, method: Method, cases: Sequence[CachedCase]) -> "Validation | None":
     labelled = [case for case in cases if case.mask is not None]
     return Validation(config, method, labelled) if labelled else None
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,29 +16,18 @@ from medssl.data import cache as cache_module
 from medssl.data.cache import CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.preprocess import preprocess
-from medssl.data.spec import Case, DataSpec
+from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
 from medssl.pipeline.settings import PreprocessSettings
+from tests.data.conftest import GRID, SHAPE, declare, image
 
-SHAPE = (6, 7, 8)
-GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
 SETTINGS = PreprocessSettings(spacing=(1.0, 1.0, 1.0))
 
 
-def spec(**changes):
-    keys = {
-        "name": "toy",
-        "title": "Toy",
-        "modality": "MR",
-        "channels": ("T1",),
-        "labels": ({"value": 3, "name": "left"}, {"value": 7, "name": "right"}),
-        "root": "toy",
-        "layout": {"kind": "glob"},
-        "licence": "CC0",
-        "citation": "none",
-    }
-    return DataSpec.model_validate(keys | changes)
+def spec(**keys):
+    labels = [{"value": 3, "name": "left"}, {"value": 7, "name": "right"}]
+    return declare(Path("toy"), **{"channels": ["T1"], "labels": labels, **keys})
 
 
 @pytest.fixture
@@ -45,11 +35,11 @@ def cases(tmp_path):
     """Three cases with masks of the values 3 and 7."""
     found = []
     for number, name in enumerate("abc"):
-        rng = np.random.default_rng(number)
-        image, label = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_seg.nii.gz"
-        write_volume(rng.normal(100, 10, SHAPE).astype(np.float32), GRID, image)
-        write_mask(rng.choice(np.array([0, 3, 7], np.uint8), SHAPE), GRID, label)
-        found.append(Case(name, name, {"T1": image}, label))
+        scan, label = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_seg.nii.gz"
+        write_volume(image(number), GRID, scan)
+        values = np.random.default_rng(number).choice(np.array([0, 3, 7], np.uint8), SHAPE)
+        write_mask(values, GRID, label)
+        found.append(Case(name, name, {"T1": scan}, label))
     return found
 
 
@@ -67,7 +57,7 @@ def count_fills(monkeypatch):
     filled = []
 
     def watched(volume, settings):
-        filled.append(os.path.basename(volume.source))  # noqa: PTH119
+        filled.append(Path(volume.source).name)
         return preprocess(volume, settings)
 
     monkeypatch.setattr(cache_module, "preprocess", watched)
@@ -110,9 +100,9 @@ def test_the_key_is_the_content_not_the_place_or_the_time(root, cases, tmp_path,
     filled = count_fills(monkeypatch)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    image, label = (shutil.copy(p, moved) for p in (cases[0].images["T1"], cases[0].label))
-    os.utime(image, (0, 0))
-    CaseCache(root, spec(), SETTINGS).open(Case("other", "p", {"T1": moved / image}, moved / label))
+    scan, label = (Path(shutil.copy(p, moved)) for p in (cases[0].images["T1"], cases[0].label))
+    os.utime(scan, (0, 0))
+    CaseCache(root, spec(), SETTINGS).open(Case("other", "patient", {"T1": scan}, label))
     assert filled == []
 
 
@@ -204,8 +194,7 @@ def test_a_failure_leaves_nothing_behind(root, cases, monkeypatch):
 
 
 def shifted(path):
-    grid = Geometry(SHAPE, np.array(GRID.affine) + np.eye(4)[:, [3, 0, 1, 2]] * 0)
-    affine = grid.affine.copy()
+    affine = GRID.affine.copy()
     affine[0, 3] = 5
     write_mask(np.zeros(SHAPE, np.uint8), Geometry(SHAPE, affine), path)
 
