@@ -13,8 +13,8 @@ Legend: X Y Z voxels, K classes with background first.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -63,8 +63,7 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     Raises:
         ValueError: the shapes differ.
     """
-    both, total = _overlap(prediction, truth)
-    return 2 * both / total if total else 1.0
+    return _dice(*_overlap(prediction, truth))
 
 
 def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -73,8 +72,7 @@ def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
     Raises:
         ValueError: the shapes differ.
     """
-    both, total = _overlap(prediction, truth)
-    return both / (total - both) if total else 1.0
+    return _jaccard(*_overlap(prediction, truth))
 
 
 def case_scores(
@@ -100,12 +98,16 @@ def case_scores(
     """
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise ValueError(f"not two masks on one 3-D grid: {prediction.shape} and {truth.shape}")
+    shape, everything = truth.shape, _occupied(prediction, truth)
+    # Contiguous, since readers hand out transposed arrays and all that follows is by rows.
+    prediction = np.ascontiguousarray(prediction[everything])
+    truth = np.ascontiguousarray(truth[everything])
     predicted_boxes, true_boxes = (_boxes(mask, len(classes)) for mask in (prediction, truth))
     scores = []
     for index, name in enumerate(classes[1:], start=1):
         box = _joint(predicted_boxes[index - 1], true_boxes[index - 1])
         masks = prediction[box] == index, truth[box] == index
-        scores.append(_class_score(name, masks, truth.shape, spacing, tolerance, pooled_voxels))
+        scores.append(_class_score(name, masks, shape, spacing, tolerance, pooled_voxels))
     return scores
 
 
@@ -119,15 +121,17 @@ def _class_score(
 ) -> ClassScore:
     """The score of one class from its prediction and truth, cropped from a volume of `shape`."""
     predicted, true = (int(np.count_nonzero(mask)) for mask in masks)
+    both = int(np.count_nonzero(masks[0] & masks[1]))
     outcome = _outcome(predicted, true)
+    measured = _Distances.of(masks, outcome, shape, spacing, tolerance)
     pooled = _Distances.of(masks, outcome, shape, VOXELS, tolerance) if pooled_voxels else None
     millilitres = float(np.prod(spacing)) / 1000
     return ClassScore(
         name=name,
         outcome=outcome,
-        dice=dice(*masks),
-        jaccard=jaccard(*masks),
-        **asdict(_Distances.of(masks, outcome, shape, spacing, tolerance)),
+        dice=_dice(both, predicted + true),
+        jaccard=_jaccard(both, predicted + true),
+        **measured._asdict(),
         truth_ml=true * millilitres,
         prediction_ml=predicted * millilitres,
         hd95_voxels=pooled.hd95 if pooled else None,
@@ -135,8 +139,7 @@ def _class_score(
     )
 
 
-@dataclass(frozen=True)
-class _Distances:
+class _Distances(NamedTuple):
     """The four numbers of one class, with the rule for empty masks applied."""
 
     hd95: float
@@ -179,14 +182,37 @@ def _overlap(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
     return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
 
 
+def _dice(both: int, total: int) -> float:
+    return 2 * both / total if total else 1.0
+
+
+def _jaccard(both: int, total: int) -> float:
+    return both / (total - both) if total else 1.0
+
+
+def _occupied(prediction: np.ndarray, truth: np.ndarray) -> Box:
+    """The box of all foreground; without voxels where there is none."""
+    either = prediction | truth
+    plane = either.max(axis=2, initial=0)
+    depth = either.max(axis=0, initial=0).any(axis=0)
+    x, y, z = (_extent(line) for line in (plane.any(axis=1), plane.any(axis=0), depth))
+    return x, y, z
+
+
+def _extent(line: np.ndarray) -> slice:
+    index = np.flatnonzero(line)
+    return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 0)
+
+
 def _boxes(mask: np.ndarray, classes: int) -> list[Box | None]:
     """The bounding box of each foreground class, found for all of them in one pass."""
     from scipy.ndimage import find_objects
 
-    found: list[Any] = find_objects(mask)
-    if len(found) >= classes:
-        raise ValueError(f"the mask holds class {len(found)}, but there are {classes} classes")
-    return [*found, *[None] * (classes - 1 - len(found))]
+    highest = int(mask.max(initial=0))
+    if highest >= classes:
+        raise ValueError(f"the mask holds class {highest}, but there are {classes} classes")
+    found: list[Any] = find_objects(mask, max_label=classes - 1)
+    return found
 
 
 def _joint(one: Box | None, other: Box | None) -> Box:

@@ -4,18 +4,23 @@ The surface of a mask is the set of its voxels with at least one of the six face
 (the mask XOR its erosion by the 6-neighbour cross); what lies beyond the volume is outside. A
 distance runs from the centre of a surface voxel to the nearest centre on the other surface. These
 are medpy's definitions (`medpy.metric.binary`, 0.5), and its values, but not its cost: borders are
-cropped to the masks, voxels on both surfaces are known to be at distance 0, and the rest asks a
-KD-tree instead of two distance transforms of the whole volume.
+cropped to the masks, voxels near the other surface are settled by looking at their neighbours, and
+the rest asks a KD-tree, where medpy transforms the whole volume for each direction and metric.
 
 Legend: X Y Z voxels of a box around both masks, N surface voxels.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
 Spacing = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
+
+_REACH = 2
+"""How many voxels along each axis neighbours are looked at before the KD-tree is asked."""
 
 
 @dataclass(frozen=True)
@@ -67,45 +72,82 @@ def surface_distances(
     Raises:
         ValueError: a mask is empty, so it has no surface.
     """
-    predicted, true = border(prediction), border(truth)
+    predicted, true = _framed(border(prediction)), _framed(border(truth))
     if not predicted.any() or not true.any():
         raise ValueError("an empty mask has no surface")
     shared = int(np.count_nonzero(predicted & true))
+    x, y, z = (float(length) for length in spacing)
     return SurfaceDistances(
-        to_truth=_directed(predicted & ~true, true, shared, spacing),
-        to_prediction=_directed(true & ~predicted, predicted, shared, spacing),
+        to_truth=_directed(predicted & ~true, true, shared, (x, y, z)),
+        to_prediction=_directed(true & ~predicted, predicted, shared, (x, y, z)),
     )
 
 
 def border(mask: np.ndarray) -> np.ndarray:
     """Voxels of a boolean mask [X, Y, Z] with a face neighbour outside; boolean, same shape."""
-    inside = np.pad(mask, 1)
     eroded = mask.copy()
     for axis in range(3):
-        for shift in (slice(None, -2), slice(2, None)):
-            box = [slice(1, -1)] * 3
-            box[axis] = shift
-            eroded &= inside[tuple(box)]
+        lead = (slice(None),) * axis
+        eroded[*lead, 1:] &= mask[*lead, :-1]
+        eroded[*lead, :-1] &= mask[*lead, 1:]
+        eroded[*lead, :1] = eroded[*lead, -1:] = False
     return np.asarray(mask & ~eroded)
 
 
+def _framed(mask: np.ndarray) -> np.ndarray:
+    """The mask with `_REACH` empty voxels around it; several times cheaper than numpy's pad."""
+    framed = np.zeros([length + 2 * _REACH for length in mask.shape], bool)
+    framed[_REACH:-_REACH, _REACH:-_REACH, _REACH:-_REACH] = mask
+    return framed
+
+
 def _directed(origin: np.ndarray, target: np.ndarray, shared: int, spacing: Spacing) -> np.ndarray:
-    """Distances from `origin` voxels, after a zero for each voxel shared with `target`."""
+    """Distances from `origin` voxels to `target`, after a zero for each voxel of both.
+
+    Both masks are framed, so that no step leaves the array.
+    """
+    inside = target.ravel()
+    strides = np.array(target.strides)
+    left = np.flatnonzero(origin)
+    distances = [np.zeros(shared)]
+    for distance, steps in _shells(spacing):
+        if not len(left):
+            break
+        near = inside[(steps @ strides)[:, None] + left].any(axis=0)
+        distances.append(np.full(np.count_nonzero(near), distance))
+        left = left[~near]
+    if len(left):
+        distances.append(_search(left, np.flatnonzero(inside), target.shape, spacing))
+    return np.concatenate(distances)
+
+
+@lru_cache(maxsize=8)
+def _shells(spacing: Spacing) -> tuple[tuple[float, np.ndarray], ...]:
+    """The nearest neighbours of a voxel: distances, rising, each with its steps [N, 3].
+
+    They end before the first distance that a step of more than `_REACH` voxels could have, so a
+    voxel found in none of them is further away than all of them.
+    """
+    steps = np.array([s for s in product(range(-_REACH, _REACH + 1), repeat=3) if any(s)])
+    lengths = np.linalg.norm(steps * spacing, axis=1)
+    # Steps of equal length may differ in the last digit.
+    shells = (lengths / min(spacing)).round(9)
+    return tuple(
+        (float(lengths[shells == shell][0]), steps[shells == shell])
+        for shell in np.unique(shells[shells < _REACH + 1])
+    )
+
+
+def _search(
+    starts: np.ndarray, targets: np.ndarray, shape: tuple[int, ...], spacing: Spacing
+) -> np.ndarray:
+    """Distance from each start to the nearest target, both as flat indices."""
     from scipy.spatial import cKDTree
 
-    starts = _centres(origin, spacing)
-    distances = np.zeros(shared + len(starts))
-    if len(starts):
-        # Surface voxels form a sheet without clusters: a plain midpoint tree with large leaves is
-        # cheaper to build than a balanced one, and to search, most of all from far away.
-        tree = cKDTree(
-            _centres(target, spacing), leafsize=32, balanced_tree=False, compact_nodes=False
-        )
-        distances[shared:] = tree.query(starts)[0]
-    return distances
-
-
-def _centres(mask: np.ndarray, spacing: Spacing) -> np.ndarray:
-    """Where the voxels of a mask are, [N, 3]; ten times faster than numpy's argwhere."""
-    index = np.unravel_index(np.flatnonzero(mask), mask.shape)
-    return np.stack(index, axis=1) * spacing
+    here, there = (
+        np.stack(np.unravel_index(index, shape), axis=1) * spacing for index in (starts, targets)
+    )
+    # Surface voxels form a sheet without clusters: a plain midpoint tree with large leaves is
+    # cheaper to build than a balanced one, and to search, most of all from far away.
+    tree = cKDTree(there, leafsize=32, balanced_tree=False, compact_nodes=False)
+    return np.asarray(tree.query(here)[0])
