@@ -132,7 +132,8 @@ def study(
 ) -> None:
     """Methods x label budgets x seeds, with statistics and the learning curve; resumable."""
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.study import load_study, run_study
+    from medssl.pipeline.study import run_study
+    from medssl.pipeline.study_grid import load_study
 
     chosen = load_study(name, methods, labels, seeds)
     command = shlex.join(["medssl", *sys.argv[1:]])

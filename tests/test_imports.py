@@ -25,10 +25,11 @@ LEVELS = {
     "export": 1,
     "data": 0,
     "networks": 0,
+    "settings": 0,
     "errors": -1,
     "environment": -1,
 }
-FREE = {"medssl.pipeline.settings", "medssl.methods.settings", "medssl"}
+FREE = {"medssl.methods.settings", "medssl"}
 """Pure settings, which every part may read."""
 
 HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK")

@@ -9,7 +9,7 @@ Legend: B items, V views, C channels, X Y Z voxels.
 import torch
 from torch import Generator, Tensor
 
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, like: Tensor, g: Generator) -> Tensor:

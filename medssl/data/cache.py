@@ -22,7 +22,7 @@ from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
 from medssl.errors import DataError
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 VERSION = 1  # of what preprocessing does; raise it when equal settings give other voxels
 

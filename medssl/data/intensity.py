@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medssl.errors import DataError
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 # Percentiles of more voxels than this are taken from every n-th: sorting would take longer than
 # all else, and half a million voxels place a percentile to a few hundredths of itself.

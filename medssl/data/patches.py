@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.random import Generator
 
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 Triple = tuple[int, int, int]
 Box = tuple[slice, slice, slice]

@@ -11,7 +11,7 @@ from medssl.data.intensity import measure
 from medssl.data.record import Record
 from medssl.data.resample import copy_in_rows, linear_axis, nearest, nearest_axis
 from medssl.data.volume import Volume
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 __all__ = ["Record", "preprocess", "preprocess_mask"]
 

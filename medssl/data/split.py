@@ -15,7 +15,7 @@ import numpy as np
 
 from medssl.data.spec import Case
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.settings import SplitSettings
+from medssl.settings import SplitSettings
 
 ROLES = ("labelled", "unlabelled", "validation", "test")
 

@@ -16,22 +16,29 @@ import torch
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, draw_pose, padding
 from medssl.errors import DataError
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 SEED_WORDS = {"labelled": 1, "unlabelled": 2, "pairs": 3, "bags": 4}
 
 
 class PatchSource(Protocol):
-    """A case whose voxels can be cut without reading the whole volume.
+    """A case whose voxels can be cut without reading the whole volume."""
 
-    `image` [C, X, Y, Z] float; `mask` [X, Y, Z] uint8 class indices or None; `floor` is the
-    intensity that padding takes.
-    """
+    @property
+    def id(self) -> str:
+        """Its name in messages."""
 
-    id: str
-    image: np.ndarray
-    mask: np.ndarray | None
-    floor: float
+    @property
+    def image(self) -> np.ndarray:
+        """[C, X, Y, Z] float."""
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """[X, Y, Z] uint8 class indices, or None without a label."""
+
+    @property
+    def floor(self) -> float:
+        """The intensity that padding takes."""
 
 
 @dataclass(frozen=True)

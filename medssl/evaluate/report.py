@@ -11,7 +11,7 @@ from typing import Any
 
 from medssl.data.spec import DataSpec
 from medssl.evaluate.summary import CaseScores, Mean, Metric, Row, Summary
-from medssl.pipeline.settings import EvaluateSettings
+from medssl.settings import EvaluateSettings
 
 STRIP = 150
 """Width of the dot strip of a class in the summary, pixels."""

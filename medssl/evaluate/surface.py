@@ -23,6 +23,10 @@ _REACH = 2
 """How many voxels along each axis neighbours are looked at before the KD-tree is asked."""
 
 
+ROUNDING = 1e-6
+"""mm; five voxels of 0.2 mm are within 1 mm, whatever the last bit of their distance says."""
+
+
 @dataclass(frozen=True)
 class SurfaceDistances:
     """Directed distances between two surfaces, neither of them empty; in no particular order.
@@ -53,8 +57,9 @@ class SurfaceDistances:
         Surface voxels count alike, as in MONAI's `compute_surface_dice` without subvoxels; the
         authors' own form (Nikolov et al. 2018, arXiv:1809.04430) weights them by surface area.
         """
-        near = np.count_nonzero(self.to_truth <= tolerance)
-        near += np.count_nonzero(self.to_prediction <= tolerance)
+        limit = tolerance + ROUNDING
+        near = np.count_nonzero(self.to_truth <= limit)
+        near += np.count_nonzero(self.to_prediction <= limit)
         return near / (len(self.to_truth) + len(self.to_prediction))
 
 

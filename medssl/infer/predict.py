@@ -20,7 +20,7 @@ from medssl.infer.postprocess import fill_holes, largest_component
 from medssl.infer.restore import restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
-from medssl.pipeline.settings import PredictSettings, PreprocessSettings
+from medssl.settings import PredictSettings, PreprocessSettings
 
 LOGITS_LIMIT = 2**31
 """Bytes of whole-volume logits above which labels are made slab by slab instead."""

@@ -27,6 +27,7 @@ from torch.nn.functional import pad
 from medssl.errors import UsageError
 from medssl.infer.stitch import Stitch
 from medssl.infer.window_grid import Triple, Weighting, Windows, window_starts
+from medssl.train.allocator import keep_freed_memory
 
 __all__ = ["Slab", "sliding_labels", "sliding_window", "sliding_window_slabs", "window_starts"]
 
@@ -34,13 +35,13 @@ Predictor = Callable[[Tensor], Tensor]
 Image = Tensor | np.ndarray
 CPU = torch.device("cpu")
 
-PAIRED = 64**3
-"""Voxels of a window up to which two per call are faster than one on a CPU. Beyond, they are no
-faster and take twice the memory."""
+SMALL = 48**3
+"""Voxels of a window up to which a CPU is fastest at four per call. Torch gives a lone small window
+to a convolution four to six times slower than that of larger batches, so it is predicted twice."""
 
-REPEATED = 48**3
-"""Voxels of a window up to which it is cheaper on a CPU to predict it twice than alone: torch gives
-a batch of one small window to a convolution several times slower than that of larger batches."""
+MEDIUM = 64**3
+"""Voxels of a window up to which a CPU is fastest at two per call. Beyond, more windows are no
+faster and take more memory."""
 
 
 class Slab(NamedTuple):
@@ -190,6 +191,8 @@ def _slabs(
     windows = reader.windows
     axis, done = windows.axis, 0
     size = window_batch or _window_batch(reader.device, windows.patch)
+    if reader.device.type == "cpu":
+        keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
         outputs = _predict(predictor, reader.read(batch))
         for corner, logits in zip(batch, outputs, strict=True):
@@ -202,9 +205,9 @@ def _slabs(
 
 
 def _window_batch(device: torch.device, patch: Triple) -> int:
-    if device.type != "cpu":
+    if device.type != "cpu" or prod(patch) <= SMALL:
         return 4
-    return 2 if prod(patch) <= PAIRED else 1
+    return 2 if prod(patch) <= MEDIUM else 1
 
 
 def _batches(corners: list[Triple], size: int) -> Iterator[list[Triple]]:
@@ -216,7 +219,7 @@ def _batches(corners: list[Triple], size: int) -> Iterator[list[Triple]]:
 
 def _predict(predictor: Predictor, batch: Tensor) -> Tensor:
     count = len(batch)
-    if count == 1 and batch.device.type == "cpu" and batch[0, 0].numel() <= REPEATED:
+    if count == 1 and batch.device.type == "cpu" and batch[0, 0].numel() <= SMALL:
         batch = batch.repeat(2, 1, 1, 1, 1)
     with torch.no_grad():
         outputs = predictor(batch)

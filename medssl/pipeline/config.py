@@ -20,7 +20,7 @@ from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
-from medssl.pipeline.settings import MethodChoice, Pipeline
+from medssl.settings import MethodChoice, Pipeline
 
 Model = TypeVar("Model", bound=BaseModel)
 

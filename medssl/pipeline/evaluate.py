@@ -20,8 +20,8 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.settings import EvaluateSettings
 from medssl.pipeline.stage import Plan, read_json, write_bytes
+from medssl.settings import EvaluateSettings
 from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker
 

@@ -19,8 +19,8 @@ from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.settings import PredictSettings
 from medssl.pipeline.stage import Plan, read_json, write_text
+from medssl.settings import PredictSettings
 from medssl.train.checkpoint import WEIGHTS, Checkpoint, load_checkpoint
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker

@@ -14,7 +14,7 @@ from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.pipeline.config import load_config
 from medssl.pipeline.scores import RunScores
 from medssl.pipeline.stage import write_bytes, write_text
-from medssl.pipeline.study import CEILING, Cell, Study
+from medssl.pipeline.study_grid import CEILING, Cell, Study
 from medssl.train.fingerprint import code_version
 
 METRICS = ("dice", "jaccard", "hd95", "asd", "nsd")

@@ -46,6 +46,8 @@ def train(
     if pipeline.train.threads is not None:
         torch.set_num_threads(pipeline.train.threads)
     torch.use_deterministic_algorithms(pipeline.train.deterministic, warn_only=True)
+    # A debugging aid that comes with it and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cases, split = split_cases(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "split.json", split.to_json())
@@ -70,7 +72,7 @@ def train(
         )
         fit(
             method,
-            _streams(config, method, split, cached),
+            streams(config, method, split, cached),
             pipeline.train,
             pipeline.augment,
             pipeline.seed,
@@ -134,7 +136,7 @@ def _check_patch(config: Config) -> None:
         )
 
 
-def _streams(
+def streams(
     config: Config, method: Method, split: Split, cached: dict[str, CachedCase]
 ) -> dict[str, PatchStream]:
     """The streams the method asks for."""

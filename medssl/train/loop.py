@@ -16,7 +16,8 @@ import torch
 from medssl.data.stream import PatchStream, Prefetch
 from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
-from medssl.pipeline.settings import AugmentSettings, TrainSettings
+from medssl.settings import AugmentSettings, TrainSettings
+from medssl.train.allocator import keep_freed_memory
 from medssl.train.state import TrainState
 from medssl.train.stop import stop_on_signal
 from medssl.train.update import make_update
@@ -77,6 +78,8 @@ def fit(
         DataError: `state_file` is damaged or of another method.
     """
     device = choose_device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     update = make_update(method, settings, random_changes, seed, device)
     trained = method, update.optimiser, update.scaler
     state = TrainState()

@@ -2,7 +2,7 @@
 
 from math import cos, pi
 
-from medssl.pipeline.settings import OptimiserSettings
+from medssl.settings import OptimiserSettings
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:

@@ -16,7 +16,7 @@ from medssl.data.augment import augment
 from medssl.data.batch import Batch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
-from medssl.pipeline.settings import AugmentSettings, TrainSettings
+from medssl.settings import AugmentSettings, TrainSettings
 from medssl.train.schedule import learning_rate
 
 

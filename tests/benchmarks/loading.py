@@ -2,14 +2,14 @@
 
     python -m tests.benchmarks.loading [--no-steps]
 
-With MEDSSL_DATA set, on the real data sets of the CPU pipelines; otherwise on noise of a usual size.
+On noise of a usual size and, with MEDSSL_DATA set, on the real data sets of the CPU pipelines.
 MONAI's side reads image and label and applies Orientation, Spacing and the intensity transform that
 the pipeline asks for. CPU seconds per case on one thread, the least of several repeats:
 
 - load: image as float32 and mask from the cache into memory; patches need less;
 - open: once per run and case, which hashes the files and loads them.
 
-The share of time that training waits for data is the loop's own, over 40 steps of each pipeline.
+The share of time that training waits for data is the loop's own, over 30 steps of each pipeline.
 """
 
 import os
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
 import torch
@@ -32,11 +33,11 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.settings import PreprocessSettings
 from medssl.pipeline.train import build_method, split_cases, streams, used_cases
+from medssl.settings import PreprocessSettings
 from medssl.train.loop import Hooks, fit
 
-CASES, REPEATS, STEPS = 8, 5, 40
+CASES, REPEATS, STEPS = 8, 5, 30
 PIPELINES = ("hippocampus", "left_atrium")
 
 

@@ -14,7 +14,7 @@ from medssl.data.stream import PatchStream
 from medssl.methods.method import Method, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
-from medssl.pipeline.settings import AugmentSettings, TrainSettings
+from medssl.settings import AugmentSettings, TrainSettings
 from medssl.train.loop import Hooks, fit
 
 PATCH = (16, 16, 16)

@@ -10,7 +10,7 @@ from medssl.data.spec import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
 from medssl.networks.settings import NetworkSettings
-from medssl.pipeline.settings import (
+from medssl.settings import (
     AugmentSettings,
     OptimiserSettings,
     PredictSettings,

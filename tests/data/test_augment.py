@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medssl.data.augment import augment
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 ITEMS, VIEWS = 64, 2
 

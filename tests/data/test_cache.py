@@ -19,7 +19,7 @@ from medssl.data.preprocess import preprocess
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 from tests.data.conftest import GRID, SHAPE, declare, image
 
 SETTINGS = PreprocessSettings(spacing=(1.0, 1.0, 1.0))

@@ -6,7 +6,7 @@ import pytest
 from medssl.data.intensity import measure
 from medssl.data.volume import read_volume
 from medssl.errors import DataError
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 
 def _treated(array, kind, **keys):

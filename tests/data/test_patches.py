@@ -5,7 +5,7 @@ import pytest
 
 from medssl.data.patches import Pose, SinglePatch, draw_pose, overlap, overlap_boxes, padding
 from medssl.data.stream import cut
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 
 def orientation(pose: Pose) -> tuple[tuple[int, ...], bool]:

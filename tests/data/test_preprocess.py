@@ -7,7 +7,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.intensity import Intensity
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.volume import Volume, read_mask, read_volume
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 SHAPE = (16, 12, 6)
 

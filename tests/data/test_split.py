@@ -11,7 +11,7 @@ from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, load_spec
 from medssl.data.split import ROLES, Split, make_split, verify
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.settings import SplitSettings
+from medssl.settings import SplitSettings
 
 
 def case(name: str, patient: str = "", labelled: bool = True, part: str | None = None) -> Case:

@@ -7,7 +7,7 @@ import torch
 from medssl.data.patches import OverlappingPatches, SinglePatch
 from medssl.data.stream import PatchStream, Prefetch
 from medssl.errors import DataError
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 PATCH = (4, 4, 4)
 

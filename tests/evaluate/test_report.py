@@ -7,7 +7,7 @@ import pytest
 from medssl.data.spec import DataSpec, Label, Layout
 from medssl.evaluate.report import Origin, Picture, Report, render, write_report
 from medssl.evaluate.summary import summarise
-from medssl.pipeline.settings import EvaluateSettings
+from medssl.settings import EvaluateSettings
 
 VOID = {"meta", "br", "img", "line", "circle"}
 

@@ -77,7 +77,7 @@ def checkpoint(tmp_path):
     from medssl.networks.build import build_network
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings
-    from medssl.pipeline.settings import PredictSettings, PreprocessSettings
+    from medssl.settings import PredictSettings, PreprocessSettings
     from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 
     network = NetworkSettings(name="unet3d", width=2, levels=2, dropout=0)

@@ -12,7 +12,7 @@ from medssl.data.preprocess import preprocess, preprocess_mask
 from medssl.data.resample import linear
 from medssl.data.volume import Volume
 from medssl.infer.restore import restore_labels, restore_map
-from medssl.pipeline.settings import PreprocessSettings
+from medssl.settings import PreprocessSettings
 
 SHAPE = (16, 12, 6)
 

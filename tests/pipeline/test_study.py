@@ -13,7 +13,8 @@ from medssl.errors import UsageError
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train
 from medssl.pipeline.scores import RunScores
-from medssl.pipeline.study import Cell, Study, cells, load_study, run_study, select
+from medssl.pipeline.study import run_study
+from medssl.pipeline.study_grid import Cell, Study, cells, load_study, select
 from medssl.pipeline.study_report import Arm, gap_closed, gather, machine, strongest
 
 STUDY = """

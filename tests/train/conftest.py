@@ -14,7 +14,7 @@ from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.data.stream import PatchStream
 from medssl.methods.method import Method, Progress
-from medssl.pipeline.settings import AugmentSettings, TrainSettings
+from medssl.settings import AugmentSettings, TrainSettings
 from medssl.train.loop import Hooks, fit
 from medssl.train.state import TrainState
 

@@ -11,7 +11,7 @@ from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
-from medssl.pipeline.settings import PredictSettings, PreprocessSettings
+from medssl.settings import PredictSettings, PreprocessSettings
 from medssl.train.checkpoint import (
     DESCRIPTION,
     WEIGHTS,

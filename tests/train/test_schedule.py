@@ -1,6 +1,6 @@
 import pytest
 
-from medssl.pipeline.settings import OptimiserSettings
+from medssl.settings import OptimiserSettings
 from medssl.train.schedule import learning_rate
 
 

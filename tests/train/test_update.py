@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from medssl.errors import MedsslError
-from medssl.pipeline.settings import OptimiserSettings, TrainSettings
+from medssl.settings import OptimiserSettings, TrainSettings
 from medssl.train.update import build_optimiser, step_seed
 
 PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}

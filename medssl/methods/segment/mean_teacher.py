@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Method, Progress, Task
-from medssl.methods.segment.losses import supervised_loss
+from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.settings.mean_teacher import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
@@ -69,7 +69,7 @@ class MeanTeacher(Method):
         image = torch.cat([labelled.image[:, 0], unlabelled.image[:, 0]])
         logits = self.student(image)
         target, certain = self._teach(image[rows:], progress, generator)
-        student = logits[rows:].float().softmax(1)
+        student = at_least_float32(logits[rows:]).softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
             "supervised": supervised_loss(logits[:rows], labelled.truth),
@@ -81,16 +81,17 @@ class MeanTeacher(Method):
         self, image: Tensor, progress: Progress, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Teacher's probabilities, and the voxels on which the student follows them."""
-        target = self.teacher(self._noisy(image, generator)).float().softmax(1)
+        target = self._probability(image, generator)
         if not self.settings.uncertainty_aware:
             return target, torch.ones_like(target[:, 0], dtype=torch.bool)
-        draws = [
-            self.teacher(self._noisy(image, generator)).float().softmax(1)
-            for _ in range(self.settings.draws)
-        ]
+        draws = [self._probability(image, generator) for _ in range(self.settings.draws)]
         mean = torch.stack(draws).mean(0)
         entropy = -(mean * (mean + 1e-6).log()).sum(1)
         return target, entropy < self.threshold(progress) * log(mean.shape[1])
+
+    def _probability(self, image: Tensor, generator: Generator) -> Tensor:
+        """Teacher's probabilities [B, K, X, Y, Z] of a noisy image."""
+        return at_least_float32(self.teacher(self._noisy(image, generator))).softmax(1)
 
     def threshold(self, progress: Progress) -> float:
         """Share of the largest entropy below which a voxel counts at this step."""

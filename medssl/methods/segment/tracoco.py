@@ -196,13 +196,15 @@ class TraCoCo(Method):
         if chosen.logit_clamp is not None:
             reference, shifted = (t.clamp(*chosen.logit_clamp) for t in (reference, shifted))
         kl, entropies = [reference.new_zeros(())], []
-        for item in range(rows if chosen.rows == "unlabelled" else 0, len(start)):
-            first, second = (tuple(view) for view in start[item])
+        # Unbound at once: the gradient of a slice of the batch would be as large as the batch.
+        views = list(zip(reference.unbind(), shifted.unbind(), start, strict=True))
+        for one, other, starts in views[rows if chosen.rows == "unlabelled" else 0 :]:
+            first, second = (tuple(view) for view in starts)
             boxes = overlap_boxes(first, second, self.patch)  # type: ignore[arg-type]
             if boxes is None:
                 continue
-            a = reference[(item, slice(None), *boxes[0])]
-            b = shifted[(item, slice(None), *boxes[1])]
+            a = one[(slice(None), *boxes[0])]
+            b = other[(slice(None), *boxes[1])]
             if chosen.stop_gradient:
                 b = b.detach()
             kl.append(translation_kl(a, b, chosen.axis))

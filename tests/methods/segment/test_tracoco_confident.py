@@ -106,9 +106,10 @@ def test_the_loss_does_not_shrink_when_few_voxels_pass():
 
 
 @pytest.mark.parametrize("kind", ["cbc", "cross_entropy", "mse"])
-def test_no_gradient_reaches_the_teacher(kind):
+@pytest.mark.parametrize("loss", [confident_loss, pseudo_loss])
+def test_no_gradient_reaches_the_teacher(loss, kind):
     student, teacher = random_logits(0).requires_grad_(), random_logits(1).requires_grad_()
-    pseudo_loss(student, teacher, Pseudo(kind=kind)).backward()
+    loss(student, teacher, Pseudo(kind=kind)).backward()
     assert teacher.grad is None
     assert student.grad.abs().max() > 0
 

@@ -10,7 +10,7 @@ from torch import nn
 from medssl.data.patches import OverlappingPatches, overlap, overlap_boxes, padding
 from medssl.data.stream import PatchStream
 from medssl.methods.segment.tracoco import negative_entropy, translation_kl
-from medssl.pipeline.settings import AugmentSettings
+from medssl.settings import AugmentSettings
 
 PATCH = (6, 5, 4)
 SAMPLERS = {

@@ -1,0 +1,80 @@
+"""Largest component and hole filling on drawings small enough to check by eye."""
+
+import numpy as np
+
+from medssl.infer.postprocess import fill_holes, largest_component
+
+
+def plane(*rows: str) -> np.ndarray:
+    """One plane of labels, drawn; '.' is background. Thickness one: [X, Y, 1]."""
+    values = [[0 if sign == "." else int(sign) for sign in row] for row in rows]
+    return np.array(values, np.uint8)[..., None]
+
+
+def shell(side: int = 5, value: int = 1) -> np.ndarray:
+    """A hollow cube, closed on all sides."""
+    labels = np.full((side, side, side), value, np.uint8)
+    labels[1:-1, 1:-1, 1:-1] = 0
+    return labels
+
+
+def test_the_largest_piece_of_each_class_stays():
+    before = plane("11..2", "1...2", "..1..", ".....", "22222")
+    after = plane("11...", "1....", ".....", ".....", "22222")
+    np.testing.assert_array_equal(largest_component(before, [1, 2]), after)
+
+
+def test_corners_connect():
+    labels = plane("1..", ".1.", "..1")
+    np.testing.assert_array_equal(largest_component(labels, [1]), labels)
+
+
+def test_classes_not_named_stay_as_they_are():
+    labels = plane("1.1", "...", "2.2")
+    np.testing.assert_array_equal(largest_component(labels, [1]), plane("1..", "...", "2.2"))
+
+
+def test_of_equal_pieces_the_first_stays():
+    np.testing.assert_array_equal(largest_component(plane("3.3"), [3]), plane("3.."))
+
+
+def test_absent_classes_and_empty_maps_are_no_error():
+    empty = np.zeros((3, 3, 3), np.uint8)
+    np.testing.assert_array_equal(largest_component(empty, [1, 2]), empty)
+    np.testing.assert_array_equal(fill_holes(empty), empty)
+    labels = plane("3.3")
+    np.testing.assert_array_equal(largest_component(labels, [1, 7]), labels)
+
+
+def test_a_closed_cavity_is_filled():
+    assert (fill_holes(shell(value=4)) == 4).all()
+
+
+def test_a_cavity_with_a_way_out_stays():
+    labels = shell()
+    labels[2, 2, 0] = 0
+    np.testing.assert_array_equal(fill_holes(labels), labels)
+
+
+def test_a_way_over_an_edge_is_no_way_out():
+    labels = shell()
+    labels[0, 0, 2] = 0  # touches the cavity over an edge only
+    filled = fill_holes(labels)
+    assert filled[2, 2, 2] == 1
+    assert filled[0, 0, 2] == 0
+
+
+def test_another_class_inside_stays():
+    labels = shell()
+    labels[2, 2, 2] = 2
+    filled = fill_holes(labels)
+    assert filled[2, 2, 2] == 2
+    assert np.count_nonzero(filled == 1) == 5**3 - 1
+
+
+def test_the_input_is_left_alone():
+    labels = shell()
+    before = labels.copy()
+    fill_holes(labels)
+    largest_component(labels, [1])
+    np.testing.assert_array_equal(labels, before)

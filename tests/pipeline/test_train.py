@@ -1,0 +1,145 @@
+"""The training stage: what it leaves behind, what it reads and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medssl.environment import cache_root
+from medssl.errors import DataError, UsageError
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.train import Validation, cache_cases, split_cases, train, used_cases
+from medssl.train.checkpoint import WEIGHTS, load_checkpoint
+
+TRACOCO = ("method=tracoco", "train.steps=3")
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledAfter(QuietReporter):
+    def __init__(self, step):
+        self._last = step
+
+    def step(self, step, values):
+        if step == self._last:
+            raise Killed
+
+
+def trained(folder, *overrides, reporter=None, resume=True):
+    return train(load_config("balls", overrides), folder, None, reporter or QuietReporter(), resume)
+
+
+def weights(checkpoints, kind="last"):
+    return (checkpoints / kind / WEIGHTS).read_bytes()
+
+
+def test_a_finished_training_is_enough_to_predict_and_to_audit(balls):
+    folder = balls / "run"
+    checkpoints = trained(folder, *TRACOCO)
+    predictor, found = load_checkpoint(checkpoints / "last")
+    assert predictor(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+    assert (found.members, found.step) == (2, 3)
+    assert found.channels == ("T1",)
+    assert found.label_values == (0, 3)
+    assert found.method["name"] == "tracoco"
+    assert found.data.simulated
+    split = json.loads((folder / "split.json").read_text())
+    assert found.split_hash == split["hash"]
+    assert len(split["labelled"]) == len(split["validation"]) == 1
+    assert 0 <= found.metrics["dice"] <= 1
+    assert load_checkpoint(checkpoints / "best")[1].metrics["dice"] == found.metrics["dice"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 3
+    assert "loss/translation_2" in lines[-1]
+    assert (folder / "state.pt").is_file()
+
+
+def test_a_killed_training_ends_in_the_same_weights(balls):
+    unbroken = trained(balls / "unbroken", *TRACOCO)
+    with pytest.raises(Killed):
+        trained(balls / "broken", *TRACOCO, "train.checkpoint_every=1", reporter=KilledAfter(2))
+    continued = trained(balls / "broken", *TRACOCO, "train.checkpoint_every=1")
+    assert weights(continued) == weights(unbroken)
+
+
+def test_a_fresh_training_forgets_the_state(balls):
+    folder = balls / "run"
+    trained(folder)
+    written = (folder / "state.pt").stat().st_mtime_ns
+    trained(folder)
+    assert (folder / "state.pt").stat().st_mtime_ns == written
+    trained(folder, resume=False)
+    assert (folder / "state.pt").stat().st_mtime_ns > written
+
+
+def test_labels_of_unlabelled_cases_are_not_even_read(balls):
+    """Damage them: training must neither fail nor differ by a bit."""
+    whole = trained(balls / "whole", *TRACOCO)
+    _, split = split_cases(load_config("balls", TRACOCO))
+    for name in split.unlabelled:
+        (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
+    damaged = trained(balls / "damaged", *TRACOCO)
+    assert weights(damaged) == weights(whole)
+
+
+def test_a_damaged_label_of_a_labelled_case_is_named(balls):
+    _, split = split_cases(load_config("balls"))
+    (name,) = split.labelled
+    (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=f"{name}_seg"):
+        trained(balls / "run")
+
+
+def test_test_cases_are_not_touched(balls):
+    cases, split = split_cases(load_config("balls"))
+    used = used_cases(cases, split)
+    assert not {case.id for case in used} & set(split.test)
+    assert len(used) == len(cases) - len(split.test)
+
+
+def test_a_patch_that_the_network_cannot_halve_is_refused(balls):
+    with pytest.raises(UsageError, match=r"train.patch=\[8, 8, 8\]") as caught:
+        trained(balls / "run", "train.patch=[8,8,7]", "network.levels=2")
+    assert "divisible by 2" in caught.value.why
+
+
+def test_a_method_without_its_unlabelled_cases_is_refused(balls):
+    with pytest.raises(UsageError, match="tracoco needs unlabelled cases"):
+        trained(balls / "run", "method=tracoco", "split.labels=5")
+
+
+class Threshold(nn.Module):
+    """Calls bright voxels foreground: right on noisy balls."""
+
+    def forward(self, image):
+        return torch.cat([torch.full_like(image, 0.5), image], dim=1)
+
+
+class Trained:
+    def predictor(self):
+        return Threshold()
+
+
+def test_validation_is_the_dice_of_whole_volumes(balls):
+    config = load_config("balls", ["preprocess.intensity=none"])
+    cases, split = split_cases(config)
+    cached = cache_cases(config, used_cases(cases, split), QuietReporter())
+    (case,) = (cached[name] for name in split.validation)
+    found = Validation(config, Trained(), [case])()["dice"]
+    prediction, truth = case.image[0] > 0.5, case.mask == 1
+    expected = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+    assert found == pytest.approx(expected)
+    assert found > 0.95
+
+
+def test_prepared_cases_are_shared_between_runs(balls):
+    trained(balls / "first")
+    entries = sorted((cache_root() / "balls").iterdir())
+    trained(balls / "second", "seed=0", "train.steps=1")
+    assert sorted((cache_root() / "balls").iterdir()) == entries
+    assert np.load(entries[0] / "image.npy").dtype == np.float16
