@@ -140,7 +140,7 @@ class Pipeline(Section):
     name: str
     title: str = ""
     data: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     network: NetworkSettings = NetworkSettings()

@@ -108,7 +108,11 @@ def cache_cases(config: Config, cases: Sequence[Case], reporter: Reporter) -> di
     """The cases, preprocessed; what is cached already is not done again."""
     cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
-    return cache.prepare(cases)
+    reporter.begin(len(cases), 0)
+    try:
+        return cache.prepare(cases, on_progress=lambda done, _: reporter.step(done, {}))
+    finally:
+        reporter.end()
 
 
 def build_method(config: Config) -> Method:

@@ -44,9 +44,9 @@ class Update:
         Raises:
             MedsslError: a term is not finite; the weights are as they were.
         """
-        drawn = step_seed(self.seed, progress.step)
-        torch.manual_seed(drawn)  # dropout
-        generator = torch.Generator(self.device).manual_seed(drawn)
+        dropout, rest = step_seeds(self.seed, progress.step)
+        torch.manual_seed(dropout)
+        generator = torch.Generator(self.device).manual_seed(rest)
         batches = {kind: batch.to(self.device) for kind, batch in batches.items()}
         for batch in batches.values():
             batch.image = augment(batch.image, self.changes, generator)
@@ -130,9 +130,10 @@ def build_optimiser(method: nn.Module, settings: TrainSettings) -> torch.optim.O
     )
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Seed of everything random in one step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def step_seeds(seed: int, step: int) -> tuple[int, int]:
+    """Seeds of one step: of dropout, which draws from torch's own generator, and of all else."""
+    first, second = np.random.SeedSequence([seed, step]).generate_state(2)
+    return int(first), int(second)
 
 
 def refuse_non_finite(terms: dict[str, float], batches: dict[str, Batch], step: int) -> None:
