@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from medssl.cli_data import data_app, export_app
+from medssl.environment import wait_passively
 from medssl.errors import MedsslError
 
 app = typer.Typer(
@@ -179,6 +180,7 @@ def _train(pipeline: str, overrides: list[str], family: str, resume: bool, quiet
 
 def main() -> None:
     """The console script: failures as one sentence on stderr, with the exit code of their kind."""
+    wait_passively()
     # Taken out here, so that `--debug` may stand anywhere, after the verb too.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1

@@ -27,3 +27,12 @@ def tracking_uri() -> str:
     """MLflow's store: MLFLOW_TRACKING_URI, else an SQLite file in the runs' folder."""
     default = f"sqlite:///{(runs_root() / 'mlflow.db').absolute()}"
     return os.environ.get("MLFLOW_TRACKING_URI") or default
+
+
+def wait_passively() -> None:
+    """Have torch's threads sleep while they wait, unless OMP_WAIT_POLICY says otherwise.
+
+    By default they spin, which on a machine that others use too costs more than tenfold. To be
+    called before torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,5 +1,6 @@
 """Environment variables: defaults under the working directory, each overridable."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,12 @@ def test_tracking_is_a_file_among_the_runs_or_the_server_named(monkeypatch, tmp_
     assert environment.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert environment.tracking_uri() == "http://tracking:5000"
+
+
+def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    environment.wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    environment.wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -174,7 +174,8 @@ class _Reader:
     def read(self, corners: list[Triple]) -> Tensor:
         """[B, C, *patch] float32 on the device."""
         parts = [self._one(corner) for corner in corners]
-        return torch.stack(parts).to(self.device, torch.float32)
+        batch = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        return batch.to(self.device, torch.float32)
 
     def _one(self, corner: Triple) -> Tensor:
         # A window that hangs over the end of a short axis is cut by the slice and padded below.

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +89,15 @@ def measure(case: Case, batch: int) -> dict[str, float]:
     keep_freed_memory()
     image, predictor = case.image(), case.predictor()
 
-    def answer(image: Tensor) -> Tensor:
+    def answer(case: Case = case, image: Tensor = image) -> Tensor:
         if batch == OURS:
             return ours(case, image, predictor)
         return monai(case, image, predictor, batch)
 
-    x, y, z = (side // 2 for side in case.patch)
-    answer(image[:, :x, :y, :z])  # what loads on first use is loaded
-    grown = peak_growth(lambda: answer(image))
-    return {"seconds": min(cpu_seconds(lambda: answer(image), case.repeats)), "bytes": grown}
+    small = replace(case, patch=(16, 16, 16))
+    answer(small, image[:, :16, :16, :16])  # so that what is loaded on first use is loaded
+    grown = peak_growth(answer)
+    return {"seconds": min(cpu_seconds(answer, case.repeats)), "bytes": grown}
 
 
 def cpu_seconds(call: Callable[[], Any], repeats: int) -> list[float]:
