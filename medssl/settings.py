@@ -64,22 +64,21 @@ class AugmentSettings(Section):
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = Field(default=0.05, gt=0)
-    momentum: float = 0.9
+    momentum: float = Field(default=0.9, description="sgd")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="adam, adamw")
     weight_decay: float = 1e-4
     schedule: Literal["polynomial", "cosine", "constant"] = "polynomial"
-    power: float = 0.9
+    power: float = Field(default=0.9, description="polynomial")
+    minimum: float = Field(default=0.0, ge=0, description="cosine ends here")
     warmup_steps: int = 0
 
 
-class TrainSettings(Section):
-    """The loop."""
+class LoopSettings(Section):
+    """The training loop of every family."""
 
     steps: int = Field(default=1000, ge=1)
-    patch: Triple = (32, 32, 32)
-    batch_labelled: int = Field(default=2, ge=1)
-    batch_unlabelled: int = Field(default=2, ge=1)
     optimiser: OptimiserSettings = OptimiserSettings()
     clip_norm: float | None = Field(default=None, gt=0, description="per network")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -90,6 +89,14 @@ class TrainSettings(Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
     deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
+
+
+class TrainSettings(LoopSettings):
+    """The loop on patches of volumes."""
+
+    patch: Triple = (32, 32, 32)
+    batch_labelled: int = Field(default=2, ge=1)
+    batch_unlabelled: int = Field(default=2, ge=1)
 
 
 class PredictSettings(Section):

@@ -6,10 +6,23 @@ Each item draws its own amount, shared by all its views. Turns and flips happen 
 Legend: B items, V views, C channels, X Y Z voxels.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
+from medssl.data.batch import Batch
 from medssl.settings import AugmentSettings
+
+
+def intensity_changes(settings: AugmentSettings) -> Callable[[Batch, Generator], Batch]:
+    """What a training step does with every batch it is given."""
+
+    def change(batch: Batch, generator: Generator) -> Batch:
+        return replace(batch, image=augment(batch.image, settings, generator))
+
+    return change
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, like: Tensor, g: Generator) -> Tensor:

@@ -4,12 +4,26 @@ Legend: B items, V views, C channels, X Y Z voxels.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
-Stream = Literal["labelled", "unlabelled", "pairs", "bags"]
+Stream = Literal["labelled", "unlabelled", "pairs", "bags", "tiles"]
+
+
+class TrainBatch(Protocol):
+    """What the training loop asks of a batch, whatever is in it."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Case of each item."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on `device`."""
+
+    def damaged(self) -> tuple[str, ...]:
+        """The items whose own values are not finite."""
 
 
 @dataclass
@@ -35,7 +49,13 @@ class Batch:
             raise ValueError("this stream reads no labels")
         return self.label
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
         label = None if self.label is None else self.label.to(device, non_blocking=True)
-        return Batch(self.image.to(device, non_blocking=True), label, self.start, self.ids)
+        image = self.image.to(device, non_blocking=True)
+        return type(self)(image, label, self.start, self.ids)
+
+    def damaged(self) -> tuple[str, ...]:
+        """The cases with voxels that are not finite."""
+        pairs = zip(self.ids, self.image, strict=True)
+        return tuple(case for case, image in pairs if not bool(image.isfinite().all()))

@@ -4,7 +4,7 @@ No state is kept and no two workers repeat: item `k` of a stream is drawn by a g
 (seed, stream, k), whoever draws it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from medssl.data.batch import Batch, Stream
+from medssl.data.batch import Batch, Stream, TrainBatch
 from medssl.data.patches import PatchSampler, draw_pose, padding
 from medssl.errors import DataError
 from medssl.settings import AugmentSettings
@@ -128,6 +128,13 @@ def cut(
     return target
 
 
+class BatchStream(Protocol):
+    """Batches by number."""
+
+    def batch(self, number: int) -> TrainBatch:
+        """Batch `number`, counted from 0; equal numbers give equal batches."""
+
+
 class Prefetch:
     """Draws the next batch of every stream in a thread while the present one trains.
 
@@ -135,16 +142,16 @@ class Prefetch:
         waited: seconds that training stood still for data.
     """
 
-    def __init__(self, streams: dict[str, PatchStream], first: int) -> None:
+    def __init__(self, streams: Mapping[str, BatchStream], first: int) -> None:
         self._streams = streams
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._next: Future[dict[str, Batch]] = self._pool.submit(self._draw, first)
+        self._next: Future[dict[str, TrainBatch]] = self._pool.submit(self._draw, first)
         self.waited = 0.0
 
-    def _draw(self, number: int) -> dict[str, Batch]:
+    def _draw(self, number: int) -> dict[str, TrainBatch]:
         return {name: stream.batch(number) for name, stream in self._streams.items()}
 
-    def take(self, number: int) -> dict[str, Batch]:
+    def take(self, number: int) -> dict[str, TrainBatch]:
         """Batch `number` of every stream; batch `number + 1` starts to be drawn."""
         begin = perf_counter()
         batches = self._next.result()

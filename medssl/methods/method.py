@@ -1,17 +1,18 @@
 """The contract every learning algorithm fulfils; the training loop knows nothing else of it.
 
-Legend: B items, V views, C channels, X Y Z voxels, K classes.
+Legend: B items, V views, C channels, X Y Z voxels, K classes, N instances, E features.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from medssl.data.batch import Batch, Stream
+from medssl.data.bag import BagBatch
+from medssl.data.batch import Batch, Stream, TrainBatch
 from medssl.data.patches import PatchSampler
 from medssl.networks.settings import NetworkSettings
 
@@ -32,6 +33,9 @@ class Task:
     network: NetworkSettings
 
 
+AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where training stands: `step` counts from 1 to `steps`."""
@@ -40,7 +44,7 @@ class Progress:
     steps: int
 
 
-class Method(nn.Module, ABC):
+class Method(nn.Module, ABC, Generic[AnyBatch]):
     """A learning algorithm; `forward` is one training step.
 
     No device calls, optimisers, logging or paths inside.
@@ -53,13 +57,9 @@ class Method(nn.Module, ABC):
     one part's activations are held at a time."""
 
     @abstractmethod
-    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
-        """How patches are drawn from a volume for this method."""
-
-    @abstractmethod
     def forward(
         self,
-        batches: dict[str, Batch],
+        batches: dict[str, AnyBatch],
         progress: Progress,
         generator: torch.Generator,
         part: int = 0,
@@ -73,6 +73,60 @@ class Method(nn.Module, ABC):
         """The separately optimised networks; gradients are clipped per network."""
         yield self
 
+    def rate_factors(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        """Trainable parameters in groups, each with its factor on the learning rate."""
+        yield 1.0, [p for p in self.parameters() if p.requires_grad]
+
     @abstractmethod
     def predictor(self) -> nn.Module:
-        """Images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], used after training."""
+        """What answers after training; its input and output are the family's."""
+
+
+class SegmentMethod(Method[Batch]):
+    """Learns from patches of volumes.
+
+    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
+    """
+
+    @abstractmethod
+    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
+        """How patches are drawn from a volume for this method."""
+
+
+@dataclass(frozen=True)
+class BagTask:
+    """What a slide classifier maps from and to.
+
+    Attributes:
+        width: features of an instance.
+        classes: names, the negative class first.
+        counts: training bags of each class; where a method weighs classes.
+    """
+
+    width: int
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+class BagPrediction(NamedTuple):
+    """What a slide classifier says of one bag.
+
+    Attributes:
+        probability: [K], of the bag's classes; sums to 1.
+        instances: [N, K] of each instance, or None where the method gives none.
+        attention: [N], sums to 1, or None where the method has none.
+    """
+
+    probability: Tensor
+    instances: Tensor | None
+    attention: Tensor | None
+
+
+class BagMethod(Method[BagBatch]):
+    """Learns from bags with one label each; one bag, in `batches["bags"]`, is a step.
+
+    Built as `(settings, task: BagTask, seed)`. Its predictor maps features [N, E] to a
+    `BagPrediction`.
+    """
+
+    streams: ClassVar[tuple[Stream, ...]] = ("bags",)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
@@ -16,7 +17,7 @@ from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.evaluate.segmentation import dice
 from medssl.infer.window import sliding_window
-from medssl.methods.method import Method, Task
+from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
 from medssl.networks.build import side_multiple
 from medssl.pipeline.config import Config
@@ -74,7 +75,7 @@ def train(
             method,
             streams(config, method, split, cached),
             pipeline.train,
-            pipeline.augment,
+            intensity_changes(pipeline.augment),
             pipeline.seed,
             state_file,
             hooks,
@@ -115,7 +116,7 @@ def cache_cases(config: Config, cases: Sequence[Case], reporter: Reporter) -> di
         reporter.end()
 
 
-def build_method(config: Config) -> Method:
+def build_method(config: Config) -> SegmentMethod:
     """The method with freshly initialised networks."""
     task = Task(
         channels=config.spec.channels,
@@ -123,7 +124,7 @@ def build_method(config: Config) -> Method:
         patch=config.pipeline.train.patch,
         network=config.pipeline.network,
     )
-    built: Method = implementation(config.method)(config.method, task, config.pipeline.seed)
+    built: SegmentMethod = implementation(config.method)(config.method, task, config.pipeline.seed)
     return built
 
 
@@ -141,7 +142,7 @@ def _check_patch(config: Config) -> None:
 
 
 def streams(
-    config: Config, method: Method, split: Split, cached: dict[str, CachedCase]
+    config: Config, method: SegmentMethod, split: Split, cached: dict[str, CachedCase]
 ) -> dict[str, PatchStream]:
     """The streams the method asks for."""
     pipeline = config.pipeline
@@ -170,7 +171,7 @@ def streams(
 class _Saver:
     """Writes the predictor as checkpoint `last` or `best`."""
 
-    def __init__(self, config: Config, method: Method, split: Split, folder: Path) -> None:
+    def __init__(self, config: Config, method: SegmentMethod, split: Split, folder: Path) -> None:
         self._config, self._method, self._split, self._folder = config, method, split, folder
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
@@ -209,7 +210,9 @@ class _Saver:
         )
 
 
-def _validation(config: Config, method: Method, cases: Sequence[CachedCase]) -> "Validation | None":
+def _validation(
+    config: Config, method: SegmentMethod, cases: Sequence[CachedCase]
+) -> "Validation | None":
     labelled = [case for case in cases if case.mask is not None]
     return Validation(config, method, labelled) if labelled else None
 
@@ -217,7 +220,7 @@ def _validation(config: Config, method: Method, cases: Sequence[CachedCase]) -> 
 class Validation:
     """Mean foreground Dice of whole validation volumes on the network's grid."""
 
-    def __init__(self, config: Config, method: Method, cases: Sequence[CachedCase]) -> None:
+    def __init__(self, config: Config, method: SegmentMethod, cases: Sequence[CachedCase]) -> None:
         self._config, self._method, self._cases = config, method, cases
 
     @torch.no_grad()

@@ -5,22 +5,22 @@ validate, save.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from medssl.data.stream import PatchStream, Prefetch
+from medssl.data.stream import BatchStream, Prefetch
 from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
-from medssl.settings import AugmentSettings, TrainSettings
+from medssl.settings import LoopSettings
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.state import TrainState
 from medssl.train.stop import stop_on_signal
-from medssl.train.update import make_update
+from medssl.train.update import Change, make_update
 
 
 class Reporter(Protocol):
@@ -51,19 +51,21 @@ class Hooks:
     """What the loop calls but does not know.
 
     Attributes:
-        validate: scores of the present weights; "dice" is the one that selects.
+        validate: scores of the present weights.
         save: writes the predictor as checkpoint "last" or "best".
+        selects: the score, higher is better, by which "best" is chosen.
     """
 
     validate: Callable[[], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
+    selects: str = "dice"
 
 
 def fit(
-    method: Method,
-    streams: dict[str, PatchStream],
-    settings: TrainSettings,
-    random_changes: AugmentSettings,
+    method: Method[Any],
+    streams: Mapping[str, BatchStream],
+    settings: LoopSettings,
+    change: Change,
     seed: int,
     state_file: Path,
     hooks: Hooks,
@@ -80,7 +82,7 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, random_changes, seed, device)
+    update = make_update(method, settings, change, seed, device)
     trained = method, update.optimiser, update.scaler
     state = TrainState()
     if state_file.exists():
@@ -98,9 +100,9 @@ def fit(
                 values |= clock.tick()
                 last = step == settings.steps
                 if hooks.validate and (last or step % settings.validate_every == 0):
-                    values |= _validate(method, hooks.validate, hooks.save, state)
+                    values |= _validate(method, hooks, state)
                     clock.skip()
-                if last or step % settings.log_every == 0 or "dice" in values:
+                if last or step % settings.log_every == 0 or hooks.selects in values:
                     log.metrics(step, values)
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
@@ -126,18 +128,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _validate(
-    method: Method,
-    validate: Callable[[], dict[str, float]],
-    save: Callable[[str, int, dict[str, float]], None],
-    state: TrainState,
-) -> dict[str, float]:
+def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str, float]:
     """Scores on the validation cases; the best weights so far are kept."""
+    if hooks.validate is None:
+        return {}
     method.eval()
-    scores = validate()
-    if state.best is None or scores["dice"] > state.best:
-        state.best, state.best_step = float(scores["dice"]), state.step
-        save("best", state.step, scores)
+    scores = hooks.validate()
+    if state.best is None or scores[hooks.selects] > state.best:
+        state.best, state.best_step = float(scores[hooks.selects]), state.step
+        hooks.save("best", state.step, scores)
     method.train()
     return scores
 

@@ -14,5 +14,6 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
     if settings.schedule == "polynomial":
         return float(base * (1 - done) ** settings.power)
     if settings.schedule == "cosine":
-        return base * 0.5 * (1 + cos(pi * done))
+        low = settings.minimum
+        return low + (base - low) * 0.5 * (1 + cos(pi * done))
     return base

@@ -3,6 +3,7 @@
 Everything random is a function of (seed, step).
 """
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medssl.data.augment import augment
-from medssl.data.batch import Batch
+from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
-from medssl.settings import AugmentSettings, TrainSettings
+from medssl.settings import LoopSettings
 from medssl.train.schedule import learning_rate
+
+Change = Callable[[Any, torch.Generator], Any]
+"""What is done to a batch on the device before the method sees it, e.g. random intensities."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,19 @@ class Update:
 
     Attributes:
         method: on the device where it trains.
-        changes: random intensity changes.
+        change: applied to every batch.
         scaler: of gradients in float16; does nothing otherwise.
     """
 
-    method: Method
-    settings: TrainSettings
-    changes: AugmentSettings
+    method: Method[Any]
+    settings: LoopSettings
+    change: Change
     seed: int
     device: torch.device
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
-    def __call__(self, batches: dict[str, Batch], progress: Progress) -> dict[str, float]:
+    def __call__(self, given: Mapping[str, TrainBatch], progress: Progress) -> dict[str, float]:
         """Value of every loss term, their sum and the learning rate.
 
         Raises:
@@ -47,9 +50,9 @@ class Update:
         dropout, rest = step_seeds(self.seed, progress.step)
         torch.manual_seed(dropout)
         generator = torch.Generator(self.device).manual_seed(rest)
-        batches = {kind: batch.to(self.device) for kind, batch in batches.items()}
-        for batch in batches.values():
-            batch.image = augment(batch.image, self.changes, generator)
+        batches = {
+            kind: self.change(batch.to(self.device), generator) for kind, batch in given.items()
+        }
         rate = self._set_rate(progress)
         self.optimiser.zero_grad(set_to_none=True)
         terms = self._backward(batches, progress, generator)
@@ -62,11 +65,11 @@ class Update:
     def _set_rate(self, progress: Progress) -> float:
         rate = learning_rate(self.settings.optimiser, progress.step, progress.steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         return rate
 
     def _backward(
-        self, batches: dict[str, Batch], progress: Progress, generator: torch.Generator
+        self, batches: dict[str, TrainBatch], progress: Progress, generator: torch.Generator
     ) -> dict[str, float]:
         """Gradients of every part; the values of the terms are fetched from the device once."""
         terms: dict[str, Tensor] = {}
@@ -93,9 +96,9 @@ class Update:
 
 
 def make_update(
-    method: Method,
-    settings: TrainSettings,
-    changes: AugmentSettings,
+    method: Method[Any],
+    settings: LoopSettings,
+    change: Change,
     seed: int,
     device: torch.device,
 ) -> Update:
@@ -106,7 +109,7 @@ def make_update(
     return Update(
         method,
         settings,
-        changes,
+        change,
         seed,
         device,
         build_optimiser(method, settings),
@@ -114,16 +117,17 @@ def make_update(
     )
 
 
-def build_optimiser(method: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Optimiser of all trainable parameters."""
+def build_optimiser(method: Method[Any], settings: LoopSettings) -> torch.optim.Optimizer:
+    """Optimiser of all trainable parameters, in groups with their `factor` on the rate."""
     chosen = settings.optimiser
-    trainable = [p for p in method.parameters() if p.requires_grad]
-    if chosen.name == "adamw":
-        return torch.optim.AdamW(
-            trainable, lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+    groups = [{"params": found, "factor": factor} for factor, found in method.rate_factors()]
+    if chosen.name != "sgd":
+        kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
+        return kind(
+            groups, lr=chosen.learning_rate, betas=chosen.betas, weight_decay=chosen.weight_decay
         )
     return torch.optim.SGD(
-        trainable,
+        groups,
         lr=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
@@ -136,7 +140,9 @@ def step_seeds(seed: int, step: int) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def refuse_non_finite(terms: dict[str, float], batches: dict[str, Batch], step: int) -> None:
+def refuse_non_finite(
+    terms: dict[str, float], batches: Mapping[str, TrainBatch], step: int
+) -> None:
     """Name the terms that are not finite and where they came from.
 
     Raises:
@@ -147,15 +153,10 @@ def refuse_non_finite(terms: dict[str, float], batches: dict[str, Batch], step: 
     if not bad:
         return
     cases = {case for batch in batches.values() for case in batch.ids}
-    damaged = {
-        case
-        for batch in batches.values()
-        for case, image in zip(batch.ids, batch.image, strict=True)
-        if not bool(image.isfinite().all())
-    }
+    damaged = {case for batch in batches.values() for case in batch.damaged()}
     named = ", ".join(sorted(damaged or cases))
     raise MedsslError(
         f"loss term{'s' * (len(bad) > 1)} {' and '.join(bad)} not finite at step {step}",
-        f"voxels of {named} are not finite" if damaged else f"the batch held the cases {named}",
+        f"values of {named} are not finite" if damaged else f"the batch held the cases {named}",
         "look at these cases with `medssl data check`, or lower train.optimiser.learning_rate",
     )

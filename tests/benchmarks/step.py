@@ -18,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Tensor, nn
 
+from medssl.data.augment import intensity_changes
 from medssl.data.batch import Batch
 from medssl.methods.method import Method, Progress
 from medssl.pipeline.config import Config, load_config
@@ -101,7 +102,9 @@ def measure(name: str, overrides: list[str]) -> None:
     method = build_method(config)
     pipeline = config.pipeline
     device = torch.device("cpu")
-    update = make_update(method, pipeline.train, pipeline.augment, pipeline.seed, device)
+    update = make_update(
+        method, pipeline.train, intensity_changes(pipeline.augment), pipeline.seed, device
+    )
     batches = random_batches(method, config)
     progress = Progress(pipeline.train.steps // 2, pipeline.train.steps)
     passes = recorded(update, batches, progress)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from medssl.data.augment import intensity_changes
 from medssl.data.stream import PatchStream
-from medssl.methods.method import Method, Task
+from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import AugmentSettings, TrainSettings
@@ -47,7 +48,7 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def build() -> Callable[..., Method]:
+def build() -> Callable[..., SegmentMethod]:
     """`build("tracoco", norm="batch")`: the method as its defaults are, on a tiny V-Net."""
 
     def make(
@@ -57,7 +58,7 @@ def build() -> Callable[..., Method]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = SEED,
-    ) -> Method:
+    ) -> SegmentMethod:
         network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
         settings = kind() if preset is None else kind.preset(preset)
@@ -72,7 +73,7 @@ def streams() -> Callable[..., dict[str, PatchStream]]:
     """The streams a method asks for; `unlabelled` replaces the masks of the unlabelled cases."""
 
     def make(
-        method: Method, unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask
+        method: SegmentMethod, unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask
     ) -> dict[str, PatchStream]:
         labelled = [toy_case(number) for number in range(4)]
         others = [toy_case(number) for number in range(4, 9)]
@@ -117,7 +118,7 @@ def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[
     """`train(method, state_file, kill_after=3)`: 4 steps of the real loop; all weights after."""
 
     def run(
-        method: Method,
+        method: SegmentMethod,
         state_file: Path,
         *,
         kill_after: int = 0,
@@ -129,7 +130,7 @@ def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[
                 method,
                 streams(method, unlabelled),
                 TrainSettings(steps=4, patch=PATCH, checkpoint_every=2, device="cpu"),
-                AugmentSettings(gamma=0.2, noise=0.05),
+                intensity_changes(AugmentSettings(gamma=0.2, noise=0.05)),
                 SEED,
                 state_file,
                 Hooks(validate=None, save=lambda kind, step, values: None),

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from medssl.data.augment import intensity_changes
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.data.stream import PatchStream
-from medssl.methods.method import Method, Progress
+from medssl.methods.method import Progress, SegmentMethod
 from medssl.settings import AugmentSettings, TrainSettings
 from medssl.train.loop import Hooks, fit
 from medssl.train.state import TrainState
@@ -22,7 +23,7 @@ PATCH = (4, 4, 4)
 SEED = 3
 
 
-class Pair(Method):
+class Pair(SegmentMethod):
     """Two networks that learn the mask from the image; each has a part and a term of its own.
 
     Attributes:
@@ -83,7 +84,7 @@ class Training:
     """A run of the loop and all that it told; every field may be replaced before `run`."""
 
     state_file: Path
-    method: Method = field(default_factory=Pair)
+    method: SegmentMethod = field(default_factory=Pair)
     cases: list[ToyCase] = field(default_factory=toy_cases)
     validate: Callable[[], dict[str, float]] | None = None
     on_step: Callable[[int], None] = lambda step: None
@@ -102,7 +103,7 @@ class Training:
             self.method,
             {"labelled": stream},
             chosen,
-            AugmentSettings(gamma=0.2, brightness=0.1),
+            intensity_changes(AugmentSettings(gamma=0.2, brightness=0.1)),
             SEED,
             self.state_file,
             Hooks(self.validate, self._save),

@@ -35,3 +35,8 @@ def test_constant():
 def test_training_shorter_than_its_warm_up():
     settings = OptimiserSettings(learning_rate=1.0, warmup_steps=10)
     assert learning_rate(settings, 5, 5) == 0.5
+
+
+def test_cosine_ends_at_its_minimum():
+    settings = OptimiserSettings(learning_rate=1.0, schedule="cosine", minimum=0.2)
+    assert [learning_rate(settings, step, 10) for step in (5, 10)] == pytest.approx([0.6, 0.2])

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from medssl.errors import MedsslError
-from medssl.settings import OptimiserSettings, TrainSettings
+from medssl.settings import TrainSettings
 from medssl.train.update import build_optimiser, step_seeds
 
 PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
@@ -30,7 +29,7 @@ def test_a_case_whose_voxels_are_not_finite_is_named_alone(training):
     with pytest.raises(MedsslError) as caught:
         run.run()
     assert caught.value.what == "loss terms error_1 and error_2 not finite at step 1"
-    assert caught.value.why == "voxels of c1 are not finite"
+    assert caught.value.why == "values of c1 are not finite"
 
 
 def test_gradients_are_clipped_per_network(training, pair):
@@ -71,14 +70,26 @@ def test_half_precision_trains_too(training):
     assert run.weights.dtype == torch.float32
 
 
-def test_what_needs_no_gradient_is_not_optimised():
-    frozen = nn.Linear(2, 2).requires_grad_(False)
-    trained = nn.Linear(2, 2)
-    optimiser = build_optimiser(
-        nn.ModuleList([frozen, trained]), TrainSettings(optimiser=OptimiserSettings(name="adamw"))
-    )
-    (group,) = optimiser.param_groups
-    assert [id(p) for p in group["params"]] == [id(p) for p in trained.parameters()]
+def test_what_needs_no_gradient_is_not_optimised(pair):
+    method = pair()
+    method.pair[0].requires_grad_(False)
+    (group,) = build_optimiser(method, TrainSettings()).param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in method.pair[1].parameters()]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_group_moves_at_its_own_factor_of_the_rate(training, pair, name):
+    class Uneven(pair):
+        def rate_factors(self):
+            yield 1.0, list(self.pair[0].parameters())
+            yield 0.0, list(self.pair[1].parameters())
+
+    run = training(method=Uneven())
+    before = run.weights
+    run.run(steps=2, optimiser={"name": name, "learning_rate": 0.1, "schedule": "constant"})
+    first, second = (run.weights - before).reshape(2, 2).abs().sum(dim=1)
+    assert first > 0
+    assert second == 0
 
 
 def test_every_step_of_every_seed_draws_anew():

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
-from medssl.methods.method import Method, Progress, Task
+from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.settings.mean_teacher import Settings
 from medssl.networks.build import build_network
@@ -43,7 +43,7 @@ def certain_mse(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
     return distance / (student.shape[1] * mask.sum() + 1e-16)
 
 
-class MeanTeacher(Method):
+class MeanTeacher(SegmentMethod):
     """Labels teach the student; the student's moving average teaches it on unlabelled images."""
 
     streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")

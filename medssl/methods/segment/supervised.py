@@ -8,14 +8,14 @@ from torch import Generator, Tensor, nn
 from medssl.data.augment import uniform
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
-from medssl.methods.method import Method, Progress, Task
+from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import supervised_loss
 from medssl.methods.settings.supervised import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 
 
-class Supervised(Method):
+class Supervised(SegmentMethod):
     """Cross-entropy and Dice; several members train side by side on the same batches."""
 
     streams: ClassVar[tuple[Stream, ...]] = ("labelled",)

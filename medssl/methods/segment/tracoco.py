@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from medssl.data.augment import uniform
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import Box, OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
-from medssl.methods.method import Method, Progress, Task
+from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
 from medssl.methods.settings.tracoco import Pseudo, Settings
 from medssl.networks.build import build_network
@@ -141,7 +141,7 @@ def box_span(side: int, share: float, centre: int) -> slice:
     return slice(max(0, centre - half), min(side, centre + half))
 
 
-class TraCoCo(Method):
+class TraCoCo(SegmentMethod):
     """One training step of each network; part 0 is network 1, part 1 is network 2."""
 
     streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")

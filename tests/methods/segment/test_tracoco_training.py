@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medssl.data.augment import intensity_changes
 from medssl.data.stream import PatchStream
 from medssl.methods.method import Method, Task
 from medssl.methods.segment.tracoco import TraCoCo
@@ -73,7 +74,7 @@ class Run:
             self.method,
             streams,
             TrainSettings(**chosen),
-            changes,
+            intensity_changes(changes),
             0,
             self.state_file,
             Hooks(None, lambda *_: None),

@@ -1,0 +1,92 @@
+"""Bags of instances: a slide and its patches, or a row group of a classical set.
+
+Legend: N instances, E features, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medssl.data.stream import SEED_WORDS
+
+
+class BagSource(Protocol):
+    """A bag whose features are read when they are needed."""
+
+    @property
+    def id(self) -> str:
+        """Its name; never a patient's."""
+
+    @property
+    def label(self) -> int | None:
+        """Class index, or None without a label."""
+
+    @property
+    def features(self) -> np.ndarray:
+        """[N, E] float16 or float32; N is at least 1."""
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A bag in memory.
+
+    Attributes:
+        patient: what splits keep together.
+        features: [N, E] float.
+        places: [N, 2] int32, top-left corner (x, y) of each tile in level-0 pixels, or None.
+    """
+
+    id: str
+    patient: str
+    label: int | None
+    features: np.ndarray
+    places: np.ndarray | None = None
+
+
+@dataclass
+class BagBatch:
+    """One bag, as a training step is given it.
+
+    Attributes:
+        features: [N, E] float32.
+        label: int64 scalar, the class index.
+        ids: the bag's name alone.
+    """
+
+    features: Tensor
+    label: Tensor
+    ids: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Self:
+        """The same bag on `device`."""
+        return type(self)(
+            self.features.to(device, non_blocking=True),
+            self.label.to(device, non_blocking=True),
+            self.ids,
+        )
+
+    def damaged(self) -> tuple[str, ...]:
+        """The bag, if one of its features is not finite."""
+        return () if bool(self.features.isfinite().all()) else self.ids
+
+
+@dataclass(frozen=True)
+class BagStream:
+    """One bag per batch; every bag once per epoch, in an order drawn from (seed, epoch)."""
+
+    bags: Sequence[BagSource]
+    seed: int
+
+    def batch(self, number: int) -> BagBatch:
+        """Bag `number`, counted from 0 over all epochs."""
+        epoch, place = divmod(number, len(self.bags))
+        order = np.random.default_rng([self.seed, SEED_WORDS["bags"], epoch])
+        bag = self.bags[order.permutation(len(self.bags))[place]]
+        if bag.label is None:
+            raise ValueError(f"bag {bag.id} has no label to learn from")
+        features = torch.from_numpy(np.asarray(bag.features, dtype=np.float32))
+        return BagBatch(features, torch.tensor(bag.label), (bag.id,))
