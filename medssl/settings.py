@@ -80,6 +80,9 @@ class LoopSettings(Section):
 
     steps: int = Field(default=1000, ge=1)
     optimiser: OptimiserSettings = OptimiserSettings()
+    rate_every: int = Field(
+        default=1, ge=1, description="steps between changes of the learning rate"
+    )
     clip_norm: float | None = Field(default=None, gt=0, description="per network")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = False

@@ -97,6 +97,17 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         UsageError: unknown pipeline, key, method or preset (names the nearest known one), or a
             value of the wrong kind.
     """
+    plain = read_pipeline(name_or_path, overrides)
+    pipeline = validate(Pipeline, plain)
+    return Config(pipeline, method_settings(pipeline.method), load_spec(pipeline.data))
+
+
+def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The pipeline as plain values, overrides applied, its method as a mapping.
+
+    Raises:
+        UsageError: unknown pipeline, or an override is not of the form key=value.
+    """
     path = find_pipeline(name_or_path)
     plain = read_mapping(path)
     plain.setdefault("name", path.stem)
@@ -105,8 +116,19 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     choice = plain.get("method")
     if isinstance(choice, str):
         plain["method"] = {"name": choice}
-    pipeline = validate(Pipeline, plain)
-    return Config(pipeline, _method_settings(pipeline.method), load_spec(pipeline.data))
+    return plain
+
+
+def pipeline_family(name_or_path: str, overrides: Sequence[str] = ()) -> str:
+    """The family of the method that a pipeline asks for; "segment" where it names none.
+
+    Raises:
+        UsageError: unknown pipeline or method.
+    """
+    method = read_pipeline(name_or_path, overrides).get("method")
+    if not isinstance(method, Mapping):
+        return "segment"
+    return known_method(str(method.get("name"))).family
 
 
 def require_family(config: Config, family: str) -> None:
@@ -246,12 +268,24 @@ def _keys(model: type[BaseModel], where: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _method_settings(choice: MethodChoice) -> MethodSettings:
-    if choice.name not in method_names():
-        raise UsageError(
-            f"no method is called '{choice.name}'", do=nearest(choice.name, method_names())
-        )
-    settings = settings_class(choice.name)
+def known_method(name: str) -> type[MethodSettings]:
+    """The settings class of a method.
+
+    Raises:
+        UsageError: there is none of that name; names the nearest.
+    """
+    if name not in method_names():
+        raise UsageError(f"no method is called '{name}'", do=nearest(name, method_names()))
+    return settings_class(name)
+
+
+def method_settings(choice: MethodChoice) -> MethodSettings:
+    """The settings of the chosen method: its preset, the choice's own keys laid over it.
+
+    Raises:
+        UsageError: unknown method, preset or key, or a value of the wrong kind.
+    """
+    settings = known_method(choice.name)
     plain: dict[str, Any] = {}
     if choice.preset is not None:
         if choice.preset not in settings.presets:

@@ -5,10 +5,19 @@ from math import cos, pi
 from medssl.settings import OptimiserSettings
 
 
+def held(step: int, every: int) -> int:
+    """The step whose rate holds at `step` where the rate changes every so many steps only.
+
+    With `every` steps an epoch, the rate of an epoch counts the epochs that are over, as
+    schedulers that step after each epoch do.
+    """
+    return step if every == 1 else (step - 1) // every * every
+
+
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
     """Rate at `step` of `steps`; polynomial: lr0 (1 - t / T)^power, as SGD papers of the field."""
     base = settings.learning_rate
-    if step <= settings.warmup_steps:
+    if settings.warmup_steps and step <= settings.warmup_steps:
         return base * step / settings.warmup_steps
     done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
     if settings.schedule == "polynomial":

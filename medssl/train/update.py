@@ -17,7 +17,7 @@ from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
-from medssl.train.schedule import learning_rate
+from medssl.train.schedule import held, learning_rate
 
 Change = Callable[[Any, torch.Generator], Any]
 """What is done to a batch on the device before the method sees it, e.g. random intensities."""
@@ -63,7 +63,8 @@ class Update:
         return {"loss": sum(terms.values()), **losses, "learning_rate": rate}
 
     def _set_rate(self, progress: Progress) -> float:
-        rate = learning_rate(self.settings.optimiser, progress.step, progress.steps)
+        step = held(progress.step, self.settings.rate_every)
+        rate = learning_rate(self.settings.optimiser, step, progress.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         return rate

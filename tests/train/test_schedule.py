@@ -1,7 +1,7 @@
 import pytest
 
 from medssl.settings import OptimiserSettings
-from medssl.train.schedule import learning_rate
+from medssl.train.schedule import held, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,19 @@ def test_training_shorter_than_its_warm_up():
 def test_cosine_ends_at_its_minimum():
     settings = OptimiserSettings(learning_rate=1.0, schedule="cosine", minimum=0.2)
     assert [learning_rate(settings, step, 10) for step in (5, 10)] == pytest.approx([0.6, 0.2])
+
+
+def test_a_rate_held_for_an_epoch_is_that_of_torchs_scheduler_stepped_after_each():
+    import torch
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([weight], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=4, eta_min=0.1)
+    settings = OptimiserSettings(learning_rate=1.0, schedule="cosine", minimum=0.1)
+    for epoch in range(4):
+        for step in (3 * epoch + 1, 3 * epoch + 2, 3 * epoch + 3):
+            assert learning_rate(settings, held(step, 3), 12) == pytest.approx(
+                optimiser.param_groups[0]["lr"]
+            )
+        optimiser.step()
+        theirs.step()

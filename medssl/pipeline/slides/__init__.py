@@ -1,0 +1,1 @@
+"""Pipelines of the family "slide": from slides, or bags of features, to slide calls."""

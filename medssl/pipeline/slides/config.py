@@ -1,0 +1,90 @@
+"""A pipeline of slides, its method's settings and its data spec as one typed object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from medssl.data.spec import DataSpec, load_spec
+from medssl.errors import UsageError
+from medssl.methods.settings import MethodSettings
+from medssl.pipeline.config import digest, flatten, method_settings, read_pipeline, validate
+from medssl.pipeline.slides.settings import SlidePipeline
+
+KINDS = ("slides", "bags")
+"""Layouts whose cases have a class each."""
+
+WITHOUT_EFFECT = {"train": {"device", "threads"}, "predict": {"batch"}}
+"""Keys that say how, not what, is computed; they are left out of hashes."""
+
+
+@dataclass(frozen=True)
+class SlideConfig:
+    """What one run does, complete and checked."""
+
+    pipeline: SlidePipeline
+    method: MethodSettings
+    spec: DataSpec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities, the negative class first."""
+        return tuple(self.spec.layout.model_extra["classes"])  # type: ignore[index]
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the cases are slides, which have to be cut and encoded first."""
+        return self.spec.layout.kind == "slides"
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, e.g. "snuffy, seed 0"."""
+        return f"{self.pipeline.method.name}, seed {self.pipeline.seed}"
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain values; itself a valid pipeline file."""
+        plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
+        plain["method"] = self._method()
+        return plain
+
+    def flat(self) -> dict[str, Any]:
+        """`resolved` as "section.key" to value, for the tracker."""
+        return flatten(self.resolved())
+
+    def hash(self, *sections: str) -> str:
+        """8 hex characters over sections of the pipeline."""
+        return digest([self._section(section) for section in sections])
+
+    def _section(self, section: str) -> Any:
+        if section == "method":
+            return self._method()
+        if section == "data":
+            return [self.spec.modality, self.classes]
+        value = getattr(self.pipeline, section)
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
+        return value
+
+    def _method(self) -> dict[str, Any]:
+        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
+
+
+def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> SlideConfig:
+    """The pipeline of that name or path, with `key.sub=value` overrides applied in order.
+
+    Raises:
+        UsageError: unknown pipeline, key, method or preset, a value of the wrong kind, or a data
+            set whose cases have no classes.
+    """
+    pipeline = validate(SlidePipeline, read_pipeline(name_or_path, overrides))
+    spec = load_spec(pipeline.data)
+    classes = (spec.layout.model_extra or {}).get("classes")
+    if spec.layout.kind not in KINDS or not classes:
+        raise UsageError(
+            f"the data set {spec.name} has no slides or bags with classes",
+            f"its layout is '{spec.layout.kind}'",
+            "name a data spec with layout {kind: slides, classes: [normal, tumour]}, or choose a "
+            "method that segments",
+        )
+    return SlideConfig(pipeline, method_settings(pipeline.method), spec)
