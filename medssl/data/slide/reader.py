@@ -1,0 +1,259 @@
+"""Whole-slide files: regions of any size and scale, in bounded memory, from several threads.
+
+OpenSlide reads them; tiffslide what OpenSlide does not know, e.g. TIFFs made of strips.
+"""
+
+import hashlib
+import logging
+import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from PIL import Image
+
+from medssl.errors import DataError
+
+_BLOCK = 2048  # level pixels of a side that are held at once
+_PLAUSIBLE = (0.02, 50.0)  # microns per pixel; TIFF writers put 72 dpi where nothing is known
+_NEAR = 1.01  # a level this much coarser than asked for still serves
+_ENDS = 2**20  # bytes of each end of a file that tell it from others
+_WHITE = (255, 255, 255)
+
+
+class SlideReader(Protocol):
+    """An open slide; its methods may be called from several threads at once."""
+
+    @property
+    def path(self) -> Path:
+        """The file, or its index where a slide has several."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in level-0 pixels."""
+
+    @property
+    def mpp(self) -> float | None:
+        """Microns per level-0 pixel, mean of both axes, or None where the slide is silent."""
+
+    @property
+    def objective_power(self) -> float | None:
+        """Magnification of the objective, or None where the slide is silent."""
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Downsampling of each level; the first is 1."""
+
+    def read(
+        self, x: float, y: float, width: float, height: float, size: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """A region given in level-0 pixels, as uint8 [H, W, 3] RGB of `size` = (W, H).
+
+        White where the slide holds nothing. By default `size` is (width, height).
+
+        Raises:
+            DataError: the file is damaged there.
+        """
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """The whole slide, uint8 [H, W, 3] RGB, with at most `side` pixels a side."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_slide(path: Path) -> SlideReader:
+    """Open a whole-slide file.
+
+    Raises:
+        DataError: there is no such file, or it is truncated, damaged or no slide.
+    """
+    import openslide
+
+    if not path.exists():
+        raise DataError(f"there is no slide {path}", do="check the path")
+    try:
+        handle = openslide.OpenSlide(path)
+    except openslide.OpenSlideUnsupportedFormatError:
+        return _fallback(path)
+    except openslide.OpenSlideError as error:
+        raise _unreadable(path) from error
+    _must_be_whole(path)
+    return PyramidReader(path, handle, "openslide", (openslide.OpenSlideError,), nullcontext())
+
+
+def slide_digest(path: Path) -> str:
+    """16 hex characters that tell a slide from others: of its size and both ends, not all of it."""
+    length = path.stat().st_size
+    digest = hashlib.sha256(str(length).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_ENDS))
+        file.seek(max(0, length - _ENDS))
+        digest.update(file.read(_ENDS))
+    return digest.hexdigest()[:16]
+
+
+class PyramidReader:
+    """A slide behind OpenSlide's interface, which tiffslide shares.
+
+    Args:
+        path: the file.
+        handle: the open slide of either library.
+        prefix: of the library's own properties.
+        failures: what the library raises on damaged files.
+        alone: held while the library reads, where it is not safe for threads.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handle: Any,
+        prefix: str,
+        failures: tuple[type[Exception], ...],
+        alone: AbstractContextManager[Any],
+    ) -> None:
+        self.path = path
+        self.size: tuple[int, int] = tuple(handle.dimensions)
+        self.levels: tuple[float, ...] = tuple(handle.level_downsamples)
+        stated = handle.properties
+        across = [_number(stated.get(f"{prefix}.mpp-{axis}")) for axis in "xy"]
+        known = [mpp for mpp in across if mpp and _PLAUSIBLE[0] <= mpp <= _PLAUSIBLE[1]]
+        self.mpp = sum(known) / len(known) if known else None
+        self.objective_power = _number(stated.get(f"{prefix}.objective-power")) or None
+        self._handle, self._failures, self._alone = handle, failures, alone
+
+    def read(
+        self, x: float, y: float, width: float, height: float, size: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """See `SlideReader.read`: from the nearest finer level, block by block, resized."""
+        wide, high = size or (round(width), round(height))
+        across, down = width / wide, height / high
+        scale = max(s for s in self.levels if s <= max(1.0, min(across, down) * _NEAR))
+        level = self.levels.index(scale)
+        step_x = max(1, int(_BLOCK * scale / across))
+        step_y = max(1, int(_BLOCK * scale / down))
+        pixels = np.empty((high, wide, 3), np.uint8)
+        for top in range(0, high, step_y):
+            for left in range(0, wide, step_x):
+                right, low = min(wide, left + step_x), min(high, top + step_y)
+                box = (
+                    (x + left * across) / scale,
+                    (y + top * down) / scale,
+                    (x + right * across) / scale,
+                    (y + low * down) / scale,
+                )
+                pixels[top:low, left:right] = self._block(level, box, (right - left, low - top))
+        return pixels
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """See `SlideReader.thumbnail`; never enlarged."""
+        width, height = self.size
+        shrink = max(1.0, max(width, height) / side)
+        size = max(1, round(width / shrink)), max(1, round(height / shrink))
+        return self.read(0, 0, width, height, size)
+
+    def _block(
+        self, level: int, box: tuple[float, float, float, float], size: tuple[int, int]
+    ) -> Image.Image:
+        """The box (left, top, right, bottom), in pixels of the level, at `size`."""
+        left, top, right, low = box
+        shrink = min((right - left) / size[0], (low - top) / size[1])
+        if abs(right - left - size[0]) <= 0.5 and abs(low - top - size[1]) <= 0.5:
+            return self._pixels(level, (round(left), round(top)), size)
+        corner = int(np.floor(left)), int(np.floor(top))
+        end = int(np.ceil(right)), int(np.ceil(low))
+        image = self._pixels(level, corner, (end[0] - corner[0], end[1] - corner[1]))
+        # The mean over each pixel's area; nearer to one, Lanczos, which does not alias.
+        how = Image.Resampling.BOX if shrink >= 2 else Image.Resampling.LANCZOS
+        inner = left - corner[0], top - corner[1], right - corner[0], low - corner[1]
+        return image.resize(size, how, inner)
+
+    def _pixels(self, level: int, corner: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+        """Pixels of a level on white, also beyond the level's edges."""
+        width, height = self._handle.level_dimensions[level]
+        left, top = max(0, corner[0]), max(0, corner[1])
+        right, low = min(width, corner[0] + size[0]), min(height, corner[1] + size[1])
+        canvas = Image.new("RGB", size, _WHITE)
+        if left >= right or top >= low:
+            return canvas
+        scale = self.levels[level]
+        place = round(left * scale), round(top * scale)
+        try:
+            with self._alone:
+                found = self._handle.read_region(place, level, (right - left, low - top))
+        except self._failures as error:
+            raise DataError(
+                f"{self.path} cannot be read at {place[0]}, {place[1]}",
+                "it is truncated or damaged there",
+                "copy it again from where it came",
+            ) from error
+        # Where a scanner saw nothing, the slide is transparent.
+        where = (left - corner[0], top - corner[1])
+        canvas.paste(found, where, found if found.mode == "RGBA" else None)
+        return canvas
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._handle.close()
+
+
+def _fallback(path: Path) -> PyramidReader:
+    """The slide by tiffslide."""
+    import tiffslide
+
+    _must_be_whole(path)
+    try:
+        handle = tiffslide.TiffSlide(path)
+    except Exception as error:  # whatever its TIFF reader stumbles over
+        raise _unreadable(path) from error
+    return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
+
+
+def _must_be_whole(path: Path) -> None:
+    """Refuse TIFFs whose pixels lie beyond the end of the file: the libraries only notice later."""
+    import tifffile
+
+    # It would say again, in its own words, what is said here.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    length = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            for page in tiff.pages:
+                parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+                if any(offset + count > length for offset, count in parts):
+                    raise _unreadable(path)
+    except (tifffile.TiffFileError, IndexError, ValueError, OSError):
+        # No TIFF, or one whose directory only the library that opens it understands.
+        return
+
+
+def _unreadable(path: Path) -> DataError:
+    empty = path.is_file() and os.stat(path).st_size == 0
+    return DataError(
+        f"{path} cannot be read as a slide",
+        "it is empty" if empty else "it is truncated, damaged or not a slide",
+        "copy it again from where it came, or remove it",
+    )
+
+
+def _number(text: object) -> float | None:
+    try:
+        return float(str(text))
+    except ValueError:
+        return None
