@@ -1,0 +1,64 @@
+"""ResNet18 with InstanceNorm, the tile encoder of DSMIL, with torchvision's parameter names.
+
+Source: Li et al., DSMIL, CVPR 2021 (released code): torchvision's ResNet18, every norm an
+InstanceNorm without parameters, no classifier. MONAI's ResNet takes its `norm` for the first layer
+alone and cannot be built with a norm that has no parameters.
+
+Legend: B images, H W pixels, C channels.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu
+
+WIDTHS = (64, 128, 256, 512)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions and a residual, which is mapped where the size changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, outputs, 3, stride)
+        self.bn1 = nn.InstanceNorm2d(outputs)
+        self.conv2 = _conv(outputs, outputs, 3, 1)
+        self.bn2 = nn.InstanceNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            mapped = _conv(inputs, outputs, 1, stride)
+            self.downsample = nn.Sequential(mapped, nn.InstanceNorm2d(outputs))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H / stride, W / stride]."""
+        inner = relu(self.bn1(self.conv1(image)))
+        return relu(self.bn2(self.conv2(inner)) + self.downsample(image))
+
+
+class ResNet18(nn.Module):
+    """Images [B, 3, H, W] to the mean of the last map, [B, 512]."""
+
+    width = WIDTHS[-1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = _conv(3, WIDTHS[0], 7, 2)
+        self.bn1 = nn.InstanceNorm2d(WIDTHS[0])
+        inputs = WIDTHS[0]
+        for level, outputs in enumerate(WIDTHS):
+            first = ResidualBlock(inputs, outputs, 1 if level == 0 else 2)
+            layer = nn.Sequential(first, ResidualBlock(outputs, outputs, 1))
+            self.add_module(f"layer{level + 1}", layer)
+            inputs = outputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images [B, 3, H, W], sides of at least 33 pixels, to features [B, 512]."""
+        found = max_pool2d(relu(self.bn1(self.conv1(image))), 3, stride=2, padding=1)
+        for level in range(len(WIDTHS)):
+            found = self.get_submodule(f"layer{level + 1}")(found)
+        return adaptive_avg_pool2d(found, 1).flatten(1)
