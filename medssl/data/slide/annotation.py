@@ -145,8 +145,8 @@ def lesion_at(annotation: Annotation, points: np.ndarray) -> np.ndarray:
     """
     import shapely
 
-    places = shapely.points(np.asarray(points, dtype=np.float64).reshape(-1, 2))
-    tree = shapely.STRtree(places)
+    places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    tree = shapely.STRtree(np.asarray(shapely.points(places)))
     numbers = np.zeros(len(places), dtype=np.int32)
     if annotation.lesions:
         lesion, point = tree.query(np.array(annotation.lesions), predicate="intersects")
