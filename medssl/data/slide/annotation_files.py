@@ -1,0 +1,150 @@
+"""Files of outlines: QuPath's GeoJSON, ASAP's XML (CAMELYON), and JSON of polygons by sign."""
+
+import gzip
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssl.data.slide.annotation import Annotation, Shape, outline
+from medssl.errors import DataError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+EXCLUSIONS = frozenset({"_2", "exclusion", "normal", "ignore*"})
+"""Names, in lower case, of what is cut out of lesions: CAMELYON16's group `_2`, CAMELYON17's
+`normal`, ASAP's `Exclusion` and QuPath's `Ignore*`."""
+
+_FORBIDDEN = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+
+
+def read_annotation(
+    path: Path,
+    lesions: Collection[str] | None = None,
+    exclusions: Collection[str] = EXCLUSIONS,
+) -> Annotation:
+    """The outlines of one slide, level-0 px.
+
+    Args:
+        path: `.geojson` or `.json` (QuPath's features, or polygons under `positive` and
+            `negative`), or `.xml` (ASAP).
+        lesions: names of classes that are lesions, whatever their case; None takes all but
+            `exclusions`.
+        exclusions: names of classes that are cut out of lesions.
+
+    Raises:
+        DataError: the file is missing, broken, of another form, or declares XML entities.
+    """
+    if path.suffix == ".xml":
+        named = _asap(path)
+    elif path.suffix in {".geojson", ".json"}:
+        document = _load(path)
+        if isinstance(document, dict) and "positive" in document:
+            return _signed(document, path)
+        named = _geojson(document, path)
+    else:
+        raise DataError(
+            f"{path} is no file of outlines that is known",
+            do="give .geojson or .json (QuPath) or .xml (ASAP)",
+        )
+    wanted = None if lesions is None else {name.lower() for name in lesions}
+    cut = {name.lower() for name in exclusions}
+    shapes = [(name.lower(), shape) for name, shape in named]
+    return Annotation.of(
+        (s for name, s in shapes if name not in cut and (wanted is None or name in wanted)),
+        (shape for name, shape in shapes if name in cut),
+    )
+
+
+def read_annotation_set(path: Path) -> dict[str, Annotation]:
+    """Outlines of many slides: {slide: {"positive": [[[x, y], ...]], "negative": [...]}}.
+
+    Args:
+        path: JSON, also compressed (`.json.gz`).
+
+    Raises:
+        DataError: the file is missing, broken or of another form.
+    """
+    document = _load(path)
+    if not isinstance(document, dict):
+        raise DataError(f"{path} is no mapping from slides to outlines")
+    return {str(slide): _signed(polygons, path) for slide, polygons in document.items()}
+
+
+def _load(path: Path) -> Any:
+    try:
+        raw = path.read_bytes()
+        return json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON", str(error)) from error
+
+
+def _signed(polygons: Any, path: Path) -> Annotation:
+    """{"positive": [...], "negative": [...]}, each polygon a list or {"vertices": list}."""
+    if not isinstance(polygons, Mapping) or not {"positive", "negative"} >= set(polygons):
+        raise DataError(f"{path} has a slide whose keys are not 'positive' and 'negative'")
+    shapes: dict[str, list[Shape]] = {"positive": [], "negative": []}
+    for sign, drawn in polygons.items():
+        for polygon in drawn:
+            vertices = polygon["vertices"] if isinstance(polygon, Mapping) else polygon
+            shapes[sign].append(outline(vertices))
+    return Annotation.of(shapes["positive"], shapes["negative"])
+
+
+def _geojson(document: Any, path: Path) -> Iterator[tuple[str, Shape]]:
+    """Class and shape of each feature with an area; a collection, a list or a single feature."""
+    import shapely
+    from shapely.geometry import shape
+
+    if isinstance(document, Mapping) and document.get("type") == "FeatureCollection":
+        document = document.get("features")
+    features = [document] if isinstance(document, Mapping) else document
+    if not isinstance(features, list):
+        raise DataError(f"{path} is no GeoJSON: it has no list of features")
+    for number, feature in enumerate(features, start=1):
+        try:
+            drawn = shape(feature["geometry"])
+            name = _class_name(feature.get("properties") or {})
+        except (KeyError, TypeError, AttributeError, ValueError, shapely.GEOSException) as error:
+            raise DataError(f"feature {number} of {path} has no geometry", str(error)) from error
+        yield name, drawn
+
+
+def _class_name(properties: Mapping[str, Any]) -> str:
+    classification = properties.get("classification") or {}
+    if "names" in classification:  # QuPath since 0.5 splits derived classes
+        return ": ".join(classification["names"])
+    return str(classification.get("name", ""))
+
+
+def _asap(path: Path) -> Iterator[tuple[str, Shape]]:
+    """Group and polygon of each ASAP annotation."""
+    from xml.etree import ElementTree
+
+    try:
+        raw = path.read_bytes()
+        if _FORBIDDEN.search(raw.replace(b"\0", b"")):  # UTF-16 hides them between zeros
+            raise DataError(
+                f"{path} declares a document type or entities",
+                "outlines need none, and entities can be made to exhaust memory",
+                "export the file again from ASAP",
+            )
+        root = ElementTree.fromstring(raw)  # noqa: S314 (entities are refused above)
+    except (OSError, ElementTree.ParseError) as error:
+        raise DataError(f"{path} cannot be read as XML", str(error)) from error
+    if root.tag != "ASAP_Annotations":
+        raise DataError(f"{path} is no ASAP file", f"its root is {root.tag}")
+    for annotation in root.iter("Annotation"):
+        yield annotation.get("PartOfGroup", ""), outline(_vertices(annotation, path))
+
+
+def _vertices(annotation: "Element", path: Path) -> list[tuple[float, float]]:
+    corners = annotation.iter("Coordinate")
+    try:
+        ordered = sorted(corners, key=lambda corner: int(float(corner.get("Order", ""))))
+        return [(float(corner.get("X", "")), float(corner.get("Y", ""))) for corner in ordered]
+    except ValueError as error:
+        name = annotation.get("Name", "without a name")
+        raise DataError(f"annotation {name} of {path} has a broken coordinate") from error

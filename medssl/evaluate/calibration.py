@@ -1,0 +1,63 @@
+"""Whether a probability means what it says.
+
+Legend: S slides, K classes, B bins.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Confidence against accuracy, in bins of equal width over [0, 1].
+
+    The confidence of a prediction is the probability of the predicted class: max(p, 1 - p) with
+    two classes, the largest of several.
+
+    Attributes:
+        count: [B] predictions whose confidence lies in (lower edge, upper edge].
+        confidence: [B] their mean confidence; NaN where there are none.
+        accuracy: [B] share of them that is right; NaN where there are none.
+    """
+
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean |confidence - accuracy|, bins weighted by count."""
+        filled = self.count > 0
+        gap = np.abs(self.confidence[filled] - self.accuracy[filled])
+        return float(np.average(gap, weights=self.count[filled]))
+
+
+def calibration(
+    probability: np.ndarray, truth: np.ndarray, bins: int = BINS, threshold: float = 0.5
+) -> Calibration:
+    """Sort predictions into bins by confidence (Naeini et al. 2015, AAAI).
+
+    Args:
+        probability: [S, K]; with two classes only the second column is read.
+        truth: [S] class indices.
+        bins: how many. Snuffy's published errors use 10.
+        threshold: with two classes, of the second class. Snuffy's released code takes the one
+            chosen on validation, so that "confidence" can belong to the class not predicted; 0.5
+            is the usual error.
+    """
+    if probability.shape[1] == 2:
+        positive = probability[:, 1]
+        predicted = (positive >= threshold).astype(np.int64)
+        confidence = np.maximum(positive, 1 - positive)
+    else:
+        predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(place, weights=confidence, minlength=bins) / count
+        accuracy = np.bincount(place, weights=predicted == truth, minlength=bins) / count
+    return Calibration(count, confidence, accuracy)

@@ -1,0 +1,254 @@
+"""Scores of slide classifiers: what was right, how well slides are ranked, what probability means.
+
+Legend: S slides, K classes, N tiles of a slide.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from medssl.evaluate.calibration import BINS, Calibration, calibration
+from medssl.evaluate.ranking import areas, average_precision
+from medssl.evaluate.score import Score, absent_classes, bootstrapped
+from medssl.evaluate.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class SlideScores:
+    """All scores of one set of slides.
+
+    Attributes:
+        counts: [K] slides of each true class.
+        threshold: of the second class, with two classes; None with more (largest probability).
+        accuracy, balanced_accuracy: the latter is the mean recall of the classes.
+        auc: area under the ROC curve, of the second class with DeLong's interval; with more
+            classes the mean of one against the others, with the bootstrap's.
+        auc_bootstrap: the same area with the stratified bootstrap's interval.
+        average_precision: of the second class; with more classes the mean over classes.
+        brier: mean squared error of the probability of the second class (0 to 1); with more
+            classes summed over classes (0 to 2).
+        ece: expected calibration error; its bins are `calibration`.
+        confusion: [K, K] slides, rows are true classes, columns predicted ones.
+    """
+
+    counts: tuple[int, ...]
+    threshold: float | None
+    accuracy: Score
+    balanced_accuracy: Score
+    auc: Score
+    auc_bootstrap: Score
+    average_precision: Score
+    brier: Score
+    ece: Score
+    calibration: Calibration
+    confusion: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """How many slides."""
+        return sum(self.counts)
+
+    def flat(self) -> dict[str, float]:
+        """Numbers for a tracker: "auc", "auc_low", "auc_high", ...; without those missing."""
+        numbers: dict[str, float] = {"slides": self.n}
+        if self.threshold is not None:
+            numbers["threshold"] = self.threshold
+        for name in SCORES:
+            score: Score = getattr(self, name)
+            found = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+            numbers |= {key: value for key, value in found.items() if np.isfinite(value)}
+        return numbers
+
+
+SCORES: Mapping[str, str] = {
+    "auc": "AUC",
+    "auc_bootstrap": "AUC, bootstrap",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "ece": "ECE",
+}
+"""Scores of `SlideScores` and what they are called; the last two are better lower."""
+
+
+def predictions(probability: np.ndarray, threshold: float | None = 0.5) -> np.ndarray:
+    """[S] class indices: with two classes the second where its probability reaches the threshold.
+
+    Args:
+        probability: [S, K].
+        threshold: None, or more than two classes, take the largest probability.
+    """
+    if threshold is None or probability.shape[1] != 2:
+        return np.asarray(probability.argmax(axis=1))
+    return (probability[:, 1] >= threshold).astype(np.int64)
+
+
+def choose_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+    """The threshold of the greatest balanced accuracy; give it validation slides only.
+
+    Balanced accuracy is (1 + TPR - FPR) / 2, so this maximises TPR - FPR. A slide is positive
+    where its probability reaches the threshold. Candidates are 0, 0.5, and the middle between
+    neighbouring probabilities; of equally good ones the nearest to 0.5 is taken, then the lower.
+
+    Args:
+        probability: [S] of the positive class, in [0, 1].
+        truth: [S], 1 for positive and 0 for negative slides.
+
+    Returns:
+        0.5 if all slides are of one class, which tells nothing.
+    """
+    probability = np.asarray(probability, dtype=np.float64)
+    positive = np.asarray(truth).astype(bool)
+    own, others = np.sort(probability[positive]), np.sort(probability[~positive])
+    if not len(own) or not len(others):
+        return 0.5
+    values = np.unique(probability)
+    candidates = np.unique(np.concatenate([[0.0, 0.5], (values[1:] + values[:-1]) / 2]))
+    # Whole numbers, so that ties are ties: TP x negatives - FP x positives.
+    reached = len(own) - np.searchsorted(own, candidates)
+    wrong = len(others) - np.searchsorted(others, candidates)
+    gain = reached * len(others) - wrong * len(own)
+    best = candidates[gain == gain.max()]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def score_slides(
+    probability: np.ndarray,
+    truth: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+    threshold: float = 0.5,
+    bins: int = BINS,
+) -> SlideScores:
+    """Score a classifier.
+
+    What one class alone cannot tell is NaN, with the reason.
+
+    Args:
+        probability: [S, K], K at least 2, each in [0, 1]; the rows of sigmoid outputs need not sum
+            to 1.
+        truth: [S] class indices in 0 ... K - 1.
+        resamples: of the bootstraps.
+        generator: draws them.
+        threshold: of the second class, with two classes; see `choose_threshold`.
+        bins: of the calibration error.
+
+    Raises:
+        ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
+            or a class index beyond K.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    probability, truth = _checked(probability, truth)
+    classes = probability.shape[1]
+    predicted = predictions(probability, threshold)
+    right = (predicted == truth).astype(np.float64)
+    found = calibration(probability, truth, bins)
+    auc, auc_bootstrap = areas(probability, truth, resamples, generator)
+    return SlideScores(
+        counts=tuple(np.bincount(truth, minlength=classes).tolist()),
+        threshold=threshold if classes == 2 else None,
+        accuracy=_mean(right, resamples, generator),
+        balanced_accuracy=_balanced_accuracy(right, truth, classes, resamples, generator),
+        auc=auc,
+        auc_bootstrap=auc_bootstrap,
+        average_precision=average_precision(probability, truth, resamples, generator),
+        brier=_mean(_squared_errors(probability, truth), resamples, generator),
+        ece=Score(found.error, reason="resampling would bias it upwards"),
+        calibration=found,
+        confusion=confusion_matrix(truth, predicted, labels=range(classes)),
+    )
+
+
+def patch_auc(probability: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Score:
+    """Area under the ROC curve over the tiles of all slides pooled.
+
+    Tiles of a slide are not independent, so there is no interval.
+
+    Args:
+        probability: for each slide [N], that its tiles show a lesion.
+        labels: for each slide [N], whether they do.
+
+    Raises:
+        ValueError: a slide has more or fewer labels than probabilities.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    pooled, truth = _pooled(probability, labels)
+    if not len(truth) or truth.all() or not truth.any():
+        return Score(nan, reason="not both tiles with and tiles without a lesion")
+    return Score(float(roc_auc_score(truth, pooled)), reason="tiles are not independent")
+
+
+def patch_accuracy(
+    probability: Sequence[np.ndarray], labels: Sequence[np.ndarray], threshold: float
+) -> Score:
+    """Share of right tiles over all slides pooled, at a threshold chosen on validation tiles."""
+    pooled, truth = _pooled(probability, labels)
+    if not len(truth):
+        return Score(nan, reason="there are no tiles")
+    right = (pooled >= threshold) == truth
+    return Score(float(right.mean()), reason="tiles are not independent")
+
+
+def _checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    probability, truth = np.asarray(probability, dtype=np.float64), np.asarray(truth)
+    if probability.ndim != 2 or probability.shape[1] < 2 or not len(probability):
+        raise ValueError(f"probabilities of shape {probability.shape} are not [S, K], K over 1")
+    if truth.shape != (len(probability),) or truth.dtype.kind not in "iu":
+        raise ValueError(f"classes of shape {truth.shape} for {len(probability)} slides")
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("a probability lies outside [0, 1]")
+    if truth.min() < 0 or truth.max() >= probability.shape[1]:
+        raise ValueError(f"a class lies outside 0 ... {probability.shape[1] - 1}")
+    return probability, truth
+
+
+def _mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> Score:
+    interval = bootstrap_interval(values, resamples, generator)
+    reason = "one slide gives no interval" if len(values) == 1 else ""
+    return Score(float(values.mean()), *interval, reason)
+
+
+def _squared_errors(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Brier's error of each slide, [S]."""
+    if probability.shape[1] == 2:
+        return np.asarray((probability[:, 1] - truth) ** 2)
+    hot = np.eye(probability.shape[1])[truth]
+    return np.asarray(((probability - hot) ** 2).sum(axis=1))
+
+
+def _balanced_accuracy(
+    right: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Score:
+    """Mean recall of the classes: the mean over slides, each weighted by 1 / slides of its class.
+
+    Args:
+        right: [S] 1 where the prediction is right, else 0.
+    """
+    if reason := absent_classes(truth, classes):
+        return Score(nan, reason=reason)
+    weight = 1 / (classes * np.bincount(truth)[truth])  # resamples keep the classes' sizes
+
+    def measure(index: np.ndarray) -> np.ndarray:
+        return np.asarray((right * weight)[index].sum(axis=1))
+
+    value = float(measure(np.arange(len(truth))[None])[0])
+    return Score(value, *bootstrapped(measure, truth, resamples, generator))
+
+
+def _pooled(
+    probability: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    if [len(values) for values in probability] != [len(values) for values in labels]:
+        raise ValueError("the tiles of a slide have more or fewer labels than probabilities")
+    if not len(probability):
+        return np.empty(0), np.empty(0, dtype=bool)
+    return np.concatenate(list(probability)), np.concatenate(list(labels)).astype(bool)

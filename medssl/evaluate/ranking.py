@@ -1,0 +1,93 @@
+"""How well probabilities rank slides: areas under the ROC and the precision-recall curve.
+
+Legend: S slides, K classes, B resamples.
+"""
+
+from math import nan
+
+import numpy as np
+
+from medssl.evaluate.delong import delong_interval
+from medssl.evaluate.score import Score, absent_classes, bootstrapped
+from medssl.evaluate.statistics import Interval
+
+
+def areas(
+    probability: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
+) -> tuple[Score, Score]:
+    """Area under the ROC curve, with DeLong's interval and with the stratified bootstrap's.
+
+    With two classes it is that of the second; with more the mean of each against the others, for
+    which both scores have the bootstrap's interval.
+
+    Args:
+        probability: [S, K].
+        truth: [S] class indices.
+        resamples: of the bootstrap.
+        generator: draws them.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    classes = probability.shape[1]
+    if reason := absent_classes(truth, classes):
+        nothing = Score(nan, reason=reason)
+        return nothing, nothing
+    ranked = _ranked_classes(classes)
+    value = float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in ranked]))
+    interval = bootstrapped(
+        lambda index: _resampled_areas(probability, truth, index), truth, resamples, generator
+    )
+    bootstrap = _area(value, interval)
+    if classes > 2:
+        return bootstrap, bootstrap
+    return _area(value, delong_interval(probability[:, 1], truth == 1)), bootstrap
+
+
+def average_precision(
+    probability: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
+) -> Score:
+    """Of the second of two classes, or the mean over more; with the stratified bootstrap.
+
+    Precision depends on how many slides have the class, so compare equal sets only.
+    """
+    from sklearn.metrics import average_precision_score
+
+    classes = probability.shape[1]
+    if reason := absent_classes(truth, classes):
+        return Score(nan, reason=reason)
+    ranked = _ranked_classes(classes)
+
+    def measure(index: np.ndarray) -> np.ndarray:
+        each = [
+            [average_precision_score(truth[row] == k, probability[row, k]) for k in ranked]
+            for row in index
+        ]
+        return np.asarray(np.mean(each, axis=1))
+
+    value = float(measure(np.arange(len(truth))[None])[0])
+    return Score(value, *bootstrapped(measure, truth, resamples, generator))
+
+
+def _ranked_classes(classes: int) -> list[int]:
+    return [1] if classes == 2 else list(range(classes))
+
+
+def _area(value: float, interval: Interval) -> Score:
+    if value in {0.0, 1.0}:
+        return Score(value, reason="no interval, as the classes are perfectly parted")
+    few = "" if np.isfinite(interval.low) else "no interval, as a class has one slide"
+    return Score(value, *interval, few)
+
+
+def _resampled_areas(probability: np.ndarray, truth: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """[B] areas of the resamples [B, S], by the sum of the class's ranks (Mann-Whitney)."""
+    from scipy.stats import rankdata
+
+    found = []
+    ordered = np.sort(truth)
+    for k in _ranked_classes(probability.shape[1]):
+        own = ordered == k
+        count = np.count_nonzero(own)
+        ranks = rankdata(probability[index, k], axis=1)[:, own].sum(axis=1)
+        found.append((ranks - count * (count + 1) / 2) / (count * np.count_nonzero(~own)))
+    return np.asarray(np.mean(found, axis=0))
