@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.classes import Fault
 from medssl.data.files import is_image
 from medssl.data.guess import guess_spec
-from medssl.data.layouts import all_cases, data_folder
+from medssl.data.instances import read_instances
+from medssl.data.layouts import all_cases, bags, data_folder, existing_folder, slides
 from medssl.data.rules import Finding, Verdict, inspect
+from medssl.data.slide.settings import TileSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
 
@@ -37,23 +40,36 @@ def check(
     Raises:
         DataError: there is no case to check, or the list of cases cannot be read.
     """
-    chosen = all_cases(spec) if cases is None else list(cases)
-    if not chosen:
+    if spec.layout.kind == "bags":
+        return _bags(spec)
+    faults: list[Fault] = []
+    if cases is not None:
+        chosen = list(cases)
+    elif spec.layout.kind == "slides":
+        chosen, faults = slides.listed(spec, existing_folder(spec))
+    else:
+        chosen = all_cases(spec)
+    if not chosen and not faults:
         raise DataError(
             f"there is no case in {data_folder(spec)}",
             f"no file fits the layout '{spec.layout.kind}' of {spec.name}",
             "compare the folder with the data spec",
         )
-    expected = bool(spec.labels) or any(case.label is not None for case in chosen)
-    work = partial(inspect, spec=spec, labelled=expected and not spec.layout.unlabelled)
+    work = _work(spec, chosen)
     findings = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         for finding in pool.map(work, chosen):
             findings.append(finding)
             if on_progress is not None:
                 on_progress(len(findings), len(chosen))
-    verdicts = [verdict for finding in findings for verdict in finding.verdicts]
-    verdicts += [*_divided_patients(chosen), *_same_images(findings), *_unusual_grids(findings)]
+    verdicts = [_error(fault) for fault in faults]
+    verdicts += [verdict for finding in findings for verdict in finding.verdicts]
+    verdicts += [
+        *_same_names(chosen),
+        *_divided_patients(chosen),
+        *_same_images(findings),
+        *_unusual_grids(findings),
+    ]
     if cases is None:
         verdicts += _unused(spec, chosen)
     return verdicts
@@ -70,8 +86,42 @@ def check_folder(
     return check(guess_spec(folder), workers=workers, on_progress=on_progress)
 
 
+def _work(spec: DataSpec, cases: Sequence[Case]) -> Callable[[Case], Finding]:
+    """What looks at a case on its own."""
+    if spec.layout.kind == "slides":
+        from medssl.data.slide.check import inspect_slide
+
+        stated = spec.layout.options(slides.Options).table is not None
+        labelled = stated and not spec.layout.unlabelled
+        return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
+    expected = bool(spec.labels) or any(case.label is not None for case in cases)
+    return partial(inspect, spec=spec, labelled=expected and not spec.layout.unlabelled)
+
+
+def _bags(spec: DataSpec) -> list[Verdict]:
+    """All that is wrong with a file of bags."""
+    options = spec.layout.options(bags.Options)
+    found = read_instances(existing_folder(spec) / options.file)
+    return [_error(fault) for fault in found.faults(options.classes)]
+
+
+def _error(fault: Fault) -> Verdict:
+    return Verdict(fault.case, fault.file, "error", fault.rule, fault.what, fault.do)
+
+
 def _any_file(case: Case) -> Path:
     return next(iter(case.images.values()), None) or case.label or Path(case.id)
+
+
+def _same_names(cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Cases with the name of an earlier one."""
+    first: dict[str, Case] = {}
+    for case in cases:
+        other = first.setdefault(case.id, case)
+        if other is not case:
+            file = _any_file(case)
+            what = f"{file} and {_any_file(other)} both make the case {case.id}"
+            yield Verdict(case.id, file, "error", "duplicate", what, "give every case its own name")
 
 
 def _divided_patients(cases: Sequence[Case]) -> Iterator[Verdict]:
@@ -102,12 +152,13 @@ def _same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
         if other is not finding.case:
             case, divided = finding.case, other.part != finding.case.part
             file = _any_file(case)
+            content = "pixels" if "slide" in case.images else "voxels"
             yield Verdict(
                 case.id,
                 file,
                 "error" if divided or other.patient != case.patient else "warning",
                 "duplicate",
-                f"{file} has exactly the voxels of {_any_file(other)}",
+                f"{file} has exactly the {content} of {_any_file(other)}",
                 "remove one of them, or name one patient for both in the data spec",
             )
 

@@ -26,6 +26,11 @@ Rule = Literal[
     "patient",
     "duplicate",
     "unused",
+    "label",
+    "table",
+    "empty bag",
+    "scale",
+    "tissue",
 ]
 
 

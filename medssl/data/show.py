@@ -1,4 +1,4 @@
-"""A contact sheet: the middle slices of some cases with their masks outlined, as one PNG."""
+"""A contact sheet as one PNG: the middle slices of some cases with their masks outlined."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medssl.data.slide.sheet import slide_sheet
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.errors import DataError, UsageError
@@ -22,13 +23,22 @@ COLOURS = ("#ff7f0e", "#1fbeff", "#7fe000", "#e377c2", "#ffe14d", "#b088ff")
 def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     """Write the sheet to `path`; it appears complete or not at all.
 
-    A row per case; a column per channel and plane, through the middle of the mask, or of the
-    volume where there is none. To scale in mm; superior is up, the patient's right is right.
+    Of slides, a panel per case with its kept tiles, see `slide_sheet`. Of volumes, a row per case;
+    a column per channel and plane, through the middle of the mask, or of the volume where there is
+    none. To scale in mm; superior is up, the patient's right is right.
 
     Raises:
-        UsageError: there is no case, or `path` does not end in .png.
+        UsageError: there is no case, `path` does not end in .png, or cases are bags of numbers.
         DataError: a file cannot be read, or a label does not lie on the grid of its image.
     """
+    if spec.layout.kind == "slides":
+        return slide_sheet(spec, cases, path)
+    if spec.layout.kind == "bags":
+        raise UsageError(
+            f"the data set {spec.name} has nothing to draw",
+            "its bags hold numbers and no pictures",
+            f"run `medssl data check {spec.name}` to have them checked",
+        )
     from matplotlib.figure import Figure
 
     if not cases or path.suffix.lower() != ".png":

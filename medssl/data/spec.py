@@ -74,7 +74,7 @@ class DataSpec(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders")
     title: str
-    modality: Literal["MR", "CT", "CR", "SM"]
+    modality: Literal["MR", "CT", "CR", "SM", "OT"]
     channels: tuple[str, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = ()
     root: str = Field(

@@ -43,6 +43,25 @@ def find_cases(spec: DataSpec) -> list[Case]:
 
 def all_cases(spec: DataSpec) -> list[Case]:
     """Every case, also those that only have a label; for the data check."""
+    kind, root = spec.layout.kind, existing_folder(spec)
+    found: list[Case] = importlib.import_module(f"{__name__}.{kind}").cases(spec, root)
+    twice = [name for name, count in Counter(case.id for case in found).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{len(twice)} case names of {spec.name} occur more than once, first {twice[0]}",
+            "results are named after the case",
+            "give every case its own name",
+        )
+    return found
+
+
+def existing_folder(spec: DataSpec) -> Path:
+    """Where the files of a data set are.
+
+    Raises:
+        DataError: the folder is missing (says how to get the data).
+        UsageError: the layout of the spec is unknown.
+    """
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     kind = spec.layout.kind
     if kind not in known:
@@ -53,15 +72,7 @@ def all_cases(spec: DataSpec) -> list[Case]:
     root = data_folder(spec)
     if kind not in MADE and not root.is_dir():
         raise _missing(spec, root)
-    found: list[Case] = importlib.import_module(f"{__name__}.{kind}").cases(spec, root)
-    twice = [name for name, count in Counter(case.id for case in found).items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{len(twice)} case names of {spec.name} occur more than once, first {twice[0]}",
-            "results are named after the case",
-            "give every case its own name",
-        )
-    return found
+    return root
 
 
 def _missing(spec: DataSpec, root: Path) -> DataError:

@@ -5,7 +5,6 @@ OpenSlide reads them; tiffslide what OpenSlide does not know, e.g. TIFFs made of
 
 import hashlib
 import logging
-import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -151,7 +150,8 @@ class PyramidReader:
                     (x + right * across) / scale,
                     (y + low * down) / scale,
                 )
-                pixels[top:low, left:right] = self._block(level, box, (right - left, low - top))
+                block = self._block(level, box, (right - left, low - top))
+                pixels[top:low, left:right] = np.asarray(block)
         return pixels
 
     def thumbnail(self, side: int) -> np.ndarray:
@@ -244,7 +244,7 @@ def _must_be_whole(path: Path) -> None:
 
 
 def _unreadable(path: Path) -> DataError:
-    empty = path.is_file() and os.stat(path).st_size == 0
+    empty = path.is_file() and path.stat().st_size == 0
     return DataError(
         f"{path} cannot be read as a slide",
         "it is empty" if empty else "it is truncated, damaged or not a slide",

@@ -1,0 +1,63 @@
+"""Classes of whole cases (slides, bags) as tables state them, and what is wrong with a row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from medssl.data.spec import DataSpec
+from medssl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a table, found while its cases are listed.
+
+    Attributes:
+        case: id of the case concerned; empty where a row names none.
+        file: the table.
+        what: the fact, naming the file.
+        do: the remedy.
+    """
+
+    case: str
+    file: Path
+    rule: Literal["label", "duplicate", "table", "empty bag", "non-finite"]
+    what: str
+    do: str
+
+
+def declared_classes(spec: DataSpec) -> tuple[str, ...]:
+    """`layout.classes` of a data set of slides or bags; the negative class first."""
+    return tuple((spec.layout.model_extra or {}).get("classes", ()))
+
+
+def class_index(stated: str, classes: tuple[str, ...]) -> int | None:
+    """The class a table states by name or by index; None where it states none of `classes`."""
+    if stated in classes:
+        return classes.index(stated)
+    if stated.isdecimal() and int(stated) < len(classes):
+        return int(stated)
+    return None
+
+
+def undeclared(case: str, file: Path, stated: str, classes: tuple[str, ...]) -> Fault:
+    """A case of a class that the layout does not declare."""
+    declared = ", ".join(classes) or "none"
+    return Fault(
+        case,
+        file,
+        "label",
+        f"{file} gives {case} the class '{stated}', where the layout declares {declared}",
+        "correct the table, or `layout.classes` in the data spec",
+    )
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raise the first fault, if there is one.
+
+    Raises:
+        DataError: there is; it tells how many more there are.
+    """
+    if faults:
+        more = f"{len(faults) - 1} more such faults" if len(faults) > 1 else ""
+        raise DataError(faults[0].what, more, faults[0].do)

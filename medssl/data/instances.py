@@ -1,0 +1,143 @@
+"""Files of bags: NPZ (keys X, bag, y, sizes) or CSV (label, bag and features, a row per instance).
+
+Legend: N instances, E features, M bags.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.classes import Fault, class_index, undeclared
+from medssl.errors import DataError
+
+_KEYS = ("X", "bag", "y", "sizes")
+
+
+@dataclass(frozen=True)
+class Instances:
+    """All bags of a file.
+
+    Attributes:
+        features: [N, E] float32.
+        bag: [N] int64, number of the bag of each instance.
+        names: of the M bags, as the file gives them; NPZ files number them from 0.
+        stated: labels of each bag as the file states them; several where its rows disagree.
+    """
+
+    path: Path
+    features: np.ndarray
+    bag: np.ndarray
+    names: tuple[str, ...]
+    stated: tuple[tuple[str, ...], ...]
+
+    def of(self, number: int) -> np.ndarray:
+        """[n, E] float32, the instances of bag `number` in the file's order."""
+        return np.asarray(self.features[self.bag == number])
+
+    def faults(self, classes: tuple[str, ...]) -> list[Fault]:
+        """All that is wrong with the bags, in their order."""
+        counts = np.bincount(self.bag, minlength=len(self.names))
+        broken = np.bincount(self.bag[~np.isfinite(self.features).all(1)], minlength=len(counts))
+        faults = []
+        for number, name in enumerate(self.names):
+            for stated in self.stated[number]:
+                if class_index(stated, classes) is None:
+                    faults.append(undeclared(f"bag {name}", self.path, stated, classes))
+            if len(self.stated[number]) > 1:
+                labels = " and ".join(self.stated[number])
+                what = f"rows of bag {name} of {self.path} disagree on its label: {labels}"
+                faults.append(Fault(name, self.path, "label", what, "give a bag one label"))
+            if not counts[number]:
+                what = f"bag {name} of {self.path} has no instance"
+                faults.append(Fault(name, self.path, "empty bag", what, "remove the bag"))
+            if broken[number]:
+                what = (
+                    f"{int(broken[number])} instances of bag {name} of {self.path} have features "
+                    "that are missing or not finite"
+                )
+                faults.append(Fault(name, self.path, "non-finite", what, "replace or remove them"))
+        return faults
+
+
+def read_instances(path: Path) -> Instances:
+    """The bags in a .npz or .csv file.
+
+    Raises:
+        DataError: there is no such file, or it is not laid out as described.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", do="put it there or correct `layout.file`")
+    found = _from_npz(path) if path.suffix.lower() == ".npz" else _from_csv(path)
+    if not found.names:
+        raise DataError(f"{path} holds no bag", do="replace the file")
+    return found
+
+
+def _from_npz(path: Path) -> Instances:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            features, bag, labels, sizes = (file[key] for key in _KEYS)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise _not_laid_out(path, "it does not hold the arrays X, bag, y and sizes") from error
+    if features.ndim != 2 or bag.shape != features.shape[:1] or labels.shape != sizes.shape:
+        raise _not_laid_out(path, "the shapes of its arrays do not fit each other")
+    bag = bag.astype(np.int64)
+    if (bag < 0).any() or not np.array_equal(np.bincount(bag, minlength=len(sizes)), sizes):
+        raise _not_laid_out(path, "`sizes` does not count the instances that `bag` numbers")
+    return Instances(
+        path,
+        features.astype(np.float32),
+        bag,
+        tuple(str(number) for number in range(len(sizes))),
+        tuple((str(label),) for label in labels.tolist()),
+    )
+
+
+def _from_csv(path: Path) -> Instances:
+    """Columns named label and bag, wherever they stand; without a header, the first two."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _not_laid_out(path, "it is no text of comma-separated values") from error
+    label, bag, first = 0, 1, 1
+    if rows and {"label", "bag"} <= {cell.strip().lower() for cell in rows[0]}:
+        header = [cell.strip().lower() for cell in rows.pop(0)]
+        label, bag, first = header.index("label"), header.index("bag"), 2
+    numbers: dict[str, int] = {}
+    labels: list[list[str]] = []
+    of_row = np.empty(len(rows), np.int64)
+    for index, row in enumerate(rows):
+        if len(row) != len(rows[0]) or len(row) < 3:
+            why = f"row {index + first} has {len(row)} cells, the first {len(rows[0])}"
+            raise _not_laid_out(path, why)
+        number = of_row[index] = numbers.setdefault(row[bag].strip(), len(numbers))
+        if number == len(labels):
+            labels.append([])
+        if row[label].strip() not in labels[number]:
+            labels[number].append(row[label].strip())
+    features = _features(path, rows, {label, bag}, first)
+    return Instances(path, features, of_row, tuple(numbers), tuple(map(tuple, labels)))
+
+
+def _features(path: Path, rows: list[list[str]], apart: set[int], first: int) -> np.ndarray:
+    """[N, E] float32 of all columns but those in `apart`; an empty cell is NaN."""
+    columns = [index for index in range(len(rows[0]) if rows else 0) if index not in apart]
+    features = np.empty((len(rows), len(columns)), np.float32)
+    for index, row in enumerate(rows):
+        try:
+            features[index] = [float(row[column] or "nan") for column in columns]
+        except ValueError as error:
+            why = f"row {index + first}: {error}"
+            raise _not_laid_out(path, why) from None
+    return features
+
+
+def _not_laid_out(path: Path, why: str) -> DataError:
+    return DataError(
+        f"{path} is no file of bags",
+        why,
+        "an .npz holds X, bag, y, sizes; a .csv has label, bag and the features in each row",
+    )

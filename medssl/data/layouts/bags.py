@@ -1,0 +1,54 @@
+"""Bags of instance features in one file: NPZ or CSV, see `medssl.data.instances`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medssl.data.classes import class_index, refuse
+from medssl.data.instances import Instances, read_instances
+from medssl.data.spec import Case, DataSpec
+
+
+class Options(BaseModel):
+    """Keys of this layout.
+
+    Attributes:
+        file: .npz or .csv.
+        classes: names, the negative class first; a label is a name or an index.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    classes: tuple[str, ...] = Field(min_length=2)
+
+
+def cases(spec: DataSpec, root: Path) -> list[Case]:
+    """A case per bag in the file's order.
+
+    `extra["class"]` is the class index, `extra["index"]` the bag's number in the file, and
+    `images["bag"]` the file.
+
+    Raises:
+        DataError: the file is missing or not laid out as described, or a bag is empty, without a
+            label of its own, or has features that are not finite.
+    """
+    options = spec.layout.options(Options)
+    found = read_instances(root / options.file)
+    refuse(found.faults(options.classes))
+    return listed(spec, found, options.classes)
+
+
+def listed(spec: DataSpec, found: Instances, classes: tuple[str, ...]) -> list[Case]:
+    """A case per bag, whatever is wrong with it."""
+    width = len(str(len(found.names) - 1))
+    names = [name.zfill(width) if name.isdecimal() else name for name in found.names]
+    return [
+        Case(
+            id=f"bag_{name}",
+            patient=spec.patient_of(f"bag_{name}"),
+            images={"bag": found.path},
+            extra={"class": class_index(stated[0], classes), "index": number},
+        )
+        for number, (name, stated) in enumerate(zip(names, found.stated, strict=True))
+    ]

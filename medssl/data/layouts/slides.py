@@ -1,0 +1,139 @@
+"""Whole slides in a folder, and a CSV table that says what they show.
+
+Columns of the table: `slide` (file or its name without suffix), `label` (class name or index), and
+optionally `patient`, `part` (train, test) and `annotation` (GeoJSON or CAMELYON XML). Paths are
+relative to the data set's folder; an empty cell means that there is no such thing. Slides without a
+row, or without a table, are unlabelled.
+"""
+
+import csv
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.spec import Case, DataSpec
+from medssl.errors import DataError
+
+SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide")
+
+
+class Options(BaseModel):
+    """Keys of this layout.
+
+    Attributes:
+        pattern: which files are slides; `**` stands for folders at any depth.
+        classes: names, the negative class first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str | None = None
+    pattern: str = "*"
+    classes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> Self:
+        if self.table is not None and len(self.classes) < 2:
+            raise ValueError("a table of labels needs the names of at least two `classes`")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two of the classes have one name")
+        return self
+
+
+def cases(spec: DataSpec, root: Path) -> list[Case]:
+    """Cases in the order of the table, then slides without a row by name.
+
+    `extra["class"]` is the class index or None, `extra["annotation"]` a path or None; the slide's
+    file is `images["slide"]`.
+
+    Raises:
+        DataError: the table is missing, lacks a column or states what cannot be.
+    """
+    found, faults = listed(spec, root)
+    refuse(faults)
+    return found
+
+
+def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
+    """The cases as far as the table can be understood, and what is wrong with it.
+
+    Raises:
+        DataError: the table is missing or lacks a column.
+    """
+    options = spec.layout.options(Options)
+    paths = [path for path in sorted(root.glob(options.pattern)) if is_slide(path)]
+    by_path: dict[Path, Case] = {}
+    faults = []
+    if options.table is not None:
+        table = root / options.table
+        for number, row in enumerate(_rows(table), start=2):
+            path = _file(root, row["slide"], paths)
+            case = _case(spec, root, path, row, class_index(row["label"], options.classes))
+            faults += _faults(table, number, row, case, options.classes)
+            if path in by_path:
+                what = f"row {number} of {table} names the slide {row['slide']} again"
+                faults.append(Fault(case.id, table, "duplicate", what, "keep one of the rows"))
+            elif row["slide"]:
+                by_path[path] = case
+    apart = [path for path in paths if path not in by_path]
+    return [*by_path.values(), *(_case(spec, root, path, {}, None) for path in apart)], faults
+
+
+def is_slide(path: Path) -> bool:
+    """Whether the name is that of a whole-slide file; hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", do="write the table or correct `layout.table`")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        rows = [{key: (cell or "").strip() for key, cell in row.items() if key} for row in reader]
+    missing = [name for name in ("slide", "label") if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the column {' and '.join(missing)}",
+            f"it has {', '.join(columns) or 'none'}",
+            "separate columns by commas and name them slide, label, patient, part, annotation",
+        )
+    return rows
+
+
+def _file(root: Path, stated: str, paths: list[Path]) -> Path:
+    """The slide a row means, by file or by name; where it is missing, where it should be."""
+    if root / stated in paths:
+        return root / stated
+    named = [path for path in paths if stated in (path.name, path.stem)]
+    return named[0] if named else root / stated
+
+
+def _case(spec: DataSpec, root: Path, path: Path, row: dict[str, str], index: int | None) -> Case:
+    name = path.stem if is_slide(path) else path.name
+    part = row.get("part")
+    annotation = row.get("annotation")
+    return Case(
+        id=name,
+        patient=row.get("patient") or spec.patient_of(name),
+        images={"slide": path},
+        part=part if part in ("train", "test") else None,
+        extra={"class": index, "annotation": root / annotation if annotation else None},
+    )
+
+
+def _faults(
+    table: Path, number: int, row: dict[str, str], case: Case, classes: tuple[str, ...]
+) -> list[Fault]:
+    faults = []
+    if not row["slide"]:
+        what = f"row {number} of {table} names no slide"
+        return [Fault("", table, "table", what, "fill in the column slide")]
+    if row["label"] and case.extra["class"] is None:
+        faults.append(undeclared(case.id, table, row["label"], classes))
+    if row.get("part", "") not in ("", "train", "test"):
+        what = f"row {number} of {table} has the part '{row['part']}'"
+        faults.append(Fault(case.id, table, "table", what, "write train, test or nothing"))
+    return faults

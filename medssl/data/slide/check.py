@@ -1,0 +1,75 @@
+"""What can be wrong with one slide, each as one sentence that names the file and the remedy."""
+
+from pathlib import Path
+
+from medssl.data.rules import Finding, Rule, Verdict
+from medssl.data.slide.reader import open_slide, slide_digest
+from medssl.data.slide.settings import TileSettings
+from medssl.data.slide.tiles import slide_mpp, tile_grid
+from medssl.data.spec import Case
+from medssl.errors import DataError
+
+
+def inspect_slide(case: Case, tiles: TileSettings, labelled: bool) -> Finding:
+    """Everything that is wrong with a slide on its own; it is opened and searched for tissue.
+
+    Args:
+        case: of the layout `slides`.
+        tiles: how the slide would be cut.
+        labelled: whether a slide without a label is pointed out.
+    """
+    finding = Finding(case)
+    path, annotation = case.images["slide"], case.extra["annotation"]
+    if annotation is not None and not annotation.is_file():
+        finding.add(
+            annotation,
+            "missing label",
+            f"the annotation {annotation} of slide {case.id} does not exist",
+            "add the file or empty its cell in the table",
+        )
+    if not path.exists():
+        finding.add(
+            path,
+            "missing image",
+            f"the slide {path} has a row in the table but does not exist",
+            "add the slide or remove its row",
+        )
+        return finding
+    if labelled and case.extra["class"] is None:
+        what = f"{path} has no label in the table"
+        _warn(
+            finding,
+            path,
+            "missing label",
+            what,
+            "add its row, or write `unlabelled: true` under `layout` in the data spec",
+        )
+    _look(finding, path, tiles)
+    return finding
+
+
+def _look(finding: Finding, path: Path, tiles: TileSettings) -> None:
+    """Open the slide and search it for tissue."""
+    try:
+        with open_slide(path) as reader:
+            if reader.mpp is None and reader.objective_power is None:
+                _, (what, *_rest) = slide_mpp(reader, tiles)
+                do = "set assumed_mpp to what the scanner's maker states, if that is wrong"
+                _warn(finding, path, "scale", what, do)
+            kept = len(tile_grid(reader, tiles))
+    except DataError as error:
+        what = f"{error.what}: {error.why}" if error.why else error.what
+        finding.add(path, "unreadable", what, error.do or "replace the file")
+        return
+    finding.digest = slide_digest(path)
+    if not kept:
+        finding.add(
+            path,
+            "tissue",
+            f"no tissue was found on {path}",
+            "look at it with `medssl data show`, or remove it",
+        )
+
+
+def _warn(finding: Finding, file: Path, rule: Rule, what: str, do: str) -> None:
+    finding.verdicts.append(Verdict(finding.case.id, file, "warning", rule, what, do))
