@@ -119,7 +119,7 @@ class SparseAttention(nn.Module, ABC):
 
     def _split(self, rows: Tensor) -> Tensor:
         """[m, E] to [H, m, D]."""
-        return rows.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        return rows.reshape(len(rows), self.heads, -1).transpose(0, 1)
 
     def _join(self, heads: Tensor) -> Tensor:
         """[H, m, D] through the output map: [m, E]."""

@@ -58,12 +58,10 @@ class SparseBlock(nn.Module):
 
         With `only_selected` the other rows are read but not carried on.
         """
-        chosen, others = rows.split([count, len(rows) - count])
+        chosen, others = torch.split(rows, [count, len(rows) - count])
         run = self._runner(len(rows))
         selected = self.attention.selected(chosen)
-        parts = [
-            run(self.attention.gather, piece, selected) for piece in chosen.split(self.chunk)
-        ]
+        parts = [run(self.attention.gather, piece, selected) for piece in chosen.split(self.chunk)]
         rest: list[Tensor] = []
         for piece in others.split(self.chunk) if len(others) else ():
             if only_selected:

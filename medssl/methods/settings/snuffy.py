@@ -2,10 +2,10 @@
 
 Defaults are the method as published: the paper's attention pattern with normalised keys, and the
 numbers of the DINO-adapter run where the paper's figure does not decide (sheet sections 6 and 14).
-The presets from `dino_scratch` on are the columns of the released command lines and use the
-released operator, which gave the published results. Their optimisers (sheet section 6) belong in
-the pipeline: AdamW, 0.02, weight decay 0.05 (classical: Adam, 2e-4, betas 0.5 and 0.9, 5e-3), cosine
-to 5e-6 over 200 epochs.
+The presets from `dino_scratch` on are the columns of the released command lines, with the released
+operator, which very likely gave the published results. Their optimisers (sheet section 6) belong in
+the pipeline: AdamW, 0.02, weight decay 0.05; classical: Adam, 2e-4, betas 0.5 and 0.9, weight decay
+5e-3; both with cosine to 5e-6 over 200 epochs.
 """
 
 from typing import Any, ClassVar, Literal
