@@ -1,0 +1,32 @@
+"""Settings of `transmil`; defaults are the paper's."""
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from medssl.methods.settings import Family, MethodSettings
+
+
+class Settings(MethodSettings):
+    """Two layers of Nystrom attention with convolutions between them; depends on patch order."""
+
+    family: ClassVar[Family] = "slide"
+    implementation: ClassVar[str] = "medssl.methods.slide.transmil:TransMil"
+    paper: ClassVar[str] = "Shao et al., TransMIL, NeurIPS 2021 (arXiv 2106.00908)"
+    summary: ClassVar[str] = "a transformer with Nystrom attention and positional convolutions"
+
+    width: int = Field(default=512, ge=1, description="of the tokens; heads must divide it")
+    heads: int = Field(default=8, ge=1)
+    landmarks: int = Field(default=256, ge=1, description="half the width in the release")
+    iterations: int = Field(default=6, ge=1, description="of the pseudo-inverse")
+    kernel: int = Field(
+        default=33, ge=1, description="tokens seen by the convolution beside the attention; odd"
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="after the attention")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("the kernel must be odd, so that a token is at its middle")
+        return kernel

@@ -1,0 +1,1 @@
+"""Classifiers of whole slides, from the features of their patches (multiple-instance learning)."""

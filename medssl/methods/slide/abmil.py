@@ -1,0 +1,82 @@
+"""ABMIL: a weighted mean of the patches, whose weights are learned.
+
+Source: Ilse et al., ICML 2018 (arXiv 1802.04712).
+
+Legend: N patches, E features, K classes, C sigmoid outputs.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.data.bag import BagBatch
+from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.settings.abmil import Settings
+from medssl.methods.slide.outputs import (
+    bag_probability,
+    one_vs_rest_loss,
+    positive_weights,
+    refuse_empty,
+    sigmoid_outputs,
+)
+from medssl.networks.attention_pool import AttentionScores
+
+
+class Pooled(NamedTuple):
+    """Bag logits [C] and the weights of the patches [N], which sum to 1."""
+
+    logits: Tensor
+    attention: Tensor
+
+
+class AbmilNetwork(nn.Module):
+    """Attention scores, softmax over the patches, weighted sum, linear layer."""
+
+    def __init__(self, settings: Settings, width: int, outputs: int) -> None:
+        super().__init__()
+        self.scores = AttentionScores(width, settings.hidden, 1, settings.gated)
+        self.readout = nn.Linear(width, outputs)
+
+    def forward(self, features: Tensor) -> BagPrediction:
+        """Features [N, E] to the bag's probability and the attention; it does not judge patches."""
+        pooled = self.pool(features)
+        return BagPrediction(
+            bag_probability(pooled.logits.float().sigmoid()), None, pooled.attention
+        )
+
+    def pool(self, features: Tensor) -> Pooled:
+        """Features [N, E] to the bag's logits."""
+        refuse_empty(features)
+        attention = self.scores(features).float().squeeze(1).softmax(0)
+        return Pooled(self.readout(attention @ features), attention)
+
+
+class Abmil(BagMethod):
+    """Learns the weights and the classifier from the bag's label."""
+
+    positive: Tensor | None
+
+    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = AbmilNetwork(settings, task.width, sigmoid_outputs(task))
+        positive = positive_weights(task) if settings.positive_weight else None
+        self.register_buffer("positive", positive, persistent=False)
+
+    def forward(
+        self,
+        batches: dict[str, BagBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of the bag."""
+        bag = batches["bags"]
+        logits = self.network.pool(bag.features).logits
+        return {"bag": one_vs_rest_loss(logits, bag.label, self.positive)}
+
+    def predictor(self) -> nn.Module:
+        """The network."""
+        return self.network

@@ -1,0 +1,68 @@
+"""Max pooling: the bag is as positive as its most positive patch.
+
+Legend: N patches, E features, K classes, C sigmoid outputs.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.data.bag import BagBatch
+from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.settings.max_pool import Settings
+from medssl.methods.slide.outputs import (
+    bag_probability,
+    each_class,
+    one_vs_rest_loss,
+    positive_weights,
+    refuse_empty,
+    sigmoid_outputs,
+)
+
+
+class MaxPoolNetwork(nn.Module):
+    """One linear layer."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, features: Tensor) -> BagPrediction:
+        """Features [N, E] to what the best patch of each output says."""
+        patches = self.logits(features).float().sigmoid()
+        return BagPrediction(bag_probability(patches.amax(0)), each_class(patches), None)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Patch logits [N, C]."""
+        refuse_empty(features)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+class MaxPool(BagMethod):
+    """Learns from the best patch of each bag."""
+
+    positive: Tensor | None
+
+    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = MaxPoolNetwork(task.width, sigmoid_outputs(task))
+        positive = positive_weights(task) if settings.positive_weight else None
+        self.register_buffer("positive", positive, persistent=False)
+
+    def forward(
+        self,
+        batches: dict[str, BagBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of the largest logit."""
+        bag = batches["bags"]
+        best = self.network.logits(bag.features).amax(0)
+        return {"max": one_vs_rest_loss(best, bag.label, self.positive)}
+
+    def predictor(self) -> nn.Module:
+        """The linear layer."""
+        return self.network

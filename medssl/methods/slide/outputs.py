@@ -1,0 +1,80 @@
+"""What the outputs of a slide classifier mean: sigmoid outputs, class probabilities, their loss.
+
+Two classes need one sigmoid output, that of the second; more have one output each, one class
+against the rest.
+
+Legend: N patches, K classes, C sigmoid outputs.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medssl.errors import DataError, UsageError
+from medssl.methods.method import BagTask
+
+
+def sigmoid_outputs(task: BagTask) -> int:
+    """C of that many classes."""
+    return 1 if len(task.classes) == 2 else len(task.classes)
+
+
+def one_vs_rest_loss(logits: Tensor, label: Tensor, positive: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of logits [C] for the class index `label`, mean over the outputs.
+
+    Args:
+        logits: [C].
+        label: int64 scalar, in [0, K).
+        positive: [C], weight of a positive label; None weighs all alike.
+    """
+    target = label.reshape(1) if len(logits) == 1 else functional.one_hot(label, len(logits))
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return functional.binary_cross_entropy_with_logits(
+        logits, target.to(logits), pos_weight=positive
+    )
+
+
+def positive_weights(task: BagTask) -> Tensor:
+    """Negatives per positive among the training bags, of each output: [C].
+
+    Raises:
+        UsageError: a class has no training bag.
+    """
+    if 0 in task.counts:
+        empty = task.classes[task.counts.index(0)]
+        raise UsageError(
+            f"the class {empty} has no training bag",
+            "positive_weight divides by the number of them",
+            "set method.positive_weight=false",
+        )
+    counts = torch.tensor(task.counts, dtype=torch.float32)
+    weights = (counts.sum() - counts) / counts
+    return weights[1:] if len(counts) == 2 else weights
+
+
+def each_class(sigmoids: Tensor) -> Tensor:
+    """Sigmoids [..., C] as values of each class [..., K].
+
+    With one output [1 - p, p]; with more each class against the rest, which need not sum to 1.
+    """
+    return torch.cat([1 - sigmoids, sigmoids], -1) if sigmoids.shape[-1] == 1 else sigmoids
+
+
+def bag_probability(sigmoids: Tensor) -> Tensor:
+    """Sigmoids [C] of a bag as probabilities [K] that sum to 1; more than two are normalised."""
+    each = each_class(sigmoids)
+    return each / each.sum().clamp_min(torch.finfo(each.dtype).tiny)
+
+
+def refuse_empty(features: Tensor) -> None:
+    """A bag has patches.
+
+    Raises:
+        DataError: features [N, E] has no row.
+    """
+    if len(features) == 0:
+        raise DataError(
+            "a bag holds no patch",
+            "perhaps no tissue was found in its slide",
+            "leave it out or lower the tissue threshold",
+        )

@@ -1,0 +1,205 @@
+"""Exact sparse attention between selected rows and all rows, in memory linear in the rows.
+
+The bag is given in pieces of rows; what a piece contributes to the selected rows is summed over the
+pieces, so that no [N, N] and no [H, N, S] is ever whole. Source: Snuffy (ECCV 2024,
+arXiv 2408.08258): `RowSoftmax` is the pattern of the paper's figure (mode A), `SoftAssignment` what
+the released code computes (mode B).
+
+Legend: N rows of the bag, n rows of a piece, S selected rows, E width, H heads, D = E / H.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Mode = Literal["A", "B", "B_normalised"]
+
+
+class Selected(NamedTuple):
+    """The selected rows as every piece meets them, each [H, S, D]; the query is scaled."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+class Part(NamedTuple):
+    """A softmax-weighted sum over some of the keys (or rows), not yet divided.
+
+    Attributes:
+        total: [H, m, D], the values weighted with exp(logit - peak), or with the assignment.
+        mass: [H, m, 1], the weights themselves, summed; at least float32.
+        peak: [H, m, 1], the largest logit, a constant for the gradient.
+    """
+
+    total: Tensor
+    mass: Tensor
+    peak: Tensor
+
+
+def exact(values: Tensor) -> Tensor:
+    """At least float32: sums over many rows must not run in half precision."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def softmax_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
+    """What the keys [H, k, D] give to queries [H, m, D]; `drop` acts on the weights."""
+    logits = exact(query @ key.mT)
+    peak = logits.detach().amax(-1, keepdim=True)
+    weight = logits.sub_(peak).exp_()
+    return Part(drop(weight) @ value, weight.sum(-1, keepdim=True), peak)
+
+
+def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
+    """What each row's own key gives to it: one key for each query, all [H, m, D]."""
+    logit = exact(query * key).sum(-1, keepdim=True)
+    peak = logit.detach()
+    weight = (logit - peak).exp()
+    return Part(drop(weight) * value, weight, peak)
+
+
+def merge(parts: Sequence[Part]) -> Tensor:
+    """The softmax over the keys of all parts together, applied to their values: [H, m, D]."""
+    peak = torch.stack([part.peak for part in parts]).amax(0)
+    scales = [(part.peak - peak).exp() for part in parts]
+    pairs = list(zip(parts, scales, strict=True))
+    total = torch.stack([part.total * scale for part, scale in pairs]).sum(0)
+    mass = torch.stack([part.mass * scale for part, scale in pairs]).sum(0)
+    return total / mass
+
+
+class SparseAttention(nn.Module, ABC):
+    """Pre-norm multi-head attention by pieces.
+
+    Attributes:
+        raw_keys: keys are taken before the layer norm, as the release does.
+    """
+
+    def __init__(self, width: int, heads: int, raw_keys: bool, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.raw_keys = heads, raw_keys
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.drop = nn.Dropout(dropout)
+
+    def selected(self, rows: Tensor) -> Selected:
+        """Query, key and value of the selected rows [S, E]."""
+        normed = self.norm(rows)
+        return Selected(
+            self._query(normed), self._key(rows, normed), self._split(self.value(normed))
+        )
+
+    @abstractmethod
+    def gather(self, rows: Tensor, selected: Selected) -> Part:
+        """What a piece [n, E] gives to the selected rows."""
+
+    def exchange(self, rows: Tensor, selected: Selected) -> tuple[Tensor | None, Part]:
+        """What a piece [n, E] of unselected rows takes from the selected ones, and gives to them.
+
+        The first is [n, E], to be added to the rows, or None where they stay as they are.
+        """
+        return None, self.gather(rows, selected)
+
+    @abstractmethod
+    def collect(self, parts: Sequence[Part]) -> Tensor:
+        """What all pieces together give to the selected rows: [S, E], to be added to them."""
+
+    def _query(self, normed: Tensor) -> Tensor:
+        query: Tensor = self.query(normed)
+        return self._split(query * (normed.shape[1] // self.heads) ** -0.5)
+
+    def _key(self, rows: Tensor, normed: Tensor) -> Tensor:
+        return self._split(self.key(rows if self.raw_keys else normed))
+
+    def _split(self, rows: Tensor) -> Tensor:
+        """[m, E] to [H, m, D]."""
+        return rows.reshape(len(rows), self.heads, -1).transpose(0, 1)
+
+    def _join(self, heads: Tensor) -> Tensor:
+        """[H, m, D] through the output map: [m, E]."""
+        joined: Tensor = self.out(heads.transpose(0, 1).flatten(1))
+        return joined
+
+
+class RowSoftmax(SparseAttention):
+    """Mode A: selected rows attend to all rows, the others to the selected ones and themselves.
+
+    Attributes:
+        attend: false: the others pass unchanged.
+    """
+
+    def __init__(
+        self, width: int, heads: int, raw_keys: bool, dropout: float, attend: bool
+    ) -> None:
+        super().__init__(width, heads, raw_keys, dropout)
+        self.attend = attend
+
+    def gather(self, rows: Tensor, selected: Selected) -> Part:
+        """Keys and values of the piece, seen by the selected queries."""
+        normed = self.norm(rows)
+        value = self._split(self.value(normed))
+        return softmax_part(selected.query, self._key(rows, normed), value, self.drop)
+
+    def exchange(self, rows: Tensor, selected: Selected) -> tuple[Tensor | None, Part]:
+        """Both directions; the piece is projected once."""
+        if not self.attend:
+            return None, self.gather(rows, selected)
+        normed = self.norm(rows)
+        query, key = self._query(normed), self._key(rows, normed)
+        value = self._split(self.value(normed))
+        given = softmax_part(selected.query, key, value, self.drop)
+        taken = merge(
+            [
+                softmax_part(query, selected.key, selected.value, self.drop),
+                own_part(query, key, value, self.drop),
+            ]
+        )
+        return self._join(taken), given
+
+    def collect(self, parts: Sequence[Part]) -> Tensor:
+        """The softmax over all rows."""
+        return self._join(merge(parts))
+
+
+class SoftAssignment(SparseAttention):
+    """Mode B: every row spreads weight 1 over the selected rows, which sum the rows' values.
+
+    Attributes:
+        normalised: divide each sum by its weights (not in the paper or the release), so that the
+            size of the bag does not enter.
+    """
+
+    def __init__(
+        self, width: int, heads: int, raw_keys: bool, dropout: float, normalised: bool
+    ) -> None:
+        super().__init__(width, heads, raw_keys, dropout)
+        self.normalised = normalised
+
+    def gather(self, rows: Tensor, selected: Selected) -> Part:
+        """The piece's values, spread over the selected rows."""
+        normed = self.norm(rows)
+        value = self._split(self.value(normed))
+        spread = exact(self._query(normed) @ selected.key.mT).softmax(-1)
+        mass = spread.sum(1).unsqueeze(-1)
+        return Part(self.drop(spread).mT @ value, mass, torch.zeros_like(mass))
+
+    def collect(self, parts: Sequence[Part]) -> Tensor:
+        """Sums over all rows, not means, unless normalised."""
+        if self.normalised:
+            return self._join(merge(parts))
+        return self._join(torch.stack([exact(part.total) for part in parts]).sum(0))
+
+
+def build_attention(
+    mode: Mode, width: int, heads: int, raw_keys: bool, dropout: float, attend: bool
+) -> SparseAttention:
+    """The attention of that mode; `attend` is of mode A alone."""
+    if mode == "A":
+        return RowSoftmax(width, heads, raw_keys, dropout, attend)
+    return SoftAssignment(width, heads, raw_keys, dropout, normalised=mode == "B_normalised")
