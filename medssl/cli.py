@@ -58,8 +58,18 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped."""
-    from medssl.pipeline.config import load_config
+    from medssl.pipeline.config import load_config, pipeline_family
 
+    if pipeline_family(pipeline, overrides or []) == "slide":
+        from medssl.pipeline.slides.config import load_slide_config
+
+        slides = load_slide_config(pipeline, overrides or [])
+
+        from medssl.pipeline.progress import make_reporter
+        from medssl.pipeline.slides.run import run_slides
+
+        typer.echo(run_slides(slides, make_reporter(quiet), resume))
+        return
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter

@@ -37,14 +37,14 @@ class Bag:
     Attributes:
         patient: what splits keep together.
         features: [N, E] float.
-        places: [N, 2] int32, top-left corner (x, y) of each tile in level-0 pixels, or None.
+        instances: [N] bool, which of them make the bag positive, or None where nobody said.
     """
 
     id: str
     patient: str
     label: int | None
     features: np.ndarray
-    places: np.ndarray | None = None
+    instances: np.ndarray | None = None
 
 
 @dataclass

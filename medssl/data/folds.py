@@ -48,9 +48,7 @@ def make_folds(
     return found
 
 
-def _validation(
-    cases: Sequence[Case], classes: Sequence[str], share: float, seed: int
-) -> set[str]:
+def _validation(cases: Sequence[Case], classes: Sequence[str], share: float, seed: int) -> set[str]:
     if share == 0:
         return set()
     parts = max(2, round(1 / share))

@@ -37,7 +37,7 @@ def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> d
         reporter.note(f"{plan.label}: evaluated already, in {stage.folder}")
         kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
         return kept
-    stage.begin(plan.config, plan.split)
+    stage.begin(plan.config.resolved(), plan.split.to_json())
     reporter.note(f"{plan.label}: scoring {len(plan.test)} test cases")
     tags = {"stage": "evaluate", "method": pipeline.method.name, "split": plan.split.hash}
     name, flat = f"evaluate {plan.label}", plan.config.flat()

@@ -68,7 +68,7 @@ def predict_stage(
     if stage.done:
         reporter.note(f"{plan.label}: predicted already, in {stage.folder}")
         return stage.folder
-    stage.begin(plan.config, plan.split)
+    stage.begin(plan.config.resolved(), plan.split.to_json())
     predictor, found = load_checkpoint(checkpoint)
     spec = plan.config.spec
     cases = [

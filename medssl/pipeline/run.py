@@ -55,7 +55,7 @@ def run(
     if plan.whole.done and resume:
         reporter.note(f"{plan.label}: nothing to do, results are in {plan.evaluate.folder}")
         return outcome(plan)
-    plan.whole.begin(config, plan.split)
+    plan.whole.begin(config.resolved(), plan.split.to_json())
     tags = {"stage": "run", "method": config.pipeline.method.name, "split": plan.split.hash}
     with Tracker(
         plan.whole.folder, config.pipeline.name, plan.label, None, config.flat(), tags
@@ -82,7 +82,7 @@ def train_stage(
     if stage.done and resume:
         reporter.note(f"{plan.label}: trained already, in {stage.folder}")
         return stage.folder / "checkpoint"
-    stage.begin(plan.config, plan.split)
+    stage.begin(plan.config.resolved(), plan.split.to_json())
     reporter.note(f"{plan.label}: training in {stage.folder}")
     checkpoints = (train or _shipped())(plan.config, stage.folder, parent, reporter, resume)
     stage.finish()

@@ -6,6 +6,7 @@ influences its result. `done.json` in it says that it is finished.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,11 @@ class Stage:
         """Whether its results are complete."""
         return (self.folder / "done.json").is_file()
 
-    def begin(self, config: Config, split: Split) -> None:
-        """Make the folder; write down the resolved configuration and the split."""
+    def begin(self, resolved: Mapping[str, Any], split: str) -> None:
+        """Make the folder; write down the resolved configuration and the split, as JSON."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(config.resolved(), sort_keys=False)
-        write_text(self.folder / "config.yaml", text)
-        write_text(self.folder / "split.json", split.to_json())
+        write_text(self.folder / "config.yaml", yaml.safe_dump(dict(resolved), sort_keys=False))
+        write_text(self.folder / "split.json", split)
 
     def finish(self, **facts: Any) -> None:
         """Mark the stage as complete."""

@@ -224,7 +224,7 @@ class Validation:
         self._config, self._method, self._cases = config, method, cases
 
     @torch.no_grad()
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, step: int = 0) -> dict[str, float]:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
         pipeline = self._config.pipeline
         predictor = self._method.predictor()

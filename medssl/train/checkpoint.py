@@ -3,6 +3,7 @@
 The folder is enough to predict where neither pipeline nor data exist. Nothing in it is pickled.
 """
 
+import json
 import os
 import shutil
 import uuid
@@ -76,7 +77,7 @@ class Checkpoint(BaseModel):
         return (0, *(label.value for label in self.labels))
 
 
-def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: Checkpoint) -> None:
+def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -> None:
     """Write weights and description as one folder that appears at once, replacing an older one."""
     from safetensors.torch import save_file
 
@@ -95,12 +96,12 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: Checkpoint) 
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_description(folder: Path) -> Checkpoint:
-    """The description alone.
+def description_of(folder: Path) -> dict[str, Any]:
+    """The description as plain values, of whichever family.
 
     Raises:
         UsageError: the folder is no checkpoint.
-        DataError: its description cannot be understood.
+        DataError: its description is not JSON.
     """
     path = folder / DESCRIPTION
     if not path.is_file() or not (folder / WEIGHTS).is_file():
@@ -110,12 +111,40 @@ def read_description(folder: Path) -> Checkpoint:
             "name a folder such as runs/NAME/train-.../checkpoint/last",
         )
     try:
-        return Checkpoint.model_validate_json(path.read_bytes())
+        plain: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(
+            f"{path} cannot be understood",
+            "it is not JSON",
+            "use the version of medssl that wrote it",
+        ) from error
+    return plain
+
+
+def checkpoint_family(folder: Path) -> str:
+    """What the checkpoint does: "segment", "slide".
+
+    Raises:
+        UsageError, DataError: as `description_of`.
+    """
+    return str(description_of(folder).get("family", "segment"))
+
+
+def read_description(folder: Path) -> Checkpoint:
+    """The description of a segmentation checkpoint alone.
+
+    Raises:
+        UsageError: the folder is no checkpoint.
+        DataError: its description cannot be understood.
+    """
+    plain = description_of(folder)
+    try:
+        return Checkpoint.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(
-            f"{path} cannot be understood",
+            f"{folder / DESCRIPTION} cannot be understood",
             f"{where}: {first['msg']}" if where else first["msg"],
             "use the version of medssl that wrote it",
         ) from error

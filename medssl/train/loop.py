@@ -51,12 +51,12 @@ class Hooks:
     """What the loop calls but does not know.
 
     Attributes:
-        validate: scores of the present weights.
+        validate: scores of the present weights, given the step.
         save: writes the predictor as checkpoint "last" or "best".
         selects: the score, higher is better, by which "best" is chosen.
     """
 
-    validate: Callable[[], dict[str, float]] | None
+    validate: Callable[[int], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
     selects: str = "dice"
 
@@ -133,7 +133,7 @@ def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str,
     if hooks.validate is None:
         return {}
     method.eval()
-    scores = hooks.validate()
+    scores = hooks.validate(state.step)
     if state.best is None or scores[hooks.selects] > state.best:
         state.best, state.best_step = float(scores[hooks.selects]), state.step
         hooks.save("best", state.step, scores)

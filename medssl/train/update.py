@@ -48,7 +48,7 @@ class Update:
             MedsslError: a term is not finite; the weights are as they were.
         """
         dropout, rest = step_seeds(self.seed, progress.step)
-        torch.manual_seed(dropout)
+        _seed_global(dropout, self.device)
         generator = torch.Generator(self.device).manual_seed(rest)
         batches = {
             kind: self.change(batch.to(self.device), generator) for kind, batch in given.items()
@@ -125,7 +125,11 @@ def build_optimiser(method: Method[Any], settings: LoopSettings) -> torch.optim.
     if chosen.name != "sgd":
         kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
         return kind(
-            groups, lr=chosen.learning_rate, betas=chosen.betas, weight_decay=chosen.weight_decay
+            groups,
+            lr=chosen.learning_rate,
+            betas=chosen.betas,
+            weight_decay=chosen.weight_decay,
+            fused=True,  # a third of the time of many small tensors
         )
     return torch.optim.SGD(
         groups,
@@ -133,6 +137,16 @@ def build_optimiser(method: Method[Any], settings: LoopSettings) -> torch.optim.
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
     )
+
+
+def _seed_global(seed: int, device: torch.device) -> None:
+    """Seed the generator that dropout draws from: what torch.manual_seed does, of one device.
+
+    That function asks every kind of accelerator, which takes longer than a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def step_seeds(seed: int, step: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def test_planning_writes_nothing(balls: Path) -> None:
 
 def test_a_stage_writes_down_its_configuration_and_split(balls: Path) -> None:
     found = plan("train.steps=3")
-    found.train.begin(found.config, found.split)
+    found.train.begin(found.config.resolved(), found.split.to_json())
     written = yaml.safe_load((found.train.folder / "config.yaml").read_text())
     assert written["train"]["steps"] == 3
     assert read_json(found.train.folder / "split.json")["test"] == list(found.split.test)

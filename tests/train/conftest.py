@@ -86,7 +86,7 @@ class Training:
     state_file: Path
     method: SegmentMethod = field(default_factory=Pair)
     cases: list[ToyCase] = field(default_factory=toy_cases)
-    validate: Callable[[], dict[str, float]] | None = None
+    validate: Callable[[int], dict[str, float]] | None = None
     on_step: Callable[[int], None] = lambda step: None
     saved: list[tuple[str, int]] = field(default_factory=list)
     steps: dict[int, dict[str, float]] = field(default_factory=dict)

@@ -159,5 +159,5 @@ def test_a_description_of_another_version_is_refused_by_key(saved, change, words
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00"])
 def test_a_description_that_is_no_json_is_refused(saved, content):
     (saved / DESCRIPTION).write_bytes(content)
-    with pytest.raises(DataError, match=r"checkpoint\.json cannot be understood; Invalid JSON"):
+    with pytest.raises(DataError, match=r"checkpoint\.json cannot be understood; it is not JSON"):
         read_description(saved)

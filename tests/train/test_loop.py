@@ -113,7 +113,7 @@ def test_the_best_validation_score_is_kept(training):
     run = training()
     modes = []
 
-    def validate():
+    def validate(step):
         modes.append(run.method.training)
         return {"dice": next(scores)}
 
@@ -127,10 +127,10 @@ def test_the_best_validation_score_is_kept(training):
 
 
 def test_the_best_score_survives_a_kill(training):
-    broken = training(validate=lambda: {"dice": 0.9}, on_step=after(4, kill))
+    broken = training(validate=lambda step: {"dice": 0.9}, on_step=after(4, kill))
     with pytest.raises(Killed):
         broken.run(validate_every=2, checkpoint_every=2)
-    continued = training(validate=lambda: {"dice": 0.5})
+    continued = training(validate=lambda step: {"dice": 0.5})
     state = continued.run(validate_every=2, checkpoint_every=2)
     assert (state.best, state.best_step) == (0.9, 2)
     assert ("best", 4) not in continued.saved
@@ -140,6 +140,6 @@ def test_validation_does_not_change_training(training):
     plain = training()
     plain.run()
     plain.state_file.unlink()
-    validated = training(validate=lambda: {"dice": float(torch.rand(1))})
+    validated = training(validate=lambda step: {"dice": float(torch.rand(1))})
     validated.run(validate_every=1)
     assert torch.equal(plain.weights, validated.weights)

@@ -13,7 +13,7 @@ from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root, data_root
 from medssl.errors import DataError, UsageError
 
-MADE = frozenset({"brain_cohort"})
+MADE = frozenset({"brain_cohort", "planted"})
 """Kinds that make their files on first use, under the cache."""
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from medssl.data.classes import declared_classes
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.config import digest, flatten, method_settings, read_pipeline, validate
 from medssl.pipeline.slides.settings import SlidePipeline
 
-KINDS = ("slides", "bags")
+KINDS = ("slides", "bags", "planted")
 """Layouts whose cases have a class each."""
 
 WITHOUT_EFFECT = {"train": {"device", "threads"}, "predict": {"batch"}}
@@ -30,7 +31,7 @@ class SlideConfig:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the probabilities, the negative class first."""
-        return tuple(self.spec.layout.model_extra["classes"])  # type: ignore[index]
+        return declared_classes(self.spec)
 
     @property
     def tiled(self) -> bool:
@@ -60,7 +61,7 @@ class SlideConfig:
         if section == "method":
             return self._method()
         if section == "data":
-            return [self.spec.modality, self.classes]
+            return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
         value = getattr(self.pipeline, section)
         if isinstance(value, BaseModel):
             return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
@@ -79,8 +80,7 @@ def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> Slide
     """
     pipeline = validate(SlidePipeline, read_pipeline(name_or_path, overrides))
     spec = load_spec(pipeline.data)
-    classes = (spec.layout.model_extra or {}).get("classes")
-    if spec.layout.kind not in KINDS or not classes:
+    if spec.layout.kind not in KINDS or not declared_classes(spec):
         raise UsageError(
             f"the data set {spec.name} has no slides or bags with classes",
             f"its layout is '{spec.layout.kind}'",

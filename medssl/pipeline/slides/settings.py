@@ -27,6 +27,11 @@ class SlideTrainSettings(Section):
     """The loop over bags: one bag, one step."""
 
     epochs: int = Field(default=40, ge=1, description="passes over the training bags")
+    watch_test: bool = Field(
+        default=False,
+        description="also keep what every epoch says of the test bags, for the published "
+        "protocol that is too optimistic; nothing is chosen by it",
+    )
     standardise: bool = Field(
         default=False, description="features to mean 0, deviation 1 of the training bags"
     )
@@ -76,9 +81,8 @@ class SlideEvaluateSettings(Section):
         default="validation", description="where a bag is called positive; two classes only"
     )
     bootstrap: int = Field(default=2000, ge=100)
-    optimistic: bool = Field(
-        default=False,
-        description="also the published protocol: epoch and threshold chosen on the test bags",
+    top: int = Field(
+        default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
     )
     pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
 

@@ -1,0 +1,82 @@
+"""Simulated bags with planted keys: Gaussian patches, a few of which make a bag positive.
+
+Negative bags hold background alone. A key differs from background along one fixed direction. All
+of it is a function of the seed; features are made when they are read, so that bags of any size
+cost no memory while they wait.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from medssl.data.spec import Case, DataSpec
+
+
+class Options(BaseModel):
+    """Keys of this layout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bags: int = Field(default=60, ge=4)
+    patches: int = Field(default=1000, ge=4, description="per bag")
+    keys: tuple[int, int] = Field(default=(1, 3), description="of a positive bag: least, most")
+    width: int = Field(default=64, ge=2)
+    shift: float = Field(default=6.0, gt=0, description="of a key, in deviations of background")
+    seed: int = 0
+    classes: tuple[str, ...] = ("negative", "positive")
+
+
+@dataclass(frozen=True)
+class PlantedBag:
+    """A `medssl.data.bag.BagSource` that is made whenever it is read."""
+
+    id: str
+    patient: str
+    label: int
+    options: Options
+    number: int
+
+    @property
+    def instances(self) -> np.ndarray:
+        """[N] bool, which patches are keys."""
+        return self._made()[1]
+
+    @property
+    def features(self) -> np.ndarray:
+        """[N, E] float32."""
+        return self._made()[0]
+
+    def _made(self) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.options
+        rng = np.random.default_rng([chosen.seed, self.number])
+        features = rng.standard_normal((chosen.patches, chosen.width), dtype=np.float32)
+        keys = np.zeros(chosen.patches, bool)
+        if self.label:
+            low, high = chosen.keys
+            keys[rng.choice(chosen.patches, rng.integers(low, high + 1), replace=False)] = True
+            direction = np.random.default_rng(chosen.seed).standard_normal(chosen.width)
+            shift = chosen.shift * direction / np.linalg.norm(direction)
+            features[keys] += shift.astype(np.float32)
+        return features, keys
+
+
+def cases(spec: DataSpec, root: Path) -> list[Case]:
+    """A case per bag; every second one is positive."""
+    options = spec.layout.options(Options)
+    return [
+        Case(
+            id=f"bag_{number:04d}",
+            patient=f"bag_{number:04d}",
+            images={"bag": Path(f"bag_{number:04d}")},
+            extra={"class": number % 2, "index": number},
+        )
+        for number in range(options.bags)
+    ]
+
+
+def planted_bag(spec: DataSpec, case: Case) -> PlantedBag:
+    """The bag of a case."""
+    options = spec.layout.options(Options)
+    return PlantedBag(case.id, case.patient, case.extra["class"], options, case.extra["index"])

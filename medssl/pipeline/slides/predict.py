@@ -1,0 +1,177 @@
+"""The prediction stage of slides: heat maps of a pipeline's slides, and calls on any slide.
+
+A slide of the pipeline is answered by the fold that did not learn from it, others by all folds.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from medssl.data.layouts.slides import is_slide
+from medssl.data.slide.bag import FeatureBag
+from medssl.data.slide.reader import open_slide
+from medssl.environment import cache_root
+from medssl.errors import DataError, UsageError
+from medssl.export.geojson import write_tiles
+from medssl.export.heat_map import draw_heat_map, write_heat_map
+from medssl.infer.features import extract_features, read_features
+from medssl.pipeline.config import digest
+from medssl.pipeline.progress import Counted, QuietReporter, Steps
+from medssl.pipeline.slides.bags import SlideBag
+from medssl.pipeline.slides.fold import predict_bags
+from medssl.pipeline.slides.instances import InstanceScores, instance_scores
+from medssl.pipeline.slides.plan import SlidePlan
+from medssl.pipeline.slides.train import fold_folder
+from medssl.pipeline.stage import write_text
+from medssl.train.loop import choose_device
+from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
+from medssl.train.track import Tracker
+
+THUMBNAIL = 1200
+"""Longer side of a heat map's slide, pixels."""
+
+
+def predict_stage(
+    plan: SlidePlan, bags: Mapping[str, SlideBag], parent: str | None, reporter: QuietReporter
+) -> Path:
+    """SLIDE.geojson and SLIDE.png of every slide that no fold, or not all, learnt from.
+
+    Where nothing is held out, of all slides.
+    """
+    stage, config = plan.predict, plan.config
+    if stage.done:
+        reporter.note(f"{config.label}: heat maps are drawn already, in {stage.folder}")
+        return stage.folder
+    stage.begin(config.resolved(), plan.splits_json())
+    device = choose_device(config.pipeline.train.device)
+    files = {case.id: case.images["slide"] for case in plan.cases}
+    tags = {"stage": "predict", "method": config.pipeline.method.name}
+    name = f"predict {config.label}"
+    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+        asked = [(folder, ids) for folder, ids in _heads(plan) if ids]
+        with Steps(reporter, sum(len(ids) for _, ids in asked)) as steps:
+            for folder, ids in asked:
+                head = load_slide_checkpoint(folder)[0].head.to(device)
+                for slide in ids:
+                    bag = bags[slide]
+                    found = instance_scores(head, bag, device)
+                    if found is not None and isinstance(bag, FeatureBag):
+                        write_maps(files[slide], bag, found, config.classes, stage.folder)
+                    steps.advance()
+        run_id = tracker.run_id
+    stage.finish(run_id=run_id)
+    return stage.folder
+
+
+def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
+    """Checkpoints, and the slides each of them answers for."""
+    for number, split in enumerate(plan.folds):
+        yield fold_folder(plan, number) / "checkpoint" / "best", split.test
+    whole = plan.train.folder / "checkpoint"
+    yield whole, plan.folds[0].unlabelled if plan.tested else [case.id for case in plan.cases]
+
+
+def write_maps(
+    slide: Path,
+    bag: FeatureBag,
+    scores: InstanceScores,
+    classes: Sequence[str],
+    out: Path,
+) -> None:
+    """`out`/SLIDE.geojson for QuPath and `out`/SLIDE.png."""
+    values = scores.values.astype(np.float64)
+    shares = np.stack([1 - values, values], axis=1)
+    names = (classes[0], " or ".join(classes[1:]))
+    predicted = (values >= 0.5).astype(np.int64)
+    write_tiles(out / f"{bag.id}.geojson", bag.places, bag.span, shares, names, predicted)
+    with open_slide(slide) as reader:
+        thumbnail = reader.thumbnail(THUMBNAIL)
+    label = f"{scores.kind} of {names[1]}"
+    png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label)
+    write_heat_map(out / f"{bag.id}.png", png)
+
+
+def predict_slides(
+    checkpoint: Path,
+    files: Sequence[Path],
+    out: Path,
+    reporter: QuietReporter,
+    device_name: str = "auto",
+) -> Path:
+    """Calls and heat maps of slides that need no pipeline and no data spec; returns the CSV.
+
+    Raises:
+        UsageError: the checkpoint was trained on bags of features and cannot read slides, or two
+            slides have one name.
+        DataError: a file is missing, no slide or damaged.
+    """
+    classifier, found = load_slide_checkpoint(checkpoint)
+    if found.encoder is None or found.tiles is None or classifier.encoder is None:
+        raise UsageError(
+            f"{checkpoint} cannot read slides",
+            "it was trained on bags of features, and does not know how they were made",
+            "train a pipeline whose data set has the layout 'slides'",
+        )
+    slides = _slides(files)
+    out.mkdir(parents=True, exist_ok=True)
+    device = choose_device(device_name)
+    key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
+    with Counted(reporter) as counted:
+        done = extract_features(
+            slides,
+            cache_root() / "features" / f"checkpoint-{key}",
+            classifier.encoder,
+            key,
+            found.tiles,
+            device=device,
+            on_progress=counted,
+        )
+    for note in done.notes:
+        reporter.note(f"note: {note}")
+    head = classifier.head.to(device)
+    bags = [read_features(done.paths[name]) for name in slides]
+    for bag in bags:
+        scores = instance_scores(head, bag, device)
+        if scores is not None:
+            write_maps(slides[bag.id], bag, scores, found.classes, out)
+    write_text(out / "calls.csv", _calls(head, bags, found, device))
+    return out / "calls.csv"
+
+
+def _calls(
+    head: nn.Module, bags: Sequence[FeatureBag], found: SlideCheckpoint, device: torch.device
+) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["slide", "prediction", "threshold", *found.classes])
+    for name, probability in predict_bags(head, bags, device).items():
+        chosen = int(np.argmax(probability))
+        if len(found.classes) == 2:
+            chosen = int(probability[1] >= found.threshold)
+        shown = [f"{value:.6f}" for value in probability]
+        writer.writerow([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
+    return text.getvalue()
+
+
+def _slides(files: Sequence[Path]) -> dict[str, Path]:
+    """Slides by name; a folder stands for the slides in it."""
+    found: dict[str, Path] = {}
+    for given in files:
+        if not given.exists():
+            raise DataError(f"{given} does not exist", do="check the path")
+        inside = sorted(path for path in given.iterdir() if is_slide(path)) if given.is_dir() else []
+        for path in inside or [given]:
+            if not is_slide(path):
+                raise DataError(f"{path} is no slide", do="name an SVS or a tiled TIFF")
+            if path.stem in found:
+                raise UsageError(
+                    f"{path} and {found[path.stem]} would both be written as '{path.stem}'",
+                    do="rename one of them, or predict them into different folders",
+                )
+            found[path.stem] = path
+    return found
