@@ -82,6 +82,8 @@ def repaired(shape: Shape) -> Shape | None:
 
     if not shape.is_valid:
         shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    if not shape.is_valid:  # parts may cross where corners were rounded; by now only in slivers
+        shape = shapely.make_valid(shape)
     parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and part.area]
     if not parts:
         return None
