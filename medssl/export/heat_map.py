@@ -49,7 +49,7 @@ def draw_heat_map(
         places: [N, 2] top-left corners (x, y) of the tiles, level-0 px.
         span: side of a tile, level-0 px.
         values: [N] in [0, 1]; NaN leaves the tile as it is.
-        label: of the colour bar.
+        label: what the values are.
         outlines: lesions as drawn, each [M, 2] (x, y), level-0 px.
 
     Raises:
@@ -67,16 +67,17 @@ def draw_heat_map(
     tall = thumbnail.shape[0] >= thumbnail.shape[1]
     figure = Figure(figsize=_figure_size(thumbnail.shape, tall), dpi=110, layout="constrained")
     plain, covered = figure.subplots(*((1, 2) if tall else (2, 1)))
-    for ax in (plain, covered):
+    drawn = "slide, outlined: lesions as annotated" if outlines else "slide"
+    for ax, title in ((plain, drawn), (covered, label)):
+        ax.set_title(title, color=_INK, fontsize=9, loc="left")
         ax.imshow(thumbnail, extent=(0, size[0], size[1], 0))
         ax.set_axis_off()
         _draw_outlines(ax, outlines)
     covered.imshow(cover, extent=(0, size[0], size[1], 0), interpolation="nearest")
     bar = figure.colorbar(
-        ScalarMappable(cmap=COLOUR_MAP), ax=covered, ticks=[0, 0.25, 0.5, 0.75, 1], alpha=_OPACITY,
-        fraction=0.05, pad=0.02,
+        ScalarMappable(cmap=COLOUR_MAP), ax=[plain, covered], ticks=[0, 0.25, 0.5, 0.75, 1],
+        alpha=_OPACITY, fraction=0.05, pad=0.02,
     )  # fmt: skip
-    bar.set_label(label, color=_INK, fontsize=8)
     bar.ax.tick_params(colors=_INK, labelsize=8, length=2)
     bar.outline.set_visible(False)
     stream = io.BytesIO()
