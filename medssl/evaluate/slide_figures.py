@@ -58,19 +58,18 @@ def draw_roc(
 
 
 def draw_calibration(found: Calibration) -> bytes:
-    """Accuracy over confidence, and how many predictions stand behind each point."""
+    """Accuracy over confidence; bars and the size of points show how many predictions there are."""
     figure, ax = _figure()
     edges = np.linspace(0, 1, len(found.count) + 1)
     filled = found.count > 0
     share = found.count / found.count.sum()
     width = edges[1] - edges[0]
-    ax.bar(edges[:-1], share, width, align="edge", color=_GRID, label="share of slides")
-    ax.plot([0, 1], [0, 1], color=_SOFT, linewidth=0.8, linestyle="--", label="calibrated")
-    ax.plot(found.confidence[filled], found.accuracy[filled], color=_BLUE, linewidth=0.6, alpha=0.5)
-    ax.scatter(found.confidence[filled], found.accuracy[filled], 12 + 180 * share[filled],
-               color=_BLUE, clip_on=False, zorder=3)  # fmt: skip
-    ax.plot([], [], "o", color=_BLUE, markersize=5, label="accuracy; larger: more slides")
-    ax.legend(frameon=False, fontsize=8, loc="upper left")
+    ax.bar(edges[:-1], share, width, align="edge", color=_GRID, label="share")
+    ax.plot([0, 1], [0, 1], color=_SOFT, linewidth=0.8, linestyle="--")
+    points = found.confidence[filled], found.accuracy[filled]
+    ax.scatter(*points, 12 + 180 * share[filled], color=_BLUE, clip_on=False, zorder=3)
+    ax.plot([], [], "o", color=_BLUE, markersize=5, label="accuracy")
+    ax.legend(frameon=False, fontsize=8, loc="center left")
     _unit_square(ax)
     title = f"calibration, ECE {found.error:.3f}"
     return _png(figure, ax, title, "confidence in the prediction", "accuracy")

@@ -121,6 +121,9 @@ def test_every_point_is_a_count(claims):
         assert rate == pytest.approx((false >= threshold).sum() / 3)
         if len(true):
             assert sensitivity == pytest.approx((true >= threshold).mean())
+    points = list(zip(curve.false_positives, curve.sensitivity, strict=True))
+    for rate, sensitivity in sensitivities(curve).items() if len(true) else ():
+        assert sensitivity == next((s for f, s in points if f >= rate), points[-1][1])
     assert set(curve.threshold[1:]) == {value / 10 for _, value in claims} - {0}
 
 

@@ -84,7 +84,8 @@ def repaired(shape: Shape) -> Shape | None:
         shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
     if not shape.is_valid:  # parts may cross where corners were rounded; by now only in slivers
         shape = shapely.make_valid(shape)
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and part.area]
+    pieces = shapely.get_parts(shapely.get_parts(shape))  # twice: collections hold multipolygons
+    parts = [part for part in pieces if part.geom_type == "Polygon" and part.area]
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)

@@ -1,3 +1,6 @@
+import gzip
+import json
+
 import numpy as np
 import pytest
 import shapely
@@ -29,6 +32,13 @@ def test_a_crossing_outline_keeps_what_it_surrounds():
     assert (bow.is_valid, bow.area) == (True, 50)
     twice = [(0, 0), (10, 0), (10, 10), (0, 10), (0, 0), (5, 0), (5, 5), (0, 5)]
     assert repaired(outline(twice)).area == 100
+
+
+def test_repairs_lose_no_piece():
+    """A collection may hold a multipolygon beside a line; only the line is left out."""
+    pair = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 7, 7)])
+    mixed = shapely.GeometryCollection([pair, shapely.LineString([(0, 0), (9, 9)])])
+    assert repaired(mixed).equals(pair)
 
 
 @pytest.mark.parametrize("vertices", [[], [(1, 1)], [(0, 0), (5, 5)], [(0, 0), (5, 5), (9, 9)]])
@@ -126,6 +136,20 @@ def test_real_outlines_are_valid_and_plausible(camelyon16):
     assert areas.min() > 0.001
     assert areas.max() < 400
     assert 0.1 < np.median(areas) < 10
+
+
+def test_repairs_keep_the_area_of_real_outlines(camelyon16, shared_data):
+    """By the shoelace formula on the drawn corners, which a few crossings hardly change."""
+    path = shared_data / "camelyon16_meta" / "c16_train_tumor_polygons.json.gz"
+    with gzip.open(path, "rt") as stream:
+        drawn = json.load(stream)
+    for slide in ("Tumor_026", "Tumor_055", "Tumor_061", "Tumor_064"):
+        total = 0.0
+        for corners in drawn[slide]["positive"]:
+            x, y = np.array(corners, dtype=float).T
+            total += abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
+        found = sum(shape.area for shape in camelyon16[slide].lesions)
+        assert found == pytest.approx(total, rel=0.001)
 
 
 def test_patches_labelled_by_others_agree(camelyon16, shared_data):
