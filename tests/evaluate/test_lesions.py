@@ -27,6 +27,14 @@ def test_growth_is_half_of_75_micrometres():
     np.testing.assert_array_equal(evaluation_mask(tumour, 10) > 0, np.hypot(x, y) < 3.75)
 
 
+def test_regions_may_lie_at_the_edge_of_the_slide():
+    tumour = np.zeros((30, 60), bool)
+    tumour[0, 0] = tumour[29, 59] = True
+    y, x = np.mgrid[:30, :60]
+    near = np.minimum(np.hypot(x, y), np.hypot(x - 59, y - 29)) < 3.75
+    np.testing.assert_array_equal(evaluation_mask(tumour, 10) > 0, near)
+
+
 @pytest.mark.parametrize(("gap", "regions"), [(7, 1), (9, 2)])
 def test_what_is_near_is_one(gap, regions):
     tumour = np.zeros((20, 40), bool)

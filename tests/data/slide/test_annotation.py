@@ -24,6 +24,8 @@ HOLED = Annotation((SQUARE, shapely.box(400, 0, 420, 20)), (shapely.box(120, 120
 
 def test_exclusions_are_cut_out():
     assert HOLED.area == 100**2 + 20**2 - 60**2
+    assert sorted(shapely.Polygon(ring).area for ring in HOLED.outlines) == [20**2, 60**2, 100**2]
+    assert Annotation().outlines == []
 
 
 def test_a_crossing_outline_keeps_what_it_surrounds():
