@@ -87,11 +87,18 @@ def evaluation_mask(tumour: np.ndarray, spacing: float) -> np.ndarray:
     """
     from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 
+    mask = np.zeros(tumour.shape, dtype=np.int32)
     if not tumour.any():
-        return np.zeros(tumour.shape, dtype=np.int32)
-    near = distance_transform_edt(~tumour) < GROWTH / (2 * spacing)
-    numbered, _ = label(binary_fill_holes(near), structure=np.ones((3, 3)))
-    return np.asarray(numbered, dtype=np.int32)
+        return mask
+    reach = GROWTH / (2 * spacing)
+    margin = int(np.ceil(reach)) + 1  # nothing grows further, so the rest of the slide is skipped
+    box = tuple(
+        slice(max(0, int(line.min()) - margin), int(line.max()) + margin + 1)
+        for line in np.nonzero(tumour)
+    )
+    near = distance_transform_edt(~tumour[box]) < reach
+    mask[box], _ = label(binary_fill_holes(near), structure=np.ones((3, 3)))
+    return mask
 
 
 def longest_diameters(mask: np.ndarray) -> np.ndarray:

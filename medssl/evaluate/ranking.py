@@ -56,16 +56,11 @@ def average_precision(
     if reason := absent_classes(truth, classes):
         return Score(nan, reason=reason)
     ranked = _ranked_classes(classes)
-
-    def measure(index: np.ndarray) -> np.ndarray:
-        each = [
-            [average_precision_score(truth[row] == k, probability[row, k]) for k in ranked]
-            for row in index
-        ]
-        return np.asarray(np.mean(each, axis=1))
-
-    value = float(measure(np.arange(len(truth))[None])[0])
-    return Score(value, *bootstrapped(measure, truth, resamples, generator))
+    each = [average_precision_score(truth == k, probability[:, k]) for k in ranked]
+    interval = bootstrapped(
+        lambda index: _resampled_precisions(probability, truth, index), truth, resamples, generator
+    )
+    return Score(float(np.mean(each)), *interval)
 
 
 def _ranked_classes(classes: int) -> list[int]:
@@ -90,4 +85,25 @@ def _resampled_areas(probability: np.ndarray, truth: np.ndarray, index: np.ndarr
         count = np.count_nonzero(own)
         ranks = rankdata(probability[index, k], axis=1)[:, own].sum(axis=1)
         found.append((ranks - count * (count + 1) / 2) / (count * np.count_nonzero(~own)))
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _resampled_precisions(
+    probability: np.ndarray, truth: np.ndarray, index: np.ndarray
+) -> np.ndarray:
+    """[B] average precisions of the resamples [B, S].
+
+    That is the mean, over slides of the class, of the precision among all slides with at least
+    their probability.
+    """
+    from scipy.stats import rankdata
+
+    found = []
+    ordered = np.sort(truth)
+    for k in _ranked_classes(probability.shape[1]):
+        own = ordered == k
+        drawn = probability[index, k]
+        above = drawn.shape[1] + 1 - rankdata(drawn, axis=1, method="min")[:, own]
+        right = np.count_nonzero(own) + 1 - rankdata(drawn[:, own], axis=1, method="min")
+        found.append((right / above).mean(axis=1))
     return np.asarray(np.mean(found, axis=0))

@@ -54,6 +54,15 @@ class Annotation:
         """Of `region`, square level-0 pixels."""
         return float(self.region.area)
 
+    @property
+    def outlines(self) -> list[np.ndarray]:
+        """The rings around and within `region`, each [M, 2] (x, y), to be drawn."""
+        import shapely
+
+        parts = shapely.get_parts(self.region)
+        rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+        return [shapely.get_coordinates(ring) for ring in rings]
+
 
 def outline(vertices: Sequence[Sequence[float]]) -> Shape:
     """The polygon inside a closed line [M, 2] of (x, y); empty with fewer than 3 vertices.
@@ -82,7 +91,10 @@ def repaired(shape: Shape) -> Shape | None:
 
     if not shape.is_valid:
         shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and part.area]
+    if not shape.is_valid:  # parts may cross where corners were rounded; by now only in slivers
+        shape = shapely.make_valid(shape)
+    pieces = shapely.get_parts(shapely.get_parts(shape))  # twice: collections hold multipolygons
+    parts = [part for part in pieces if part.geom_type == "Polygon" and part.area]
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
@@ -104,7 +116,7 @@ def tile_labels(
         share: of its area that a tile must share with the lesions. At 0 a touch is enough, of the
             border too.
         rule: "lesion" leaves exclusions out. "any_outline" is the rule of Snuffy's released code:
-            every outline counts, exclusions too, so that a tile wholly inside one is positive.
+            every outline counts, exclusions too, so a tile wholly inside an exclusion is positive.
 
     Returns:
         [N] bool.

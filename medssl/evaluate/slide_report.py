@@ -1,0 +1,182 @@
+"""One self-contained HTML page on how well slides were classified, and the table behind it.
+
+Legend: S slides, K classes.
+"""
+
+import base64
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.evaluate.classification import SCORES, SlideScores
+from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
+from medssl.evaluate.report import FEW_CASES, Origin, Picture
+from medssl.evaluate.score import Score
+from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_froc, draw_roc
+
+LOWER_IS_BETTER = frozenset({"brier", "ece"})
+
+
+@dataclass(frozen=True)
+class SlideRow:
+    """One slide.
+
+    Attributes:
+        slide: its id; never a patient's name.
+        truth, prediction: class indices.
+        probability: of each of the K classes.
+    """
+
+    slide: str
+    truth: int
+    prediction: int
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SlideData:
+    """What the page says of the data set.
+
+    Attributes:
+        title, licence, citation: as in its data spec.
+        unit: what is classified, in the singular, e.g. "slide" or "bag".
+        simulated: the page then says so before any number.
+    """
+
+    title: str
+    licence: str
+    citation: str = ""
+    unit: str = "slide"
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class SlideReport:
+    """All that the page shows.
+
+    Attributes:
+        title: heading, e.g. the pipeline's title.
+        classes: K names.
+        rows: every scored slide.
+        scores: of `rows`.
+        resamples: of the bootstraps in `scores`.
+        threshold_source: where the threshold comes from, e.g. "chosen on 54 validation slides".
+        pictures: heat maps of chosen slides; `case` is the slide's id.
+        froc: of the slides with outlined lesions.
+        patches: further scores with their names, e.g. the area over tiles.
+        origin: the run that predicted.
+    """
+
+    title: str
+    data: SlideData
+    classes: tuple[str, ...]
+    rows: Sequence[SlideRow]
+    scores: SlideScores
+    resamples: int
+    threshold_source: str = ""
+    pictures: Sequence[Picture] = ()
+    froc: FrocCurve | None = None
+    patches: Sequence[tuple[str, Score]] = ()
+    origin: Origin | None = None
+
+
+def slide_rows(
+    slides: Sequence[str], probability: np.ndarray, truth: np.ndarray, predicted: np.ndarray
+) -> list[SlideRow]:
+    """Rows from arrays: [S, K] probabilities, [S] true and [S] predicted classes."""
+    columns = zip(slides, truth, predicted, probability, strict=True)
+    return [SlideRow(s, int(t), int(p), tuple(map(float, each))) for s, t, p, each in columns]
+
+
+def write_slide_scores(path: Path, rows: Sequence[SlideRow], classes: Sequence[str]) -> None:
+    """Write scores.csv, atomically: slide, truth and prediction by name, "probability CLASS" ...
+
+    Numbers have all their digits, so reading them back changes nothing.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with beside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["slide", "truth", "prediction", *(f"probability {c}" for c in classes)])
+        for row in rows:
+            names = classes[row.truth], classes[row.prediction]
+            writer.writerow([row.slide, *names, *row.probability])
+    os.replace(beside, path)
+
+
+def write_slide_report(path: Path, report: SlideReport) -> None:
+    """Write the page, atomically."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(render(report), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def render(report: SlideReport) -> str:
+    """The page as text; it refers to nothing outside itself."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"png": _embedded, "number": _number, "interval": _interval}
+    template = files("medssl.evaluate").joinpath("slide_report.html.j2").read_text(encoding="utf-8")
+    values: dict[str, Any] = {
+        "report": report,
+        "origin": report.origin,
+        "scores": [
+            (title, getattr(report.scores, key), "↓" if key in LOWER_IS_BETTER else "↑")
+            for key, title in SCORES.items()
+        ],
+        "wrong": sum(row.truth != row.prediction for row in report.rows),
+        "rows": sorted(report.rows, key=_certainty),
+        "by_slide": {row.slide: row for row in report.rows},
+        "figures": _figures(report),
+        "froc": _froc(report.froc) if report.froc else None,
+        "few": min(report.scores.counts) < FEW_CASES,
+    }
+    return environment.from_string(template).render(values)
+
+
+def _certainty(row: SlideRow) -> float:
+    """Probability of the true class: those that are most surely wrong come first."""
+    return row.probability[row.truth]
+
+
+def _figures(report: SlideReport) -> list[tuple[str, bytes]]:
+    probability = np.array([row.probability for row in report.rows])
+    truth = np.array([row.truth for row in report.rows])
+    scores = report.scores
+    drawn = {
+        "ROC curve": draw_roc(probability, truth, report.classes, scores.threshold),
+        "Confusion matrix": draw_confusion(scores.confusion, report.classes),
+        "Reliability diagram": draw_calibration(scores.calibration),
+        "FROC curve": draw_froc(report.froc) if report.froc else None,
+    }
+    return [(name, png) for name, png in drawn.items() if png is not None]
+
+
+def _froc(curve: FrocCurve) -> dict[str, Any]:
+    names = ("1/4", "1/2", "1", "2", "4", "8")
+    rates = zip(names, sensitivities(curve).values(), strict=True)
+    return {"score": froc_score(curve), "rates": list(rates), "curve": curve}
+
+
+def _embedded(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _interval(score: Score) -> str:
+    """The interval, or why there is none."""
+    if math.isnan(score.low):
+        return score.reason or "no interval"
+    return f"{score.low:.3f} to {score.high:.3f}"
