@@ -21,7 +21,8 @@ class SlideScores:
 
     Attributes:
         counts: [K] slides of each true class.
-        threshold: of the second class, with two classes; None with more (largest probability).
+        threshold: of the second class, with two classes; None with more (largest probability), or
+            where several thresholds were used.
         accuracy, balanced_accuracy: the latter is the mean recall of the classes.
         auc: area under the ROC curve, of the second class with DeLong's interval; with more
             classes the mean of one against the others, with the bootstrap's.
@@ -122,6 +123,7 @@ def score_slides(
     generator: np.random.Generator,
     threshold: float = 0.5,
     bins: int = BINS,
+    predicted: np.ndarray | None = None,
 ) -> SlideScores:
     """Score a classifier.
 
@@ -135,6 +137,7 @@ def score_slides(
         generator: draws them.
         threshold: of the second class, with two classes; see `choose_threshold`.
         bins: of the calibration error.
+        predicted: [S] class indices where no one threshold gave them, as over several folds.
 
     Raises:
         ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
@@ -144,13 +147,14 @@ def score_slides(
 
     probability, truth = _checked(probability, truth)
     classes = probability.shape[1]
-    predicted = predictions(probability, threshold)
+    one = predicted is None and classes == 2
+    predicted = predictions(probability, threshold) if predicted is None else predicted
     right = (predicted == truth).astype(np.float64)
     found = calibration(probability, truth, bins)
     auc, auc_bootstrap = areas(probability, truth, resamples, generator)
     return SlideScores(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
-        threshold=threshold if classes == 2 else None,
+        threshold=threshold if one else None,
         accuracy=_mean(right, resamples, generator),
         balanced_accuracy=_balanced_accuracy(right, truth, classes, resamples, generator),
         auc=auc,

@@ -164,7 +164,9 @@ def _slides(files: Sequence[Path]) -> dict[str, Path]:
     for given in files:
         if not given.exists():
             raise DataError(f"{given} does not exist", do="check the path")
-        inside = sorted(path for path in given.iterdir() if is_slide(path)) if given.is_dir() else []
+        inside = (
+            sorted(path for path in given.iterdir() if is_slide(path)) if given.is_dir() else []
+        )
         for path in inside or [given]:
             if not is_slide(path):
                 raise DataError(f"{path} is no slide", do="name an SVS or a tiled TIFF")
