@@ -221,9 +221,9 @@ def _fallback(path: Path) -> PyramidReader:
     _must_be_whole(path)
     try:
         handle = tiffslide.TiffSlide(path)
+        return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
     except Exception as error:  # whatever its TIFF reader stumbles over
         raise _unreadable(path) from error
-    return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
 
 
 def _must_be_whole(path: Path) -> None:
