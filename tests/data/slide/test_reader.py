@@ -94,7 +94,9 @@ def test_microns_per_pixel_come_from_the_file(tmp_path: Path) -> None:
 
 
 def test_the_objective_is_read_where_the_scanner_states_it(tmp_path: Path) -> None:
-    write_slide(tmp_path / "a.svs", mpp=None, about="Aperio Image Library v1\r\n500x400|AppMag = 40")
+    write_slide(
+        tmp_path / "a.svs", mpp=None, about="Aperio Image Library v1\r\n500x400|AppMag = 40"
+    )
     with open_slide(tmp_path / "a.svs") as slide:
         assert (slide.mpp, slide.objective_power) == (None, 40.0)
 
@@ -149,7 +151,7 @@ def test_what_is_no_whole_slide_is_refused_in_one_sentence(
 
 
 def test_a_missing_slide_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no slide .*nothing.svs"):
+    with pytest.raises(DataError, match=r"there is no slide .*nothing\.svs"):
         open_slide(tmp_path / "nothing.svs")
 
 

@@ -11,7 +11,7 @@ from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.sheet import OUTLINE, kept_tiles
 from medssl.data.slide.tiles import tile_grid
 from medssl.data.spec import DataSpec, load_spec
-from medssl.errors import UsageError
+from medssl.errors import DataError, UsageError
 from tests.data.conftest import declare
 from tests.data.slide.conftest import write_slide
 
@@ -69,7 +69,7 @@ def test_a_sheet_has_a_panel_per_slide(tmp_path: Path) -> None:
 def test_a_damaged_slide_leaves_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_bytes(b"no slide")
     spec = spec_of(tmp_path)
-    with pytest.raises(Exception, match="a.svs cannot be read"):
+    with pytest.raises(DataError, match=r"a\.svs cannot be read"):
         contact_sheet(spec, find_cases(spec), tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
 

@@ -66,9 +66,7 @@ def test_a_level_near_to_the_scale_is_read_as_it_is(tmp_path: Path) -> None:
 
 def test_equal_scales_give_like_tiles_from_any_pyramid(tmp_path: Path) -> None:
     pixels = write_slide(tmp_path / "a.tif", mpp=0.5)
-    fine = write_levels(
-        tmp_path / "b.tif", [pixels.repeat(2, axis=0).repeat(2, axis=1)], mpp=0.25
-    )
+    fine = write_levels(tmp_path / "b.tif", [pixels.repeat(2, axis=0).repeat(2, axis=1)], mpp=0.25)
     for path in (tmp_path / "a.tif", fine):
         with open_slide(path) as slide:
             grid = tile_grid(slide, ALL)
