@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "no scale": (
         lambda root: write_slide(root / "b.tif", mpp=None, seed=1),
-        "warning", "scale", "b.tif states .* assumed_mpp=0.5 of the tile settings .*; set assumed_mpp",
+        "warning", "scale", "b.tif states .* assumed_mpp=0.5 of the tile .*; set assumed_mpp",
     ),
     "no tissue": (
         lambda root: write_slide(root / "b.tif", tissue=(0, 0, 0, 0)),
@@ -100,7 +100,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "an undeclared class": (
         lambda root: write_table(root, ROWS[0], ROWS[1].replace("tumour", "tumor"), ROWS[2]),
-        "error", "label", "labels.csv gives b the class 'tumor', .* declares normal, tumour; correct",
+        "error", "label", "labels.csv gives b the class 'tumor', .* normal, tumour; correct",
     ),
     "an unknown part": (
         lambda root: write_table(root, ROWS[0], ROWS[1].replace("train", "dev"), ROWS[2]),
