@@ -5,7 +5,6 @@ OpenSlide reads them; tiffslide what OpenSlide does not know, e.g. TIFFs made of
 
 import hashlib
 import logging
-import struct
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -239,7 +238,9 @@ def _must_be_whole(path: Path) -> None:
                 parts = zip(page.dataoffsets, page.databytecounts, strict=False)
                 if any(offset + count > length for offset, count in parts):
                     raise _unreadable(path)
-    except (tifffile.TiffFileError, struct.error, IndexError, ValueError, OSError):
+    except DataError:
+        raise
+    except Exception:
         # No TIFF, or one whose directory only the library that opens it understands.
         return
 

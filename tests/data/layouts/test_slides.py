@@ -107,6 +107,13 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         cases(spec, tmp_path)
 
 
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    spec = tabled(tmp_path, "")
+    (tmp_path / "labels.csv").write_bytes("slide,label\nä,normal\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"labels\.csv is no CSV table in UTF-8"):
+        cases(spec, tmp_path)
+
+
 def test_two_slides_of_one_name_are_refused(tmp_path: Path, touch: Touch) -> None:
     touch("a.svs")
     touch("a.tif")
