@@ -55,7 +55,7 @@ def check(
             f"no file fits the layout '{spec.layout.kind}' of {spec.name}",
             "compare the folder with the data spec",
         )
-    work = _work(spec, chosen)
+    work = _work(spec, chosen, faults)
     findings = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         for finding in pool.map(work, chosen):
@@ -86,16 +86,20 @@ def check_folder(
     return check(guess_spec(folder), workers=workers, on_progress=on_progress)
 
 
-def _work(spec: DataSpec, cases: Sequence[Case]) -> Callable[[Case], Finding]:
+def _work(
+    spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
+) -> Callable[[Case], Finding]:
     """What looks at a case on its own."""
     if spec.layout.kind == "slides":
         from medssl.data.slide.check import inspect_slide
 
-        stated = spec.layout.options(slides.Options).table is not None
-        labelled = stated and not spec.layout.unlabelled
+        tabled = spec.layout.options(slides.Options).table is not None
+        mislabelled = {fault.case for fault in faults if fault.rule == "label"}
+        expected = {case.id for case in cases} - mislabelled
+        labelled = expected if tabled and not spec.layout.unlabelled else set()
         return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
-    expected = bool(spec.labels) or any(case.label is not None for case in cases)
-    return partial(inspect, spec=spec, labelled=expected and not spec.layout.unlabelled)
+    masks = bool(spec.labels) or any(case.label is not None for case in cases)
+    return partial(inspect, spec=spec, labelled=masks and not spec.layout.unlabelled)
 
 
 def _bags(spec: DataSpec) -> list[Verdict]:

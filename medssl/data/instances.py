@@ -22,7 +22,7 @@ class Instances:
     Attributes:
         features: [N, E] float32.
         bag: [N] int64, number of the bag of each instance.
-        names: of the M bags, as the file gives them; NPZ files number them from 0.
+        names: of the M bags, `bag_` and what the file calls them; NPZ files number them from 0.
         stated: labels of each bag as the file states them; several where its rows disagree.
     """
 
@@ -44,17 +44,17 @@ class Instances:
         for number, name in enumerate(self.names):
             for stated in self.stated[number]:
                 if class_index(stated, classes) is None:
-                    faults.append(undeclared(f"bag {name}", self.path, stated, classes))
+                    faults.append(undeclared(name, self.path, stated, classes))
             if len(self.stated[number]) > 1:
                 labels = " and ".join(self.stated[number])
-                what = f"rows of bag {name} of {self.path} disagree on its label: {labels}"
+                what = f"rows of {name} of {self.path} disagree on its label: {labels}"
                 faults.append(Fault(name, self.path, "label", what, "give a bag one label"))
             if not counts[number]:
-                what = f"bag {name} of {self.path} has no instance"
+                what = f"{name} of {self.path} has no instance"
                 faults.append(Fault(name, self.path, "empty bag", what, "remove the bag"))
             if broken[number]:
                 what = (
-                    f"{int(broken[number])} instances of bag {name} of {self.path} have features "
+                    f"{int(broken[number])} instances of {name} of {self.path} have features "
                     "that are missing or not finite"
                 )
                 faults.append(Fault(name, self.path, "non-finite", what, "replace or remove them"))
@@ -90,7 +90,7 @@ def _from_npz(path: Path) -> Instances:
         path,
         features.astype(np.float32),
         bag,
-        tuple(str(number) for number in range(len(sizes))),
+        _names([str(number) for number in range(len(sizes))]),
         tuple((str(label),) for label in labels.tolist()),
     )
 
@@ -119,7 +119,7 @@ def _from_csv(path: Path) -> Instances:
         if row[label].strip() not in labels[number]:
             labels[number].append(row[label].strip())
     features = _features(path, rows, {label, bag}, first)
-    return Instances(path, features, of_row, tuple(numbers), tuple(map(tuple, labels)))
+    return Instances(path, features, of_row, _names(list(numbers)), tuple(map(tuple, labels)))
 
 
 def _features(path: Path, rows: list[list[str]], apart: set[int], first: int) -> np.ndarray:
@@ -133,6 +133,12 @@ def _features(path: Path, rows: list[list[str]], apart: set[int], first: int) ->
             why = f"row {index + first}: {error}"
             raise _not_laid_out(path, why) from None
     return features
+
+
+def _names(called: list[str]) -> tuple[str, ...]:
+    """Numbers get leading zeros, so that names sort as they do."""
+    width = max((len(name) for name in called if name.isdecimal()), default=0)
+    return tuple(f"bag_{name.zfill(width) if name.isdecimal() else name}" for name in called)
 
 
 def _not_laid_out(path: Path, why: str) -> DataError:

@@ -61,9 +61,11 @@ class SparseBlock(nn.Module):
         chosen, others = torch.split(rows, [count, len(rows) - count])
         run = self._runner(len(rows))
         selected = self.attention.selected(chosen)
-        parts = [run(self.attention.gather, piece, selected) for piece in chosen.split(self.chunk)]
+        parts = [
+            run(self.attention.gather, piece, selected) for piece in torch.split(chosen, self.chunk)
+        ]
         rest: list[Tensor] = []
-        for piece in others.split(self.chunk) if len(others) else ():
+        for piece in torch.split(others, self.chunk) if len(others) else ():
             if only_selected:
                 parts.append(run(self.attention.gather, piece, selected))
                 continue

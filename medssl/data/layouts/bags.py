@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.classes import class_index, refuse
-from medssl.data.instances import Instances, read_instances
+from medssl.data.instances import read_instances
 from medssl.data.spec import Case, DataSpec
 
 
@@ -36,19 +36,12 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
     options = spec.layout.options(Options)
     found = read_instances(root / options.file)
     refuse(found.faults(options.classes))
-    return listed(spec, found, options.classes)
-
-
-def listed(spec: DataSpec, found: Instances, classes: tuple[str, ...]) -> list[Case]:
-    """A case per bag, whatever is wrong with it."""
-    width = len(str(len(found.names) - 1))
-    names = [name.zfill(width) if name.isdecimal() else name for name in found.names]
     return [
         Case(
-            id=f"bag_{name}",
-            patient=spec.patient_of(f"bag_{name}"),
+            id=name,
+            patient=spec.patient_of(name),
             images={"bag": found.path},
-            extra={"class": class_index(stated[0], classes), "index": number},
+            extra={"class": class_index(stated[0], options.classes), "index": number},
         )
-        for number, (name, stated) in enumerate(zip(names, found.stated, strict=True))
+        for number, (name, stated) in enumerate(zip(found.names, found.stated, strict=True))
     ]

@@ -89,10 +89,15 @@ def is_slide(path: Path) -> bool:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path} does not exist", do="write the table or correct `layout.table`")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        rows = [{key: (cell or "").strip() for key, cell in row.items() if key} for row in reader]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            rows = [
+                {key: (cell or "").strip() for key, cell in row.items() if key} for row in reader
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV table in UTF-8", str(error), "save it as one") from error
     missing = [name for name in ("slide", "label") if name not in columns]
     if missing:
         raise DataError(

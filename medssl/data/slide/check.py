@@ -1,5 +1,6 @@
 """What can be wrong with one slide, each as one sentence that names the file and the remedy."""
 
+from collections.abc import Set
 from pathlib import Path
 
 from medssl.data.rules import Finding, Rule, Verdict
@@ -10,13 +11,13 @@ from medssl.data.spec import Case
 from medssl.errors import DataError
 
 
-def inspect_slide(case: Case, tiles: TileSettings, labelled: bool) -> Finding:
+def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Finding:
     """Everything that is wrong with a slide on its own; it is opened and searched for tissue.
 
     Args:
         case: of the layout `slides`.
         tiles: how the slide would be cut.
-        labelled: whether a slide without a label is pointed out.
+        labelled: ids of the slides that are to have a label.
     """
     finding = Finding(case)
     path, annotation = case.images["slide"], case.extra["annotation"]
@@ -35,7 +36,7 @@ def inspect_slide(case: Case, tiles: TileSettings, labelled: bool) -> Finding:
             "add the slide or remove its row",
         )
         return finding
-    if labelled and case.extra["class"] is None:
+    if case.id in labelled and case.extra["class"] is None:
         what = f"{path} has no label in the table"
         _warn(
             finding,

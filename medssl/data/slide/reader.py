@@ -220,9 +220,9 @@ def _fallback(path: Path) -> PyramidReader:
     _must_be_whole(path)
     try:
         handle = tiffslide.TiffSlide(path)
+        return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
     except Exception as error:  # whatever its TIFF reader stumbles over
         raise _unreadable(path) from error
-    return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
 
 
 def _must_be_whole(path: Path) -> None:
@@ -238,7 +238,9 @@ def _must_be_whole(path: Path) -> None:
                 parts = zip(page.dataoffsets, page.databytecounts, strict=False)
                 if any(offset + count > length for offset, count in parts):
                     raise _unreadable(path)
-    except (tifffile.TiffFileError, IndexError, ValueError, OSError):
+    except DataError:
+        raise
+    except Exception:
         # No TIFF, or one whose directory only the library that opens it understands.
         return
 

@@ -68,7 +68,9 @@ def slide_sheet(
 
 def _caption(name: str, grid: TileGrid) -> str:
     of = grid.shape[0] * grid.shape[1]
-    return f"{name}\n{len(grid)} of {of} tiles kept, {grid.size} px at {grid.mpp:.3g} µm/px"
+    return (
+        f"{name}\n{len(grid)} of {of} tiles kept, {grid.size} px at {grid.mpp:.3g} microns a pixel"
+    )
 
 
 def _written(sheet: Image.Image, path: Path) -> Path:
