@@ -144,10 +144,16 @@ def study(
     """Methods x label budgets x seeds, with statistics and the learning curve; resumable."""
     from medssl.pipeline.progress import make_reporter
     from medssl.pipeline.study import run_study
-    from medssl.pipeline.study_grid import load_study
+    from medssl.pipeline.study_grid import load_study, study_family
 
-    chosen = load_study(name, methods, labels, seeds)
     command = shlex.join(["medssl", *sys.argv[1:]])
+    if study_family(name) == "slide":
+        from medssl.pipeline.slides.study import load_slide_study, run_slide_study
+
+        slides = load_slide_study(name)
+        typer.echo(run_slide_study(slides, make_reporter(quiet), only or [], threads, command))
+        return
+    chosen = load_study(name, methods, labels, seeds)
     typer.echo(run_study(chosen, make_reporter(quiet), only or [], threads, command))
 
 

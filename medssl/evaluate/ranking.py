@@ -12,6 +12,22 @@ from medssl.evaluate.score import Score, absent_classes, bootstrapped
 from medssl.evaluate.statistics import Interval
 
 
+def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
+    """Of the second of two classes, or the mean of each against the others; NaN if one is absent.
+
+    Args:
+        truth: [S] class indices.
+        probability: [S, K].
+    """
+    from sklearn.metrics import roc_auc_score
+
+    classes = probability.shape[1]
+    if absent_classes(truth, classes):
+        return nan
+    ranked = _ranked_classes(classes)
+    return float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in ranked]))
+
+
 def areas(
     probability: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
 ) -> tuple[Score, Score]:
@@ -26,14 +42,11 @@ def areas(
         resamples: of the bootstrap.
         generator: draws them.
     """
-    from sklearn.metrics import roc_auc_score
-
     classes = probability.shape[1]
     if reason := absent_classes(truth, classes):
         nothing = Score(nan, reason=reason)
         return nothing, nothing
-    ranked = _ranked_classes(classes)
-    value = float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in ranked]))
+    value = area_under_roc(truth, probability)
     interval = bootstrapped(
         lambda index: _resampled_areas(probability, truth, index), truth, resamples, generator
     )

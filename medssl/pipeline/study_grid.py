@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from medssl.errors import UsageError
-from medssl.pipeline.config import find_pipeline, load_config, nearest, read_mapping, validate
+from medssl.pipeline.config import (
+    find_pipeline,
+    load_config,
+    nearest,
+    pipeline_family,
+    read_mapping,
+    validate,
+)
 from medssl.settings import Section
 
 Axis = Literal["labels", "seed", "arm"]
@@ -34,6 +41,17 @@ class Study(Section):
     order: tuple[Axis, Axis, Axis] = Field(
         default=("labels", "seed", "arm"), description="outermost first; values as listed above"
     )
+
+
+class StudyCell(Protocol):
+    """One run of any study."""
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What `--only` can name."""
+
+
+AnyCell = TypeVar("AnyCell", bound=StudyCell)
 
 
 @dataclass(frozen=True)
@@ -107,21 +125,33 @@ def cells(study: Study) -> list[Cell]:
     ]
 
 
-def select(grid: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+def select(grid: Sequence[AnyCell], only: Sequence[str]) -> list[AnyCell]:
     """The cells that `only` names.
 
     Raises:
         UsageError: an axis or a value that the study does not have.
     """
+    axes = list(grid[0].words)
     wanted: dict[str, set[str]] = {}
     for part in (part for text in only for part in text.split(",")):
         axis, _, value = part.partition("=")
-        if axis not in ("arm", "labels", "seed"):
-            raise UsageError(f"--only {part}: unknown", do="name arm=.., labels=.. or seed=..")
-        known = list(dict.fromkeys(cell.words[axis] for cell in grid))
-        if value not in known:
-            raise UsageError(f"the study has no {axis} '{value}'", do=nearest(value, known))
+        if axis not in axes:
+            known = ", ".join(f"{name}=.." for name in axes)
+            raise UsageError(f"--only {part}: unknown", do=f"name one of {known}")
+        values = list(dict.fromkeys(cell.words[axis] for cell in grid))
+        if value not in values:
+            raise UsageError(f"the study has no {axis} '{value}'", do=nearest(value, values))
         wanted.setdefault(axis, set()).add(value)
     return [
         cell for cell in grid if all(cell.words[axis] in found for axis, found in wanted.items())
     ]
+
+
+def study_family(name: str) -> str:
+    """The family of the pipeline that a study, or a pipeline itself, is about.
+
+    Raises:
+        UsageError: there is no such study or pipeline.
+    """
+    plain = read_mapping(find_pipeline(name))
+    return pipeline_family(str(plain["pipeline"]) if "arms" in plain else name)

@@ -15,6 +15,7 @@ from torch import nn
 from medssl.data.bag import BagSource, BagStream
 from medssl.data.split import Split
 from medssl.evaluate.classification import choose_threshold
+from medssl.evaluate.ranking import area_under_roc
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation
@@ -197,11 +198,8 @@ def data_card(config: SlideConfig) -> DataCard:
 
 def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """AUC and log loss, and the score that chooses the epoch."""
-    from sklearn.metrics import log_loss, roc_auc_score
-
-    loss = float(log_loss(truth, probability, labels=range(probability.shape[1])))
-    ranked = probability[:, 1] if probability.shape[1] == 2 else probability
-    area = float(roc_auc_score(truth, ranked, multi_class="ovr"))
+    loss = float(-np.log(probability[np.arange(len(truth)), truth].clip(1e-12)).mean())
+    area = area_under_roc(truth, probability)
     # Few validation bags often tie in AUC; the likelihood decides among equals.
     return {"score": area - 1e-3 * loss, "auc": area, "log_loss": loss}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medssl.evaluate.classification import choose_threshold, predictions
+from medssl.evaluate.ranking import area_under_roc
 from medssl.evaluate.statistics import bootstrap_interval
 from medssl.pipeline.slides.fold import Calls, Probabilities
 
@@ -77,22 +78,6 @@ def fold_areas(calls: Sequence[BagCall]) -> list[float]:
         truth = np.array([call.truth for call in mine])
         areas.append(area_under_roc(truth, np.array([call.probability for call in mine])))
     return areas
-
-
-def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
-    """Of the second of two classes, or the mean of each against the others; NaN if one is absent.
-
-    Args:
-        truth: [S] class indices.
-        probability: [S, K].
-    """
-    from sklearn.metrics import roc_auc_score
-
-    classes = probability.shape[1]
-    if len(np.unique(truth)) < classes:
-        return float("nan")
-    ranked = [1] if classes == 2 else range(classes)
-    return float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in ranked]))
 
 
 def optimistic(calls: Sequence[Calls], truth: dict[str, int]) -> dict[str, float]:

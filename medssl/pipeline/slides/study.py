@@ -1,0 +1,146 @@
+"""Studies of slide classifiers: data sets x methods x seeds, each cell an ordinary run."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from medssl.environment import runs_root
+from medssl.errors import UsageError
+from medssl.pipeline.config import find_pipeline, nearest, read_mapping, validate
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.slides.config import load_slide_config
+from medssl.pipeline.slides.plan import make_slide_plan
+from medssl.pipeline.slides.run import run_slides
+from medssl.pipeline.slides.study_report import Result, summary
+from medssl.pipeline.stage import read_json, write_text
+from medssl.pipeline.study_grid import select
+from medssl.settings import Section
+
+Axis = Literal["data", "seed", "arm"]
+
+
+class SlideStudy(Section):
+    """A study file whose pipeline is one of slides."""
+
+    name: str
+    title: str = ""
+    pipeline: str
+    data: tuple[str, ...] = Field(min_length=1, description="data sets, in the order of the tables")
+    arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    reference: str = Field(description="the arm that all others are compared with")
+    order: tuple[Axis, Axis, Axis] = Field(
+        default=("data", "seed", "arm"), description="outermost first; values as listed above"
+    )
+
+
+@dataclass(frozen=True)
+class SlideCell:
+    """One run of a study."""
+
+    data: str
+    arm: str
+    seed: int
+    overrides: tuple[str, ...]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What `--only` can name."""
+        return {"data": self.data, "arm": self.arm, "seed": str(self.seed)}
+
+
+def load_slide_study(name: str) -> SlideStudy:
+    """The study of that name or path.
+
+    Raises:
+        UsageError: no such study, or one with an unknown key, pipeline or reference.
+    """
+    path = find_pipeline(name)
+    study = validate(SlideStudy, {"name": path.stem, **read_mapping(path)})
+    if study.reference not in study.arms:
+        raise UsageError(
+            f"the reference '{study.reference}' is no arm",
+            do=nearest(study.reference, list(study.arms)),
+        )
+    return study
+
+
+def slide_cells(study: SlideStudy) -> list[SlideCell]:
+    """All runs, in the study's order."""
+    grid = [
+        SlideCell(data, arm, seed, (f"data={data}", *overrides, f"seed={seed}"))
+        for data in study.data
+        for arm, overrides in study.arms.items()
+        for seed in study.seeds
+    ]
+    ranks: dict[str, list[Any]] = {
+        "data": list(study.data),
+        "arm": list(study.arms),
+        "seed": list(study.seeds),
+    }
+    return sorted(grid, key=lambda cell: [ranks[a].index(getattr(cell, a)) for a in study.order])
+
+
+def run_slide_study(
+    study: SlideStudy,
+    reporter: QuietReporter,
+    only: Sequence[str] = (),
+    threads: int | None = None,
+    command: str = "",
+) -> str:
+    """Carry out the runs that are missing, write the report; returns a word on where it is.
+
+    Args:
+        only: e.g. ["arm=abmil,data=musk1"]; values of one axis add up, axes narrow each other.
+        threads: CPU threads of each run; does not change which run it is.
+        command: what to print in the report as the way to repeat it.
+
+    Raises:
+        UsageError, DataError, Stopped: what a run raises, which ends the study.
+    """
+    everything = slide_cells(study)
+    chosen = select(everything, only)
+    more = () if threads is None else (f"train.threads={threads}",)
+    for number, cell in enumerate(chosen, start=1):
+        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
+        reporter.note(f"run {number} of {len(chosen)}: {words}")
+        config = load_slide_config(study.pipeline, [*cell.overrides, *more])
+        if not make_slide_plan(config).evaluate.done:
+            run_slides(config, reporter)
+    results = [found for cell in everything if (found := _result(study, cell)) is not None]
+    folder = runs_root() / load_slide_config(study.pipeline).pipeline.name / f"study-{study.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.csv", _csv(results))
+    text = summary(study.title or study.name, results, study.reference, len(everything), command)
+    write_text(folder / "summary.md", text)
+    return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
+
+
+def _result(study: SlideStudy, cell: SlideCell) -> Result | None:
+    """What a run found; None if it is not finished."""
+    plan = make_slide_plan(load_slide_config(study.pipeline, cell.overrides))
+    stage = plan.evaluate
+    if not stage.done:
+        return None
+    with (stage.folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
+        right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
+    numbers = read_json(stage.folder / "done.json")["summary"]
+    simulated = plan.config.spec.simulated
+    return Result(cell.data, cell.arm, cell.seed, right, numbers, simulated)
+
+
+def _csv(results: Sequence[Result]) -> str:
+    names = sorted({name for one in results for name in one.numbers})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["data", "arm", "seed", *names])
+    for one in results:
+        found = [one.numbers.get(name, float("nan")) for name in names]
+        shown = ["" if np.isnan(value) else f"{value:.6f}" for value in found]
+        writer.writerow([one.data, one.arm, one.seed, *shown])
+    return text.getvalue()
