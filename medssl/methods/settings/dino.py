@@ -104,7 +104,7 @@ class Collapse(Part):
         ge=0,
         description="nats that the teacher's output tells of the tile; less counts as collapsed",
     )
-    patience: int = Field(default=500, ge=1, description="so many collapsed steps in a row")
+    patience: int = Field(default=200, ge=1, description="so many collapsed steps in a row")
 
 
 class Settings(MethodSettings):
@@ -119,6 +119,7 @@ class Settings(MethodSettings):
         "scratch": {
             "head": {"fixed_gain": True, "freeze_steps": 1000},
             "teacher": {"momentum": 0.996},
+            "collapse": {"patience": 2000},
         },
     }
 
