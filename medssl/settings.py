@@ -69,6 +69,12 @@ class OptimiserSettings(Section):
     momentum: float = Field(default=0.9, description="sgd")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="adam, adamw")
     weight_decay: float = 1e-4
+    weight_decay_end: float | None = Field(
+        default=None, description="cosine from weight_decay to here; null: constant"
+    )
+    decay_vectors: bool = Field(
+        default=True, description="false: biases and norms, all with one axis, do not decay"
+    )
     schedule: Literal["polynomial", "cosine", "constant"] = "polynomial"
     power: float = Field(default=0.9, description="polynomial")
     minimum: float = Field(default=0.0, ge=0, description="cosine ends here")

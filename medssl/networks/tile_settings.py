@@ -20,7 +20,9 @@ TRANSFORMERS = {
     "vit_small_8": TransformerSize(patch=8, width=384, depth=12, heads=6),
     "vit_base_16": TransformerSize(patch=16, width=768, depth=12, heads=12),
 }
-RESNET_WIDTH, RESNET_SMALLEST = 512, 33
+RESNET_WIDTH = 512
+RESNET_SMALLEST = 33
+"""Pixels of a side; below, the last map has one pixel, of which InstanceNorm can make nothing."""
 
 
 class AdapterSettings(BaseModel):

@@ -1,4 +1,4 @@
-"""Learning rate as a function of the step, counted from 1."""
+"""Learning rate and weight decay as functions of the step, counted from 1."""
 
 from math import cos, pi
 
@@ -26,3 +26,14 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
         low = settings.minimum
         return low + (base - low) * 0.5 * (1 + cos(pi * done))
     return base
+
+
+def weight_decay(settings: OptimiserSettings, step: int, steps: int) -> float:
+    """Weight decay at `step` of `steps`: constant, or a cosine that starts at the first step.
+
+    As DINO's: w1 + (w0 - w1) (1 + cos(pi (step - 1) / steps)) / 2.
+    """
+    start, end = settings.weight_decay, settings.weight_decay_end
+    if end is None:
+        return start
+    return end + (start - end) * 0.5 * (1 + cos(pi * (step - 1) / steps))

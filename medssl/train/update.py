@@ -3,7 +3,7 @@
 Everything random is a function of (seed, step).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
@@ -17,7 +17,7 @@ from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
-from medssl.train.schedule import held, learning_rate
+from medssl.train.schedule import held, learning_rate, weight_decay
 
 Change = Callable[[Any, torch.Generator], Any]
 """What is done to a batch on the device before the method sees it, e.g. random intensities."""
@@ -53,7 +53,7 @@ class Update:
         batches = {
             kind: self.change(batch.to(self.device), generator) for kind, batch in given.items()
         }
-        rate = self._set_rate(progress)
+        rate = self._set_schedules(progress)
         self.optimiser.zero_grad(set_to_none=True)
         terms = self._backward(batches, progress, generator)
         refuse_non_finite(terms, batches, progress.step)
@@ -62,11 +62,13 @@ class Update:
         losses = {f"loss/{name}": value for name, value in terms.items()}
         return {"loss": sum(terms.values()), **losses, "learning_rate": rate}
 
-    def _set_rate(self, progress: Progress) -> float:
-        step = held(progress.step, self.settings.rate_every)
-        rate = learning_rate(self.settings.optimiser, step, progress.steps)
+    def _set_schedules(self, progress: Progress) -> float:
+        chosen = self.settings.optimiser
+        rate = learning_rate(chosen, held(progress.step, self.settings.rate_every), progress.steps)
+        decay = weight_decay(chosen, progress.step, progress.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
+            group["weight_decay"] = decay * group["decays"]
         return rate
 
     def _backward(
@@ -119,9 +121,16 @@ def make_update(
 
 
 def build_optimiser(method: Method[Any], settings: LoopSettings) -> torch.optim.Optimizer:
-    """Optimiser of all trainable parameters, in groups with their `factor` on the rate."""
+    """Optimiser of all trainable parameters.
+
+    Groups carry their `factor` on the learning rate and whether their weights decay (`decays`).
+    """
     chosen = settings.optimiser
-    groups = [{"params": found, "factor": factor} for factor, found in method.rate_factors()]
+    groups = [
+        {"params": part, "factor": factor, "decays": decays}
+        for factor, found in method.rate_factors()
+        for part, decays in _by_decay(found, chosen.decay_vectors)
+    ]
     if chosen.name != "sgd":
         kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
         return kind(
@@ -147,6 +156,19 @@ def _seed_global(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def _by_decay(
+    found: list[nn.Parameter], decay_vectors: bool
+) -> Iterator[tuple[list[nn.Parameter], bool]]:
+    """Parameters whose weights decay, and those whose do not; one group where all do."""
+    if decay_vectors:
+        yield found, True
+        return
+    for decays in (True, False):
+        part = [parameter for parameter in found if (parameter.ndim > 1) == decays]
+        if part:
+            yield part, decays
 
 
 def step_seeds(seed: int, step: int) -> tuple[int, int]:

@@ -42,5 +42,6 @@ def test_maps_halve_five_times_and_their_mean_is_the_feature():
 
 def test_the_contrast_of_a_tile_does_not_matter():
     """What InstanceNorm is there for: differences between stains and scanners."""
-    network, image = ResNet18().eval().double(), torch.rand(1, 3, 64, 64).double()
-    torch.testing.assert_close(network(image), network(3 * image), rtol=0, atol=0.02)
+    torch.manual_seed(0)
+    network, image = ResNet18().eval().double(), 100 * torch.rand(1, 3, 64, 64).double()
+    torch.testing.assert_close(network(image), network(3 * image), rtol=0, atol=1e-3)

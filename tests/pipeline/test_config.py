@@ -129,6 +129,6 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_a_stage_refuses_methods_of_another_family() -> None:
-    with pytest.raises(UsageError, match="family 'pretrain'; none is installed"):
+    with pytest.raises(UsageError, match="family 'pretrain'; choose one of: dino"):
         require_family(hippocampus(), "pretrain")
     require_family(hippocampus(), "segment")

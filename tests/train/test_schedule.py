@@ -1,7 +1,7 @@
 import pytest
 
 from medssl.settings import OptimiserSettings
-from medssl.train.schedule import held, learning_rate
+from medssl.train.schedule import held, learning_rate, weight_decay
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,15 @@ def test_a_rate_held_for_an_epoch_is_that_of_torchs_scheduler_stepped_after_each
             )
         optimiser.step()
         theirs.step()
+
+
+def test_weight_decay_is_constant_unless_an_end_is_set():
+    settings = OptimiserSettings(weight_decay=0.05)
+    assert {weight_decay(settings, step, 7) for step in range(1, 8)} == {0.05}
+
+
+@pytest.mark.parametrize(("step", "decay"), [(1, 0.04), (51, 0.22), (100, 0.3999111809)])
+def test_weight_decay_climbs_along_dinos_cosine(step, decay):
+    """From 0.04 to 0.4 over 100 steps: half way at step 51, as the first has the start."""
+    settings = OptimiserSettings(weight_decay=0.04, weight_decay_end=0.4)
+    assert weight_decay(settings, step, 100) == pytest.approx(decay, abs=1e-9)

@@ -92,6 +92,25 @@ def test_a_group_moves_at_its_own_factor_of_the_rate(training, pair, name):
     assert second == 0
 
 
+@pytest.mark.parametrize(("vectors", "bias"), [(True, 0.48), (False, 0.5)])
+def test_weight_decay_follows_its_schedule(training, pair, vectors, bias):
+    """Without a gradient a weight of 0.5 keeps 1 - rate x decay of itself: 0 at first, then 0.4."""
+    how = {**PLAIN, "learning_rate": 0.1, "schedule": "constant"}
+    run = training(method=pair(scale=0.0))
+    run.run(steps=2, optimiser={**how, "weight_decay_end": 0.8, "decay_vectors": vectors})
+    weight, offset = (p.item() for p in run.method.pair[1].parameters())
+    assert (weight, offset) == pytest.approx((0.48, bias))
+
+
+def test_biases_and_norms_are_a_group_of_their_own_where_they_do_not_decay(pair):
+    chosen = TrainSettings(optimiser={"decay_vectors": False, "weight_decay": 0.3})
+    decaying, steady = build_optimiser(pair(), chosen).param_groups
+    assert [p.ndim for p in decaying["params"]] == [5, 5]
+    assert [p.ndim for p in steady["params"]] == [1, 1]
+    assert (decaying["decays"], steady["decays"]) == (True, False)
+    assert decaying["factor"] == steady["factor"] == 1.0
+
+
 def test_every_step_of_every_seed_draws_anew():
     pairs = [step_seeds(seed, step) for seed in range(20) for step in range(1, 51)]
     assert len({drawn for pair in pairs for drawn in pair}) == 2000  # dropout apart from noise

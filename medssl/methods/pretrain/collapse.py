@@ -1,0 +1,57 @@
+"""How far representations have collapsed.
+
+A collapsed network gives every image the same answer: the same prototype (one-hot) or all of them
+alike (uniform). Either way its answer tells nothing of the image, which one number sees.
+
+Legend: B images, E features, K prototypes.
+"""
+
+from math import sqrt
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+class Spread(NamedTuple):
+    """Of a teacher's answers to a batch, as scalars in nats.
+
+    Attributes:
+        entropy: mean of each image's own.
+        information: entropy of the mean answer, less `entropy`; 0 where all answers are equal, at
+            most ln(min(B, K)).
+    """
+
+    entropy: Tensor
+    information: Tensor
+
+
+def spread(probability: Tensor) -> Spread:
+    """Spread of answers [B, K], each with sum 1."""
+    own = _entropy(probability).mean()
+    return Spread(own, _entropy(probability.mean(0)) - own)
+
+
+def _entropy(probability: Tensor) -> Tensor:
+    return -torch.xlogy(probability, probability).sum(-1)
+
+
+def feature_deviation(features: Tensor) -> Tensor:
+    """Standard deviation over images of unit-length features [B, E], times sqrt(E).
+
+    Mean over features: near 1 for directions spread over the sphere, 0 where all are equal.
+    """
+    unit = normalize(features.float(), dim=1)
+    return unit.std(0, correction=0).mean() * sqrt(features.shape[1])
+
+
+def effective_rank(features: Tensor) -> Tensor:
+    """Exponential of the entropy of the normalised singular values of centred features [B, E].
+
+    Roy & Vetterli, EUSIPCO 2007. At most min(B - 1, E); 0 where all features are equal.
+    """
+    values = torch.linalg.svdvals(features.float() - features.float().mean(0))
+    total = values.sum()
+    share = values / total.clamp_min(torch.finfo(values.dtype).tiny)
+    return torch.where(total > 0, _entropy(share).exp(), torch.zeros_like(total))
