@@ -61,9 +61,9 @@ class SparseBlock(nn.Module):
         chosen, others = torch.split(rows, [count, len(rows) - count])
         run = self._runner(len(rows))
         selected = self.attention.selected(chosen)
-        parts = [run(self.attention.gather, piece, selected) for piece in chosen.split(self.chunk)]
+        parts = [run(self.attention.gather, piece, selected) for piece in self._pieces(chosen)]
         rest: list[Tensor] = []
-        for piece in others.split(self.chunk) if len(others) else ():
+        for piece in self._pieces(others):
             if only_selected:
                 parts.append(run(self.attention.gather, piece, selected))
                 continue
@@ -71,8 +71,10 @@ class SparseBlock(nn.Module):
             rest.append(output)
             parts.append(part)
         updated = chosen + self.drop(self.attention.collect(parts))
-        first = [run(self._leave, piece, finish) for piece in updated.split(self.chunk)]
-        return first + rest
+        return [run(self._leave, piece, finish) for piece in self._pieces(updated)] + rest
+
+    def _pieces(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(rows, self.chunk) if len(rows) else ()
 
     def _runner(self, rows: int) -> Callable[..., Any]:
         """How a piece is computed; a bag of one piece gains nothing from computing it twice."""
