@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.methods.method import BagTask, Progress
 from medssl.methods.settings.snuffy import Settings
-from medssl.methods.slide.snuffy import Snuffy, SnuffyNetwork
+from medssl.methods.slide.snuffy import Snuffy
 from medssl.networks.selection import top_tokens
 
 NO_DROPOUT = {"block_dropout": 0.0, "attn_dropout": 0.0}
@@ -23,33 +23,6 @@ def step(method, batches, seed=0):
 
 def features(batches):
     return batches["bags"].features
-
-
-@pytest.mark.parametrize(
-    ("width", "depth", "heads", "parameters"),
-    [
-        (384, 1, 4, 1_776_002),
-        (768, 1, 4, 7_090_946),
-        (512, 5, 2, 15_763_970),
-        (166, 1, 2, 333_496),
-        (230, 1, 2, 638_712),
-    ],
-)
-def test_parameters_are_counted_as_in_the_release(width, depth, heads, parameters):
-    with torch.device("meta"):
-        network = SnuffyNetwork(Settings(depth=depth, heads=heads), width, 1)
-    assert sum(p.numel() for p in network.parameters()) == parameters
-
-
-@pytest.mark.parametrize("width", [166, 230, 384, 512, 708, 768])
-def test_the_default_heads_fit_every_published_width(width):
-    with torch.device("meta"):
-        SnuffyNetwork(Settings(), width, 1)
-
-
-def test_heads_that_do_not_fit_are_refused_with_those_that_do(build):
-    with pytest.raises(UsageError, match=r"heads=6 .* width 166.*one of: 1, 2$"):
-        build("snuffy", width=166, heads=6)
 
 
 class TestByHand:
@@ -102,61 +75,6 @@ class TestByHand:
         found = torch.cat(block(rows, 2, lambda piece: piece))
         expected = torch.tensor([[3.5625, 0.4375], [-0.5624, 3.0624], [0.0, 2.0]])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
-
-
-class TestGradients:
-    """Sheet section 4: the branches share nothing but the choice of tokens."""
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_both_losses_reach_every_parameter(self, build, bag, mode):
-        method = build("snuffy", mode=mode, lambda_total=6, depth=2, chunk=4, mix_learned=True)
-        sum(step(method, bag(20)).values()).backward()
-        for name, parameter in method.named_parameters():
-            assert bool(parameter.grad.isfinite().all()), name
-            # The softmax does not see what is added to all its logits.
-            assert name.endswith("key.bias") or bool(parameter.grad.any()), name
-
-    def test_the_bag_s_loss_gives_none_to_the_head(self, build, bag):
-        method = build("snuffy", lambda_total=6)
-        step(method, bag(20))["bag"].backward()
-        assert method.network.head.weight.grad is None
-        assert method.network.readout.weight.grad is not None
-
-    @pytest.mark.parametrize("label", [0, 1])
-    def test_the_max_loss_gives_the_head_the_best_patch_and_the_transformer_nothing(
-        self, build, bag, label
-    ):
-        method, batches = build("snuffy", lambda_total=6, mix=0.5), bag(20, label=label)
-        step(method, batches)["max"].backward()
-        network = method.network
-        scores = network.head(features(batches)).detach().squeeze(1)
-        best = features(batches)[scores.argmax()]
-        expected = 0.5 * (scores.max().sigmoid() - label) * best
-        torch.testing.assert_close(network.head.weight.grad[0], expected)
-        assert all(p.grad is None for p in network.encoder.parameters())
-        assert network.readout.weight.grad is None
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_finite_differences_of_the_whole_network(self, build, mode):
-        method = build(
-            "snuffy",
-            width=4,
-            mode=mode,
-            lambda_total=3,
-            chunk=3,
-            depth=2,
-            mlp_ratio=1,
-            **NO_DROPOUT,
-        )
-        network = method.network.double()
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.6, generator=seeded(2))
-        bag = torch.randn(6, 4, dtype=torch.float64, generator=seeded(1), requires_grad=True)
-
-        def run(bag, *weights):
-            return network(bag, seeded(5)).bag
-
-        assert torch.autograd.gradcheck(run, (bag, *network.parameters()), fast_mode=True)
 
 
 class TestTokens:
@@ -325,62 +243,6 @@ class TestMix:
         torch.nn.init.constant_(method.network.mix, value)
         method.after_step(Progress(1, 10))
         assert method.network.mix.item() == pytest.approx(kept)
-
-
-class TestSettings:
-    def test_published_columns(self):
-        found = {name: Settings.preset(name) for name in Settings.presets}
-        assert found["snuffy"] == Settings()
-        assert (Settings().mode, Settings().nonselected, Settings().key_norm) == (
-            "A",
-            "attend",
-            "ln",
-        )
-        released = [name for name in found if name != "snuffy"]
-        assert all((found[n].mode, found[n].key_norm) == ("B", "raw") for n in released)
-        columns = {
-            name: (s.lambda_total, s.heads, s.depth, s.activation, s.block_dropout, s.l2_features)
-            for name, s in found.items()
-        }
-        assert columns["dino_scratch"] == (900, 4, 1, "relu", 0.1, True)
-        assert columns["dino_adapter"] == (500, 4, 1, "relu", 0.1, True)
-        assert columns["mae_adapter"] == (500, 4, 1, "relu", 0.0, False)
-        assert columns["heat_map"] == (900, 2, 5, "gelu", 0.2, False)
-        assert columns["classical"] == (200, 2, 1, "relu", 0.0, False)
-
-    @pytest.mark.parametrize(
-        ("init", "deviation", "largest"),
-        [
-            # xavier: variance 2 / (in + out); of a uniform distribution the largest is sqrt(3) sd.
-            ("xavier_uniform", 64**-0.5, (3 / 64) ** 0.5),
-            ("xavier_normal", 64**-0.5, 1.0),
-            ("truncated", 0.8796, 2.0),  # of a standard normal cut at 2
-        ],
-    )
-    def test_initialisations(self, build, init, deviation, largest):
-        network = build("snuffy", width=64, init=init, init_head="xavier_uniform").network
-        weights = network.encoder.blocks[0].attention.query.weight
-        assert weights.std().item() == pytest.approx(deviation, rel=0.05)
-        assert weights.abs().max().item() <= largest
-        assert network.head.weight.abs().max().item() <= (6 / 65) ** 0.5
-        assert not bool(network.encoder.blocks[0].widen.bias.any())
-        assert bool((network.encoder.norm.weight == 1).all())
-
-    def test_features_of_any_length_give_one_answer_after_division_by_the_norm(self, build, bag):
-        method, rows = build("snuffy", l2_features=True).eval(), features(bag(9))
-        lengths = torch.rand(9, 1, generator=seeded()) + 0.5
-        one, other = (method.predictor()(given).probability for given in (rows, lengths * rows))
-        torch.testing.assert_close(one, other)
-        plain = build("snuffy").eval().predictor()
-        assert not torch.allclose(plain(rows).probability, plain(lengths * rows).probability)
-
-    def test_positive_bags_can_weigh_more(self, build, bag):
-        plain = build("snuffy", counts=(30, 10), **NO_DROPOUT)
-        weighed = build("snuffy", counts=(30, 10), positive_weight=True, **NO_DROPOUT)
-        for label, factor in ((0, 1.0), (1, 3.0)):
-            one, other = (step(method, bag(9, label=label)) for method in (plain, weighed))
-            torch.testing.assert_close(other["bag"], factor * one["bag"])
-            torch.testing.assert_close(other["max"], factor * one["max"])
 
 
 def test_several_classes_have_an_output_each(build, bag):
