@@ -26,11 +26,11 @@ class Selected(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A softmax-weighted sum over some of the keys (or rows), not yet divided.
+    """A softmax-weighted sum over some of the keys (or rows), not yet divided; at least float32.
 
     Attributes:
         total: [H, m, D], the values weighted with exp(logit - peak), or with the assignment.
-        mass: [H, m, 1], the weights themselves, summed; at least float32.
+        mass: [H, m, 1], the weights themselves, summed.
         peak: [H, m, 1], the largest logit, a constant for the gradient.
     """
 
@@ -44,12 +44,21 @@ def exact(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def weighted_sum(weight: Tensor, value: Tensor) -> Tensor:
+    """Weight [H, m, k] times value [H, k, D], at least float32 also under autocast.
+
+    Sums over thousands of rows would lose digits in bfloat16 and overflow in float16.
+    """
+    with torch.autocast(weight.device.type, enabled=False):
+        return exact(weight) @ exact(value)
+
+
 def softmax_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
     """What the keys [H, k, D] give to queries [H, m, D]; `drop` acts on the weights."""
     logits = exact(query @ key.mT)
     peak = logits.detach().amax(-1, keepdim=True)
     weight = logits.sub_(peak).exp_()
-    return Part(drop(weight) @ value, weight.sum(-1, keepdim=True), peak)
+    return Part(weighted_sum(drop(weight), value), weight.sum(-1, keepdim=True), peak)
 
 
 def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
@@ -61,7 +70,7 @@ def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part
 
 
 def joined(one: Part, other: Part) -> Part:
-    """The part of the keys of both; sums are at least float32."""
+    """The part of the keys of both."""
     peak = torch.maximum(one.peak, other.peak)
     first, second = (one.peak - peak).exp(), (other.peak - peak).exp()
     return Part(
@@ -183,7 +192,8 @@ class SoftAssignment(SparseAttention):
         value = self._split(self.value(normed))
         spread = exact(self._query(normed) @ selected.key.mT).softmax(-1)
         mass = spread.sum(1).unsqueeze(-1)
-        return Part(self.drop(spread).mT @ value, mass, torch.zeros_like(mass))
+        total = weighted_sum(self.drop(spread).mT, value)
+        return Part(total, mass, torch.zeros_like(mass))
 
     def collect(self, part: Part) -> Tensor:
         """Sums over all rows, not means, unless normalised."""

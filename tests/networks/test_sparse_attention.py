@@ -214,6 +214,6 @@ def test_sums_over_rows_stay_in_single_precision_under_autocast(mode):
         found = through(block, rows, selected)
         part = block.attention.gather(rows, block.attention.selected(rows[:8]))
     assert found.dtype == torch.float32
-    assert part.mass.dtype == torch.float32
+    assert part.total.dtype == part.mass.dtype == torch.float32
     change, expected = found[:8] - rows[:8], exact[:8] - rows[:8]
     assert float(((change - expected).norm() / expected.norm()).detach()) < 0.02
