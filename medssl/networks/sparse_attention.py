@@ -9,7 +9,6 @@ Legend: N rows of the bag, n rows of a piece, S selected rows, E width, H heads,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,11 +26,11 @@ class Selected(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A softmax-weighted sum over some of the keys (or rows), not yet divided.
+    """A softmax-weighted sum over some of the keys (or rows), not yet divided; at least float32.
 
     Attributes:
         total: [H, m, D], the values weighted with exp(logit - peak), or with the assignment.
-        mass: [H, m, 1], the weights themselves, summed; at least float32.
+        mass: [H, m, 1], the weights themselves, summed.
         peak: [H, m, 1], the largest logit, a constant for the gradient.
     """
 
@@ -45,12 +44,21 @@ def exact(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def weighted_sum(weight: Tensor, value: Tensor) -> Tensor:
+    """Weight [H, m, k] times value [H, k, D], at least float32 also under autocast.
+
+    Sums over thousands of rows would lose digits in bfloat16 and overflow in float16.
+    """
+    with torch.autocast(weight.device.type, enabled=False):
+        return exact(weight) @ exact(value)
+
+
 def softmax_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
     """What the keys [H, k, D] give to queries [H, m, D]; `drop` acts on the weights."""
     logits = exact(query @ key.mT)
     peak = logits.detach().amax(-1, keepdim=True)
     weight = logits.sub_(peak).exp_()
-    return Part(drop(weight) @ value, weight.sum(-1, keepdim=True), peak)
+    return Part(weighted_sum(drop(weight), value), weight.sum(-1, keepdim=True), peak)
 
 
 def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part:
@@ -61,14 +69,13 @@ def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part
     return Part(drop(weight) * value, weight, peak)
 
 
-def merge(parts: Sequence[Part]) -> Tensor:
-    """The softmax over the keys of all parts together, applied to their values: [H, m, D]."""
-    peak = torch.stack([part.peak for part in parts]).amax(0)
-    scales = [(part.peak - peak).exp() for part in parts]
-    pairs = list(zip(parts, scales, strict=True))
-    total = torch.stack([part.total * scale for part, scale in pairs]).sum(0)
-    mass = torch.stack([part.mass * scale for part, scale in pairs]).sum(0)
-    return total / mass
+def joined(one: Part, other: Part) -> Part:
+    """The part of the keys of both."""
+    peak = torch.maximum(one.peak, other.peak)
+    first, second = (one.peak - peak).exp(), (other.peak - peak).exp()
+    return Part(
+        one.total * first + other.total * second, one.mass * first + other.mass * second, peak
+    )
 
 
 class SparseAttention(nn.Module, ABC):
@@ -107,8 +114,8 @@ class SparseAttention(nn.Module, ABC):
         return None, self.gather(rows, selected)
 
     @abstractmethod
-    def collect(self, parts: Sequence[Part]) -> Tensor:
-        """What all pieces together give to the selected rows: [S, E], to be added to them."""
+    def collect(self, part: Part) -> Tensor:
+        """What all pieces, joined, give to the selected rows: [S, E], to be added to them."""
 
     def _query(self, normed: Tensor) -> Tensor:
         query: Tensor = self.query(normed)
@@ -121,10 +128,10 @@ class SparseAttention(nn.Module, ABC):
         """[m, E] to [H, m, D]."""
         return rows.reshape(len(rows), self.heads, -1).transpose(0, 1)
 
-    def _join(self, heads: Tensor) -> Tensor:
+    def _out(self, heads: Tensor) -> Tensor:
         """[H, m, D] through the output map: [m, E]."""
-        joined: Tensor = self.out(heads.transpose(0, 1).flatten(1))
-        return joined
+        answer: Tensor = self.out(heads.transpose(0, 1).flatten(1))
+        return answer
 
 
 class RowSoftmax(SparseAttention):
@@ -154,17 +161,15 @@ class RowSoftmax(SparseAttention):
         query, key = self._query(normed), self._key(rows, normed)
         value = self._split(self.value(normed))
         given = softmax_part(selected.query, key, value, self.drop)
-        taken = merge(
-            [
-                softmax_part(query, selected.key, selected.value, self.drop),
-                own_part(query, key, value, self.drop),
-            ]
+        taken = joined(
+            softmax_part(query, selected.key, selected.value, self.drop),
+            own_part(query, key, value, self.drop),
         )
-        return self._join(taken), given
+        return self._out(taken.total / taken.mass), given
 
-    def collect(self, parts: Sequence[Part]) -> Tensor:
+    def collect(self, part: Part) -> Tensor:
         """The softmax over all rows."""
-        return self._join(merge(parts))
+        return self._out(part.total / part.mass)
 
 
 class SoftAssignment(SparseAttention):
@@ -187,13 +192,12 @@ class SoftAssignment(SparseAttention):
         value = self._split(self.value(normed))
         spread = exact(self._query(normed) @ selected.key.mT).softmax(-1)
         mass = spread.sum(1).unsqueeze(-1)
-        return Part(self.drop(spread).mT @ value, mass, torch.zeros_like(mass))
+        total = weighted_sum(self.drop(spread).mT, value)
+        return Part(total, mass, torch.zeros_like(mass))
 
-    def collect(self, parts: Sequence[Part]) -> Tensor:
+    def collect(self, part: Part) -> Tensor:
         """Sums over all rows, not means, unless normalised."""
-        if self.normalised:
-            return self._join(merge(parts))
-        return self._join(torch.stack([exact(part.total) for part in parts]).sum(0))
+        return self._out(part.total / part.mass if self.normalised else part.total)
 
 
 def build_attention(

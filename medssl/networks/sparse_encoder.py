@@ -9,7 +9,8 @@ Source: Snuffy (ECCV 2024, arXiv 2408.08258).
 Legend: N rows of the bag, S selected rows, E width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medssl.networks.selection import selected_first
-from medssl.networks.sparse_attention import Part, Selected, SparseAttention, exact
+from medssl.networks.sparse_attention import Part, Selected, SparseAttention, exact, joined
 
 Activation = Literal["relu", "gelu"]
 Finish = Callable[[Tensor], Tensor]
@@ -61,20 +62,24 @@ class SparseBlock(nn.Module):
         chosen, others = torch.split(rows, [count, len(rows) - count])
         run = self._runner(len(rows))
         selected = self.attention.selected(chosen)
-        parts = [
-            run(self.attention.gather, piece, selected) for piece in torch.split(chosen, self.chunk)
-        ]
         rest: list[Tensor] = []
-        for piece in torch.split(others, self.chunk) if len(others) else ():
-            if only_selected:
-                parts.append(run(self.attention.gather, piece, selected))
-                continue
-            output, part = run(self._other, piece, selected, finish)
-            rest.append(output)
-            parts.append(part)
-        updated = chosen + self.drop(self.attention.collect(parts))
-        first = [run(self._leave, piece, finish) for piece in updated.split(self.chunk)]
-        return first + rest
+
+        def given() -> Iterator[Part]:
+            for piece in self._pieces(chosen):
+                yield run(self.attention.gather, piece, selected)
+            for piece in self._pieces(others):
+                if only_selected:
+                    yield run(self.attention.gather, piece, selected)
+                    continue
+                output, part = run(self._other, piece, selected, finish)
+                rest.append(output)
+                yield part
+
+        updated = chosen + self.drop(self.attention.collect(reduce(joined, given())))
+        return [run(self._leave, piece, finish) for piece in self._pieces(updated)] + rest
+
+    def _pieces(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(rows, self.chunk) if len(rows) else ()
 
     def _runner(self, rows: int) -> Callable[..., Any]:
         """How a piece is computed; a bag of one piece gains nothing from computing it twice."""

@@ -23,7 +23,7 @@ class Settings(MethodSettings):
     branches: Literal["single", "multi"] = Field(
         default="single", description="one attention, or one for each class"
     )
-    width: int = Field(default=512, ge=1, description="of the first layer")
+    embed_width: int = Field(default=512, ge=1, description="of the first layer")
     hidden: int = Field(default=256, ge=1, description="of the attention")
     dropout: float = Field(default=0.25, ge=0, lt=1)
     patches: int = Field(

@@ -74,7 +74,7 @@ class Settings(MethodSettings):
         ge=1,
         description="must divide the features' width; 2 divides all published ones (166 to 768)",
     )
-    mlp_ratio: int = Field(default=4, ge=1, description="hidden width of the feed-forward")
+    mlp_ratio: int = Field(default=4, ge=1, description="feed-forward, in widths")
     activation: Literal["relu", "gelu"] = "relu"
     block_dropout: float = Field(default=0.1, ge=0, lt=1)
     attn_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the attention weights")
@@ -106,5 +106,5 @@ class Settings(MethodSettings):
     )
     chunk: int = Field(default=2048, ge=1, description="patches at a time; sets the memory")
     checkpoint: bool = Field(
-        default=True, description="compute chunks again in the backward pass: a third less speed"
+        default=True, description="compute chunks again in the backward pass: a third more time"
     )

@@ -15,7 +15,7 @@ class Settings(MethodSettings):
     paper: ClassVar[str] = "Shao et al., TransMIL, NeurIPS 2021 (arXiv 2106.00908)"
     summary: ClassVar[str] = "a transformer with Nystrom attention and positional convolutions"
 
-    width: int = Field(default=512, ge=1, description="of the tokens; heads must divide it")
+    embed_width: int = Field(default=512, ge=1, description="of the tokens; heads must divide it")
     heads: int = Field(default=8, ge=1)
     landmarks: int = Field(default=256, ge=1, description="half the width in the release")
     iterations: int = Field(default=6, ge=1, description="of the pseudo-inverse")

@@ -43,15 +43,15 @@ class ClamNetwork(nn.Module):
         super().__init__()
         attentions = 1 if settings.branches == "single" else classes
         self.embed = nn.Sequential(
-            nn.Linear(width, settings.width), nn.ReLU(), nn.Dropout(settings.dropout)
+            nn.Linear(width, settings.embed_width), nn.ReLU(), nn.Dropout(settings.dropout)
         )
         self.scores = AttentionScores(
-            settings.width, settings.hidden, attentions, gated=True, dropout=settings.dropout
+            settings.embed_width, settings.hidden, attentions, gated=True, dropout=settings.dropout
         )
         self.readouts = nn.ModuleList(
-            nn.Linear(settings.width, classes // attentions) for _ in range(attentions)
+            nn.Linear(settings.embed_width, classes // attentions) for _ in range(attentions)
         )
-        self.instances = nn.ModuleList(nn.Linear(settings.width, 2) for _ in range(classes))
+        self.instances = nn.ModuleList(nn.Linear(settings.embed_width, 2) for _ in range(classes))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)

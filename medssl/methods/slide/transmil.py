@@ -25,9 +25,9 @@ class Layer(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(settings.width)
+        self.norm = nn.LayerNorm(settings.embed_width)
         self.attention = NystromAttention(
-            settings.width,
+            settings.embed_width,
             settings.heads,
             settings.landmarks,
             settings.iterations,
@@ -69,12 +69,12 @@ class TransMilNetwork(nn.Module):
 
     def __init__(self, settings: Settings, width: int, classes: int) -> None:
         super().__init__()
-        self.project = nn.Linear(width, settings.width)
-        self.token = nn.Parameter(torch.randn(1, settings.width))
+        self.project = nn.Linear(width, settings.embed_width)
+        self.token = nn.Parameter(torch.randn(1, settings.embed_width))
         self.first, self.second = Layer(settings), Layer(settings)
-        self.positions = PyramidPositions(settings.width)
-        self.norm = nn.LayerNorm(settings.width)
-        self.readout = nn.Linear(settings.width, classes)
+        self.positions = PyramidPositions(settings.embed_width)
+        self.norm = nn.LayerNorm(settings.embed_width)
+        self.readout = nn.Linear(settings.embed_width, classes)
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [N, E] to class logits [K]."""
@@ -98,10 +98,11 @@ class TransMil(BagMethod):
 
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
         super().__init__()
-        if settings.width % settings.heads:
+        if settings.embed_width % settings.heads:
             raise UsageError(
-                f"method.heads={settings.heads} does not divide method.width={settings.width}",
-                do="change one of them",
+                f"method.heads={settings.heads} does not divide the tokens' width",
+                f"method.embed_width is {settings.embed_width}",
+                "change one of them",
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
