@@ -12,10 +12,10 @@ import typer
 
 from medssl.cli_data import data_app, export_app
 from medssl.environment import wait_passively
-from medssl.errors import MedsslError
+from medssl.errors import MedsslError, UsageError
 
 app = typer.Typer(
-    help="Semi-supervised segmentation of medical images: from scans to masks with few labels.",
+    help="Medical images with few labels: from scans to masks, from slides to calls.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -83,8 +83,17 @@ def run(
 def pretrain(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
-    """Train an encoder on unlabelled cases."""
-    _train(pipeline, overrides or [], "pretrain", resume, quiet)
+    """Train an encoder on unlabelled cases; prints the folder of its checkpoint."""
+    from medssl.pipeline.config import pipeline_family, refuse_family
+
+    family = pipeline_family(pipeline, overrides or [])
+    if family != "pretrain":
+        refuse_family(family, "pretrain")
+
+    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.slides.pretrain import pretrain_tiles
+
+    typer.echo(pretrain_tiles(pipeline, overrides or [], make_reporter(quiet), resume))
 
 
 @app.command()
@@ -92,7 +101,26 @@ def train(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train alone; prints the folder of the checkpoints."""
-    _train(pipeline, overrides or [], "segment", resume, quiet)
+    from medssl.pipeline.config import load_config, pipeline_family, refuse_family
+
+    family = pipeline_family(pipeline, overrides or [])
+    if family == "slide":
+        from medssl.pipeline.progress import make_reporter
+        from medssl.pipeline.slides.config import load_slide_config
+        from medssl.pipeline.slides.run import train_slides
+
+        slides = load_slide_config(pipeline, overrides or [])
+        typer.echo(train_slides(slides, make_reporter(quiet), resume))
+        return
+    if family != "segment":
+        refuse_family(family, "segment")
+    config = load_config(pipeline, overrides or [])
+
+    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.run import train_stage
+    from medssl.pipeline.stage import make_plan
+
+    typer.echo(train_stage(make_plan(config), None, make_reporter(quiet), resume))
 
 
 @app.command()
@@ -107,7 +135,17 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Masks on the grids of the given images; continues where it was stopped."""
+    """Masks on the grids of the given images, or calls and heat maps of slides."""
+    from medssl.train.checkpoint import checkpoint_family
+
+    if checkpoint_family(checkpoint) == "slide":
+        from medssl.pipeline.progress import make_reporter
+        from medssl.pipeline.slides.predict import predict_slides
+
+        if settings:
+            raise UsageError("--set does nothing for slides", do="leave it out")
+        typer.echo(predict_slides(checkpoint, files, out, make_reporter(quiet), device))
+        return
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
 
@@ -179,19 +217,6 @@ def methods() -> None:
         typer.echo(
             f"{name:14} {settings.family:9} {settings.summary}\n{'':24} {settings.paper}{presets}"
         )
-
-
-def _train(pipeline: str, overrides: list[str], family: str, resume: bool, quiet: bool) -> None:
-    from medssl.pipeline.config import load_config, require_family
-
-    config = load_config(pipeline, overrides)
-    require_family(config, family)
-
-    from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import train_stage
-    from medssl.pipeline.stage import make_plan
-
-    typer.echo(train_stage(make_plan(config), None, make_reporter(quiet), resume))
 
 
 def main() -> None:

@@ -69,6 +69,10 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
     def after_step(self, progress: Progress) -> None:
         """Update what is not trained by gradient: teachers, queues, prototypes."""
 
+    def monitor(self) -> dict[str, float]:
+        """Numbers that tell whether learning is healthy; logged, no part of the loss."""
+        return {}
+
     def networks(self) -> Iterable[nn.Module]:
         """The separately optimised networks; gradients are clipped per network."""
         yield self

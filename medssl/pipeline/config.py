@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -131,18 +131,16 @@ def pipeline_family(name_or_path: str, overrides: Sequence[str] = ()) -> str:
     return known_method(str(method.get("name"))).family
 
 
-def require_family(config: Config, family: str) -> None:
+def refuse_family(given: str, wanted: str) -> NoReturn:
     """Refuse a method of another family than the stage can train.
 
     Raises:
         UsageError: names the methods that would do.
     """
-    if config.method.family == family:
-        return
-    fitting = [name for name in method_names() if settings_class(name).family == family]
+    fitting = [name for name in method_names() if settings_class(name).family == wanted]
     raise UsageError(
-        f"the method {config.pipeline.method.name} is of the family '{config.method.family}'",
-        f"this stage trains methods of the family '{family}'",
+        f"the pipeline's method is of the family '{given}'",
+        f"this stage trains methods of the family '{wanted}'",
         f"choose one of: {', '.join(fitting)}" if fitting else "none is installed",
     )
 

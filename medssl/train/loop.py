@@ -103,7 +103,7 @@ def fit(
                     values |= _validate(method, hooks, state)
                     clock.skip()
                 if last or step % settings.log_every == 0 or hooks.selects in values:
-                    log.metrics(step, values)
+                    log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
                     # The state comes last: what it says is done is on disk, whenever a kill comes.

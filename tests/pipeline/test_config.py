@@ -6,7 +6,14 @@ import pytest
 import yaml
 
 from medssl.errors import UsageError
-from medssl.pipeline.config import Config, digest, load_config, pipeline_names, require_family
+from medssl.pipeline.config import (
+    Config,
+    digest,
+    load_config,
+    pipeline_family,
+    pipeline_names,
+    refuse_family,
+)
 
 
 def hippocampus(*overrides: str) -> Config:
@@ -129,6 +136,15 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_a_stage_refuses_methods_of_another_family() -> None:
-    with pytest.raises(UsageError, match="family 'pretrain'; choose one of: dino"):
-        require_family(hippocampus(), "pretrain")
-    require_family(hippocampus(), "segment")
+    with pytest.raises(UsageError, match="family 'segment'; .* 'pretrain'; choose one of: dino"):
+        refuse_family("segment", "pretrain")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "overrides", "family"),
+    [("hippocampus", [], "segment"), ("mil", [], "slide"), ("mil", ["method=dino"], "pretrain")],
+)
+def test_the_family_of_a_pipeline_is_that_of_its_method(
+    pipeline: str, overrides: list[str], family: str
+) -> None:
+    assert pipeline_family(pipeline, overrides) == family

@@ -70,3 +70,9 @@ def run_slides(config: SlideConfig, reporter: QuietReporter, resume: bool = True
         found and found / "scores.csv",
         found and found / "report.html",
     )
+
+
+def train_slides(config: SlideConfig, reporter: QuietReporter, resume: bool = True) -> Path:
+    """The features and the training alone; returns the folder of the checkpoint of all folds."""
+    plan = make_slide_plan(config)
+    return train_stage(plan, find_bags(config, plan.cases, reporter), None, reporter, resume)

@@ -101,3 +101,34 @@ class SlidePipeline(Section):
     train: SlideTrainSettings = SlideTrainSettings()
     predict: SlidePredictSettings = SlidePredictSettings()
     evaluate: SlideEvaluateSettings = SlideEvaluateSettings()
+
+
+class TilePretrainSettings(LoopSettings):
+    """The loop over tiles without labels."""
+
+    steps: int = Field(default=1000, ge=1)
+    batch: int = Field(default=16, ge=2, description="tiles")
+    per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
+    optimiser: OptimiserSettings = OptimiserSettings(
+        name="adamw",
+        learning_rate=5e-4,
+        weight_decay=0.04,
+        weight_decay_end=0.4,
+        decay_vectors=False,
+        schedule="cosine",
+        minimum=1e-6,
+    )
+    clip_norm: float | None = Field(default=3.0, gt=0)
+
+
+class TilePretrainPipeline(Section):
+    """One pipeline file that pre-trains an encoder of tiles, complete."""
+
+    name: str
+    title: str = ""
+    data: str
+    seed: int = Field(default=0, ge=0)
+    tiles: TileSettings = TileSettings()
+    encoder: TileEncoderSettings = TileEncoderSettings()
+    method: MethodChoice = MethodChoice(name="dino")
+    train: TilePretrainSettings = TilePretrainSettings()

@@ -1,0 +1,185 @@
+"""The pre-training stage of slides: an encoder of tiles, from a few random tiles of each slide."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from medssl.data.layouts import find_cases
+from medssl.data.slide.sample import sample_slides
+from medssl.data.slide.settings import TileSettings
+from medssl.data.spec import Case, load_spec
+from medssl.data.tile_batch import TileStream
+from medssl.environment import cache_root, runs_root
+from medssl.errors import UsageError
+from medssl.methods.pretrain.dino import Dino
+from medssl.methods.registry import implementation
+from medssl.methods.settings import MethodSettings
+from medssl.networks.tile_settings import TileEncoderSettings
+from medssl.pipeline.config import digest, flatten, method_settings, read_pipeline, validate
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.pipeline.slides.bags import encoder_key
+from medssl.pipeline.slides.settings import TilePretrainPipeline
+from medssl.pipeline.stage import Stage, write_text
+from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.loop import Hooks, fit
+from medssl.train.track import Tracker
+
+
+class EncoderCheckpoint(BaseModel):
+    """The description beside the weights of a pre-trained encoder of tiles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    family: Literal["pretrain"] = "pretrain"
+    tiles: TileSettings
+    encoder: TileEncoderSettings
+    method: dict[str, Any]
+    paper: str
+    data: DataCard
+    code: str
+    step: int
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """The drawn tiles of one slide; a `medssl.data.tile_batch.TileSource`."""
+
+    id: str
+    path: Path
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """[n, S, S, 3] uint8, mapped from the file."""
+        tiles: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return tiles
+
+
+def pretrain_tiles(
+    name_or_path: str, overrides: list[str], reporter: QuietReporter, resume: bool = True
+) -> Path:
+    """Pre-train what a pipeline says; returns the folder of the encoder's checkpoint.
+
+    Give it to a pipeline of slides as `encoder.weights=FOLDER/weights.safetensors`.
+
+    Raises:
+        Stopped: a signal asked for it; the same call continues.
+        UsageError, DataError: the settings or the slides do not allow it.
+    """
+    pipeline = validate(TilePretrainPipeline, read_pipeline(name_or_path, overrides))
+    settings = method_settings(pipeline.method)
+    spec = load_spec(pipeline.data)
+    if spec.layout.kind != "slides":
+        raise UsageError(
+            f"{pipeline.method.name} learns from tiles of slides and {spec.name} has none",
+            f"its layout is '{spec.layout.kind}'",
+            "name a data spec with the layout 'slides'",
+        )
+    cases = find_cases(spec)
+    stage = _stage(pipeline, settings, cases)
+    target = stage.folder / "checkpoint" / "last"
+    if stage.done and resume:
+        reporter.note(f"pre-trained already, in {stage.folder}")
+        return target
+    resolved = _resolved(pipeline, settings)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    write_text(stage.folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
+    method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
+    described = EncoderCheckpoint(
+        tiles=pipeline.tiles,
+        encoder=pipeline.encoder,
+        method=resolved["method"],
+        paper=settings.paper,
+        data=DataCard(
+            name=spec.name,
+            title=spec.title,
+            licence=spec.licence,
+            citation=spec.citation,
+            simulated=spec.simulated,
+        ),
+        code=code_version(),
+        step=0,
+    )
+
+    def save(kind: str, step: int, _: dict[str, float]) -> None:
+        target.parent.mkdir(exist_ok=True)
+        save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))
+
+    _train(pipeline, resolved, stage, stream, method, Hooks(None, save), reporter, resume)
+    stage.finish()
+    return target
+
+
+def _train(
+    pipeline: TilePretrainPipeline,
+    resolved: dict[str, Any],
+    stage: Stage,
+    stream: TileStream,
+    method: Dino,
+    hooks: Hooks,
+    reporter: QuietReporter,
+    resume: bool,
+) -> None:
+    chosen = pipeline.train
+    if chosen.threads is not None:
+        torch.set_num_threads(chosen.threads)
+    torch.use_deterministic_algorithms(chosen.deterministic, warn_only=True)
+    state = stage.folder / "state.pt"
+    if not resume:
+        state.unlink(missing_ok=True)
+    reporter.note(f"{len(stream)} tiles; pre-training in {stage.folder}")
+    tags = {"stage": "pretrain", "method": pipeline.method.name, "code": code_version()}
+    name = f"pretrain {pipeline.method.name} seed={pipeline.seed}"
+    with Tracker(stage.folder, pipeline.name, name, None, flatten(resolved), tags) as tracker:
+        fit(
+            method,
+            {"tiles": stream},
+            chosen,
+            lambda batch, _: batch,
+            pipeline.seed,
+            state,
+            hooks,
+            reporter,
+            tracker,
+        )
+        tracker.artifact(stage.folder / "checkpoint" / "last", "checkpoint")
+
+
+def _stage(pipeline: TilePretrainPipeline, settings: MethodSettings, cases: list[Case]) -> Stage:
+    plain = _resolved(pipeline, settings)
+    for key in ("name", "title"):
+        plain.pop(key)
+    for key in ("log_every", "checkpoint_every", "threads", "device"):
+        plain["train"].pop(key)
+    weights = encoder_key(pipeline.encoder, pipeline.seed)
+    key = digest([plain, weights, fingerprint(cases)])
+    return Stage("pretrain", key, runs_root() / pipeline.name / f"pretrain-{key}")
+
+
+def _resolved(pipeline: TilePretrainPipeline, settings: MethodSettings) -> dict[str, Any]:
+    plain: dict[str, Any] = pipeline.model_dump(mode="json", exclude={"method"})
+    plain["method"] = {"name": pipeline.method.name, **settings.model_dump(mode="json")}
+    return plain
+
+
+def _sample(
+    pipeline: TilePretrainPipeline, cases: list[Case], reporter: QuietReporter
+) -> list[_Sampled]:
+    slides = {case.id: case.images["slide"] for case in cases}
+    with Counted(reporter) as counted:
+        paths = sample_slides(
+            slides,
+            cache_root() / "tiles" / pipeline.data,
+            pipeline.tiles,
+            pipeline.train.per_slide,
+            pipeline.seed,
+            on_progress=counted,
+        )
+    return [_Sampled(name, path) for name, path in zip(slides, paths, strict=True)]
