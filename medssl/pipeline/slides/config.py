@@ -16,7 +16,7 @@ from medssl.pipeline.slides.settings import SlidePipeline
 KINDS = ("slides", "bags", "planted")
 """Layouts whose cases have a class each."""
 
-WITHOUT_EFFECT = {"train": {"device", "threads"}, "predict": {"batch"}}
+WITHOUT_EFFECT = {"train": {"checkpoint_epochs", "device", "threads"}, "predict": {"batch"}}
 """Keys that say how, not what, is computed; they are left out of hashes."""
 
 

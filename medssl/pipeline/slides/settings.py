@@ -43,6 +43,9 @@ class SlideTrainSettings(Section):
         schedule="cosine",
         minimum=5e-6,
     )
+    checkpoint_epochs: int = Field(
+        default=1, ge=1, description="between saved states; more for bags that take no time"
+    )
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
@@ -63,7 +66,7 @@ class SlideTrainSettings(Section):
             rate_every=bags,
             validate_every=bags,
             log_every=bags,
-            checkpoint_every=max(bags, 200),
+            checkpoint_every=self.checkpoint_epochs * bags,
         )
 
 

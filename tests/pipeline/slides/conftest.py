@@ -1,0 +1,121 @@
+"""Toy bags and toy slides in a working directory of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from medssl.train.track import Tracker
+
+CLASSES = "classes: [normal, tumour]"
+
+BAGS_SPEC = f"""
+title: Toy bags
+modality: OT
+channels: [features]
+root: toys
+layout: {{kind: bags, file: bags.npz, {CLASSES}}}
+simulated: true
+licence: CC0
+citation: none
+"""
+
+SLIDES_SPEC = f"""
+title: Toy slides
+modality: SM
+channels: [rgb]
+root: toys
+layout: {{kind: slides, table: labels.csv, pattern: "*.tiff", {CLASSES}}}
+simulated: true
+licence: CC0
+citation: none
+"""
+
+BAGS = """
+data: bags
+split: {folds: 3, validation: 0.34}
+method: abmil
+train: {epochs: 12, standardise: true, device: cpu, optimiser: {learning_rate: 0.02}}
+evaluate: {bootstrap: 100}
+"""
+
+SLIDES = """
+data: slides
+tiles: {size: 32, mpp: 0.5, tissue: otsu}
+encoder: {name: vit_tiny, side: 32}
+split: {folds: 2, validation: 0}
+method: {name: snuffy, heads: 2, lambda_total: 8}
+train: {epochs: 2, device: cpu}
+evaluate: {bootstrap: 100}
+"""
+
+DINO = """
+data: slides
+tiles: {size: 32}
+encoder: {name: vit_tiny, side: 32}
+method:
+  name: dino
+  global_crops: {side: 32}
+  local_crops: {side: 16, count: 2}
+  head: {outputs: 16, hidden: 16, bottleneck: 8}
+train: {steps: 3, batch: 4, per_slide: 5, device: cpu, optimiser: {learning_rate: 1.0e-3}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open an MLflow store takes seconds."""
+
+    def refuse(_: Tracker) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(Tracker, "_open", refuse)
+
+
+@pytest.fixture
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with the pipelines `bags`, `slides` and `dino` and their data."""
+    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder, files in {
+        "data_specs": {"bags": BAGS_SPEC, "slides": SLIDES_SPEC},
+        "pipelines": {"bags": BAGS, "slides": SLIDES, "dino": DINO},
+    }.items():
+        (tmp_path / folder).mkdir()
+        for name, text in files.items():
+            (tmp_path / folder / f"{name}.yaml").write_text(text)
+    (tmp_path / "data" / "toys").mkdir(parents=True)
+    write_bags(tmp_path / "data" / "toys" / "bags.npz")
+    write_slides(tmp_path / "data" / "toys")
+    return tmp_path
+
+
+def write_bags(path: Path, bags: int = 24, width: int = 4) -> None:
+    """Bags of 2 to 6 instances; in a positive one the first instance is far out."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(2, 7, bags)
+    labels = np.arange(bags) % 2
+    rows = rng.normal(5, 2, (int(sizes.sum()), width)).astype(np.float32)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    rows[first[labels == 1], 0] += 16
+    np.savez(path, X=rows, bag=np.repeat(np.arange(bags), sizes), y=labels, sizes=sizes)
+
+
+def write_slides(folder: Path) -> None:
+    """Four slides with two patients of each class; one more without a row in the table."""
+    rng = np.random.default_rng(1)
+    rows = ["slide,label,patient"]
+    for number in range(5):
+        pixels = np.full((160, 192, 3), 244, np.uint8)
+        stain = (150, 60, 140) if number % 2 else (90, 80, 190)
+        pixels[32:128, 32:160] = np.array(stain) + rng.integers(-30, 30, (96, 128, 3))
+        resolution = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(
+            folder / f"s{number}.tiff", pixels, tile=(64, 64), photometric="rgb", **resolution
+        )
+        if number < 4:
+            rows.append(f"s{number}.tiff,{('normal', 'tumour')[number % 2]},p{number}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
