@@ -23,6 +23,9 @@ class Options(BaseModel):
     """Keys of this layout.
 
     Attributes:
+        table: CSV, see above.
+        labels: class of a slide by its name without suffix, for slides without a row: a handful
+            needs no table.
         pattern: which files are slides; `**` stands for folders at any depth.
         classes: names, the negative class first.
     """
@@ -30,13 +33,16 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str | None = None
+    labels: dict[str, str] = {}
     pattern: str = "*"
     classes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
-        if self.table is not None and len(self.classes) < 2:
-            raise ValueError("a table of labels needs the names of at least two `classes`")
+        if (self.table is not None or self.labels) and len(self.classes) < 2:
+            raise ValueError("labels need the names of at least two `classes`")
+        if odd := sorted(set(self.labels.values()) - set(self.classes)):
+            raise ValueError(f"`labels` names the class '{odd[0]}', which `classes` does not")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two of the classes have one name")
         return self
@@ -78,7 +84,13 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
             elif row["slide"]:
                 by_path[path] = case
     apart = [path for path in paths if path not in by_path]
-    return [*by_path.values(), *(_case(spec, root, path, {}, None) for path in apart)], faults
+    named = {
+        path: class_index(options.labels.get(path.stem, ""), options.classes) for path in apart
+    }
+    return [
+        *by_path.values(),
+        *(_case(spec, root, path, {}, named[path]) for path in apart),
+    ], faults
 
 
 def is_slide(path: Path) -> bool:

@@ -114,6 +114,13 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
         cases(spec, tmp_path)
 
 
+def test_a_handful_of_labels_needs_no_table(tmp_path: Path, touch: Touch) -> None:
+    for name in ("a.svs", "b.svs", "c.svs"):
+        touch(name)
+    spec = spec_of(tmp_path, labels={"a": "normal", "b": "tumour"}, classes=["normal", "tumour"])
+    assert [case.extra["class"] for case in cases(spec, tmp_path)] == [0, 1, None]
+
+
 def test_two_slides_of_one_name_are_refused(tmp_path: Path, touch: Touch) -> None:
     touch("a.svs")
     touch("a.tif")
@@ -123,7 +130,12 @@ def test_two_slides_of_one_name_are_refused(tmp_path: Path, touch: Touch) -> Non
 
 @pytest.mark.parametrize(
     "options",
-    [{"table": "labels.csv"}, {"table": "labels.csv", "classes": ["a", "a"]}, {"clas": 1}],
+    [
+        {"table": "labels.csv"},
+        {"table": "labels.csv", "classes": ["a", "a"]},
+        {"labels": {"x": "a"}, "classes": ["n", "t"]},
+        {"clas": 1},
+    ],
 )
 def test_the_layout_itself_is_checked(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"layout of kind slides is wrong|did you mean 'classes'"):
