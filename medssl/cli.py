@@ -198,12 +198,22 @@ def study(
 @app.command()
 def compare(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="name")],
-    reference: Annotated[str, typer.Option(help="Method to compare with.")] = "supervised",
+    reference: Annotated[
+        str, typer.Option(help="Method to compare with.", show_default="supervised, or abmil")
+    ] = "",
 ) -> None:
     """Table across the finished runs of a pipeline, with intervals and p-values."""
+    from medssl.pipeline.config import pipeline_family, pipeline_names
+
+    if pipeline in pipeline_names() and pipeline_family(pipeline) == "slide":
+        from medssl.pipeline.slides.compare import compare_slides
+
+        typer.echo(compare_slides(pipeline, reference or "abmil"))
+        return
+
     from medssl.pipeline.compare import compare as tabulate
 
-    typer.echo(tabulate(pipeline, reference))
+    typer.echo(tabulate(pipeline, reference or "supervised"))
 
 
 @app.command()

@@ -37,14 +37,20 @@ def compare(pipeline: str, reference: str = "supervised") -> str:
 
 def tabulate(runs: Sequence[RunScores], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
     heads = ["method", "labels", "seed", "Dice [95 %]", "HD95 mm", "ASD mm"]
     heads += [f"- {reference}", "p", "MLflow run"]
-    for head in heads:
-        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
     differing = _differing(runs)
-    for run in runs:
-        table.add_row(*_row(run, _partner(run, runs, reference, differing), differing))
+    rows = [_row(run, _partner(run, runs, reference, differing), differing) for run in runs]
+    return as_text(heads, rows)
+
+
+def as_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table without borders; its first column to the left, the others to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     console = Console(width=200, force_terminal=False)
     with console.capture() as captured:
         console.print(table)

@@ -8,6 +8,7 @@ import pytest
 
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.slides.compare import compare_slides
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import make_slide_plan
 from medssl.pipeline.slides.predict import predict_slides
@@ -144,6 +145,18 @@ def test_watching_the_test_bags_adds_the_optimistic_numbers_and_changes_no_other
         summaries.append(json.loads((plan.evaluate.folder / "done.json").read_text())["summary"])
     assert set(summaries[1]) - set(summaries[0]) == {"optimistic_accuracy", "optimistic_auc"}
     assert summaries[0].items() <= summaries[1].items()
+
+
+def test_runs_are_compared_bag_by_bag(toys: Path) -> None:
+    with pytest.raises(UsageError, match="no finished runs"):
+        compare_slides("bags", "abmil")
+    for method in ("abmil", "mean_pool"):
+        run_slides(load_slide_config("bags", [f"method={method}"]), QUIET)
+    head, first, second = compare_slides("bags", "abmil").splitlines()
+    assert "- abmil" in head
+    assert first.split()[:3] == ["abmil", "bags", "0"]
+    assert second.split()[:3] == ["mean_pool", "bags", "0"]
+    assert "[" in second.split("]", 1)[1]  # a second interval: that of the difference
 
 
 def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Path) -> None:
