@@ -168,6 +168,10 @@ class Snuffy(BagMethod):
         if isinstance(mix, nn.Parameter):
             yield self.settings.mix_rate, [mix]
 
+    def monitor(self) -> dict[str, float]:
+        """A learned w: at 0 the transformer learns nothing more, at 1 the patch scores do not."""
+        return {"mix": float(self.network.mix)} if self.settings.mix_learned else {}
+
     def predictor(self) -> nn.Module:
         """The mix of both branches."""
         return SnuffyPredictor(self.network)

@@ -114,7 +114,7 @@ class TilePretrainSettings(LoopSettings):
     per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw",
-        learning_rate=5e-4,
+        learning_rate=5e-4 * 16 / 256,  # the paper's, by the size of the batch
         weight_decay=0.04,
         weight_decay_end=0.4,
         decay_vectors=False,
