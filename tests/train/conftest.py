@@ -87,6 +87,7 @@ class Training:
     method: SegmentMethod = field(default_factory=Pair)
     cases: list[ToyCase] = field(default_factory=toy_cases)
     validate: Callable[[int], dict[str, float]] | None = None
+    selects: str = "dice"
     on_step: Callable[[int], None] = lambda step: None
     saved: list[tuple[str, int]] = field(default_factory=list)
     steps: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Training:
             intensity_changes(AugmentSettings(gamma=0.2, brightness=0.1)),
             SEED,
             self.state_file,
-            Hooks(self.validate, self._save),
+            Hooks(self.validate, self._save, self.selects),
             self,
             self,
         )

@@ -108,6 +108,30 @@ def test_steps_without_a_device_scaler_are_counted_and_timed(training):
     assert run.method.updated == [1, 2, 3, 4, 5, 6]
 
 
+def test_any_score_can_select_and_validation_is_told_the_step(training):
+    told = []
+
+    def validate(step):
+        told.append(step)
+        return {"auc": -step, "dice": step}
+
+    run = training(validate=validate, selects="auc")
+    state = run.run(validate_every=3)
+    assert told == [3, 6]
+    assert (state.best, state.best_step) == (-3, 3)
+
+
+def test_what_a_method_monitors_is_logged_beside_its_losses(training, pair):
+    class Watched(pair):
+        def monitor(self):
+            return {"rank": 2.0}
+
+    run = training(method=Watched())
+    run.run(log_every=4)
+    assert [values["rank"] for values in run.logged.values()] == [2.0, 2.0]
+    assert all("rank" not in values for values in run.steps.values())
+
+
 def test_the_best_validation_score_is_kept(training):
     scores = iter([0.2, 0.9, 0.5])
     run = training()

@@ -237,6 +237,10 @@ class TestMix:
         assert {id(p) for p in owned} == {id(p) for p in method.parameters()}
         assert len(owned) == len(list(method.parameters()))
 
+    def test_a_learned_w_is_logged_and_a_fixed_one_is_not(self, build):
+        assert build("snuffy", mix_learned=True).monitor() == {"mix": 0.5}
+        assert build("snuffy").monitor() == {}
+
     @pytest.mark.parametrize(("value", "kept"), [(1.7, 1.0), (-0.2, 0.0), (0.4, 0.4)])
     def test_a_learned_w_stays_a_share(self, build, value, kept):
         method = build("snuffy", mix_learned=True)
