@@ -7,13 +7,9 @@ Legend: B images, N tokens, E features, b bottleneck.
 """
 
 from math import sqrt
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
-
-if TYPE_CHECKING:
-    from medssl.networks.vision_transformer import VisionTransformer
 
 DROPOUT = 0.1
 
@@ -39,15 +35,3 @@ class Adapter(nn.Module):
         """Tokens [B, N, E] to what is added to the block's output, [B, N, E]."""
         found: Tensor = self.up(self.dropout(relu(self.down(tokens))))
         return self.scale * found
-
-
-def add_adapters(network: "VisionTransformer", bottleneck: int, scale: float) -> None:
-    """Give every block an adapter and freeze all else; weights from torch's own generator.
-
-    Args:
-        bottleneck: width of the branch; DINO 32, MAE 64.
-        scale: of the branch; DINO 10, MAE 1.
-    """
-    network.requires_grad_(False)
-    for block in network.layers:
-        block.adapter = Adapter(network.width, bottleneck, scale).train(network.training)

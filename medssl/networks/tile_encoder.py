@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from medssl.networks.adapter import add_adapters
 from medssl.networks.pretrained import LoadReport, load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
-from medssl.networks.vision_transformer import VisionTransformer
+from medssl.networks.vision_transformer import VisionTransformer, add_adapters
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

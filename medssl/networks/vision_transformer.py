@@ -186,3 +186,15 @@ def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
     resized = interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
     flat = resized.permute(0, 2, 3, 1).reshape(1, rows * columns, width)
     return torch.cat([positions[:, :1], flat], dim=1)
+
+
+def add_adapters(network: VisionTransformer, bottleneck: int, scale: float) -> None:
+    """Give every block an adapter and freeze all else; weights from torch's own generator.
+
+    Args:
+        bottleneck: width of the branch; DINO 32, MAE 64.
+        scale: of the branch; DINO 10, MAE 1.
+    """
+    network.requires_grad_(False)
+    for block in network.layers:
+        block.adapter = Adapter(network.width, bottleneck, scale).train(network.training)

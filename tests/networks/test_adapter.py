@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from medssl.networks.adapter import Adapter, add_adapters
-from medssl.networks.vision_transformer import VisionTransformer
+from medssl.networks.adapter import Adapter
+from medssl.networks.vision_transformer import VisionTransformer, add_adapters
 
 
 def trainable(network: nn.Module) -> int:

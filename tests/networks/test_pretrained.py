@@ -9,10 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medssl.errors import DataError, UsageError
-from medssl.networks.adapter import add_adapters
 from medssl.networks.pretrained import load_pretrained, read_weights
 from medssl.networks.resnet import ResNet18
-from medssl.networks.vision_transformer import VisionTransformer, resize_positions
+from medssl.networks.vision_transformer import VisionTransformer, add_adapters, resize_positions
 
 
 def vit(seed: int = 0, side: int = 32, patch: int = 8) -> VisionTransformer:
