@@ -8,12 +8,12 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
-from medssl.data.spec import Label
+from medssl.data.spec import DataSpec, Label
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
@@ -33,6 +33,17 @@ class DataCard(BaseModel):
     licence: str
     citation: str
     simulated: bool
+
+    @classmethod
+    def of(cls, spec: DataSpec) -> Self:
+        """What a data spec says of itself."""
+        return cls(
+            name=spec.name,
+            title=spec.title,
+            licence=spec.licence,
+            citation=spec.citation,
+            simulated=spec.simulated,
+        )
 
 
 class Checkpoint(BaseModel):

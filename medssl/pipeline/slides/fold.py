@@ -146,7 +146,7 @@ class FoldTraining:
             method=self._config.resolved()["method"],
             paper=self._config.method.paper,
             split_hash=self._split.hash,
-            data=data_card(self._config),
+            data=DataCard.of(self._config.spec),
             code=code_version(),
             step=(step,),
             metrics={key: metrics[key] for key in ("auc", "log_loss") if key in metrics},
@@ -182,18 +182,6 @@ def read_calls(folder: Path) -> Calls:
     steps = {line["step"]: line.get("test") for line in lines}
     watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
     return Calls(plain["threshold"], plain["validation"], plain["test"], watched)
-
-
-def data_card(config: SlideConfig) -> DataCard:
-    """What a checkpoint says of the data it learnt from."""
-    spec = config.spec
-    return DataCard(
-        name=spec.name,
-        title=spec.title,
-        licence=spec.licence,
-        citation=spec.citation,
-        simulated=spec.simulated,
-    )
 
 
 def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:

@@ -97,13 +97,7 @@ def pretrain_tiles(
         encoder=pipeline.encoder,
         method=resolved["method"],
         paper=settings.paper,
-        data=DataCard(
-            name=spec.name,
-            title=spec.title,
-            licence=spec.licence,
-            citation=spec.citation,
-            simulated=spec.simulated,
-        ),
+        data=DataCard.of(spec),
         code=code_version(),
         step=0,
     )

@@ -42,7 +42,7 @@ evaluate: {bootstrap: 100}
 
 SLIDES = """
 data: slides
-tiles: {size: 32, mpp: 0.5, tissue: otsu}
+tiles: {size: 32, mpp: 8, tissue: otsu}
 encoder: {name: vit_tiny, side: 32}
 split: {folds: 2, validation: 0}
 method: {name: snuffy, heads: 2, lambda_total: 8}
@@ -52,7 +52,7 @@ evaluate: {bootstrap: 100}
 
 DINO = """
 data: slides
-tiles: {size: 32}
+tiles: {size: 32, mpp: 8}
 encoder: {name: vit_tiny, side: 32}
 method:
   name: dino
@@ -61,6 +61,14 @@ method:
   head: {outputs: 16, hidden: 16, bottleneck: 8}
 train: {steps: 3, batch: 4, per_slide: 5, device: cpu, optimiser: {learning_rate: 1.0e-3}}
 """
+
+
+LESION = """
+{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {},
+ "geometry": {"type": "Polygon",
+              "coordinates": [[[32, 32], [96, 32], [96, 96], [32, 96], [32, 32]]]}}]}
+"""
+"""64 pixels are 512 µm, more than isolated tumour cells."""
 
 
 @pytest.fixture(autouse=True)
@@ -107,15 +115,18 @@ def write_bags(path: Path, bags: int = 24, width: int = 4) -> None:
 def write_slides(folder: Path) -> None:
     """Four slides with two patients of each class; one more without a row in the table."""
     rng = np.random.default_rng(1)
-    rows = ["slide,label,patient"]
+    rows = ["slide,label,patient,annotation"]
     for number in range(5):
         pixels = np.full((160, 192, 3), 244, np.uint8)
         stain = (150, 60, 140) if number % 2 else (90, 80, 190)
         pixels[32:128, 32:160] = np.array(stain) + rng.integers(-30, 30, (96, 128, 3))
-        resolution = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
+        resolution = {"resolution": (1250, 1250), "resolutionunit": "CENTIMETER"}  # 8 µm a pixel
         tifffile.imwrite(
             folder / f"s{number}.tiff", pixels, tile=(64, 64), photometric="rgb", **resolution
         )
         if number < 4:
-            rows.append(f"s{number}.tiff,{('normal', 'tumour')[number % 2]},p{number}")
+            outline = "lesion.geojson" if number % 2 else ""
+            label = ("normal", "tumour")[number % 2]
+            rows.append(f"s{number}.tiff,{label},p{number},{outline}")
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    (folder / "lesion.geojson").write_text(LESION)

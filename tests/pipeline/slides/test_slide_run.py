@@ -90,6 +90,15 @@ def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(toys: 
     }
 
 
+def test_outlined_lesions_are_looked_for_in_slides_that_were_held_out(toys: Path) -> None:
+    done = run_slides(load_slide_config("slides"), QUIET)
+    summary = json.loads((done.report.parent / "done.json").read_text())["summary"]
+    assert 0 <= summary["froc"] <= 1
+    assert 0 <= summary["patch_auc"] <= 1
+    assert summary["keys_found"] == 1  # fewer tiles than count as selected
+    assert "FROC" in done.report.read_text()
+
+
 def test_a_new_slide_is_called_where_neither_pipeline_nor_data_exist(
     toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
