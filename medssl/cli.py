@@ -136,7 +136,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, or calls and heat maps of slides."""
-    from medssl.train.checkpoint import checkpoint_family
+    from medssl.train.description import checkpoint_family
 
     if checkpoint_family(checkpoint) == "slide":
         from medssl.pipeline.progress import make_reporter

@@ -93,6 +93,12 @@ def loaded(*arguments: str) -> tuple[int, set[str], str]:
         (["run", "hipocampus"], 2),
         (["study", "hippocampus", "--methods", "tracco"], 2),
         (["compare", "nothing_ran"], 2),
+        (["predict", "nowhere", "x.svs", "--out", "y"], 2),
+        (["run", "mil", "method=snufy"], 2),
+        (["run", "mil", "method=tracoco"], 2),
+        (["run", "hippocampus", "method=abmil"], 2),
+        (["pretrain", "hippocampus"], 2),
+        (["compare", "mil"], 2),
     ],
 )
 def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -> None:

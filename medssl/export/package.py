@@ -9,7 +9,8 @@ from pathlib import Path
 
 from medssl.errors import UsageError
 from medssl.export.card import model_card
-from medssl.train.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
+from medssl.train.checkpoint import load_checkpoint
+from medssl.train.description import DESCRIPTION, WEIGHTS
 
 CARD = "README.md"
 

@@ -24,6 +24,9 @@ from medssl.settings import MethodChoice, Pipeline
 
 Model = TypeVar("Model", bound=BaseModel)
 
+CLASSIFIED = ("slides", "bags", "planted")
+"""Layouts whose cases have a class each and no mask."""
+
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},
     "predict": {"window_batch"},
@@ -98,8 +101,11 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
             value of the wrong kind.
     """
     plain = read_pipeline(name_or_path, overrides)
+    spec = load_spec(plain["data"]) if "data" in plain else None
+    if spec is not None and spec.layout.kind in CLASSIFIED:
+        refuse_family("segment", "slide", f"the data set {spec.name} holds {spec.layout.kind}")
     pipeline = validate(Pipeline, plain)
-    return Config(pipeline, method_settings(pipeline.method), load_spec(pipeline.data))
+    return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
 
 
 def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -131,8 +137,8 @@ def pipeline_family(name_or_path: str, overrides: Sequence[str] = ()) -> str:
     return known_method(str(method.get("name"))).family
 
 
-def refuse_family(given: str, wanted: str) -> NoReturn:
-    """Refuse a method of another family than the stage can train.
+def refuse_family(given: str, wanted: str, why: str = "") -> NoReturn:
+    """Refuse a method of another family than the stage, or the data, can be used with.
 
     Raises:
         UsageError: names the methods that would do.
@@ -140,7 +146,7 @@ def refuse_family(given: str, wanted: str) -> NoReturn:
     fitting = [name for name in method_names() if settings_class(name).family == wanted]
     raise UsageError(
         f"the pipeline's method is of the family '{given}'",
-        f"this stage trains methods of the family '{wanted}'",
+        why or f"this stage trains methods of the family '{wanted}'",
         f"choose one of: {', '.join(fitting)}" if fitting else "none is installed",
     )
 

@@ -21,7 +21,8 @@ from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.stage import Plan, read_json, write_text
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import WEIGHTS, Checkpoint, load_checkpoint
+from medssl.train.checkpoint import Checkpoint, load_checkpoint
+from medssl.train.description import WEIGHTS
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 

@@ -3,7 +3,6 @@
 The folder is enough to predict where neither pipeline nor data exist. Nothing in it is pickled.
 """
 
-import json
 import os
 import shutil
 import uuid
@@ -14,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from medssl.data.spec import DataSpec, Label
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings, PreprocessSettings
-
-WEIGHTS, DESCRIPTION = "weights.safetensors", "checkpoint.json"
+from medssl.train.description import DESCRIPTION, WEIGHTS, description_of
 
 
 class DataCard(BaseModel):
@@ -105,40 +103,6 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def description_of(folder: Path) -> dict[str, Any]:
-    """The description as plain values, of whichever family.
-
-    Raises:
-        UsageError: the folder is no checkpoint.
-        DataError: its description is not JSON.
-    """
-    path = folder / DESCRIPTION
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
-        raise UsageError(
-            f"{folder} is not a checkpoint",
-            f"it has no {DESCRIPTION} with {WEIGHTS} beside it",
-            "name a folder such as runs/NAME/train-.../checkpoint/last",
-        )
-    try:
-        plain: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(
-            f"{path} cannot be understood",
-            "it is not JSON",
-            "use the version of medssl that wrote it",
-        ) from error
-    return plain
-
-
-def checkpoint_family(folder: Path) -> str:
-    """What the checkpoint does: "segment", "slide".
-
-    Raises:
-        UsageError, DataError: as `description_of`.
-    """
-    return str(description_of(folder).get("family", "segment"))
 
 
 def read_description(folder: Path) -> Checkpoint:

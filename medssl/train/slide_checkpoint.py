@@ -17,7 +17,8 @@ from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.train.checkpoint import DESCRIPTION, WEIGHTS, DataCard, description_of
+from medssl.train.checkpoint import DataCard
+from medssl.train.description import DESCRIPTION, WEIGHTS, description_of
 from medssl.train.standardise import Scale, Scaled
 
 

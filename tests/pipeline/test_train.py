@@ -12,7 +12,8 @@ from medssl.errors import DataError, UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.train import Validation, cache_cases, split_cases, train, used_cases
-from medssl.train.checkpoint import WEIGHTS, load_checkpoint
+from medssl.train.checkpoint import load_checkpoint
+from medssl.train.description import WEIGHTS
 
 TRACOCO = ("method=tracoco", "train.steps=3")
 

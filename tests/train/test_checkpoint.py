@@ -13,14 +13,13 @@ from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings, PreprocessSettings
 from medssl.train.checkpoint import (
-    DESCRIPTION,
-    WEIGHTS,
     Checkpoint,
     DataCard,
     load_checkpoint,
     read_description,
     save_checkpoint,
 )
+from medssl.train.description import DESCRIPTION, WEIGHTS
 
 NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="batch", dropout=0.5)
 

@@ -10,11 +10,15 @@ from medssl.data.classes import declared_classes
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
-from medssl.pipeline.config import digest, flatten, method_settings, read_pipeline, validate
+from medssl.pipeline.config import (
+    CLASSIFIED,
+    digest,
+    flatten,
+    method_settings,
+    read_pipeline,
+    validate,
+)
 from medssl.pipeline.slides.settings import SlidePipeline
-
-KINDS = ("slides", "bags", "planted")
-"""Layouts whose cases have a class each."""
 
 WITHOUT_EFFECT = {"train": {"checkpoint_epochs", "device", "threads"}, "predict": {"batch"}}
 """Keys that say how, not what, is computed; they are left out of hashes."""
@@ -78,13 +82,15 @@ def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> Slide
         UsageError: unknown pipeline, key, method or preset, a value of the wrong kind, or a data
             set whose cases have no classes.
     """
-    pipeline = validate(SlidePipeline, read_pipeline(name_or_path, overrides))
-    spec = load_spec(pipeline.data)
-    if spec.layout.kind not in KINDS or not declared_classes(spec):
+    plain = read_pipeline(name_or_path, overrides)
+    spec = load_spec(plain["data"]) if "data" in plain else None
+    if spec is not None and (spec.layout.kind not in CLASSIFIED or not declared_classes(spec)):
         raise UsageError(
             f"the data set {spec.name} has no slides or bags with classes",
             f"its layout is '{spec.layout.kind}'",
             "name a data spec with layout {kind: slides, classes: [normal, tumour]}, or choose a "
             "method that segments",
         )
+    pipeline = validate(SlidePipeline, plain)
+    spec = spec or load_spec(pipeline.data)
     return SlideConfig(pipeline, method_settings(pipeline.method), spec)

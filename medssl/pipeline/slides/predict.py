@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from medssl.data.layouts.slides import is_slide
+from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide
 from medssl.environment import cache_root
@@ -49,7 +50,7 @@ def predict_stage(
         return stage.folder
     stage.begin(config.resolved(), plan.splits_json())
     device = choose_device(config.pipeline.train.device)
-    files = {case.id: case.images["slide"] for case in plan.cases}
+    cases = {case.id: case for case in plan.cases}
     tags = {"stage": "predict", "method": config.pipeline.method.name}
     name = f"predict {config.label}"
     with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
@@ -61,7 +62,10 @@ def predict_stage(
                     bag = bags[slide]
                     found = instance_scores(head, bag, device)
                     if found is not None and isinstance(bag, FeatureBag):
-                        write_maps(files[slide], bag, found, config.classes, stage.folder)
+                        drawn = cases[slide].extra["annotation"]
+                        outlines = read_annotation(drawn).outlines if drawn else ()
+                        file = cases[slide].images["slide"]
+                        write_maps(file, bag, found, config.classes, stage.folder, outlines)
                     steps.advance()
         run_id = tracker.run_id
     stage.finish(run_id=run_id)
@@ -82,8 +86,9 @@ def write_maps(
     scores: InstanceScores,
     classes: Sequence[str],
     out: Path,
+    outlines: Sequence[np.ndarray] = (),
 ) -> None:
-    """`out`/SLIDE.geojson for QuPath and `out`/SLIDE.png."""
+    """`out`/SLIDE.geojson for QuPath and `out`/SLIDE.png, lesions outlined where they are known."""
     values = scores.values.astype(np.float64)
     shares = np.stack([1 - values, values], axis=1)
     names = (classes[0], " or ".join(classes[1:]))
@@ -92,7 +97,7 @@ def write_maps(
     with open_slide(slide) as reader:
         thumbnail = reader.thumbnail(THUMBNAIL)
     label = f"{scores.kind} of {names[1]}"
-    png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label)
+    png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label, outlines)
     write_heat_map(out / f"{bag.id}.png", png)
 
 

@@ -61,7 +61,14 @@ def load_slide_study(name: str) -> SlideStudy:
         UsageError: no such study, or one with an unknown key, pipeline or reference.
     """
     path = find_pipeline(name)
-    study = validate(SlideStudy, {"name": path.stem, **read_mapping(path)})
+    plain = read_mapping(path)
+    if "arms" not in plain:
+        raise UsageError(
+            f"{path} is a pipeline of slides and no study",
+            "a study of slides names its data sets, arms and seeds in a file",
+            "start from pipelines/mil_study.yaml",
+        )
+    study = validate(SlideStudy, {"name": path.stem, **plain})
     if study.reference not in study.arms:
         raise UsageError(
             f"the reference '{study.reference}' is no arm",
