@@ -170,7 +170,7 @@ class Snuffy(BagMethod):
 
     def monitor(self) -> dict[str, float]:
         """A learned w: at 0 the transformer learns nothing more, at 1 the patch scores do not."""
-        return {"mix": float(self.network.mix)} if self.settings.mix_learned else {}
+        return {"mix": float(self.network.mix.detach())} if self.settings.mix_learned else {}
 
     def predictor(self) -> nn.Module:
         """The mix of both branches."""

@@ -72,3 +72,8 @@ def test_differences_are_over_bags_with_the_mean_over_seeds() -> None:
     assert "1.000 [1.000, 1.000]" in row
     assert "+0.375 [" in row  # bags: 0, 1, 1/2 and 0
     assert "0.550 (0.050)" in row
+
+
+def test_a_pipeline_of_slides_is_no_study(toys: Path) -> None:
+    with pytest.raises(UsageError, match="is a pipeline of slides and no study"):
+        load_slide_study("bags")
