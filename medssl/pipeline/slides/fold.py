@@ -47,7 +47,6 @@ class Calls:
     """
 
     threshold: float
-    validation: Probabilities
     test: Probabilities
     epochs: tuple[Probabilities, ...] = ()
 
@@ -107,7 +106,6 @@ class FoldTraining:
         head = classifier.head.to(self._device)
         calls = {
             "threshold": found.threshold,
-            "validation": predict_bags(head, self._validation, self._device),
             "test": predict_bags(head, self._test, self._device),
         }
         write_text(self._folder / CALLS, json.dumps(calls))
@@ -181,7 +179,7 @@ def read_calls(folder: Path) -> Calls:
     lines = map(json.loads, (folder / EPOCHS).read_text(encoding="utf-8").splitlines())
     steps = {line["step"]: line.get("test") for line in lines}
     watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
-    return Calls(plain["threshold"], plain["validation"], plain["test"], watched)
+    return Calls(plain["threshold"], plain["test"], watched)
 
 
 def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:

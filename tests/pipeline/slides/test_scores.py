@@ -14,8 +14,8 @@ def said(**positive: float) -> dict[str, list[float]]:
     return {bag: [1 - p, p] for bag, p in positive.items()}
 
 
-FIRST = Calls(0.7, {}, said(a=0.6, b=0.8))  # both right at 0.7
-SECOND = Calls(0.2, {}, said(c=0.3, d=0.1, e=0.9))  # c and d wrong at 0.2
+FIRST = Calls(0.7, said(a=0.6, b=0.8))  # both right at 0.7
+SECOND = Calls(0.2, said(c=0.3, d=0.1, e=0.9))  # c and d wrong at 0.2
 
 
 def calls():
@@ -39,7 +39,7 @@ def test_accuracy_counts_bags_and_auc_is_the_mean_over_folds() -> None:
 
 
 def test_a_fold_of_one_class_has_no_auc_and_is_left_out_of_the_mean() -> None:
-    only = Calls(0.5, {}, said(b=0.9, d=0.8))
+    only = Calls(0.5, said(b=0.9, d=0.8))
     found = fold_calls(0, FIRST, TRUTH) + fold_calls(1, only, TRUTH)
     assert math.isnan(fold_areas(found)[1])
     assert summarise(found, 200)["auc"] == 1.0
@@ -47,7 +47,7 @@ def test_a_fold_of_one_class_has_no_auc_and_is_left_out_of_the_mean() -> None:
 
 def test_the_optimistic_protocol_takes_the_best_epoch_on_the_test_bags_themselves() -> None:
     bad, good = said(a=0.9, b=0.1), said(a=0.4, b=0.45)
-    watched = Calls(0.5, {}, bad, (bad, good))
+    watched = Calls(0.5, bad, (bad, good))
     assert optimistic([watched], TRUTH) == {"optimistic_accuracy": 1.0, "optimistic_auc": 1.0}
     assert summarise(fold_calls(0, watched, TRUTH), 200)["accuracy"] == 0.0
 
