@@ -41,8 +41,17 @@ class SlidePlan:
         return json.dumps([json.loads(fold.to_json()) for fold in self.folds], indent=2)
 
 
-def make_slide_plan(config: SlideConfig) -> SlidePlan:
-    """Cases, folds and folders; trains nothing and writes nothing.
+@dataclass(frozen=True)
+class FoldedCases:
+    """The cases of a data set and who trains, validates and tests; the same for every method."""
+
+    cases: tuple[Case, ...]
+    folds: tuple[Split, ...]
+    fingerprint: str
+
+
+def fold_cases(config: SlideConfig) -> FoldedCases:
+    """Find and fold the cases of a pipeline.
 
     Raises:
         DataError: the data set is missing or unusable.
@@ -58,16 +67,29 @@ def make_slide_plan(config: SlideConfig) -> SlidePlan:
         )
     split = pipeline.split
     folds = make_folds(cases, config.classes, split.folds, split.validation, pipeline.seed)
+    return FoldedCases(tuple(cases), tuple(folds), fingerprint(cases))
+
+
+def make_slide_plan(config: SlideConfig, found: FoldedCases | None = None) -> SlidePlan:
+    """Cases, folds and folders; trains nothing and writes nothing.
+
+    Args:
+        found: the folded cases where they are at hand.
+
+    Raises:
+        DataError, UsageError: as `fold_cases`.
+    """
+    pipeline, found = config.pipeline, found or fold_cases(config)
     how = ("tiles", "encoder") if config.tiled else ()
     inputs = config.hash("data", *how, "method", "train", "evaluate")
-    roles = [fold.hash for fold in folds]
-    train = digest([inputs, pipeline.seed, roles, fingerprint(cases)])
+    roles = [fold.hash for fold in found.folds]
+    train = digest([inputs, pipeline.seed, roles, found.fingerprint])
     predict = digest([train, config.hash("predict")])
     folder = runs_root() / pipeline.name
     return SlidePlan(
         config,
-        tuple(cases),
-        tuple(folds),
+        found.cases,
+        found.folds,
         train=Stage("train", train, folder / f"train-{train}"),
         predict=Stage("predict", predict, folder / f"predict-{predict}"),
         evaluate=Stage("evaluate", predict, folder / f"evaluate-{predict}"),

@@ -4,17 +4,18 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from medssl.environment import runs_root
-from medssl.errors import UsageError
+from medssl.errors import DataError, UsageError
 from medssl.pipeline.config import find_pipeline, nearest, read_mapping, validate
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.config import load_slide_config
-from medssl.pipeline.slides.plan import make_slide_plan
+from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_json, write_text
@@ -119,7 +120,7 @@ def run_slide_study(
         config = load_slide_config(study.pipeline, [*cell.overrides, *more])
         if not make_slide_plan(config).evaluate.done:
             run_slides(config, reporter)
-    results = [found for cell in everything if (found := _result(study, cell)) is not None]
+    results = _finished(study, everything)
     folder = runs_root() / load_slide_config(study.pipeline).pipeline.name / f"study-{study.name}"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.csv", _csv(results))
@@ -128,16 +129,28 @@ def run_slide_study(
     return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
 
 
-def _result(study: SlideStudy, cell: SlideCell) -> Result | None:
-    """What a run found; None if it is not finished."""
-    plan = make_slide_plan(load_slide_config(study.pipeline, cell.overrides))
-    stage = plan.evaluate
-    if not stage.done:
-        return None
-    with (stage.folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
+def _finished(study: SlideStudy, grid: Sequence[SlideCell]) -> list[Result]:
+    """What the runs found that are complete; data sets that are not here have none."""
+    folded: dict[tuple[str, int], FoldedCases | None] = {}
+    results = []
+    for cell in grid:
+        config = load_slide_config(study.pipeline, cell.overrides)
+        key = cell.data, cell.seed
+        if key not in folded:
+            try:
+                folded[key] = fold_cases(config)
+            except DataError:
+                folded[key] = None
+        found = folded[key]
+        if found is not None and (stage := make_slide_plan(config, found).evaluate).done:
+            results.append(_result(cell, stage.folder, config.spec.simulated))
+    return results
+
+
+def _result(cell: SlideCell, folder: Path, simulated: bool) -> Result:
+    with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
         right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    numbers = read_json(stage.folder / "done.json")["summary"]
-    simulated = plan.config.spec.simulated
+    numbers = read_json(folder / "done.json")["summary"]
     return Result(cell.data, cell.arm, cell.seed, right, numbers, simulated)
 
 
