@@ -25,7 +25,7 @@ class Options(BaseModel):
     width: int = Field(default=64, ge=2)
     shift: float = Field(default=6.0, gt=0, description="of a key, in deviations of background")
     seed: int = 0
-    classes: tuple[str, ...] = ("negative", "positive")
+    classes: tuple[str, ...] = Field(min_length=2, max_length=2, description="negative first")
 
 
 @dataclass(frozen=True)

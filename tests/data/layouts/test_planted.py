@@ -6,7 +6,14 @@ import pytest
 from medssl.data.layouts.planted import PlantedBag, cases, planted_bag
 from medssl.data.spec import DataSpec, load_spec
 
-SMALL = {"bags": 8, "patches": 50, "keys": [2, 3], "width": 16, "shift": 8}
+SMALL = {
+    "classes": ["negative", "positive"],
+    "bags": 8,
+    "patches": 50,
+    "keys": [2, 3],
+    "width": 16,
+    "shift": 8,
+}
 
 
 def spec_of(**options: object) -> DataSpec:

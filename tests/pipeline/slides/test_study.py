@@ -6,6 +6,7 @@ import pytest
 
 from medssl.errors import UsageError
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.study import load_slide_study, run_slide_study, slide_cells
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.study_grid import select, study_family
@@ -77,3 +78,9 @@ def test_differences_are_over_bags_with_the_mean_over_seeds() -> None:
 def test_a_pipeline_of_slides_is_no_study(toys: Path) -> None:
     with pytest.raises(UsageError, match="is a pipeline of slides and no study"):
         load_slide_study("bags")
+
+
+@pytest.mark.parametrize("name", ["mil_study", "planted_keys_study"])
+def test_the_arms_of_shipped_studies_are_valid_pipelines(name: str) -> None:
+    for cell in slide_cells(load_slide_study(name)):
+        assert load_slide_config(load_slide_study(name).pipeline, cell.overrides).classes
