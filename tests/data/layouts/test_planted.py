@@ -17,7 +17,7 @@ SMALL = {
 
 
 def spec_of(**options: object) -> DataSpec:
-    layout = {"kind": "planted", **SMALL, **options}
+    layout = {"kind": "planted", "classes": ["negative", "positive"], **SMALL, **options}
     plain = load_spec("planted_keys").model_dump() | {"layout": layout}
     return DataSpec.model_validate(plain)
 
