@@ -153,11 +153,23 @@ def _unpack(file: Path, folder: Path) -> None:
                 archive.extractall(folder)  # noqa: S202 - drops absolute and parent paths itself
         else:
             with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
+                _unpack_tar(archive, folder)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise DataError(
             f"{file} cannot be unpacked", str(error), "delete it and fetch it again"
         ) from error
+
+
+def _unpack_tar(archive: tarfile.TarFile, folder: Path) -> None:
+    """Files and folders alone, none outside `folder`; Python before 3.11.4 has no filter for it."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    plain = [member for member in archive.getmembers() if member.isfile() or member.isdir()]
+    for member in plain:
+        if not (folder / member.name).resolve().is_relative_to(folder.resolve()):
+            raise tarfile.TarError(f"{member.name} would be written outside of the folder")
+    archive.extractall(folder, plain)  # noqa: S202 - checked above
 
 
 def _inner(content: Path) -> Path:
