@@ -70,10 +70,10 @@ def test_planted_keys_are_found_and_become_tokens(build, mode):
 
 
 def test_shuffled_labels_teach_nothing(build):
-    """The mean of two models, each with a standard deviation of about 0.08 on 60 bags."""
+    """Scored against the true labels of other bags, where true labels give an AUC above 0.98."""
     bags = planted(60, 1)[0]
     found = [
-        auc(train(make(build), shuffled(planted(60, 0)[0], seed), 240), shuffled(bags, 100 + seed))
-        for seed in range(2)
+        auc(train(make(build), shuffled(planted(60, 0)[0], seed), 240), bags) for seed in range(4)
     ]
     assert 0.3 < np.mean(found) < 0.7
+    assert max(found) < 0.9
