@@ -6,7 +6,7 @@ Legend: B items, V views, C channels, X Y Z voxels, K classes, N instances, E fe
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from medssl.data.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
 from medssl.data.patches import PatchSampler
+from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph_settings import RadiographAugment
+from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan_settings import AffineSettings, PairSettings
+from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.settings import NetworkSettings
 
 
@@ -50,7 +55,7 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
     No device calls, optimisers, logging or paths inside.
     """
 
-    streams: ClassVar[tuple[Stream, ...]]
+    streams: tuple[Stream, ...]
 
     parts: int = 1
     """Number of losses whose gradients do not meet; the loop runs them one by one, so that only
@@ -133,4 +138,93 @@ class BagMethod(Method[BagBatch]):
     `BagPrediction`.
     """
 
-    streams: ClassVar[tuple[Stream, ...]] = ("bags",)
+    streams: tuple[Stream, ...] = ("bags",)
+
+
+@dataclass(frozen=True)
+class PretrainTask:
+    """What an encoder of volumes is pre-trained for.
+
+    Attributes:
+        network: its encoder is trained; the decoder of the same settings is not needed.
+        patch: window in voxels.
+        contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
+        patients: how many there are; what says whether a queue of negatives makes sense.
+    """
+
+    network: NetworkSettings
+    patch: tuple[int, int, int]
+    contrasts: tuple[str, ...]
+    patients: int
+
+
+class Reconstruction(NamedTuple):
+    """What a masked reconstruction makes of scans.
+
+    Attributes:
+        prediction: [B, 1, X, Y, Z].
+        mask: [B, 1, X, Y, Z] bool, true where the encoder saw nothing.
+    """
+
+    prediction: Tensor
+    mask: Tensor
+
+
+class PretrainMethod(Method[ScanBatch]):
+    """Learns an encoder from single-channel scans without labels.
+
+    Built as `(settings, task: PretrainTask, seed)`. `streams` are those that its settings ask for:
+    "pairs" (two scans of a session), "scans" (single ones). Its predictor maps scans
+    [B, 1, X, Y, Z] to features [B, E], by which probes compare scans.
+    """
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
+
+    def pairs(self) -> PairSettings | None:
+        """How "pairs" are drawn; None without that stream."""
+        return None
+
+    @abstractmethod
+    def affine(self) -> AffineSettings:
+        """The affine that every scan draws for itself."""
+
+    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
+        """Further features [B, E] of scans by name, for probes: of projectors, of halves."""
+        return {}
+
+    def reconstruct(self, image: Tensor, generator: torch.Generator) -> Reconstruction | None:
+        """Masked scans [B, 1, X, Y, Z] as filled in; None where the method does not learn that."""
+        return None
+
+
+@dataclass(frozen=True)
+class GradeTask:
+    """What a grader of radiographs maps from and to.
+
+    Attributes:
+        views: names of the crops of an image, e.g. lateral and medial; one for a whole image.
+        grades: names, in order.
+        side: of a crop, in pixels.
+        network: which network, and how large.
+        augment: the random transform T; methods draw as many views with it as they need.
+    """
+
+    views: tuple[str, ...]
+    grades: tuple[str, ...]
+    side: int
+    network: GraderSettings
+    augment: RadiographAugment
+
+
+class GradeMethod(Method[RadiographBatch]):
+    """Learns grades of radiographs from streams "labelled" and "unlabelled".
+
+    Built as `(settings, task: GradeTask, seed)`. Its predictor maps images [B, V, S, S] float32 in
+    [-1, 1] to logits [B, K], whose softmax are the probabilities of the grades.
+    """
+
+    unlabelled_pool: ClassVar[Literal["all", "unlabelled"]] = "all"
+    """What "unlabelled" draws from: labelled images too, their labels ignored, or the rest alone
+    (which falls back to the labelled ones where there is no rest)."""

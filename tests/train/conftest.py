@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ class Pair(SegmentMethod):
         updated: steps after which the method's own update ran.
     """
 
-    streams: ClassVar[tuple[Stream, ...]] = ("labelled",)
+    streams: tuple[Stream, ...] = ("labelled",)
     parts = 2
 
     def __init__(self, scale: float = 1.0) -> None:

@@ -10,7 +10,7 @@ Legend: B tiles, V crops of a tile, E features, K prototypes.
 from collections.abc import Iterable
 from copy import deepcopy
 from math import cos, pi
-from typing import ClassVar, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -87,7 +87,7 @@ class Dino(Method[TileBatch]):
     dropout and stochastic depth.
     """
 
-    streams: ClassVar[tuple[Stream, ...]] = ("tiles",)
+    streams: tuple[Stream, ...] = ("tiles",)
     centre: Tensor
     collapsed: Tensor
 

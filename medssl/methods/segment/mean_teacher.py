@@ -9,7 +9,6 @@ Legend: B items, K classes, X Y Z voxels, T teacher draws.
 from collections.abc import Iterable
 from copy import deepcopy
 from math import exp, log
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -46,7 +45,7 @@ def certain_mse(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
 class MeanTeacher(SegmentMethod):
     """Labels teach the student; the student's moving average teaches it on unlabelled images."""
 
-    streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")
+    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Supervised training: the baseline that every other method has to beat."""
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from torch import Generator, Tensor, nn
 
@@ -18,7 +17,7 @@ from medssl.networks.ensemble import Ensemble
 class Supervised(SegmentMethod):
     """Cross-entropy and Dice; several members train side by side on the same batches."""
 
-    streams: ClassVar[tuple[Stream, ...]] = ("labelled",)
+    streams: tuple[Stream, ...] = ("labelled",)
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()

@@ -10,7 +10,6 @@ q teacher's and p student's probabilities.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -144,7 +143,7 @@ def box_span(side: int, share: float, centre: int) -> slice:
 class TraCoCo(SegmentMethod):
     """One training step of each network; part 0 is network 1, part 1 is network 2."""
 
-    streams: ClassVar[tuple[Stream, ...]] = ("labelled", "unlabelled")
+    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
     parts = 2
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:

@@ -1,0 +1,60 @@
+"""What pre-training on scans is given: windows of single-channel volumes.
+
+Legend: B items, V scans of an item, x y z voxels of a source box, X Y Z voxels of a window.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+
+@dataclass
+class ScanBatch:
+    """Windows of one stream, each with its own affine, cut when they are asked for.
+
+    A window is the same place of every scan of an item, seen through each scan's own affine; so
+    scans of one session are aligned by region, not by voxel.
+
+    Attributes:
+        source: [B, V, 1, x, y, z] float32, boxes that hold all that the windows need, their border
+            repeated where they are longer than the volume. V is 2 in "pairs", 1 in "scans".
+        affine: [B, V, 3, 4] float32, from a window's normalised coordinates to those of its source,
+            as `torch.nn.functional.affine_grid` wants it (last axis first, align_corners false).
+        patch: sides of the windows in voxels.
+        patient: [B] int64 from 1, equal exactly for one patient, over all data sets.
+        contrast: [B, V] int64, index of each scan's contrast in the task's; -1 where unknown.
+        ids: case of each item.
+    """
+
+    source: Tensor
+    affine: Tensor
+    patch: tuple[int, int, int]
+    patient: Tensor
+    contrast: Tensor
+    ids: tuple[str, ...]
+
+    def windows(self) -> Tensor:
+        """[B, V, 1, X, Y, Z] float32; trilinear, the border goes on outside of the volume."""
+        items, views = self.source.shape[:2]
+        source = self.source.flatten(0, 1)
+        shape = [len(source), 1, *self.patch]
+        grid = affine_grid(self.affine.flatten(0, 1), shape, align_corners=False)
+        cut = grid_sample(source, grid, padding_mode="border", align_corners=False)
+        return cut.reshape(items, views, *shape[1:])
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on `device`."""
+        moved = (
+            value.to(device, non_blocking=True)
+            for value in (self.source, self.affine, self.patient, self.contrast)
+        )
+        source, affine, patient, contrast = moved
+        return type(self)(source, affine, self.patch, patient, contrast, self.ids)
+
+    def damaged(self) -> tuple[str, ...]:
+        """The cases with voxels that are not finite."""
+        pairs = zip(self.ids, self.source, strict=True)
+        return tuple(case for case, source in pairs if not bool(source.isfinite().all()))

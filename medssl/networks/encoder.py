@@ -1,0 +1,38 @@
+"""What every encoder of volumes offers, so that any may be pre-trained and any may be masked.
+
+Legend: B items, C channels, E channels of the embedding, X Y Z voxels.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class VolumeEncoder(nn.Module, ABC):
+    """Image [B, C, X, Y, Z] to the features of every level, finest first.
+
+    Two steps, because masks act between them: `embed` mixes no two cells of the embedding's grid, so
+    what a mask token replaces is never seen.
+
+    Attributes:
+        widths: channels of each level.
+        strides: voxels of the image per voxel of each level.
+        embed_width, embed_stride: the same of the embedding.
+    """
+
+    widths: tuple[int, ...]
+    strides: tuple[int, ...]
+    embed_width: int
+    embed_stride: int
+
+    @abstractmethod
+    def embed(self, image: Tensor) -> Tensor:
+        """[B, E, X / s, Y / s, Z / s], s the `embed_stride`; the image itself where s is 1."""
+
+    @abstractmethod
+    def stages(self, embedded: Tensor) -> list[Tensor]:
+        """Features of every level from an embedding, a mask token in it or not."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features [B, widths[l], X / strides[l], ...] for each level l."""
+        return self.stages(self.embed(image))
