@@ -27,7 +27,9 @@ class SplitSettings(Section):
         default="shuffled",
         description="listed: the labelled cases are the first of the data set's own list",
     )
-    test_seed: int = Field(default=0, description="seed of the test draw; apart from `seed`")
+    test_seed: int | None = Field(
+        default=0, description="seed of the test draw; null: the run's own, so test cases change"
+    )
     unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
 
 

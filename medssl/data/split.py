@@ -1,7 +1,8 @@
 """Who trains, validates and tests: by patient, seeded, and written down.
 
 Label budgets are nested: with one seed, the labelled cases of a smaller budget are among those of
-every larger one, and so are the validation cases. The test cases depend on neither.
+every larger one, and so are the validation cases. The test cases depend on neither, unless
+`split.test_seed` is null.
 """
 
 import hashlib
@@ -67,16 +68,16 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     """The split that `settings` asks for.
 
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
-    `settings.test_seed`. Of the patients left, in shuffled or in listed order, the first
-    `settings.labels` labelled cases are the budget, and every 1/`settings.validation`-th of them
-    validates. All later patients are unlabelled, whether a label exists or not. A patient whose
+    `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
+    listed order, the first `settings.labels` labelled cases are the budget, and every
+    1/`settings.validation`-th of them validates. All later patients are unlabelled, whether a label exists or not. A patient whose
     cases the budget cuts through, and unlabelled cases of patients with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
         DataError: the data set declares one patient both for training and for test.
     """
-    test = _declared_test(cases) or _drawn_test(cases, settings)
+    test = _declared_test(cases) or _drawn_test(cases, settings, seed)
     held = {case.patient for case in test} | {c.patient for c in cases if c.part == "test"}
     groups = _by_patient([case for case in cases if case.patient not in held])
     if settings.order == "shuffled":
@@ -131,7 +132,7 @@ def _declared_test(cases: Sequence[Case]) -> list[Case]:
     return [case for case in declared if case.label is not None]
 
 
-def _drawn_test(cases: Sequence[Case], settings: SplitSettings) -> list[Case]:
+def _drawn_test(cases: Sequence[Case], settings: SplitSettings, seed: int) -> list[Case]:
     """At most `settings.test` labelled cases, whole patients; fewer only where none fits."""
     groups = _by_patient([case for case in cases if case.label is not None])
     available = sum(map(len, groups))
@@ -142,7 +143,8 @@ def _drawn_test(cases: Sequence[Case], settings: SplitSettings) -> list[Case]:
             "lower split.test",
         )
     drawn: list[Case] = []
-    for index in np.random.default_rng(settings.test_seed).permutation(len(groups)):
+    draw = np.random.default_rng(seed if settings.test_seed is None else settings.test_seed)
+    for index in draw.permutation(len(groups)):
         if len(drawn) + len(groups[index]) <= settings.test:
             drawn += groups[index]
     chosen = {case.id for case in drawn}

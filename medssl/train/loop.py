@@ -53,12 +53,12 @@ class Hooks:
     Attributes:
         validate: scores of the present weights, given the step.
         save: writes the predictor as checkpoint "last" or "best".
-        selects: the score, higher is better, by which "best" is chosen.
+        selects: the score, higher is better, by which "best" is chosen; None chooses none.
     """
 
     validate: Callable[[int], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
-    selects: str = "dice"
+    selects: str | None = "dice"
 
 
 def fit(
@@ -99,10 +99,11 @@ def fit(
                 state.step = step
                 values |= clock.tick()
                 last = step == settings.steps
-                if hooks.validate and (last or step % settings.validate_every == 0):
+                validates = last or step % settings.validate_every == 0
+                if validates:
                     values |= _validate(method, hooks, state)
                     clock.skip()
-                if last or step % settings.log_every == 0 or hooks.selects in values:
+                if last or step % settings.log_every == 0 or (validates and hooks.validate):
                     log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
@@ -134,9 +135,11 @@ def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str,
         return {}
     method.eval()
     scores = hooks.validate(state.step)
-    if state.best is None or scores[hooks.selects] > state.best:
-        state.best, state.best_step = float(scores[hooks.selects]), state.step
-        hooks.save("best", state.step, scores)
+    if hooks.selects is not None:
+        chosen = scores[hooks.selects]
+        if state.best is None or chosen > state.best:
+            state.best, state.best_step = float(chosen), state.step
+            hooks.save("best", state.step, scores)
     method.train()
     return scores
 

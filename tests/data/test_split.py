@@ -100,6 +100,13 @@ def test_drawn_test_cases_depend_neither_on_seed_nor_budget() -> None:
     assert moved.test != splits[0].test
 
 
+def test_drawn_test_cases_follow_the_run_where_they_are_to() -> None:
+    free = SplitSettings(labels=4, test=10, test_seed=None)
+    for seed in (0, 1):
+        fixed = free.model_copy(update={"test_seed": seed})
+        assert make_split(numbered(40), free, seed) == make_split(numbered(40), fixed, seed)
+
+
 def test_declared_test_cases_come_before_drawn_ones() -> None:
     cases = [*numbered(6), case("t1", part="test"), case("t2", labelled=False, part="test")]
     split = make_split(cases, SplitSettings(labels=2, test=3), 0)
