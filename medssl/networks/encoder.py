@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class VolumeEncoder(nn.Module, ABC):
     """Image [B, C, X, Y, Z] to the features of every level, finest first.
 
-    Two steps, because masks act between them: `embed` mixes no two cells of the embedding's grid, so
-    what a mask token replaces is never seen.
+    Two steps, because masks act between them: `embed` mixes no two cells of the embedding's grid,
+    so what a mask token replaces is never seen.
 
     Attributes:
         widths: channels of each level.
