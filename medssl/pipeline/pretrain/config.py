@@ -64,6 +64,16 @@ class PretrainConfig:
         return digest([plain, contrasts])
 
 
+def learns_from_tiles(name_or_path: str, overrides: Sequence[str] = ()) -> bool:
+    """Whether a pipeline pre-trains an encoder of tiles of slides, not of volumes.
+
+    Raises:
+        UsageError: unknown pipeline, override or data set.
+    """
+    data = read_pipeline(name_or_path, overrides).get("data")
+    return isinstance(data, str) and load_spec(data).layout.kind == "slides"
+
+
 def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> PretrainConfig:
     """The pipeline of that name or path, with `key.sub=value` overrides applied in order.
 
