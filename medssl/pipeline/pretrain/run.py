@@ -46,7 +46,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
     check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
-    streams = build_streams(config, method, sessions)
+    streams = build_streams(config, method, sessions, reporter)
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
     tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
@@ -75,7 +75,7 @@ def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
 
 
 def build_streams(
-    config: PretrainConfig, method: PretrainMethod, sessions: Sessions
+    config: PretrainConfig, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
 ) -> dict[str, BatchStream]:
     """The streams the method asks for; single scans beside pairs may be missing.
 
@@ -87,6 +87,8 @@ def build_streams(
     found: dict[str, BatchStream] = {}
     if pairs is not None:
         sessions.require_pairs(pairs)
+        if dropped := sessions.dropped(pairs):
+            reporter.note(dropped)
         found["pairs"] = PairStream(
             sessions.groups, pairs, affine, train.patch, train.batch_pairs, seed
         )
