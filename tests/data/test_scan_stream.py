@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import affine_transform
+from torch.nn.functional import affine_grid, grid_sample
 
+from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.data.scan_stream import PairStream, ScanStream, single_scans
 from medssl.data.scan_window import NUMBERS, Window, cut_sources, draw_window, matrices
@@ -266,15 +268,20 @@ def test_a_window_equals_the_box_of_the_whole_transformed_volume(shape, patch):
 
 
 def batch_of(source, affine, patch):
-    from medssl.data.scan_batch import ScanBatch
-
     count = len(source)
     known = torch.zeros(source.shape[:2], dtype=torch.int64)
     return ScanBatch(source, affine, patch, torch.ones(count), known, ("x",) * count)
 
 
-def test_each_scan_of_a_pair_has_its_own_affine_about_one_place():
-    """A blob at the window's centre stays within reach; the scans are not aligned by voxel."""
+def test_windows_are_sampled_as_torch_samples_affine_grids():
+    batch = PairStream(GROUPS, PairSettings(), AffineSettings(), (4, 5, 6), 8, 0).batch(0)
+    source, affine = batch.source.flatten(0, 1), batch.affine.flatten(0, 1)
+    grid = affine_grid(affine, [16, 1, 4, 5, 6], align_corners=False)
+    expected = grid_sample(source, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(batch.windows().flatten(0, 1), expected, atol=1e-5, rtol=0)
+
+
+def test_each_scan_of_a_pair_has_its_own_affine():
     volume = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
     stream = PairStream(
         [group("a", 1, (0, 1), [volume, volume])], PairSettings(), AffineSettings(), PATCH, 8, 0
@@ -282,7 +289,9 @@ def test_each_scan_of_a_pair_has_its_own_affine_about_one_place():
     batch = stream.batch(0)
     one, other = batch.affine[:, 0], batch.affine[:, 1]
     assert (one - other).flatten(1).abs().amax(1).min() > 0.01
-    assert batch.windows().shape == (8, 2, 1, *PATCH)
+    windows = batch.windows()
+    assert windows.shape == (8, 2, 1, *PATCH)
+    assert (windows[:, 0] - windows[:, 1]).flatten(1).abs().amax(1).min() > 0.1
 
 
 def test_a_still_affine_through_the_sampler_is_the_crop_to_rounding():
