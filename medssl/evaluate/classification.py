@@ -204,7 +204,7 @@ def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     if probability.ndim != 2 or probability.shape[1] < 2 or not len(probability):
         raise ValueError(f"probabilities of shape {probability.shape} are not [S, K], K over 1")
     if truth.shape != (len(probability),) or truth.dtype.kind not in "iu":
-        raise ValueError(f"classes of shape {truth.shape} for {len(probability)} items")
+        raise ValueError(f"classes of shape {truth.shape} for {len(probability)} slides")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a probability lies outside [0, 1]")
     if truth.min() < 0 or truth.max() >= probability.shape[1]:

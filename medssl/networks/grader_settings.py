@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.networks.tile_settings import RESNET_SMALLEST
 
-SIAMESE_SMALLEST = 16
-"""Pixels of a side; below, the last map has one pixel, of which InstanceNorm can make nothing."""
+SIAMESE_SMALLEST = 17
+"""Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
 
 
 class GraderSettings(BaseModel):
