@@ -88,7 +88,9 @@ def test_check_02_without_mixing_it_is_the_pi_model_of_weight_4(build, batches, 
     assert found["interpolation"].item() == pytest.approx(0, abs=1e-9)
     assert found["in_manifold"].item() > 1e-6
     torch.testing.assert_close(found["in_out_manifold"], found["in_manifold"], rtol=1e-3, atol=0)
-    labelled = random_view(given["labelled"].image, method.augment, torch.Generator().manual_seed(0))
+    labelled = random_view(
+        given["labelled"].image, method.augment, torch.Generator().manual_seed(0)
+    )
     plain = cross_entropy(method.network(labelled), given["labelled"].truth)
     torch.testing.assert_close(found["supervised"], plain)
 
@@ -183,9 +185,7 @@ def test_check_08_labels_of_unlabelled_images_change_nothing(build, batches, ter
     assert all(value == found[0][0] for value, _ in found)
     assert all(torch.equal(own, found[0][1]) for _, own in found)
     moved = batches()
-    moved["unlabelled"] = replace(
-        moved["unlabelled"], image=255 - moved["unlabelled"].image
-    )
+    moved["unlabelled"] = replace(moved["unlabelled"], image=255 - moved["unlabelled"].image)
     assert sum(terms(method, moved).values()).item() != found[0][0]
 
 
