@@ -191,13 +191,12 @@ def balanced_standard_error(predicted: np.ndarray, truth: np.ndarray) -> float:
     w_i = 1 / n of the grade of i; var = N sum w (right - BA)^2 / ((N - 1) sum w); sqrt(var / N).
     NaN with fewer than two images.
     """
-    from sklearn.metrics import balanced_accuracy_score
-
     count = len(truth)
     if count < 2:
         return nan
     weight = 1 / np.bincount(truth)[truth]
-    apart = (predicted == truth) - balanced_accuracy_score(truth, predicted)
+    right = predicted == truth
+    apart = right - np.average(right, weights=weight)
     variance = count * (weight * apart**2).sum() / ((count - 1) * weight.sum())
     return sqrt(variance / count)
 

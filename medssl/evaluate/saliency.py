@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from medssl.evaluate.overlay import COLOURS
 from medssl.networks.grader import Grader
 
 
@@ -49,6 +50,7 @@ def draw_saliency(
         title: above the picture.
         views: V names.
     """
+    from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.7 * 2 * len(views), 2.1), dpi=130, layout="constrained")
@@ -59,9 +61,10 @@ def draw_saliency(
             ax.set_axis_off()
         axes[2 * index].set_title(name, fontsize=8, loc="left")
         # Transparent where nothing speaks for the grade, so that the joint stays readable.
-        axes[2 * index + 1].imshow(
-            found[index], cmap="inferno", vmin=0, vmax=1, alpha=0.65 * found[index]
-        )
+        fill = np.empty((*found[index].shape, 4))
+        fill[...] = to_rgba(COLOURS[1])
+        fill[..., 3] = 0.75 * found[index]
+        axes[2 * index + 1].imshow(fill)
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")

@@ -6,7 +6,6 @@ weight lambda of Beta(alpha, alpha) per batch, as it is drawn.
 Legend: B images, K grades.
 """
 
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Self
 
@@ -69,10 +68,6 @@ class Ict(OneNetworkGrader):
     def after_step(self, progress: Progress) -> None:
         """Move the teacher: a true average at first, exponential later."""
         follow(self.teacher, self.network, teacher_decay(progress.step, self.settings.decay))
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The student; the teacher has no gradient."""
-        yield self.network
 
     def predictor(self) -> nn.Module:
         """Teacher or student, as set."""

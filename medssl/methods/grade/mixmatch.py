@@ -5,7 +5,6 @@ Source: Berthelot et al., NeurIPS 2019, section 3 and algorithm 1.
 Legend: B labelled, U unlabelled images, k guesses of each, n = B + k U, K grades.
 """
 
-from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
@@ -85,10 +84,6 @@ class MixMatch(OneNetworkGrader):
     def after_step(self, progress: Progress) -> None:
         """Move the average: a true one at first, exponential later."""
         follow(self.average, self.network, teacher_decay(progress.step, self.settings.decay))
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The trained network; its average has no gradient."""
-        yield self.network
 
     def predictor(self) -> nn.Module:
         """The average or the trained network, as set."""

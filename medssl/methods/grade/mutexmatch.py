@@ -133,7 +133,7 @@ class MutexMatch(OneNetworkGrader):
 
     def networks(self) -> Iterable[nn.Module]:
         """The trained network and its second head; the average has no gradient."""
-        yield self.network
+        yield from super().networks()
         if self.negative is not None:
             yield self.negative
 

@@ -3,7 +3,7 @@
 Legend: B images, V crops, S pixels of a side, K grades.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Generator, Tensor, nn
@@ -72,6 +72,10 @@ class OneNetworkGrader(GradeMethod):
             "unlabelled_entropy": float(found.entropy),
             "unlabelled_information": float(found.information),
         }
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The network; averages of it have no gradient."""
+        yield self.network
 
     def predictor(self) -> nn.Module:
         """The network."""
