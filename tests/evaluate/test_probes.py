@@ -1,4 +1,4 @@
-"""Probes against features whose answer is known."""
+"""Probes of frozen features, and what scans tell without learning."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,76 @@ from medssl.evaluate.probes import (
 )
 from medssl.evaluate.retrieval import retrieve, unit
 
+RNG = np.random.default_rng(0)
+PATIENT = np.repeat(np.arange(6), 20)
+TARGET = np.tile([0, 1], 60)
+
+
+def test_what_is_in_the_features_is_read_off_on_unseen_patients():
+    told = RNG.normal(size=(120, 8)) + 3 * TARGET[:, None]
+    noise = RNG.normal(size=(120, 8))
+    assert linear_probe(told, TARGET, PATIENT) > 0.95
+    assert 0.3 < linear_probe(noise, TARGET, PATIENT) < 0.7
+
+
+def test_a_probe_does_not_learn_the_patient_by_heart():
+    """Features that name the patient tell the class within a patient, and of no other."""
+    features = np.eye(6)[PATIENT]
+    assert linear_probe(features, PATIENT % 2, PATIENT) <= 0.5
+
+
+def test_one_patient_or_one_class_gives_no_number():
+    features = RNG.normal(size=(120, 3))
+    one = np.zeros(120, int)
+    for probe in (
+        lambda target, patient: linear_probe(features, target, patient),
+        lambda target, patient: few_shot_accuracy(
+            features, target, patient, 3, 3, np.random.default_rng(0)
+        ),
+    ):
+        assert np.isnan(probe(TARGET, one))
+        assert np.isnan(probe(one, PATIENT))
+
+
+def test_few_neighbours_of_other_patients_tell_the_class():
+    told = np.eye(2)[TARGET] + 0.05 * RNG.normal(size=(120, 2))
+    noise = RNG.normal(size=(120, 2))
+
+    def ask(features):
+        return few_shot_accuracy(features, TARGET, PATIENT, 4, 3, np.random.default_rng(1))
+
+    assert ask(told) == 1
+    assert 0.3 < ask(noise) < 0.7
+
+
+def test_the_error_is_a_share_of_what_the_mean_leaves():
+    image = RNG.normal(size=(2, 4, 4, 4)) + np.array([0, 5])[:, None, None, None]
+    mask = RNG.random(image.shape) < 0.5
+    means = np.stack(
+        [np.full(one.shape, one[m].mean()) for one, m in zip(image, mask, strict=True)]
+    )
+    assert masked_error(image, means, mask) == pytest.approx(1)
+    assert masked_error(image, image, mask) == 0
+    wrong_where_seen = np.where(mask, image, 100)
+    assert masked_error(image, wrong_where_seen, mask) == 0
+    assert np.isnan(masked_error(np.ones_like(image), image, mask))
+
+
+def test_edges_survive_a_change_of_contrast_where_intensities_do_not():
+    """A second contrast that turns bright into dark: gradients are equal, intensities opposite."""
+    scans = RNG.random((5, 6, 6, 6)) + 0.1
+    inverted = 2 - scans
+    assert retrieve(gradient_features(scans), gradient_features(inverted)).top1 == 1
+    assert retrieve(intensity_features(scans), intensity_features(inverted)).top1 == 0
+
+
+def test_the_outline_is_where_a_scan_is_above_its_minimum():
+    scan = np.zeros((1, 2, 2, 2))
+    scan[0, 0] = [[3, 4], [0, 9]]
+    found = outline_features(scan)
+    assert sorted(np.unique(found).tolist()) == pytest.approx([-3 / 8, 5 / 8])
+    assert (found[0] > 0).sum() == 3
+
 
 @pytest.fixture
 def rng():
@@ -26,46 +96,11 @@ def scans(rng, patients=6, each=10, classes=3, width=8):
     return patient, target, rng.normal(size=(patients * each, width))
 
 
-def test_a_linear_class_is_read_off(rng):
-    patient, target, features = scans(rng)
-    features[:, :3] += 6 * np.eye(3)[target]
-    assert linear_probe(features, target, patient) == 1
-
-
-def test_features_without_the_class_give_chance(rng):
-    patient, target, features = scans(rng, each=40)
-    assert linear_probe(features, target, patient) == pytest.approx(1 / 3, abs=0.1)
-
-
-def test_what_a_patient_alone_tells_does_not_count(rng):
-    """Folds are of patients: a mark of each patient and class cannot be learnt from others."""
-    patient, target, _ = scans(rng, patients=5, each=12)
-    marks = np.eye(15)[(patient - 1) * 3 + target]
-    assert linear_probe(marks, target, patient) < 0.5
-
-
 def test_scales_of_features_do_not_matter(rng):
     patient, target, features = scans(rng, width=4)
     features[:, 0] += target
     found = linear_probe(features, target, patient)
     assert linear_probe(features * (1e4, 1e-3, 1, 10) + 5, target, patient) == found
-
-
-@pytest.mark.parametrize("one", ["patient", "class"])
-def test_one_patient_or_one_class_cannot_be_probed(rng, one):
-    patient, target, features = scans(rng)
-    if one == "patient":
-        patient = np.ones_like(patient)
-    else:
-        target = np.zeros_like(target)
-    assert np.isnan(linear_probe(features, target, patient))
-    assert np.isnan(few_shot_accuracy(features, target, patient, 5, 5, rng))
-
-
-def test_neighbours_of_other_patients_tell_the_class(rng):
-    patient, target, features = scans(rng)
-    features[:, :3] += 20 * np.eye(3)[target]
-    assert few_shot_accuracy(features, target, patient, 2, 1, rng) == 1
 
 
 def test_neighbours_of_the_same_patient_are_not_asked(rng):
@@ -95,7 +130,7 @@ def test_draws_come_from_the_generator(rng):
     assert first == same != other
 
 
-def test_the_masked_error_is_a_share_of_what_the_mean_leaves():
+def test_the_masked_error_of_hand_examples():
     """Hidden: 0 and 2, mean 1, which leaves 1 + 1; visible values do not count."""
     image = np.array([0.0, 2.0, 50.0, 70.0]).reshape(1, 1, 1, 4)
     mask = np.array([True, True, False, False]).reshape(1, 1, 1, 4)
@@ -104,13 +139,6 @@ def test_the_masked_error_is_a_share_of_what_the_mean_leaves():
         assert masked_error(image, prediction, mask) == pytest.approx(share)
     assert np.isnan(masked_error(np.ones_like(image), image, mask))
     assert np.isnan(masked_error(image, image, np.zeros_like(mask)))
-
-
-def test_each_scan_has_its_own_mean():
-    """A second scan, 100 brighter, changes nothing where it is filled in by its own mean."""
-    image = np.array([[0.0, 2.0], [100.0, 102.0]]).reshape(2, 1, 1, 2)
-    mean = np.array([[1.0, 1.0], [101.0, 101.0]]).reshape(2, 1, 1, 2)
-    assert masked_error(image, mean, np.ones_like(image, dtype=bool)) == pytest.approx(1)
 
 
 def test_intensities_compare_by_correlation(rng):
@@ -123,8 +151,8 @@ def test_intensities_compare_by_correlation(rng):
     np.testing.assert_allclose((unit(features) * unit(turned)).sum(1), -1, atol=1e-6)
 
 
-def test_gradients_are_alike_in_all_contrasts(rng):
-    """The magnitude of a ramp's gradient by hand, and an inverted scan finds its original."""
+def test_gradients_of_hand_examples():
+    """A ramp has one magnitude, 5; a step of 1 has 0.5 on both sides."""
     x, y, z = np.indices((4, 4, 4))
     ramp = (3.0 * x + 4.0 * y)[None]
     np.testing.assert_allclose(gradient_features(ramp), 0, atol=1e-5)  # 5 everywhere, centred
@@ -133,17 +161,3 @@ def test_gradients_are_alike_in_all_contrasts(rng):
     np.testing.assert_allclose(
         gradient_features(step)[0], (by_hand - by_hand.mean()).ravel(), atol=1e-6
     )
-    image = rng.normal(size=(6, 6, 6, 6))
-    dark = 5 - 2 * image
-    assert retrieve(gradient_features(image), gradient_features(dark)).top1 == 1
-    assert retrieve(intensity_features(image), intensity_features(dark)).top1 == 0
-
-
-def test_outlines_know_of_the_background_alone(rng):
-    """Two contrasts of one outline have equal features; the values inside do not matter."""
-    inside = rng.random((4, 5, 5, 5)) < 0.5
-    first = np.where(inside, 1 + rng.random(inside.shape), 0)
-    second = np.where(inside, 7 + rng.random(inside.shape), -3)
-    np.testing.assert_array_equal(outline_features(first), outline_features(second))
-    np.testing.assert_allclose(outline_features(first).sum(1), 0, atol=1e-4)
-    assert retrieve(outline_features(first), outline_features(second)).top1 == 1
