@@ -1,13 +1,14 @@
 """Who trains, validates and tests: by patient, seeded, and written down.
 
 Label budgets are nested: with one seed, the labelled cases of a smaller budget are among those of
-every larger one, and so are the validation cases. The test cases depend on neither.
+every larger one, and so are the validation cases. The test cases depend on neither, unless
+`split.test_seed` is null.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,16 +68,17 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     """The split that `settings` asks for.
 
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
-    `settings.test_seed`. Of the patients left, in shuffled or in listed order, the first
-    `settings.labels` labelled cases are the budget, and every 1/`settings.validation`-th of them
-    validates. All later patients are unlabelled, whether a label exists or not. A patient whose
-    cases the budget cuts through, and unlabelled cases of patients with another role, stay out.
+    `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
+    listed order, the first `settings.labels` labelled cases are the budget, and every
+    1/`settings.validation`-th of them validates. All later patients are unlabelled, whether a label
+    exists or not. A patient whose cases the budget cuts through, and unlabelled cases of patients
+    with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
         DataError: the data set declares one patient both for training and for test.
     """
-    test = _declared_test(cases) or _drawn_test(cases, settings)
+    test = _declared_test(cases) or _drawn_test(cases, settings, seed)
     held = {case.patient for case in test} | {c.patient for c in cases if c.part == "test"}
     groups = _by_patient([case for case in cases if case.patient not in held])
     if settings.order == "shuffled":
@@ -117,6 +119,35 @@ def verify(split: Split, cases: Sequence[Case]) -> None:
             ids[name] = role
 
 
+def patient_key(spec: str, patient: str) -> str:
+    """16 hex characters that stand for a patient of the data set named `spec`, and hide the id."""
+    return hashlib.sha256(f"{spec}/{patient}".encode()).hexdigest()[:16]
+
+
+def verify_unseen(split: Split, cases: Sequence[Case], spec: str, seen: Collection[str]) -> None:
+    """Check that pre-training has seen no patient of the test cases.
+
+    Patients are known by data set and id: one that two data specs name differently is not found.
+
+    Args:
+        spec: name of the data spec of `cases`.
+        seen: `patient_key` of every patient in pre-training.
+
+    Raises:
+        DataError: a test patient was seen.
+    """
+    test, before = set(split.test), set(seen)
+    tested = [case for case in cases if case.id in test]
+    known = [case for case in tested if patient_key(spec, case.patient) in before]
+    if known:
+        raise DataError(
+            f"the encoder was pre-trained on the patients of {len(known)} of the {len(tested)} "
+            f"test cases, e.g. {known[0].id}",
+            "scores would be too good",
+            "pre-train without the test cases, or test on others",
+        )
+
+
 def _declared_test(cases: Sequence[Case]) -> list[Case]:
     """The labelled cases that the data set itself declares as test."""
     declared = [case for case in cases if case.part == "test"]
@@ -131,7 +162,7 @@ def _declared_test(cases: Sequence[Case]) -> list[Case]:
     return [case for case in declared if case.label is not None]
 
 
-def _drawn_test(cases: Sequence[Case], settings: SplitSettings) -> list[Case]:
+def _drawn_test(cases: Sequence[Case], settings: SplitSettings, seed: int) -> list[Case]:
     """At most `settings.test` labelled cases, whole patients; fewer only where none fits."""
     groups = _by_patient([case for case in cases if case.label is not None])
     available = sum(map(len, groups))
@@ -142,7 +173,8 @@ def _drawn_test(cases: Sequence[Case], settings: SplitSettings) -> list[Case]:
             "lower split.test",
         )
     drawn: list[Case] = []
-    for index in np.random.default_rng(settings.test_seed).permutation(len(groups)):
+    draw = np.random.default_rng(seed if settings.test_seed is None else settings.test_seed)
+    for index in draw.permutation(len(groups)):
         if len(drawn) + len(groups[index]) <= settings.test:
             drawn += groups[index]
     chosen = {case.id for case in drawn}

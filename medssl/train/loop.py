@@ -18,6 +18,7 @@ from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
 from medssl.train.allocator import keep_freed_memory
+from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
 from medssl.train.stop import stop_on_signal
 from medssl.train.update import Change, make_update
@@ -53,12 +54,12 @@ class Hooks:
     Attributes:
         validate: scores of the present weights, given the step.
         save: writes the predictor as checkpoint "last" or "best".
-        selects: the score, higher is better, by which "best" is chosen.
+        selects: the score, higher is better, by which "best" is chosen; None chooses none.
     """
 
     validate: Callable[[int], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
-    selects: str = "dice"
+    selects: str | None = "dice"
 
 
 def fit(
@@ -71,8 +72,12 @@ def fit(
     hooks: Hooks,
     reporter: Reporter,
     log: Log,
+    fine_tune: FineTune | None = None,
 ) -> TrainState:
     """Train `method` to `settings.steps`, from `state_file` where it exists.
+
+    Args:
+        fine_tune: rates of pre-trained encoders in the method; None: one schedule for all.
 
     Raises:
         Stopped: SIGTERM, SIGUSR1 or SIGINT came; the state is saved.
@@ -82,7 +87,7 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, change, seed, device)
+    update = make_update(method, settings, change, seed, device, fine_tune)
     trained = method, update.optimiser, update.scaler
     state = TrainState()
     if state_file.exists():
@@ -99,10 +104,11 @@ def fit(
                 state.step = step
                 values |= clock.tick()
                 last = step == settings.steps
-                if hooks.validate and (last or step % settings.validate_every == 0):
+                validates = last or step % settings.validate_every == 0
+                if validates:
                     values |= _validate(method, hooks, state)
                     clock.skip()
-                if last or step % settings.log_every == 0 or hooks.selects in values:
+                if last or step % settings.log_every == 0 or (validates and hooks.validate):
                     log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
@@ -121,6 +127,15 @@ def fit(
     return state
 
 
+def configure_torch(threads: int | None, deterministic: bool) -> None:
+    """CPU threads of torch (None leaves them) and determinism, in this process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # A debugging aid that comes with it and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; "auto" takes the GPU where there is one."""
     if name == "auto":
@@ -134,9 +149,11 @@ def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str,
         return {}
     method.eval()
     scores = hooks.validate(state.step)
-    if state.best is None or scores[hooks.selects] > state.best:
-        state.best, state.best_step = float(scores[hooks.selects]), state.step
-        hooks.save("best", state.step, scores)
+    if hooks.selects is not None:
+        chosen = scores[hooks.selects]
+        if state.best is None or chosen > state.best:
+            state.best, state.best_step = float(chosen), state.step
+            hooks.save("best", state.step, scores)
     method.train()
     return scores
 

@@ -121,6 +121,14 @@ def test_any_score_can_select_and_validation_is_told_the_step(training):
     assert (state.best, state.best_step) == (-3, 3)
 
 
+def test_nothing_is_selected_where_no_score_selects(training):
+    run = training(validate=lambda step: {"dice": step}, selects=None)
+    state = run.run(validate_every=3)
+    assert state.best is None
+    assert {kind for kind, _ in run.saved} == {"last"}
+    assert run.logged[3]["dice"] == 3
+
+
 def test_what_a_method_monitors_is_logged_beside_its_losses(training, pair):
     class Watched(pair):
         def monitor(self):

@@ -1,0 +1,1 @@
+"""The pre-training stage of volumes: an encoder from scans without labels."""

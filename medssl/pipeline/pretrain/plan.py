@@ -1,0 +1,104 @@
+"""What a pre-training will do: who is learnt from, who is probed, who is kept out."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.layouts import find_cases
+from medssl.data.spec import Case, DataSpec
+from medssl.data.split import make_split, patient_key
+from medssl.environment import runs_root
+from medssl.errors import DataError
+from medssl.pipeline.config import digest, load_config
+from medssl.pipeline.pretrain.config import PretrainConfig
+from medssl.pipeline.stage import Stage
+from medssl.train.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class PretrainPlan:
+    """The stage and its cases, by data set.
+
+    Attributes:
+        train: cases that are learnt from, without labels.
+        probed: cases of other patients, on which the encoder is probed.
+        seen: sorted keys of the patients in `train`.
+    """
+
+    config: PretrainConfig
+    train: tuple[tuple[DataSpec, tuple[Case, ...]], ...]
+    probed: tuple[tuple[DataSpec, tuple[Case, ...]], ...]
+    seen: tuple[str, ...]
+    stage: Stage
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the encoder, once the stage is done."""
+        return self.stage.folder / "checkpoint" / "last"
+
+
+def make_pretrain_plan(
+    config: PretrainConfig, kept_out: Collection[str] = frozenset()
+) -> PretrainPlan:
+    """Cases and stage folder of a pre-training; trains nothing and writes nothing.
+
+    Args:
+        kept_out: keys (`patient_key`) of patients that must not be seen, beside the test patients
+            of the pipelines that `exclude` names.
+
+    Raises:
+        DataError: a data set is missing, or no patient is left to learn from.
+    """
+    kept_out = {*kept_out, *excluded(config.pipeline.exclude)}
+    train, probed = [], []
+    for spec in config.specs:
+        cases = [
+            case
+            for case in find_cases(spec)
+            if patient_key(spec.name, case.patient) not in kept_out
+        ]
+        learnt, held = _divide(cases, config)
+        if not learnt:
+            raise DataError(
+                f"no patient of {spec.name} is left to learn from",
+                f"{len({case.patient for case in held})} are kept for the probes and the test "
+                "patients of other pipelines are kept out",
+                "lower probe.patients, or leave the data set out",
+            )
+        train.append((spec, learnt))
+        probed.append((spec, held))
+    seen = sorted({patient_key(spec.name, case.patient) for spec, part in train for case in part})
+    prints = [fingerprint(part) for _, part in (*train, *probed)]
+    key = digest([config.hash(), prints])
+    folder = runs_root() / config.pipeline.name / f"pretrain-{key}"
+    return PretrainPlan(
+        config, tuple(train), tuple(probed), tuple(seen), Stage("pretrain", key, folder)
+    )
+
+
+def excluded(pipelines: Sequence[str]) -> set[str]:
+    """Keys of the test patients of segmentation pipelines."""
+    keys: set[str] = set()
+    for name in pipelines:
+        config = load_config(name)
+        cases = find_cases(config.spec)
+        test = set(make_split(cases, config.pipeline.split, config.pipeline.seed).test)
+        keys |= {patient_key(config.spec.name, case.patient) for case in cases if case.id in test}
+    return keys
+
+
+def _divide(
+    cases: Sequence[Case], config: PretrainConfig
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Cases to learn from and cases to probe, by patient; at least one patient is learnt from."""
+    probe = config.pipeline.probe
+    patients = sorted({case.patient for case in cases})
+    count = min(probe.patients, len(patients) - 1)
+    drawn = np.random.default_rng(probe.seed).permutation(len(patients))[: max(0, count)]
+    held = {patients[index] for index in drawn}
+    return (
+        tuple(case for case in cases if case.patient not in held),
+        tuple(case for case in cases if case.patient in held),
+    )

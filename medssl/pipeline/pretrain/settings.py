@@ -1,0 +1,62 @@
+"""The sections of a pipeline that pre-trains an encoder of volumes."""
+
+from pydantic import Field, field_validator
+
+from medssl.networks.settings import NetworkSettings
+from medssl.settings import (
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PreprocessSettings,
+    Section,
+    Triple,
+)
+
+
+class PretrainTrainSettings(LoopSettings):
+    """The loop over windows of scans."""
+
+    patch: Triple = (32, 32, 32)
+    batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
+    batch_scans: int = Field(default=8, ge=1, description="single scans per step")
+    optimiser: OptimiserSettings = OptimiserSettings(
+        name="adamw", learning_rate=1e-3, weight_decay=0.01, schedule="cosine", minimum=1e-5
+    )
+    clip_norm: float | None = Field(default=10.0, gt=0)
+    validate_every: int = Field(default=500, ge=1, description="steps between probes")
+
+
+class ProbeSettings(Section):
+    """What is asked of the encoder while it learns, on patients that it does not learn from."""
+
+    patients: int = Field(
+        default=2, ge=0, description="of each data set, kept from training; 0 probes nothing"
+    )
+    windows: int = Field(default=16, ge=1, description="places per session")
+    seed: int = Field(default=0, description="of the draw of patients, places and affines")
+    neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbour probe")
+    shots: int = Field(default=5, ge=1, description="windows per class that it may compare with")
+    pictures: int = Field(default=4, ge=0, description="reconstructions drawn")
+
+
+class PretrainPipeline(Section):
+    """One pipeline file that pre-trains an encoder of volumes, complete."""
+
+    name: str
+    title: str = ""
+    data: tuple[str, ...] = Field(min_length=1, description="data specs; one or several")
+    exclude: tuple[str, ...] = Field(
+        default=(), description="segmentation pipelines whose test patients are kept out"
+    )
+    seed: int = Field(default=0, ge=0)
+    preprocess: PreprocessSettings = PreprocessSettings(crop_foreground=True)
+    network: NetworkSettings = NetworkSettings()
+    method: MethodChoice = MethodChoice(name="masked_image_modelling")
+    train: PretrainTrainSettings = PretrainTrainSettings()
+    probe: ProbeSettings = ProbeSettings()
+
+    @field_validator("data", "exclude", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """One name may stand without brackets."""
+        return (value,) if isinstance(value, str) else value
