@@ -27,8 +27,7 @@ class Fault:
 
 
 def declared_classes(spec: DataSpec) -> tuple[str, ...]:
-    """`layout.classes` of a data set of slides or bags, the negative class first; of radiographs the
-    grades, rising."""
+    """`layout.classes` of a data set: the negative class first, or grades as they rise."""
     return tuple((spec.layout.model_extra or {}).get("classes", ()))
 
 

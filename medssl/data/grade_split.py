@@ -47,10 +47,7 @@ def make_grade_split(
     validation = _validation(declared, rest, classes, settings)
     held = _patients(validation)
     train = [case for case in rest if case.patient not in held]
-    if listed is None:
-        labelled = _drawn(train, classes, settings.labels)
-    else:
-        labelled = _listed(train, listed)
+    labelled = _listed(train, listed) if listed else _drawn(train, classes, settings.labels)
     chosen = {case.id for case in labelled}
     unlabelled = [
         case.id
@@ -87,7 +84,8 @@ def _shuffled(cases: Sequence[Case], seed: int) -> list[Case]:
     for case in cases:
         groups.setdefault(case.patient, []).append(case)
     lists = list(groups.values())
-    return [c for index in np.random.default_rng(seed).permutation(len(lists)) for c in lists[index]]
+    order = np.random.default_rng(seed).permutation(len(lists))
+    return [case for index in order for case in lists[index]]
 
 
 def _patients(cases: Iterable[Case]) -> set[str]:
@@ -157,11 +155,9 @@ def _drawn(train: Sequence[Case], classes: Sequence[str], labels: int | None) ->
 def _listed(train: Sequence[Case], listed: Sequence[str]) -> list[Case]:
     by_file = {case.extra["file"]: case for case in train if case.extra["class"] is not None}
     unknown = [file for file in listed if file not in by_file]
-    if unknown or not listed:
+    if unknown:
         raise DataError(
-            f"the label list names {unknown[0]}, which is no graded training image"
-            if unknown
-            else "the label list is empty",
+            f"the label list names {unknown[0]}, which is no graded training image",
             "lists and table do not belong together",
             "correct the list, or set split.lists=false to draw labels",
         )

@@ -126,7 +126,8 @@ def make_crops(image: Radiograph, settings: CropSettings) -> np.ndarray:
         across = _averaging(pixels.shape[1], left, wide, columns, settings.side)
         crop = down @ pixels @ across.T
         found.append(crop[:, ::-1] if view == "medial" else crop)
-    return np.rint(np.stack(found)).clip(0, 255).astype(np.uint8)
+    crops: np.ndarray = np.rint(np.stack(found)).clip(0, 255).astype(np.uint8)
+    return crops
 
 
 def normalise(image: Radiograph, percentiles: tuple[float, float]) -> np.ndarray:
@@ -143,7 +144,7 @@ def normalise(image: Radiograph, percentiles: tuple[float, float]) -> np.ndarray
             "export the image again or remove it",
         )
     stretched = (image.pixels.clip(low, high) - low) * (255 / (high - low))
-    return stretched.astype(np.float32)
+    return np.asarray(stretched, np.float32)
 
 
 def _place(settings: CropSettings, view: str) -> tuple[tuple[float, float], tuple[float, float]]:

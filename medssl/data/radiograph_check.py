@@ -1,4 +1,4 @@
-"""What can be wrong with one radiograph, each as one sentence that names the file and the remedy."""
+"""What can be wrong with one radiograph, each as one sentence that names file and remedy."""
 
 import hashlib
 

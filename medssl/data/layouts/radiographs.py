@@ -1,4 +1,4 @@
-"""Radiographs in a CSV table: file, patient, grade, split and side, whatever the columns are called.
+"""Radiographs in a CSV table of files, patients, grades, splits and sides.
 
 Files are relative to the data set's folder. A row without a grade is unlabelled. Fixed label lists,
 where the data set has some, are JSON: {seed: {images per grade: [files]}}.
@@ -18,7 +18,7 @@ from medssl.data.rows import Row, read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
 
-NAMES = "file, grade, patient, split, side, or say in the data spec under layout.columns what they are"
+NAMES = "file, grade, patient, split, side, or name them in the data spec (layout.columns)"
 
 
 class Columns(BaseModel):
@@ -153,8 +153,10 @@ def label_list(spec: DataSpec, root: Path, seed: int, labels: int) -> list[str] 
         return None
     path = root / options.label_lists
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        lists = {str(k): {str(n): list(map(str, v)) for n, v in of.items()} for k, of in plain.items()}
+        lists = {
+            str(key): {str(number): list(map(str, files)) for number, files in of.items()}
+            for key, of in json.loads(path.read_text(encoding="utf-8")).items()
+        }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(
             f"{path} does not hold label lists",
@@ -194,9 +196,7 @@ def _case(spec: DataSpec, options: Options, root: Path, cells: Row) -> Case:
     )
 
 
-def _faults(
-    table: Path, number: int, cells: Row, case: Case, options: Options
-) -> list[Fault]:
+def _faults(table: Path, number: int, cells: Row, case: Case, options: Options) -> list[Fault]:
     faults = []
     if cells["grade"] and case.extra["class"] is None:
         faults.append(undeclared(case.id, table, cells["grade"], options.classes))
