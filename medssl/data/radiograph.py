@@ -61,8 +61,13 @@ class Radiograph:
 
 
 def is_radiograph(path: Path) -> bool:
-    """Whether the name is that of a picture or a DICOM file; hidden files are none."""
-    return not path.name.startswith(".") and path.suffix.lower() in (*PICTURES, *DICOM)
+    """Whether the name is that of a picture or a DICOM file; hidden files are none.
+
+    DICOM files often have no suffix, or dotted numbers for a name.
+    """
+    suffix = path.suffix.lower()
+    named = suffix in (*PICTURES, *DICOM) or suffix[1:].isdecimal() or not suffix
+    return named and not path.name.startswith(".") and path.name != "DICOMDIR"
 
 
 def stem(path: Path) -> str:

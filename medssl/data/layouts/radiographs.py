@@ -136,7 +136,7 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
     return found, faults + _same_names(table, found)
 
 
-def patients_known(cases: list[Case]) -> bool:
+def patients_known(cases: Sequence[Case]) -> bool:
     """Whether anything says which images are of one patient; else each counts as its own."""
     return any(case.patient != case.id for case in cases)
 
