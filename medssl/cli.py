@@ -15,7 +15,7 @@ from medssl.environment import wait_passively
 from medssl.errors import MedsslError, UsageError
 
 app = typer.Typer(
-    help="Medical images with few labels: from scans to masks, from slides to calls, from radiographs to grades.",
+    help="Medical images with few labels: scans to masks, slides to calls, radiographs to grades.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -96,10 +96,17 @@ def write_grades(path: Path, images: Sequence[GradedImage], grades: Sequence[str
     os.replace(beside, path)
 
 
-def read_grades(path: Path, grades: Sequence[str]) -> list[GradedImage]:
-    """What `write_grades` wrote."""
-    index = {name: number for number, name in enumerate(grades)}
+def read_grades(path: Path) -> list[GradedImage]:
+    """What `write_grades` wrote; grades are counted in the order of its columns.
+
+    Raises:
+        KeyError, ValueError: the file is another one.
+    """
     with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        start = "probability "
+        grades = [name.removeprefix(start) for name in reader.fieldnames or [] if start in name]
+        index = {name: number for number, name in enumerate(grades)}
         return [
             GradedImage(
                 row["image"],
@@ -107,7 +114,7 @@ def read_grades(path: Path, grades: Sequence[str]) -> list[GradedImage]:
                 tuple(float(row[f"probability {grade}"]) for grade in grades),
                 index[row["truth"]] if "truth" in row else None,
             )
-            for row in csv.DictReader(stream)
+            for row in reader
         ]
 
 
@@ -160,7 +167,7 @@ def _figures(report: GradeReport) -> list[tuple[str, bytes]]:
     names = (f"below {disease}", f"{disease} or more")
     drawn = {
         "Confusion matrix": draw_confusion(report.scores.confusion, report.grades),
-        "ROC curve of the disease": draw_roc(either, positive, names, 0.5),
+        "ROC curve of the disease": draw_roc(either, positive, names, None),
         "ROC curve of each grade": draw_roc(probability, truth, report.grades, None)
         if len(report.grades) > 2
         else None,

@@ -135,7 +135,14 @@ def read_description(folder: Path) -> Checkpoint:
         UsageError: the folder is no checkpoint, or one of something else.
         DataError: its description cannot be understood.
     """
-    if description_of(folder).get("family", "segment") == "pretrain":
+    family = description_of(folder).get("family", "segment")
+    if family in ("slide", "grade"):
+        raise UsageError(
+            f"{folder} is a checkpoint of the family '{family}'",
+            "it segments nothing",
+            "name a checkpoint of a pipeline that segments",
+        )
+    if family == "pretrain":
         raise UsageError(
             f"{folder} is a pre-trained encoder",
             "it segments nothing",

@@ -73,7 +73,7 @@ def evaluate_stage(
 def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
     config = plan.config
     settings = config.pipeline.evaluate
-    said = read_grades(plan.predict.folder / GRADES, config.grades)
+    said = read_grades(plan.predict.folder / GRADES)
     truths = plan.grades_of("test")
     truth = [truths[image.id] for image in said]
     probability = np.array([image.probability for image in said])
