@@ -20,6 +20,7 @@ from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.slice_settings import SliceNetworkSettings
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,25 @@ class PretrainMethod(Method[ScanBatch]):
     def reconstruct(self, image: Tensor, generator: torch.Generator) -> Reconstruction | None:
         """Masked scans [B, 1, X, Y, Z] as filled in; None where the method does not learn that."""
         return None
+
+
+@dataclass(frozen=True)
+class JointTask:
+    """What an encoder of images and volumes together is pre-trained from.
+
+    Attributes:
+        network: of slices and of volumes.
+        sources: names of the data sets, in the order of the batches' `source`.
+        images: how many native images and loose slices there are.
+        numbered: how many images and slices of volumes, which share one numbering.
+        volumes: how many volumes.
+    """
+
+    network: SliceNetworkSettings
+    sources: tuple[str, ...]
+    images: int
+    numbered: int
+    volumes: int
 
 
 @dataclass(frozen=True)
