@@ -45,11 +45,9 @@ class SliceLayer(nn.Module):
         attention_norm, inner_norm = self.norms
         if self.first:
             tokens = tokens + self.dropout(self.attention(attention_norm(tokens), valid))
-            found: Tensor = tokens + self.dropout(self.inner(inner_norm(tokens)))
-            return found
+            return tokens + self.dropout(self.inner(inner_norm(tokens)))  # type: ignore[no-any-return]
         tokens = attention_norm(tokens + self.dropout(self.attention(tokens, valid)))
-        found = inner_norm(tokens + self.dropout(self.inner(tokens)))
-        return found
+        return inner_norm(tokens + self.dropout(self.inner(tokens)))  # type: ignore[no-any-return]
 
 
 class SliceTransformer(nn.Module):
