@@ -20,7 +20,7 @@ from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.settings import NetworkSettings
-from medssl.networks.slice_settings import SliceNetworkSettings
+from medssl.networks.transfer import PretrainedEncoder
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Task:
         channels: names of the input channels, in order.
         classes: names of the output classes, background first.
         patch: training patch in voxels.
+        encoder: what the encoder of every network starts from; None: from its seed.
     """
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     patch: tuple[int, int, int]
     network: NetworkSettings
+    encoder: PretrainedEncoder | None = None
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
@@ -205,14 +207,14 @@ class JointTask:
     """What an encoder of images and volumes together is pre-trained from.
 
     Attributes:
-        network: of slices and of volumes.
+        network: of name slice_unet; its encoder is trained.
         sources: names of the data sets, in the order of the batches' `source`.
         images: how many native images and loose slices there are.
         numbered: how many images and slices of volumes, which share one numbering.
         volumes: how many volumes.
     """
 
-    network: SliceNetworkSettings
+    network: NetworkSettings
     sources: tuple[str, ...]
     images: int
     numbered: int

@@ -70,3 +70,8 @@ class ResNet50(nn.Module):
             below = self.get_submodule(f"layer{level + 1}")(below)
             found.append(below)
         return found
+
+    def layers(self) -> list[list[nn.Module]]:
+        """The stem, then one layer a level."""
+        names = [f"layer{level + 1}" for level in range(len(DEPTHS))]
+        return [[self.conv1, self.bn1], *([self.get_submodule(name)] for name in names)]

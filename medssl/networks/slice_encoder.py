@@ -13,13 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from medssl.networks.norm import group_norm
 from medssl.networks.resnet50 import Norm, ResNet50
 from medssl.networks.slice_settings import SliceEncoderSettings
-
-
-def _group_norm(channels: int) -> nn.Module:
-    groups = next((count for count in (8, 4, 2) if channels % count == 0 and channels > count), 1)
-    return nn.GroupNorm(groups, channels)
 
 
 class ConvSlices(nn.Module):
@@ -42,6 +38,10 @@ class ConvSlices(nn.Module):
             found.append(block(found[-1] if found else image))
         return found
 
+    def layers(self) -> list[list[nn.Module]]:
+        """One block a level."""
+        return [[block] for block in self.blocks]
+
 
 class SliceEncoder(nn.Module):
     """Images [B, C, H, W] to vectors [B, E].
@@ -54,7 +54,7 @@ class SliceEncoder(nn.Module):
 
     def __init__(self, settings: SliceEncoderSettings, channels: int = 1) -> None:
         super().__init__()
-        norm: Norm = nn.BatchNorm2d if settings.norm == "batch" else _group_norm
+        norm: Norm = nn.BatchNorm2d if settings.norm == "batch" else group_norm
         self.pooled: Literal["all", "last", "released"] = settings.pooled
         self.backbone: ResNet50 | ConvSlices
         if settings.name == "resnet50":

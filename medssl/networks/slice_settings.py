@@ -60,20 +60,3 @@ class SliceTransformerSettings(_Part):
             raise ValueError("width is even and a multiple of heads")
         return self
 
-
-class SliceNetworkSettings(_Part):
-    """A slice-wise network for volumes."""
-
-    encoder: SliceEncoderSettings = SliceEncoderSettings()
-    transformer: SliceTransformerSettings = SliceTransformerSettings()
-    film: bool = Field(
-        default=True,
-        description="slice_unet: the transformer's token of a slice scales and shifts its deepest "
-        "features; false: slices do not know of each other",
-    )
-    neighbours: int = Field(
-        default=0, ge=0, description="slice_unet: slices to each side as further channels (2.5-D)"
-    )
-    spacing: float = Field(
-        default=1.0, gt=0, description="slice_unet: mm between slices, for their position code"
-    )

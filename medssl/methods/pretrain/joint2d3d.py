@@ -26,7 +26,9 @@ from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, Sw
 from medssl.methods.pretrain.collapse import feature_deviation
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Level, Settings
-from medssl.networks.joint_encoder import JointEncoder, build_joint_encoder
+from medssl.networks.build import build_encoder
+from medssl.networks.joint_encoder import JointEncoder
+from medssl.networks.settings import NetworkSettings
 from medssl.networks.slice_transformer import holistic
 
 VIEWS = 2
@@ -107,7 +109,7 @@ class Joint2d3d(Method[JointBatch]):
         super().__init__()
         _refuse_nothing_to_learn(settings, task)
         self.settings, self.task = settings, task
-        self.trained = build_joint_encoder(task.network, 1, 1000 * seed)
+        self.trained = _encoder(task.network, 1000 * seed)
         width, head = self.trained.width, settings.head
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * seed + 1)
@@ -193,11 +195,11 @@ class Joint2d3d(Method[JointBatch]):
         """Embeddings [B, E] of images [B, S, S]; in the phase where they rest, without learning."""
         image = stack.unsqueeze(1)
         if not phase.resting:
-            return self.trained.embed(image)
+            return self.trained.embed_slices(image)
         slices = self.trained.slices
         mode = slices.training
         with torch.no_grad():
-            embedded = self.trained.eval().embed(image)
+            embedded = self.trained.eval().embed_slices(image)
         self.trained.train(mode)
         return embedded
 
@@ -221,7 +223,7 @@ class Joint2d3d(Method[JointBatch]):
                 random_view(raw, self.settings.augment, local.side, generator, local.area)
                 for _ in range(local.count)
             ]
-            crops += list(self.trained.embed(torch.cat(small)).chunk(local.count))
+            crops += list(self.trained.embed_slices(torch.cat(small)).chunk(local.count))
         sizes = [len(crop) for crop in crops]
         unit = torch.split(normalize(self.head(torch.cat(crops)).float(), dim=1), sizes)
         number = torch.cat([batch.images.number, volumes.slice_number.gather(1, picks).flatten()])
@@ -350,7 +352,7 @@ class Joint2d3d(Method[JointBatch]):
         return self.trained
 
     def predictor(self) -> JointEncoder:
-        """The same: volumes [B, N, S, S] to vectors [B, E]; its `embed` takes images."""
+        """The same; its `represent` takes volumes, its `embed_slices` images."""
         return self.trained
 
 
@@ -358,6 +360,24 @@ def _chosen(stack: Tensor, picks: Tensor) -> Tensor:
     """The picked slices [B, m, ...] of volumes [B, N, ...]."""
     index = picks.view(*picks.shape, *[1] * (stack.ndim - 2))
     return stack.gather(1, index.expand(*picks.shape, *stack.shape[2:]))
+
+
+def _encoder(network: NetworkSettings, seed: int) -> JointEncoder:
+    """The encoder of that network.
+
+    Raises:
+        UsageError: it does not join single slices.
+    """
+    found = build_encoder(network, 1, seed)
+    if not isinstance(found, JointEncoder) or not found.width or found.neighbours:
+        raise UsageError(
+            "joint2d3d pre-trains a network of single slices with a transformer over them",
+            f"the pipeline has network.name={network.name}, network.film={network.film}, "
+            f"network.neighbours={network.neighbours}",
+            "set network.name=slice_unet network.film=true network.neighbours=0; what is "
+            "pre-trained also fits networks without film and with neighbours",
+        )
+    return found
 
 
 def _clusters(

@@ -7,13 +7,12 @@ import numpy as np
 
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.split import make_split
+from medssl.data.split import make_split, patient_key
 from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.config import digest, load_config
 from medssl.pipeline.pretrain.config import PretrainConfig
 from medssl.pipeline.stage import Stage
-from medssl.train.encoder_checkpoint import patient_key
 from medssl.train.fingerprint import fingerprint
 
 
@@ -50,7 +49,9 @@ def make_pretrain_plan(
     train, probed = [], []
     for spec in config.specs:
         cases = [
-            case for case in find_cases(spec) if patient_key(spec.name, case.patient) not in kept_out
+            case
+            for case in find_cases(spec)
+            if patient_key(spec.name, case.patient) not in kept_out
         ]
         learnt, held = _divide(cases, config)
         if not learnt:
