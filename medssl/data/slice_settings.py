@@ -52,3 +52,23 @@ class CropSettings(_Part):
 
     area: Area = Field(default=(0.14, 1.0), description="of the two large ones, share of the image")
     local: LocalCrops = LocalCrops()
+
+
+class JointSampling(_Part):
+    """What a batch of images and volumes holds."""
+
+    images: int = Field(default=128, ge=0, description="native images and loose slices per step")
+    volumes: int = Field(default=8, ge=0, description="volumes per step")
+    slices: int = Field(
+        default=32,
+        ge=1,
+        description="N: of a longer volume a random window, a shorter one is filled up; released: "
+        "64",
+    )
+    side: int = Field(default=160, ge=8, description="pixels of images and slices; released: 128")
+    temperature: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="a data set of n items is drawn from with chance ~ n^this; 1: every item alike",
+    )

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from medssl.networks.grader_settings import GraderSettings
-from medssl.networks.pretrained import LoadReport, load_pretrained
+from medssl.networks.load_report import LoadReport
+from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 
 SLOPE = 0.2

@@ -59,4 +59,3 @@ class SliceTransformerSettings(_Part):
         if self.width % self.heads or self.width % 2:
             raise ValueError("width is even and a multiple of heads")
         return self
-

@@ -87,7 +87,8 @@ class SliceUNet(nn.Module):
         if self.encoder.width:
             maps = [*maps[:-1], self._modulated(maps, len(image))]
         logits = self.head(self.dropout(self.decoder(maps, slices)))
-        return volumes_of(logits, len(image)).contiguous()
+        found: Tensor = volumes_of(logits, len(image)).contiguous()
+        return found
 
     def _modulated(self, maps: list[Tensor], items: int) -> Tensor:
         """The deepest map, scaled and shifted as its slice's token says."""
@@ -98,4 +99,5 @@ class SliceUNet(nn.Module):
         spacing = torch.full((items,), self.spacing, device=embedded.device)
         tokens = self.encoder.tokens(embedded, valid, spacing).flatten(0, 1)
         scale, shift = self.film(tokens)[..., None, None].chunk(2, dim=1)
-        return maps[-1] * (1 + scale) + shift
+        modulated: Tensor = maps[-1] * (1 + scale) + shift
+        return modulated
