@@ -181,8 +181,10 @@ class DeepClusters(Clusters):
 
     @torch.no_grad()
     def _cluster(self, generator: Generator) -> None:
-        """New centroids and labels from the memory."""
+        """New centroids and labels from the memory, if there is anything in it."""
         known = self.known.nonzero().squeeze(1)
+        if not len(known):
+            return
         for head in range(self.level.heads):
             rows = self.memory[head % ASSIGNED, known]
             start = first_centroids(rows, self.level.prototypes, generator)

@@ -184,8 +184,8 @@ class Joint2d3d(Method[JointBatch]):
             views = random_view(slices, augment, side, generator)
             stacks.append(torch.cat([crops.flatten(0, 1), views.flatten(0, 1)]))
         found = self._slices(torch.cat(stacks), phase).chunk(VIEWS)
-        of_images = [part[: len(images)] for part in found]
-        of_volumes = [part[len(images) :].view(*slices.shape[:2], -1) for part in found]
+        of_images, width = [part[: len(images)] for part in found], self.trained.width
+        of_volumes = [part[len(images) :].view(*slices.shape[:2], width) for part in found]
         if not whole:
             return Embedded(of_images, None, [part.flatten(0, 1) for part in of_volumes])
         picked = [_chosen(part, picks).flatten(0, 1) for part in of_volumes]

@@ -5,7 +5,7 @@ rising, falling, bulge, waist. So no single slice, and no mean over slices, tell
 
 Run as a script for the sheet's acceptance: arms `2d` and `joint`, seeds as given, e.g.
 
-    python -m tests.methods.pretrain.ordered_discs 0 1
+    python -m tests.benchmarks.ordered_discs 0 1
 """
 
 import sys
