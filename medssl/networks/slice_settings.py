@@ -37,6 +37,12 @@ class SliceEncoderSettings(_Part):
         return self
 
 
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of an image's side of which one is left on the coarsest level."""
+        return int(2 ** (5 if self.name == "resnet50" else self.levels))
+
+
 class SliceTransformerSettings(_Part):
     """From the vectors of a volume's slices to one vector of the volume."""
 
