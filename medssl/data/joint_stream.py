@@ -89,13 +89,13 @@ class JointStream:
             raise DataError(
                 "there are no images to learn from",
                 f"{', '.join(source.name for source in sources)} hold volumes alone",
-                "set train.images=0, or name data sets for train.loose",
+                "set train.joint.images=0, or name data sets in train.joint.loose",
             )
         if settings.volumes and not self.volumes:
             raise DataError(
                 "there are no volumes to learn from",
                 f"{', '.join(source.name for source in sources)} hold images alone",
-                "add a data set of volumes, or set train.volumes=0",
+                "add a data set of volumes, or set train.joint.volumes=0",
             )
         self._chances = (
             _chances(counts, settings.temperature),

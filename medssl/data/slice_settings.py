@@ -66,6 +66,9 @@ class JointSampling(_Part):
         "64",
     )
     side: int = Field(default=160, ge=8, description="pixels of images and slices; released: 128")
+    loose: tuple[str, ...] = Field(
+        default=(), description="data sets of volumes whose single slices serve as images too"
+    )
     temperature: float = Field(
         default=0.5,
         ge=0,

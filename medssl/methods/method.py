@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from medssl.data.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
+from medssl.data.joint_batch import JointBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph_batch import RadiographBatch
 from medssl.data.radiograph_settings import RadiographAugment
 from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder
 
@@ -219,6 +221,35 @@ class JointTask:
     images: int
     numbered: int
     volumes: int
+
+
+class JointScores(NamedTuple):
+    """How near prototypes are to what they stand for, as cosines.
+
+    Attributes:
+        images: [B2, K] of images.
+        volumes: [B3, K] of volumes.
+    """
+
+    images: Tensor
+    volumes: Tensor
+
+
+class JointMethod(Method[JointBatch]):
+    """Learns an encoder from images and volumes together, without labels, in batches "joint".
+
+    Built as `(settings, task: JointTask, seed)`. Its predictor is its encoder.
+    """
+
+    streams: tuple[Stream, ...] = ("joint",)
+
+    @abstractmethod
+    def encoder(self) -> JointEncoder:
+        """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
+
+    @abstractmethod
+    def scores(self, batch: JointBatch) -> JointScores:
+        """Of a batch as it is, without augmentation."""
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,7 @@ class Grader(nn.Module):
         report: what was loaded from the weights file; None without one.
     """
 
-    def __init__(
-        self, encoder: CropEncoder, views: int, head: nn.Module, dropout: float
-    ) -> None:
+    def __init__(self, encoder: CropEncoder, views: int, head: nn.Module, dropout: float) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.views, self.width = views, views * encoder.width

@@ -102,5 +102,5 @@ class JointEncoder(VolumeEncoder):
     def represent(self, volume: Tensor, valid: Tensor, spacing: Tensor) -> Tensor:
         """Volumes of slices [B, N, H, W] to vectors [B, E] of length 1; arguments as `tokens`."""
         embedded = self.embed_slices(volume.flatten(0, 1).unsqueeze(1))
-        embedded = embedded.view(*volume.shape[:2], -1)
+        embedded = embedded.view(*volume.shape[:2], self.width)
         return holistic(self.tokens(embedded, valid, spacing), valid)

@@ -36,7 +36,6 @@ class SliceEncoderSettings(_Part):
                 raise ValueError(f"{key} is of the encoder 'conv'; leave it out with resnet50")
         return self
 
-
     @property
     def smallest_side(self) -> int:
         """Pixels of an image's side of which one is left on the coarsest level."""

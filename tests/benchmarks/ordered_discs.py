@@ -98,7 +98,12 @@ def batch_of(discs: Discs, index: Tensor) -> JointBatch:
 
 
 def pretrain(
-    discs: Discs, settings: dict[str, object], steps: int, size: int, seed: int, stop: int | None = None
+    discs: Discs,
+    settings: dict[str, object],
+    steps: int,
+    size: int,
+    seed: int,
+    stop: int | None = None,
 ) -> Joint2d3d:
     """`steps` (or the first `stop`) steps of AdamW, `size` volumes each."""
     count = len(discs.label)

@@ -16,11 +16,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
-from medssl.data.batch import Stream
 from medssl.data.joint_batch import JointBatch, Volumes
 from medssl.data.slice_augment import random_view, reverse_some
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.method import JointTask, Method, Progress
+from medssl.methods.method import JointMethod, JointScores, JointTask, Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
 from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
 from medssl.methods.pretrain.collapse import feature_deviation
@@ -97,10 +96,9 @@ class Embedded(NamedTuple):
     picked: list[Tensor]
 
 
-class Joint2d3d(Method[JointBatch]):
+class Joint2d3d(JointMethod):
     """One network of slices, one of volumes, prototypes for each."""
 
-    streams: tuple[Stream, ...] = ("joint",)
     collapsed: Tensor
     mask_share: Tensor
     means: Tensor
@@ -350,6 +348,17 @@ class Joint2d3d(Method[JointBatch]):
     def encoder(self) -> JointEncoder:
         """What pre-training hands on: of slices, and with the transformer of volumes."""
         return self.trained
+
+    @torch.no_grad()
+    def scores(self, batch: JointBatch) -> JointScores:
+        """Cosines to the prototypes of images, and to those of volumes (of the first head)."""
+        volumes = batch.volumes
+        embedded = self.trained.embed_slices(batch.images.pixels.unsqueeze(1))
+        images = normalize(self.head(embedded).float(), dim=1)
+        whole = self.trained.represent(volumes.slices, volumes.valid, volumes.spacing)
+        near = (clusters.prototypes[0] for clusters in (self.image_clusters, self.volume_clusters))
+        by_image, by_volume = (normalize(weight, dim=1) for weight in near)
+        return JointScores(images @ by_image.T, whole @ by_volume.T)
 
     def predictor(self) -> JointEncoder:
         """The same; its `represent` takes volumes, its `embed_slices` images."""

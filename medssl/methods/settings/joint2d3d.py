@@ -129,6 +129,7 @@ class Settings(MethodSettings):
     summary: ClassVar[str] = (
         "one encoder from images and volumes, by clusters of slices and volumes"
     )
+    takes_images: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"images": {"prototypes": 3000}, "volumes": {"prototypes": 3000}},
         "deepcluster": {"clustering": "deepcluster"},
