@@ -65,10 +65,10 @@ def draw_discs(count: int, seed: int) -> Discs:
         brightness, contrast = rng.uniform(-0.3, 0.3), rng.uniform(0.7, 1.3)
         for image, radius in zip(one, radii, strict=True):
             away = np.hypot((rows - centre[0]) * aspect, (columns - centre[1]) / aspect)
-            image[:] = 1 / (1 + np.exp(away - radius))
             blob = rng.uniform(4, SIDE - 4, 2)
-            image += 0.5 * np.exp(-((rows - blob[0]) ** 2 + (columns - blob[1]) ** 2) / 8)
-            image[:] = brightness + contrast * image + rng.normal(0, 0.12, image.shape)
+            disc = 1 / (1 + np.exp(away - radius))
+            disc += 0.5 * np.exp(-((rows - blob[0]) ** 2 + (columns - blob[1]) ** 2) / 8)
+            image[:] = brightness + contrast * disc + rng.normal(0, 0.12, disc.shape)
     return Discs(torch.from_numpy(volumes), torch.from_numpy(label))
 
 
@@ -98,19 +98,14 @@ def batch_of(discs: Discs, index: Tensor) -> JointBatch:
 
 
 def pretrain(
-    discs: Discs,
-    settings: dict[str, object],
-    steps: int,
-    size: int,
-    seed: int,
-    stop: int | None = None,
+    discs: Discs, settings: dict[str, object], steps: int, size: int, seed: int
 ) -> Joint2d3d:
-    """`steps` (or the first `stop`) steps of AdamW, `size` volumes each."""
+    """`steps` steps of AdamW, `size` volumes each."""
     count = len(discs.label)
     task = JointTask(NETWORK, ("discs",), 0, count * SLICES, count)
     method = Joint2d3d(Settings(**{**SETTINGS, **settings}), task, seed).train()
     optimiser = torch.optim.AdamW(method.parameters(), 1e-3, weight_decay=1e-4)
-    for step in range(1, (stop or steps) + 1):
+    for step in range(1, steps + 1):
         generator = torch.Generator().manual_seed(10_000 * seed + step)
         index = torch.randperm(count, generator=generator)[:size]
         progress = Progress(step, steps)

@@ -62,8 +62,7 @@ def test_neighbours_come_as_further_channels_and_repeat_at_the_ends():
 def test_at_first_the_transformer_changes_nothing():
     plain = build_network(settings(film=False), 1, 3, seed=0).eval()
     network = build_network(settings(), 1, 3, seed=1).eval()
-    found = {name: value for name, value in plain.state_dict().items()}
-    assert not network.load_state_dict(found, strict=False).unexpected_keys
+    assert not network.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
     given = image(1, 1, 8, 8, 6)
     assert torch.equal(network(given), plain(given))
     assert not torch.allclose(awake(network)(given), plain(given))

@@ -21,7 +21,7 @@ from medssl.train.track import Tracker
 
 Sources = Sequence[tuple[DataSpec, Sequence[Case]]]
 
-PICTURED = {"images": 256, "volumes": 64}
+PICTURED = {"images": 256, "volumes": 32}
 """How many of the training data are looked through for pictures of clusters."""
 
 

@@ -26,7 +26,7 @@ from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
 
-VOLUMES = 32
+VOLUMES = 16
 """Windows of held-out volumes that are probed."""
 
 

@@ -1,4 +1,4 @@
-"""Clusters against the numbers of the sheet of joint 2D-3D pre-training, section 11, tests 1 to 5."""
+"""Clusters against the numbers of the sheet of joint 2D-3D pre-training, section 11, 1 to 5."""
 
 from math import log, sqrt
 from pathlib import Path

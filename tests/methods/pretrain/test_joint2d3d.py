@@ -413,7 +413,7 @@ def test_a_collapse_is_told_after_steps_in_a_row():
     step(method, batch)
     method.after_step(WHOLE)
     assert method.monitor()["volumes_deviation"] < 0.1
-    with pytest.raises(MedsslError, match="collapsed at step 90.*same answer.*learning_rate"):
+    with pytest.raises(MedsslError, match=r"collapsed at step 90.*same answer.*learning_rate"):
         method.after_step(WHOLE)
 
 
