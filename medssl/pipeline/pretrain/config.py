@@ -97,6 +97,13 @@ def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> Pr
                 "name data specs of volumes, the method dino for slides, or joint2d3d for "
                 "radiographs and volumes together",
             )
+    joins = pipeline.network.name == "slice_unet"
+    if joins != method.takes_images:
+        raise UsageError(
+            f"{pipeline.method.name} cannot pre-train network.name={pipeline.network.name}",
+            "only joint2d3d learns a network of slices, and no other one",
+            "set network.name=slice_unet" if method.takes_images else "set method=joint2d3d",
+        )
     unknown = set(pipeline.train.joint.loose) - {s.name for s in specs if s.layout.kind != IMAGES}
     if unknown:
         raise UsageError(
