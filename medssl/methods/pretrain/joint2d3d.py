@@ -23,6 +23,7 @@ from medssl.methods.method import JointMethod, JointScores, JointTask, Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
 from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
 from medssl.methods.pretrain.collapse import feature_deviation
+from medssl.methods.pretrain.joint_phases import Phase, phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Level, Settings
 from medssl.networks.build import build_encoder
@@ -34,38 +35,11 @@ VIEWS = 2
 LITTLE_FOREGROUND = 0.02
 """Slices of which less is not air are not picked, unless a volume has no others."""
 
-IDLE_MASK, AT_CHANCE, REMEMBERED = 0.05, 0.95, 0.01
+IDLE_MASK, AT_CHANCE = 0.05, 0.95
+"""Hidden slices are easy below this loss; volumes are not clustered above this share of ln K."""
 
-
-class Phase(NamedTuple):
-    """Which losses a step has, and how many steps each level has had with this one."""
-
-    intra: bool
-    mask: bool
-    inter: bool
-    resting: bool
-    intra_step: int
-    inter_step: int
-
-
-def phase_of(settings: Settings, progress: Progress) -> Phase:
-    """Images and slices alone, then hidden slices alone, then all; or as `order` says."""
-    first = round(settings.warm_up * progress.steps)
-    second = round((settings.warm_up + settings.mask_only) * progress.steps)
-    weights, step = settings.weights, progress.step
-    if step <= first:
-        return Phase(True, False, False, False, step, 0)
-    if step <= second:
-        return Phase(False, True, False, True, first, 0)
-    joint = settings.order == "joint"
-    return Phase(
-        joint and weights.intra > 0,
-        joint and weights.mask > 0,
-        weights.inter > 0,
-        False,
-        step - (second - first),
-        step - second,
-    )
+REMEMBERED = 0.01
+"""Share of the newest step in the running means of both losses."""
 
 
 class Step(NamedTuple):

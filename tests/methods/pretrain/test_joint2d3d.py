@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 from medssl.data.joint_batch import Images, JointBatch, Volumes
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import JointTask, Progress
-from medssl.methods.pretrain.joint2d3d import Joint2d3d, phase_of
+from medssl.methods.pretrain.joint2d3d import Joint2d3d
+from medssl.methods.pretrain.joint_phases import phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Masking, Settings
 from medssl.networks.settings import NetworkSettings
