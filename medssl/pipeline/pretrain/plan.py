@@ -16,6 +16,9 @@ from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
 from medssl.pipeline.stage import Stage
 from medssl.train.fingerprint import fingerprint
 
+PROBES = "probes.json"
+"""What the probes say, in the stage's folder."""
+
 
 @dataclass(frozen=True)
 class PretrainPlan:
