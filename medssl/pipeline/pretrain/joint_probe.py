@@ -19,7 +19,7 @@ from medssl.data.slice_settings import JointSampling, SliceAugment
 from medssl.evaluate.clusters import draw_clusters
 from medssl.methods.method import JointMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
-from medssl.pipeline.pretrain.probe import PROBES
+from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
 from medssl.pipeline.stage import read_json, write_bytes, write_text
 from medssl.train.track import Tracker
