@@ -18,7 +18,15 @@ from medssl.data.patches import PatchSampler, draw_pose, padding
 from medssl.errors import DataError
 from medssl.settings import AugmentSettings
 
-SEED_WORDS = {"labelled": 1, "unlabelled": 2, "pairs": 3, "bags": 4, "tiles": 5, "scans": 6}
+SEED_WORDS = {
+    "labelled": 1,
+    "unlabelled": 2,
+    "pairs": 3,
+    "bags": 4,
+    "tiles": 5,
+    "scans": 6,
+    "joint": 7,
+}
 
 
 class PatchSource(Protocol):

@@ -1,6 +1,6 @@
 """The pre-training stage: sessions, streams, loop, probes, checkpoint of the encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -10,9 +10,11 @@ from medssl.data.sessions import Sessions, prepare_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
-from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.method import JointMethod, PretrainMethod, PretrainTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.pretrain.config import PretrainConfig
+from medssl.pipeline.pretrain.joint import joint_learner, joint_probes
+from medssl.pipeline.pretrain.joint_probe import JointProbes
 from medssl.pipeline.pretrain.looks import draw_looks
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
@@ -43,10 +45,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
     if stage.done and resume:
         reporter.note(f"{config.label}: pre-trained already, in {stage.folder}")
         return target
-    check_patch(config.pipeline.network, config.pipeline.train.patch)
-    sessions = _prepare(plan.train, config, reporter)
-    method = build_method(config, sessions)
-    streams = build_streams(config, method, sessions, reporter)
+    method, streams = _learner(plan, reporter)
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
     tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
@@ -59,6 +58,19 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         tracker.artifact(target, "checkpoint")
     stage.finish(patients=len(plan.seen))
     return target
+
+
+def _learner(
+    plan: PretrainPlan, reporter: QuietReporter
+) -> tuple[PretrainMethod | JointMethod, Mapping[str, BatchStream]]:
+    """The method, with what it learns from."""
+    config = plan.config
+    if config.method.takes_images:
+        return joint_learner(plan, reporter)
+    check_patch(config.pipeline.network, config.pipeline.train.patch)
+    sessions = _prepare(plan.train, config, reporter)
+    method = build_method(config, sessions)
+    return method, build_streams(config, method, sessions, reporter)
 
 
 def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
@@ -114,9 +126,14 @@ def _prepare(
 
 
 def _probes(
-    plan: PretrainPlan, method: PretrainMethod, reporter: QuietReporter, tracker: Tracker
-) -> Probes | None:
+    plan: PretrainPlan,
+    method: PretrainMethod | JointMethod,
+    reporter: QuietReporter,
+    tracker: Tracker,
+) -> Probes | JointProbes | None:
     """The probes on held-out patients; None where there are none."""
+    if isinstance(method, JointMethod):
+        return joint_probes(plan, method, reporter, tracker)
     sources = [(spec, cases) for spec, cases in plan.probed if cases]
     if not sources:
         return None
@@ -130,9 +147,9 @@ def _probes(
 
 def _train(
     plan: PretrainPlan,
-    method: PretrainMethod,
-    streams: dict[str, BatchStream],
-    probes: Probes | None,
+    method: PretrainMethod | JointMethod,
+    streams: Mapping[str, BatchStream],
+    probes: Probes | JointProbes | None,
     reporter: QuietReporter,
     tracker: Tracker,
     resume: bool,
@@ -158,7 +175,7 @@ def _train(
 class _Saver:
     """Writes the encoder as checkpoint `last`."""
 
-    def __init__(self, plan: PretrainPlan, method: PretrainMethod) -> None:
+    def __init__(self, plan: PretrainPlan, method: PretrainMethod | JointMethod) -> None:
         self._plan, self._method = plan, method
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
