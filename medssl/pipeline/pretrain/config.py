@@ -88,7 +88,7 @@ def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> Pr
     pipeline = validate(PretrainPipeline, read_pipeline(name_or_path, overrides))
     specs = tuple(load_spec(name) for name in pipeline.data)
     method = method_settings(pipeline.method)
-    refused = CLASSIFIED if method.takes_images else (*CLASSIFIED, IMAGES)
+    refused = set(CLASSIFIED) - ({IMAGES} if method.takes_images else set())
     for spec in specs:
         if spec.layout.kind in refused:
             raise UsageError(
