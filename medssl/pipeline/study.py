@@ -9,7 +9,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train, run
 from medssl.pipeline.scores import RunScores, read_run
 from medssl.pipeline.stage import make_plan
-from medssl.pipeline.study_grid import Cell, Study, cells, select
+from medssl.pipeline.study_grid import Cell, Study, announced, cells, select
 
 
 def run_study(
@@ -34,13 +34,10 @@ def run_study(
     from medssl.pipeline.study_report import write_report
 
     everything = cells(study)
-    chosen = select(everything, only)
-    more = () if threads is None else (f"train.threads={threads}",)
-    configs = [load_config(study.pipeline, [*cell.overrides, *more]) for cell in chosen]
-    for number, (cell, config) in enumerate(zip(chosen, configs, strict=True), start=1):
-        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
-        reporter.note(f"run {number} of {len(chosen)}: {words}")
-        run(config, reporter, train=train)
+    for cell in select(everything, only):
+        load_config(study.pipeline, cell.overrides)  # a mistake in the last arm is told at once
+    for _, overrides in announced(everything, only, threads, reporter):
+        run(load_config(study.pipeline, overrides), reporter, train=train)
     results = finished(study, everything)
     folder = study_folder(study)
     write_report(study, results, len(everything), folder, command)

@@ -1,6 +1,6 @@
 """What a study consists of: arms x label budgets x seeds of one pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from medssl.pipeline.config import (
     read_pipeline,
     validate,
 )
+from medssl.pipeline.progress import QuietReporter
 from medssl.settings import Section
 
 Axis = Literal["labels", "seed", "arm"]
@@ -53,6 +54,10 @@ class StudyCell(Protocol):
     @property
     def words(self) -> dict[str, str]:
         """What `--only` can name."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What it changes in the pipeline."""
 
 
 AnyCell = TypeVar("AnyCell", bound=StudyCell)
@@ -157,6 +162,25 @@ def select(grid: Sequence[AnyCell], only: Sequence[str]) -> list[AnyCell]:
     return [
         cell for cell in grid if all(cell.words[axis] in found for axis, found in wanted.items())
     ]
+
+
+def announced(
+    grid: Sequence[AnyCell], only: Sequence[str], threads: int | None, reporter: QuietReporter
+) -> Iterator[tuple[AnyCell, tuple[str, ...]]]:
+    """The cells that `only` names, each announced, with all overrides of its run.
+
+    Args:
+        threads: CPU threads of each run; does not change which run it is.
+
+    Raises:
+        UsageError: as `select`.
+    """
+    chosen = select(grid, only)
+    more = () if threads is None else (f"train.threads={threads}",)
+    for number, cell in enumerate(chosen, start=1):
+        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
+        reporter.note(f"run {number} of {len(chosen)}: {words}")
+        yield cell, (*cell.overrides, *more)
 
 
 def study_family(name: str) -> str:

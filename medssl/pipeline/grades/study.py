@@ -10,7 +10,7 @@ from medssl.pipeline.grades.run import run_grades
 from medssl.pipeline.grades.study_report import study_csv, summary
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import write_text
-from medssl.pipeline.study_grid import Cell, Study, cells, select
+from medssl.pipeline.study_grid import Cell, Study, announced, cells
 
 
 def run_grade_study(
@@ -31,16 +31,13 @@ def run_grade_study(
         UsageError, DataError, Stopped: what a run raises, which ends the study.
     """
     everything = cells(study)
-    chosen = select(everything, only)
     planner = _Planner(study)
-    for number, cell in enumerate(chosen, start=1):
-        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
-        reporter.note(f"run {number} of {len(chosen)}: {words}")
-        plan = planner.plan(cell, threads)
+    for _, overrides in announced(everything, only, threads, reporter):
+        plan = planner.plan(overrides)
         run_grades(plan.config, reporter, plan=plan)
     results: dict[Cell, GradeResult] = {}
     for cell in everything:
-        plan = planner.plan(cell, None)
+        plan = planner.plan(cell.overrides)
         if plan.evaluate.done:
             results[cell] = read_result(plan.evaluate.folder)
     config = load_grade_config(study.pipeline)
@@ -59,9 +56,8 @@ class _Planner:
         self._study = study
         self._found: dict[str, FoundImages] = {}
 
-    def plan(self, cell: Cell, threads: int | None) -> GradePlan:
-        more = () if threads is None else (f"train.threads={threads}",)
-        config = load_grade_config(self._study.pipeline, [*cell.overrides, *more])
+    def plan(self, overrides: Sequence[str]) -> GradePlan:
+        config = load_grade_config(self._study.pipeline, overrides)
         name = config.pipeline.data
         if name not in self._found:
             self._found[name] = find_images(config)

@@ -15,7 +15,7 @@ from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import read_json, write_text
-from medssl.pipeline.study_grid import select
+from medssl.pipeline.study_grid import announced
 from medssl.pipeline.study_report import machine
 from medssl.settings import Section
 from medssl.train.fingerprint import code_version
@@ -107,13 +107,10 @@ def run_pretrain_study(
         UsageError, DataError, Stopped: what a run raises, which ends the study.
     """
     everything = pretrain_cells(study)
-    chosen = select(everything, only)
-    from medssl.pipeline.pretrain.run import pretrain_stage
+    for _, overrides in announced(everything, only, threads, reporter):
+        from medssl.pipeline.pretrain.run import pretrain_stage
 
-    more = () if threads is None else (f"train.threads={threads}",)
-    for number, cell in enumerate(chosen, start=1):
-        reporter.note(f"run {number} of {len(chosen)}: arm {cell.arm}, seed {cell.seed}")
-        config = load_pretrain_config(study.pipeline, [*cell.overrides, *more])
+        config = load_pretrain_config(study.pipeline, overrides)
         pretrain_stage(make_pretrain_plan(config), reporter)
     found = _finished(study, everything)
     folder = runs_root() / load_pretrain_config(study.pipeline).pipeline.name

@@ -19,7 +19,7 @@ from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_json, write_text
-from medssl.pipeline.study_grid import select
+from medssl.pipeline.study_grid import announced
 from medssl.settings import Section
 
 Axis = Literal["data", "seed", "arm"]
@@ -112,12 +112,8 @@ def run_slide_study(
         UsageError, DataError, Stopped: what a run raises, which ends the study.
     """
     everything = slide_cells(study)
-    chosen = select(everything, only)
-    more = () if threads is None else (f"train.threads={threads}",)
-    for number, cell in enumerate(chosen, start=1):
-        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
-        reporter.note(f"run {number} of {len(chosen)}: {words}")
-        config = load_slide_config(study.pipeline, [*cell.overrides, *more])
+    for _, overrides in announced(everything, only, threads, reporter):
+        config = load_slide_config(study.pipeline, overrides)
         if not make_slide_plan(config).evaluate.done:
             run_slides(config, reporter)
     results = _finished(study, everything)
