@@ -16,13 +16,13 @@ from medssl.train.loop import Hooks, fit
 from medssl.train.update import make_update
 from tests.methods.pretrain.scans import CONTRASTS, NETWORK, PATCH, pair_batch, scan_batch
 
-OF_TILES = {"dino"}
-"""Methods of the family that learn from tiles of slides."""
-METHODS = sorted(
+METHODS = [
     name
     for name in method_names()
-    if settings_class(name).family == "pretrain" and name not in OF_TILES
-)
+    if settings_class(name).family == "pretrain"
+    and issubclass(implementation(settings_class(name)()), PretrainMethod)
+]
+"""Others of the family learn from tiles of slides, or from images and volumes together."""
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 SMALLER = {
     "masked_image_modelling": {"masking": {"cell": 4}},
