@@ -1,9 +1,11 @@
 """The sections of a pipeline file; every key has a type, a default and a meaning."""
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
 
 Triple = tuple[int, int, int]
@@ -152,6 +154,107 @@ class MethodChoice(BaseModel):
         return dict(self.model_extra or {})
 
 
+class PretrainChoice(Section):
+    """The encoder that training starts from: `pretrain: FOLDER`, `pretrain: PIPELINE`, or keys."""
+
+    checkpoint: str | None = Field(default=None, description="folder of a pre-trained encoder")
+    pipeline: str | None = Field(default=None, description="pre-training pipeline, run if need be")
+    set: tuple[str, ...] = Field(default=(), description="key=value overrides of that pipeline")
+    matched: float = Field(
+        default=0.95, ge=0, le=1, description="share of the encoder's parameters that must fit"
+    )
+    channels: Literal["repeat", "same"] = Field(
+        default="repeat",
+        description="images of C channels: the stem's kernel C times, divided by C; same: refused",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return pretrain_keys(given) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.checkpoint is None) == (self.pipeline is None):
+            raise ValueError("give either checkpoint or pipeline")
+        if self.set and self.pipeline is None:
+            raise ValueError("set changes a pipeline, and a checkpoint is finished")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder.
+
+        Raises:
+            UsageError: there is only a pipeline that has yet to run.
+        """
+        if self.checkpoint is None:
+            raise UsageError(
+                f"the encoder of pretrain.pipeline={self.pipeline} is not there yet",
+                do=f"run `medssl pretrain {self.pipeline}` and give pretrain=FOLDER that it prints",
+            )
+        return Path(self.checkpoint)
+
+
+def pretrain_keys(text: str) -> dict[str, Any]:
+    """The key that a plain `pretrain: TEXT` stands for.
+
+    A name, or a YAML file, is a pipeline; a folder, or any other path, is a checkpoint.
+    """
+    path = Path(text)
+    named = path.suffix in {".yaml", ".yml"} or (len(path.parts) == 1 and not path.is_dir())
+    return {"pipeline" if named else "checkpoint": text}
+
+
+class FineTuneSettings(Section):
+    """How the rates go where training starts from a pre-trained encoder; otherwise unused.
+
+    Sources: nnssl's schedules (its sheet, sections 3 and 4.2); modality-invariant learning (its
+    sheet, section 7) for frozen_then_whole and the factors.
+    """
+
+    schedule: Literal["default", "frozen_then_whole", "warm_up", "sawtooth"] = Field(
+        default="default",
+        description="default: that of the optimiser; warm_up: a linear rise before it; "
+        "frozen_then_whole: the encoder rests at first, then has a rise and a schedule of its own; "
+        "sawtooth: rise and schedule with a resting encoder, then again with all. All but default "
+        "have their own rise in place of warmup_steps, and change the rate every step",
+    )
+    frozen: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the steps in which the encoder rests; null: 0.3 in "
+        "frozen_then_whole, 0.1 in sawtooth, as published",
+    )
+    warm_up: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of the steps of each rise of the whole network; null: 0.05 in "
+        "frozen_then_whole, 0.1 in warm_up and sawtooth, as published; the first rise of sawtooth "
+        "is half of `frozen`",
+    )
+    encoder_rate: float = Field(
+        default=0.1, gt=0, description="factor on the learning rate of the encoder; nnssl: 1"
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="a further factor for each level of the encoder from the coarsest to the stem",
+    )
+    encoder_decay: float = Field(
+        default=0.1, ge=0, description="factor on the weight decay of the encoder; nnssl: 1"
+    )
+
+    @model_validator(mode="after")
+    def _fits_in(self) -> Self:
+        if (self.frozen or 0) + (self.warm_up or 0) >= 1:
+            raise ValueError("frozen and warm_up leave no step for the whole network")
+        return self
+
+
 class Pipeline(Section):
     """One pipeline file, complete."""
 
@@ -163,8 +266,9 @@ class Pipeline(Section):
     preprocess: PreprocessSettings = PreprocessSettings()
     network: NetworkSettings = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
-    encoder: str | None = Field(default=None, description="checkpoint of a pre-trained encoder")
+    pretrain: PretrainChoice | None = None
     augment: AugmentSettings = AugmentSettings()
     train: TrainSettings = TrainSettings()
+    fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -8,7 +8,7 @@ every larger one, and so are the validation cases. The test cases depend on neit
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,6 +116,35 @@ def verify(split: Split, cases: Sequence[Case]) -> None:
                     "train anew, so that a split by patient is made",
                 )
             ids[name] = role
+
+
+def patient_key(spec: str, patient: str) -> str:
+    """16 hex characters that stand for a patient of the data set named `spec`, and hide the id."""
+    return hashlib.sha256(f"{spec}/{patient}".encode()).hexdigest()[:16]
+
+
+def verify_unseen(split: Split, cases: Sequence[Case], spec: str, seen: Collection[str]) -> None:
+    """Check that pre-training has seen no patient of the test cases.
+
+    Patients are known by data set and id: one that two data specs name differently is not found.
+
+    Args:
+        spec: name of the data spec of `cases`.
+        seen: `patient_key` of every patient in pre-training.
+
+    Raises:
+        DataError: a test patient was seen.
+    """
+    test, before = set(split.test), set(seen)
+    tested = [case for case in cases if case.id in test]
+    known = [case for case in tested if patient_key(spec, case.patient) in before]
+    if known:
+        raise DataError(
+            f"the encoder was pre-trained on the patients of {len(known)} of the {len(tested)} "
+            f"test cases, e.g. {known[0].id}",
+            "scores would be too good",
+            "pre-train without the test cases, or test on others",
+        )
 
 
 def _declared_test(cases: Sequence[Case]) -> list[Case]:

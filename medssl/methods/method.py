@@ -20,6 +20,7 @@ from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.transfer import PretrainedEncoder
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Task:
         channels: names of the input channels, in order.
         classes: names of the output classes, background first.
         patch: training patch in voxels.
+        encoder: what the encoder of every network starts from; None: from its seed.
     """
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     patch: tuple[int, int, int]
     network: NetworkSettings
+    encoder: PretrainedEncoder | None = None
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)

@@ -3,19 +3,66 @@
 import torch
 from torch import nn
 
-from medssl.networks.settings import NetworkSettings
+from medssl.errors import UsageError
+from medssl.networks.conv_encoder import ConvEncoder
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.fpn import FpnNetwork
+from medssl.networks.settings import ENCODER_KEYS, NetworkSettings
+from medssl.networks.swin import SwinEncoder
+from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.unet3d import UNet3d
 from medssl.networks.vnet import VNet
 
 
-def build_network(settings: NetworkSettings, channels: int, classes: int, seed: int) -> nn.Module:
+def build_network(
+    settings: NetworkSettings,
+    channels: int,
+    classes: int,
+    seed: int,
+    encoder: PretrainedEncoder | None = None,
+) -> nn.Module:
     """Network of `settings`: images [B, channels, X, Y, Z] to logits [B, classes, X, Y, Z].
 
     Equal seeds give equal weights; torch's global generator is left as it was.
+
+    Args:
+        encoder: weights that the network's encoder starts from; all else comes from the seed.
+
+    Raises:
+        UsageError: the network has no encoder of its own, and one is given.
+        DataError: too few weights of `encoder` fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _build(settings, channels, classes)
+        network = _build(settings, channels, classes)
+    if encoder is not None:
+        transfer(encoder_of(network, settings), encoder)
+    return network
+
+
+def build_encoder(settings: NetworkSettings, channels: int, seed: int) -> VolumeEncoder:
+    """The encoder of `build_network` with these settings and this seed, weight by weight.
+
+    Raises:
+        UsageError: the network has no encoder of its own.
+    """
+    return encoder_of(build_network(settings, channels, 1, seed), settings)
+
+
+def encoder_of(network: nn.Module, settings: NetworkSettings) -> VolumeEncoder:
+    """`network.encoder`, by the convention of all networks that have one.
+
+    Raises:
+        UsageError: the network has no encoder of its own.
+    """
+    found = getattr(network, "encoder", None)
+    if not isinstance(found, VolumeEncoder):
+        raise UsageError(
+            f"network.name={settings.name} has no encoder of its own",
+            "so none can be pre-trained for it, nor put into it",
+            f"choose one of: {', '.join(ENCODER_KEYS)}",
+        )
+    return found
 
 
 def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
@@ -24,6 +71,32 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
         return VNet(channels, classes, *plain)
     if settings.name == "unet3d":
         return UNet3d(channels, classes, *plain)
+    if settings.name == "monai_unet":
+        return _monai_unet(settings, channels, classes)
+    encoder = (
+        _swin(settings, channels) if settings.name == "swin_fpn" else _conv(settings, channels)
+    )
+    return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout)
+
+
+def _swin(settings: NetworkSettings, channels: int) -> VolumeEncoder:
+    return SwinEncoder(
+        channels,
+        settings.width,
+        settings.levels,
+        settings.embed_stride,
+        settings.depths,
+        settings.heads,
+        settings.window,
+        settings.checkpointing,
+    )
+
+
+def _conv(settings: NetworkSettings, channels: int) -> VolumeEncoder:
+    return ConvEncoder(channels, settings.width, settings.levels)
+
+
+def _monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     from monai.networks.nets import UNet
 
     network: nn.Module = UNet(
@@ -40,5 +113,11 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
 
 
 def side_multiple(settings: NetworkSettings) -> int:
-    """Patch sides must be a multiple of this many voxels."""
-    return 1 << (settings.levels - 1)
+    """Patch sides must be a multiple of this many voxels, so that every level halves exactly.
+
+    swin_fpn halves from a grid of cells that is coarser than the image already: with cells of 2
+    voxels and five levels 2 * 2^4 = 32. Its transformer would pad odd grids by itself, but then
+    its maps would no longer lie over each other.
+    """
+    finest = settings.embed_stride if settings.name == "swin_fpn" else 1
+    return finest << (settings.levels - 1)

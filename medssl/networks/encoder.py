@@ -11,19 +11,21 @@ from torch import Tensor, nn
 class VolumeEncoder(nn.Module, ABC):
     """Image [B, C, X, Y, Z] to the features of every level, finest first.
 
-    Two steps, because masks act between them: `embed` mixes no two cells of the embedding's grid, so
-    what a mask token replaces is never seen.
+    Two steps, because masks act between them: `embed` mixes no two cells of the embedding's grid,
+    so what a mask token replaces is never seen.
 
     Attributes:
         widths: channels of each level.
         strides: voxels of the image per voxel of each level.
         embed_width, embed_stride: the same of the embedding.
+        stem: name of the weight that reads the image; its second axis are the image's channels.
     """
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     embed_width: int
     embed_stride: int
+    stem: str
 
     @abstractmethod
     def embed(self, image: Tensor) -> Tensor:
@@ -32,6 +34,10 @@ class VolumeEncoder(nn.Module, ABC):
     @abstractmethod
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features of every level from an embedding, a mask token in it or not."""
+
+    @abstractmethod
+    def layers(self) -> list[nn.ModuleList]:
+        """All that has weights, by level, the stem's first; what learning rates by level go by."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features [B, widths[l], X / strides[l], ...] for each level l."""

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.errors import DataError, UsageError
+from medssl.networks.load_report import LoadReport
 from medssl.networks.vision_transformer import resize_positions
 
 WITHIN = ("teacher", "student", "model", "state_dict")
@@ -26,34 +26,6 @@ DSMIL_NAMES = {
     "features.7.": "layer4.",
 }
 """DSMIL's weights number the layers of the ResNet that others name."""
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What of a weights file went where.
-
-    Attributes:
-        matched: parameters that were loaded.
-        missing: parameters of the network that the file lacks.
-        misshapen: parameters that the file holds in another shape.
-        unexpected: what the file holds and the network lacks, such as a head.
-        share: of the network's scalars, those that were loaded; adapters that the file lacks do
-            not count.
-    """
-
-    matched: tuple[str, ...]
-    missing: tuple[str, ...]
-    misshapen: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    share: float
-
-    def __str__(self) -> str:
-        """One line for people."""
-        return (
-            f"{self.share:.1%} of the parameters matched ({len(self.matched)} tensors), "
-            f"{len(self.missing)} missing, {len(self.misshapen)} of another shape, "
-            f"{len(self.unexpected)} unexpected"
-        )
 
 
 def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadReport:
@@ -73,7 +45,9 @@ def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadRepor
     own = {name: value.detach() for name, value in network.state_dict().items()}
     if "pos_embed" in found and "pos_embed" in own:
         found["pos_embed"] = _fit_positions(found["pos_embed"], own["pos_embed"])
-    report = _compare(own, found)
+    # Adapters that the file lacks are new and do not count.
+    counted = {name for name in own if name in found or ".adapter." not in name}
+    report = LoadReport.of(own, found, counted)
     if report.share < matched:
         examples = ", ".join((*report.missing, *report.misshapen)[:3])
         raise DataError(
@@ -148,18 +122,3 @@ def _fit_positions(found: Tensor, own: Tensor) -> Tensor:
     if learned < 1 or round(learned**0.5) ** 2 != learned:
         return found
     return resize_positions(found.float(), wanted, wanted)
-
-
-def _compare(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> LoadReport:
-    common = [name for name in own if name in found]
-    matched = tuple(name for name in common if own[name].shape == found[name].shape)
-    missing = tuple(name for name in own if name not in found)
-    counted = [name for name in own if name in found or ".adapter." not in name]
-    total = sum(own[name].numel() for name in counted)
-    return LoadReport(
-        matched,
-        missing,
-        misshapen=tuple(name for name in common if name not in set(matched)),
-        unexpected=tuple(name for name in found if name not in own),
-        share=sum(own[name].numel() for name in matched) / total,
-    )

@@ -1,8 +1,16 @@
 """Settings of the networks; free of torch so that a wrong key is refused at once."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ENCODER_KEYS: dict[str, tuple[str, ...]] = {
+    "vnet": ("width", "levels", "norm"),
+    "unet3d": ("width", "levels", "norm"),
+    "swin_fpn": ("width", "levels", "embed_stride", "depths", "heads", "window"),
+    "conv_fpn": ("width", "levels"),
+}
+"""What the weights of each network's encoder depend on; monai_unet has no encoder of its own."""
 
 
 class NetworkSettings(BaseModel):
@@ -10,11 +18,68 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["vnet", "unet3d", "monai_unet"] = "vnet"
+    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn"] = "vnet"
     width: int = Field(
-        default=16, ge=1, description="channels of the first level; doubled per level"
+        default=16,
+        ge=1,
+        description="channels of the first level; doubled per level; published for swin_fpn: 48",
     )
     levels: int = Field(default=5, ge=2, le=6, description="resolution levels, bottleneck included")
-    norm: Literal["batch", "instance"] = "batch"
+    norm: Literal["batch", "instance", "group"] = Field(
+        default="batch",
+        description="group: with 8 groups, for vnet and unet3d; the only one of swin_fpn, conv_fpn",
+    )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="V-Net: 0.5; 3-D U-Net: 0.3")
     residual_units: int = Field(default=2, ge=0, description="monai_unet only")
+    decoder_width: int = Field(default=32, ge=1, description="swin_fpn and conv_fpn only")
+    embed_stride: int = Field(
+        default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
+    )
+    depths: tuple[int, ...] = Field(
+        default=(2, 2, 6, 2),
+        description="swin_fpn only: attention blocks; a stage for every level but the first",
+    )
+    heads: tuple[int, ...] = Field(
+        default=(3, 6, 12, 24), description="swin_fpn only: heads of each stage"
+    )
+    window: int = Field(default=7, ge=1, description="swin_fpn only: side of a window in cells")
+    checkpointing: bool = Field(
+        default=False,
+        description="swin_fpn only: true computes activations again rather than keep them, which "
+        "saves memory and costs about a third more time",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.name == "monai_unet" and self.norm == "group":
+            raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
+        if self.name == "swin_fpn":
+            self._check_swin()
+        return self
+
+    def _check_swin(self) -> None:
+        stages = self.levels - 1
+        if stages > min(4, len(self.depths), len(self.heads)):
+            raise ValueError(
+                f"swin_fpn with levels={self.levels} needs {stages} depths and heads, "
+                "and has 5 levels at most"
+            )
+        for level, heads in enumerate(self.heads[:stages]):
+            if heads < 1 or self.width * 2**level % heads:
+                raise ValueError(
+                    f"{self.width * 2**level} channels of stage {level + 1} cannot be divided "
+                    f"among {heads} heads"
+                )
+
+    def encoder(self) -> dict[str, Any] | None:
+        """What an encoder's weights depend on, by key; None where there is no encoder.
+
+        Two networks with equal answers can hand their encoders to each other.
+        """
+        if self.name not in ENCODER_KEYS:
+            return None
+        kept: dict[str, Any] = {"name": self.name}
+        for key in ENCODER_KEYS[self.name]:
+            value = getattr(self, key)
+            kept[key] = list(value[: self.levels - 1]) if isinstance(value, tuple) else value
+        return kept

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from medssl.networks.pretrained import LoadReport, load_pretrained
+from medssl.networks.load_report import LoadReport
+from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
 from medssl.networks.vision_transformer import VisionTransformer, add_adapters

@@ -10,8 +10,13 @@ Legend: B items, C channels, X Y Z voxels, K classes.
 from torch import Tensor, cat, nn
 from torch.nn.functional import interpolate, max_pool3d
 
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.norm import group_norm
+
 
 def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "group":
+        return group_norm(channels)
     return nn.BatchNorm3d(channels) if kind == "batch" else nn.InstanceNorm3d(channels)
 
 
@@ -22,25 +27,40 @@ def _block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class UNet3dEncoder(nn.Module):
-    """Image [B, C, X, Y, Z] to the features of every level, finest first."""
+class UNet3dEncoder(VolumeEncoder):
+    """Image [B, C, X, Y, Z] to the features of every level, finest first.
+
+    Sides must be divisible by 2^(levels - 1).
+    """
+
+    stem = "blocks.0.0.weight"
 
     def __init__(self, channels: int, width: int, levels: int, norm: str, dropout: float) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
+        self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
+        self.embed_width, self.embed_stride = channels, 1
         self.blocks = nn.ModuleList(
             _block(channels if level == 0 else widths[level - 1], size, norm)
             for level, size in enumerate(widths)
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def embed(self, image: Tensor) -> Tensor:
+        """The image itself."""
+        return image
+
+    def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""
-        features = [self.blocks[0](image)]
+        features = [self.blocks[0](embedded)]
         for block in self.blocks[1:]:
             features.append(block(max_pool3d(features[-1], 2)))
         features[-1] = self.dropout(features[-1])
         return features
+
+    def layers(self) -> list[nn.ModuleList]:
+        """One block a level."""
+        return [nn.ModuleList([block]) for block in self.blocks]
 
 
 class UNet3d(nn.Module):

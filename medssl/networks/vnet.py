@@ -10,12 +10,17 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.norm import group_norm
+
 CONVOLUTIONS = (1, 2, 3, 3, 3, 3)  # per level, top to bottom; the decoder mirrors it
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm3d(channels)
+    if kind == "group":
+        return group_norm(channels)
     return nn.InstanceNorm3d(channels, affine=True)
 
 
@@ -31,15 +36,19 @@ def _block(count: int, inputs: int, outputs: int, norm: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class VNetEncoder(nn.Module):
+class VNetEncoder(VolumeEncoder):
     """Image [B, C, X, Y, Z] to the features of every level, finest first.
 
     Sides must be divisible by 2^(levels - 1).
     """
 
+    stem = "blocks.0.0.weight"
+
     def __init__(self, channels: int, width: int, levels: int, norm: str, dropout: float) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
+        self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
+        self.embed_width, self.embed_stride = channels, 1
         self.blocks = nn.ModuleList(
             _block(CONVOLUTIONS[level], channels if level == 0 else size, size, norm)
             for level, size in enumerate(widths)
@@ -50,13 +59,22 @@ class VNetEncoder(nn.Module):
         )
         self.dropout = nn.Dropout3d(dropout)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def embed(self, image: Tensor) -> Tensor:
+        """The image itself."""
+        return image
+
+    def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""
-        features = [self.blocks[0](image)]
+        features = [self.blocks[0](embedded)]
         for down, block in zip(self.downs, self.blocks[1:], strict=True):
             features.append(block(down(features[-1])))
         features[-1] = self.dropout(features[-1])
         return features
+
+    def layers(self) -> list[nn.ModuleList]:
+        """A block a level; below the finest with the convolution that leads to it."""
+        pairs = zip(self.downs, self.blocks[1:], strict=True)
+        return [nn.ModuleList([self.blocks[0]]), *(nn.ModuleList(pair) for pair in pairs)]
 
 
 class VNet(nn.Module):

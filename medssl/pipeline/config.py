@@ -20,7 +20,8 @@ from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
-from medssl.settings import MethodChoice, Pipeline
+from medssl.settings import MethodChoice, Pipeline, pretrain_keys
+from medssl.train.description import weights_hash
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -55,7 +56,11 @@ class Config:
     def hash(self, *sections: str) -> str:
         """8 hex characters over sections of the pipeline.
 
-        The section "data" is what the data spec declares about images and labels.
+        The section "data" is what the data spec declares about images and labels; "pretrain" is
+        the encoder that training starts from, and how it is fine-tuned.
+
+        Raises:
+            UsageError, DataError: "pretrain" is asked for and its checkpoint cannot be read.
         """
         return digest([self._section(section) for section in sections])
 
@@ -69,10 +74,20 @@ class Config:
                 self.spec.classes,
                 self.spec.label_values,
             ]
+        if section == "pretrain":
+            return self._start()
         value = getattr(self.pipeline, section)
         if isinstance(value, BaseModel):
             return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
         return value
+
+    def _start(self) -> list[Any] | None:
+        """The encoder by its weights, wherever they lie, and how it is used; None without one."""
+        choice = self.pipeline.pretrain
+        if choice is None:
+            return None
+        used = [choice.matched, choice.channels, self.pipeline.fine_tune.model_dump(mode="json")]
+        return [weights_hash(choice.folder), *used]
 
     def _method(self) -> dict[str, Any]:
         return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
@@ -170,6 +185,8 @@ def apply_override(plain: dict[str, Any], text: str) -> None:
         inner = place.get(part)
         if part == "method" and isinstance(inner, str):
             inner = {"name": inner}
+        if part == "pretrain" and isinstance(inner, str):
+            inner = pretrain_keys(inner)
         # A copy: YAML anchors may let two keys share one mapping.
         place[part] = dict(inner) if isinstance(inner, dict) else {}
         place = place[part]
@@ -246,8 +263,11 @@ def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> 
             raise UsageError(f"{prefix}{'.'.join(where[:-1])} has too few values") from None
         if first["type"] == "missing":
             raise UsageError(f"the key '{dotted}' is missing", do="add it") from None
-        message = first["msg"][0].lower() + first["msg"][1:]
-        raise UsageError(f"{dotted}={first['input']!r} is wrong", message) from None
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        # A whole section is not repeated: what is wrong is said by the message.
+        given = "" if isinstance(first["input"], Mapping) else f"={first['input']!r}"
+        raise UsageError(f"{dotted}{given} is wrong", message) from None
 
 
 def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:

@@ -22,7 +22,7 @@ from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.stage import Plan, read_json, write_text
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint
-from medssl.train.description import WEIGHTS
+from medssl.train.description import weights_hash
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
@@ -156,10 +156,8 @@ def _claim(out: Path, checkpoint: Path, settings: PredictSettings, cases: Sequen
 
     Sources are kept as hashes: a path may name a patient.
     """
-    with (checkpoint / WEIGHTS).open("rb") as stream:
-        weights = hashlib.file_digest(stream, "sha256").hexdigest()
     mine: dict[str, Any] = {
-        "weights": weights,
+        "weights": weights_hash(checkpoint),
         "predict": settings.model_dump(mode="json", exclude=WITHOUT_EFFECT["predict"]),
     }
     kept = out / "prediction.json"

@@ -75,13 +75,19 @@ def make_plan(config: Config) -> Plan:
     """Cases, split and stage folders of a run; trains nothing and writes nothing.
 
     Raises:
-        DataError: the data set is missing, or too small for the label budget.
+        DataError: the data set is missing, or too small for the label budget; or the encoder to
+            start from has seen test patients.
+        UsageError: that encoder is not there, or does not fit the network.
     """
     pipeline = config.pipeline
     cases = find_cases(config.spec)
     split = make_split(cases, pipeline.split, pipeline.seed)
     verify(split, cases)
-    inputs = config.hash("data", "preprocess", "network", "method", "encoder", "augment", "train")
+    if pipeline.pretrain is not None:
+        from medssl.pipeline.pretrained import verify_start
+
+        verify_start(config, split, cases)
+    inputs = config.hash("data", "preprocess", "network", "method", "pretrain", "augment", "train")
     test = [case for case in cases if case.id in set(split.test)]
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = fingerprint([case for case in cases if case.id in set().union(*roles)])

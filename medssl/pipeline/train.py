@@ -21,8 +21,10 @@ from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
 from medssl.networks.build import side_multiple
 from medssl.pipeline.config import Config
+from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.pipeline.stage import write_text
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.loop import Hooks, Reporter, choose_device, fit
 from medssl.train.track import Tracker
@@ -50,11 +52,12 @@ def train(
     # A debugging aid that comes with it and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cases, split = split_cases(config)
+    start = load_start(config, reporter)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "split.json", split.to_json())
     used = used_cases(cases, split)
     cached = cache_cases(config, used, reporter)
-    method = build_method(config)
+    method = build_method(config, start)
     state_file = folder / "state.pt"
     if not resume:
         state_file.unlink(missing_ok=True)
@@ -69,7 +72,7 @@ def train(
     with Tracker(folder, pipeline.name, name, parent, config.flat(), tags) as tracker:
         hooks = Hooks(
             validate=_validation(config, method, [cached[i] for i in split.validation]),
-            save=_Saver(config, method, split, folder / "checkpoint"),
+            save=_Saver(config, method, split, folder / "checkpoint", start),
         )
         fit(
             method,
@@ -81,16 +84,22 @@ def train(
             hooks,
             reporter,
             tracker,
+            FineTune(pipeline.fine_tune) if start else None,
         )
         tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return folder / "checkpoint"
 
 
 def split_cases(config: Config) -> tuple[list[Case], Split]:
-    """All cases of the data set, and who trains, validates and tests."""
+    """All cases of the data set, and who trains, validates and tests.
+
+    Raises:
+        DataError: a patient has two roles, or is tested and was seen by the encoder to start from.
+    """
     cases = find_cases(config.spec)
     split = make_split(cases, config.pipeline.split, config.pipeline.seed)
     verify(split, cases)
+    verify_start(config, split, cases)
     return cases, split
 
 
@@ -116,13 +125,14 @@ def cache_cases(config: Config, cases: Sequence[Case], reporter: Reporter) -> di
         reporter.end()
 
 
-def build_method(config: Config) -> SegmentMethod:
-    """The method with freshly initialised networks."""
+def build_method(config: Config, start: Start | None = None) -> SegmentMethod:
+    """The method with freshly initialised networks, their encoders from `start`."""
     task = Task(
         channels=config.spec.channels,
         classes=config.spec.classes,
         patch=config.pipeline.train.patch,
         network=config.pipeline.network,
+        encoder=start.encoder if start else None,
     )
     built: SegmentMethod = implementation(config.method)(config.method, task, config.pipeline.seed)
     return built
@@ -171,8 +181,16 @@ def streams(
 class _Saver:
     """Writes the predictor as checkpoint `last` or `best`."""
 
-    def __init__(self, config: Config, method: SegmentMethod, split: Split, folder: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        method: SegmentMethod,
+        split: Split,
+        folder: Path,
+        start: Start | None,
+    ) -> None:
         self._config, self._method, self._split, self._folder = config, method, split, folder
+        self._start = start
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint."""
@@ -201,6 +219,7 @@ class _Saver:
             code=code_version(),
             step=step,
             metrics=metrics,
+            encoder=self._start.card if self._start else None,
         )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from medssl.data.spec import DataSpec, Label
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
@@ -44,6 +44,25 @@ class DataCard(BaseModel):
         )
 
 
+class EncoderCard(BaseModel):
+    """The pre-trained encoder that a network started from.
+
+    Attributes:
+        weights: SHA-256 of its weights file.
+        method: its name and settings.
+        step: update after which its weights were taken.
+        data: what it learned from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str
+    method: dict[str, Any]
+    paper: str
+    step: int
+    data: tuple[DataCard, ...]
+
+
 class Checkpoint(BaseModel):
     """The description beside the weights.
 
@@ -54,6 +73,7 @@ class Checkpoint(BaseModel):
         patch: training patch, voxels of the network grid.
         step: update after which the weights were taken.
         metrics: numbers at that step, by name.
+        encoder: what the networks' encoders started from; None: from a seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +94,7 @@ class Checkpoint(BaseModel):
     code: str
     step: int
     metrics: dict[str, float]
+    encoder: EncoderCard | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -109,10 +130,16 @@ def read_description(folder: Path) -> Checkpoint:
     """The description of a segmentation checkpoint alone.
 
     Raises:
-        UsageError: the folder is no checkpoint.
+        UsageError: the folder is no checkpoint, or one of something else.
         DataError: its description cannot be understood.
     """
     plain = description_of(folder)
+    if plain.get("family", "segment") == "pretrain":
+        raise UsageError(
+            f"{folder} is a pre-trained encoder",
+            "it segments nothing",
+            f"train a network that starts from it: medssl train PIPELINE pretrain={folder}",
+        )
     try:
         return Checkpoint.model_validate(plain)
     except ValidationError as error:

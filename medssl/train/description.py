@@ -3,6 +3,7 @@
 So a wrong folder is refused at once.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,20 @@ def description_of(folder: Path) -> dict[str, Any]:
 
 
 def checkpoint_family(folder: Path) -> str:
-    """What the checkpoint does: "segment", "slide".
+    """What the checkpoint does: "segment", "slide", "pretrain".
 
     Raises:
         UsageError, DataError: as `description_of`.
     """
     return str(description_of(folder).get("family", "segment"))
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of the weights, as hex.
+
+    Raises:
+        UsageError, DataError: as `description_of`.
+    """
+    description_of(folder)
+    with (folder / WEIGHTS).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
 from medssl.train.allocator import keep_freed_memory
+from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
 from medssl.train.stop import stop_on_signal
 from medssl.train.update import Change, make_update
@@ -71,8 +72,12 @@ def fit(
     hooks: Hooks,
     reporter: Reporter,
     log: Log,
+    fine_tune: FineTune | None = None,
 ) -> TrainState:
     """Train `method` to `settings.steps`, from `state_file` where it exists.
+
+    Args:
+        fine_tune: rates of pre-trained encoders in the method; None: one schedule for all.
 
     Raises:
         Stopped: SIGTERM, SIGUSR1 or SIGINT came; the state is saved.
@@ -82,7 +87,7 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, change, seed, device)
+    update = make_update(method, settings, change, seed, device, fine_tune)
     trained = method, update.optimiser, update.scaler
     state = TrainState()
     if state_file.exists():

@@ -17,6 +17,7 @@ from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
+from medssl.train.fine_tune import FineTune, encoder_levels
 from medssl.train.schedule import held, learning_rate, weight_decay
 
 Change = Callable[[Any, torch.Generator], Any]
@@ -31,6 +32,7 @@ class Update:
         method: on the device where it trains.
         change: applied to every batch.
         scaler: of gradients in float16; does nothing otherwise.
+        fine_tune: rates of pre-trained encoders; None: all follow one schedule.
     """
 
     method: Method[Any]
@@ -40,6 +42,7 @@ class Update:
     device: torch.device
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    fine_tune: FineTune | None = None
 
     def __call__(self, given: Mapping[str, TrainBatch], progress: Progress) -> dict[str, float]:
         """Value of every loss term, their sum and the learning rate.
@@ -53,23 +56,42 @@ class Update:
         batches = {
             kind: self.change(batch.to(self.device), generator) for kind, batch in given.items()
         }
-        rate = self._set_schedules(progress)
+        rates = self._set_schedules(progress)
         self.optimiser.zero_grad(set_to_none=True)
         terms = self._backward(batches, progress, generator)
         refuse_non_finite(terms, batches, progress.step)
         self._step()
         self.method.after_step(progress)
         losses = {f"loss/{name}": value for name, value in terms.items()}
-        return {"loss": sum(terms.values()), **losses, "learning_rate": rate}
+        return {"loss": sum(terms.values()), **losses, **rates}
 
-    def _set_schedules(self, progress: Progress) -> float:
+    def _set_schedules(self, progress: Progress) -> dict[str, float]:
+        """Set rates and weight decay of this step; the rates by the name they are logged under."""
         chosen = self.settings.optimiser
-        rate = learning_rate(chosen, held(progress.step, self.settings.rate_every), progress.steps)
+        step = held(progress.step, self.settings.rate_every)
+        rates = {"learning_rate": learning_rate(chosen, step, progress.steps)}
+        if self.fine_tune is not None:
+            rates = self._fine_tune(self.fine_tune, progress)
         decay = weight_decay(chosen, progress.step, progress.steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+            name = "encoder_learning_rate" if group["encoder"] else "learning_rate"
+            group["lr"] = rates[name] * group["factor"]
             group["weight_decay"] = decay * group["decays"]
-        return rate
+        return rates
+
+    def _fine_tune(self, rule: FineTune, progress: Progress) -> dict[str, float]:
+        """Rates of encoders and of all else; what rests needs no gradient in this step."""
+        chosen, step, steps = self.settings.optimiser, progress.step, progress.steps
+        if rule.settings.schedule == "default":
+            step = held(step, self.settings.rate_every)
+        for group in self.optimiser.param_groups:
+            if group["encoder"]:
+                for parameter in group["params"]:
+                    parameter.requires_grad_(not rule.rests(step, steps))
+        return {
+            "learning_rate": rule.rate(chosen, step, steps, encoder=False),
+            "encoder_learning_rate": rule.rate(chosen, step, steps, encoder=True),
+        }
 
     def _backward(
         self, batches: dict[str, TrainBatch], progress: Progress, generator: torch.Generator
@@ -104,6 +126,7 @@ def make_update(
     change: Change,
     seed: int,
     device: torch.device,
+    fine_tune: FineTune | None = None,
 ) -> Update:
     """`method` on `device` in the wanted memory format, with its optimiser."""
     method.to(device).train()
@@ -115,21 +138,27 @@ def make_update(
         change,
         seed,
         device,
-        build_optimiser(method, settings),
+        build_optimiser(method, settings, fine_tune),
         torch.amp.GradScaler(device.type, enabled=settings.precision == "float16"),
+        fine_tune,
     )
 
 
-def build_optimiser(method: Method[Any], settings: LoopSettings) -> torch.optim.Optimizer:
+def build_optimiser(
+    method: Method[Any], settings: LoopSettings, fine_tune: FineTune | None = None
+) -> torch.optim.Optimizer:
     """Optimiser of all trainable parameters.
 
-    Groups carry their `factor` on the learning rate and whether their weights decay (`decays`).
+    Groups carry their `factor` on the learning rate, that on the weight decay (`decays`) and
+    whether they are of an `encoder` that is fine-tuned.
     """
     chosen = settings.optimiser
     groups = [
-        {"params": part, "factor": factor, "decays": decays}
-        for factor, found in method.rate_factors()
-        for part, decays in _by_decay(found, chosen.decay_vectors)
+        {"params": part, "factor": factor, "decays": decays * kept, "encoder": encoder}
+        for given, found in method.rate_factors()
+        for level, kept, encoder, own in _by_level(method, found, fine_tune)
+        for factor in [given * level]
+        for part, decays in _by_decay(own, chosen.decay_vectors)
     ]
     if chosen.name != "sgd":
         kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
@@ -156,6 +185,25 @@ def _seed_global(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def _by_level(
+    method: Method[Any], found: list[nn.Parameter], fine_tune: FineTune | None
+) -> Iterator[tuple[float, float, bool, list[nn.Parameter]]]:
+    """Parameters by level of their encoder, those of none last; one group without fine-tuning.
+
+    Each with factors on the rate and the weight decay, and whether it is of an encoder.
+    """
+    levels = encoder_levels(method) if fine_tune is not None else {}
+    if fine_tune is not None:
+        for place in sorted(set(levels.values())):
+            part = [parameter for parameter in found if levels.get(id(parameter)) == place]
+            if part:
+                factor = fine_tune.level_factor(*place)
+                yield factor, fine_tune.settings.encoder_decay, True, part
+    rest = [parameter for parameter in found if id(parameter) not in levels]
+    if rest:
+        yield 1.0, 1.0, False, rest
 
 
 def _by_decay(

@@ -51,7 +51,7 @@ class MeanTeacher(SegmentMethod):
         super().__init__()
         self.settings = settings
         self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed
+            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
         )
         self.teacher = deepcopy(self.student).requires_grad_(False)
 

@@ -23,7 +23,13 @@ class Supervised(SegmentMethod):
         super().__init__()
         self.settings = settings
         self.members = nn.ModuleList(
-            build_network(task.network, len(task.channels), len(task.classes), 1000 * seed + index)
+            build_network(
+                task.network,
+                len(task.channels),
+                len(task.classes),
+                1000 * seed + index,
+                task.encoder,
+            )
             for index in range(settings.members)
         )
         self.parts = settings.members

@@ -152,7 +152,8 @@ class TraCoCo(SegmentMethod):
         self.patch = task.patch
         seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
         self.pair = nn.ModuleList(
-            build_network(task.network, len(task.channels), len(task.classes), one) for one in seeds
+            build_network(task.network, len(task.channels), len(task.classes), one, task.encoder)
+            for one in seeds
         )
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:

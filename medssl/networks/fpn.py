@@ -1,0 +1,85 @@
+"""The light feature-pyramid decoder, so small that the encoder must do the work.
+
+Source: sheet of modality-invariant learning, section 4, and its released code.
+
+Legend: B items, C channels, K outputs, W width, s finest stride, X Y Z voxels of the image.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.norm import group_norm
+
+
+def voxel_shuffle(features: Tensor, side: int) -> Tensor:
+    """[B, K * side^3, x, y, z] to [B, K, x * side, y * side, z * side]."""
+    if side == 1:
+        return features
+    items, channels, *shape = features.shape
+    outputs = channels // side**3
+    cells = features.reshape(items, outputs, side, side, side, *shape)
+    mixed = cells.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return mixed.reshape(items, outputs, *(side * cell for cell in shape))
+
+
+class FpnDecoder(nn.Module):
+    """Features of every level to K values per voxel of the image.
+
+    Each level is mapped to `width` channels; from coarse to fine, the sum so far is enlarged,
+    added to the next level's map and smoothed. A 1x1x1 convolution then gives each cell of the
+    finest level the values of its s^3 voxels, so no detail is lost to interpolation.
+
+    Args:
+        widths, strides: of the encoder's levels, finest first.
+        outputs: K; 1 to reconstruct a scan, the classes to segment.
+        dropout: of whole channels before the head.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        outputs: int,
+        width: int = 32,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stride = strides[0]
+        self.laterals = nn.ModuleList(nn.Conv3d(size, width, 1, bias=False) for size in widths)
+        self.smooths = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(width, width, 3, padding=1, bias=False), group_norm(width), nn.GELU()
+            )
+            for _ in widths[1:]
+        )
+        self.dropout = nn.Dropout3d(dropout)
+        self.head = nn.Conv3d(width, outputs * self.stride**3, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features [B, widths[l], X / strides[l], ...], finest first, to [B, K, X, Y, Z]."""
+        *finer, coarsest = (
+            lateral(one) for lateral, one in zip(self.laterals, features, strict=True)
+        )
+        x = coarsest
+        for level in reversed(range(len(finer))):
+            size = finer[level].shape[2:]
+            x = interpolate(x, size=size, mode="trilinear", align_corners=False)
+            x = self.smooths[level](finer[level] + x)
+        return voxel_shuffle(self.head(self.dropout(x)), self.stride)
+
+
+class FpnNetwork(nn.Module):
+    """An encoder and the light decoder."""
+
+    def __init__(self, encoder: VolumeEncoder, classes: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = FpnDecoder(encoder.widths, encoder.strides, classes, width, dropout)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
+        logits: Tensor = self.decoder(self.encoder(image))
+        return logits

@@ -1,0 +1,74 @@
+"""A pre-trained encoder's weights into the encoder of another network.
+
+Legend: C input channels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from medssl.errors import DataError, UsageError
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.load_report import LoadReport
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """Weights to start from, and how they may be taken.
+
+    Attributes:
+        weights: by the encoder's own names.
+        matched: share of the encoder's parameters that must fit.
+        channels: what to do where the weights read another number of channels. "repeat": the
+            stem's kernel is repeated C times and divided by C, so that an image of C equal
+            channels gives what one of them gave; "same": nothing, which is refused.
+    """
+
+    weights: Mapping[str, Tensor]
+    matched: float = 0.95
+    channels: Literal["repeat", "same"] = "repeat"
+
+
+def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
+    """Copy what fits by name and shape; all of it happens or nothing.
+
+    Raises:
+        UsageError: the number of input channels differs and may not be changed.
+        DataError: less than `given.matched` of the encoder's parameters would be loaded, in which
+            case training would start nearly from scratch without a word.
+    """
+    own = {name: value.detach() for name, value in encoder.state_dict().items()}
+    found = dict(given.weights)
+    if encoder.stem in found:
+        found[encoder.stem] = _fit_channels(found[encoder.stem], own[encoder.stem], given.channels)
+    counted = {name for name, _ in encoder.named_parameters()}
+    report = LoadReport.of(own, found, counted)
+    if report.share < given.matched:
+        examples = ", ".join((*report.missing, *report.misshapen)[:3])
+        raise DataError(
+            f"the pre-trained weights hold {report.share:.1%} of the encoder's parameters, at "
+            f"least {given.matched:.0%} are wanted",
+            f"they lack, or have in another shape, {examples}",
+            "use the network that was pre-trained, or lower pretrain.matched",
+        )
+    encoder.load_state_dict({name: found[name] for name in report.matched}, strict=False)
+    return report
+
+
+def _fit_channels(found: Tensor, own: Tensor, channels: str) -> Tensor:
+    """The stem's kernel for as many channels as the encoder reads."""
+    wanted, had = own.shape[1], found.shape[1]
+    if wanted == had:
+        return found
+    if channels == "same" or had != 1:
+        raise UsageError(
+            f"the encoder was pre-trained on {had} channel{'s' * (had > 1)} and the images have "
+            f"{wanted}",
+            "only a kernel of one channel can be repeated"
+            if channels == "repeat"
+            else "pretrain.channels=same allows no change",
+            "set pretrain.channels=repeat" if had == 1 else "use images of as many channels",
+        )
+    return found.repeat_interleave(wanted, dim=1) / wanted

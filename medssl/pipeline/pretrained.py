@@ -1,0 +1,105 @@
+"""The pre-trained encoder that a pipeline starts from: read, checked, made ready."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medssl.data.spec import Case
+from medssl.data.split import Split, verify_unseen
+from medssl.errors import UsageError
+from medssl.networks.build import build_encoder
+from medssl.networks.settings import NetworkSettings
+from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.pipeline.config import Config
+from medssl.settings import PreprocessSettings, PretrainChoice
+from medssl.train.checkpoint import EncoderCard
+from medssl.train.encoder_checkpoint import (
+    VolumeEncoderCheckpoint,
+    encoder_card,
+    load_encoder_weights,
+    read_encoder,
+)
+from medssl.train.loop import Reporter
+
+LOOKS = ("orientation", "spacing", "intensity", "window")
+"""Keys of preprocessing that decide how a structure looks to the network."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What every network of a training starts from.
+
+    Attributes:
+        encoder: weights, and how they are taken.
+        card: what the trained checkpoint remembers of them.
+    """
+
+    encoder: PretrainedEncoder
+    card: EncoderCard
+
+
+def verify_start(config: Config, split: Split, cases: Sequence[Case]) -> None:
+    """Check the encoder of a pipeline, if it has one, against its network and its test patients.
+
+    Raises:
+        UsageError: there is no such encoder, or it does not fit the network.
+        DataError: it has seen a patient of the test cases, or its description is damaged.
+    """
+    choice = config.pipeline.pretrain
+    if choice is None:
+        return
+    found = read_encoder(choice.folder)
+    _must_fit(config.pipeline.network, found.network, choice)
+    verify_unseen(split, cases, config.spec.name, found.seen)
+
+
+def load_start(config: Config, reporter: Reporter) -> Start | None:
+    """The encoder of a pipeline, tried on its network once; None where it asks for none.
+
+    Tells the reporter what fits, and where images look otherwise than in pre-training.
+
+    Raises:
+        UsageError, DataError: it cannot be read, or too little of it fits.
+    """
+    choice, network = config.pipeline.pretrain, config.pipeline.network
+    if choice is None:
+        return None
+    weights, found = load_encoder_weights(choice.folder)
+    _must_fit(network, found.network, choice)
+    given = PretrainedEncoder(weights, choice.matched, choice.channels)
+    report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
+    reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
+    for note in _other_looks(config.pipeline.preprocess, found):
+        reporter.note(note)
+    return Start(given, encoder_card(choice.folder, found))
+
+
+def _must_fit(network: NetworkSettings, trained: NetworkSettings, choice: PretrainChoice) -> None:
+    own, other = network.encoder(), trained.encoder()
+    if own is None:
+        raise UsageError(
+            f"network.name={network.name} has no encoder that pretrain could fill",
+            do=f"set network.name={trained.name}, as in pre-training",
+        )
+    if own == other or other is None:
+        return
+    differing = [key for key, value in other.items() if own.get(key) != value]
+    here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
+    there = ", ".join(f"{key} {other[key]}" for key in differing)
+    keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+    raise UsageError(
+        f"the encoder in {choice.folder} does not fit the pipeline's network",
+        f"it has {there}; the pipeline has {here}",
+        f"set {keys}",
+    )
+
+
+def _other_looks(own: PreprocessSettings, found: VolumeEncoderCheckpoint) -> list[str]:
+    """A warning for each key by which images differ from those of pre-training."""
+    trained = found.preprocess
+    windowed = "ct_window" in {own.intensity, trained.intensity}
+    return [
+        f"warning: preprocess.{key} is {getattr(own, key)}, and the encoder was pre-trained with "
+        f"{getattr(trained, key)}"
+        for key in LOOKS
+        if getattr(own, key) != getattr(trained, key) and (key != "window" or windowed)
+    ]

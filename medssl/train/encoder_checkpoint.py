@@ -1,0 +1,140 @@
+"""A pre-trained encoder of volumes on disk: all that a network needs to start from it.
+
+Written by `medssl.train.checkpoint.save_checkpoint`; the weights have the encoder's own names.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from medssl.errors import DataError, UsageError
+from medssl.networks.build import build_encoder
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.settings import NetworkSettings
+from medssl.settings import PreprocessSettings
+from medssl.train.checkpoint import DataCard, EncoderCard
+from medssl.train.description import DESCRIPTION, WEIGHTS, description_of, weights_hash
+
+
+class VolumeEncoderCheckpoint(BaseModel):
+    """The description beside the weights.
+
+    Attributes:
+        encodes: tells it from an encoder of tiles, which is of the same family.
+        network: the encoder is that of these settings.
+        channels: input channels.
+        contrasts: names of the contrasts that it learned from.
+        preprocess: spacing and intensity treatment of what it saw.
+        patch: window in voxels.
+        data: every data set that it learned from.
+        step: update after which the weights were taken.
+        seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    family: Literal["pretrain"] = "pretrain"
+    encodes: Literal["volumes"] = "volumes"
+    network: NetworkSettings
+    channels: int = 1
+    contrasts: tuple[str, ...]
+    preprocess: PreprocessSettings
+    patch: tuple[int, int, int]
+    method: dict[str, Any]
+    paper: str
+    data: tuple[DataCard, ...]
+    code: str
+    step: int
+    metrics: dict[str, float]
+    seen: tuple[str, ...]
+
+
+def read_encoder(folder: Path) -> VolumeEncoderCheckpoint:
+    """The description of a pre-trained encoder alone.
+
+    Raises:
+        UsageError: the folder is no checkpoint, or one of something else.
+        DataError: its description cannot be understood.
+    """
+    plain = description_of(folder)
+    _must_encode_volumes(folder, plain)
+    try:
+        return VolumeEncoderCheckpoint.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{folder / DESCRIPTION} cannot be understood",
+            f"{where}: {first['msg']}" if where else first["msg"],
+            "use the version of medssl that wrote it",
+        ) from error
+
+
+def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoderCheckpoint]:
+    """The weights by the encoder's own names, on the CPU, and their description.
+
+    Raises:
+        UsageError, DataError: as `read_encoder`; also when the weights cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    found = read_encoder(folder)
+    try:
+        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise _damaged(folder) from error
+    return weights, found
+
+
+def load_encoder(folder: Path) -> tuple[VolumeEncoder, VolumeEncoderCheckpoint]:
+    """The encoder, in evaluation mode on the CPU, and its description.
+
+    Raises:
+        UsageError, DataError: as `load_encoder_weights`; also when the weights do not fit.
+    """
+    weights, found = load_encoder_weights(folder)
+    encoder = build_encoder(found.network, found.channels, seed=0)
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _damaged(folder) from error
+    return encoder.eval(), found
+
+
+def encoder_card(folder: Path, found: VolumeEncoderCheckpoint) -> EncoderCard:
+    """What a network that starts from the encoder remembers of it."""
+    return EncoderCard(
+        weights=weights_hash(folder),
+        method=found.method,
+        paper=found.paper,
+        step=found.step,
+        data=found.data,
+    )
+
+
+def _must_encode_volumes(folder: Path, plain: dict[str, Any]) -> None:
+    family = plain.get("family", "segment")
+    if family == "pretrain" and plain.get("encodes") == "volumes":
+        return
+    what = {
+        "segment": "a trained segmentation network",
+        "slide": "a trained slide classifier",
+        "pretrain": "an encoder of tiles of slides",
+    }.get(str(family), f"a checkpoint of the family '{family}'")
+    raise UsageError(
+        f"{folder} is {what}",
+        "an encoder of volumes is wanted",
+        "name the folder that `medssl pretrain` printed",
+    )
+
+
+def _damaged(folder: Path) -> DataError:
+    return DataError(
+        f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes",
+        "the file is damaged or from another checkpoint",
+        "copy the checkpoint folder again, whole",
+    )
