@@ -50,7 +50,8 @@ class Casa(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, L, O] to [B, heads, L, O / heads]."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        items, length, width = x.shape
+        return x.view(items, length, self.heads, width // self.heads).transpose(1, 2)
 
     def averaged(self) -> "Casa":
         """A copy for the target branch, to be moved by averaging; it asks as this one does.

@@ -7,6 +7,7 @@ Legend: B items, C channels, X Y Z voxels of the image.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, cat, nn
 
@@ -30,7 +31,7 @@ class SkipDecoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.ups = nn.ModuleList(nn.ConvTranspose3d(deep, size, 2, 2) for size, deep in pairs)
         self.blocks = nn.ModuleList(_block(2 * size, size) for size in widths[:-1])
         self.voxels = nn.ConvTranspose3d(widths[0], 1, strides[0], strides[0])

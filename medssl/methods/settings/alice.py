@@ -1,9 +1,9 @@
 """Settings of `alice`.
 
-Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse of
-section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
-`small` is for a CPU. The loop's part: AdamW, weight decay 0.04 to 0.4 (weight_decay_end), biases and
-norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 1e-6. The published
+Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse
+of section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
+`small` is for a CPU. The loop's part: AdamW, weight decay 0.04 to 0.4 (weight_decay_end), biases
+and norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 1e-6. The published
 learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4.
 """
 
@@ -139,7 +139,9 @@ class Head(Part):
     hidden: int = Field(default=2048, ge=1)
     bottleneck: int = Field(default=256, ge=1)
     outputs: int = Field(default=512, ge=2, description="prototypes; also the width of CASA")
-    freeze_steps: int = Field(default=0, ge=0, description="prototypes rest at first; paper: 1 epoch")
+    freeze_steps: int = Field(
+        default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
+    )
 
 
 class Teacher(Part):
@@ -166,7 +168,7 @@ class Collapse(Part):
         ge=0,
         description="the global term this near to ln(prototypes) is a constant teacher's",
     )
-    patch: float = Field(default=0.05, ge=0, description="a patch term below this is too easy ...")
+    within: float = Field(default=0.05, ge=0, description="a term below this is too easy ...")
     early: Share = Field(default=0.2, ge=0, le=1, description="... in the first share of training")
     deviation: float = Field(
         default=0.02, ge=0, description="of the features of unit length over a batch"
