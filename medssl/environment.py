@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from medssl.errors import DataError
+
 
 def _folder(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or default).expanduser()
@@ -21,6 +23,25 @@ def runs_root() -> Path:
 def cache_root() -> Path:
     """Where prepared cases are kept: MEDSSL_CACHE, else `.cache/medssl`."""
     return _folder("MEDSSL_CACHE", ".cache/medssl")
+
+
+def listed_path(text: str) -> Path:
+    """A path of a list, whose first part may be a variable: `$nnssl_raw/brains/x.nii.gz`.
+
+    Raises:
+        DataError: the variable is not set.
+    """
+    first, _, rest = text.partition("/")
+    if not first.startswith("$"):
+        return Path(text)
+    folder = os.environ.get(first[1:])
+    if not folder:
+        raise DataError(
+            f"the environment variable {first[1:]} is not set",
+            f"the list names the file {text}",
+            f"set {first[1:]} to the folder that it stands for",
+        )
+    return Path(folder).expanduser() / rest
 
 
 def tracking_uri() -> str:

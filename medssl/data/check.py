@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.classes import Fault
+from medssl.data.contrasts import contrast_of, lookalike_sentences
 from medssl.data.files import is_image
 from medssl.data.guess import guess_spec
 from medssl.data.instances import read_instances
@@ -71,7 +72,7 @@ def check(
         *_unusual_grids(findings),
     ]
     if cases is None:
-        verdicts += _unused(spec, chosen)
+        verdicts += [*_unused(spec, chosen), *_lookalikes(spec, chosen)]
     return verdicts
 
 
@@ -168,17 +169,16 @@ def _same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
 
 
 def _unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
-    """Cases whose field of view is far from the median of the data set."""
-    grids = [(finding.case, finding.grid) for finding in findings if finding.grid is not None]
+    """Images whose field of view is far from the median of the data set."""
+    grids = [(finding.case, *grid) for finding in findings for grid in finding.grids]
     if len(grids) < 3:
         return
     # Sorted, because the order of axes is the file's own.
-    views = np.array([sorted(np.multiply(grid.shape, grid.spacing)) for _, grid in grids])
+    views = np.array([sorted(np.multiply(grid.shape, grid.spacing)) for *_, grid in grids])
     usual = np.median(views, axis=0)
     ratio = views / usual
-    for (case, grid), far in zip(grids, np.maximum(ratio, 1 / ratio).max(1), strict=True):
+    for (case, file, grid), far in zip(grids, np.maximum(ratio, 1 / ratio).max(1), strict=True):
         if far > _UNUSUAL:
-            file = _any_file(case)
             size = " x ".join(f"{side:.0f}" for side in np.multiply(grid.shape, grid.spacing))
             yield Verdict(
                 case.id,
@@ -189,6 +189,15 @@ def _unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
                 f"{' x '.join(f'{side:.0f}' for side in usual)} mm (sides sorted)",
                 "check that it belongs to this data set and that its spacing is right",
             )
+
+
+def _lookalikes(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Contrasts of sessions that look like one under two names."""
+    if not spec.holds_sessions:
+        return
+    scans = [contrast_of(name) for case in cases for name in case.images]
+    for what, do in lookalike_sentences(scans, spec):
+        yield Verdict("", data_folder(spec), "warning", "contrast", what, do)
 
 
 def _unused(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:

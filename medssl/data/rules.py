@@ -31,6 +31,7 @@ Rule = Literal[
     "empty bag",
     "scale",
     "tissue",
+    "contrast",
 ]
 
 
@@ -64,17 +65,17 @@ class Finding:
 
     Attributes:
         digest: of the voxels of its images; None if one could not be read.
-        grid: of its image, else of its label; None if neither could be read.
+        grids: of its images, each once with the first file on it, else of its label.
     """
 
     case: Case
     verdicts: list[Verdict] = field(default_factory=list)
     digest: str | None = None
-    grid: Geometry | None = None
+    grids: list[tuple[Path, Geometry]] = field(default_factory=list)
 
-    def add(self, file: Path, rule: Rule, what: str, do: str) -> None:
-        """Note an error."""
-        self.verdicts.append(Verdict(self.case.id, file, "error", rule, what, do))
+    def add(self, file: Path, rule: Rule, what: str, do: str, level: Level = "error") -> None:
+        """Note what is wrong."""
+        self.verdicts.append(Verdict(self.case.id, file, level, rule, what, do))
 
 
 def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
@@ -87,9 +88,13 @@ def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
     """
     finding = Finding(case)
     volumes = _images(finding, spec)
-    if volumes:
-        finding.grid = volumes[0].geometry
-        for other in volumes[1:]:
+    for volume in volumes:
+        if not any(volume.geometry.matches(grid) for _, grid in finding.grids):
+            finding.grids.append((Path(volume.source), volume.geometry))
+    for other in volumes[1:]:
+        if spec.holds_sessions:
+            _apart(finding, other, volumes[0])
+        else:
             _must_match(finding, Path(other.source), other.geometry, volumes[0])
     if case.label is not None:
         _label(finding, case.label, spec, volumes[0] if volumes else None)
@@ -115,13 +120,16 @@ def _images(finding: Finding, spec: DataSpec) -> list[Volume]:
             f"the label {case.label} has no image",
             "add the image or remove the label",
         )
-    elif absent := [name for name in spec.channels if name not in case.images]:
+    elif absent := [
+        name for name in spec.channels if name not in case.images and not spec.holds_sessions
+    ]:
         file = next(iter(case.images.values()))
         finding.add(
             file,
             "channels",
             f"{file} is there but the channel {' and '.join(absent)} of case {case.id} is not",
-            f"add its file; the data set has the channels {', '.join(spec.channels)}",
+            f"add its file (the data set has the channels {', '.join(spec.channels)}), or write "
+            "`sessions: true` under `layout` in the data spec if it is for pre-training",
         )
     paths = list(case.images.values())
     read = [_image(finding, path, paths.count(path)) for path in dict.fromkeys(paths)]
@@ -190,7 +198,7 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
         return
     if image is not None:
         _must_match(finding, path, mask.geometry, image)
-    finding.grid = finding.grid or mask.geometry
+    finding.grids = finding.grids or [(path, mask.geometry)]
     values = {int(value) for value in np.unique(mask.array)}
     odd = sorted(values - set(spec.label_values))
     if spec.labels and odd:
@@ -218,6 +226,18 @@ def _must_match(finding: Finding, path: Path, grid: Geometry, image: Volume) -> 
             "geometry",
             f"{path} does not lie on the grid of {image.source}: {grid.difference(image.geometry)}",
             "resample it to the image, or correct the header that is wrong",
+        )
+
+
+def _apart(finding: Finding, scan: Volume, first: Volume) -> None:
+    """Scans of a session may have grids of their own, but then make no pair."""
+    if difference := scan.geometry.difference(first.geometry):
+        finding.add(
+            Path(scan.source),
+            "geometry",
+            f"{scan.source} does not lie on the grid of {first.source}: {difference}",
+            "pre-training makes no pair of them; resample it to the other for that",
+            "warning",
         )
 
 

@@ -14,6 +14,9 @@ from medssl.errors import DataError, UsageError
 
 Options = TypeVar("Options", bound=BaseModel)
 
+SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
+"""Kinds that list sessions of scans, whole or not."""
+
 
 class Code(BaseModel):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
@@ -44,6 +47,11 @@ class Layout(BaseModel):
     kind: str
     unlabelled: bool = Field(
         default=False, description="cases without a label are meant to have none"
+    )
+    sessions: bool = Field(
+        default=False,
+        description="cases are sessions, whose scans may be missing or lie on grids of their own; "
+        "segmentation still refuses such a case; always so in nnssl and bids",
     )
 
     def options(self, model: type[Options]) -> Options:
@@ -85,6 +93,14 @@ class DataSpec(BaseModel):
     patient: str | None = Field(
         default=None, description="regular expression; its group 1 in the case id is the patient"
     )
+    session: str | None = Field(
+        default=None,
+        description="the same for the session; cases of one patient and session are one session",
+    )
+    aliases: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="other names of a channel, in lists of nnssl, BIDS names and other data specs",
+    )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = False
     licence: str
@@ -100,9 +116,21 @@ class DataSpec(BaseModel):
                 raise ValueError(f"two of the {name} have one name")
         if len(set(values)) != len(values):
             raise ValueError("two of the labels have one value")
-        if self.patient is not None and re.compile(self.patient).groups < 1:
-            raise ValueError("the expression for the patient has no group")
+        for what, expression in (("patient", self.patient), ("session", self.session)):
+            if expression is not None and re.compile(expression).groups < 1:
+                raise ValueError(f"the expression for the {what} has no group")
+        self._check_aliases()
         return self
+
+    def _check_aliases(self) -> None:
+        taken = set(self.channels)
+        for channel, names in self.aliases.items():
+            if channel not in self.channels:
+                raise ValueError(f"aliases are given for '{channel}', which is no channel")
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"the alias '{name}' of {channel} already has a meaning")
+                taken.add(name)
 
     def patient_of(self, case_id: str) -> str:
         """The patient a case belongs to, by its id; each case its own where none is declared.
@@ -112,14 +140,30 @@ class DataSpec(BaseModel):
         """
         if self.patient is None:
             return case_id
-        match = re.search(self.patient, case_id)
+        return self._found("patient", self.patient, case_id)
+
+    def session_of(self, case_id: str) -> str:
+        """The session a case is, by its id; empty where none is declared.
+
+        Raises:
+            DataError: the spec's expression does not fit the id.
+        """
+        return "" if self.session is None else self._found("session", self.session, case_id)
+
+    def _found(self, what: str, expression: str, case_id: str) -> str:
+        match = re.search(expression, case_id)
         if match is None:
             raise DataError(
-                f"the patient of case {case_id} is unknown",
-                f"'{self.patient}' in the data spec {self.name} does not fit the case's name",
+                f"the {what} of case {case_id} is unknown",
+                f"'{expression}' in the data spec {self.name} does not fit the case's name",
                 "correct the expression or rename the files",
             )
-        return match.group(1)
+        return match.group(1) or ""
+
+    @property
+    def holds_sessions(self) -> bool:
+        """Whether cases may lack scans or have them on several grids."""
+        return self.layout.sessions or self.layout.kind in SESSION_LAYOUTS
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -140,8 +184,10 @@ class Case:
         id: unique in the data set; names files and rows, so never a patient's name.
         patient: what splits keep together.
         images: file of each channel, in the spec's channel order; absent channels are missing;
-            channels may share one 4-D file.
+            channels may share one 4-D file. In sessions there may follow scans of contrasts that
+            are no channel, and further ones of a contrast: "t1#2" is the second t1.
         label: mask file, or None; where the data set lists one, it may be missing on disk.
+        session: with the patient, what names a session; empty where the case is one by itself.
         part: "train" or "test" where the data set declares it, else None.
     """
 

@@ -70,8 +70,9 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
     `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
     listed order, the first `settings.labels` labelled cases are the budget, and every
-    1/`settings.validation`-th of them validates. All later patients are unlabelled, whether a label exists or not. A patient whose
-    cases the budget cuts through, and unlabelled cases of patients with another role, stay out.
+    1/`settings.validation`-th of them validates. All later patients are unlabelled, whether a label
+    exists or not. A patient whose cases the budget cuts through, and unlabelled cases of patients
+    with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.

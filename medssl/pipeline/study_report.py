@@ -70,10 +70,12 @@ def gather(results: Mapping[Cell, RunScores]) -> list[Arm]:
 
 
 def pooled(runs: Mapping[int, RunScores]) -> dict[str, float]:
-    """Case to Dice, mean over the seeds; only cases that every seed has."""
-    values = [run.values("dice") for run in runs.values()]
-    common = set.intersection(*(set(one) for one in values))
-    return {case: float(np.mean([one[case] for one in values])) for case in sorted(common)}
+    """Case to Dice, mean over the seeds that tested it."""
+    values: dict[str, list[float]] = {}
+    for run in runs.values():
+        for case, dice in run.values("dice").items():
+            values.setdefault(case, []).append(dice)
+    return {case: float(np.mean(found)) for case, found in sorted(values.items())}
 
 
 def strongest(study: Study, arms: Sequence[Arm], labels: int) -> Arm | None:

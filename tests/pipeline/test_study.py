@@ -129,6 +129,15 @@ def test_seeds_are_pooled_by_case() -> None:
     assert arm.mean == pytest.approx(0.5)
 
 
+def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
+    results = {
+        Cell("a", 4, 0, ()): scores({"x": 0.2, "y": 0.6}),
+        Cell("a", 4, 1, ()): scores({"x": 0.4, "z": 0.8}),
+    }
+    (arm,) = gather(results)
+    assert arm.cases == pytest.approx({"x": 0.3, "y": 0.6, "z": 0.8})
+
+
 def test_the_reference_is_the_strongest_of_those_named(study: Study) -> None:
     both = study.model_copy(update={"reference": ("plain", "noisy")})
     arms = [

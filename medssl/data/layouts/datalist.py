@@ -1,6 +1,7 @@
 """A MONAI datalist: JSON with lists `training`, `validation` and `test` or `testing`.
 
-An entry is {"image": path or list of paths, "label": path}, optionally with "id" and "patient".
+An entry is {"image": path or list of paths, "label": path}, optionally with "id", "patient"
+and "session".
 Validation entries are training cases here: validation is taken from the labelled budget.
 """
 
@@ -61,6 +62,7 @@ def _case(
         patient=str(entry.get("patient") or spec.patient_of(name)),
         images={channel: root / file for channel, file in zip(spec.channels, files, strict=True)},
         label=root / entry["label"] if entry.get("label") else None,
+        session=str(entry.get("session") or spec.session_of(name)),
         part=part,
     )
 

@@ -77,4 +77,5 @@ def _case(
     spec: DataSpec, name: str, image: Path | None, label: Path | None, part: str | None
 ) -> Case:
     images = {} if image is None else dict.fromkeys(spec.channels, image)
-    return Case(name, spec.patient_of(name), images, label, part=part)
+    session = spec.session_of(name)
+    return Case(name, spec.patient_of(name), images, label, session, part)

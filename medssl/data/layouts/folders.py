@@ -48,6 +48,7 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
                     patient=spec.patient_of(case),
                     images={c: folder / options.images[c] for c in spec.channels},
                     label=label if label.exists() else None,
+                    session=spec.session_of(case),
                     part=part,
                 )
             )

@@ -41,6 +41,7 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
             patient=spec.patient_of(name),
             images={channel: found[name] for channel, found in files.items() if name in found},
             label=labels.get(name),
+            session=spec.session_of(name),
         )
         for name in sorted(names)
     ]

@@ -43,5 +43,6 @@ def _folder(spec: DataSpec, root: Path, ending: str, part: str | None) -> list[C
             for index, channel in enumerate(spec.channels)
             if index in channels
         }
-        found.append(Case(name, spec.patient_of(name), images, labels.get(name), part=part))
+        patient, session = spec.patient_of(name), spec.session_of(name)
+        found.append(Case(name, patient, images, labels.get(name), session, part))
     return found

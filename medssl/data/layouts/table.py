@@ -53,6 +53,6 @@ def _case(spec: DataSpec, root: Path, path: Path, number: int, row: dict[str, st
         patient=row.get("patient") or spec.patient_of(row["case"]),
         images={channel: root / row[channel] for channel in spec.channels if row[channel]},
         label=root / row["label"] if row.get("label") else None,
-        session=row.get("session", ""),
+        session=row.get("session") or spec.session_of(row["case"]),
         part=part,
     )

@@ -7,16 +7,14 @@ Legend: N patches, E features, K classes, C sigmoid outputs.
 
 from typing import NamedTuple
 
-import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.abmil import Settings
 from medssl.methods.slide.outputs import (
+    SigmoidHead,
     bag_probability,
-    one_vs_rest_loss,
-    positive_weights,
     refuse_empty,
     sigmoid_outputs,
 )
@@ -52,18 +50,14 @@ class AbmilNetwork(nn.Module):
         return Pooled(self.readout(attention @ features), attention)
 
 
-class Abmil(BagMethod):
+class Abmil(SigmoidHead[AbmilNetwork]):
     """Learns the weights and the classifier from the bag's label."""
 
-    positive: Tensor | None
-
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = AbmilNetwork(settings, task.width, sigmoid_outputs(task))
-        positive = positive_weights(task) if settings.positive_weight else None
-        self.register_buffer("positive", positive, persistent=False)
+        def build() -> AbmilNetwork:
+            return AbmilNetwork(settings, task.width, sigmoid_outputs(task))
+
+        super().__init__(build, settings.positive_weight, task, seed)
 
     def forward(
         self,
@@ -75,8 +69,4 @@ class Abmil(BagMethod):
         """Cross-entropy of the bag."""
         bag = batches["bags"]
         logits = self.network.pool(bag.features).logits
-        return {"bag": one_vs_rest_loss(logits, bag.label, self.positive)}
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return self.network
+        return {"bag": self.loss(logits, bag.label)}

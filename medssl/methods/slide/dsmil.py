@@ -7,17 +7,15 @@ Legend: N patches, E features, K classes, C sigmoid outputs, Q query width.
 
 from typing import NamedTuple
 
-import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.dsmil import Settings
 from medssl.methods.slide.outputs import (
+    SigmoidHead,
     bag_probability,
     each_class,
-    one_vs_rest_loss,
-    positive_weights,
     refuse_empty,
     sigmoid_outputs,
 )
@@ -66,19 +64,15 @@ class DsmilNetwork(nn.Module):
         return BagPrediction(bag_probability(answer), each_class(patches), found.attention.mean(1))
 
 
-class Dsmil(BagMethod):
+class Dsmil(SigmoidHead[DsmilNetwork]):
     """Learns both streams from the bag's label."""
 
-    positive: Tensor | None
-
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
+        def build() -> DsmilNetwork:
+            return DsmilNetwork(settings, task.width, sigmoid_outputs(task))
+
+        super().__init__(build, settings.positive_weight, task, seed)
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = DsmilNetwork(settings, task.width, sigmoid_outputs(task))
-        positive = positive_weights(task) if settings.positive_weight else None
-        self.register_buffer("positive", positive, persistent=False)
 
     def forward(
         self,
@@ -92,10 +86,6 @@ class Dsmil(BagMethod):
         found = self.network.streams(bag.features)
         best = found.patches.amax(0)
         return {
-            "bag": (1 - weight) * one_vs_rest_loss(found.bag, bag.label, self.positive),
-            "max": weight * one_vs_rest_loss(best, bag.label, self.positive),
+            "bag": (1 - weight) * self.loss(found.bag, bag.label),
+            "max": weight * self.loss(best, bag.label),
         }
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return self.network

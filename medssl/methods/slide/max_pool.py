@@ -3,17 +3,15 @@
 Legend: N patches, E features, K classes, C sigmoid outputs.
 """
 
-import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.max_pool import Settings
 from medssl.methods.slide.outputs import (
+    SigmoidHead,
     bag_probability,
     each_class,
-    one_vs_rest_loss,
-    positive_weights,
     refuse_empty,
     sigmoid_outputs,
 )
@@ -38,18 +36,14 @@ class MaxPoolNetwork(nn.Module):
         return logits
 
 
-class MaxPool(BagMethod):
+class MaxPool(SigmoidHead[MaxPoolNetwork]):
     """Learns from the best patch of each bag."""
 
-    positive: Tensor | None
-
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = MaxPoolNetwork(task.width, sigmoid_outputs(task))
-        positive = positive_weights(task) if settings.positive_weight else None
-        self.register_buffer("positive", positive, persistent=False)
+        def build() -> MaxPoolNetwork:
+            return MaxPoolNetwork(task.width, sigmoid_outputs(task))
+
+        super().__init__(build, settings.positive_weight, task, seed)
 
     def forward(
         self,
@@ -61,8 +55,4 @@ class MaxPool(BagMethod):
         """Cross-entropy of the largest logit."""
         bag = batches["bags"]
         best = self.network.logits(bag.features).amax(0)
-        return {"max": one_vs_rest_loss(best, bag.label, self.positive)}
-
-    def predictor(self) -> nn.Module:
-        """The linear layer."""
-        return self.network
+        return {"max": self.loss(best, bag.label)}

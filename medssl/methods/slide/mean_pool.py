@@ -3,17 +3,15 @@
 Legend: N patches, E features, K classes, C sigmoid outputs.
 """
 
-import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.mean_pool import Settings
 from medssl.methods.slide.outputs import (
+    SigmoidHead,
     bag_probability,
     each_class,
-    one_vs_rest_loss,
-    positive_weights,
     refuse_empty,
     sigmoid_outputs,
 )
@@ -39,18 +37,14 @@ class MeanPoolNetwork(nn.Module):
         return logits
 
 
-class MeanPool(BagMethod):
+class MeanPool(SigmoidHead[MeanPoolNetwork]):
     """Learns from the mean patch of each bag."""
 
-    positive: Tensor | None
-
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = MeanPoolNetwork(task.width, sigmoid_outputs(task))
-        positive = positive_weights(task) if settings.positive_weight else None
-        self.register_buffer("positive", positive, persistent=False)
+        def build() -> MeanPoolNetwork:
+            return MeanPoolNetwork(task.width, sigmoid_outputs(task))
+
+        super().__init__(build, settings.positive_weight, task, seed)
 
     def forward(
         self,
@@ -62,8 +56,4 @@ class MeanPool(BagMethod):
         """Cross-entropy of the mean's logit."""
         bag = batches["bags"]
         logits = self.network.logits(bag.features)
-        return {"mean": one_vs_rest_loss(logits, bag.label, self.positive)}
-
-    def predictor(self) -> nn.Module:
-        """The linear layer."""
-        return self.network
+        return {"mean": self.loss(logits, bag.label)}

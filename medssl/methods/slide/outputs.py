@@ -6,12 +6,46 @@ against the rest.
 Legend: N patches, K classes, C sigmoid outputs.
 """
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from medssl.errors import DataError, UsageError
-from medssl.methods.method import BagTask
+from medssl.methods.method import BagMethod, BagTask
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class SigmoidHead(BagMethod, Generic[Network]):
+    """A head whose outputs are sigmoids: a network with its own seed, and its loss.
+
+    Attributes:
+        network: what `build` makes; torch's global generator is left as it was.
+        positive: [C], weights of positive labels, or None where `weighted` is false.
+    """
+
+    positive: Tensor | None
+
+    def __init__(
+        self, build: Callable[[], Network], weighted: bool, task: BagTask, seed: int
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: Network = build()
+        positive = positive_weights(task) if weighted else None
+        self.register_buffer("positive", positive, persistent=False)
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """`one_vs_rest_loss` of logits [C] with the weights of this head."""
+        return one_vs_rest_loss(logits, label, self.positive)
+
+    def predictor(self) -> nn.Module:
+        """The network."""
+        return self.network
 
 
 def sigmoid_outputs(task: BagTask) -> int:

@@ -15,13 +15,12 @@ from torch.nn import functional
 
 from medssl.data.bag import BagBatch
 from medssl.errors import UsageError
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.snuffy import Init, Settings
 from medssl.methods.slide.outputs import (
+    SigmoidHead,
     bag_probability,
     each_class,
-    one_vs_rest_loss,
-    positive_weights,
     refuse_empty,
     sigmoid_outputs,
 )
@@ -122,23 +121,19 @@ class SnuffyPredictor(nn.Module):
         return BagPrediction(bag_probability(mixed), each_class(patches.sigmoid()), None)
 
 
-class Snuffy(BagMethod):
+class Snuffy(SigmoidHead[SnuffyNetwork]):
     """Learns both branches from the bag's label.
 
     Raises:
         UsageError: the number of heads does not divide the width.
     """
 
-    positive: Tensor | None
-
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
+        def build() -> SnuffyNetwork:
+            return SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
+
+        super().__init__(build, settings.positive_weight, task, seed)
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
-        positive = positive_weights(task) if settings.positive_weight else None
-        self.register_buffer("positive", positive, persistent=False)
 
     def forward(
         self,
@@ -151,8 +146,8 @@ class Snuffy(BagMethod):
         bag, mix = batches["bags"], self.network.mix
         scores = self.network(bag.features, generator)
         return {
-            "bag": mix * one_vs_rest_loss(scores.bag, bag.label, self.positive),
-            "max": (1 - mix) * one_vs_rest_loss(scores.best, bag.label, self.positive),
+            "bag": mix * self.loss(scores.bag, bag.label),
+            "max": (1 - mix) * self.loss(scores.best, bag.label),
         }
 
     @torch.no_grad()

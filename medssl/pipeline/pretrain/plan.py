@@ -50,7 +50,9 @@ def make_pretrain_plan(
     train, probed = [], []
     for spec in config.specs:
         cases = [
-            case for case in find_cases(spec) if patient_key(spec.name, case.patient) not in kept_out
+            case
+            for case in find_cases(spec)
+            if patient_key(spec.name, case.patient) not in kept_out
         ]
         learnt, held = _divide(cases, config)
         if not learnt:

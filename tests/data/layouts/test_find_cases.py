@@ -40,7 +40,7 @@ def test_an_empty_folder_is_no_data_set(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"decathlon.*glob.*nnunet.*table"):
-        find_cases(declare(tmp_path, layout={"kind": "bids"}))
+        find_cases(declare(tmp_path, layout={"kind": "bins"}))
 
 
 def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
