@@ -1,7 +1,7 @@
 """Settings of `alice`.
 
-Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse
-of section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
+Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse of
+section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
 `small` is for a CPU. The loop's part: AdamW, weight decay 0.04 to 0.4 (weight_decay_end), biases
 and norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 1e-6. The published
 learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4.
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medssl.data.matching_settings import MatchingSettings
+from medssl.data.matching_settings import MatchedViews
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 
@@ -37,28 +37,6 @@ class Embedding(Part):
         default=None, description="window in voxels; null: one and a half times Alice's, or less"
     )
     method: EmbeddingSettings = EmbeddingSettings()
-
-
-class Views(Part):
-    """The two crops of an item and how the second is found."""
-
-    partner: Literal["matched", "bounding_box", "random", "same_volume"] = Field(
-        default="matched",
-        description="matched: the same place of another patient; bounding_box: the same relative "
-        "position in its body; random: anywhere in it; same_volume: near the place itself",
-    )
-    candidates: int = Field(
-        default=32, ge=1, description="places tried at once; the first believed match is taken"
-    )
-    matching: MatchingSettings = MatchingSettings()
-    margin: int = Field(
-        default=10, ge=0, description="voxels to the border of a place, at most a quarter of a side"
-    )
-    shift: int = Field(
-        default=8, ge=0, description="voxels, +/- this along each axis, for same_volume"
-    )
-    rotation: float = Field(default=0.0, ge=0, description="degrees about each axis, +/- this")
-    scale: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
 
 
 class Masking(Part):
@@ -211,7 +189,7 @@ class Settings(MethodSettings):
     }
 
     embedding: Embedding = Embedding()
-    views: Views = Views()
+    views: MatchedViews = MatchedViews()
     masking: Masking = Masking()
     reconstruction: Reconstruction = Reconstruction()
     between: Between = Between()
