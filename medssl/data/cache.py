@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,19 @@ class CachedCase:
     @property
     def image(self) -> np.ndarray:
         """[C, X, Y, Z], memory-mapped; float16, or float32 where that does not hold the values."""
-        image: np.ndarray = np.load(self.folder / "image.npy", mmap_mode="r")
-        return image
+        return _mapped(self.folder / "image.npy")
 
     @property
     def mask(self) -> np.ndarray | None:
         """[X, Y, Z] uint8 class indices, memory-mapped; None without a label."""
         path = self.folder / "mask.npy"
-        return np.load(path, mmap_mode="r") if path.exists() else None
+        return _mapped(path) if path.exists() else None
+
+
+@lru_cache(maxsize=1024)  # opening takes longer than cutting a small patch; maps are limited
+def _mapped(path: Path) -> np.ndarray:
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    return array
 
 
 class CaseCache:

@@ -35,7 +35,10 @@ def preprocess(volume: Volume, settings: PreprocessSettings) -> tuple[np.ndarray
     box = volume.geometry.cropped(start, stop)
     turned, orientation = _turned(box, settings.orientation)
     network = turned if settings.spacing is None else turned.resampled(settings.spacing)
-    intensity = tuple(measure(channel, settings, volume.source) for channel in volume.array)
+    intensity = tuple(
+        measure(channel, settings, volume.file_of(index))
+        for index, channel in enumerate(volume.array)
+    )
     record = Record(volume.geometry, start, stop, orientation, network, intensity)
     result = np.empty((len(volume.array), *network.shape), np.float32)
     for channel, treatment, out in zip(volume.array, intensity, result, strict=True):

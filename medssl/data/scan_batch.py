@@ -22,7 +22,8 @@ class ScanBatch:
         source: [B, V, 1, x, y, z] float32, boxes that hold all that the windows need, their border
             repeated where they are longer than the volume. V is 2 in "pairs", 1 in "scans".
         affine: [B, V, 3, 4] float32, from a window's normalised coordinates to those of its source,
-            as `torch.nn.functional.affine_grid` wants it (last axis first, align_corners false).
+            as `torch.nn.functional.affine_grid` wants it (last axis first, align_corners false);
+            None where no affine is drawn: the boxes are the windows, voxel for voxel.
         patch: sides of the windows in voxels.
         patient: [B] int64 from 1, equal exactly for one patient, over all data sets.
         contrast: [B, V] int64, index of each scan's contrast in the task's; -1 where unknown.
@@ -30,7 +31,7 @@ class ScanBatch:
     """
 
     source: Tensor
-    affine: Tensor
+    affine: Tensor | None
     patch: tuple[int, int, int]
     patient: Tensor
     contrast: Tensor
@@ -38,6 +39,8 @@ class ScanBatch:
 
     def windows(self) -> Tensor:
         """[B, V, 1, X, Y, Z] float32; trilinear, the border goes on outside of the volume."""
+        if self.affine is None:
+            return self.source
         items, views = self.source.shape[:2]
         source = self.source.flatten(0, 1)
         shape = [len(source), 1, *self.patch]
@@ -47,11 +50,11 @@ class ScanBatch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
-        moved = (
+        source, patient, contrast = (
             value.to(device, non_blocking=True)
-            for value in (self.source, self.affine, self.patient, self.contrast)
+            for value in (self.source, self.patient, self.contrast)
         )
-        source, affine, patient, contrast = moved
+        affine = None if self.affine is None else self.affine.to(device, non_blocking=True)
         return type(self)(source, affine, self.patch, patient, contrast, self.ids)
 
     def damaged(self) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ class PairSettings(BaseModel):
     sampler: Literal["session", "file_pair"] = Field(
         default="session",
         description="session: every session equally often, then one of its pairs; file_pair: every "
-        "pair equally often, as released, which favours sessions of many scans",
+        "pair (with same_scan every scan of a pair) equally often, as released, which favours "
+        "sessions of many scans",
     )
     contrasts_differ: bool = Field(
         default=True, description="released: false, so two scans of one contrast may be a pair"
@@ -34,7 +35,9 @@ class AffineSettings(BaseModel):
 
     rotation: float = Field(default=0.3, ge=0, description="radians about each axis, +/- this")
     scale: float = Field(default=0.1, ge=0, lt=1, description="factor in 1 +/- this, per axis")
-    shear: float = Field(default=0.3, ge=0, description="+/- this")
+    shear: float = Field(
+        default=0.3, ge=0, lt=0.5, description="of each axis along each other, +/- this"
+    )
     flip_pairs: tuple[Literal[0, 1, 2], ...] = Field(
         default=(0,), description="axes mirrored with probability 0.5, both scans of a pair alike"
     )

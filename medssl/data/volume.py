@@ -23,6 +23,7 @@ class Volume:
         array: [C, X, Y, Z]; images float32, masks integer with C = 1.
         geometry: grid of X, Y, Z.
         source: the file or files, for messages.
+        files: file of each channel, where they are several files.
 
     Raises:
         ValueError: if array and grid differ in shape.
@@ -31,10 +32,15 @@ class Volume:
     array: np.ndarray
     geometry: Geometry
     source: str
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
             raise ValueError(f"array {self.array.shape} on a grid of {self.geometry.shape}")
+
+    def file_of(self, channel: int) -> str:
+        """What a message names for one channel."""
+        return self.files[channel] if self.files else self.source
 
 
 def read_volume(paths: Path | Sequence[Path]) -> Volume:
@@ -53,6 +59,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
     given = [paths] if isinstance(paths, Path) else list(paths)
     arrays: list[np.ndarray] = []
     grids: list[Geometry] = []
+    files: list[str] = []
     for path in dict.fromkeys(given):
         array, geometry = read_pixels(path)
         _must_fit(path, len(array), given.count(path))
@@ -64,8 +71,10 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
             )
         arrays.append(array.astype(np.float32, order="K", copy=False))
         grids.append(geometry)
+        files += [str(path)] * len(array)
     source = ", ".join(str(path) for path in dict.fromkeys(given))
-    return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), grids[0], source)
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return Volume(array, grids[0], source, tuple(files))
 
 
 def _must_fit(path: Path, found: int, wanted: int) -> None:

@@ -7,13 +7,12 @@ import numpy as np
 
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.split import make_split
+from medssl.data.split import make_split, patient_key
 from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.config import digest, load_config
 from medssl.pipeline.pretrain.config import PretrainConfig
 from medssl.pipeline.stage import Stage
-from medssl.train.encoder_checkpoint import patient_key
 from medssl.train.fingerprint import fingerprint
 
 
