@@ -13,13 +13,14 @@ from math import ceil, radians, sin
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from medssl.data.cache import CachedCase
 from medssl.data.geometry import Geometry
 from medssl.data.matching import EmbeddedVolume, match
 from medssl.data.matching_settings import MatchedViews
 from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan_settings import AffineSettings
+from medssl.data.scan_window import NUMBERS, matrices
 from medssl.data.sessions import Sessions
 from medssl.data.stream import SEED_WORDS
 from medssl.errors import DataError
@@ -99,10 +100,10 @@ class MatchedStream:
         """Batch `number`, counted from 0."""
         pairs = [self._pair(item) for item in range(number * self.size, (number + 1) * self.size)]
         sources = [[window.source for window in pair.windows] for pair in pairs]
-        affines = [[window.affine for window in pair.windows] for pair in pairs]
+        affines = np.array([[window.affine for window in pair.windows] for pair in pairs])
         return ScanBatch(
             torch.from_numpy(np.array(sources, dtype=np.float32)),
-            torch.from_numpy(np.array(affines, dtype=np.float32)),
+            torch.from_numpy(affines) if self.views.rotation or self.views.scale else None,
             self.patch,
             torch.tensor([pair.scans[0].patient for pair in pairs]),
             torch.tensor([[scan.contrast for scan in pair.scans] for pair in pairs]),
@@ -245,7 +246,7 @@ def cut_window(
     sizes = np.array([ceil(side * reach(views)) for side in patch])
     start = place - sizes // 2
     source = _box(volume, start, sizes)
-    linear = _draw_linear(views, rng)
+    linear = matrices(rng.uniform(-1, 1, (1, NUMBERS)), affine_of(views))[0]
     # Both in normalised coordinates, last axis first. The window's middle is the corner before
     # `place`, or its centre where the window's side is odd.
     scaled = linear * sides[None] / sizes[:, None]
@@ -254,17 +255,20 @@ def cut_window(
     return Window(source[None].astype(np.float32), affine.astype(np.float32))
 
 
+def affine_of(views: MatchedViews) -> AffineSettings:
+    """What each window draws for itself; never a mirror: left stays left."""
+    return AffineSettings(
+        rotation=radians(views.rotation),
+        scale=views.scale,
+        shear=0,
+        flip_pairs=(),
+        flip_scans=(),
+    )
+
+
 def reach(views: MatchedViews) -> float:
     """Longest side of what a window may show, over its own."""
     return (1 + views.scale) * min(3**0.5, 1 + 2 * sin(radians(views.rotation)))
-
-
-def _draw_linear(views: MatchedViews, rng: np.random.Generator) -> np.ndarray:
-    """[3, 3]: rotation about each axis, then a factor per axis."""
-    most = radians(views.rotation)
-    angles = rng.uniform(-most, most, 3)
-    factors = 1 + rng.uniform(-views.scale, views.scale, 3)
-    return np.asarray(Rotation.from_euler("xyz", angles).as_matrix() * factors[None])
 
 
 def _box(volume: np.ndarray, start: np.ndarray, sizes: np.ndarray) -> np.ndarray:

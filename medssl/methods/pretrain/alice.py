@@ -9,7 +9,7 @@ Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq to
 
 from collections.abc import Iterable
 from copy import deepcopy
-from math import log, radians
+from math import log
 from typing import NamedTuple, Self
 
 import torch
@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from medssl.data.batch import Stream
+from medssl.data.matched_stream import affine_of
 from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings
 from medssl.errors import MedsslError, UsageError
@@ -174,15 +175,8 @@ class Alice(PretrainMethod):
         return self
 
     def affine(self) -> AffineSettings:
-        """The small one that the settings ask for; never a mirror: left stays left."""
-        views = self.settings.views
-        return AffineSettings(
-            rotation=radians(views.rotation),
-            scale=views.scale,
-            shear=0,
-            flip_pairs=(),
-            flip_scans=(),
-        )
+        """The small one that the settings ask for."""
+        return affine_of(self.settings.views)
 
     def forward(
         self,
