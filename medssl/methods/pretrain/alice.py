@@ -350,6 +350,7 @@ class Alice(PretrainMethod):
         found = {
             "feature_deviation": float(feature_deviation(step.pooled)),
             "feature_rank": float(effective_rank(step.pooled)),
+            "head_deviation": float(feature_deviation(step.unit)),
             "centre_norm": float(self.crop_centre.norm()),
             "ramp": step.factor,
         }
