@@ -89,11 +89,21 @@ def pretrain(
     family = pipeline_family(pipeline, overrides or [])
     if family != "pretrain":
         refuse_family(family, "pretrain")
+    from medssl.pipeline.pretrain.config import learns_from_tiles, load_pretrain_config
 
+    if learns_from_tiles(pipeline, overrides or []):
+        from medssl.pipeline.progress import make_reporter
+        from medssl.pipeline.slides.pretrain import pretrain_tiles
+
+        typer.echo(pretrain_tiles(pipeline, overrides or [], make_reporter(quiet), resume))
+        return
+    config = load_pretrain_config(pipeline, overrides or [])
+
+    from medssl.pipeline.pretrain.plan import make_pretrain_plan
+    from medssl.pipeline.pretrain.run import pretrain_stage
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.slides.pretrain import pretrain_tiles
 
-    typer.echo(pretrain_tiles(pipeline, overrides or [], make_reporter(quiet), resume))
+    typer.echo(pretrain_stage(make_pretrain_plan(config), make_reporter(quiet), resume))
 
 
 @app.command()
@@ -117,10 +127,9 @@ def train(
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import train_stage
-    from medssl.pipeline.stage import make_plan
+    from medssl.pipeline.run import train_alone
 
-    typer.echo(train_stage(make_plan(config), None, make_reporter(quiet), resume))
+    typer.echo(train_alone(config, make_reporter(quiet), resume))
 
 
 @app.command()
@@ -185,7 +194,14 @@ def study(
     from medssl.pipeline.study_grid import load_study, study_family
 
     command = shlex.join(["medssl", *sys.argv[1:]])
-    if study_family(name) == "slide":
+    family = study_family(name)
+    if family == "pretrain":
+        from medssl.pipeline.pretrain.study import load_pretrain_study, run_pretrain_study
+
+        encoders = load_pretrain_study(name)
+        typer.echo(run_pretrain_study(encoders, make_reporter(quiet), only or [], threads, command))
+        return
+    if family == "slide":
         from medssl.pipeline.slides.study import load_slide_study, run_slide_study
 
         slides = load_slide_study(name)

@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 
 @dataclass
@@ -43,10 +43,9 @@ class ScanBatch:
             return self.source
         items, views = self.source.shape[:2]
         source = self.source.flatten(0, 1)
-        shape = [len(source), 1, *self.patch]
-        grid = affine_grid(self.affine.flatten(0, 1), shape, align_corners=False)
+        grid = _grid(self.affine.flatten(0, 1), self.patch)
         cut = grid_sample(source, grid, padding_mode="border", align_corners=False)
-        return cut.reshape(items, views, *shape[1:])
+        return cut.reshape(items, views, 1, *self.patch)
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
@@ -61,3 +60,13 @@ class ScanBatch:
         """The cases with voxels that are not finite."""
         pairs = zip(self.ids, self.source, strict=True)
         return tuple(case for case, source in pairs if not bool(source.isfinite().all()))
+
+
+def _grid(affine: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """`affine_grid` of affines [N, 3, 4], [N, *patch, 3]; as a sum of axes, which is far faster."""
+    grid = affine[:, None, None, None, :, 3]
+    for axis, side in enumerate(patch):
+        shape = [side if other == axis else 1 for other in range(3)]
+        centres = (2 * torch.arange(side, device=affine.device, dtype=affine.dtype) + 1) / side - 1
+        grid = grid + centres.view(1, *shape, 1) * affine[:, None, None, None, :, 2 - axis]
+    return grid

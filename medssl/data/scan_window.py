@@ -61,7 +61,9 @@ def draw_window(
         for n, side in zip(volumes[0].shape, patch, strict=True)
     )
     numbers = rng.uniform(-1, 1, (len(volumes), NUMBERS))
-    return Window(tuple(volume[turn] for volume in volumes), (x, y, z), matrices(numbers, settings))
+    turned = {id(volume): volume[turn] for volume in volumes}
+    views = tuple(turned[id(volume)] for volume in volumes)
+    return Window(views, (x, y, z), matrices(numbers, settings))
 
 
 def matrices(numbers: np.ndarray, settings: AffineSettings) -> np.ndarray:

@@ -62,9 +62,21 @@ def _origin(found: Checkpoint) -> str:
         f"- method: {found.method['name']}, {found.step} steps ({found.paper})",
         f"- data: {found.data.name}; licence: {found.data.licence}",
         f"- citation: {found.data.citation}",
+        *_start(found),
         f"- split: {found.split_hash}; code: medssl {found.code}",
     ]
     return "\n".join(["## Origin", "", *lines])
+
+
+def _start(found: Checkpoint) -> list[str]:
+    """What the encoder was pre-trained on, whose licences hold for the weights too."""
+    if found.encoder is None:
+        return []
+    first = f"- encoder: pre-trained with {found.encoder.method['name']} ({found.encoder.paper}) on"
+    return [
+        f"{first} {data.name}; licence: {data.licence}; citation: {data.citation}"
+        for data in found.encoder.data
+    ]
 
 
 def _scores(found: Checkpoint) -> str:

@@ -41,7 +41,7 @@ def build_network(
 
 
 def build_encoder(settings: NetworkSettings, channels: int, seed: int) -> VolumeEncoder:
-    """The encoder of `build_network` with these settings and this seed, weight by weight.
+    """The encoder of `build_network(settings, channels, 1, seed)`, weight by weight.
 
     Raises:
         UsageError: the network has no encoder of its own.

@@ -78,7 +78,7 @@ class SwinEncoder(VolumeEncoder):
         """Features [B, E * 2^l, X / (s * 2^l), ...] for each level l, the embedding's the first."""
         features, x = [embedded], embedded
         for convolution, attention in self._stages():
-            x = _attend(attention, convolution(x.contiguous()))
+            x = attend(attention, convolution(x.contiguous()))
             features.append(x)
         return [_normalised(one) for one in features]
 
@@ -97,7 +97,7 @@ class SwinEncoder(VolumeEncoder):
         return list(zip(convolutions, attentions, strict=True))
 
 
-def _attend(stage: Any, x: Tensor) -> Tensor:
+def attend(stage: Any, x: Tensor) -> Tensor:
     """MONAI's `BasicLayer` on [B, C, x, y, z], without einops, which only its own forward needs.
 
     Attention in windows, every second time in windows shifted by half a side, then merging: to

@@ -30,6 +30,7 @@ CLASSIFIED = ("slides", "bags", "planted")
 
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},
+    "network": {"checkpointing"},
     "predict": {"window_batch"},
 }
 """Keys that say how, not what, is computed; they are left out of hashes."""

@@ -1,15 +1,20 @@
 """The pre-trained encoder that a pipeline starts from: read, checked, made ready."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
-from medssl.data.split import Split, verify_unseen
+from medssl.data.split import Split, make_split, patient_key, verify_unseen
 from medssl.errors import UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.pipeline.config import Config
+from medssl.pipeline.pretrain.config import load_pretrain_config
+from medssl.pipeline.pretrain.plan import PretrainPlan, make_pretrain_plan
+from medssl.pipeline.progress import QuietReporter
 from medssl.settings import PreprocessSettings, PretrainChoice
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
@@ -35,6 +40,51 @@ class Start:
 
     encoder: PretrainedEncoder
     card: EncoderCard
+
+
+def with_encoder(config: Config, reporter: QuietReporter) -> Config:
+    """`config` with the checkpoint of the pre-training that it names, which is run if need be.
+
+    Pre-training takes the run's own seed, unless `pretrain.set` gives one, and sees no patient that
+    the run tests. It depends on nothing else of the run, so runs share it.
+
+    Raises:
+        Stopped, UsageError, DataError: as `medssl.pipeline.pretrain.run.pretrain_stage`.
+    """
+    plan = _pretraining(config)
+    if plan is None:
+        return config
+    from medssl.pipeline.pretrain.run import pretrain_stage
+
+    pretrain_stage(plan, reporter)
+    return _starting_at(config, plan.checkpoint)
+
+
+def with_finished_encoder(config: Config) -> Config | None:
+    """As `with_encoder`, but None where the pre-training has yet to run."""
+    plan = _pretraining(config)
+    if plan is None:
+        return config
+    return _starting_at(config, plan.checkpoint) if plan.stage.done else None
+
+
+def _pretraining(config: Config) -> PretrainPlan | None:
+    """The pre-training that a run names; None where it names none, or its checkpoint."""
+    choice = config.pipeline.pretrain
+    if choice is None or choice.pipeline is None:
+        return None
+    cases = find_cases(config.spec)
+    test = set(make_split(cases, config.pipeline.split, config.pipeline.seed).test)
+    tested = {patient_key(config.spec.name, case.patient) for case in cases if case.id in test}
+    overrides = [f"seed={config.pipeline.seed}", *choice.set]
+    return make_pretrain_plan(load_pretrain_config(choice.pipeline, overrides), tested)
+
+
+def _starting_at(config: Config, folder: Path) -> Config:
+    choice = config.pipeline.pretrain
+    plain = {} if choice is None else choice.model_dump(exclude={"pipeline", "set"})
+    found = PretrainChoice.model_validate(plain | {"checkpoint": str(folder)})
+    return replace(config, pipeline=config.pipeline.model_copy(update={"pretrain": found}))
 
 
 def verify_start(config: Config, split: Split, cases: Sequence[Case]) -> None:

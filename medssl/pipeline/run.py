@@ -48,8 +48,10 @@ def run(
     """
     from medssl.pipeline.evaluate import evaluate_stage
     from medssl.pipeline.predict import predict_stage
+    from medssl.pipeline.pretrained import with_encoder
     from medssl.train.track import Tracker
 
+    config = with_encoder(config, reporter)
     plan = make_plan(config)
     _check_test(plan)
     if plan.whole.done and resume:
@@ -68,6 +70,13 @@ def run(
         tracker.metrics(config.pipeline.train.steps, summary)
     plan.whole.finish(run_id=parent)
     return outcome(plan)
+
+
+def train_alone(config: Config, reporter: QuietReporter, resume: bool = True) -> Path:
+    """Pre-train where the pipeline names it, and train; returns the folder of the checkpoints."""
+    from medssl.pipeline.pretrained import with_encoder
+
+    return train_stage(make_plan(with_encoder(config, reporter)), None, reporter, resume)
 
 
 def train_stage(

@@ -83,11 +83,11 @@ def make_plan(config: Config) -> Plan:
     cases = find_cases(config.spec)
     split = make_split(cases, pipeline.split, pipeline.seed)
     verify(split, cases)
+    inputs = config.hash("data", "preprocess", "network", "method", "pretrain", "augment", "train")
     if pipeline.pretrain is not None:
         from medssl.pipeline.pretrained import verify_start
 
         verify_start(config, split, cases)
-    inputs = config.hash("data", "preprocess", "network", "method", "pretrain", "augment", "train")
     test = [case for case in cases if case.id in set(split.test)]
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = fingerprint([case for case in cases if case.id in set().union(*roles)])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medssl.environment import runs_root
 from medssl.pipeline.config import load_config
+from medssl.pipeline.pretrained import with_finished_encoder
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train, run
 from medssl.pipeline.scores import RunScores, read_run
@@ -51,7 +52,10 @@ def finished(study: Study, grid: Sequence[Cell]) -> dict[Cell, RunScores]:
     """The scores of the runs that are complete."""
     found: dict[Cell, RunScores] = {}
     for cell in grid:
-        plan = make_plan(load_config(study.pipeline, cell.overrides))
+        config = with_finished_encoder(load_config(study.pipeline, cell.overrides))
+        if config is None:
+            continue
+        plan = make_plan(config)
         if plan.evaluate.done:
             found[cell] = read_run(plan.evaluate.folder)
     return found

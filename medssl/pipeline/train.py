@@ -20,13 +20,14 @@ from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
 from medssl.networks.build import side_multiple
+from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.pipeline.stage import write_text
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.loop import Hooks, Reporter, choose_device, fit
+from medssl.train.loop import Hooks, Reporter, choose_device, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -45,12 +46,8 @@ def train(
         DataError, UsageError: the data or the settings do not allow it.
     """
     pipeline = config.pipeline
-    _check_patch(config)
-    if pipeline.train.threads is not None:
-        torch.set_num_threads(pipeline.train.threads)
-    torch.use_deterministic_algorithms(pipeline.train.deterministic, warn_only=True)
-    # A debugging aid that comes with it and costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    check_patch(pipeline.network, pipeline.train.patch)
+    configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,15 +135,18 @@ def build_method(config: Config, start: Start | None = None) -> SegmentMethod:
     return built
 
 
-def _check_patch(config: Config) -> None:
-    multiple = side_multiple(config.pipeline.network)
-    patch = config.pipeline.train.patch
+def check_patch(network: NetworkSettings, patch: tuple[int, int, int]) -> None:
+    """Whether a network can take a patch.
+
+    Raises:
+        UsageError: it cannot; names one that it can take.
+    """
+    multiple = side_multiple(network)
     if any(side % multiple for side in patch):
         fitting = [max(multiple, round(side / multiple) * multiple) for side in patch]
         raise UsageError(
             f"train.patch {list(patch)} does not fit the network",
-            f"with {config.pipeline.network.levels} levels every side must be divisible by "
-            f"{multiple}",
+            f"with {network.levels} levels every side must be divisible by {multiple}",
             f"for example train.patch={fitting}",
         )
 

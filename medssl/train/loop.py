@@ -127,6 +127,15 @@ def fit(
     return state
 
 
+def configure_torch(threads: int | None, deterministic: bool) -> None:
+    """CPU threads of torch (None leaves them) and determinism, in this process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # A debugging aid that comes with it and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; "auto" takes the GPU where there is one."""
     if name == "auto":

@@ -202,6 +202,73 @@ def test_channels_must_share_a_grid(toy: Path) -> None:
     assert only(check(spec)).file == toy / "imagesTr/b_0001.nii.gz"
 
 
+def session(root: Path, name: str, **grids: Geometry) -> None:
+    """Scans of a BIDS session by suffix, each with its grid."""
+    for number, (suffix, grid) in enumerate(grids.items()):
+        path = root / name / "anat" / f"{name}_{suffix}.nii.gz"
+        write_volume(image(10 * int(name[-1]) + number, grid.shape), grid, path)
+
+
+def sessions(root: Path, **keys: Any) -> list[Verdict]:
+    plain = {"layout": {"kind": "bids"}, "channels": ["T1w", "T2w"], "labels": []}
+    return check(declare(root, **{**plain, **keys}))
+
+
+def test_sessions_may_lack_sequences(tmp_path: Path) -> None:
+    session(tmp_path, "sub-1", T1w=GRID, T2w=GRID)
+    session(tmp_path, "sub-2", T2w=GRID)
+    session(tmp_path, "sub-3", PDw=GRID)
+    assert sessions(tmp_path) == []
+
+
+def test_cases_of_other_layouts_may_be_declared_as_sessions(toy: Path) -> None:
+    (toy / "imagesT2").mkdir()
+    (toy / "imagesTr/b.nii.gz").rename(toy / "imagesT2/b.nii.gz")
+    layout = {
+        "kind": "glob",
+        "images": {"t1": "imagesTr/{case}.nii.gz", "t2": "imagesT2/{case}.nii.gz"},
+        "label": "labelsTr/{case}.nii.gz",
+    }
+    spec = declare(toy, layout=layout, channels=["t1", "t2"])
+    assert {(verdict.case, verdict.rule) for verdict in check(spec)} == {
+        (name, "channels") for name in "abc"
+    }
+    assert "`sessions: true` under `layout`" in check(spec)[0].do
+    assert check(declare(toy, layout={**layout, "sessions": True}, channels=["t1", "t2"])) == []
+
+
+def test_scans_of_a_session_on_two_grids_are_pointed_out(tmp_path: Path) -> None:
+    session(tmp_path, "sub-1", T1w=GRID, T2w=turned(5))
+    (verdict,) = sessions(tmp_path)
+    assert (verdict.level, verdict.rule) == ("warning", "geometry")
+    assert verdict.file.name == "sub-1_T2w.nii.gz"
+    assert "T2w.nii.gz does not lie on the grid of" in verdict.what
+    assert "pre-training makes no pair of them" in verdict.do
+
+
+def test_a_volume_of_something_else_in_a_session_is_pointed_out(tmp_path: Path) -> None:
+    """A field of view far from that of the others; pre-training still uses it."""
+    for number in range(3):
+        session(tmp_path, f"sub-{number}", T1w=GRID)
+    wide = Geometry(SHAPE, np.diag([10.0, 10.0, 10.0, 1.0]))
+    session(tmp_path, "sub-4", T1w=GRID, T2w=wide)
+    grid, unusual = sessions(tmp_path)
+    assert {grid.rule, unusual.rule} == {"geometry"}
+    assert {grid.level, unusual.level} == {"warning"}
+    assert unusual.file.name == "sub-4_T2w.nii.gz"
+    assert "60 x 70 x 80 mm, against usually 6 x 7 x 16 mm" in unusual.what
+
+
+def test_a_contrast_under_two_names_is_pointed_out(tmp_path: Path) -> None:
+    session(tmp_path, "sub-1", T1w=GRID)
+    session(tmp_path, "sub-2", t1=GRID)
+    (verdict,) = sessions(tmp_path, channels=["t1"])
+    assert (verdict.level, verdict.rule, verdict.file) == ("warning", "contrast", tmp_path)
+    assert "t1 and T1w of toy look like one contrast" in verdict.what
+    assert "`aliases: {t1: [T1w]}`" in verdict.do
+    assert sessions(tmp_path, channels=["t1"], aliases={"t1": ["T1w"]}) == []
+
+
 def test_files_that_no_case_uses_are_pointed_out(toy: Path) -> None:
     (toy / "imagesTr/notes.txt").touch()
     shutil.copy(toy / IMAGE, toy / "imagesTr/d.nii.gz")
@@ -246,6 +313,16 @@ def test_the_dirty_folder(shared_data: Path) -> None:
 def test_a_real_data_set_is_sound(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSSL_DATA", str(shared_data))
     assert check(load_spec("hippocampus")) == []
+
+
+@pytest.mark.parametrize(("name", "cases"), [("ms_lesions", 9), ("lgg_lesions", 24)])
+def test_real_sessions_of_scans_are_sound(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, name: str, cases: int
+) -> None:
+    monkeypatch.setenv("MEDSSL_DATA", str(shared_data))
+    seen: list[tuple[int, int]] = []
+    assert check(load_spec(name), on_progress=lambda *done: seen.append(done)) == []
+    assert seen[-1] == (cases, cases)
 
 
 def test_a_real_label_of_another_geometry(shared_data: Path, tmp_path: Path) -> None:

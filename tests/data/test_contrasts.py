@@ -53,7 +53,7 @@ def test_contrasts_of_several_data_sets_are_united_by_name_and_alias():
 def test_an_alias_has_one_meaning():
     one = declare(Path(), channels=["t1"], aliases={"t1": ["mprage"]})
     other = declare(Path(), name="other", channels=["t1c"], aliases={"t1c": ["mprage"]})
-    with pytest.raises(UsageError, match="'mprage' stands for t1 and for t1c; .*other"):
+    with pytest.raises(UsageError, match=r"'mprage' stands for t1 and for t1c; .*other"):
         Contrasts([one, other])
 
 

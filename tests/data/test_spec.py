@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -120,3 +121,26 @@ def test_without_an_expression_each_case_is_a_patient(tmp_path: Path) -> None:
 def test_label_values_fit_a_byte(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         declare(tmp_path, labels=[{"value": 256, "name": "a"}])
+
+
+@pytest.mark.parametrize(
+    ("aliases", "words"),
+    [
+        ({"t9": ["x"]}, "aliases are given for 't9', which is no channel"),
+        ({"t1": ["t2"]}, "the alias 't2' of t1 already has a meaning"),
+        ({"t1": ["x"], "t2": ["x"]}, "the alias 'x' of t2 already has a meaning"),
+    ],
+)
+def test_aliases_are_other_names_of_one_channel_each(aliases: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        declare(Path(), channels=["t1", "t2"], aliases=aliases)
+
+
+def test_the_session_is_found_in_the_name_and_may_be_absent() -> None:
+    spec = declare(Path(), session=r"(?:_(\d{4}))?$")
+    assert [spec.session_of(name) for name in ("a_2019", "b")] == ["2019", ""]
+    assert declare(Path()).session_of("a_2019") == ""
+    with pytest.raises(DataError, match="the session of case b is unknown"):
+        declare(Path(), session=r"_(\d{4})$").session_of("b")
+    with pytest.raises(ValueError, match="the expression for the session has no group"):
+        declare(Path(), session="x")

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, load_spec
-from medssl.data.split import ROLES, Split, make_split, verify
+from medssl.data.split import ROLES, Split, make_split, patient_key, verify, verify_unseen
 from medssl.errors import DataError, UsageError
 from medssl.settings import SplitSettings
 
@@ -192,3 +193,14 @@ def test_the_published_order_of_the_real_set(
     assert list(split.labelled) == lines[:8]
     assert list(split.unlabelled) == lines[8:]
     assert len(split.test) == 20
+
+
+def test_patients_are_known_to_pretraining_by_data_set_and_id_without_showing_it():
+    key = patient_key("lgg", "p1")
+    assert key == hashlib.sha256(b"lgg/p1").hexdigest()[:16]
+    assert key != patient_key("ms", "p1")
+    split = Split(("a1",), ("b",), (), ("c1", "c2"), 0)
+    cases = [case("a1", "a"), case("b", "b"), case("c1", "c"), case("c2", "c")]
+    verify_unseen(split, cases, "lgg", [patient_key("lgg", "a"), patient_key("ms", "c")])
+    with pytest.raises(DataError, match=r"patients of 2 of the 2 test cases, .* c1"):
+        verify_unseen(split, cases, "lgg", [patient_key("lgg", "c")])

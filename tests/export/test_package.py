@@ -1,6 +1,7 @@
 """A packaged model predicts as before, says what it is, and is the same file each time."""
 
 import hashlib
+import json
 import zipfile
 
 import pytest
@@ -61,6 +62,20 @@ def test_the_card_says_what_a_user_must_know(checkpoint, tmp_path):
         weights,
     ):
         assert fact in card
+
+
+def test_the_card_names_what_the_encoder_was_pretrained_on(checkpoint, tmp_path):
+    path = checkpoint / "checkpoint.json"
+    plain = json.loads(path.read_text())
+    learned = {"name": "scans", "title": "", "licence": "CC0", "citation": "Roe 2021"}
+    encoder = {"weights": "0", "method": {"name": "mim"}, "paper": "Poe", "step": 9}
+    plain["encoder"] = {**encoder, "data": [{**learned, "simulated": False}]}
+    path.write_text(json.dumps(plain))
+    export_package(checkpoint, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert (
+        "- encoder: pre-trained with mim (Poe) on scans; licence: CC0; citation: Roe 2021" in card
+    )
 
 
 def test_nothing_is_overwritten(checkpoint, tmp_path):

@@ -126,6 +126,7 @@ def test_the_resolved_configuration_is_itself_that_pipeline(name: str, tmp_path:
 def test_hashes_follow_what_counts_and_nothing_else() -> None:
     plain = hippocampus()
     assert plain.hash("train") == hippocampus("train.threads=1", "train.log_every=3").hash("train")
+    assert plain.hash("network") == hippocampus("network.checkpointing=true").hash("network")
     assert plain.hash("train") != hippocampus("train.steps=3").hash("train")
     assert plain.hash("method") != hippocampus("method.pseudo.kind=mse").hash("method")
     assert plain.hash("train", "network") == hippocampus("predict.flips=true").hash(

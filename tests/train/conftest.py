@@ -16,6 +16,7 @@ from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.data.stream import PatchStream
 from medssl.methods.method import Progress, SegmentMethod
 from medssl.settings import AugmentSettings, TrainSettings
+from medssl.train.fine_tune import FineTune
 from medssl.train.loop import Hooks, fit
 from medssl.train.state import TrainState
 
@@ -88,6 +89,7 @@ class Training:
     cases: list[ToyCase] = field(default_factory=toy_cases)
     validate: Callable[[int], dict[str, float]] | None = None
     selects: str = "dice"
+    fine_tune: FineTune | None = None
     on_step: Callable[[int], None] = lambda step: None
     saved: list[tuple[str, int]] = field(default_factory=list)
     steps: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class Training:
             Hooks(self.validate, self._save, self.selects),
             self,
             self,
+            self.fine_tune,
         )
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medssl.data.contrasts import Contrasts
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
@@ -32,7 +33,7 @@ class PretrainConfig:
     @property
     def contrasts(self) -> tuple[str, ...]:
         """Names of the known contrasts over all data sets, in order of appearance."""
-        return tuple(dict.fromkeys(name for spec in self.specs for name in spec.channels))
+        return Contrasts(self.specs).names
 
     @property
     def label(self) -> str:
@@ -60,8 +61,18 @@ class PretrainConfig:
             plain.pop(key)
         for key in WITHOUT_EFFECT:
             plain["train"].pop(key)
-        contrasts = [spec.channels for spec in self.specs]
+        contrasts = [[spec.channels, spec.aliases] for spec in self.specs]
         return digest([plain, contrasts])
+
+
+def learns_from_tiles(name_or_path: str, overrides: Sequence[str] = ()) -> bool:
+    """Whether a pipeline pre-trains an encoder of tiles of slides, not of volumes.
+
+    Raises:
+        UsageError: unknown pipeline, override or data set.
+    """
+    data = read_pipeline(name_or_path, overrides).get("data")
+    return isinstance(data, str) and load_spec(data).layout.kind == "slides"
 
 
 def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> PretrainConfig:

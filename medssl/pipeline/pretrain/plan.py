@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class PretrainPlan:
     probed: tuple[tuple[DataSpec, tuple[Case, ...]], ...]
     seen: tuple[str, ...]
     stage: Stage
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the encoder, once the stage is done."""
+        return self.stage.folder / "checkpoint" / "last"
 
 
 def make_pretrain_plan(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -27,7 +26,7 @@ from medssl.pipeline.slides.settings import TilePretrainPipeline
 from medssl.pipeline.stage import Stage, write_text
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Hooks, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -122,9 +121,7 @@ def _train(
     resume: bool,
 ) -> None:
     chosen = pipeline.train
-    if chosen.threads is not None:
-        torch.set_num_threads(chosen.threads)
-    torch.use_deterministic_algorithms(chosen.deterministic, warn_only=True)
+    configure_torch(chosen.threads, chosen.deterministic)
     state = stage.folder / "state.pt"
     if not resume:
         state.unlink(missing_ok=True)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from medssl.data.bag import BagSource
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.networks.tile_encoder import build_tile_encoder
@@ -14,6 +12,7 @@ from medssl.pipeline.slides.fold import CALLS, FoldTraining
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.train.checkpoint import save_checkpoint
 from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.loop import configure_torch
 from medssl.train.slide_checkpoint import SlideClassifier, load_slide_checkpoint
 from medssl.train.track import Tracker
 
@@ -35,7 +34,7 @@ def train_stage(
     if stage.done and resume:
         reporter.note(f"{config.label}: trained already, in {stage.folder}")
         return whole
-    _prepare(config.pipeline.train.threads, config.pipeline.train.deterministic)
+    configure_torch(config.pipeline.train.threads, config.pipeline.train.deterministic)
     stage.begin(config.resolved(), plan.splits_json())
     reporter.note(f"{config.label}: training {len(plan.folds)} folds in {stage.folder}")
     tags = {
@@ -63,12 +62,6 @@ def train_stage(
 def fold_folder(plan: SlidePlan, number: int) -> Path:
     """Where a fold's own checkpoints and calls are."""
     return plan.train.folder / f"fold{number}"
-
-
-def _prepare(threads: int | None, deterministic: bool) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 class _FoldLog:

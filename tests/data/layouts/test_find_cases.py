@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +48,47 @@ def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case,t1\nx,a.nii\nx,b.nii\n")
     with pytest.raises(DataError, match="more than once, first x"):
         find_cases(declare(tmp_path, layout={"kind": "table"}))
+
+
+SESSIONS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "glob": ({"images": {"t1": "{case}/t1.nii", "t2": "{case}/t2.nii"}}, {"p1_s2/t2.nii": ""}),
+    "folders": (
+        {"images": {"t1": "t1.nii", "t2": "t2.nii"}, "lists": {"train": "train.list"}},
+        {"train.list": "p1_s2"},
+    ),
+    "nnunet": ({}, {"imagesTr/p1_s2_0001.nii": ""}),
+    "decathlon": ({}, {"imagesTr/p1_s2.nii": ""}),
+    "datalist": ({}, {"datalist.json": '{"training": [{"image": "p1_s2.nii"}]}'}),
+    "table": ({}, {"cases.csv": "case,t1,t2\np1_s2,,a.nii\n"}),
+}
+
+
+@pytest.mark.parametrize("kind", SESSIONS)
+def test_patient_and_session_are_found_in_the_names_of_every_layout(
+    tmp_path: Path, kind: str
+) -> None:
+    options, files = SESSIONS[kind]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    layout = {"kind": kind, **options}
+    names = {"patient": r"^(p\d)", "session": r"_(s\d)$"}
+    (case,) = find_cases(declare(tmp_path, layout=layout, channels=["t1", "t2"], **names))
+    assert (case.patient, case.session) == ("p1", "s2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cases.csv", "case,t1,session\nx,a.nii,2019\ny,b.nii,\n"),
+        (
+            "datalist.json",
+            '{"training": [{"image": "a.nii", "session": "2019"}, {"image": "b.nii"}]}',
+        ),
+    ],
+)
+def test_lists_may_name_the_session(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    kind = {"cases.csv": "table", "datalist.json": "datalist"}[name]
+    found = find_cases(declare(tmp_path, layout={"kind": kind}, session="(.)$"))
+    assert [case.session for case in found] == ["2019", found[1].id]

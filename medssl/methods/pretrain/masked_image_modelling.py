@@ -1,0 +1,115 @@
+"""Masked image modelling: an encoder learns to fill in hidden cubes of scans.
+
+Source: SimMIM (Xie et al., CVPR 2022) in the 3-D form of modality-invariant learning (its sheet,
+sections 4 and 5): nothing is dropped, a learned token stands in for hidden cells, a decoder so
+light that the encoder must do the work, and an error over hidden voxels only.
+
+Legend: B scans, V scans of an item, E channels of the embedding, X Y Z voxels, x y z cubes.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.data.batch import Stream
+from medssl.data.scan_augment import change_intensity
+from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan_settings import AffineSettings
+from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.pretrain.masking import draw_cells, enlarge, refuse_cells
+from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.settings.masked_image_modelling import Masking, Settings
+from medssl.networks.build import build_encoder
+from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.fpn import FpnDecoder
+
+
+class Filler(nn.Module):
+    """Fills in hidden cubes: an encoder with a mask token, and the light decoder."""
+
+    def __init__(self, encoder: VolumeEncoder, decoder_width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = FpnDecoder(encoder.widths, encoder.strides, 1, decoder_width)
+        self.token = nn.Parameter(torch.empty(encoder.embed_width, 1, 1, 1))
+        nn.init.trunc_normal_(self.token, std=0.02)
+
+    def forward(self, image: Tensor, cells: Tensor) -> Tensor:
+        """Scans [B, 1, X, Y, Z] with the cubes `cells` [B, 1, x, y, z] filled in; same shape."""
+        embedded = self.encoder.embed(image)
+        hidden = enlarge(cells, embedded.shape[2:])
+        seen = torch.where(hidden, self.token.to(embedded.dtype), embedded)
+        filled: Tensor = self.decoder(self.encoder.stages(seen))
+        return filled
+
+
+def masked_loss(prediction: Tensor, target: Tensor, cells: Tensor) -> Tensor:
+    """Mean squared error over the hidden voxels of all scans [B, 1, X, Y, Z]."""
+    hidden = enlarge(cells, target.shape[2:])
+    error = (at_least_float32(prediction) - target) ** 2
+    return torch.where(hidden, error, 0).sum() / hidden.sum().clamp_min(1)
+
+
+class Pooled(nn.Module):
+    """An encoder whose coarsest map is averaged over space: scans to features [B, E]."""
+
+    def __init__(self, encoder: VolumeEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Scans [B, 1, X, Y, Z] to features [B, E]."""
+        return at_least_float32(self.encoder(image)[-1]).mean((2, 3, 4))
+
+
+class MaskedImageModelling(PretrainMethod):
+    """Learns from single scans of any contrast."""
+
+    streams: tuple[Stream, ...] = ("scans",)
+
+    def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
+
+    def forward(
+        self,
+        batches: dict[str, ScanBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """The error of what was hidden in changed scans, against the scans as they were."""
+        clean = batches["scans"].windows()[:, 0]
+        changed = change_intensity(clean, self.settings.intensity, generator)
+        cells = draw_cells(clean, self.settings.masking, generator)
+        return {"masked": masked_loss(self.filler(changed, cells), clean, cells)}
+
+    def affine(self) -> AffineSettings:
+        """As set."""
+        return self.settings.affine
+
+    def encoder(self) -> VolumeEncoder:
+        """The encoder, without token and decoder."""
+        return self.filler.encoder
+
+    def predictor(self) -> Pooled:
+        """Scans to their pooled features."""
+        return Pooled(self.filler.encoder)
+
+    def reconstruct(self, image: Tensor, generator: Generator) -> Reconstruction:
+        """Scans as they are, masked and filled in."""
+        cells = draw_cells(image, self.settings.masking, generator)
+        return Reconstruction(self.filler(image, cells), enlarge(cells, image.shape[2:]))
+
+
+def build_filler(task: PretrainTask, masking: Masking, decoder_width: int, seed: int) -> Filler:
+    """Encoder of the task with its own seed, token and decoder with the next.
+
+    Raises:
+        UsageError: the cubes fit neither window nor embedding.
+    """
+    encoder = build_encoder(task.network, 1, 1000 * seed)
+    refuse_cells(masking, task.patch, encoder.embed_stride)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1000 * seed + 1)
+        return Filler(encoder, decoder_width)

@@ -1,0 +1,55 @@
+"""Cubes of scans that are hidden from an encoder.
+
+Source: sheet of modality-invariant learning, section 5, step 6.
+
+Legend: B scans, x y z cells of the grid of cubes, X Y Z voxels or cells of a finer grid.
+"""
+
+from math import prod
+
+import torch
+from torch import Generator, Tensor
+
+from medssl.data.augment import uniform
+from medssl.errors import UsageError
+from medssl.methods.settings.masked_image_modelling import Masking
+
+Triple = tuple[int, int, int]
+
+
+def draw_cells(like: Tensor, settings: Masking, generator: Generator) -> Tensor:
+    """Hidden cubes of scans `like` [B, 1, X, Y, Z], as [B, 1, x, y, z] bool; each draws its own.
+
+    Of n cubes round(r n) are hidden, r uniform in the ratio.
+    """
+    grid = [side // settings.cell for side in like.shape[2:]]
+    cells = prod(grid)
+    share = uniform((len(like), 1), *settings.ratio, like, generator)
+    order = uniform((len(like), cells), 0, 1, like, generator).argsort(1).argsort(1)
+    return (order < (share * cells).round()).view(len(like), 1, *grid)
+
+
+def enlarge(cells: Tensor, shape: torch.Size) -> Tensor:
+    """Cubes [B, 1, x, y, z] on a finer grid of the spatial `shape` (X, Y, Z)."""
+    for axis, side in enumerate(shape, start=2):
+        cells = cells.repeat_interleave(side // cells.shape[axis], axis)
+    return cells
+
+
+def refuse_cells(settings: Masking, patch: Triple, embed_stride: int) -> None:
+    """Whether cubes fit the window, and the encoder's embedding fits the cubes.
+
+    Raises:
+        UsageError: they do not; names cubes that do.
+    """
+    fitting = [
+        cell
+        for cell in range(embed_stride, min(patch) + 1, embed_stride)
+        if not any(side % cell for side in patch)
+    ]
+    if settings.cell not in fitting:
+        raise UsageError(
+            f"method.masking.cell={settings.cell} does not fit a window of {list(patch)}",
+            f"cubes must divide it, and cells of {embed_stride} voxels must divide them",
+            f"choose one of {', '.join(map(str, fitting))}",
+        )

@@ -1,0 +1,321 @@
+"""Modality-invariant learning: contrasts of a session meet in one embedding, and are filled in.
+
+MCL is the contrastive part, CL the same with one scan twice, MIM masked image modelling.
+
+Source: Koutsouvelis et al., arXiv 2511.11311, and its released code UMBRA (its sheet, section 5).
+
+Legend: B pairs, E features, X Y Z voxels, x y z cubes; a and b are the two scans of a pair, rows of
+a stack are all a, then all b.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import mse_loss, normalize
+
+from medssl.data.batch import Stream
+from medssl.data.scan_augment import change_intensity
+from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan_settings import AffineSettings, PairSettings
+from medssl.errors import MedsslError
+from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
+from medssl.methods.pretrain.contrast import KeyQueue, contrastive_loss, of_others
+from medssl.methods.pretrain.masked_image_modelling import Pooled, build_filler, masked_loss
+from medssl.methods.pretrain.masking import draw_cells, enlarge
+from medssl.methods.pretrain.modality_split import SplitHeads, covariance_penalty, dense_loss
+from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.settings.modality_invariant import Projector, Ramp, Settings
+from medssl.networks.encoder import VolumeEncoder
+
+LOOK_EVERY = 10
+"""Steps between two looks for collapse: a singular value decomposition takes longer than a step
+of a small network."""
+
+
+def ramp(settings: Ramp, progress: Progress) -> float:
+    """Value at a step: linear between the two shares of training."""
+    share = progress.step / progress.steps
+    if share <= settings.begin:
+        return settings.start
+    if share >= settings.stop:
+        return settings.end
+    done = (share - settings.begin) / (settings.stop - settings.begin)
+    return settings.start + done * (settings.end - settings.start)
+
+
+class Embedder(nn.Module):
+    """An encoder and its projector."""
+
+    def __init__(self, encoder: VolumeEncoder, projector: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.projector = encoder, projector
+
+    def project(self, features: list[Tensor]) -> Tensor:
+        """The coarsest features [B, C, x, y, z], pooled, on the unit sphere [B, E]."""
+        return normalize(at_least_float32(self.projector(pool(features))), dim=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What both embedders make of a stack of pairs [2B, ...].
+
+    Attributes:
+        features: of every level, with gradient.
+        query: [2B, E], with gradient; key: [2B, E], from the momentum copy.
+        key_features: as `features`, from the momentum copy.
+    """
+
+    features: list[Tensor]
+    query: Tensor
+    key: Tensor
+    key_features: list[Tensor]
+
+
+class ModalityInvariant(PretrainMethod):
+    """Arms CL, MCL, MIM, CL + MIM and MCL + MIM; beyond the paper, the split of section 12."""
+
+    collapsed: Tensor
+
+    def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.streams: tuple[Stream, ...] = _streams(settings)
+        self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
+        encoder, width = self.filler.encoder, settings.projector.outputs
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * seed + 2)
+            projector = build_projector(encoder.widths[-1], settings.projector)
+            self.heads = (
+                SplitHeads(settings.split, encoder.widths, len(task.contrasts))
+                if settings.split.enabled
+                else None
+            )
+        self.embedder = Embedder(encoder, projector)
+        self.momentum = deepcopy(self.embedder).requires_grad_(False)
+        for unused in _unused(self, settings):
+            unused.requires_grad_(False)
+        queued = settings.negatives.source == "queue" or (
+            settings.negatives.source == "auto" and task.patients >= settings.negatives.few
+        )
+        self.queue = KeyQueue(settings.negatives.queue, width) if queued else None
+        self.latest = KeyQueue(settings.collapse.keys, width)
+        self.register_buffer("collapsed", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self,
+        batches: dict[str, ScanBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """L = alpha L_mcl + L_mim of pairs + L_mim of single scans, as far as the arm has them."""
+        terms: dict[str, Tensor] = {}
+        if "pairs" in batches:
+            pairs = batches["pairs"]
+            clean = pairs.windows().transpose(0, 1).flatten(0, 1)
+            changed = change_intensity(clean, self.settings.intensity, generator)
+            if self.settings.fills_in:
+                terms["masked_pairs"] = self._fill_pairs(clean, changed, generator)
+            terms |= self._compare(pairs, clean, changed, progress, generator)
+        if "scans" in batches:
+            clean = batches["scans"].windows()[:, 0]
+            changed = change_intensity(clean, self.settings.intensity, generator)
+            cells = draw_cells(clean, self.settings.masking, generator)
+            terms["masked_scans"] = masked_loss(self.filler(changed, cells), clean, cells)
+        return terms
+
+    def _fill_pairs(self, clean: Tensor, changed: Tensor, generator: Generator) -> Tensor:
+        """Half the error of all a and half that of all b; each scan has a mask of its own."""
+        cells = draw_cells(clean, self.settings.masking, generator)
+        filled = self.filler(changed, cells)
+        halves = (stack.chunk(2) for stack in (filled, clean, cells))
+        losses = [masked_loss(*half) for half in zip(*halves, strict=True)]
+        return 0.5 * torch.stack(losses).sum()
+
+    def _compare(
+        self,
+        pairs: ScanBatch,
+        clean: Tensor,
+        changed: Tensor,
+        progress: Progress,
+        generator: Generator,
+    ) -> dict[str, Tensor]:
+        """The contrastive term and those of the split; keys are stored after they were used."""
+        seen = self._see(changed, progress)
+        owner = pairs.patient.repeat(2)
+        alpha = ramp(self.settings.alpha, progress)
+        terms = {"contrast": alpha * self._contrast(seen, pairs.patient, owner)}
+        if self.heads is not None:
+            terms |= self._split(seen, pairs, clean, alpha, generator)
+        for queue in filter(None, (self.queue, self.latest)):
+            queue.push(seen.key, owner)
+        return terms
+
+    def _see(self, changed: Tensor, progress: Progress) -> Seen:
+        """Both passes over unmasked scans; the momentum copy moves first."""
+        with torch.no_grad():
+            weight = 1 - ramp(self.settings.momentum, progress)
+            copies = zip(self.momentum.parameters(), self.embedder.parameters(), strict=True)
+            for old, new in copies:
+                old.lerp_(new, weight)
+            key_features = self.momentum.encoder(changed)
+            key = self.momentum.project(key_features)
+        features = self.embedder.encoder(changed)
+        return Seen(features, self.embedder.project(features), key, key_features)
+
+    def _contrast(self, seen: Seen, patient: Tensor, owner: Tensor) -> Tensor:
+        """1/2 [L(q_a, k_b) + L(q_b, k_a)], both against the same entries."""
+        if self.queue is None:
+            others, stored = seen.key, owner
+        else:
+            # Copies: the queue changes before the gradient is taken.
+            others, stored = self.queue.keys.clone(), self.queue.patients
+        allowed = of_others(patient, stored)
+        key_a, key_b = seen.key.chunk(2)
+        settings = self.settings
+        losses = [
+            contrastive_loss(
+                query, key, others, allowed, settings.temperature, settings.negatives.phantoms
+            )
+            for query, key in zip(seen.query.chunk(2), (key_b, key_a), strict=True)
+        ]
+        return 0.5 * torch.stack(losses).sum()
+
+    def _split(
+        self,
+        seen: Seen,
+        pairs: ScanBatch,
+        clean: Tensor,
+        alpha: float,
+        generator: Generator,
+    ) -> dict[str, Tensor]:
+        """The terms of section 12 whose weight is not 0."""
+        heads, split = self.heads, self.settings.split
+        if heads is None:
+            return {}
+        specific = at_least_float32(heads.specific(pool(seen.features)))
+        contrast = pairs.contrast.T.flatten()
+        terms: dict[str, Tensor] = {}
+        if split.modality:
+            terms["modality"] = split.modality * heads.told(specific, contrast)
+        if split.covariance:
+            terms["covariance"] = split.covariance * covariance_penalty(seen.query, specific)
+        if split.reversal:
+            terms["reversal"] = split.reversal * heads.hidden(seen.features, contrast)
+        if split.dense:
+            query, key = (
+                [level.chunk(2)[half] for level in stack]
+                for half, stack in enumerate((seen.features, seen.key_features))
+            )
+            dense = dense_loss(
+                query, key, pairs.patient, split.locations, self.settings.temperature, generator
+            )
+            terms["dense"] = alpha * split.dense * dense
+        if split.cross:
+            other = [torch.cat(level.chunk(2)[::-1]) for level in seen.features]
+            crossed = self.filler.decoder(heads.inject(other, specific))
+            terms["cross"] = split.cross * mse_loss(at_least_float32(crossed), clean)
+        return terms
+
+    def after_step(self, progress: Progress) -> None:
+        """Look whether the latest keys still differ.
+
+        Raises:
+            MedsslError: they have been alike for too many steps.
+        """
+        if progress.step % LOOK_EVERY or not self.latest.full:
+            return
+        limit = self.settings.collapse
+        rank = effective_rank(self.latest.keys)
+        self.collapsed.copy_(torch.where(rank < limit.rank, self.collapsed + LOOK_EVERY, 0))
+        if int(self.collapsed) >= limit.patience:
+            raise MedsslError(
+                f"the embedding has collapsed at step {progress.step}: for {limit.patience} steps "
+                f"the effective rank of the last {limit.keys} keys has been below {limit.rank}",
+                "all scans look alike to the encoder, so nothing more can be learnt",
+                "lower train.optimiser.learning_rate, give larger train.batch_pairs, or choose "
+                "method.arm=mim",
+            )
+
+    def monitor(self) -> dict[str, float]:
+        """Effective rank and deviation (1: spread over the sphere) of the latest keys."""
+        if not self.latest.full:
+            return {}
+        return {
+            "key_rank": float(effective_rank(self.latest.keys)),
+            "key_deviation": float(feature_deviation(self.latest.keys)),
+        }
+
+    def pairs(self) -> PairSettings | None:
+        """Two contrasts of a session, or one scan twice; none where only single scans are seen."""
+        chosen = self.settings
+        if not chosen.contrastive:
+            return None
+        kind = "same_scan" if chosen.arm.startswith("cl") else "modalities"
+        return PairSettings.model_validate(
+            {"kind": kind, "sampler": chosen.sampler, "contrasts_differ": chosen.contrasts_differ}
+        )
+
+    def affine(self) -> AffineSettings:
+        """As set."""
+        return self.settings.affine
+
+    def networks(self) -> Iterable[nn.Module]:
+        """All that learns by gradient, as one."""
+        yield self
+
+    def encoder(self) -> VolumeEncoder:
+        """The encoder that learns by gradient."""
+        return self.filler.encoder
+
+    def predictor(self) -> Pooled:
+        """Scans to the pooled features, before any projector."""
+        return Pooled(self.filler.encoder)
+
+    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The projected embedding "z"; with the split also "z_spec"."""
+        if not self.settings.contrastive:
+            return {}
+        features = self.embedder.encoder(image)
+        found = {"z": self.embedder.project(features)}
+        if self.heads is not None:
+            found["z_spec"] = self.heads.specific(pool(features))
+        return found
+
+    def reconstruct(self, image: Tensor, generator: Generator) -> Reconstruction | None:
+        """Scans as they are, masked and filled in; None in arms that do not learn it."""
+        if not self.settings.fills_in:
+            return None
+        cells = draw_cells(image, self.settings.masking, generator)
+        return Reconstruction(self.filler(image, cells), enlarge(cells, image.shape[2:]))
+
+
+def pool(features: list[Tensor]) -> Tensor:
+    """The coarsest map [B, C, x, y, z], averaged over space: [B, C]."""
+    return features[-1].mean((2, 3, 4))
+
+
+def build_projector(width: int, settings: Projector) -> nn.Module:
+    """Linear, ReLU, linear: [B, width] to [B, outputs]."""
+    return nn.Sequential(
+        nn.Linear(width, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, settings.outputs)
+    )
+
+
+def _streams(settings: Settings) -> tuple[Stream, ...]:
+    if not settings.contrastive:
+        return ("scans",)
+    return ("pairs", "scans") if settings.fills_in else ("pairs",)
+
+
+def _unused(method: ModalityInvariant, settings: Settings) -> Iterable[nn.Module | nn.Parameter]:
+    """What an arm does not train."""
+    if not settings.contrastive:
+        yield method.embedder.projector
+    if not settings.fills_in:
+        yield method.filler.decoder
+        yield method.filler.token

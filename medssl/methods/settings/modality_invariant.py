@@ -1,0 +1,157 @@
+"""Settings of `modality_invariant`.
+
+Defaults follow the method's sheet, sections 6 and 13; the preset `paper` is the released code's
+where that differs.
+"""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medssl.data.scan_settings import AffineSettings, IntensitySettings, PairSettings
+from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings.masked_image_modelling import Masking
+
+
+class Part(BaseModel):
+    """A group of keys refuses those that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ramp(Part):
+    """Linear between two shares of the training, constant before and after."""
+
+    start: float
+    end: float
+    begin: float = Field(ge=0, le=1, description="share of the steps")
+    stop: float = Field(ge=0, le=1, description="share of the steps")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.stop < self.begin:
+            raise ValueError("stop comes before begin")
+        return self
+
+
+class Projector(Part):
+    """Pooled features to the sphere: linear, ReLU, linear, unit length."""
+
+    hidden: int = Field(default=512, ge=1)
+    outputs: int = Field(default=128, ge=2)
+
+
+class Negatives(Part):
+    """What a scan is told apart from."""
+
+    source: Literal["auto", "batch", "queue"] = Field(
+        default="auto",
+        description="auto: the batch with fewer patients than `few`, where a queue would hold each "
+        "of them many times; else the queue",
+    )
+    few: int = Field(default=200, ge=1)
+    queue: int = Field(default=16384, ge=2, description="embeddings kept")
+    phantoms: bool = Field(
+        default=False,
+        description="released slip: invalid entries of the queue count as of cosine -1 and so add "
+        "to every loss, instead of not at all",
+    )
+
+
+class SplitParts(Part):
+    """Beyond the paper: an invariant part, and a specific one that keeps the contrast (section 12).
+
+    Off while `enabled` is false; each weight of 0 switches its term off.
+    """
+
+    enabled: bool = False
+    specific: int = Field(default=64, ge=2, description="width of the specific part")
+    modality: float = Field(default=0.5, ge=0, description="weight: contrast told from z_spec")
+    covariance: float = Field(default=0.05, ge=0, description="weight of the independence penalty")
+    cross: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight: a scan filled in from the other's features and its own z_spec; 0.5",
+    )
+    reversal: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of a modality head on the invariant channels, its gradient reversed",
+    )
+    dense: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the contrastive loss per location on the invariant channels of all "
+        "levels but the coarsest; needs an affine without rotation, scale and shear",
+    )
+    locations: int = Field(default=64, ge=2, description="of each level and pair, for `dense`")
+
+
+class Collapse(Part):
+    """When training stops because all scans look alike to it."""
+
+    rank: float = Field(default=5.0, ge=1, description="least effective rank of the embeddings")
+    keys: int = Field(default=256, ge=8, description="latest embeddings that are judged")
+    patience: int = Field(default=200, ge=1, description="steps below it in a row")
+
+
+class Settings(MethodSettings):
+    """Two contrasts of one session are one place: contrastive learning with reconstruction."""
+
+    family: ClassVar[Family] = "pretrain"
+    implementation: ClassVar[str] = "medssl.methods.pretrain.modality_invariant:ModalityInvariant"
+    paper: ClassVar[str] = "Koutsouvelis et al., arXiv 2511.11311 (2025)"
+    summary: ClassVar[str] = "contrasts of a session meet in one embedding, and are filled in"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {
+            "masking": {"cell": 32},
+            "sampler": "file_pair",
+            "contrasts_differ": False,
+            "negatives": {"source": "queue"},
+        },
+        "split": {"split": {"enabled": True}},
+    }
+
+    arm: Literal["cl", "mcl", "mim", "cl_mim", "mcl_mim"] = Field(
+        default="mcl_mim",
+        description="cl: one scan twice; mcl: two contrasts; mim: reconstruction; and both",
+    )
+    sampler: Literal["session", "file_pair"] = PairSettings.model_fields["sampler"].default
+    contrasts_differ: bool = Field(default=True, description="released: false")
+    temperature: float = Field(default=0.2, gt=0)
+    projector: Projector = Projector()
+    negatives: Negatives = Negatives()
+    momentum: Ramp = Ramp(start=0.996, end=0.999, begin=0.05, stop=0.2)
+    alpha: Ramp = Field(
+        default=Ramp(start=0.1, end=1.0, begin=0.05, stop=0.1),
+        description="weight of the contrastive loss",
+    )
+    masking: Masking = Masking()
+    decoder_width: int = Field(default=32, ge=1, description="channels of the light FPN decoder")
+    affine: AffineSettings = AffineSettings()
+    intensity: IntensitySettings = IntensitySettings()
+    split: SplitParts = SplitParts()
+    collapse: Collapse = Collapse()
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether the arm compares scans."""
+        return self.arm != "mim"
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether the arm reconstructs."""
+        return self.arm.endswith("mim")
+
+    @model_validator(mode="after")
+    def _split_needs(self) -> Self:
+        split, affine = self.split, self.affine
+        if split.enabled and self.arm not in ("mcl", "mcl_mim"):
+            raise ValueError(f"split parts contrasts, which arm={self.arm} does not compare")
+        if split.enabled and split.cross and not self.fills_in:
+            raise ValueError("split.cross fills in scans: choose arm=mcl_mim")
+        if split.enabled and split.dense and (affine.rotation or affine.scale or affine.shear):
+            raise ValueError(
+                "split.dense compares voxel by voxel: set affine.rotation, scale and shear to 0"
+            )
+        return self

@@ -1,0 +1,181 @@
+"""The pre-training stage: sessions, streams, loop, probes, checkpoint of the encoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from medssl.data.scan_stream import PairStream, ScanStream, single_scans
+from medssl.data.sessions import Sessions, prepare_sessions
+from medssl.data.spec import Case, DataSpec
+from medssl.data.stream import BatchStream
+from medssl.environment import cache_root
+from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.registry import implementation
+from medssl.pipeline.pretrain.config import PretrainConfig
+from medssl.pipeline.pretrain.looks import draw_looks
+from medssl.pipeline.pretrain.plan import PretrainPlan
+from medssl.pipeline.pretrain.probe import Probes
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.pipeline.stage import write_text
+from medssl.pipeline.train import check_patch
+from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
+from medssl.train.fingerprint import code_version
+from medssl.train.loop import Hooks, choose_device, configure_torch, fit
+from medssl.train.track import Tracker
+
+
+def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = True) -> Path:
+    """Pre-train unless it is done; returns the folder of the encoder's checkpoint.
+
+    Give that folder to a segmentation pipeline as `pretrain=FOLDER`.
+
+    Args:
+        resume: false trains anew even where a state is kept.
+
+    Raises:
+        Stopped: a signal asked for it; the same call continues.
+        UsageError, DataError: the settings or the data do not allow it.
+    """
+    stage, config = plan.stage, plan.config
+    target = plan.checkpoint
+    if stage.done and resume:
+        reporter.note(f"{config.label}: pre-trained already, in {stage.folder}")
+        return target
+    check_patch(config.pipeline.network, config.pipeline.train.patch)
+    sessions = _prepare(plan.train, config, reporter)
+    method = build_method(config, sessions)
+    streams = build_streams(config, method, sessions, reporter)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
+    tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
+    name = f"pretrain {config.label}"
+    with Tracker(stage.folder, config.pipeline.name, name, None, config.flat(), tags) as tracker:
+        probes = _probes(plan, method, reporter, tracker)
+        if probes is not None:
+            probes.begin()
+        _train(plan, method, streams, probes, reporter, tracker, resume)
+        tracker.artifact(target, "checkpoint")
+    stage.finish(patients=len(plan.seen))
+    return target
+
+
+def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
+    """The method with freshly initialised networks."""
+    pipeline = config.pipeline
+    task = PretrainTask(
+        network=pipeline.network,
+        patch=pipeline.train.patch,
+        contrasts=sessions.contrasts,
+        patients=len(sessions.patients),
+    )
+    built: PretrainMethod = implementation(config.method)(config.method, task, pipeline.seed)
+    return built
+
+
+def build_streams(
+    config: PretrainConfig, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
+) -> dict[str, BatchStream]:
+    """The streams the method asks for; single scans beside pairs may be missing.
+
+    Raises:
+        DataError: there are no pairs of two patients, or no scans, and the method needs them.
+    """
+    train, seed = config.pipeline.train, config.pipeline.seed
+    pairs, affine = method.pairs(), method.affine()
+    found: dict[str, BatchStream] = {}
+    if pairs is not None:
+        sessions.require_pairs(pairs)
+        if dropped := sessions.dropped(pairs):
+            reporter.note(dropped)
+        found["pairs"] = PairStream(
+            sessions.groups, pairs, affine, train.patch, train.batch_pairs, seed
+        )
+    if "scans" in method.streams and (pairs is None or single_scans(sessions.groups, pairs)):
+        found["scans"] = ScanStream(
+            sessions.groups, pairs, affine, train.patch, train.batch_scans, seed
+        )
+    return found
+
+
+def _prepare(
+    sources: Sequence[tuple[DataSpec, Sequence[Case]]],
+    config: PretrainConfig,
+    reporter: QuietReporter,
+) -> Sessions:
+    cases = sum(len(part) for _, part in sources)
+    names = " and ".join(spec.name for spec, _ in sources)
+    reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
+    with Counted(reporter) as counted:
+        return prepare_sessions(
+            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
+        )
+
+
+def _probes(
+    plan: PretrainPlan, method: PretrainMethod, reporter: QuietReporter, tracker: Tracker
+) -> Probes | None:
+    """The probes on held-out patients; None where there are none."""
+    sources = [(spec, cases) for spec, cases in plan.probed if cases]
+    if not sources:
+        return None
+    config, probe = plan.config, plan.config.pipeline.probe
+    held_out = _prepare(sources, config, reporter)
+    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
+    device = choose_device(config.pipeline.train.device)
+    # Contrasts are numbered over all data sets, also those of which no patient is probed.
+    return Probes(method, looks, held_out.contrasts, probe, device, plan.stage.folder, tracker)
+
+
+def _train(
+    plan: PretrainPlan,
+    method: PretrainMethod,
+    streams: dict[str, BatchStream],
+    probes: Probes | None,
+    reporter: QuietReporter,
+    tracker: Tracker,
+    resume: bool,
+) -> None:
+    chosen = plan.config.pipeline.train
+    configure_torch(chosen.threads, chosen.deterministic)
+    state = plan.stage.folder / "state.pt"
+    if not resume:
+        state.unlink(missing_ok=True)
+    fit(
+        method,
+        streams,
+        chosen,
+        lambda batch, _: batch,
+        plan.config.pipeline.seed,
+        state,
+        Hooks(probes, _Saver(plan, method), selects=None),
+        reporter,
+        tracker,
+    )
+
+
+class _Saver:
+    """Writes the encoder as checkpoint `last`."""
+
+    def __init__(self, plan: PretrainPlan, method: PretrainMethod) -> None:
+        self._plan, self._method = plan, method
+
+    def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
+        """Write the checkpoint."""
+        config, pipeline = self._plan.config, self._plan.config.pipeline
+        described = VolumeEncoderCheckpoint(
+            network=pipeline.network,
+            contrasts=config.contrasts,
+            preprocess=pipeline.preprocess,
+            patch=pipeline.train.patch,
+            method=config.method_values(),
+            paper=config.method.paper,
+            data=tuple(DataCard.of(spec) for spec in config.specs),
+            code=code_version(),
+            step=step,
+            metrics=metrics,
+            seen=self._plan.seen,
+        )
+        self._plan.checkpoint.parent.mkdir(exist_ok=True)
+        save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)

@@ -1,0 +1,114 @@
+"""An encoder's weights in another network: what fits, what is refused, what channels become."""
+
+import pytest
+import torch
+
+from medssl.errors import DataError, UsageError
+from medssl.methods.method import Task
+from medssl.methods.registry import implementation, settings_class
+from medssl.networks.build import build_encoder, build_network
+from medssl.networks.settings import NetworkSettings
+from medssl.networks.transfer import PretrainedEncoder, transfer
+
+NETWORKS = {
+    "vnet": NetworkSettings(name="vnet", width=4, levels=3, norm="batch", dropout=0),
+    "unet3d": NetworkSettings(name="unet3d", width=4, levels=3, norm="group", dropout=0),
+    "swin_fpn": NetworkSettings(
+        name="swin_fpn", width=12, levels=3, depths=(1, 1), heads=(2, 4), window=4, dropout=0
+    ),
+    "conv_fpn": NetworkSettings(name="conv_fpn", width=4, levels=3, dropout=0),
+}
+SMALL = NETWORKS["conv_fpn"]
+
+every_network = pytest.mark.parametrize("settings", NETWORKS.values(), ids=NETWORKS.keys())
+
+
+def weights(settings, channels=1, seed=9):
+    return build_encoder(settings, channels, seed).state_dict()
+
+
+@every_network
+def test_the_encoder_becomes_the_given_one_and_the_decoder_stays(settings):
+    given = weights(settings)
+    network = build_network(settings, 1, 2, 0, PretrainedEncoder(given))
+    plain = build_network(settings, 1, 2, 0).state_dict()
+    for name, value in network.state_dict().items():
+        encoded = name.removeprefix("encoder.")
+        assert torch.equal(value, plain[name] if encoded == name else given[encoded]), name
+
+
+@every_network
+def test_equal_channels_give_the_one_channel_answer(settings):
+    encoder = build_encoder(settings, 3, 0).eval()
+    report = transfer(encoder, PretrainedEncoder(weights(settings)))
+    assert report.share == 1
+    single = build_encoder(settings, 1, 9).eval()
+    image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, wanted = encoder(image.expand(-1, 3, -1, -1, -1)), single(image)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_another_number_of_channels_is_refused_where_it_must_be_the_same():
+    with pytest.raises(
+        UsageError, match="pre-trained on 1 channel and the images have 2"
+    ) as caught:
+        transfer(build_encoder(SMALL, 2, 0), PretrainedEncoder(weights(SMALL), channels="same"))
+    assert caught.value.do == "set pretrain.channels=repeat"
+    transfer(build_encoder(SMALL, 1, 0), PretrainedEncoder(weights(SMALL), channels="same"))
+
+
+def test_only_a_kernel_of_one_channel_is_repeated():
+    with pytest.raises(UsageError, match="pre-trained on 2 channels and the images have 3"):
+        transfer(build_encoder(SMALL, 3, 0), PretrainedEncoder(weights(SMALL, channels=2)))
+
+
+def test_too_few_matching_weights_are_refused_and_nothing_is_changed():
+    given = weights(SMALL)
+    del given["blocks.2.3.weight"]  # half of all
+    encoder = build_encoder(SMALL, 1, 0)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with pytest.raises(DataError, match=r"at least 95% are wanted.*blocks.2.3.weight"):
+        transfer(encoder, PretrainedEncoder(given))
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_fewer_may_match_where_that_is_asked_for():
+    given = weights(SMALL)
+    del given["blocks.2.3.weight"]
+    encoder = build_encoder(SMALL, 1, 0)
+    before = encoder.blocks[2][3].weight.clone()
+    report = transfer(encoder, PretrainedEncoder({**given, "head.weight": before}, matched=0.3))
+    assert 0.3 < report.share < 0.95
+    assert (report.missing, report.unexpected) == (("blocks.2.3.weight",), ("head.weight",))
+    assert torch.equal(encoder.blocks[2][3].weight, before)
+    assert torch.equal(encoder.blocks[1][0].weight, given["blocks.1.0.weight"])
+
+
+def test_names_of_another_network_load_nothing():
+    """What the released SwinUNETR option did without a word (sheet, section 9.4)."""
+    given = {f"swinViT.{name}": value for name, value in weights(SMALL).items()}
+    with pytest.raises(DataError, match=r"hold 0\.0% of the encoder's parameters"):
+        transfer(build_encoder(SMALL, 1, 0), PretrainedEncoder(given))
+
+
+def test_a_network_without_an_encoder_takes_none():
+    unet = NetworkSettings(name="monai_unet", width=2, levels=2, norm="batch")
+    with pytest.raises(UsageError, match="monai_unet has no encoder"):
+        build_network(unet, 1, 2, 0, PretrainedEncoder(weights(SMALL)))
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "cps", "tracoco"])
+def test_every_network_of_every_method_starts_from_the_encoder(name):
+    given = weights(SMALL)
+    task = Task(("T1",), ("background", "ball"), (8, 8, 8), SMALL, PretrainedEncoder(given))
+    kind = settings_class(name)
+    settings = kind(members=2) if name == "supervised" else kind()
+    method = implementation(settings)(settings, task, 0)
+    stem = "blocks.0.0.weight"
+    stems = [v for k, v in method.state_dict().items() if k.endswith(f"encoder.{stem}")]
+    assert len(stems) == 2
+    assert all(torch.equal(one, given[stem]) for one in stems)
+    heads = [v for k, v in method.state_dict().items() if k.endswith("decoder.head.weight")]
+    assert torch.equal(*heads) == (name == "mean_teacher")
