@@ -5,6 +5,7 @@ Source: sheet of Alice, section 8.3: next to the embedder stand matchers that le
 Legend: N points, K classes, X Y Z voxels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,13 +92,13 @@ def moved_errors(
     )
 
 
-def centroids(mask: np.ndarray, classes: int) -> np.ndarray:
-    """[K, 3] mean voxel of each foreground class of a mask [X, Y, Z]; nan where it is missing."""
-    found = np.full((classes, 3), np.nan)
-    for label in range(1, classes + 1):
-        place = np.argwhere(mask == label)
+def centroids(mask: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """[K, 3] mean voxel of each of the values of a mask [X, Y, Z]; nan where one is missing."""
+    found = np.full((len(values), 3), np.nan)
+    for index, value in enumerate(values):
+        place = np.argwhere(mask == value)
         if len(place):
-            found[label - 1] = place.mean(0)
+            found[index] = place.mean(0)
     return found
 
 

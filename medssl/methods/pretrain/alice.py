@@ -82,6 +82,7 @@ class _Step(NamedTuple):
 
     Attributes:
         pooled: [R, E] of the student.
+        own: [R, b], what its head makes of that.
         unit: [R, b], scores: [R, O] of the teacher.
         target: [R, O], the teacher's probabilities of crops; None in contrast.
         aligned: [R, Lq, O] of the target branch; None without that term.
@@ -91,6 +92,7 @@ class _Step(NamedTuple):
     """
 
     pooled: Tensor
+    own: Tensor
     unit: Tensor
     scores: Tensor
     target: Tensor | None
@@ -230,6 +232,7 @@ class Alice(PretrainMethod):
             losses["within"] = cross_entropy(probabilities, own, within.student_temperature)
         self._step = _Step(
             at_least_float32(student.pooled.detach()),
+            at_least_float32(student.unit.detach()),
             at_least_float32(teacher.unit),
             at_least_float32(teacher.scores),
             target,
@@ -317,12 +320,15 @@ class Alice(PretrainMethod):
             self.queued += len(newest)
 
     def _watch(self, step: _Step, progress: Progress) -> None:
-        """Look for signs of collapse while the terms count."""
+        """Look for signs of collapse once the terms have their full weight."""
         limit = self.settings.collapse
-        if step.factor == 0:
+        if step.factor < 1:
             return
         between, within = step.losses.get("between"), step.losses.get("within")
-        signs = {self.narrow: normalize(step.pooled, dim=1).std(0).mean() < limit.deviation}
+        signs: dict[Alarm, Tensor] = {}
+        if between is not None:
+            # Of the head's vectors: in features that are never negative, what is common prevails.
+            signs[self.narrow] = feature_deviation(step.own) < limit.deviation
         if between is not None and step.target is not None:
             distance = (between - log(self.settings.head.outputs)).abs()
             signs[self.uniform] = distance < limit.uniform
@@ -350,7 +356,7 @@ class Alice(PretrainMethod):
         found = {
             "feature_deviation": float(feature_deviation(step.pooled)),
             "feature_rank": float(effective_rank(step.pooled)),
-            "head_deviation": float(feature_deviation(step.unit)),
+            "head_deviation": float(feature_deviation(step.own)),
             "centre_norm": float(self.crop_centre.norm()),
             "ramp": step.factor,
         }

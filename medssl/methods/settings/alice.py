@@ -72,14 +72,15 @@ class Between(Part):
 
     weight: float = Field(default=1.0, ge=0)
     kind: Literal["distillation", "nt_xent", "dcl"] = Field(
-        default="distillation",
-        description="the paper's, or contrast with other places (dcl: decoupled)",
+        default="nt_xent",
+        description="distillation: the paper's, which ends in one answer for all where batches "
+        "are small; or contrast with other places (dcl: decoupled)",
     )
     balance: Literal["centre", "sinkhorn"] = Field(
         default="centre", description="of the teacher's answers; the paper's: centre"
     )
     student_temperature: float = Field(
-        default=0.1, gt=0, description="also of nt_xent and dcl; 0.2 is usual there"
+        default=0.2, gt=0, description="of nt_xent and dcl; distillation, as published: 0.1"
     )
     teacher_temperature: TeacherTemperature = TeacherTemperature()
     queue: int = Field(
@@ -103,7 +104,9 @@ class Within(Part):
         default=True,
         description="cosines with prototypes after the module, rather than its LayerNorm's output",
     )
-    balance: Literal["centre", "sinkhorn"] = "centre"
+    balance: Literal["centre", "sinkhorn"] = Field(
+        default="sinkhorn", description="of the teacher's answers; the paper's: centre"
+    )
     student_temperature: float = Field(default=0.1, gt=0)
     teacher_temperature: TeacherTemperature = TeacherTemperature()
     heads: int = Field(default=8, ge=1)
@@ -134,8 +137,8 @@ class Teacher(Part):
 class Ramp(Part):
     """Reconstruction alone at first, then the other terms come in."""
 
-    start: Share = Field(default=0.0, ge=0, lt=1, description="share of training before they begin")
-    length: Share = Field(default=0.0, ge=0, le=1, description="share in which they reach weight 1")
+    start: Share = Field(default=0.1, ge=0, lt=1, description="share of training before they begin")
+    length: Share = Field(default=0.1, ge=0, le=1, description="share in which they reach weight 1")
 
 
 class Collapse(Part):
@@ -149,7 +152,9 @@ class Collapse(Part):
     within: float = Field(default=0.05, ge=0, description="a term below this is too easy ...")
     early: Share = Field(default=0.2, ge=0, le=1, description="... in the first share of training")
     deviation: float = Field(
-        default=0.02, ge=0, description="of the features of unit length over a batch"
+        default=0.05,
+        ge=0,
+        description="of the head's vectors over a batch; 1: spread over the sphere, 0: all equal",
     )
     patience: int = Field(default=50, ge=1, description="so many such steps in a row")
 
@@ -158,9 +163,15 @@ _PUBLISHED: dict[str, Any] = {
     "masking": {"side": 16},
     "within": {
         "prototypes": False,
+        "balance": "centre",
         "teacher_temperature": {"first": 0.008, "last": 0.01},
     },
-    "between": {"teacher_temperature": {"first": 0.008, "last": 0.01}},
+    "between": {
+        "kind": "distillation",
+        "balance": "centre",
+        "student_temperature": 0.1,
+        "teacher_temperature": {"first": 0.008, "last": 0.01},
+    },
     "ramp": {"start": 0, "length": 0},
 }
 

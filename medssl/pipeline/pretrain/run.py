@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from medssl.data.scan_stream import PairStream, ScanStream, single_scans
 from medssl.data.sessions import Sessions, prepare_sessions
@@ -11,15 +13,21 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
 from medssl.methods.registry import implementation
+from medssl.methods.settings.alice import Settings as AliceSettings
+from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.pipeline.pretrain.config import PretrainConfig
 from medssl.pipeline.pretrain.looks import draw_looks
+from medssl.pipeline.pretrain.matched import matched_stream
+from medssl.pipeline.pretrain.matching_probe import MatchingProbes
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.stage import write_text
 from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.loop import Hooks, choose_device, configure_torch, fit
@@ -46,7 +54,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
     check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
-    streams = build_streams(config, method, sessions, reporter)
+    streams = build_streams(plan, method, sessions, reporter)
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
     tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
@@ -75,13 +83,18 @@ def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
 
 
 def build_streams(
-    config: PretrainConfig, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
+    plan: PretrainPlan, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
 ) -> dict[str, BatchStream]:
     """The streams the method asks for; single scans beside pairs may be missing.
+
+    The pairs of Alice are mined by an anatomical embedding, which is trained first.
 
     Raises:
         DataError: there are no pairs of two patients, or no scans, and the method needs them.
     """
+    config = plan.config
+    if isinstance(config.method, AliceSettings):
+        return {"pairs": matched_stream(plan, config.method, sessions, reporter)}
     train, seed = config.pipeline.train, config.pipeline.seed
     pairs, affine = method.pairs(), method.affine()
     found: dict[str, BatchStream] = {}
@@ -115,15 +128,17 @@ def _prepare(
 
 def _probes(
     plan: PretrainPlan, method: PretrainMethod, reporter: QuietReporter, tracker: Tracker
-) -> Probes | None:
+) -> Probes | MatchingProbes | None:
     """The probes on held-out patients; None where there are none."""
     sources = [(spec, cases) for spec, cases in plan.probed if cases]
     if not sources:
         return None
     config, probe = plan.config, plan.config.pipeline.probe
     held_out = _prepare(sources, config, reporter)
-    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
     device = choose_device(config.pipeline.train.device)
+    if isinstance(method, AnatomicalEmbedding):
+        return MatchingProbes(method, held_out, sources, probe, device, plan.stage.folder, tracker)
+    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
     # Contrasts are numbered over all data sets, also those of which no patient is probed.
     return Probes(method, looks, held_out.contrasts, probe, device, plan.stage.folder, tracker)
 
@@ -132,7 +147,7 @@ def _train(
     plan: PretrainPlan,
     method: PretrainMethod,
     streams: dict[str, BatchStream],
-    probes: Probes | None,
+    probes: Probes | MatchingProbes | None,
     reporter: QuietReporter,
     tracker: Tracker,
     resume: bool,
@@ -156,7 +171,7 @@ def _train(
 
 
 class _Saver:
-    """Writes the encoder as checkpoint `last`."""
+    """Writes what is handed on as checkpoint `last`: an encoder, or what gives places vectors."""
 
     def __init__(self, plan: PretrainPlan, method: PretrainMethod) -> None:
         self._plan, self._method = plan, method
@@ -164,18 +179,23 @@ class _Saver:
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write the checkpoint."""
         config, pipeline = self._plan.config, self._plan.config.pipeline
-        described = VolumeEncoderCheckpoint(
-            network=pipeline.network,
-            contrasts=config.contrasts,
-            preprocess=pipeline.preprocess,
-            patch=pipeline.train.patch,
-            method=config.method_values(),
-            paper=config.method.paper,
-            data=tuple(DataCard.of(spec) for spec in config.specs),
-            code=code_version(),
-            step=step,
-            metrics=metrics,
-            seen=self._plan.seen,
-        )
+        common: dict[str, Any] = {
+            "preprocess": pipeline.preprocess,
+            "patch": pipeline.train.patch,
+            "method": config.method_values(),
+            "paper": config.method.paper,
+            "data": tuple(DataCard.of(spec) for spec in config.specs),
+            "code": code_version(),
+            "step": step,
+            "metrics": metrics,
+            "seen": self._plan.seen,
+        }
+        described: BaseModel
+        if isinstance(config.method, EmbeddingSettings):
+            described = EmbedderCheckpoint(embedder=config.method.embedder, **common)
+        else:
+            described = VolumeEncoderCheckpoint(
+                network=pipeline.network, contrasts=config.contrasts, **common
+            )
         self._plan.checkpoint.parent.mkdir(exist_ok=True)
         save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)
