@@ -33,6 +33,11 @@ class AffineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    about: Literal["volume", "window"] = Field(
+        default="volume",
+        description="volume: of the whole scan, as published; window: about each window's own "
+        "centre, for windows so small that two scans would else show different places",
+    )
     rotation: float = Field(default=0.3, ge=0, description="radians about each axis, +/- this")
     scale: float = Field(default=0.1, ge=0, lt=1, description="factor in 1 +/- this, per axis")
     shear: float = Field(

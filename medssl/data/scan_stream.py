@@ -79,7 +79,7 @@ class WindowStream:
         items = range(number * self._size, (number + 1) * self._size)
         chosen, windows = zip(*(self._item(item) for item in items), strict=True)
         if self._affine.rotation or self._affine.scale or self._affine.shear:
-            source, affine = cut_sources(windows, self._patch)
+            source, affine = cut_sources(windows, self._patch, self._affine.about)
         else:
             source, affine = cut(windows, self._patch), None
         contrast = [[group.contrasts[scan] for scan in scans] for group, scans in chosen]

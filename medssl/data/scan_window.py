@@ -12,6 +12,7 @@ Legend: B items, V scans of an item, x y z voxels of a source box, X Y Z voxels 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -93,14 +94,21 @@ def cut(windows: Sequence[Window], patch: Triple) -> Tensor:
     return _boxes(windows, starts, patch)
 
 
-def cut_sources(windows: Sequence[Window], patch: Triple) -> tuple[Tensor, Tensor]:
-    """Source boxes [B, V, 1, x, y, z] and affines [B, V, 3, 4], float32, as in a `ScanBatch`."""
+def cut_sources(
+    windows: Sequence[Window], patch: Triple, about: Literal["volume", "window"] = "volume"
+) -> tuple[Tensor, Tensor]:
+    """Source boxes [B, V, 1, x, y, z] and affines [B, V, 3, 4], float32, as in a `ScanBatch`.
+
+    Args:
+        about: whose centre the affines leave where it is.
+    """
     shape = np.array([window.volumes[0].shape for window in windows])[:, None]  # [B, 1, 3]
     centre = (shape - 1) / 2
     matrix = np.stack([window.matrix for window in windows])
     starts = np.array([window.start for window in windows])[:, None]
     reach = (np.array(patch) - 1) / 2
-    middle = centre + _times(matrix, starts + reach - centre)
+    fixed = centre if about == "volume" else starts + reach
+    middle = fixed + _times(matrix, starts + reach - fixed)
     half = _times(np.abs(matrix), reach)
     low = np.clip(np.floor(middle - half).astype(int), 0, shape - 1)
     high = np.clip(np.ceil(middle + half).astype(int) + 1, low + 1, shape)

@@ -61,3 +61,29 @@ def calibration(
         confidence = np.bincount(place, weights=confidence, minlength=bins) / count
         accuracy = np.bincount(place, weights=predicted == truth, minlength=bins) / count
     return Calibration(count, confidence, accuracy)
+
+
+def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The T that makes softmax(logits / T) most likely; give it validation images only.
+
+    Guo et al. 2017, ICML. The predicted class stays.
+
+    Args:
+        logits: [S, K], or log-probabilities.
+        truth: [S] class indices.
+
+    Returns:
+        T in [0.05, 20]; at an end where the likelihood still rises there.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    logits = np.asarray(logits, dtype=np.float64)
+    own = logits[np.arange(len(truth)), truth]
+
+    def loss(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        return float((logsumexp(logits * scale, axis=1) - own * scale).mean())
+
+    bounds = (np.log(0.05), np.log(20))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

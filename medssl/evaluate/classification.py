@@ -145,7 +145,7 @@ def score_slides(
     """
     from sklearn.metrics import confusion_matrix
 
-    probability, truth = _checked(probability, truth)
+    probability, truth = checked(probability, truth)
     classes = probability.shape[1]
     one = predicted is None and classes == 2
     predicted = predictions(probability, threshold) if predicted is None else predicted
@@ -156,7 +156,7 @@ def score_slides(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
         threshold=threshold if one else None,
         accuracy=_mean(right, resamples, generator),
-        balanced_accuracy=_balanced_accuracy(right, truth, classes, resamples, generator),
+        balanced_accuracy=balanced_accuracy(right, truth, classes, resamples, generator),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
         average_precision=average_precision(probability, truth, resamples, generator),
@@ -198,7 +198,8 @@ def patch_accuracy(
     return Score(float(right.mean()), reason="tiles are not independent")
 
 
-def _checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [S, K] as float64 and class indices [S]; ValueError as `score_slides`."""
     probability, truth = np.asarray(probability, dtype=np.float64), np.asarray(truth)
     if probability.ndim != 2 or probability.shape[1] < 2 or not len(probability):
         raise ValueError(f"probabilities of shape {probability.shape} are not [S, K], K over 1")
@@ -225,7 +226,7 @@ def _squared_errors(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.asarray(((probability - hot) ** 2).sum(axis=1))
 
 
-def _balanced_accuracy(
+def balanced_accuracy(
     right: np.ndarray,
     truth: np.ndarray,
     classes: int,

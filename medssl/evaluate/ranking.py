@@ -29,7 +29,11 @@ def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
 
 
 def areas(
-    probability: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
+    probability: np.ndarray,
+    truth: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+    strata: np.ndarray | None = None,
 ) -> tuple[Score, Score]:
     """Area under the ROC curve, with DeLong's interval and with the stratified bootstrap's.
 
@@ -41,14 +45,16 @@ def areas(
         truth: [S] class indices.
         resamples: of the bootstrap.
         generator: draws them.
+        strata: [S] what slides are drawn within, rising with their class; None: the class itself.
     """
     classes = probability.shape[1]
+    strata = truth if strata is None else strata
     if reason := absent_classes(truth, classes):
         nothing = Score(nan, reason=reason)
         return nothing, nothing
     value = area_under_roc(truth, probability)
     interval = bootstrapped(
-        lambda index: _resampled_areas(probability, truth, index), truth, resamples, generator
+        lambda index: _resampled_areas(probability, truth, index), strata, resamples, generator
     )
     bootstrap = _area(value, interval)
     if classes > 2:
@@ -57,11 +63,16 @@ def areas(
 
 
 def average_precision(
-    probability: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
+    probability: np.ndarray,
+    truth: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+    strata: np.ndarray | None = None,
 ) -> Score:
     """Of the second of two classes, or the mean over more; with the stratified bootstrap.
 
-    Precision depends on how many slides have the class, so compare equal sets only.
+    Precision depends on how many slides have the class, so compare equal sets only. The arguments
+    are those of `areas`.
     """
     from sklearn.metrics import average_precision_score
 
@@ -70,8 +81,9 @@ def average_precision(
         return Score(nan, reason=reason)
     ranked = _ranked_classes(classes)
     each = [average_precision_score(truth == k, probability[:, k]) for k in ranked]
+    strata = truth if strata is None else strata
     interval = bootstrapped(
-        lambda index: _resampled_precisions(probability, truth, index), truth, resamples, generator
+        lambda index: _resampled_precisions(probability, truth, index), strata, resamples, generator
     )
     return Score(float(np.mean(each)), *interval)
 

@@ -1,8 +1,13 @@
 """Settings of the networks that grade radiographs; free of torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medssl.networks.tile_settings import RESNET_SMALLEST
+
+SIAMESE_SMALLEST = 17
+"""Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
 
 
 class GraderSettings(BaseModel):
@@ -10,6 +15,42 @@ class GraderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["siamese", "resnet"] = "siamese"
-    width: int = Field(default=32, ge=1, description="channels of the first stage")
-    dropout: float = Field(default=0.35, ge=0, lt=1)
+    name: Literal["siamese", "resnet"] = Field(
+        default="siamese", description="resnet: ResNet18 with InstanceNorm for every crop"
+    )
+    width: int = Field(default=32, ge=1, description="siamese: channels of the first stage")
+    dropout: float = Field(
+        default=0.35, ge=0, lt=1, description="after three stages and before the head; resnet: here"
+    )
+    pooling: Literal["horizontal_vertical", "vertical_horizontal", "average"] = Field(
+        default="horizontal_vertical",
+        description="siamese: of the last map; maximum over one axis, 1 x 1 convolution, maximum "
+        "over the other; or the plain average",
+    )
+    init: Literal["normal", "he"] = Field(
+        default="normal",
+        description="siamese: N(0, 0.02^2) everywhere, as published; or He's for the convolutions",
+    )
+    head: Literal["softmax", "cumulative"] = Field(
+        default="softmax",
+        description="cumulative: one score and ordered thresholds (proportional odds)",
+    )
+    weights: str | None = Field(
+        default=None, description="file of a pre-trained encoder; null: random from the seed"
+    )
+    matched: float = Field(
+        default=0.95, ge=0, le=1, description="share of the parameters that `weights` must hold"
+    )
+
+    @model_validator(mode="after")
+    def _of_this_network(self) -> Self:
+        for key in ("width", "pooling", "init"):
+            default = type(self).model_fields[key].default
+            if self.name == "resnet" and getattr(self, key) != default:
+                raise ValueError(f"{key} is of the siamese network; leave it out with resnet")
+        return self
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of a crop's side that the network can take at least."""
+        return SIAMESE_SMALLEST if self.name == "siamese" else RESNET_SMALLEST

@@ -56,9 +56,13 @@ class ResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Images [B, 3, H, W], sides of at least 33 pixels, to features [B, 512]."""
+    def maps(self, image: Tensor) -> Tensor:
+        """Images [B, 3, H, W], sides of at least 33 pixels, to the last map [B, 512, h, w]."""
         found = max_pool2d(relu(self.bn1(self.conv1(image))), 3, stride=2, padding=1)
         for level in range(len(WIDTHS)):
             found = self.get_submodule(f"layer{level + 1}")(found)
-        return adaptive_avg_pool2d(found, 1).flatten(1)
+        return found
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images [B, 3, H, W], sides of at least 33 pixels, to features [B, 512]."""
+        return adaptive_avg_pool2d(self.maps(image), 1).flatten(1)

@@ -267,6 +267,18 @@ def test_a_window_equals_the_box_of_the_whole_transformed_volume(shape, patch):
             np.testing.assert_allclose(found[item, view, 0], everything[box], atol=1e-4)
 
 
+def test_a_window_may_turn_about_its_own_centre():
+    """The middle voxel of an odd window then stays where it is, whatever the affine."""
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=(30, 26, 22)).astype(np.float32)
+    patch = (7, 9, 5)
+    windows = [draw_window([volume], (), AffineSettings(), patch, rng) for _ in range(6)]
+    found = batch_of(*cut_sources(windows, patch, "window"), patch).windows()
+    for item, window in enumerate(windows):
+        middle = tuple(s + n // 2 for s, n in zip(window.start, patch, strict=True))
+        assert float(found[item, 0, 0, 3, 4, 2]) == pytest.approx(float(volume[middle]), abs=1e-4)
+
+
 def batch_of(source, affine, patch):
     count = len(source)
     known = torch.zeros(source.shape[:2], dtype=torch.int64)

@@ -1,0 +1,32 @@
+"""Supervised training of a grader: cross-entropy on random views."""
+
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from medssl.data.batch import Stream
+from medssl.data.radiograph_batch import RadiographBatch
+from medssl.methods.grade.one_network import OneNetworkGrader
+from medssl.methods.method import GradeTask, Progress
+from medssl.methods.settings.supervised_grading import Settings
+
+
+class SupervisedGrading(OneNetworkGrader):
+    """Learns from the labelled images alone."""
+
+    streams: tuple[Stream, ...] = ("labelled",)
+
+    def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
+        super().__init__(task, seed)
+        self.settings = settings
+
+    def forward(
+        self,
+        batches: dict[str, RadiographBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of the labelled batch."""
+        batch = batches["labelled"]
+        answers = self.answers({"labelled": self.view(batch.image, generator)})
+        return {"supervised": cross_entropy(answers["labelled"], batch.truth)}

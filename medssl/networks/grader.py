@@ -1,0 +1,206 @@
+"""Networks that grade radiographs: one encoder, shared by all crops of an image, and a head.
+
+Source: Semixup (sheet, section 7). All norms are per instance, so what an image gets does not
+depend on the others in its batch. The cumulative head is not the paper's; it is the proportional
+odds model (McCullagh 1980), as the last layer of a network.
+
+Legend: B images, V crops of an image, N = B * V crops, S pixels of a side, C channels of a map, F
+features of a crop, K grades.
+"""
+
+from math import log
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid, softplus
+
+from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.load_report import LoadReport
+from medssl.networks.pretrained import load_pretrained
+from medssl.networks.resnet import ResNet18
+
+SLOPE = 0.2
+PUBLISHED_DEVIATION = 0.02
+
+
+def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.InstanceNorm2d(outputs),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
+class Dropout(nn.Dropout):
+    """As torch's, which on a CPU draws its mask in double precision: a fifth of a training step."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values of any shape, a share `p` of them 0, the others larger by 1 / (1 - p)."""
+        if not self.training or self.p == 0 or values.device.type != "cpu":
+            return super().forward(values)
+        kept = torch.rand_like(values).ge_(self.p).mul_(1 / (1 - self.p))
+        return values * kept
+
+
+class SiameseEncoder(nn.Module):
+    """Nine convolutions in four stages, then the pooling; crops [N, 1, S, S] to [N, 8 * width]."""
+
+    def __init__(self, settings: GraderSettings) -> None:
+        super().__init__()
+        w = settings.width
+        self.width = 8 * w
+        self.stages = nn.Sequential(
+            nn.Sequential(_block(1, w), _block(w, w), _block(w, w)),
+            Dropout(settings.dropout),
+            nn.Sequential(_block(w, 2 * w, stride=2), _block(2 * w, 2 * w)),
+            Dropout(settings.dropout),
+            nn.Sequential(_block(2 * w, 4 * w, stride=2), _block(4 * w, 4 * w)),
+            Dropout(settings.dropout),
+            nn.Sequential(_block(4 * w, 8 * w, stride=2), _block(8 * w, 8 * w)),
+        )
+        self.pooling = settings.pooling
+        if self.pooling != "average":
+            self.between = _block(8 * w, 8 * w, kernel=1)
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to the last map [N, C, ceil(S / 8), ceil(S / 8)]."""
+        found: Tensor = self.stages(crops)
+        return found
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, h, w] to features [N, F]."""
+        if self.pooling == "average":
+            return maps.mean((2, 3))
+        axis = 3 if self.pooling == "horizontal_vertical" else 2
+        first = self.between(maps.amax(axis, keepdim=True))
+        features: Tensor = first.amax((2, 3))
+        return features
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to features [N, F]."""
+        return self.pool(self.maps(crops))
+
+
+class ResNetEncoder(nn.Module):
+    """ResNet18 for grey crops: three equal channels, so that weights trained on colour fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ResNet18()
+        self.width = self.backbone.width
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to the last map [N, C, ceil(S / 32), ceil(S / 32)]."""
+        return self.backbone.maps(crops.expand(-1, 3, -1, -1))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, h, w] to features [N, F]."""
+        return maps.mean((2, 3))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to features [N, F]."""
+        return self.pool(self.maps(crops))
+
+
+class CumulativeHead(nn.Module):
+    """P(grade <= k) = sigmoid(threshold_k - score): one score, K - 1 rising thresholds.
+
+    Begins with equal probabilities of all grades at score 0.
+    """
+
+    def __init__(self, features: int, grades: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(features, 1, bias=False)
+        start = torch.tensor([log(k / (grades - k)) for k in range(1, grades)])
+        self.first = nn.Parameter(start[:1].clone())
+        self.gaps = nn.Parameter(start.diff().expm1().log())  # softplus gives back the gaps
+
+    def thresholds(self) -> Tensor:
+        """[K - 1], rising."""
+        return torch.cat([self.first, self.first + softplus(self.gaps).cumsum(0)])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, F] to log-probabilities [B, K].
+
+        log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the sigmoid, is exact where
+        the difference itself would vanish.
+        """
+        reach = self.thresholds() - self.score(features)
+        inner = (-(-self.thresholds().diff()).exp()).log1p()
+        below, above = logsigmoid(reach), logsigmoid(-reach)
+        between = below[:, 1:] + above[:, :-1] + inner
+        return torch.cat([below[:, :1], between, above[:, -1:]], dim=1)
+
+
+class Grader(nn.Module):
+    """Images [B, V, S, S] in [-1, 1] to logits [B, K].
+
+    Attributes:
+        width: features of an image, V * F.
+        report: what was loaded from the weights file; None without one.
+    """
+
+    def __init__(
+        self, encoder: SiameseEncoder | ResNetEncoder, views: int, head: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.views, self.width = views, views * encoder.width
+        self.dropout = Dropout(dropout)
+        self.report: LoadReport | None = None
+
+    def maps(self, image: Tensor) -> Tensor:
+        """Images [B, V, S, S] to the last map of every crop, [B * V, C, h, w]."""
+        return self.encoder.maps(image.flatten(0, 1).unsqueeze(1))
+
+    def features_of(self, maps: Tensor) -> Tensor:
+        """Maps [B * V, C, h, w] to features [B, V * F], after dropout."""
+        pooled = self.encoder.pool(maps)
+        dropped: Tensor = self.dropout(pooled.view(-1, self.width))
+        return dropped
+
+    def features(self, image: Tensor) -> Tensor:
+        """Images [B, V, S, S] to what the head is given, [B, V * F]."""
+        return self.features_of(self.maps(image))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images [B, V, S, S] to logits [B, K]."""
+        logits: Tensor = self.head(self.features(image))
+        return logits
+
+
+def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -> Grader:
+    """The network of `settings`, with the encoder's weights of its file, if one is named.
+
+    What the file does not hold comes from `seed`: equal seeds give equal weights; torch's global
+    generator is left as it was.
+
+    Raises:
+        UsageError, DataError: as `load_pretrained`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = SiameseEncoder(settings) if settings.name == "siamese" else ResNetEncoder()
+        width = views * encoder.width
+        head: nn.Module = nn.Linear(width, grades, bias=False)
+        if settings.head == "cumulative":
+            head = CumulativeHead(width, grades)
+        network = Grader(encoder, views, head, settings.dropout)
+        _initialise(network, settings)
+    if settings.weights is not None:
+        inner = encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
+        network.report = load_pretrained(inner, Path(settings.weights), settings.matched)
+    return network
+
+
+def _initialise(network: Grader, settings: GraderSettings) -> None:
+    """The head small in every case, so that the first answers are near uniform."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=PUBLISHED_DEVIATION)
+        elif isinstance(module, nn.Conv2d) and settings.name == "siamese":
+            if settings.init == "he":
+                nn.init.kaiming_normal_(module.weight, a=SLOPE)
+            else:
+                nn.init.normal_(module.weight, std=PUBLISHED_DEVIATION)
