@@ -42,9 +42,12 @@ def embed(volume: Tensor, geometry: Geometry, embedder: AnatomicalEmbedder) -> E
     """
     embedder.eval()
     shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    missing = [-length % step for length, step in zip(shape, embedder.coarse_stride, strict=True)]
+    # Two coarse cells at least, as a norm over one place has nothing to measure.
+    missing = [
+        max(-(-length // step), 2) * step - length
+        for length, step in zip(shape, embedder.coarse_stride, strict=True)
+    ]
     amounts = [amount for short in reversed(missing) for amount in (0, short)]
-    # Repeating needs a copy of at most the volume's own length, which any length has.
     image = pad(volume[None, None], amounts, mode="replicate")
     found: Embedding = embedder(image)
     cells = cell_geometry(geometry, embedder.fine_stride)

@@ -10,7 +10,7 @@ voxels of a window, x y z voxels of a crop.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, radians
+from math import inf, prod, radians
 from typing import NamedTuple
 
 import torch
@@ -240,15 +240,17 @@ class AnatomicalEmbedding(PretrainMethod):
         self.settings = settings
         self.embedder = build_embedder(settings.embedder, 1000 * seed)
         self.size = settings.views.size or _two_thirds(task.patch, self.embedder.coarse_stride)
-        for side, window, stride in zip(
-            self.size, task.patch, self.embedder.coarse_stride, strict=True
-        ):
-            if side > window or side % stride or side < stride:
-                raise UsageError(
-                    f"crops of {side} voxels do not go with windows of {window}",
-                    f"a crop is no longer than its window and a multiple of {stride}",
-                    "change train.patch or method.views.size",
-                )
+        strides = self.embedder.coarse_stride
+        fits = [
+            side <= window and side % stride == 0
+            for side, window, stride in zip(self.size, task.patch, strides, strict=True)
+        ]
+        if not all(fits) or prod(self.size) <= prod(strides):
+            raise UsageError(
+                f"crops of {list(self.size)} voxels do not go with windows of {list(task.patch)}",
+                f"a crop lies in its window and consists of several cells of {list(strides)}",
+                "change train.patch or method.views.size",
+            )
 
     def affine(self) -> AffineSettings:
         """None: crops draw their own, so that it is known where each lies."""
@@ -324,8 +326,8 @@ def _places(crops: list[Crop], maps: Tensor) -> Tensor:
 
 
 def _two_thirds(patch: Triple, stride: Triple) -> Triple:
-    """Two thirds of a window in whole coarse cells, at least one."""
+    """Two thirds of a window in whole coarse cells, at least two."""
     x, y, z = (
-        max(1, round(side * 2 / 3 / step)) * step for side, step in zip(patch, stride, strict=True)
+        max(2, round(side * 2 / 3 / step)) * step for side, step in zip(patch, stride, strict=True)
     )
     return x, y, z

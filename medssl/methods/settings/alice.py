@@ -152,7 +152,7 @@ class Collapse(Part):
     within: float = Field(default=0.05, ge=0, description="a term below this is too easy ...")
     early: Share = Field(default=0.2, ge=0, le=1, description="... in the first share of training")
     deviation: float = Field(
-        default=0.05,
+        default=0.02,
         ge=0,
         description="of the head's vectors over a batch; 1: spread over the sphere, 0: all equal",
     )

@@ -28,7 +28,8 @@ NETWORK = NetworkSettings(name="conv_fpn", width=4, levels=3)
 TINY = {
     "masking": {"side": 4},
     "head": {"hidden": 16, "bottleneck": 8, "outputs": 12},
-    "within": {"hidden": 16, "heads": 4, "dropout": 0.0},
+    "between": {"kind": "distillation", "balance": "centre", "student_temperature": 0.1},
+    "within": {"hidden": 16, "heads": 4, "dropout": 0.0, "balance": "centre"},
     "ramp": {"start": 0.0, "length": 0.0},
 }
 
@@ -337,8 +338,8 @@ class TestCollapse:
         for step in range(1, 9):
             terms(method, step=step)
             losses = {**method._step.losses, **changed.get("losses", {})}
-            pooled = changed.get("pooled", torch.eye(16)[:4])
-            method._step = method._step._replace(losses=losses, pooled=pooled)
+            own = changed.get("own", torch.eye(8)[:4])
+            method._step = method._step._replace(losses=losses, own=own)
             method.after_step(Progress(step, 100))
 
     def test_a_constant_teacher_stops_it(self):
@@ -358,20 +359,20 @@ class TestCollapse:
     def test_features_that_are_all_alike_stop_it(self):
         method = build(collapse={"patience": 5})
         with pytest.raises(MedsslError, match=r"features of crops differed by less than"):
-            self.stop(method, pooled=torch.ones(4, 16))
+            self.stop(method, own=torch.ones(4, 8))
 
     def test_a_healthy_run_and_signs_with_a_break_go_on(self):
         self.stop(build(collapse={"patience": 5}))
         method = build(collapse={"patience": 5})
         for step in range(1, 12):
             terms(method, step=step)
-            pooled = torch.eye(16)[:4] if step % 5 == 0 else torch.ones(4, 16)
-            method._step = method._step._replace(pooled=pooled)
+            own = torch.eye(8)[:4] if step % 5 == 0 else torch.ones(4, 8)
+            method._step = method._step._replace(own=own)
             method.after_step(Progress(step, 100))
 
     def test_signs_do_not_count_before_the_terms_do(self):
         method = build(collapse={"patience": 5}, ramp={"start": 0.99})
-        self.stop(method, pooled=torch.ones(4, 16))
+        self.stop(method, own=torch.ones(4, 8))
 
 
 def update(method, seed=0):
