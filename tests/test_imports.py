@@ -98,6 +98,8 @@ def loaded(*arguments: str) -> tuple[int, set[str], str]:
         (["run", "mil", "method=tracoco"], 2),
         (["run", "hippocampus", "method=abmil"], 2),
         (["pretrain", "hippocampus"], 2),
+        (["pretrain", "ms_lesions", "trian.steps=5"], 2),
+        (["study", "ms_lesions_study", "--only", "arm=mcc"], 2),
         (["compare", "mil"], 2),
     ],
 )

@@ -29,8 +29,13 @@ class Retrieval:
 
 
 def retrieve(query: np.ndarray, gallery: np.ndarray) -> Retrieval:
-    """Row i of `query` [N, E] looks for row i of `gallery` [N, E] by cosine similarity."""
+    """Row i of `query` [N, E] looks for row i of `gallery` [N, E] by cosine similarity.
+
+    All NaN where a feature is not finite: comparisons with NaN would count it as found.
+    """
     likeness = unit(query) @ unit(gallery).T
+    if not np.isfinite(likeness).all():
+        return Retrieval(np.nan, np.nan, np.nan, len(gallery))
     own = np.diag(likeness)[:, None]
     # Rounding must not decide between equals.
     near = np.isclose(likeness, own, rtol=0, atol=1e-6)
@@ -68,12 +73,8 @@ def retrieve_across(
 def cross_distance(features: np.ndarray, contrast: np.ndarray, item: np.ndarray) -> float:
     """Mean cosine distance between the contrasts of an item; NaN where no item has two."""
     directions = unit(features)
-    found = [
-        1 - directions[a] @ directions[b]
-        for a, b in permutations(range(len(item)), 2)
-        if item[a] == item[b] and contrast[a] != contrast[b]
-    ]
-    return float(np.mean(found)) if found else float("nan")
+    pairs = (item[:, None] == item) & (contrast[:, None] != contrast)
+    return float(1 - (directions @ directions.T)[pairs].mean()) if pairs.any() else float("nan")
 
 
 def unit(features: np.ndarray) -> np.ndarray:

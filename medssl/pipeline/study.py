@@ -5,7 +5,6 @@ from pathlib import Path
 
 from medssl.environment import runs_root
 from medssl.pipeline.config import load_config
-from medssl.pipeline.pretrained import with_finished_encoder
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train, run
 from medssl.pipeline.scores import RunScores, read_run
@@ -50,6 +49,8 @@ def run_study(
 
 def finished(study: Study, grid: Sequence[Cell]) -> dict[Cell, RunScores]:
     """The scores of the runs that are complete."""
+    from medssl.pipeline.pretrained import with_finished_encoder
+
     found: dict[Cell, RunScores] = {}
     for cell in grid:
         config = with_finished_encoder(load_config(study.pipeline, cell.overrides))

@@ -9,6 +9,8 @@ Legend: B queries, K entries, E features; all embeddings have unit length.
 import torch
 from torch import Tensor, nn
 
+from medssl.methods.segment.losses import at_least_float32
+
 
 def contrastive_loss(
     query: Tensor, key: Tensor, others: Tensor, allowed: Tensor, temperature: float,
@@ -16,7 +18,7 @@ def contrastive_loss(
 ) -> Tensor:  # fmt: skip
     """-log of the share that a query's own key has among itself and the allowed others; mean.
 
-    A query without any allowed entry costs nothing.
+    A query without any allowed entry costs nothing. Never in half precision.
 
     Args:
         query, key: [B, E]; row i belongs to row i.
@@ -24,8 +26,10 @@ def contrastive_loss(
         allowed: [B, K] bool, the entries that are negatives of each query.
         phantoms: released slip: what is not allowed counts as of cosine -1.
     """
-    own = (query * key).sum(1, keepdim=True)
-    likeness = (query @ others.T).clamp(-1, 1)
+    query, key, others = (at_least_float32(part) for part in (query, key, others))
+    with torch.autocast(query.device.type, enabled=False):
+        own = (query * key).sum(1, keepdim=True)
+        likeness = (query @ others.T).clamp(-1, 1)
     absent = -1.0 if phantoms else -torch.inf
     logits = torch.cat([own, torch.where(allowed, likeness, absent)], dim=1) / temperature
     return -logits.log_softmax(1)[:, 0].mean()

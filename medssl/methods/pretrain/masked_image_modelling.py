@@ -49,6 +49,20 @@ def masked_loss(prediction: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     return torch.where(hidden, error, 0).sum() / hidden.sum().clamp_min(1)
 
 
+@torch.no_grad()
+def share_of_mean(loss: Tensor, target: Tensor, cells: Tensor) -> Tensor:
+    """`loss` as a share of what each scan's mean over its hidden voxels would leave.
+
+    1: no better than the mean, 0: perfect.
+    """
+    hidden = enlarge(cells, target.shape[2:])
+    dims = (1, 2, 3, 4)
+    count = hidden.sum(dims, keepdim=True).clamp_min(1)
+    mean = torch.where(hidden, target, 0).sum(dims, keepdim=True) / count
+    left = masked_loss(mean.expand_as(target), target, cells)
+    return loss.detach() / left.clamp_min(torch.finfo(left.dtype).tiny)
+
+
 class Pooled(nn.Module):
     """An encoder whose coarsest map is averaged over space: scans to features [B, E]."""
 
@@ -70,6 +84,7 @@ class MaskedImageModelling(PretrainMethod):
         super().__init__()
         self.settings = settings
         self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
+        self._share: Tensor | None = None
 
     def forward(
         self,
@@ -82,7 +97,13 @@ class MaskedImageModelling(PretrainMethod):
         clean = batches["scans"].windows()[:, 0]
         changed = change_intensity(clean, self.settings.intensity, generator)
         cells = draw_cells(clean, self.settings.masking, generator)
-        return {"masked": masked_loss(self.filler(changed, cells), clean, cells)}
+        loss = masked_loss(self.filler(changed, cells), clean, cells)
+        self._share = share_of_mean(loss, clean, cells)
+        return {"masked": loss}
+
+    def monitor(self) -> dict[str, float]:
+        """The last error as a share of what the mean leaves: below 1 where something is learnt."""
+        return {} if self._share is None else {"masked_error": float(self._share)}
 
     def affine(self) -> AffineSettings:
         """As set."""

@@ -45,11 +45,13 @@ def refuse_cells(settings: Masking, patch: Triple, embed_stride: int) -> None:
     fitting = [
         cell
         for cell in range(embed_stride, min(patch) + 1, embed_stride)
-        if not any(side % cell for side in patch)
+        if not any(side % cell for side in patch) and prod(patch) > cell**3
     ]
     if settings.cell not in fitting:
         raise UsageError(
             f"method.masking.cell={settings.cell} does not fit a window of {list(patch)}",
-            f"cubes must divide it, and cells of {embed_stride} voxels must divide them",
-            f"choose one of {', '.join(map(str, fitting))}",
+            f"two or more cubes must fill it, and cells of {embed_stride} voxels must divide them",
+            f"choose one of {', '.join(map(str, fitting))}"
+            if fitting
+            else "give a larger train.patch",
         )

@@ -20,11 +20,16 @@ from medssl.data.batch import Stream
 from medssl.data.scan_augment import change_intensity
 from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
-from medssl.errors import MedsslError
+from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.methods.pretrain.contrast import KeyQueue, contrastive_loss, of_others
-from medssl.methods.pretrain.masked_image_modelling import Pooled, build_filler, masked_loss
+from medssl.methods.pretrain.masked_image_modelling import (
+    Pooled,
+    build_filler,
+    masked_loss,
+    share_of_mean,
+)
 from medssl.methods.pretrain.masking import draw_cells, enlarge
 from medssl.methods.pretrain.modality_split import SplitHeads, covariance_penalty, dense_loss
 from medssl.methods.segment.losses import at_least_float32
@@ -83,6 +88,13 @@ class ModalityInvariant(PretrainMethod):
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__()
         self.settings = settings
+        if settings.split.enabled and len(task.contrasts) < 2:
+            raise UsageError(
+                "method.split.enabled=true needs two contrasts, and the data name "
+                f"{len(task.contrasts)}",
+                "the specific part learns to tell contrasts apart",
+                "name the contrasts in the data spec, or set method.split.enabled=false",
+            )
         self.streams: tuple[Stream, ...] = _streams(settings)
         self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
         encoder, width = self.filler.encoder, settings.projector.outputs
@@ -104,6 +116,7 @@ class ModalityInvariant(PretrainMethod):
         self.queue = KeyQueue(settings.negatives.queue, width) if queued else None
         self.latest = KeyQueue(settings.collapse.keys, width)
         self.register_buffer("collapsed", torch.zeros((), dtype=torch.int64))
+        self._share: Tensor | None = None
 
     def forward(
         self,
@@ -126,6 +139,7 @@ class ModalityInvariant(PretrainMethod):
             changed = change_intensity(clean, self.settings.intensity, generator)
             cells = draw_cells(clean, self.settings.masking, generator)
             terms["masked_scans"] = masked_loss(self.filler(changed, cells), clean, cells)
+            self._share = share_of_mean(terms["masked_scans"], clean, cells)
         return terms
 
     def _fill_pairs(self, clean: Tensor, changed: Tensor, generator: Generator) -> Tensor:
@@ -134,7 +148,9 @@ class ModalityInvariant(PretrainMethod):
         filled = self.filler(changed, cells)
         halves = (stack.chunk(2) for stack in (filled, clean, cells))
         losses = [masked_loss(*half) for half in zip(*halves, strict=True)]
-        return 0.5 * torch.stack(losses).sum()
+        loss = 0.5 * torch.stack(losses).sum()
+        self._share = share_of_mean(loss, clean, cells)
+        return loss
 
     def _compare(
         self,
@@ -207,22 +223,34 @@ class ModalityInvariant(PretrainMethod):
         if split.reversal:
             terms["reversal"] = split.reversal * heads.hidden(seen.features, contrast)
         if split.dense:
-            query, key = (
-                [level.chunk(2)[half] for level in stack]
-                for half, stack in enumerate((seen.features, seen.key_features))
-            )
-            dense = dense_loss(
-                query, key, pairs.patient, split.locations, self.settings.temperature, generator
-            )
-            terms["dense"] = alpha * split.dense * dense
+            terms["dense"] = alpha * split.dense * self._dense(seen, pairs.patient, generator)
         if split.cross:
             other = [torch.cat(level.chunk(2)[::-1]) for level in seen.features]
             crossed = self.filler.decoder(heads.inject(other, specific))
             terms["cross"] = split.cross * mse_loss(at_least_float32(crossed), clean)
         return terms
 
+    def _dense(self, seen: Seen, patient: Tensor, generator: Generator) -> Tensor:
+        """Half the loss per location of a against b and half that of b against a."""
+        query, key = (
+            [[level.chunk(2)[half] for level in stack] for half in (0, 1)]
+            for stack in (seen.features, seen.key_features)
+        )
+        settings = self.settings
+        losses = [
+            dense_loss(
+                query[half], key[1 - half], patient, settings.split.locations,
+                settings.temperature, generator,
+            )
+            for half in (0, 1)
+        ]  # fmt: skip
+        return 0.5 * torch.stack(losses).sum()
+
     def after_step(self, progress: Progress) -> None:
         """Look whether the latest keys still differ.
+
+        The effective rank knows of directions alone, so that keys which differ by rounding errors
+        have a high one; their deviation tells that they are alike.
 
         Raises:
             MedsslError: they have been alike for too many steps.
@@ -230,25 +258,29 @@ class ModalityInvariant(PretrainMethod):
         if progress.step % LOOK_EVERY or not self.latest.full:
             return
         limit = self.settings.collapse
-        rank = effective_rank(self.latest.keys)
-        self.collapsed.copy_(torch.where(rank < limit.rank, self.collapsed + LOOK_EVERY, 0))
+        rank, deviation = effective_rank(self.latest.keys), feature_deviation(self.latest.keys)
+        alike = (rank < limit.rank) | (deviation < limit.deviation)
+        self.collapsed.copy_(torch.where(alike, self.collapsed + LOOK_EVERY, 0))
         if int(self.collapsed) >= limit.patience:
             raise MedsslError(
                 f"the embedding has collapsed at step {progress.step}: for {limit.patience} steps "
-                f"the effective rank of the last {limit.keys} keys has been below {limit.rank}",
+                f"the effective rank of the last {limit.keys} keys has been below {limit.rank:g} "
+                f"or their deviation below {limit.deviation:g}",
                 "all scans look alike to the encoder, so nothing more can be learnt",
                 "lower train.optimiser.learning_rate, give larger train.batch_pairs, or choose "
                 "method.arm=mim",
             )
 
     def monitor(self) -> dict[str, float]:
-        """Effective rank and deviation (1: spread over the sphere) of the latest keys."""
-        if not self.latest.full:
-            return {}
-        return {
-            "key_rank": float(effective_rank(self.latest.keys)),
-            "key_deviation": float(feature_deviation(self.latest.keys)),
-        }
+        """Effective rank and deviation (1: spread over the sphere) of the latest keys.
+
+        And the last masked error as a share of what the mean leaves, where the arm fills in.
+        """
+        found = {} if self._share is None else {"masked_error": float(self._share)}
+        if self.latest.full:
+            found["key_rank"] = float(effective_rank(self.latest.keys))
+            found["key_deviation"] = float(feature_deviation(self.latest.keys))
+        return found
 
     def pairs(self) -> PairSettings | None:
         """Two contrasts of a session, or one scan twice; none where only single scans are seen."""
@@ -264,10 +296,6 @@ class ModalityInvariant(PretrainMethod):
         """As set."""
         return self.settings.affine
 
-    def networks(self) -> Iterable[nn.Module]:
-        """All that learns by gradient, as one."""
-        yield self
-
     def encoder(self) -> VolumeEncoder:
         """The encoder that learns by gradient."""
         return self.filler.encoder
@@ -277,14 +305,14 @@ class ModalityInvariant(PretrainMethod):
         return Pooled(self.filler.encoder)
 
     def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding "z"; with the split also "z_spec"."""
+        """The projected embedding "z"; with the split "z_inv", which it is then, and "z_spec"."""
         if not self.settings.contrastive:
             return {}
         features = self.embedder.encoder(image)
-        found = {"z": self.embedder.project(features)}
-        if self.heads is not None:
-            found["z_spec"] = self.heads.specific(pool(features))
-        return found
+        z = self.embedder.project(features)
+        if self.heads is None:
+            return {"z": z}
+        return {"z_inv": z, "z_spec": at_least_float32(self.heads.specific(pool(features)))}
 
     def reconstruct(self, image: Tensor, generator: Generator) -> Reconstruction | None:
         """Scans as they are, masked and filled in; None in arms that do not learn it."""

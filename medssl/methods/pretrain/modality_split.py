@@ -13,8 +13,8 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
 from torch.nn.functional import cross_entropy, normalize
 
-from medssl.data.augment import uniform
 from medssl.methods.pretrain.contrast import contrastive_loss
+from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.modality_invariant import SplitParts
 from medssl.networks.channel_groups import invariant_channels, invariant_group
 
@@ -73,10 +73,12 @@ class SplitHeads(nn.Module):
 
 def covariance_penalty(one: Tensor, other: Tensor) -> Tensor:
     """mean((U^T W / B)^2) of the standardised rows of z_inv and z_spec, [B, E] each."""
-    first, second = (
-        (part - part.mean(0)) / part.std(0, correction=0).clamp_min(1e-4) for part in (one, other)
-    )
-    return ((first.T @ second / len(one)) ** 2).mean()
+    with torch.autocast(one.device.type, enabled=False):
+        first, second = (
+            (part - part.mean(0)) / part.std(0, correction=0).clamp_min(1e-4)
+            for part in (at_least_float32(one), at_least_float32(other))
+        )
+        return ((first.T @ second / len(one)) ** 2).mean()
 
 
 def dense_loss(
@@ -99,10 +101,9 @@ def dense_loss(
     found = []
     for first, second in zip(query[:-1], key[:-1], strict=True):
         cells = first[0, 0].numel()
-        places = uniform((min(locations, cells),), 0, cells, first, generator).long()
-        places = places.clamp_max(cells - 1)
+        places = torch.randperm(cells, generator=generator, device=first.device)[:locations]
         rows = [
-            normalize(invariant_group(level).flatten(2)[..., places].float(), dim=1)
+            normalize(at_least_float32(invariant_group(level).flatten(2)[..., places]), dim=1)
             .transpose(1, 2)
             .flatten(0, 1)
             for level in (first, second)

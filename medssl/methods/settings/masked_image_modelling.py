@@ -1,8 +1,8 @@
 """Settings of `masked_image_modelling`."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.scan_settings import AffineSettings, IntensitySettings
 from medssl.methods.settings import Family, MethodSettings
@@ -19,6 +19,13 @@ class Masking(BaseModel):
     ratio: tuple[float, float] = Field(
         default=(0.5, 0.75), description="share of hidden cubes, drawn for each scan"
     )
+
+    @model_validator(mode="after")
+    def _is_share(self) -> Self:
+        low, high = self.ratio
+        if not 0 < low <= high < 1:
+            raise ValueError("ratio goes from a share above 0 to one below 1")
+        return self
 
 
 class Settings(MethodSettings):

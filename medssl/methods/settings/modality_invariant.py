@@ -71,7 +71,8 @@ class SplitParts(Part):
     cross: float = Field(
         default=0.0,
         ge=0,
-        description="weight: a scan filled in from the other's features and its own z_spec; 0.5",
+        description="weight: a scan filled in from the other's features and its own z_spec; 0.5; "
+        "needs an affine without rotation, scale and shear",
     )
     reversal: float = Field(
         default=0.0,
@@ -91,8 +92,15 @@ class Collapse(Part):
     """When training stops because all scans look alike to it."""
 
     rank: float = Field(default=5.0, ge=1, description="least effective rank of the embeddings")
+    deviation: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="least standard deviation of their values, times sqrt(outputs): 1 for "
+        "embeddings all over the sphere, about 0.2 before training",
+    )
     keys: int = Field(default=256, ge=8, description="latest embeddings that are judged")
-    patience: int = Field(default=200, ge=1, description="steps below it in a row")
+    patience: int = Field(default=200, ge=1, description="steps below one of them in a row")
 
 
 class Settings(MethodSettings):
@@ -150,8 +158,28 @@ class Settings(MethodSettings):
             raise ValueError(f"split parts contrasts, which arm={self.arm} does not compare")
         if split.enabled and split.cross and not self.fills_in:
             raise ValueError("split.cross fills in scans: choose arm=mcl_mim")
-        if split.enabled and split.dense and (affine.rotation or affine.scale or affine.shear):
+        by_voxel = [name for name in ("dense", "cross") if getattr(split, name)]
+        if split.enabled and by_voxel and (affine.rotation or affine.scale or affine.shear):
             raise ValueError(
-                "split.dense compares voxel by voxel: set affine.rotation, scale and shear to 0"
+                f"split.{by_voxel[0]} goes from one scan to the other voxel by voxel: "
+                "set affine.rotation, scale and shear to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ramps_are_weights(self) -> Self:
+        if not all(0 <= value <= 1 for value in (self.momentum.start, self.momentum.end)):
+            raise ValueError("momentum goes from one share in [0, 1] to another")
+        if min(self.alpha.start, self.alpha.end) < 0:
+            raise ValueError("alpha is a weight, 0 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _rank_can_be_reached(self) -> Self:
+        most = min(self.collapse.keys - 1, self.projector.outputs)
+        if self.contrastive and self.collapse.rank >= most:
+            raise ValueError(
+                f"collapse.rank={self.collapse.rank:g} cannot be passed: the effective rank is at "
+                f"most {most}, the smaller of collapse.keys - 1 and projector.outputs"
             )
         return self

@@ -25,7 +25,7 @@ from medssl.evaluate.matching import (
 from medssl.evaluate.matching_picture import draw_matches
 from medssl.infer.embed import embed
 from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
-from medssl.pipeline.pretrain.probe import PROBES
+from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
 from medssl.pipeline.stage import read_json, write_bytes, write_text
 from medssl.train.track import Tracker

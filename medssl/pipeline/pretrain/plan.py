@@ -20,6 +20,9 @@ from medssl.train.fingerprint import fingerprint
 
 Sources = tuple[tuple[DataSpec, tuple[Case, ...]], ...]
 
+PROBES = "probes.json"
+"""What the probes say, in the stage's folder."""
+
 
 @dataclass(frozen=True)
 class PretrainPlan:

@@ -24,26 +24,10 @@ from medssl.evaluate.retrieval import cross_distance, retrieve_across
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.pretrain.looks import Look
+from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
 from medssl.pipeline.stage import read_json, write_bytes, write_text
 from medssl.train.track import Tracker
-
-PROBES = "probes.json"
-
-COLUMNS = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "median_rank": "median rank",
-    "gallery": "of",
-    "distance": "cross-modal distance",
-    "modality": "modality probe",
-    "place": "place, few-shot",
-    "rank": "effective rank",
-    "masked_error": "masked error",
-}
-"""What a probe finds, and its heading in tables. Retrieval is the mean over ordered pairs of
-contrasts; `place` tells eighths of a volume apart; `masked_error` is a share of what the scan's
-mean leaves."""
 
 PLAIN = {
     "raw intensity": intensity_features,

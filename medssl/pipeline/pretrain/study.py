@@ -12,9 +12,7 @@ from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.plan import make_pretrain_plan
-from medssl.pipeline.pretrain.probe import COLUMNS, PROBES
-from medssl.pipeline.pretrain.run import pretrain_stage
+from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import read_json, write_text
 from medssl.pipeline.study_grid import select
@@ -23,6 +21,20 @@ from medssl.settings import Section
 from medssl.train.fingerprint import code_version
 
 Numbers = Mapping[str, float]
+
+COLUMNS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "median_rank": "median rank",
+    "gallery": "of",
+    "distance": "cross-modal distance",
+    "modality": "modality probe",
+    "place": "place, few-shot",
+    "rank": "effective rank",
+    "masked_error": "masked error",
+}
+"""What a probe finds, and its heading. Retrieval is the mean over ordered pairs of contrasts;
+`place` tells eighths of a volume apart; `masked_error` is a share of what a mean would leave."""
 
 
 class PretrainStudy(Section):
@@ -96,6 +108,8 @@ def run_pretrain_study(
     """
     everything = pretrain_cells(study)
     chosen = select(everything, only)
+    from medssl.pipeline.pretrain.run import pretrain_stage
+
     more = () if threads is None else (f"train.threads={threads}",)
     for number, cell in enumerate(chosen, start=1):
         reporter.note(f"run {number} of {len(chosen)}: arm {cell.arm}, seed {cell.seed}")
@@ -127,10 +141,10 @@ def _rows(found: Mapping[PretrainCell, Mapping[str, Numbers]]) -> dict[str, list
     rows: dict[str, dict[int, Numbers]] = {}
     for cell, numbers in found.items():
         for name, values in numbers.items():
-            row = cell.arm if name == "trained" else name
+            row = name.replace("trained", cell.arm) if name.startswith("trained") else name
             rows.setdefault(row, {})[cell.seed] = values
     arms = {cell.arm for cell in found}
-    order = sorted(rows, key=lambda row: row in arms)
+    order = sorted(rows, key=lambda row: row.split(", ")[0] in arms)
     return {row: list(rows[row].values()) for row in order}
 
 

@@ -1,0 +1,213 @@
+"""The pre-training stage: who is seen, what it leaves, how it goes on, what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from medssl.data.layouts import find_cases
+from medssl.data.split import patient_key
+from medssl.errors import DataError, UsageError
+from medssl.pipeline.config import load_config
+from medssl.pipeline.pretrain.config import PretrainConfig, load_pretrain_config
+from medssl.pipeline.pretrain.plan import make_pretrain_plan
+from medssl.pipeline.pretrain.run import pretrain_stage
+from medssl.pipeline.pretrained import with_encoder, with_finished_encoder
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from medssl.pipeline.stage import make_plan
+from medssl.train.encoder_checkpoint import load_encoder, read_encoder
+
+
+class Told(QuietReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+def keys(*patients: str) -> set[str]:
+    return {patient_key("heads", patient) for patient in patients}
+
+
+ALL = keys(*(f"p{number}" for number in range(5)))
+
+
+def test_probed_patients_are_not_learnt_from(encoder: PretrainConfig) -> None:
+    plan = make_pretrain_plan(encoder)
+    held = {case.patient for _, cases in plan.probed for case in cases}
+    assert len(held) == 2
+    assert set(plan.seen) == ALL - keys(*held)
+    moved = load_pretrain_config("encoder", ["probe.seed=1"])
+    assert {c.patient for _, cases in make_pretrain_plan(moved).probed for c in cases} != held
+
+
+def test_test_patients_of_named_pipelines_are_kept_out(heads: Path) -> None:
+    plan = make_pretrain_plan(load_pretrain_config("encoder", ["exclude=masks"]))
+    tested = make_plan(load_config("masks")).split.test
+    assert len(tested) == 2
+    assert not set(plan.seen) & keys(*tested)
+    assert not {case.patient for _, cases in plan.probed for case in cases} & set(tested)
+
+
+def test_only_what_shapes_the_encoder_makes_another_stage(encoder: PretrainConfig) -> None:
+    def folder(*overrides: str) -> Path:
+        return make_pretrain_plan(load_pretrain_config("encoder", overrides)).stage.folder
+
+    assert folder("train.threads=1", "title=x") == folder()
+    assert folder("seed=1") != folder()
+    assert folder("method.arm=cl") != folder()
+    assert folder("probe.patients=1") != folder()
+
+
+def test_a_run_leaves_an_encoder_that_describes_itself(encoder: PretrainConfig) -> None:
+    plan = make_pretrain_plan(encoder)
+    assert pretrain_stage(plan, QuietReporter()) == plan.checkpoint
+    loaded, found = load_encoder(plan.checkpoint)
+    assert loaded.widths == (2, 4)
+    assert found.seen == plan.seen
+    assert found.contrasts == ("t1", "t2")
+    assert (found.step, found.method["name"]) == (4, "modality_invariant")
+    assert found.data[0].simulated
+    resolved = yaml.safe_load((plan.stage.folder / "config.yaml").read_text())
+    assert resolved["train"]["steps"] == 4
+
+
+def test_probes_are_kept_beside_what_needs_no_training(encoder: PretrainConfig) -> None:
+    plan = make_pretrain_plan(encoder)
+    pretrain_stage(plan, QuietReporter())
+    found = json.loads((plan.stage.folder / "probes.json").read_text())
+    assert set(found) == {
+        "raw intensity", "gradient magnitude", "outline", "untrained", "untrained, z", "trained",
+        "trained, z",
+    }  # fmt: skip
+    assert found["trained"]["gallery"] == 6  # 2 patients, 3 places
+    assert {"top1", "rank", "modality", "masked_error", "t1-t2/top1"} <= set(found["trained"])
+    assert "masked_error" not in found["trained, z"]
+    pictures = sorted(path.name for path in (plan.stage.folder / "pictures").iterdir())
+    assert pictures == ["step_000000.png", "step_000002.png", "step_000004.png"]
+    with (plan.stage.folder / "metrics.jsonl").open() as lines:
+        last = [json.loads(line) for line in lines][-1]
+    assert last["probe/top1"] == found["trained"]["top1"]
+
+
+def test_a_finished_stage_is_not_done_again(encoder: PretrainConfig) -> None:
+    plan = make_pretrain_plan(encoder)
+    pretrain_stage(plan, QuietReporter())
+    told = Told()
+    pretrain_stage(plan, told)
+    assert "pre-trained already" in told.notes[0]
+
+
+def test_probes_change_nothing_that_is_learnt(encoder: PretrainConfig) -> None:
+    """The same patients, probed at every step or at the end only."""
+    often = load_pretrain_config("encoder", ["train.validate_every=1"])
+    weights = []
+    for config in (encoder, often):
+        plan = make_pretrain_plan(config)
+        pretrain_stage(plan, QuietReporter())
+        weights.append((plan.checkpoint / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_without_probes_nothing_is_held_out(heads: Path) -> None:
+    plan = make_pretrain_plan(load_pretrain_config("encoder", ["probe.patients=0"]))
+    assert set(plan.seen) == ALL
+    pretrain_stage(plan, QuietReporter())
+    assert not (plan.stage.folder / "probes.json").exists()
+
+
+def test_masked_image_modelling_takes_every_scan(heads: Path) -> None:
+    chosen = ["method={name: masked_image_modelling, masking: {cell: 4}, decoder_width: 2}"]
+    plan = make_pretrain_plan(load_pretrain_config("encoder", chosen))
+    pretrain_stage(plan, QuietReporter())
+    assert read_encoder(plan.checkpoint).method["name"] == "masked_image_modelling"
+
+
+def test_one_patient_cannot_be_told_apart(heads: Path) -> None:
+    plan = make_pretrain_plan(load_pretrain_config("encoder", ["probe.patients=4"]))
+    with pytest.raises(DataError, match=r"at least two patients.*method\.arm=mim"):
+        pretrain_stage(plan, QuietReporter())
+    assert not plan.stage.folder.exists()
+
+
+def test_nobody_left_to_learn_from_is_said(heads: Path) -> None:
+    with pytest.raises(DataError, match="no patient of heads is left"):
+        make_pretrain_plan(load_pretrain_config("encoder"), ALL)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.patch=[9, 8, 8]", "train.patch"),
+        ("method.masking.cell=5", "choose one of 1, 2, 4, 8"),
+        ("network.name=monai_unet", "encoder"),
+        ("data=planted_keys", "volumes"),
+        ("trian.steps=3", "did you mean 'train'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    heads: Path, override: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        pretrain_stage(
+            make_pretrain_plan(load_pretrain_config("encoder", [override])), QuietReporter()
+        )
+    assert not (heads / "runs").exists()
+
+
+def test_a_pipeline_pre_trains_first_and_without_the_patients_it_tests(heads: Path) -> None:
+    config = load_config("masks", ["pretrain=encoder", "pretrain.set=[probe.patients=1]"])
+    assert with_finished_encoder(config) is None
+    done = run(config, QuietReporter())
+    assert done.scores.is_file()
+    started = with_encoder(config, QuietReporter())
+    assert started.pipeline.pretrain is not None
+    seen = read_encoder(started.pipeline.pretrain.folder).seen
+    cases = find_cases(config.spec)
+    tested = {c.patient for c in cases if c.id in make_plan(started).split.test}
+    assert len(seen) == 2
+    assert not set(seen) & keys(*tested)
+    finished = with_finished_encoder(config)
+    assert finished is not None
+    assert make_plan(finished).evaluate.done
+
+
+def test_runs_of_one_seed_share_their_encoder_and_those_of_another_do_not(heads: Path) -> None:
+    def folder(*overrides: str) -> Path:
+        config = load_config(
+            "masks", ["pretrain=encoder", "pretrain.set=[probe.patients=1]", *overrides]
+        )
+        found = with_encoder(config, QuietReporter()).pipeline.pretrain
+        assert found is not None
+        return found.folder
+
+    assert folder("split.labels=1") == folder("split.labels=2")
+    assert folder("seed=1") != folder()
+
+
+def test_labels_are_never_read(encoder: PretrainConfig, heads: Path) -> None:
+    for path in (heads / "data" / "heads").glob("*_seg.nii.gz"):
+        path.write_bytes(b"no image")
+    pretrain_stage(make_pretrain_plan(encoder), QuietReporter())
+
+
+def test_a_damaged_scan_is_named(encoder: PretrainConfig, heads: Path) -> None:
+    patient = next(case for _, cases in make_pretrain_plan(encoder).train for case in cases)
+    path = patient.images["t2"]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=path.name):
+        pretrain_stage(make_pretrain_plan(encoder), QuietReporter())
+
+
+def test_numbers_are_finite(encoder: PretrainConfig) -> None:
+    plan = make_pretrain_plan(encoder)
+    pretrain_stage(plan, QuietReporter())
+    found = json.loads((plan.stage.folder / "probes.json").read_text())
+    assert all(np.isfinite(value) for row in found.values() for value in row.values())

@@ -1,0 +1,44 @@
+"""A study of pre-training: its cells, its table, and what it leaves out."""
+
+from pathlib import Path
+
+import pytest
+
+from medssl.errors import UsageError
+from medssl.pipeline.pretrain.study import (
+    load_pretrain_study,
+    pretrain_cells,
+    run_pretrain_study,
+)
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.study_grid import study_family
+
+
+def test_cells_go_seed_by_seed_and_redraw_the_probed_patients(heads: Path) -> None:
+    assert study_family("heads_study") == "pretrain"
+    cells = pretrain_cells(load_pretrain_study("heads_study"))
+    assert [(cell.seed, cell.arm) for cell in cells] == [
+        (0, "mim"), (0, "mcl"), (1, "mim"), (1, "mcl"),
+    ]  # fmt: skip
+    assert cells[2].overrides == ("method.arm=mim", "seed=1", "probe.seed=1")
+
+
+def test_the_table_has_arms_beside_what_needs_no_training(heads: Path) -> None:
+    study = load_pretrain_study("heads_study")
+    said = run_pretrain_study(study, QuietReporter(), ["seed=0"], command="medssl study x")
+    assert said.startswith("2 of 4 runs finished")
+    folder = heads / "runs" / "encoder" / "study-heads_study"
+    summary = (folder / "summary.md").read_text()
+    rows = [line.split("|")[1].strip() for line in summary.splitlines() if line.startswith("|")]
+    assert rows[2:] == [
+        "raw intensity", "gradient magnitude", "outline", "untrained", "untrained, z", "mim",
+        "mcl", "mcl, z",
+    ]  # fmt: skip
+    assert "`medssl study x`" in summary
+    again = run_pretrain_study(study, QuietReporter(), ["seed=0", "arm=mim"])
+    assert again.startswith("2 of 4 runs finished")
+
+
+def test_a_pipeline_is_no_study(heads: Path) -> None:
+    with pytest.raises(UsageError, match="no study"):
+        load_pretrain_study("encoder")
