@@ -15,7 +15,7 @@ from medssl.environment import wait_passively
 from medssl.errors import MedsslError, UsageError
 
 app = typer.Typer(
-    help="Medical images with few labels: from scans to masks, from slides to calls.",
+    help="Medical images with few labels: scans to masks, slides to calls, radiographs to grades.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,7 +60,18 @@ def run(
     """Train, predict and evaluate; what is done already is skipped."""
     from medssl.pipeline.config import load_config, pipeline_family
 
-    if pipeline_family(pipeline, overrides or []) == "slide":
+    family = pipeline_family(pipeline, overrides or [])
+    if family == "grade":
+        from medssl.pipeline.grades.config import load_grade_config
+
+        radiographs = load_grade_config(pipeline, overrides or [])
+
+        from medssl.pipeline.grades.run import run_grades
+        from medssl.pipeline.progress import make_reporter
+
+        typer.echo(run_grades(radiographs, make_reporter(quiet), resume))
+        return
+    if family == "slide":
         from medssl.pipeline.slides.config import load_slide_config
 
         slides = load_slide_config(pipeline, overrides or [])
@@ -122,6 +133,16 @@ def train(
         slides = load_slide_config(pipeline, overrides or [])
         typer.echo(train_slides(slides, make_reporter(quiet), resume))
         return
+    if family == "grade":
+        from medssl.pipeline.grades.config import load_grade_config
+
+        radiographs = load_grade_config(pipeline, overrides or [])
+
+        from medssl.pipeline.grades.run import train_grades
+        from medssl.pipeline.progress import make_reporter
+
+        typer.echo(train_grades(radiographs, make_reporter(quiet), resume))
+        return
     if family != "segment":
         refuse_family(family, "segment")
     config = load_config(pipeline, overrides or [])
@@ -136,24 +157,36 @@ def train(
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="Folder with weights.safetensors.")],
     files: Annotated[list[Path], typer.Argument(help="Images, DICOM series or case folders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of `predict`, e.g. flips=true."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A key of `predict`, e.g. flips=true; of radiographs side=L, spacing=0.2.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Masks on the grids of the given images, or calls and heat maps of slides."""
+    """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.train.description import checkpoint_family
 
-    if checkpoint_family(checkpoint) == "slide":
+    family = checkpoint_family(checkpoint)
+    if family == "slide":
         from medssl.pipeline.progress import make_reporter
         from medssl.pipeline.slides.predict import predict_slides
 
         if settings:
             raise UsageError("--set does nothing for slides", do="leave it out")
         typer.echo(predict_slides(checkpoint, files, out, make_reporter(quiet), device))
+        return
+    if family == "grade":
+        from medssl.pipeline.grades.predict import predict_radiographs
+        from medssl.pipeline.progress import make_reporter
+
+        reporter = make_reporter(quiet)
+        typer.echo(predict_radiographs(checkpoint, files, out, settings or [], reporter, device))
         return
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
@@ -190,7 +223,6 @@ def study(
 ) -> None:
     """Methods x label budgets x seeds, with statistics and the learning curve; resumable."""
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.study import run_study
     from medssl.pipeline.study_grid import load_study, study_family
 
     command = shlex.join(["medssl", *sys.argv[1:]])
@@ -208,6 +240,13 @@ def study(
         typer.echo(run_slide_study(slides, make_reporter(quiet), only or [], threads, command))
         return
     chosen = load_study(name, methods, labels, seeds)
+    if family == "grade":
+        from medssl.pipeline.grades.study import run_grade_study
+
+        typer.echo(run_grade_study(chosen, make_reporter(quiet), only or [], threads, command))
+        return
+    from medssl.pipeline.study import run_study
+
     typer.echo(run_study(chosen, make_reporter(quiet), only or [], threads, command))
 
 
@@ -215,13 +254,22 @@ def study(
 def compare(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="name")],
     reference: Annotated[
-        str, typer.Option(help="Method to compare with.", show_default="supervised, or abmil")
+        str,
+        typer.Option(
+            help="Method to compare with.", show_default="supervised, abmil or supervised_mixup"
+        ),
     ] = "",
 ) -> None:
     """Table across the finished runs of a pipeline, with intervals and p-values."""
     from medssl.pipeline.config import pipeline_family, pipeline_names
 
-    if pipeline in pipeline_names() and pipeline_family(pipeline) == "slide":
+    family = pipeline_family(pipeline) if pipeline in pipeline_names() else "segment"
+    if family == "grade":
+        from medssl.pipeline.grades.compare import compare_grades
+
+        typer.echo(compare_grades(pipeline, reference or "supervised_mixup"))
+        return
+    if family == "slide":
         from medssl.pipeline.slides.compare import compare_slides
 
         typer.echo(compare_slides(pipeline, reference or "abmil"))

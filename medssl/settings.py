@@ -255,13 +255,19 @@ class FineTuneSettings(Section):
         return self
 
 
-class Pipeline(Section):
-    """One pipeline file, complete."""
+class PipelineFile(Section):
+    """What a pipeline of every family says."""
 
     name: str
     title: str = ""
     data: str
     seed: int = Field(default=0, ge=0)
+    method: MethodChoice
+
+
+class Pipeline(PipelineFile):
+    """One pipeline file, complete."""
+
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     network: NetworkSettings = NetworkSettings()

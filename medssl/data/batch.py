@@ -9,7 +9,7 @@ from typing import Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-Stream = Literal["labelled", "unlabelled", "pairs", "scans", "bags", "tiles"]
+Stream = Literal["labelled", "unlabelled", "pairs", "scans", "bags", "tiles", "joint"]
 
 
 class TrainBatch(Protocol):

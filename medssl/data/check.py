@@ -13,13 +13,23 @@ from medssl.data.contrasts import contrast_of, lookalike_sentences
 from medssl.data.files import is_image
 from medssl.data.guess import guess_spec
 from medssl.data.instances import read_instances
-from medssl.data.layouts import all_cases, bags, data_folder, existing_folder, slides
+from medssl.data.layouts import (
+    all_cases,
+    bags,
+    data_folder,
+    existing_folder,
+    radiographs,
+    slides,
+)
 from medssl.data.rules import Finding, Verdict, inspect
 from medssl.data.slide.settings import TileSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
 
 Progress = Callable[[int, int], None]
+
+LISTED = {"slides": slides.listed, "radiographs": radiographs.listed}
+"""Layouts whose tables may be wrong in places and still give cases."""
 
 _UNUSUAL = 4.0  # field of view against the usual one, in either direction
 
@@ -46,8 +56,8 @@ def check(
     faults: list[Fault] = []
     if cases is not None:
         chosen = list(cases)
-    elif spec.layout.kind == "slides":
-        chosen, faults = slides.listed(spec, existing_folder(spec))
+    elif spec.layout.kind in LISTED:
+        chosen, faults = LISTED[spec.layout.kind](spec, existing_folder(spec))
     else:
         chosen = all_cases(spec)
     if not chosen and not faults:
@@ -72,7 +82,11 @@ def check(
         *_unusual_grids(findings),
     ]
     if cases is None:
-        verdicts += [*_unused(spec, chosen), *_lookalikes(spec, chosen)]
+        verdicts += [
+            *_unused(spec, chosen),
+            *_lookalikes(spec, chosen),
+            *_unknown_patients(spec, chosen),
+        ]
     return verdicts
 
 
@@ -99,6 +113,10 @@ def _work(
         expected = {case.id for case in cases} - mislabelled
         labelled = expected if tabled and not spec.layout.unlabelled else set()
         return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
+    if spec.layout.kind == "radiographs":
+        from medssl.data.radiograph_check import inspect_radiograph
+
+        return partial(inspect_radiograph, spec=spec)
     masks = bool(spec.labels) or any(case.label is not None for case in cases)
     return partial(inspect, spec=spec, labelled=masks and not spec.layout.unlabelled)
 
@@ -130,21 +148,37 @@ def _same_names(cases: Sequence[Case]) -> Iterator[Verdict]:
 
 
 def _divided_patients(cases: Sequence[Case]) -> Iterator[Verdict]:
-    """Patients that the data set declares both for training and for test."""
-    train = {case.patient: case for case in cases if case.part != "test"}
-    for case in cases:
-        other = train.get(case.patient)
-        if case.part == "test" and other is not None:
+    """Patients that the data set declares for more than one part."""
+    ranks = {"validation": 1, "test": 2}
+    first: dict[str, Case] = {}
+    for case in sorted(cases, key=lambda case: ranks.get(case.part or "", 0)):
+        other = first.setdefault(case.patient, case)
+        if ranks.get(case.part or "", 0) != ranks.get(other.part or "", 0):
             file = _any_file(case)
+            against = other.part if other.part in ranks else "training"
             yield Verdict(
                 case.id,
                 file,
                 "error",
                 "patient",
-                f"{file} is declared for test but {_any_file(other)} of the same patient is for "
-                "training",
+                f"{file} is declared for {case.part} but {_any_file(other)} of the same patient is "
+                f"for {against}",
                 "give all cases of a patient one part",
             )
+
+
+def _unknown_patients(spec: DataSpec, cases: list[Case]) -> Iterator[Verdict]:
+    """Radiographs of which nothing says who they are of."""
+    if spec.layout.kind == "radiographs" and not radiographs.patients_known(cases):
+        yield Verdict(
+            "",
+            data_folder(spec),
+            "warning",
+            "patient",
+            f"nothing says which images of {spec.name} are of one patient; each counts as its own",
+            "name the column in the data spec (layout.columns.patient), or an expression as "
+            "`patient`; scores are too good if parts share patients",
+        )
 
 
 def _same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
@@ -157,7 +191,7 @@ def _same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
         if other is not finding.case:
             case, divided = finding.case, other.part != finding.case.part
             file = _any_file(case)
-            content = "pixels" if "slide" in case.images else "voxels"
+            content = "voxels" if finding.grids else "pixels"
             yield Verdict(
                 case.id,
                 file,

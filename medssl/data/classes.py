@@ -1,4 +1,4 @@
-"""Classes of whole cases (slides, bags) as tables state them, and what is wrong with a row."""
+"""Classes of whole cases (slides, bags, radiographs) as tables state them, and faults of rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class Fault:
 
 
 def declared_classes(spec: DataSpec) -> tuple[str, ...]:
-    """`layout.classes` of a data set of slides or bags; the negative class first."""
+    """`layout.classes` of a data set: the negative class first, or grades as they rise."""
     return tuple((spec.layout.model_extra or {}).get("classes", ()))
 
 

@@ -34,7 +34,7 @@ def make_folds(
         tests = [[]]
     else:
         _must_suffice(labelled, classes, folds, f"split.folds={folds}")
-        tests = _parts(labelled, folds, seed)
+        tests = stratified_parts(labelled, folds, seed)
     found = []
     for test in tests:
         held = {case.id for case in test}
@@ -53,11 +53,15 @@ def _validation(cases: Sequence[Case], classes: Sequence[str], share: float, see
         return set()
     parts = max(2, round(1 / share))
     _must_suffice(cases, classes, parts, f"split.validation={share}")
-    return {case.id for case in _parts(cases, parts, seed)[0]}
+    return {case.id for case in stratified_parts(cases, parts, seed)[0]}
 
 
-def _parts(cases: Sequence[Case], count: int, seed: int) -> list[list[Case]]:
-    """`count` parts of about equal size and class frequencies; no patient is in two of them."""
+def stratified_parts(cases: Sequence[Case], count: int, seed: int) -> list[list[Case]]:
+    """`count` parts of about equal size and class frequencies; no patient is in two of them.
+
+    Args:
+        cases: each with a class.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)

@@ -32,6 +32,7 @@ Rule = Literal[
     "scale",
     "tissue",
     "contrast",
+    "side",
 ]
 
 
@@ -154,7 +155,7 @@ def _image(finding: Finding, path: Path, channels: int) -> Volume | None:
     try:
         volume = read_volume(path)
     except DataError as error:
-        finding.add(path, "unreadable", *_said(error))
+        finding.add(path, "unreadable", *said(error))
         return None
     if len(volume.array) != channels:
         finding.add(
@@ -194,7 +195,7 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
     try:
         mask = read_mask(path)
     except DataError as error:
-        finding.add(path, "unreadable", *_said(error))
+        finding.add(path, "unreadable", *said(error))
         return
     if image is not None:
         _must_match(finding, path, mask.geometry, image)
@@ -241,6 +242,7 @@ def _apart(finding: Finding, scan: Volume, first: Volume) -> None:
         )
 
 
-def _said(error: DataError) -> tuple[str, str]:
+def said(error: DataError) -> tuple[str, str]:
+    """What is wrong with a file that cannot be read, and the remedy."""
     fact = f"{error.what}: {error.why}" if error.why else error.what
     return fact, error.do or "replace the file"

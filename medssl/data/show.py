@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medssl.data.radiograph_sheet import radiograph_sheet
 from medssl.data.slide.sheet import slide_sheet
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
@@ -23,7 +24,8 @@ COLOURS = ("#ff7f0e", "#1fbeff", "#7fe000", "#e377c2", "#ffe14d", "#b088ff")
 def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     """Write the sheet to `path`; it appears complete or not at all.
 
-    Of slides, a panel per case with its kept tiles, see `slide_sheet`. Of volumes, a row per case;
+    Of slides, a panel per case with its kept tiles, see `slide_sheet`; of radiographs, a panel per
+    image. Of volumes, a row per case;
     a column per channel and plane, through the middle of the mask, or of the volume where there is
     none. To scale in mm; superior is up, the patient's right is right.
 
@@ -33,6 +35,8 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     """
     if spec.layout.kind == "slides":
         return slide_sheet(spec, cases, path)
+    if spec.layout.kind == "radiographs":
+        return radiograph_sheet(spec, cases, path)
     if spec.layout.kind == "bags":
         raise UsageError(
             f"the data set {spec.name} has nothing to draw",

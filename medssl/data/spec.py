@@ -188,7 +188,8 @@ class Case:
             are no channel, and further ones of a contrast: "t1#2" is the second t1.
         label: mask file, or None; where the data set lists one, it may be missing on disk.
         session: with the patient, what names a session; empty where the case is one by itself.
-        part: "train" or "test" where the data set declares it, else None.
+        part: "train", "test" or, of radiographs, "validation" where the data set declares it, else
+            None.
     """
 
     id: str

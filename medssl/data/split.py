@@ -90,8 +90,11 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     )
 
 
-def verify(split: Split, cases: Sequence[Case]) -> None:
+def verify(split: Split, cases: Sequence[Case], together: Collection[str] = ()) -> None:
     """Check a split against the cases it is used with.
+
+    Args:
+        together: roles that may share patients, e.g. labelled and unlabelled training images.
 
     Raises:
         DataError: a case is unknown or has two roles, or a patient has two roles.
@@ -100,6 +103,7 @@ def verify(split: Split, cases: Sequence[Case]) -> None:
     ids: dict[str, str] = {}
     roles: dict[str, tuple[str, str]] = {}
     for role in ROLES:
+        kind = "training" if role in together else role
         for name in getattr(split, role):
             if name not in patients:
                 raise DataError(
@@ -109,10 +113,10 @@ def verify(split: Split, cases: Sequence[Case]) -> None:
                 )
             if name in ids:
                 raise DataError(f"case {name} is both {ids[name]} and {role}", do="train anew")
-            other, first = roles.setdefault(patients[name], (role, name))
-            if other != role:
+            other, first = roles.setdefault(patients[name], (kind, name))
+            if other != kind:
                 raise DataError(
-                    f"cases {first} ({other}) and {name} ({role}) are of one patient",
+                    f"cases {first} ({other}) and {name} ({kind}) are of one patient",
                     "scores would be too good",
                     "train anew, so that a split by patient is made",
                 )

@@ -18,7 +18,15 @@ from medssl.data.patches import PatchSampler, draw_pose, padding
 from medssl.errors import DataError
 from medssl.settings import AugmentSettings
 
-SEED_WORDS = {"labelled": 1, "unlabelled": 2, "pairs": 3, "bags": 4, "tiles": 5, "scans": 6}
+SEED_WORDS = {
+    "labelled": 1,
+    "unlabelled": 2,
+    "pairs": 3,
+    "bags": 4,
+    "tiles": 5,
+    "scans": 6,
+    "joint": 7,
+}
 
 
 class PatchSource(Protocol):
@@ -76,13 +84,15 @@ class PatchStream:
             epoch, within = divmod(number, count // self.size)
             order = self._order(epoch)[within * self.size :][: self.size].tolist()
         else:
-            places = range(number * self.size, (number + 1) * self.size)
-            order = [int(self._order(place // count)[place % count]) for place in places]
+            order = chained(number, self.size, count, self._seeds)
         return [(number * self.size + offset, case) for offset, case in enumerate(order)]
 
+    @property
+    def _seeds(self) -> list[int]:
+        return [self.seed, SEED_WORDS[self.kind], 0]
+
     def _order(self, epoch: int) -> np.ndarray:
-        seeds = [self.seed, SEED_WORDS[self.kind], 0, epoch]
-        return np.random.default_rng(seeds).permutation(len(self.cases))
+        return np.random.default_rng([*self._seeds, epoch]).permutation(len(self.cases))
 
     def _item(
         self, position: tuple[int, int]
@@ -101,6 +111,16 @@ class PatchStream:
         if self.kind == "labelled":
             mask = cut(pose.apply(_mask(case))[None], starts[0], patch, pads, 0)[0]
         return views.astype(np.float32, copy=False), mask, starts, case.id
+
+
+def chained(number: int, size: int, count: int, seeds: Sequence[int]) -> list[int]:
+    """Items of batch `number` where permutations of `count` items follow each other without end."""
+    places = range(number * size, (number + 1) * size)
+    orders = {
+        epoch: np.random.default_rng([*seeds, epoch]).permutation(count)
+        for epoch in {place // count for place in places}
+    }
+    return [int(orders[place // count][place % count]) for place in places]
 
 
 def _mask(case: PatchSource) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How training went, as one picture: the loss with its terms, and Dice on validation."""
+"""How training went, as one picture: the loss with its terms, and the score on validation."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,47 +13,74 @@ _INK = "#2b3640"
 _GRID = "#d5dbe1"
 
 
-def draw_curves(steps: Sequence[tuple[int, Mapping[str, float]]]) -> bytes | None:
+def draw_curves(
+    steps: Sequence[tuple[int, Mapping[str, float]]],
+    score: str = "dice",
+    title: str = "mean Dice of the validation cases",
+    watched: Mapping[str, str] | None = None,
+) -> bytes | None:
     """A PNG, or None where nothing was logged.
 
     Args:
-        steps: step number and what was logged then: "loss", its terms as "loss/TERM", and "dice"
+        steps: step number and what was logged then: "loss", its terms as "loss/TERM", and `score`
             of the validation cases.
+        score: better when higher.
+        title: of the score.
+        watched: further numbers by name, with what to call them, in a panel of their own.
     """
     from matplotlib.figure import Figure
 
-    loss, dice = _series(steps, "loss"), _series(steps, "dice")
-    terms = sorted({name for _, values in steps for name in values if name.startswith("loss/")})
-    panels = [series for series in (loss, dice) if series]
+    loss, scores = _series(steps, "loss"), _series(steps, score)
+    signs = {name: _series(steps, name) for name in watched or {}}
+    panels = [
+        series
+        for series in (loss, scores, [point for series in signs.values() for point in series])
+        if series
+    ]
     if not panels:
         return None
     figure = Figure(figsize=(5.2 * len(panels), 3.0), dpi=110, layout="constrained")
     axes = list(figure.subplots(1, len(panels), squeeze=False)[0])
     if loss:
-        ax = axes.pop(0)
-        for name in terms if len(terms) > 1 else ():
-            ax.plot(*_columns(_series(steps, name)), linewidth=0.9, label=name[len("loss/") :])
-        ax.plot(*_columns(loss), color=_INK, linewidth=1.6, label="sum")
-        ax.legend(frameon=False, fontsize=8)
-        _dress(ax, "loss on training batches")
-    if dice:
-        best = max(dice, key=lambda point: point[1])
-        axes[0].plot(*_columns(dice), color="#0072B2", marker="o", markersize=3, linewidth=1.4)
-        axes[0].axhline(best[1], color=_GRID, linewidth=0.8, zorder=0)
-        axes[0].annotate(
-            f"{best[1]:.3f} at step {best[0]}",
-            best,
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="right" if best[0] > dice[-1][0] / 2 else "left",
-            fontsize=8,
-            color=_INK,
-        )
-        axes[0].margins(y=0.15)
-        _dress(axes[0], "mean Dice of the validation cases")
+        _draw_loss(axes.pop(0), steps, loss)
+    if scores:
+        _draw_score(axes.pop(0), scores, title)
+    if axes:
+        for name, series in signs.items():
+            axes[0].plot(*_columns(series), linewidth=1.4, label=(watched or {})[name])
+        axes[0].legend(frameon=False, fontsize=8)
+        _dress(axes[0], "answers to unlabelled cases")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
+
+
+def _draw_loss(ax: "Axes", steps: Sequence[tuple[int, Mapping[str, float]]], loss: Series) -> None:
+    """The sum and, where there are several, its terms."""
+    terms = sorted({name for _, values in steps for name in values if name.startswith("loss/")})
+    for name in terms if len(terms) > 1 else ():
+        ax.plot(*_columns(_series(steps, name)), linewidth=0.9, label=name[len("loss/") :])
+    ax.plot(*_columns(loss), color=_INK, linewidth=1.6, label="sum")
+    ax.legend(frameon=False, fontsize=8)
+    _dress(ax, "loss on training batches")
+
+
+def _draw_score(ax: "Axes", scores: Series, title: str) -> None:
+    """The score with its best value."""
+    best = max(scores, key=lambda point: point[1])
+    ax.plot(*_columns(scores), color="#0072B2", marker="o", markersize=3, linewidth=1.4)
+    ax.axhline(best[1], color=_GRID, linewidth=0.8, zorder=0)
+    ax.annotate(
+        f"{best[1]:.3f} at step {best[0]}",
+        best,
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right" if best[0] > scores[-1][0] / 2 else "left",
+        fontsize=8,
+        color=_INK,
+    )
+    ax.margins(y=0.15)
+    _dress(ax, title)
 
 
 def _series(steps: Sequence[tuple[int, Mapping[str, float]]], name: str) -> Series:

@@ -1,15 +1,14 @@
 """One self-contained HTML page on how well masks fit: open it, mail it, keep it with the paper."""
 
-import base64
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from medssl.data.spec import DataSpec
+from medssl.evaluate.page import render_page
 from medssl.evaluate.summary import CaseScores, Mean, Metric, Row, Summary
 from medssl.settings import EvaluateSettings
 
@@ -87,13 +86,6 @@ def write_report(path: Path, report: Report) -> None:
 
 def render(report: Report) -> str:
     """The page as text; it refers to nothing outside itself."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"png": _embedded, "number": _number, "interval": _interval}
-    template = files("medssl.evaluate").joinpath("report.html.j2").read_text(encoding="utf-8")
     worst_first = sorted(report.cases, key=lambda case: case.mean("dice"))
     values: dict[str, Any] = {
         "report": report,
@@ -106,11 +98,8 @@ def render(report: Report) -> str:
         "few": report.summary.overall.n < FEW_CASES,
         "outcomes": {"missed": "missed", "false_alarm": "false alarm", "absent": "absent"},
     }
-    return environment.from_string(template).render(values)
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    filters: dict[str, Callable[..., str]] = {"number": _number, "interval": _interval}
+    return render_page("report.html.j2", values, filters)
 
 
 def _number(value: float, metric: Metric) -> str:

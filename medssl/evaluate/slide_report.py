@@ -3,13 +3,10 @@
 Legend: S slides, K classes.
 """
 
-import base64
 import csv
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy as np
 
 from medssl.evaluate.classification import SCORES, SlideScores
 from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
+from medssl.evaluate.page import render_page
 from medssl.evaluate.report import FEW_CASES, Origin, Picture
 from medssl.evaluate.score import Score
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_froc, draw_roc
@@ -119,13 +117,6 @@ def write_slide_report(path: Path, report: SlideReport) -> None:
 
 def render(report: SlideReport) -> str:
     """The page as text; it refers to nothing outside itself."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"png": _embedded, "number": _number, "interval": _interval}
-    template = files("medssl.evaluate").joinpath("slide_report.html.j2").read_text(encoding="utf-8")
     values: dict[str, Any] = {
         "report": report,
         "origin": report.origin,
@@ -140,7 +131,7 @@ def render(report: SlideReport) -> str:
         "froc": _froc(report.froc) if report.froc else None,
         "few": min(report.scores.counts) < FEW_CASES,
     }
-    return environment.from_string(template).render(values)
+    return render_page("slide_report.html.j2", values, {})
 
 
 def _certainty(row: SlideRow) -> float:
@@ -165,18 +156,3 @@ def _froc(curve: FrocCurve) -> dict[str, Any]:
     names = ("1/4", "1/2", "1", "2", "4", "8")
     rates = zip(names, sensitivities(curve).values(), strict=True)
     return {"score": froc_score(curve), "rates": list(rates), "curve": curve}
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _interval(score: Score) -> str:
-    """The interval, or why there is none."""
-    if math.isnan(score.low):
-        return score.reason or "no interval"
-    return f"{score.low:.3f} to {score.high:.3f}"

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from medssl.data.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
+from medssl.data.joint_batch import JointBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph_batch import RadiographBatch
 from medssl.data.radiograph_settings import RadiographAugment
 from medssl.data.scan_batch import ScanBatch
 from medssl.data.scan_settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder
 
@@ -200,6 +202,54 @@ class PretrainMethod(Method[ScanBatch]):
     def reconstruct(self, image: Tensor, generator: torch.Generator) -> Reconstruction | None:
         """Masked scans [B, 1, X, Y, Z] as filled in; None where the method does not learn that."""
         return None
+
+
+@dataclass(frozen=True)
+class JointTask:
+    """What an encoder of images and volumes together is pre-trained from.
+
+    Attributes:
+        network: of name slice_unet; its encoder is trained.
+        sources: names of the data sets, in the order of the batches' `source`.
+        images: how many native images and loose slices there are.
+        numbered: how many images and slices of volumes, which share one numbering.
+        volumes: how many volumes.
+    """
+
+    network: NetworkSettings
+    sources: tuple[str, ...]
+    images: int
+    numbered: int
+    volumes: int
+
+
+class JointScores(NamedTuple):
+    """How near prototypes are to what they stand for, as cosines.
+
+    Attributes:
+        images: [B2, K] of images.
+        volumes: [B3, K] of volumes.
+    """
+
+    images: Tensor
+    volumes: Tensor
+
+
+class JointMethod(Method[JointBatch]):
+    """Learns an encoder from images and volumes together, without labels, in batches "joint".
+
+    Built as `(settings, task: JointTask, seed)`. Its predictor is its encoder.
+    """
+
+    streams: tuple[Stream, ...] = ("joint",)
+
+    @abstractmethod
+    def encoder(self) -> JointEncoder:
+        """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
+
+    @abstractmethod
+    def scores(self, batch: JointBatch) -> JointScores:
+        """Of a batch as it is, without augmentation."""
 
 
 @dataclass(frozen=True)

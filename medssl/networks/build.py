@@ -7,7 +7,9 @@ from medssl.errors import UsageError
 from medssl.networks.conv_encoder import ConvEncoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.fpn import FpnNetwork
+from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import ENCODER_KEYS, NetworkSettings
+from medssl.networks.slice_unet import SliceUNet
 from medssl.networks.swin import SwinEncoder
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.unet3d import UNet3d
@@ -73,6 +75,8 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
         return UNet3d(channels, classes, *plain)
     if settings.name == "monai_unet":
         return _monai_unet(settings, channels, classes)
+    if settings.name == "slice_unet":
+        return _slice_unet(settings, channels, classes)
     encoder = (
         _swin(settings, channels) if settings.name == "swin_fpn" else _conv(settings, channels)
     )
@@ -96,6 +100,18 @@ def _conv(settings: NetworkSettings, channels: int) -> VolumeEncoder:
     return ConvEncoder(channels, settings.width, settings.levels)
 
 
+def _slice_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    transformer = settings.slice_transformer if settings.film else None
+    return SliceUNet(
+        JointEncoder(channels, settings.slice_encoder, transformer, settings.neighbours),
+        classes,
+        settings.decoder_width,
+        settings.norm,
+        settings.dropout,
+        settings.slice_spacing,
+    )
+
+
 def _monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     from monai.networks.nets import UNet
 
@@ -117,7 +133,9 @@ def side_multiple(settings: NetworkSettings) -> int:
 
     swin_fpn halves from a grid of cells that is coarser than the image already: with cells of 2
     voxels and five levels 2 * 2^4 = 32. Its transformer would pad odd grids by itself, but then
-    its maps would no longer lie over each other.
+    its maps would no longer lie over each other. slice_unet takes sides of any length.
     """
+    if settings.name == "slice_unet":
+        return 1
     finest = settings.embed_stride if settings.name == "swin_fpn" else 1
     return finest << (settings.levels - 1)

@@ -19,6 +19,8 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.load_report import LoadReport
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
+from medssl.networks.slice_encoder import SliceEncoder
+from medssl.networks.slice_settings import SliceEncoderSettings
 
 SLOPE = 0.2
 PUBLISHED_DEVIATION = 0.02
@@ -103,6 +105,33 @@ class ResNetEncoder(nn.Module):
         return self.pool(self.maps(crops))
 
 
+class SliceCropEncoder(nn.Module):
+    """The encoder of images and slices that joint 2D-3D pre-trains; its coarsest map is pooled.
+
+    Its batch norms, where it has such, let crops of a batch act on each other in training.
+    """
+
+    def __init__(self, settings: SliceEncoderSettings) -> None:
+        super().__init__()
+        self.slices = SliceEncoder(settings)
+        self.width = self.slices.widths[-1]
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to the last map [N, C, ceil(S / s), ceil(S / s)], s its stride."""
+        return self.slices.maps(crops)[-1]
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, h, w] to features [N, F]."""
+        return maps.mean((2, 3))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to features [N, F]."""
+        return self.pool(self.maps(crops))
+
+
+CropEncoder = SiameseEncoder | ResNetEncoder | SliceCropEncoder
+
+
 class CumulativeHead(nn.Module):
     """P(grade <= k) = sigmoid(threshold_k - score): one score, K - 1 rising thresholds.
 
@@ -141,9 +170,7 @@ class Grader(nn.Module):
         report: what was loaded from the weights file; None without one.
     """
 
-    def __init__(
-        self, encoder: SiameseEncoder | ResNetEncoder, views: int, head: nn.Module, dropout: float
-    ) -> None:
+    def __init__(self, encoder: CropEncoder, views: int, head: nn.Module, dropout: float) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.views, self.width = views, views * encoder.width
@@ -181,7 +208,7 @@ def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = SiameseEncoder(settings) if settings.name == "siamese" else ResNetEncoder()
+        encoder = _encoder(settings)
         width = views * encoder.width
         head: nn.Module = nn.Linear(width, grades, bias=False)
         if settings.head == "cumulative":
@@ -189,9 +216,22 @@ def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -
         network = Grader(encoder, views, head, settings.dropout)
         _initialise(network, settings)
     if settings.weights is not None:
-        inner = encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
-        network.report = load_pretrained(inner, Path(settings.weights), settings.matched)
+        path = Path(settings.weights)
+        network.report = load_pretrained(_backbone(encoder), path, settings.matched)
     return network
+
+
+def _encoder(settings: GraderSettings) -> CropEncoder:
+    if settings.name == "slices":
+        return SliceCropEncoder(settings.slice_encoder)
+    return SiameseEncoder(settings) if settings.name == "siamese" else ResNetEncoder()
+
+
+def _backbone(encoder: CropEncoder) -> nn.Module:
+    """What weights files hold."""
+    if isinstance(encoder, SliceCropEncoder):
+        return encoder.slices.backbone
+    return encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
 
 
 def _initialise(network: Grader, settings: GraderSettings) -> None:

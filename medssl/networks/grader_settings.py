@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST
 
 SIAMESE_SMALLEST = 17
@@ -15,12 +16,14 @@ class GraderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["siamese", "resnet"] = Field(
-        default="siamese", description="resnet: ResNet18 with InstanceNorm for every crop"
+    name: Literal["siamese", "resnet", "slices"] = Field(
+        default="siamese",
+        description="resnet: ResNet18 with InstanceNorm for every crop; slices: the encoder that "
+        "joint2d3d pre-trains",
     )
     width: int = Field(default=32, ge=1, description="siamese: channels of the first stage")
     dropout: float = Field(
-        default=0.35, ge=0, lt=1, description="after three stages and before the head; resnet: here"
+        default=0.35, ge=0, lt=1, description="after three stages and before the head; others: here"
     )
     pooling: Literal["horizontal_vertical", "vertical_horizontal", "average"] = Field(
         default="horizontal_vertical",
@@ -35,6 +38,9 @@ class GraderSettings(BaseModel):
         default="softmax",
         description="cumulative: one score and ordered thresholds (proportional odds)",
     )
+    slice_encoder: SliceEncoderSettings = Field(
+        default=SliceEncoderSettings(), description="slices: as it was pre-trained"
+    )
     weights: str | None = Field(
         default=None, description="file of a pre-trained encoder; null: random from the seed"
     )
@@ -46,11 +52,13 @@ class GraderSettings(BaseModel):
     def _of_this_network(self) -> Self:
         for key in ("width", "pooling", "init"):
             default = type(self).model_fields[key].default
-            if self.name == "resnet" and getattr(self, key) != default:
-                raise ValueError(f"{key} is of the siamese network; leave it out with resnet")
+            if self.name != "siamese" and getattr(self, key) != default:
+                raise ValueError(f"{key} is of the siamese network; leave it out with {self.name}")
         return self
 
     @property
     def smallest_side(self) -> int:
         """Pixels of a crop's side that the network can take at least."""
+        if self.name == "slices":
+            return self.slice_encoder.smallest_side
         return SIAMESE_SMALLEST if self.name == "siamese" else RESNET_SMALLEST

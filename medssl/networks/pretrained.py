@@ -16,7 +16,9 @@ from medssl.networks.vision_transformer import resize_positions
 WITHIN = ("teacher", "student", "model", "state_dict")
 """Entries of a training checkpoint that may hold the weights; the first that is there is read."""
 
-WRAPPERS = ("module.", "backbone.")
+WRAPPERS = ("module.", "slices.", "backbone.")
+
+STEM = "conv1.weight"
 
 DSMIL_NAMES = {
     "features.0.": "conv1.",
@@ -45,6 +47,8 @@ def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadRepor
     own = {name: value.detach() for name, value in network.state_dict().items()}
     if "pos_embed" in found and "pos_embed" in own:
         found["pos_embed"] = _fit_positions(found["pos_embed"], own["pos_embed"])
+    if STEM in found and STEM in own:
+        found[STEM] = _fit_planes(found[STEM], own[STEM])
     # Adapters that the file lacks are new and do not count.
     counted = {name for name in own if name in found or ".adapter." not in name}
     report = LoadReport.of(own, found, counted)
@@ -112,6 +116,12 @@ def _plain_name(name: str) -> str:
         if name.startswith(numbered):
             return named + name.removeprefix(numbered)
     return name
+
+
+def _fit_planes(found: Tensor, own: Tensor) -> Tensor:
+    """A first convolution of colour images for grey ones, as if they came in three equal planes."""
+    grey = own.shape[1] == 1 and found.ndim == 4 and found.shape[1] == 3
+    return found.sum(1, keepdim=True) if grey else found
 
 
 def _fit_positions(found: Tensor, own: Tensor) -> Tensor:

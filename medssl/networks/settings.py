@@ -4,11 +4,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
+
 ENCODER_KEYS: dict[str, tuple[str, ...]] = {
     "vnet": ("width", "levels", "norm"),
     "unet3d": ("width", "levels", "norm"),
     "swin_fpn": ("width", "levels", "embed_stride", "depths", "heads", "window"),
     "conv_fpn": ("width", "levels"),
+    "slice_unet": ("slice_encoder", "slice_transformer"),
 }
 """What the weights of each network's encoder depend on; monai_unet has no encoder of its own."""
 
@@ -18,7 +21,7 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn"] = "vnet"
+    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = "vnet"
     width: int = Field(
         default=16,
         ge=1,
@@ -31,7 +34,11 @@ class NetworkSettings(BaseModel):
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="V-Net: 0.5; 3-D U-Net: 0.3")
     residual_units: int = Field(default=2, ge=0, description="monai_unet only")
-    decoder_width: int = Field(default=32, ge=1, description="swin_fpn and conv_fpn only")
+    decoder_width: int = Field(
+        default=32,
+        ge=1,
+        description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
+    )
     embed_stride: int = Field(
         default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
     )
@@ -47,6 +54,26 @@ class NetworkSettings(BaseModel):
         default=False,
         description="swin_fpn only: true computes activations again rather than keep them, which "
         "saves memory and costs about a third more time",
+    )
+
+    slice_encoder: SliceEncoderSettings = Field(
+        default=SliceEncoderSettings(), description="slice_unet only: the network of a slice"
+    )
+    slice_transformer: SliceTransformerSettings = Field(
+        default=SliceTransformerSettings(), description="slice_unet only: what joins the slices"
+    )
+    film: bool = Field(
+        default=True,
+        description="slice_unet only: what the transformer says of a slice scales and shifts its "
+        "deepest features; false: slices do not know of each other",
+    )
+    neighbours: int = Field(
+        default=0,
+        ge=0,
+        description="slice_unet only: slices to each side that come with each (2.5-D)",
+    )
+    slice_spacing: float = Field(
+        default=1.0, gt=0, description="slice_unet only: mm between slices, for their places"
     )
 
     @model_validator(mode="after")
@@ -81,5 +108,7 @@ class NetworkSettings(BaseModel):
         kept: dict[str, Any] = {"name": self.name}
         for key in ENCODER_KEYS[self.name]:
             value = getattr(self, key)
-            kept[key] = list(value[: self.levels - 1]) if isinstance(value, tuple) else value
+            if isinstance(value, tuple):
+                value = list(value[: self.levels - 1])
+            kept[key] = value.model_dump() if isinstance(value, BaseModel) else value
         return kept

@@ -1,6 +1,6 @@
 """The finished runs of a pipeline side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,20 +26,28 @@ def compare(pipeline: str, reference: str = "supervised") -> str:
         UsageError: there are no finished runs, or none of the reference method.
     """
     runs = read_runs(pipeline)
-    known = sorted({run.method for run in runs})
+    refuse_reference(pipeline, reference, sorted({run.method for run in runs}))
+    return tabulate(runs, reference)
+
+
+def refuse_reference(pipeline: str, reference: str, known: Sequence[str]) -> None:
+    """Refuse a reference method of which there is no run; of one method alone none is needed.
+
+    Raises:
+        UsageError: names the nearest.
+    """
     if reference not in known and len(known) > 1:
         raise UsageError(
             f"'{pipeline}' has no finished run of '{reference}'",
             do=nearest(reference, known).replace("did you mean", "did you mean --reference"),
         )
-    return tabulate(runs, reference)
 
 
 def tabulate(runs: Sequence[RunScores], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
     heads = ["method", "labels", "seed", "Dice [95 %]", "HD95 mm", "ASD mm"]
     heads += [f"- {reference}", "p", "MLflow run"]
-    differing = _differing(runs)
+    differing = differing_settings([(run.method, run.config) for run in runs])
     rows = [_row(run, _partner(run, runs, reference, differing), differing) for run in runs]
     return as_text(heads, rows)
 
@@ -61,7 +69,7 @@ def _row(run: RunScores, partner: RunScores | None, differing: Sequence[str]) ->
     dice = list(run.values("dice").values())
     low, high = bootstrap_interval(dice, 2000, np.random.default_rng(0))
     row = [
-        " ".join([run.method, *_settings(run, differing)]),
+        " ".join([run.method, *settings_in_words(run.config, differing)]),
         str(run.labels),
         str(run.seed),
         f"{run.mean('dice'):.3f} [{low:.3f}, {high:.3f}]",
@@ -97,23 +105,29 @@ def _partner(
         for other in runs
         if (other.method, other.labels, other.seed) == (reference, run.labels, run.seed)
     ]
-    mine = _settings(run, differing)
+    mine = settings_in_words(run.config, differing)
     return min(
-        fitting, key=lambda other: len(set(_settings(other, differing)) ^ set(mine)), default=None
+        fitting,
+        key=lambda other: len(set(settings_in_words(other.config, differing)) ^ set(mine)),
+        default=None,
     )
 
 
-def _differing(runs: Sequence[RunScores]) -> list[str]:
-    """Settings that tell runs apart: other values in runs of one method, or across methods."""
+def differing_settings(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Settings that tell runs apart: other values in runs of one method, or across methods.
+
+    Args:
+        runs: method and resolved configuration of each.
+    """
     seen: dict[tuple[str, str], set[str]] = {}
-    for run in runs:
-        for key, value in flatten(run.config).items():
-            owner = run.method if key.startswith("method.") else ""
+    for method, config in runs:
+        for key, value in flatten(config).items():
+            owner = method if key.startswith("method.") else ""
             seen.setdefault((owner, key), set()).add(repr(value))
     return sorted({key for (_, key), values in seen.items() if len(values) > 1} - set(APART))
 
 
-def _settings(run: RunScores, differing: Sequence[str]) -> list[str]:
-    """The differing settings that this run has, e.g. ["members=2"]."""
-    flat: dict[str, Any] = flatten(run.config)
+def settings_in_words(config: Mapping[str, Any], differing: Sequence[str]) -> list[str]:
+    """The differing settings that a run has, e.g. ["members=2"]."""
+    flat: dict[str, Any] = flatten(config)
     return [f"{key.removeprefix('method.')}={flat[key]}" for key in differing if key in flat]

@@ -6,11 +6,12 @@ Free of torch, so that a wrong key is refused at once.
 import difflib
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,13 +21,14 @@ from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
-from medssl.settings import MethodChoice, Pipeline, pretrain_keys
+from medssl.settings import MethodChoice, Pipeline, PipelineFile, pretrain_keys
 from medssl.train.description import weights_hash
 
 Model = TypeVar("Model", bound=BaseModel)
+AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
 
-CLASSIFIED = ("slides", "bags", "planted")
-"""Layouts whose cases have a class each and no mask."""
+CLASSIFIED = {"slides": "slide", "bags": "slide", "planted": "slide", "radiographs": "grade"}
+"""Layouts whose cases have a class each and no mask, and the family of methods for them."""
 
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},
@@ -37,12 +39,23 @@ WITHOUT_EFFECT: dict[str, set[str]] = {
 
 
 @dataclass(frozen=True)
-class Config:
-    """What one run does, complete and checked."""
+class RunConfig(ABC, Generic[AnyPipeline]):
+    """What one run does, of whichever family; complete and checked.
 
-    pipeline: Pipeline
+    Attributes:
+        without_effect: keys by section that say how, not what, is computed; they are left out of
+            hashes.
+    """
+
+    without_effect: ClassVar[Mapping[str, set[str]]]
+
+    pipeline: AnyPipeline
     method: MethodSettings
     spec: DataSpec
+
+    @abstractmethod
+    def declared(self) -> Any:
+        """What the data spec declares that influences results, as plain values."""
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; itself a valid pipeline file."""
@@ -55,32 +68,39 @@ class Config:
         return flatten(self.resolved())
 
     def hash(self, *sections: str) -> str:
-        """8 hex characters over sections of the pipeline.
-
-        The section "data" is what the data spec declares about images and labels; "pretrain" is
-        the encoder that training starts from, and how it is fine-tuned.
-
-        Raises:
-            UsageError, DataError: "pretrain" is asked for and its checkpoint cannot be read.
-        """
+        """8 hex characters over sections of the pipeline; "data" is what `declared` says."""
         return digest([self._section(section) for section in sections])
 
     def _section(self, section: str) -> Any:
         if section == "method":
             return self._method()
         if section == "data":
-            return [
-                self.spec.modality,
-                self.spec.channels,
-                self.spec.classes,
-                self.spec.label_values,
-            ]
-        if section == "pretrain":
-            return self._start()
+            return self.declared()
         value = getattr(self.pipeline, section)
         if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
+            return value.model_dump(mode="json", exclude=self.without_effect.get(section))
         return value
+
+    def _method(self) -> dict[str, Any]:
+        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
+
+
+class Config(RunConfig[Pipeline]):
+    """What one run of segmentation does.
+
+    In `hash`, the section "pretrain" is the encoder that training starts from, and how it is
+    fine-tuned; UsageError or DataError where its checkpoint cannot be read.
+    """
+
+    without_effect = WITHOUT_EFFECT
+
+    def declared(self) -> Any:
+        """Images and labels."""
+        spec = self.spec
+        return [spec.modality, spec.channels, spec.classes, spec.label_values]
+
+    def _section(self, section: str) -> Any:
+        return self._start() if section == "pretrain" else super()._section(section)
 
     def _start(self) -> list[Any] | None:
         """The encoder by its weights, wherever they lie, and how it is used; None without one."""
@@ -89,9 +109,6 @@ class Config:
             return None
         used = [choice.matched, choice.channels, self.pipeline.fine_tune.model_dump(mode="json")]
         return [weights_hash(choice.folder), *used]
-
-    def _method(self) -> dict[str, Any]:
-        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
 
 
 def digest(value: Any) -> str:
@@ -119,7 +136,8 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     plain = read_pipeline(name_or_path, overrides)
     spec = load_spec(plain["data"]) if "data" in plain else None
     if spec is not None and spec.layout.kind in CLASSIFIED:
-        refuse_family("segment", "slide", f"the data set {spec.name} holds {spec.layout.kind}")
+        wanted = CLASSIFIED[spec.layout.kind]
+        refuse_family("segment", wanted, f"the data set {spec.name} holds {spec.layout.kind}")
     pipeline = validate(Pipeline, plain)
     return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
 

@@ -158,11 +158,11 @@ def _origin(plan: Plan) -> Origin:
         split_hash=split.hash,
         code=code_version(),
         config=(plan.evaluate.folder / "config.yaml").read_text(encoding="utf-8"),
-        curves=draw_curves(_logged(plan.train.folder / "metrics.jsonl")),
+        curves=draw_curves(logged(plan.train.folder / "metrics.jsonl")),
     )
 
 
-def _logged(path: Path) -> list[tuple[int, dict[str, float]]]:
+def logged(path: Path) -> list[tuple[int, dict[str, float]]]:
     """Steps and numbers of a training; none where there is no file."""
     if not path.is_file():
         return []

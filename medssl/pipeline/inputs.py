@@ -3,7 +3,7 @@
 A file is one case. A folder is one case too: a DICOM series, or one file per channel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,44 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> list[Input]:
                 "name the case folders instead, or predict them into different folders",
             )
         seen[one.id] = one
+    return found
+
+
+def files_by_name(
+    files: Sequence[Path],
+    fits: Callable[[Path], bool],
+    name_of: Callable[[Path], str],
+    kind: str,
+    example: str,
+) -> dict[str, Path]:
+    """Files by the name of their outputs; a folder stands for those in it that fit.
+
+    Args:
+        files: what the user named.
+        fits: whether a name is that of such a file.
+        name_of: the name of its outputs.
+        kind: what the files are, e.g. "slide".
+        example: what would do, for the message.
+
+    Raises:
+        DataError: a file is missing, or none of them.
+        UsageError: two of them would write to the same output.
+    """
+    found: dict[str, Path] = {}
+    for given in files:
+        if not given.exists():
+            raise DataError(f"{given} does not exist", do="check the path")
+        inside = sorted(path for path in given.iterdir() if fits(path)) if given.is_dir() else []
+        for path in inside or [given]:
+            if path.is_dir() or not fits(path):
+                raise DataError(f"{path} is no {kind}", do=f"name {example}")
+            name = name_of(path)
+            if name in found:
+                raise UsageError(
+                    f"{path} and {found[name]} would both be written as '{name}'",
+                    do="rename one of them, or predict them into different folders",
+                )
+            found[name] = path
     return found
 
 

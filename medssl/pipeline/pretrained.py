@@ -1,7 +1,7 @@
 """The pre-trained encoder that a pipeline starts from: read, checked, made ready."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.data.layouts import find_cases
@@ -84,7 +84,8 @@ def _starting_at(config: Config, folder: Path) -> Config:
     choice = config.pipeline.pretrain
     plain = {} if choice is None else choice.model_dump(exclude={"pipeline", "set"})
     found = PretrainChoice.model_validate(plain | {"checkpoint": str(folder)})
-    return replace(config, pipeline=config.pipeline.model_copy(update={"pretrain": found}))
+    pipeline = config.pipeline.model_copy(update={"pretrain": found})
+    return Config(pipeline, config.method, config.spec)
 
 
 def verify_start(config: Config, split: Split, cases: Sequence[Case]) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-SHOWN = ("loss", "dice", "steps_per_s")
+SHOWN = ("loss", "dice", "kappa", "steps_per_s")
 """Values of a step that are worth a look while it runs."""
 
 
@@ -166,7 +166,12 @@ def make_reporter(quiet: bool) -> QuietReporter:
 
 def shown(values: dict[str, float]) -> str:
     """The values of a step in one line, e.g. "loss 0.312  Dice 0.874  9.1 steps/s"."""
-    words = {"loss": "loss {:.3f}", "dice": "Dice {:.3f}", "steps_per_s": "{:.1f} steps/s"}
+    words = {
+        "loss": "loss {:.3f}",
+        "dice": "Dice {:.3f}",
+        "kappa": "kappa {:.3f}",
+        "steps_per_s": "{:.1f} steps/s",
+    }
     return "  ".join(words[name].format(values[name]) for name in SHOWN if name in values)
 
 

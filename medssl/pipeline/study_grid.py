@@ -13,6 +13,7 @@ from medssl.pipeline.config import (
     nearest,
     pipeline_family,
     read_mapping,
+    read_pipeline,
     validate,
 )
 from medssl.settings import Section
@@ -20,6 +21,9 @@ from medssl.settings import Section
 Axis = Literal["labels", "seed", "arm"]
 
 CEILING = "ceiling"
+
+USUAL_ARMS = {"grade": ("supervised_mixup", "semixup")}
+"""Of a study made of a pipeline alone, by family."""
 
 
 class Study(Section):
@@ -85,7 +89,8 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
             )
         plain.setdefault("name", path.stem)
     else:
-        arms = methods.split(",") if methods else ["supervised", "tracoco"]
+        usual = USUAL_ARMS.get(pipeline_family(name), ("supervised", "tracoco"))
+        arms = methods.split(",") if methods else list(usual)
         plain = {
             "name": f"{path.stem}_study",
             "pipeline": name,
@@ -119,10 +124,17 @@ def cells(study: Study) -> list[Cell]:
     grid.sort(key=lambda cell: [ranks[axis].index(getattr(cell, axis)) for axis in study.order])
     if study.ceiling is None:
         return grid
-    labels = load_config(study.pipeline, study.ceiling).pipeline.split.labels
+    labels = _ceiling_labels(study.pipeline, study.ceiling)
     return grid + [
         Cell(CEILING, labels, seed, (*study.ceiling, f"seed={seed}")) for seed in study.seeds
     ]
+
+
+def _ceiling_labels(pipeline: str, overrides: Sequence[str]) -> int:
+    """Labels of the ceiling; 0 where a grader's are not counted (null: all)."""
+    if pipeline_family(pipeline, overrides) == "grade":
+        return int(read_pipeline(pipeline, overrides).get("split", {}).get("labels") or 0)
+    return load_config(pipeline, overrides).pipeline.split.labels
 
 
 def select(grid: Sequence[AnyCell], only: Sequence[str]) -> list[AnyCell]:

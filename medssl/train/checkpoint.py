@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
@@ -19,6 +19,8 @@ from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings, PreprocessSettings
 from medssl.train.description import DESCRIPTION, WEIGHTS, description_of
+
+Described = TypeVar("Described", bound=BaseModel)
 
 
 class DataCard(BaseModel):
@@ -133,15 +135,51 @@ def read_description(folder: Path) -> Checkpoint:
         UsageError: the folder is no checkpoint, or one of something else.
         DataError: its description cannot be understood.
     """
-    plain = description_of(folder)
-    if plain.get("family", "segment") == "pretrain":
+    family = description_of(folder).get("family", "segment")
+    if family in ("slide", "grade"):
+        raise UsageError(
+            f"{folder} is a checkpoint of the family '{family}'",
+            "it segments nothing",
+            "name a checkpoint of a pipeline that segments",
+        )
+    if family == "pretrain":
         raise UsageError(
             f"{folder} is a pre-trained encoder",
             "it segments nothing",
             f"train a network that starts from it: medssl train PIPELINE pretrain={folder}",
         )
+    return understood(folder, Checkpoint)
+
+
+def load_weights(folder: Path, network: nn.Module) -> None:
+    """Give a network the weights of a checkpoint.
+
+    Raises:
+        DataError: they are not those of such a network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        return Checkpoint.model_validate(plain)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
+            "the file is damaged or from another checkpoint",
+            "copy the checkpoint folder again, whole",
+        ) from error
+
+
+def understood(folder: Path, kind: type[Described]) -> Described:
+    """The description of a checkpoint, of the wanted kind.
+
+    Raises:
+        UsageError: the folder is no checkpoint.
+        DataError: its description cannot be understood.
+    """
+    plain = description_of(folder)
+    try:
+        return kind.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -158,20 +196,10 @@ def load_checkpoint(folder: Path) -> tuple[Ensemble, Checkpoint]:
     Raises:
         UsageError, DataError: as `read_description`; also when the weights do not fit it.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     found = read_description(folder)
     predictor = Ensemble(
         build_network(found.network, len(found.channels), len(found.classes), seed=0)
         for _ in range(found.members)
     )
-    try:
-        predictor.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        raise DataError(
-            f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
-            "the file is damaged or from another checkpoint",
-            "copy the checkpoint folder again, whole",
-        ) from error
+    load_weights(folder, predictor)
     return predictor.eval(), found

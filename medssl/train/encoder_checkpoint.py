@@ -6,7 +6,7 @@ Written by `medssl.train.checkpoint.save_checkpoint`; the weights have the encod
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from medssl.errors import DataError, UsageError
@@ -14,7 +14,7 @@ from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PreprocessSettings
-from medssl.train.checkpoint import DataCard, EncoderCard
+from medssl.train.checkpoint import DataCard, EncoderCard, understood
 from medssl.train.description import DESCRIPTION, WEIGHTS, description_of, weights_hash
 
 
@@ -59,18 +59,8 @@ def read_encoder(folder: Path) -> VolumeEncoderCheckpoint:
         UsageError: the folder is no checkpoint, or one of something else.
         DataError: its description cannot be understood.
     """
-    plain = description_of(folder)
-    _must_encode_volumes(folder, plain)
-    try:
-        return VolumeEncoderCheckpoint.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{folder / DESCRIPTION} cannot be understood",
-            f"{where}: {first['msg']}" if where else first["msg"],
-            "use the version of medssl that wrote it",
-        ) from error
+    _must_encode_volumes(folder, description_of(folder))
+    return understood(folder, VolumeEncoderCheckpoint)
 
 
 def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoderCheckpoint]:

@@ -131,7 +131,7 @@ def make_update(
     """`method` on `device` in the wanted memory format, with its optimiser."""
     method.to(device).train()
     if settings.channels_last:
-        method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        _store_channels_last(method)
     return Update(
         method,
         settings,
@@ -142,6 +142,15 @@ def make_update(
         torch.amp.GradScaler(device.type, enabled=settings.precision == "float16"),
         fine_tune,
     )
+
+
+def _store_channels_last(method: nn.Module) -> None:
+    """Weights of 3-D convolutions with channels last, those of 2-D ones (of slices) likewise."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in method.parameters():
+        if parameter.ndim in formats:
+            stored = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+            parameter.data = stored
 
 
 def build_optimiser(

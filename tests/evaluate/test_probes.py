@@ -11,7 +11,7 @@ from medssl.evaluate.probes import (
     masked_error,
     outline_features,
 )
-from medssl.evaluate.retrieval import retrieve
+from medssl.evaluate.retrieval import retrieve, unit
 
 RNG = np.random.default_rng(0)
 PATIENT = np.repeat(np.arange(6), 20)
@@ -82,3 +82,82 @@ def test_the_outline_is_where_a_scan_is_above_its_minimum():
     found = outline_features(scan)
     assert sorted(np.unique(found).tolist()) == pytest.approx([-3 / 8, 5 / 8])
     assert (found[0] > 0).sum() == 3
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def scans(rng, patients=6, each=10, classes=3, width=8):
+    """Classes and patients of scans, and features that say nothing of them."""
+    patient = np.repeat(np.arange(1, patients + 1), each)
+    target = np.tile(np.arange(classes), patients * each)[: patients * each]
+    return patient, target, rng.normal(size=(patients * each, width))
+
+
+def test_scales_of_features_do_not_matter(rng):
+    patient, target, features = scans(rng, width=4)
+    features[:, 0] += target
+    found = linear_probe(features, target, patient)
+    assert linear_probe(features * (1e4, 1e-3, 1, 10) + 5, target, patient) == found
+
+
+def test_neighbours_of_the_same_patient_are_not_asked(rng):
+    """Every patient has its own directions; only its own scans are near, and they are not known."""
+    patient, target, _ = scans(rng, patients=5, each=12)
+    own = 50 * np.eye(15)[(patient - 1) * 3 + target]
+    found = few_shot_accuracy(own, target, patient, 4, 3, np.random.default_rng(0))
+    assert found < 0.6
+
+
+def test_few_shot_accuracy_is_balanced():
+    """Six of class 0 and two of class 1, all said to be 0: (1 + 0) / 2."""
+    patient = np.array([1, 1, 1, 1, 2, 2, 2, 2])
+    target = np.array([0, 0, 0, 1, 0, 0, 0, 1])
+    features = np.ones((8, 2))
+    features[3], features[7] = (1, 0), (0, 1)  # nearer to the rest than to each other
+    found = few_shot_accuracy(features, target, patient, 3, 1, np.random.default_rng(0))
+    assert found == pytest.approx(0.5)
+
+
+def test_draws_come_from_the_generator(rng):
+    patient, target, features = scans(rng)
+    first, same, other = (
+        few_shot_accuracy(features, target, patient, 1, 1, np.random.default_rng(seed))
+        for seed in (0, 0, 1)
+    )
+    assert first == same != other
+
+
+def test_the_masked_error_of_hand_examples():
+    """Hidden: 0 and 2, mean 1, which leaves 1 + 1; visible values do not count."""
+    image = np.array([0.0, 2.0, 50.0, 70.0]).reshape(1, 1, 1, 4)
+    mask = np.array([True, True, False, False]).reshape(1, 1, 1, 4)
+    for filled, share in (([0, 2], 0), ([1, 1], 1), ([0, 1], 0.5), ([2, 0], 4)):
+        prediction = np.array([*filled, -9.0, -9.0]).reshape(1, 1, 1, 4)
+        assert masked_error(image, prediction, mask) == pytest.approx(share)
+    assert np.isnan(masked_error(np.ones_like(image), image, mask))
+    assert np.isnan(masked_error(image, image, np.zeros_like(mask)))
+
+
+def test_intensities_compare_by_correlation(rng):
+    image = rng.normal(size=(3, 4, 5, 6))
+    features = intensity_features(image)
+    assert features.shape == (3, 120)
+    expected = np.corrcoef(image.reshape(3, -1))
+    np.testing.assert_allclose(unit(features) @ unit(features).T, expected, atol=1e-6)
+    turned = intensity_features(-2 * image + 7)
+    np.testing.assert_allclose((unit(features) * unit(turned)).sum(1), -1, atol=1e-6)
+
+
+def test_gradients_of_hand_examples():
+    """A ramp has one magnitude, 5; a step of 1 has 0.5 on both sides."""
+    x, y, z = np.indices((4, 4, 4))
+    ramp = (3.0 * x + 4.0 * y)[None]
+    np.testing.assert_allclose(gradient_features(ramp), 0, atol=1e-5)  # 5 everywhere, centred
+    step = np.where(z < 2, 0.0, 1.0)[None]
+    by_hand = np.where((z == 1) | (z == 2), 0.5, 0.0)
+    np.testing.assert_allclose(
+        gradient_features(step)[0], (by_hand - by_hand.mean()).ravel(), atol=1e-6
+    )

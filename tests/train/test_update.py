@@ -6,7 +6,7 @@ import torch
 
 from medssl.errors import MedsslError
 from medssl.settings import TrainSettings
-from medssl.train.update import build_optimiser, step_seeds
+from medssl.train.update import _store_channels_last, build_optimiser, step_seeds
 
 PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
 
@@ -114,3 +114,11 @@ def test_biases_and_norms_are_a_group_of_their_own_where_they_do_not_decay(pair)
 def test_every_step_of_every_seed_draws_anew():
     pairs = [step_seeds(seed, step) for seed in range(20) for step in range(1, 51)]
     assert len({drawn for pair in pairs for drawn in pair}) == 2000  # dropout apart from noise
+
+
+def test_channels_last_stores_weights_of_volumes_and_of_slices():
+    mixed = torch.nn.ModuleList([torch.nn.Conv3d(2, 4, 3), torch.nn.Conv2d(2, 4, 3)])
+    _store_channels_last(mixed)
+    volumes, slices = mixed
+    assert volumes.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert slices.weight.is_contiguous(memory_format=torch.channels_last)

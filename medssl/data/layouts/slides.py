@@ -6,17 +6,17 @@ relative to the data set's folder; an empty cell means that there is no such thi
 row, or without a table, are unlabelled.
 """
 
-import csv
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
-from medssl.errors import DataError
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide")
+COLUMNS = "slide, label, patient, part, annotation"
 
 
 class Options(BaseModel):
@@ -74,7 +74,8 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
     faults = []
     if options.table is not None:
         table = root / options.table
-        for number, row in enumerate(_rows(table), start=2):
+        rows = read_rows(table, ("slide", "label"), "layout.table", COLUMNS)
+        for number, row in enumerate(rows, start=2):
             path = _file(root, row["slide"], paths)
             case = _case(spec, root, path, row, class_index(row["label"], options.classes))
             faults += _faults(table, number, row, case, options.classes)
@@ -96,28 +97,6 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
 def is_slide(path: Path) -> bool:
     """Whether the name is that of a whole-slide file; hidden files are none."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", do="write the table or correct `layout.table`")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = [
-                {key: (cell or "").strip() for key, cell in row.items() if key} for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV table in UTF-8", str(error), "save it as one") from error
-    missing = [name for name in ("slide", "label") if name not in columns]
-    if missing:
-        raise DataError(
-            f"{path} lacks the column {' and '.join(missing)}",
-            f"it has {', '.join(columns) or 'none'}",
-            "separate columns by commas and name them slide, label, patient, part, annotation",
-        )
-    return rows
 
 
 def _file(root: Path, stated: str, paths: list[Path]) -> Path:

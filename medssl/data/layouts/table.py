@@ -3,13 +3,15 @@
 Paths are relative to the data set's folder. An empty cell means that there is no such file.
 """
 
-import csv
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
+
+COLUMNS = "case, patient, session, label, part and as the channels of the data spec"
 
 
 class Options(BaseModel):
@@ -23,20 +25,7 @@ class Options(BaseModel):
 def cases(spec: DataSpec, root: Path) -> list[Case]:
     """Cases in the order of the rows."""
     path = root / spec.layout.options(Options).file
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", do="write the table or correct `layout.file`")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        rows = [{key: (cell or "").strip() for key, cell in row.items() if key} for row in reader]
-    missing = [name for name in ("case", *spec.channels) if name not in columns]
-    if missing:
-        raise DataError(
-            f"{path} lacks the column {' and '.join(missing)}",
-            f"it has {', '.join(columns) or 'none'}",
-            "separate columns by commas and name them case, patient, session, label, part and "
-            "as the channels of the data spec",
-        )
+    rows = read_rows(path, ("case", *spec.channels), "layout.file", COLUMNS)
     return [_case(spec, root, path, number, row) for number, row in enumerate(rows, start=2)]
 
 

@@ -1,20 +1,19 @@
 """A picture of what was kept of slides: kept tiles outlined, the rest dimmed."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from medssl.data.panels import panel_sheet
 from medssl.data.slide.reader import SlideReader, open_slide
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, tile_grid
 from medssl.data.spec import Case, DataSpec
-from medssl.errors import UsageError
 
 OUTLINE = (0, 110, 60)
-_PANEL, _MARGIN, _CAPTION, _COLUMNS = 480, 12, 34, 4  # pixels; panels a row
+_PANEL = 480  # pixels
 _DIM = 0.35  # share of contrast that is left where no tile was kept
 _ROOM = 5  # pixels of a tile below which an outline would hide it
 
@@ -46,24 +45,16 @@ def slide_sheet(
         UsageError: there is no case, or `path` does not end in .png.
         DataError: a slide cannot be read.
     """
-    if not cases or path.suffix.lower() != ".png":
-        raise UsageError("there is no case to show" if not cases else f"{path} must end in .png")
-    settings = settings or TileSettings()
-    columns = min(_COLUMNS, len(cases))
-    rows = -(-len(cases) // columns)
-    wide, high = _PANEL + _MARGIN, _PANEL + _CAPTION + _MARGIN
-    sheet = Image.new("RGB", (columns * wide + _MARGIN, rows * high + _MARGIN + _CAPTION), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), spec.title + " (simulated)" * spec.simulated, fill="black")
-    for number, case in enumerate(cases):
-        row, column = divmod(number, columns)
-        corner = column * wide + _MARGIN, row * high + _MARGIN + _CAPTION
+    title = spec.title + " (simulated)" * spec.simulated
+    panels = _panels(cases, settings or TileSettings())
+    return panel_sheet(title, panels, len(cases), _PANEL, path)
+
+
+def _panels(cases: Sequence[Case], settings: TileSettings) -> Iterator[tuple[str, np.ndarray]]:
+    for case in cases:
         with open_slide(case.images["slide"]) as reader:
             grid = tile_grid(reader, settings)
-            panel = Image.fromarray(kept_tiles(reader, grid, _PANEL))
-        draw.text(corner, _caption(case.id, grid), fill="black")
-        sheet.paste(panel, (corner[0], corner[1] + _CAPTION))
-    return _written(sheet, path)
+            yield _caption(case.id, grid), kept_tiles(reader, grid, _PANEL)
 
 
 def _caption(name: str, grid: TileGrid) -> str:
@@ -71,14 +62,3 @@ def _caption(name: str, grid: TileGrid) -> str:
     return (
         f"{name}\n{len(grid)} of {of} tiles kept, {grid.size} px at {grid.mpp:.3g} microns a pixel"
     )
-
-
-def _written(sheet: Image.Image, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        sheet.save(beside, format="png")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -18,6 +18,7 @@ class MethodSettings(BaseModel):
         implementation: "module:Class" of the algorithm.
         paper: what to cite.
         summary: one line for `medssl methods`.
+        takes_images: whether a method of the family "pretrain" learns from images beside volumes.
         presets: named sets of settings, applied before the user's own keys.
     """
 
@@ -27,6 +28,7 @@ class MethodSettings(BaseModel):
     implementation: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    takes_images: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, object]]] = {}
 
     @classmethod

@@ -93,11 +93,11 @@ class Collapse(Part):
 
     rank: float = Field(default=5.0, ge=1, description="least effective rank of the embeddings")
     deviation: float = Field(
-        default=0.05,
+        default=0.02,
         ge=0,
         lt=1,
         description="least standard deviation of their values, times sqrt(outputs): 1 for "
-        "embeddings all over the sphere, about 0.2 before training",
+        "embeddings all over the sphere, a few hundredths to 0.2 before training",
     )
     keys: int = Field(default=256, ge=8, description="latest embeddings that are judged")
     patience: int = Field(default=200, ge=1, description="steps below one of them in a row")

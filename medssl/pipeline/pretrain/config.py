@@ -18,6 +18,9 @@ from medssl.pipeline.config import (
 )
 from medssl.pipeline.pretrain.settings import PretrainPipeline
 
+IMAGES = "radiographs"
+"""The layout of native images."""
+
 WITHOUT_EFFECT = ("log_every", "checkpoint_every", "threads", "device")
 """Keys of `train` that say how, not what, is computed; they are left out of hashes."""
 
@@ -84,11 +87,28 @@ def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> Pr
     """
     pipeline = validate(PretrainPipeline, read_pipeline(name_or_path, overrides))
     specs = tuple(load_spec(name) for name in pipeline.data)
+    method = method_settings(pipeline.method)
+    refused = set(CLASSIFIED) - ({IMAGES} if method.takes_images else set())
     for spec in specs:
-        if spec.layout.kind in CLASSIFIED:
+        if spec.layout.kind in refused:
             raise UsageError(
                 f"{pipeline.method.name} learns from volumes and {spec.name} has none",
                 f"its layout is '{spec.layout.kind}'",
-                "name data specs of volumes, or the method dino for slides",
+                "name data specs of volumes, the method dino for slides, or joint2d3d for "
+                "radiographs and volumes together",
             )
-    return PretrainConfig(pipeline, method_settings(pipeline.method), specs)
+    joins = pipeline.network.name == "slice_unet"
+    if joins != method.takes_images:
+        raise UsageError(
+            f"{pipeline.method.name} cannot pre-train network.name={pipeline.network.name}",
+            "only joint2d3d learns a network of slices, and no other one",
+            "set network.name=slice_unet" if method.takes_images else "set method=joint2d3d",
+        )
+    unknown = set(pipeline.train.joint.loose) - {s.name for s in specs if s.layout.kind != IMAGES}
+    if unknown:
+        raise UsageError(
+            f"train.joint.loose names {' and '.join(sorted(unknown))}",
+            "only slices of the pipeline's own data sets of volumes can be images too",
+            "name data sets of volumes that stand under data",
+        )
+    return PretrainConfig(pipeline, method, specs)

@@ -13,7 +13,7 @@ from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.methods.settings.alice import Settings as AliceSettings
 from medssl.pipeline.config import digest, load_config
-from medssl.pipeline.pretrain.config import PretrainConfig
+from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
 from medssl.pipeline.stage import Stage
 from medssl.train.description import description_of, weights_hash
 from medssl.train.fingerprint import fingerprint
@@ -64,7 +64,7 @@ def make_pretrain_plan(
         cases = [
             case
             for case in find_cases(spec)
-            if patient_key(spec.name, case.patient) not in kept_out
+            if _open(spec, case) and patient_key(spec.name, case.patient) not in kept_out
         ]
         learnt, held = _divide(cases, config)
         if not learnt:
@@ -111,6 +111,11 @@ def excluded(pipelines: Sequence[str]) -> set[str]:
         test = set(make_split(cases, config.pipeline.split, config.pipeline.seed).test)
         keys |= {patient_key(config.spec.name, case.patient) for case in cases if case.id in test}
     return keys
+
+
+def _open(spec: DataSpec, case: Case) -> bool:
+    """Whether a case may be learnt from: of radiographs, those of the training part alone."""
+    return spec.layout.kind != IMAGES or case.part in (None, "train")
 
 
 def _divide(

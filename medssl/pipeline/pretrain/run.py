@@ -1,6 +1,6 @@
 """The pre-training stage: sessions, streams, loop, probes, checkpoint of the encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from medssl.data.sessions import Sessions, prepare_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
-from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.method import JointMethod, PretrainMethod, PretrainTask
 from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
 from medssl.methods.registry import implementation
 from medssl.methods.settings.alice import Settings as AliceSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.pipeline.pretrain.config import PretrainConfig
+from medssl.pipeline.pretrain.joint import joint_learner, joint_probes
+from medssl.pipeline.pretrain.joint_probe import JointProbes
 from medssl.pipeline.pretrain.looks import draw_looks
 from medssl.pipeline.pretrain.matched import matched_stream
 from medssl.pipeline.pretrain.matching_probe import MatchingProbes
@@ -51,10 +53,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
     if stage.done and resume:
         reporter.note(f"{config.label}: pre-trained already, in {stage.folder}")
         return target
-    check_patch(config.pipeline.network, config.pipeline.train.patch)
-    sessions = _prepare(plan.train, config, reporter)
-    method = build_method(config, sessions)
-    streams = build_streams(plan, method, sessions, reporter)
+    method, streams = _learner(plan, reporter)
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
     tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
@@ -67,6 +66,19 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         tracker.artifact(target, "checkpoint")
     stage.finish(patients=len(plan.seen))
     return target
+
+
+def _learner(
+    plan: PretrainPlan, reporter: QuietReporter
+) -> tuple[PretrainMethod | JointMethod, Mapping[str, BatchStream]]:
+    """The method, with what it learns from."""
+    config = plan.config
+    if config.method.takes_images:
+        return joint_learner(plan, reporter)
+    check_patch(config.pipeline.network, config.pipeline.train.patch)
+    sessions = _prepare(plan.train, config, reporter)
+    method = build_method(config, sessions)
+    return method, build_streams(plan, method, sessions, reporter)
 
 
 def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
@@ -127,9 +139,14 @@ def _prepare(
 
 
 def _probes(
-    plan: PretrainPlan, method: PretrainMethod, reporter: QuietReporter, tracker: Tracker
-) -> Probes | MatchingProbes | None:
+    plan: PretrainPlan,
+    method: PretrainMethod | JointMethod,
+    reporter: QuietReporter,
+    tracker: Tracker,
+) -> Probes | JointProbes | MatchingProbes | None:
     """The probes on held-out patients; None where there are none."""
+    if isinstance(method, JointMethod):
+        return joint_probes(plan, method, reporter, tracker)
     sources = [(spec, cases) for spec, cases in plan.probed if cases]
     if not sources:
         return None
@@ -145,9 +162,9 @@ def _probes(
 
 def _train(
     plan: PretrainPlan,
-    method: PretrainMethod,
-    streams: dict[str, BatchStream],
-    probes: Probes | MatchingProbes | None,
+    method: PretrainMethod | JointMethod,
+    streams: Mapping[str, BatchStream],
+    probes: Probes | JointProbes | MatchingProbes | None,
     reporter: QuietReporter,
     tracker: Tracker,
     resume: bool,
@@ -173,7 +190,7 @@ def _train(
 class _Saver:
     """Writes what is handed on as checkpoint `last`: an encoder, or what gives places vectors."""
 
-    def __init__(self, plan: PretrainPlan, method: PretrainMethod) -> None:
+    def __init__(self, plan: PretrainPlan, method: PretrainMethod | JointMethod) -> None:
         self._plan, self._method = plan, method
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from pydantic import Field, field_validator
 
+from medssl.data.slice_settings import JointSampling
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import (
     LoopSettings,
@@ -19,6 +20,9 @@ class PretrainTrainSettings(LoopSettings):
     patch: Triple = (32, 32, 32)
     batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
     batch_scans: int = Field(default=8, ge=1, description="single scans per step")
+    joint: JointSampling = Field(
+        default=JointSampling(), description="joint2d3d: its batches, in place of the above"
+    )
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw", learning_rate=1e-3, weight_decay=0.01, schedule="cosine", minimum=1e-5
     )

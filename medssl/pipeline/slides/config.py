@@ -1,19 +1,14 @@
 """A pipeline of slides, its method's settings and its data spec as one typed object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from medssl.data.classes import declared_classes
-from medssl.data.spec import DataSpec, load_spec
+from medssl.data.spec import load_spec
 from medssl.errors import UsageError
-from medssl.methods.settings import MethodSettings
 from medssl.pipeline.config import (
     CLASSIFIED,
-    digest,
-    flatten,
+    RunConfig,
     method_settings,
     read_pipeline,
     validate,
@@ -24,13 +19,10 @@ WITHOUT_EFFECT = {"train": {"checkpoint_epochs", "device", "threads"}, "predict"
 """Keys that say how, not what, is computed; they are left out of hashes."""
 
 
-@dataclass(frozen=True)
-class SlideConfig:
+class SlideConfig(RunConfig[SlidePipeline]):
     """What one run does, complete and checked."""
 
-    pipeline: SlidePipeline
-    method: MethodSettings
-    spec: DataSpec
+    without_effect = WITHOUT_EFFECT
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -47,32 +39,9 @@ class SlideConfig:
         """The run in a few words, e.g. "snuffy, seed 0"."""
         return f"{self.pipeline.method.name}, seed {self.pipeline.seed}"
 
-    def resolved(self) -> dict[str, Any]:
-        """Everything as plain values; itself a valid pipeline file."""
-        plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
-        plain["method"] = self._method()
-        return plain
-
-    def flat(self) -> dict[str, Any]:
-        """`resolved` as "section.key" to value, for the tracker."""
-        return flatten(self.resolved())
-
-    def hash(self, *sections: str) -> str:
-        """8 hex characters over sections of the pipeline."""
-        return digest([self._section(section) for section in sections])
-
-    def _section(self, section: str) -> Any:
-        if section == "method":
-            return self._method()
-        if section == "data":
-            return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
-        value = getattr(self.pipeline, section)
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude=WITHOUT_EFFECT.get(section))
-        return value
-
-    def _method(self) -> dict[str, Any]:
-        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
+    def declared(self) -> Any:
+        """The layout."""
+        return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
 
 
 def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> SlideConfig:
@@ -84,7 +53,8 @@ def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> Slide
     """
     plain = read_pipeline(name_or_path, overrides)
     spec = load_spec(plain["data"]) if "data" in plain else None
-    if spec is not None and (spec.layout.kind not in CLASSIFIED or not declared_classes(spec)):
+    of_slides = spec is not None and CLASSIFIED.get(spec.layout.kind) == "slide"
+    if spec is not None and not (of_slides and declared_classes(spec)):
         raise UsageError(
             f"the data set {spec.name} has no slides or bags with classes",
             f"its layout is '{spec.layout.kind}'",

@@ -17,11 +17,12 @@ from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide
 from medssl.environment import cache_root
-from medssl.errors import DataError, UsageError
+from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
 from medssl.export.heat_map import draw_heat_map, write_heat_map
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.config import digest
+from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.progress import Counted, QuietReporter, Steps
 from medssl.pipeline.slides.bags import SlideBag
 from medssl.pipeline.slides.fold import predict_bags
@@ -122,7 +123,9 @@ def predict_slides(
             "it was trained on bags of features, and does not know how they were made",
             "train a pipeline whose data set has the layout 'slides'",
         )
-    slides = _slides(files)
+    slides = files_by_name(
+        files, is_slide, lambda path: path.stem, "slide", "an SVS or a tiled TIFF"
+    )
     out.mkdir(parents=True, exist_ok=True)
     device = choose_device(device_name)
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
@@ -161,24 +164,3 @@ def _calls(
         shown = [f"{value:.6f}" for value in probability]
         writer.writerow([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
     return text.getvalue()
-
-
-def _slides(files: Sequence[Path]) -> dict[str, Path]:
-    """Slides by name; a folder stands for the slides in it."""
-    found: dict[str, Path] = {}
-    for given in files:
-        if not given.exists():
-            raise DataError(f"{given} does not exist", do="check the path")
-        inside = (
-            sorted(path for path in given.iterdir() if is_slide(path)) if given.is_dir() else []
-        )
-        for path in inside or [given]:
-            if not is_slide(path):
-                raise DataError(f"{path} is no slide", do="name an SVS or a tiled TIFF")
-            if path.stem in found:
-                raise UsageError(
-                    f"{path} and {found[path.stem]} would both be written as '{path.stem}'",
-                    do="rename one of them, or predict them into different folders",
-                )
-            found[path.stem] = path
-    return found

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, Section
+from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile, Section
 
 
 class FoldSettings(Section):
@@ -90,13 +90,9 @@ class SlideEvaluateSettings(Section):
     pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
 
 
-class SlidePipeline(Section):
+class SlidePipeline(PipelineFile):
     """One pipeline file of slides, complete."""
 
-    name: str
-    title: str = ""
-    data: str
-    seed: int = Field(default=0, ge=0)
     tiles: TileSettings = TileSettings()
     encoder: TileEncoderSettings = TileEncoderSettings()
     split: FoldSettings = FoldSettings()

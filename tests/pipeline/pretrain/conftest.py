@@ -31,7 +31,7 @@ data: heads
 network: {name: conv_fpn, width: 2, levels: 2, decoder_width: 2}
 method:
   name: modality_invariant
-  projector: {hidden: 4, outputs: 4}
+  projector: {hidden: 8, outputs: 8}
   masking: {cell: 4}
   decoder_width: 2
 train: {steps: 4, patch: [8, 8, 8], batch_pairs: 2, batch_scans: 2, validate_every: 2, device: cpu}

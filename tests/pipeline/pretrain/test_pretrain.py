@@ -146,7 +146,7 @@ def test_nobody_left_to_learn_from_is_said(heads: Path) -> None:
     ("override", "words"),
     [
         ("train.patch=[9, 8, 8]", "train.patch"),
-        ("method.masking.cell=5", "choose one of 1, 2, 4, 8"),
+        ("method.masking.cell=5", "choose one of 1, 2, 4"),
         ("network.name=monai_unet", "encoder"),
         ("data=planted_keys", "volumes"),
         ("trian.steps=3", "did you mean 'train'"),

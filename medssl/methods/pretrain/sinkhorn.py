@@ -1,0 +1,29 @@
+"""Soft assignments that use all prototypes alike: the algorithm of Sinkhorn and Knopp.
+
+Source: SwAV (Caron et al., NeurIPS 2020; sheet of joint 2D-3D pre-training, section 5).
+
+Legend: B items, K prototypes.
+"""
+
+import torch
+from torch import Tensor
+
+from medssl.methods.processes import largest, total
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """Assignments [B, K] of scores [B, K]; each item's sum to 1.
+
+    Prototypes get about the same each, the closer the more iterations are done; the items of all
+    processes count. In float32, as half precision cannot hold exp(1 / 0.05).
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        logits = scores.float() / epsilon
+        assigned = (logits - largest(logits.max())).exp()
+        tiny = torch.finfo(assigned.dtype).tiny
+        for _ in range(iterations):
+            share = total(assigned.sum(0)).clamp_min(tiny)  # of a prototype far from all items
+            assigned = assigned / share / scores.shape[1]
+            assigned = assigned / assigned.sum(1, keepdim=True)
+        return assigned

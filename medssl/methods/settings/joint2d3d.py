@@ -1,0 +1,194 @@
+"""Settings of `joint2d3d`.
+
+Defaults are the method as its paper describes it, at the sizes of the sheet's section 9 ("ours");
+`released` presets have the numbers and the three stages of the released code, with this attention
+instead of the release's, which does not mix slices (sheet, section 6). Sizes of the networks stand
+in the section `network` of a pipeline. The loop's part: AdamW, learning rate 1e-3, weight decay
+1e-4, 5 % warm-up and a cosine to 0, clip_norm 2.
+"""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medssl.data.slice_settings import CropSettings, SliceAugment
+from medssl.methods.settings import Family, MethodSettings
+
+
+class Part(BaseModel):
+    """A part of the algorithm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Level(Part):
+    """The clusters of images and slices, or those of volumes."""
+
+    prototypes: int = Field(
+        default=512, ge=2, description="K; released: 3000, or 4 in each head of volumes"
+    )
+    heads: int = Field(default=3, ge=1, description="deepcluster: clusterings side by side")
+    queue: int = Field(
+        default=0, ge=0, description="swav: earlier items that are assigned with a batch's; K or "
+        "more with it, or the assignments of a small batch stay near uniform"
+    )  # fmt: skip
+    freeze_steps: int = Field(
+        default=313, ge=0, description="of this level's loss, until its prototypes learn"
+    )
+
+
+class Swav(Part):
+    """Assignments of one view are predicted from the other."""
+
+    epsilon: float = Field(default=0.05, gt=0, description="sharpness of the assignments")
+    iterations: int = Field(default=3, ge=1, description="of Sinkhorn and Knopp")
+    queue_from: int = Field(
+        default=500, ge=0, description="steps of a level's loss before its queue starts to fill"
+    )
+
+
+class DeepCluster(Part):
+    """Clusters of all items, from the embeddings of the steps before, are predicted."""
+
+    iterations: int = Field(default=10, ge=1, description="of k-means")
+    every: int = Field(default=500, ge=1, description="steps between clusterings: one epoch")
+    fill_steps: int = Field(
+        default=500, ge=1, description="steps that only fill the memory, before the first"
+    )
+    drift: bool = Field(
+        default=False,
+        description="the centroids of volumes learn between clusterings, as released",
+    )
+
+
+class Masking(Part):
+    """Some slices are hidden from the transformer, which says what they are."""
+
+    share: float = Field(default=0.1, gt=0, lt=1, description="of a volume's slices; at least one")
+    loss: Literal["masked", "all"] = Field(
+        default="masked",
+        description="all: the release's mean over all slices, seen ones too, over int(share * N)",
+    )
+    target: Literal["unit", "raw"] = Field(
+        default="unit", description="slice embeddings of length 1, or as they are (released)"
+    )
+    views: Literal["own", "shared"] = Field(
+        default="own", description="shared: the same slices of both views (released)"
+    )
+
+
+class Weights(Part):
+    """Of the three losses."""
+
+    intra: float = Field(default=1.0, ge=0, description="clusters of images and slices")
+    mask: float = Field(default=1.0, ge=0, description="hidden slices")
+    inter: float = Field(default=1.0, ge=0, description="clusters of volumes")
+    halve_mask: bool = Field(
+        default=True,
+        description="halves `mask` once its loss is below 0.05 while volumes still are in no "
+        "clusters (their loss within 5 % of ln K)",
+    )
+
+
+class Collapse(Part):
+    """When training is given up, as all volumes get the same answer."""
+
+    deviation: float = Field(
+        default=0.3, ge=0, description="of volume vectors, times sqrt(width); less is collapsed"
+    )
+    used: float = Field(
+        default=0.5, ge=0, le=1, description="share of a level's prototypes; less is collapsed"
+    )
+    patience: int | None = Field(
+        default=2000, ge=1, description="so many collapsed steps in a row; null: never gives up"
+    )
+
+
+class Head(Part):
+    """From embeddings of slices to the space where they are clustered."""
+
+    hidden: int = Field(default=2048, ge=1)
+    outputs: int = Field(default=128, ge=1)
+
+
+RELEASED: dict[str, Any] = {
+    "order": "sequential",
+    "masking": {"loss": "all", "target": "raw", "views": "shared"},
+    "weights": {"halve_mask": False},
+    "warm_up": 105 / 305,
+    "mask_only": 100 / 305,
+}
+
+
+class Settings(MethodSettings):
+    """Joint 2D-3D pre-training: slices and volumes that fall into clusters."""
+
+    family: ClassVar[Family] = "pretrain"
+    implementation: ClassVar[str] = "medssl.methods.pretrain.joint2d3d:Joint2d3d"
+    paper: ClassVar[str] = "Nguyen et al., Joint self-supervised 2D-3D, AAAI 2023"
+    summary: ClassVar[str] = (
+        "one encoder from images and volumes, by clusters of slices and volumes"
+    )
+    takes_images: ClassVar[bool] = True
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"images": {"prototypes": 3000}, "volumes": {"prototypes": 3000}},
+        "deepcluster": {"clustering": "deepcluster"},
+        "released": {
+            **RELEASED,
+            "images": {"prototypes": 3000, "heads": 1},
+            "volumes": {"prototypes": 3000, "heads": 1},
+            "crops": {"local": {"count": 6}},
+        },
+        "released_deepcluster": {
+            **RELEASED,
+            "clustering": "deepcluster",
+            "images": {"prototypes": 3000},
+            "volumes": {"prototypes": 4},
+            "deepcluster": {"drift": True},
+        },
+        "small": {
+            "images": {"prototypes": 32, "freeze_steps": 20},
+            "volumes": {"prototypes": 16, "freeze_steps": 20},
+            "masking": {"share": 0.15},
+            "head": {"hidden": 64, "outputs": 64},
+            "deepcluster": {"every": 50, "fill_steps": 50},
+        },
+    }
+
+    order: Literal["joint", "sequential"] = Field(
+        default="joint",
+        description="last part of training: all three losses, or that of volumes alone (released)",
+    )
+    warm_up: float = Field(
+        default=0.2, ge=0, lt=1, description="share of training on images and slices alone"
+    )
+    mask_only: float = Field(
+        default=0.0, ge=0, lt=1, description="share after it on hidden slices alone, with the "
+        "network of slices at rest"
+    )  # fmt: skip
+    clustering: Literal["swav", "deepcluster"] = "swav"
+    images: Level = Level(prototypes=512, queue=1024)
+    volumes: Level = Level(prototypes=64, queue=1024)
+    temperature: float = Field(default=0.1, gt=0, description="of predictions of clusters")
+    swav: Swav = Swav()
+    deepcluster: DeepCluster = DeepCluster()
+    masking: Masking = Masking()
+    weights: Weights = Weights()
+    slices: int = Field(
+        default=4, ge=0, description="of each volume, for the loss of images and slices"
+    )
+    head: Head = Head()
+    crops: CropSettings = CropSettings()
+    augment: SliceAugment = SliceAugment()
+    collapse: Collapse = Collapse()
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if self.warm_up + self.mask_only >= 1:
+            raise ValueError("warm_up and mask_only leave nothing of training to volumes")
+        alone = {"intra": self.warm_up > 0, "mask": self.mask_only > 0}
+        alone["inter"] = self.order == "sequential"
+        for name, needed in alone.items():
+            if needed and not getattr(self.weights, name):
+                raise ValueError(f"a part of training has the loss {name} alone; give it a weight")
+        return self

@@ -1,0 +1,66 @@
+"""Settings of the networks that see volumes slice by slice; free of torch.
+
+Defaults are those of the sheet of joint 2D-3D pre-training (section 9, "ours"); `released` sizes
+stand in `pipelines/joint2d3d_paper.yaml`.
+"""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SliceEncoderSettings(_Part):
+    """The network of single slices and of images."""
+
+    name: Literal["resnet50", "conv"] = "resnet50"
+    width: int = Field(default=16, ge=1, description="conv: channels of the first level; doubled")
+    levels: int = Field(default=3, ge=1, le=6, description="conv: halvings of the image's sides")
+    norm: Literal["batch", "group"] = Field(
+        default="batch", description="group: for very small batches; no statistics are shared"
+    )
+    pooled: Literal["all", "last", "released"] = Field(
+        default="all",
+        description="means that make a slice's vector: of all levels, each of length 1; of the "
+        "last level, as it is; released: all levels, the last one twice",
+    )
+
+    @model_validator(mode="after")
+    def _sizes_of_conv(self) -> Self:
+        for key in ("width", "levels"):
+            default = type(self).model_fields[key].default
+            if self.name == "resnet50" and getattr(self, key) != default:
+                raise ValueError(f"{key} is of the encoder 'conv'; leave it out with resnet50")
+        return self
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of an image's side of which one is left on the coarsest level."""
+        return int(2 ** (5 if self.name == "resnet50" else self.levels))
+
+
+class SliceTransformerSettings(_Part):
+    """From the vectors of a volume's slices to one vector of the volume."""
+
+    width: int = Field(default=256, ge=2, description="of a token; released: 640")
+    layers: int = Field(default=3, ge=1, description="released: 4")
+    heads: int = Field(default=8, ge=1)
+    points: int = Field(default=4, ge=1, description="places that a head of a slice looks at")
+    hidden: int = Field(default=512, ge=1, description="released: 720")
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    norm: Literal["post", "pre"] = Field(default="post", description="after or before a sub-layer")
+    position: Literal["mm", "index", "none"] = Field(
+        default="mm", description="what the code of a slice's place counts; released: none"
+    )
+    position_gain: float = Field(
+        default=0.5, gt=0, description="factor on the code (sheet, section 12)"
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.width % self.heads or self.width % 2:
+            raise ValueError("width is even and a multiple of heads")
+        return self

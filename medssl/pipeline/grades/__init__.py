@@ -1,0 +1,1 @@
+"""Pipelines of the family "grade": from radiographs to grades with calibrated probabilities."""

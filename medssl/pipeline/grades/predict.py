@@ -1,0 +1,113 @@
+"""The prediction stage of radiographs: grades of a pipeline's test images, and of any file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.radiograph import is_radiograph, make_crops, read_radiograph, stem
+from medssl.data.radiograph_settings import CropSettings
+from medssl.errors import UsageError
+from medssl.evaluate.grade_report import graded, write_grades
+from medssl.infer.grade import calibrated, grade_logits
+from medssl.pipeline.config import apply_override, validate
+from medssl.pipeline.grades.plan import GradePlan
+from medssl.pipeline.grades.settings import FileSettings
+from medssl.pipeline.inputs import files_by_name
+from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.train.grade_checkpoint import load_grade_checkpoint
+from medssl.train.loop import choose_device
+from medssl.train.track import Tracker
+
+GRADES = "grades.csv"
+
+
+def predict_stage(
+    plan: GradePlan, crops: np.ndarray, parent: str | None, reporter: QuietReporter
+) -> Path:
+    """Grade the test images; returns the CSV. No true grade is read.
+
+    Args:
+        crops: [N, V, S, S] uint8 of all images, in the order of `plan.cases`.
+        parent: MLflow run of the pipeline.
+    """
+    stage, config = plan.predict, plan.config
+    path = stage.folder / GRADES
+    if stage.done:
+        reporter.note(f"{config.label}: graded already, in {stage.folder}")
+        return path
+    stage.begin(config.resolved(), plan.split.to_json())
+    images = plan.places("test")
+    settings = config.pipeline.predict
+    tags = {"stage": "predict", "method": config.pipeline.method.name, "split": plan.split.hash}
+    name = f"predict {config.label}"
+    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+        network, found = load_grade_checkpoint(chosen_checkpoint(plan))
+        device = choose_device(config.pipeline.train.device)
+        logits = grade_logits(network.to(device), crops, list(images), settings.batch, device)
+        probability = calibrated(logits, found.temperature)
+        write_grades(path, graded(list(images.values()), probability), found.grades)
+        tracker.artifact(path)
+        run_id = tracker.run_id
+    stage.finish(run_id=run_id)
+    return path
+
+
+def chosen_checkpoint(plan: GradePlan) -> Path:
+    """Folder of the weights that grade."""
+    return plan.train.folder / "checkpoint" / plan.config.pipeline.predict.checkpoint
+
+
+def predict_radiographs(
+    checkpoint: Path,
+    files: Sequence[Path],
+    out: Path,
+    overrides: Sequence[str],
+    reporter: QuietReporter,
+    device_name: str = "auto",
+) -> Path:
+    """Grade PNG, JPEG or DICOM files; a folder stands for those in it. Returns the CSV.
+
+    Args:
+        checkpoint: folder of weights and description; neither pipeline nor data are needed.
+        out: folder of the CSV; nothing is written where a file cannot be graded.
+        overrides: e.g. ["side=L", "spacing=0.2"]: what the files do not say themselves.
+
+    Raises:
+        UsageError: no checkpoint, an unknown override, or two files of one name.
+        DataError: a file is missing or damaged, or lacks the side or spacing that is needed.
+    """
+    network, found = load_grade_checkpoint(checkpoint)
+    said = _file_settings(overrides)
+    paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
+    crops = []
+    with Steps(reporter, len(paths)) as steps:
+        for path in paths.values():
+            crops.append(_crops(path, found.crop, said))
+            steps.advance()
+    device = choose_device(device_name)
+    logits = grade_logits(network.to(device), np.stack(crops), range(len(crops)), 64, device)
+    out.mkdir(parents=True, exist_ok=True)
+    probability = calibrated(logits, found.temperature)
+    write_grades(out / GRADES, graded(list(paths), probability), found.grades)
+    return out / GRADES
+
+
+def _file_settings(overrides: Sequence[str]) -> FileSettings:
+    plain: dict[str, object] = {}
+    for one in overrides:
+        apply_override(plain, one)
+    return validate(FileSettings, plain)
+
+
+def _crops(path: Path, settings: CropSettings, said: FileSettings) -> np.ndarray:
+    image = read_radiograph(path)
+    if said.side and image.side and said.side != image.side:
+        raise UsageError(
+            f"{path} is of the side {image.side} by its header",
+            f"side={said.side} was given",
+            "leave it out; files whose header states their side need none",
+        )
+    spacing = image.spacing if said.spacing is None else (said.spacing, said.spacing)
+    return make_crops(replace(image, side=image.side or said.side, spacing=spacing), settings)

@@ -1,0 +1,91 @@
+"""All stages of a pipeline of radiographs in order: crops, train, predict, evaluate.
+
+A stage whose results exist and whose inputs have not changed is skipped, so the same command
+continues a run that was stopped or killed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssl.pipeline.grades.config import GradeConfig
+from medssl.pipeline.grades.crops import prepare_crops
+from medssl.pipeline.grades.evaluate import REPORT, SCORES, evaluate_stage
+from medssl.pipeline.grades.plan import GradePlan, make_grade_plan, refuse_untested
+from medssl.pipeline.grades.predict import GRADES, chosen_checkpoint, predict_stage
+from medssl.pipeline.grades.train import train_stage
+from medssl.pipeline.progress import QuietReporter
+from medssl.train.track import Tracker
+
+
+@dataclass(frozen=True)
+class GradeOutcome:
+    """Where the results of a run are.
+
+    Attributes:
+        checkpoint: the weights that graded.
+        grades: CSV of the test images with calibrated probabilities.
+        scores, report: the same with the truth, and the HTML page.
+    """
+
+    checkpoint: Path
+    grades: Path
+    scores: Path
+    report: Path
+
+    def __str__(self) -> str:
+        return (
+            f"model    {self.checkpoint}\ngrades   {self.grades}\n"
+            f"scores   {self.scores}\nreport   {self.report}"
+        )
+
+
+def run_grades(
+    config: GradeConfig,
+    reporter: QuietReporter,
+    resume: bool = True,
+    plan: GradePlan | None = None,
+) -> GradeOutcome:
+    """Carry out every stage of `config` that is not done yet.
+
+    Args:
+        resume: false trains anew even where a state is kept.
+        plan: of `config`, where it is at hand.
+
+    Raises:
+        Stopped: a signal asked for it; the same call continues.
+        DataError, UsageError: as the stages.
+    """
+    plan = plan or make_grade_plan(config)
+    refuse_untested(plan)
+    whole = plan.whole
+    if whole.done and resume:
+        reporter.note(f"{config.label}: nothing to do, results are in {plan.evaluate.folder}")
+        return _outcome(plan)
+    crops = prepare_crops(plan, reporter)
+    whole.begin(config.resolved(), plan.split.to_json())
+    tags = {"stage": "run", "method": config.pipeline.method.name, "split": plan.split.hash}
+    with Tracker(
+        whole.folder, config.pipeline.name, config.label, None, config.flat(), tags
+    ) as tracker:
+        parent = tracker.run_id
+        train_stage(plan, crops, parent, reporter, resume)
+        predict_stage(plan, crops, parent, reporter)
+        summary = evaluate_stage(plan, crops, parent, reporter)
+        tracker.metrics(config.pipeline.train.steps, summary)
+    whole.finish(run_id=parent)
+    return _outcome(plan)
+
+
+def train_grades(config: GradeConfig, reporter: QuietReporter, resume: bool = True) -> Path:
+    """The crops and the training alone; returns the folder of the checkpoints."""
+    plan = make_grade_plan(config)
+    return train_stage(plan, prepare_crops(plan, reporter), None, reporter, resume)
+
+
+def _outcome(plan: GradePlan) -> GradeOutcome:
+    return GradeOutcome(
+        chosen_checkpoint(plan),
+        plan.predict.folder / GRADES,
+        plan.evaluate.folder / SCORES,
+        plan.evaluate.folder / REPORT,
+    )

@@ -1,0 +1,128 @@
+"""Joint 2D-3D pre-training in the stage: data sets of images and of volumes, and their stream."""
+
+from collections.abc import Mapping, Sequence
+
+from medssl.data.joint_stream import ImageStack, JointSource, JointStream
+from medssl.data.radiograph_cache import cached_crops
+from medssl.data.radiograph_settings import CropSettings
+from medssl.data.sessions import prepare_sessions
+from medssl.data.slice_stack import SliceStack, stack_scans
+from medssl.data.spec import Case, DataSpec
+from medssl.data.stream import BatchStream
+from medssl.environment import cache_root
+from medssl.methods.method import JointMethod, JointTask
+from medssl.methods.registry import implementation
+from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
+from medssl.pipeline.pretrain.joint_probe import JointProbes
+from medssl.pipeline.pretrain.plan import PretrainPlan
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.train.loop import choose_device
+from medssl.train.track import Tracker
+
+Sources = Sequence[tuple[DataSpec, Sequence[Case]]]
+
+PICTURED = {"images": 256, "volumes": 32}
+"""How many of the training data are looked through for pictures of clusters."""
+
+
+def joint_learner(
+    plan: PretrainPlan, reporter: QuietReporter
+) -> tuple[JointMethod, Mapping[str, BatchStream]]:
+    """The method with fresh networks, and its stream.
+
+    Raises:
+        UsageError, DataError: the settings or the data do not allow it.
+    """
+    pipeline = plan.config.pipeline
+    sources = joint_sources(plan.train, plan.config, reporter)
+    stream = JointStream(sources, pipeline.train.joint, pipeline.seed)
+    reporter.note(
+        f"{stream.images} images and loose slices, {stream.volumes} volumes, "
+        f"{stream.numbered} images and slices in all"
+    )
+    task = JointTask(
+        network=pipeline.network,
+        sources=tuple(source.name for source in sources),
+        images=stream.images,
+        numbered=stream.numbered,
+        volumes=stream.volumes,
+    )
+    kind = implementation(plan.config.method)
+    method: JointMethod = kind(plan.config.method, task, pipeline.seed)
+    return method, {"joint": stream}
+
+
+def joint_sources(
+    sources: Sources, config: PretrainConfig, reporter: QuietReporter
+) -> list[JointSource]:
+    """Every data set, prepared in the cache: radiographs as bytes, scans as stacks of slices.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    side, loose = config.pipeline.train.joint.side, config.pipeline.train.joint.loose
+    stacks = _stacks([pair for pair in sources if pair[0].layout.kind != IMAGES], config, reporter)
+    found = []
+    for spec, cases in sources:
+        if spec.layout.kind == IMAGES:
+            found.append(JointSource(spec.name, _images(spec, cases, side, reporter)))
+        else:
+            found.append(JointSource(spec.name, None, stacks[spec.name], spec.name in loose))
+    return found
+
+
+def joint_probes(
+    plan: PretrainPlan, method: JointMethod, reporter: QuietReporter, tracker: Tracker
+) -> JointProbes | None:
+    """The probes on held-out patients; None where no volume is held out."""
+    held_out = [(spec, cases) for spec, cases in plan.probed if cases]
+    sources = joint_sources(held_out, plan.config, reporter)
+    if not any(source.volumes for source in sources):
+        return None
+    pipeline = plan.config.pipeline
+    chosen = pipeline.train.joint
+    learnt = joint_sources(plan.train, plan.config, reporter)
+    pictured = chosen.model_copy(
+        update={name: count for name, count in PICTURED.items() if getattr(chosen, name)}
+    )
+    return JointProbes(
+        method,
+        sources,
+        JointStream(learnt, pictured, pipeline.probe.seed).batch(0),
+        tuple(source.name for source in learnt),
+        chosen,
+        pipeline.probe,
+        choose_device(pipeline.train.device),
+        plan.stage.folder,
+        tracker,
+    )
+
+
+def _images(
+    spec: DataSpec, cases: Sequence[Case], side: int, reporter: QuietReporter
+) -> ImageStack:
+    settings = CropSettings(mode="whole", field=None, side=side)
+    with Counted(reporter) as counted:
+        crops = cached_crops(cases, settings, cache_root() / spec.name, on_progress=counted)
+    return ImageStack(tuple(case.id for case in cases), crops[:, 0])
+
+
+def _stacks(
+    sources: Sources, config: PretrainConfig, reporter: QuietReporter
+) -> dict[str, tuple[SliceStack, ...]]:
+    """The scans of every data set of volumes, by its name."""
+    if not sources:
+        return {}
+    cases = sum(len(part) for _, part in sources)
+    names = " and ".join(spec.name for spec, _ in sources)
+    reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
+    with Counted(reporter) as counted:
+        sessions = prepare_sessions(
+            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
+        )
+    with Counted(reporter) as counted:
+        stacks = stack_scans(sessions.groups, config.pipeline.train.joint.side, counted)
+    return {
+        spec.name: tuple(stack for stack in stacks if stack.id.startswith(f"{spec.name}/"))
+        for spec, _ in sources
+    }

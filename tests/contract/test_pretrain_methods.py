@@ -1,0 +1,224 @@
+"""What every method that pre-trains on scans promises (`medssl.methods.method.PretrainMethod`)."""
+
+from contextlib import suppress
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.registry import implementation, method_names, settings_class
+from medssl.networks.build import build_encoder
+from medssl.networks.settings import NetworkSettings
+from medssl.settings import LoopSettings, OptimiserSettings
+from medssl.train.loop import Hooks, fit
+from medssl.train.update import make_update
+from tests.methods.pretrain.scans import CONTRASTS, NETWORK, PATCH, pair_batch, scan_batch
+
+OF_TILES = {"dino"}
+"""Methods of the family that learn from tiles of slides."""
+METHODS = sorted(
+    name
+    for name in method_names()
+    if settings_class(name).family == "pretrain" and name not in OF_TILES
+)
+PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
+SMALLER = {
+    "masked_image_modelling": {"masking": {"cell": 4}},
+    "modality_invariant": {"masking": {"cell": 4}, "projector": {"hidden": 16, "outputs": 16}},
+}
+"""Sizes that the toy of 16 voxels asks for; all else is the default."""
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def make(name, *, preset=None, seed=5, network=NETWORK):
+    kind = settings_class(name)
+    chosen = {} if preset is None else kind.presets[preset]
+    settings = kind(**{**chosen, **SMALLER.get(name, {})})
+    method = implementation(settings)(settings, PretrainTask(network, PATCH, CONTRASTS, 6), seed)
+    assert isinstance(method, PretrainMethod)
+    return method
+
+
+class Toys:
+    """A stream of pairs or of single scans of six patients; batch n is a function of n."""
+
+    def __init__(self, kind):
+        self._make = pair_batch if kind == "pairs" else scan_batch
+
+    def batch(self, number):
+        return self._make(tuple((number + k) % 6 + 1 for k in range(3)))
+
+
+def first_batches(method):
+    return {kind: Toys(kind).batch(0) for kind in method.streams}
+
+
+def constant(steps, rate=0.01):
+    optimiser = OptimiserSettings(name="adamw", learning_rate=rate, schedule="constant")
+    return LoopSettings(steps=steps, optimiser=optimiser, checkpoint_every=2, device="cpu")
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+class Killed(Exception):
+    """What a test raises in the middle of a training."""
+
+
+class KillAfter:
+    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
+
+    def __init__(self, step):
+        self._last = step
+
+    def begin(self, total, start): ...
+
+    def note(self, text): ...
+
+    def end(self): ...
+
+    def step(self, step, values):
+        if step == self._last:
+            raise Killed
+
+    def metrics(self, step, values): ...
+
+
+def train(method, state_file, kill_after=0):
+    """4 steps of the real loop; all weights after."""
+    reporter = KillAfter(kill_after)
+    with suppress(Killed):
+        fit(
+            method,
+            {kind: Toys(kind) for kind in method.streams},
+            constant(4),
+            lambda batch, _: batch,
+            0,
+            state_file,
+            Hooks(None, lambda kind, step, values: None, selects=None),
+            reporter,
+            reporter,
+        )
+    return method.state_dict()
+
+
+@every_method
+def test_every_trained_parameter_gets_a_finite_gradient(name):
+    method = make(name).train()
+    terms = method(first_batches(method), Progress(50, 100), torch.Generator().manual_seed(0))
+    assert all(value.ndim == 0 and bool(value.isfinite()) for value in terms.values())
+    sum(terms.values()).backward()
+    trained = {key: p for key, p in method.named_parameters() if p.requires_grad}
+    for key, parameter in trained.items():
+        assert parameter.grad is not None, key
+        assert bool(parameter.grad.isfinite().all()), key
+        assert bool(parameter.grad.any()), key
+    owned = {id(p) for network in method.networks() for p in network.parameters()}
+    assert {id(p) for p in trained.values()} <= owned, "clipping would pass over a parameter"
+    assert {id(p) for _, group in method.rate_factors() for p in group} == {
+        id(p) for p in trained.values()
+    }
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_every_preset_trains(name, preset):
+    method = make(name, preset=preset)
+    update = make_update(method, constant(2), lambda batch, _: batch, 0, torch.device("cpu"))
+    for step in (1, 2):
+        assert isfinite(update(first_batches(method), Progress(step, 2))["loss"])
+
+
+@every_method
+@pytest.mark.parametrize("network", ["vnet", "unet3d", "conv_fpn"])
+def test_every_encoder_can_be_pre_trained(name, network):
+    method = make(name, network=NetworkSettings(name=network, width=4, levels=3))
+    update = make_update(method, constant(1), lambda batch, _: batch, 0, torch.device("cpu"))
+    assert isfinite(update(first_batches(method), Progress(1, 1))["loss"])
+
+
+@every_method
+def test_twenty_steps_lower_the_loss(name):
+    """At constant weights of the terms, measured on the same draws before and after."""
+    method, steps = make(name), 20
+    given = first_batches(method)
+
+    def measure():
+        state = {key: value.clone() for key, value in method.state_dict().items()}
+        with torch.no_grad():
+            terms = [
+                sum(method(given, Progress(99, 100), torch.Generator().manual_seed(n)).values())
+                for n in range(3)
+            ]
+        method.load_state_dict(state)
+        return float(np.mean(terms))
+
+    update = make_update(method, constant(steps), lambda batch, _: batch, 0, torch.device("cpu"))
+    before = measure()
+    for step in range(1, steps + 1):
+        update(given, Progress(step, steps))
+    assert measure() < 0.8 * before
+
+
+@every_method
+def test_equal_seeds_give_equal_weights_and_others_do_not(name, tmp_path):
+    one, same, other = (
+        train(make(name, seed=seed), tmp_path / f"{index}.pt")
+        for index, seed in enumerate((5, 5, 6))
+    )
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+@pytest.mark.parametrize(("name", "preset"), [*((n, None) for n in METHODS), *PRESETS])
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, preset, tmp_path):
+    unbroken = train(make(name, preset=preset), tmp_path / "unbroken.pt")
+    broken = tmp_path / "broken.pt"
+    train(make(name, preset=preset), broken, kill_after=3)
+    # Other initial weights: whatever is not in the state would show.
+    continued = train(make(name, preset=preset, seed=99), broken)
+    assert equal(unbroken, continued)
+
+
+@every_method
+def test_building_leaves_the_global_generator_alone(name):
+    before = torch.random.get_rng_state()
+    make(name)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@every_method
+def test_the_given_batches_are_left_as_they_were(name):
+    method = make(name)
+    given = first_batches(method)
+    method(given, Progress(1, 10), torch.Generator())
+    for kind, batch in first_batches(method).items():
+        assert torch.equal(batch.source, given[kind].source)
+
+
+@every_method
+def test_the_encoder_handed_on_fits_its_network(name, tmp_path):
+    method = make(name)
+    before = {key: value.clone() for key, value in method.encoder().state_dict().items()}
+    assert equal(before, build_encoder(NETWORK, 1, 5000).state_dict())
+    train(method, tmp_path / "state.pt")
+    after = method.encoder().state_dict()
+    assert not equal(before, after)
+    build_encoder(NETWORK, 1, 0).load_state_dict(after)
+
+
+@every_method
+def test_probes_are_answered(name):
+    method = make(name).eval()
+    image = scan_batch((1, 2, 3)).windows()[:, 0]
+    with torch.no_grad():
+        found = {"": method.predictor()(image), **method.parts_of(image)}
+        filled = method.reconstruct(image, torch.Generator())
+    assert all(part.ndim == 2 and len(part) == 3 for part in found.values())
+    assert all(part.dtype == torch.float32 and part.isfinite().all() for part in found.values())
+    assert filled is None or (filled.prediction.shape == image.shape == filled.mask.shape)
+    assert method.affine() is method.settings.affine
+    assert (method.pairs() is None) == ("pairs" not in method.streams)
