@@ -48,6 +48,40 @@ def test_the_data_check_names_files_and_ends_with_the_code_of_rejected_data(
     assert sum(line.startswith("error: ") for line in out.splitlines()) >= 3
 
 
+def few_knees(source: Path, target: Path) -> None:
+    """Six real knees of each part and grade."""
+    head, *lines = (source / "labels.csv").read_text().splitlines()
+    kept: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        _, part, grade, *_ = line.split(",")
+        kept.setdefault((part, grade), []).append(line)
+    target.mkdir(parents=True)
+    (target / "images").symlink_to(source / "images")
+    rows = [line for group in kept.values() for line in group[:6]]
+    (target / "labels.csv").write_text("\n".join([head, *rows]) + "\n")
+
+
+def test_radiographs_are_graded_by_the_verbs_of_all_families(
+    command: Command, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    few_knees(shared_data / "knee", tmp_path / "data" / "knee")
+    monkeypatch.setattr("medssl.train.track.Tracker._open", lambda _: None)
+    small = ["split.labels=3", "split.lists=false", "train.watched=4", "train.steps=2"]
+    small += ["network.width=2", "crop.side=24", "evaluate.overlays=1", "evaluate.bootstrap=100"]
+    code, out, error = command("run", "knee", *small, "-q")
+    assert (code, error) == (0, "")
+    paths = dict(line.split() for line in out.splitlines())
+    assert set(paths) == {"model", "grades", "scores", "report"}
+    image = shared_data / "knee" / "images" / "knee_0000.png"
+    code, out, _ = command("predict", paths["model"], str(image), "-o", "new", "--set", "side=R")
+    assert (code, out.strip()) == (0, "new/grades.csv")
+    code, out, _ = command("compare", "knee")
+    assert code == 0
+    assert "semixup" in out
+
+
 def test_data_sets_are_listed_with_their_licence(command: Command) -> None:
     code, out, _ = command("data", "list")
     assert code == 0

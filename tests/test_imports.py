@@ -101,6 +101,10 @@ def loaded(*arguments: str) -> tuple[int, set[str], str]:
         (["pretrain", "ms_lesions", "trian.steps=5"], 2),
         (["study", "ms_lesions_study", "--only", "arm=mcc"], 2),
         (["compare", "mil"], 2),
+        (["run", "knee", "split.label=5"], 2),
+        (["run", "knee", "method=tracoco"], 2),
+        (["train", "knee", "crop.field=110"], 2),
+        (["compare", "knee"], 2),
     ],
 )
 def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -> None:

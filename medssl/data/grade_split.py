@@ -142,9 +142,9 @@ def _drawn(train: Sequence[Case], classes: Sequence[str], labels: int | None) ->
         own = [case for case in train if case.extra["class"] == index]
         if not own or (labels is not None and len(own) < labels):
             raise UsageError(
-                f"split.labels={labels} is more than the {len(own)} training images of {name}"
-                if own
-                else f"no training image has the grade {name}",
+                f"no training image has the grade {name}"
+                if labels is None
+                else f"split.labels={labels} is more than the {len(own)} training images of {name}",
                 "images for validation and test are not counted",
                 "lower split.labels, or add images",
             )

@@ -81,9 +81,10 @@ class CropSettings(BaseModel):
 
     @model_validator(mode="after")
     def _lies_inside(self) -> Self:
-        changed = sorted(self.model_fields_set & {"grid", "rows", "columns"})
-        if self.mode == "whole" and changed:
-            raise ValueError(f"{changed[0]} is of the joint crops; leave it out with mode=whole")
+        for key in ("grid", "rows", "columns"):
+            default = type(self).model_fields[key].default
+            if self.mode == "whole" and getattr(self, key) != default:
+                raise ValueError(f"{key} is of the joint crops; leave it out with mode=whole")
         if not 0 <= self.rows[0] < self.rows[1] <= self.grid or self.columns > self.grid:
             raise ValueError(f"rows and columns lie outside a grid of {self.grid} pixels")
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:

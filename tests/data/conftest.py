@@ -64,3 +64,41 @@ def touch(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return make
+
+
+def write_dicom(path: Path, pixels: np.ndarray, **tags: Any) -> Path:
+    """A radiograph as a DICOM file; `tags` replace or join its own, None takes one away."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    header = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    bits = pixels.dtype.itemsize * 8
+    plain = {
+        "PatientName": "Doe^Jane",
+        "PatientID": "4711",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "PixelData": pixels.tobytes(),
+    }
+    for name, value in {**plain, **tags}.items():
+        if value is not None:
+            setattr(header, name, value)
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+def radiographs(root: Path, table: str, **options: Any) -> DataSpec:
+    """A data spec of radiographs with three grades for `root`, and its table."""
+    (root / "labels.csv").write_text(table, encoding="utf-8")
+    layout = {"kind": "radiographs", "classes": ["none", "mild", "severe"], **options}
+    return declare(root, channels=["radiograph"], labels=[], modality="CR", layout=layout)

@@ -22,3 +22,10 @@ def test_nothing_logged_gives_no_picture():
 
 def test_gaps_do_not_hide_the_rest():
     assert draw_curves([(1, {"loss": float("nan"), "dice": 0.1}), (2, {"dice": 0.2})])
+
+
+def test_another_score_is_drawn_and_what_is_watched_has_a_panel_of_its_own():
+    steps = [(1, {"loss": 1.0, "score": 0.2, "entropy": 1.6}), (2, {"score": 0.3, "entropy": 1.5})]
+    alone = width(draw_curves(steps))
+    assert width(draw_curves(steps, "score", "kappa")) == 2 * alone
+    assert width(draw_curves(steps, "score", "kappa", {"entropy": "nats"})) == 3 * alone
