@@ -9,7 +9,7 @@ Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq to
 
 from collections.abc import Iterable
 from copy import deepcopy
-from math import log
+from math import log, prod
 from typing import NamedTuple, Self
 
 import torch
@@ -455,6 +455,14 @@ def _check(settings: Settings, task: PretrainTask) -> None:
         raise UsageError(
             f"windows of {task.patch} voxels cannot be divided into masked cells of {side}",
             do="change train.patch or method.masking.side",
+        )
+    flat = settings.masking.shape == "columns"
+    cells = prod(length // side for length in (task.patch[:2] if flat else task.patch))
+    if not 0 < round(settings.masking.ratio * cells) < cells:
+        raise UsageError(
+            f"of the {cells} cells of a window a share of {settings.masking.ratio} hides none or "
+            "all",
+            do="lower method.masking.side, or enlarge train.patch",
         )
     if settings.within.align and settings.head.outputs % settings.within.heads:
         raise UsageError(

@@ -313,6 +313,7 @@ def test_an_encoder_that_pooling_would_empty_is_refused():
     ("settings", "patch", "sentence"),
     [
         ({"masking": {"side": 5}}, PATCH, "cannot be divided into masked cells of 5"),
+        ({"masking": {"side": 16}}, PATCH, "of the 1 cells of a window"),
         ({"within": {"heads": 5}}, PATCH, "12 outputs cannot be divided among 5 heads"),
         (
             {"reconstruction": {"weight": 0}, **ARMS["reconstruction only"]},
