@@ -110,7 +110,10 @@ def _must_encode_volumes(folder: Path, plain: dict[str, Any]) -> None:
     family = plain.get("family", "segment")
     if family == "pretrain" and plain.get("encodes") == "volumes":
         return
+    if plain.get("encodes") == "places":
+        family = "places"
     what = {
+        "places": "an anatomical embedding, which has no encoder of a segmentation network",
         "segment": "a trained segmentation network",
         "slide": "a trained slide classifier",
         "pretrain": "an encoder of tiles of slides",

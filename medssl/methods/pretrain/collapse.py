@@ -10,7 +10,7 @@ from math import sqrt
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
@@ -55,3 +55,25 @@ def effective_rank(features: Tensor) -> Tensor:
     total = values.sum()
     share = values / total.clamp_min(torch.finfo(values.dtype).tiny)
     return torch.where(total > 0, _entropy(share).exp(), torch.zeros_like(total))
+
+
+class Alarm(nn.Module):
+    """Counts the steps in a row that show one sign of collapse; travels with the weights.
+
+    Args:
+        what: the sign in words, to be read after "for so many steps".
+        patience: steps in a row that are too many.
+    """
+
+    count: Tensor
+
+    def __init__(self, what: str, patience: int) -> None:
+        super().__init__()
+        self.what, self.patience = what, patience
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def rings(self, sign: Tensor) -> bool:
+        """Whether the sign, a bool, has now shown for too many steps; one without it ends a row."""
+        self.count.copy_(torch.where(sign, self.count + 1, 0))
+        return int(self.count) >= self.patience

@@ -11,10 +11,14 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.split import make_split, patient_key
 from medssl.environment import runs_root
 from medssl.errors import DataError
+from medssl.methods.settings.alice import Settings as AliceSettings
 from medssl.pipeline.config import digest, load_config
 from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
 from medssl.pipeline.stage import Stage
+from medssl.train.description import description_of, weights_hash
 from medssl.train.fingerprint import fingerprint
+
+Sources = tuple[tuple[DataSpec, tuple[Case, ...]], ...]
 
 PROBES = "probes.json"
 """What the probes say, in the stage's folder."""
@@ -27,12 +31,12 @@ class PretrainPlan:
     Attributes:
         train: cases that are learnt from, without labels.
         probed: cases of other patients, on which the encoder is probed.
-        seen: sorted keys of the patients in `train`.
+        seen: sorted keys of the patients in `train`, and of those whom a given embedding saw.
     """
 
     config: PretrainConfig
-    train: tuple[tuple[DataSpec, tuple[Case, ...]], ...]
-    probed: tuple[tuple[DataSpec, tuple[Case, ...]], ...]
+    train: Sources
+    probed: Sources
     seen: tuple[str, ...]
     stage: Stage
 
@@ -72,13 +76,30 @@ def make_pretrain_plan(
             )
         train.append((spec, learnt))
         probed.append((spec, held))
-    seen = sorted({patient_key(spec.name, case.patient) for spec, part in train for case in part})
+    seen = {patient_key(spec.name, case.patient) for spec, part in train for case in part}
+    given = given_embedding(config)
+    if given is not None:
+        seen |= set(description_of(given).get("seen", ()))
+    parts = tuple(train), tuple(probed)
+    return PretrainPlan(config, *parts, tuple(sorted(seen)), stage_of(config, *parts))
+
+
+def stage_of(config: PretrainConfig, train: Sources, probed: Sources) -> Stage:
+    """Key and folder, by all that shapes what is learnt."""
     prints = [fingerprint(part) for _, part in (*train, *probed)]
-    key = digest([config.hash(), prints])
-    folder = runs_root() / config.pipeline.name / f"pretrain-{key}"
-    return PretrainPlan(
-        config, tuple(train), tuple(probed), tuple(seen), Stage("pretrain", key, folder)
-    )
+    given = given_embedding(config)
+    known = [config.hash(), prints, *([] if given is None else [weights_hash(given)])]
+    key = digest(known)
+    return Stage("pretrain", key, runs_root() / config.pipeline.name / f"pretrain-{key}")
+
+
+def given_embedding(config: PretrainConfig) -> Path | None:
+    """The anatomical embedding that a method is told to mine with; None where there is none."""
+    method = config.method
+    if not isinstance(method, AliceSettings) or method.views.partner != "matched":
+        return None
+    given = method.embedding.checkpoint
+    return None if given is None else Path(given)
 
 
 def excluded(pipelines: Sequence[str]) -> set[str]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from medssl.data.scan_stream import PairStream, ScanStream, single_scans
 from medssl.data.sessions import Sessions, prepare_sessions
@@ -11,17 +13,23 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.methods.method import JointMethod, PretrainMethod, PretrainTask
+from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
 from medssl.methods.registry import implementation
+from medssl.methods.settings.alice import Settings as AliceSettings
+from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.pipeline.pretrain.config import PretrainConfig
 from medssl.pipeline.pretrain.joint import joint_learner, joint_probes
 from medssl.pipeline.pretrain.joint_probe import JointProbes
 from medssl.pipeline.pretrain.looks import draw_looks
+from medssl.pipeline.pretrain.matched import matched_stream
+from medssl.pipeline.pretrain.matching_probe import MatchingProbes
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.stage import write_text
 from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.loop import Hooks, choose_device, configure_torch, fit
@@ -70,7 +78,7 @@ def _learner(
     check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
-    return method, build_streams(config, method, sessions, reporter)
+    return method, build_streams(plan, method, sessions, reporter)
 
 
 def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
@@ -87,13 +95,18 @@ def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
 
 
 def build_streams(
-    config: PretrainConfig, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
+    plan: PretrainPlan, method: PretrainMethod, sessions: Sessions, reporter: QuietReporter
 ) -> dict[str, BatchStream]:
     """The streams the method asks for; single scans beside pairs may be missing.
+
+    The pairs of Alice are mined by an anatomical embedding, which is trained first.
 
     Raises:
         DataError: there are no pairs of two patients, or no scans, and the method needs them.
     """
+    config = plan.config
+    if isinstance(config.method, AliceSettings):
+        return {"pairs": matched_stream(plan, config.method, sessions, reporter)}
     train, seed = config.pipeline.train, config.pipeline.seed
     pairs, affine = method.pairs(), method.affine()
     found: dict[str, BatchStream] = {}
@@ -130,7 +143,7 @@ def _probes(
     method: PretrainMethod | JointMethod,
     reporter: QuietReporter,
     tracker: Tracker,
-) -> Probes | JointProbes | None:
+) -> Probes | JointProbes | MatchingProbes | None:
     """The probes on held-out patients; None where there are none."""
     if isinstance(method, JointMethod):
         return joint_probes(plan, method, reporter, tracker)
@@ -139,8 +152,10 @@ def _probes(
         return None
     config, probe = plan.config, plan.config.pipeline.probe
     held_out = _prepare(sources, config, reporter)
-    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
     device = choose_device(config.pipeline.train.device)
+    if isinstance(method, AnatomicalEmbedding):
+        return MatchingProbes(method, held_out, sources, probe, device, plan.stage.folder, tracker)
+    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
     # Contrasts are numbered over all data sets, also those of which no patient is probed.
     return Probes(method, looks, held_out.contrasts, probe, device, plan.stage.folder, tracker)
 
@@ -149,7 +164,7 @@ def _train(
     plan: PretrainPlan,
     method: PretrainMethod | JointMethod,
     streams: Mapping[str, BatchStream],
-    probes: Probes | JointProbes | None,
+    probes: Probes | JointProbes | MatchingProbes | None,
     reporter: QuietReporter,
     tracker: Tracker,
     resume: bool,
@@ -173,7 +188,7 @@ def _train(
 
 
 class _Saver:
-    """Writes the encoder as checkpoint `last`."""
+    """Writes what is handed on as checkpoint `last`: an encoder, or what gives places vectors."""
 
     def __init__(self, plan: PretrainPlan, method: PretrainMethod | JointMethod) -> None:
         self._plan, self._method = plan, method
@@ -181,18 +196,23 @@ class _Saver:
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write the checkpoint."""
         config, pipeline = self._plan.config, self._plan.config.pipeline
-        described = VolumeEncoderCheckpoint(
-            network=pipeline.network,
-            contrasts=config.contrasts,
-            preprocess=pipeline.preprocess,
-            patch=pipeline.train.patch,
-            method=config.method_values(),
-            paper=config.method.paper,
-            data=tuple(DataCard.of(spec) for spec in config.specs),
-            code=code_version(),
-            step=step,
-            metrics=metrics,
-            seen=self._plan.seen,
-        )
+        common: dict[str, Any] = {
+            "preprocess": pipeline.preprocess,
+            "patch": pipeline.train.patch,
+            "method": config.method_values(),
+            "paper": config.method.paper,
+            "data": tuple(DataCard.of(spec) for spec in config.specs),
+            "code": code_version(),
+            "step": step,
+            "metrics": metrics,
+            "seen": self._plan.seen,
+        }
+        described: BaseModel
+        if isinstance(config.method, EmbeddingSettings):
+            described = EmbedderCheckpoint(embedder=config.method.embedder, **common)
+        else:
+            described = VolumeEncoderCheckpoint(
+                network=pipeline.network, contrasts=config.contrasts, **common
+            )
         self._plan.checkpoint.parent.mkdir(exist_ok=True)
         save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)

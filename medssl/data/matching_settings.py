@@ -1,0 +1,55 @@
+"""How points of one volume are found in another, and pairs of windows by them; free of torch."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MatchingSettings(BaseModel):
+    """Search for the most similar place, and which answers are believed (sheet of Alice, 8.2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    coarse_cells: int = Field(
+        default=27, ge=1, description="coarse cells whose fine cells are compared, per point"
+    )
+    exhaustive: int = Field(
+        default=50_000,
+        ge=0,
+        description="volumes of at most so many fine cells are compared whole, which is faster",
+    )
+    cycle: float = Field(
+        default=3.0,
+        ge=0,
+        description="fine cells by which the match of a match may miss where it began; the score "
+        "itself tells little of the error",
+    )
+    quantile: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the least similar matches not believed"
+    )
+
+
+class MatchedViews(BaseModel):
+    """The two windows of an item and how the second is found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partner: Literal["matched", "bounding_box", "random", "same_volume"] = Field(
+        default="matched",
+        description="matched: the same place of another patient; bounding_box: the same relative "
+        "position in its body; random: anywhere in it; same_volume: near the place itself",
+    )
+    candidates: int = Field(
+        default=32, ge=1, description="places tried at once; the first believed match is taken"
+    )
+    margin: int = Field(
+        default=10, ge=0, description="voxels to the border of a place, at most a quarter of a side"
+    )
+    shift: int = Field(
+        default=8, ge=0, description="voxels, +/- this along each axis, for same_volume"
+    )
+    rotation: float = Field(
+        default=0.0, ge=0, le=90, description="degrees about each axis, +/- this"
+    )
+    scale: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
+    matching: MatchingSettings = MatchingSettings()

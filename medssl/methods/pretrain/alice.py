@@ -1,0 +1,485 @@
+"""Alice: masked reconstruction, and self-distillation between patients and within a volume.
+
+Source: Jiang et al., ICCV 2023, and its released code, as the sheet of Alice reads them. The
+windows Q and K of an item show the same anatomy in two patients; how they are mined is the stream's
+part (`medssl.data.matched_stream`).
+
+Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq tokens, X Y Z voxels.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from math import log, prod
+from typing import NamedTuple, Self
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import interpolate, normalize
+
+from medssl.data.batch import Stream
+from medssl.data.matched_stream import affine_of
+from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan_settings import AffineSettings
+from medssl.errors import MedsslError, UsageError
+from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
+from medssl.methods.pretrain.dino import teacher_momentum
+from medssl.methods.pretrain.distillation import (
+    balanced,
+    between_volumes,
+    contrast,
+    cross_entropy,
+    sharpened,
+)
+from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.settings.alice import Collapse, Masking, Ramp, Settings, TeacherTemperature
+from medssl.networks.alice import AliceNetwork, Answers
+from medssl.networks.build import build_encoder
+from medssl.networks.casa import Casa, build_casa
+from medssl.networks.dino_head import Prototypes
+from medssl.networks.encoder import VolumeEncoder
+
+Triple = tuple[int, int, int]
+
+
+def draw_mask(items: int, patch: Triple, settings: Masking, generator: Generator) -> Tensor:
+    """[items, 1, X, Y, Z] bool, true where masked: the same number of cells in every crop.
+
+    Cells are cubes, or columns along the whole last axis; `settings.ratio` of them, rounded.
+    """
+    x, y, z = (side // settings.side for side in patch)
+    deep = 1 if settings.shape == "columns" else z
+    cells = x * y * deep
+    order = torch.rand((items, cells), generator=generator, device=generator.device)
+    masked = order.argsort(1).argsort(1) < round(settings.ratio * cells)
+    grid = masked.view(items, 1, x, y, deep).to(torch.uint8)
+    return interpolate(grid, size=patch, mode="nearest").bool()
+
+
+def reconstruction_loss(image: Tensor, prediction: Tensor, mask: Tensor, where: str) -> Tensor:
+    """Mean squared error over the masked voxels, or over all."""
+    error = (at_least_float32(prediction) - image) ** 2
+    return error[mask].mean() if where == "masked" else error.mean()
+
+
+def temperature(settings: TeacherTemperature, progress: Progress) -> float:
+    """Linear from the first to the last in the warm-up's share of training."""
+    done = (progress.step - 1) / progress.steps
+    share = 1.0 if done >= settings.warmup else done / settings.warmup
+    return settings.first + share * (settings.last - settings.first)
+
+
+def ramp(settings: Ramp, progress: Progress) -> float:
+    """Factor of the terms beside reconstruction: 0, then linear to 1."""
+    done = progress.step / progress.steps - settings.start
+    if done <= 0:
+        return 0.0
+    return min(1.0, done / settings.length) if settings.length else 1.0
+
+
+class _Step(NamedTuple):
+    """What after_step needs of the step before.
+
+    Attributes:
+        pooled: [R, E] of the student.
+        own: [R, b], what its head makes of that.
+        unit: [R, b], scores: [R, O] of the teacher.
+        target: [R, O], the teacher's probabilities of crops; None in contrast.
+        aligned: [R, Lq, O] of the target branch; None without that term.
+        within: [R, Lq, O], its probabilities.
+        losses: unweighted values of the terms.
+        factor: of the ramp.
+    """
+
+    pooled: Tensor
+    own: Tensor
+    unit: Tensor
+    scores: Tensor
+    target: Tensor | None
+    aligned: Tensor | None
+    within: Tensor | None
+    losses: dict[str, Tensor]
+    factor: float
+
+
+class Alice(PretrainMethod):
+    """Student, teacher and alignment module; what an ablation leaves out is not built.
+
+    The student sees masked crops, the teacher whole ones.
+    """
+
+    streams: tuple[Stream, ...] = ("pairs",)
+    crop_centre: Tensor
+    patch_centre: Tensor
+    queue: Tensor
+    queued: Tensor
+
+    def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
+        super().__init__()
+        self.settings, self.task = settings, task
+        _check(settings, task)
+        head, within = settings.head, settings.within
+        encoder = build_encoder(task.network, 1, 1000 * seed)
+        sizes = (head.hidden, head.bottleneck, head.outputs)
+        self.student = AliceNetwork(encoder, *sizes, 1000 * seed + 1)
+        self.teacher = deepcopy(self.student).requires_grad_(False).eval()
+        self.distils = settings.between.weight > 0 or within.weight > 0
+        self.casa: Casa | None = None
+        self.target_casa: Casa | None = None
+        self.zeta: Prototypes | None = None
+        self.target_zeta: Prototypes | None = None
+        if within.weight > 0 and within.align:
+            args = (head.outputs, within.heads, within.hidden, within.dropout)
+            self.casa = build_casa(*args, 1000 * seed + 2)
+            self.target_casa = self.casa.averaged() if within.average else None
+        if within.weight > 0 and within.align and within.prototypes:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(1000 * seed + 3)
+                self.zeta = Prototypes(head.outputs, head.outputs, fixed_gain=True)
+            self.target_zeta = deepcopy(self.zeta).requires_grad_(False) if within.average else None
+        self._freeze_what_has_no_use()
+        self.mask_value = nn.Parameter(
+            torch.zeros(()), requires_grad=settings.masking.fill == "learned"
+        )
+        self.register_buffer("crop_centre", torch.zeros(head.outputs))
+        self.register_buffer("patch_centre", torch.zeros(head.outputs))
+        contrasts = settings.between.kind != "distillation"
+        rows = settings.between.queue if contrasts else 0
+        self.register_buffer("queue", torch.zeros(rows, head.bottleneck))
+        self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
+        self.uniform, self.easy, self.narrow = _alarms(settings.collapse)
+        self._step: _Step | None = None
+
+    def _freeze_what_has_no_use(self) -> None:
+        """Weights that no term of these settings reaches take no gradient."""
+        between, within = self.settings.between, self.settings.within
+        head = self.student.head
+        if not self.distils:
+            head.requires_grad_(False)
+        if between.weight == 0 or between.kind != "distillation":
+            head.crops.requires_grad_(False)
+        if within.weight == 0:
+            head.patches.requires_grad_(False)
+        if within.weight == 0 or not within.align:
+            head.project_upper.requires_grad_(False)
+        if self.settings.reconstruction.weight == 0:
+            self.student.decoder.requires_grad_(False)
+            if self.casa is not None:
+                self.student.decoder.ups[-1].requires_grad_(True)
+                self.student.decoder.blocks[-1].requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode of the student and of its alignment module alone."""
+        super().train(mode)
+        self.teacher.eval()
+        if self.target_casa is not None:
+            self.target_casa.eval()
+        return self
+
+    def affine(self) -> AffineSettings:
+        """The small one that the settings ask for."""
+        return affine_of(self.settings.views)
+
+    def forward(
+        self,
+        batches: dict[str, ScanBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """The three weighted terms, those whose weight is 0 left out."""
+        settings = self.settings
+        crops = batches["pairs"].windows().transpose(0, 1).flatten(0, 1)
+        mask = draw_mask(len(crops), self.task.patch, settings.masking, generator)
+        student = self._student(torch.where(mask, self.mask_value.to(crops.dtype), crops), progress)
+        terms = {}
+        if student.values is not None:
+            where = settings.reconstruction.where
+            loss = reconstruction_loss(crops, student.values, mask, where)
+            terms["reconstruction"] = settings.reconstruction.weight * loss
+        if not self.distils:
+            return terms
+        with torch.no_grad():
+            teacher = self.teacher(crops, context=self._asks_teacher_decoder(), values=False)
+        return terms | self._distil(student, teacher, progress)
+
+    def _student(self, masked: Tensor, progress: Progress) -> Answers:
+        answers: Answers = self.student(
+            masked,
+            context=self.casa is not None,
+            values=self.settings.reconstruction.weight > 0,
+            frozen=progress.step <= self.settings.head.freeze_steps,
+        )
+        return answers
+
+    def _asks_teacher_decoder(self) -> bool:
+        return self.casa is not None and self.settings.within.target_context == "decoder"
+
+    def _distil(self, student: Answers, teacher: Answers, progress: Progress) -> dict[str, Tensor]:
+        between, within = self.settings.between, self.settings.within
+        factor = ramp(self.settings.ramp, progress)
+        losses: dict[str, Tensor] = {}
+        target = aligned = probabilities = None
+        if between.weight > 0 and between.kind == "distillation":
+            target = self._between_target(teacher, progress)
+            scores = at_least_float32(student.scores)
+            losses["between"] = between_volumes(target, scores, between.student_temperature)
+        elif between.weight > 0:
+            losses["between"] = self._contrast(student, teacher)
+        if within.weight > 0:
+            own, aligned = self._align(student, teacher)
+            probabilities = self._within_target(aligned, progress)
+            losses["within"] = cross_entropy(probabilities, own, within.student_temperature)
+        self._step = _Step(
+            at_least_float32(student.pooled.detach()),
+            at_least_float32(student.unit.detach()),
+            at_least_float32(teacher.unit),
+            at_least_float32(teacher.scores),
+            target,
+            aligned,
+            probabilities,
+            {name: loss.detach() for name, loss in losses.items()},
+            factor,
+        )
+        weights = {"between": between.weight, "within": within.weight}
+        return {name: factor * weights[name] * loss for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def _between_target(self, teacher: Answers, progress: Progress) -> Tensor:
+        chosen = self.settings.between
+        scores, sharp = at_least_float32(teacher.scores), chosen.teacher_temperature
+        if chosen.balance == "sinkhorn":
+            return balanced(scores, temperature(sharp, progress))
+        return sharpened(scores, self.crop_centre, temperature(sharp, progress))
+
+    @torch.no_grad()
+    def _within_target(self, aligned: Tensor, progress: Progress) -> Tensor:
+        chosen = self.settings.within
+        if chosen.balance == "sinkhorn":
+            return balanced(aligned, temperature(chosen.teacher_temperature, progress))
+        now = temperature(chosen.teacher_temperature, progress)
+        return sharpened(aligned, self.patch_centre, now)
+
+    def _contrast(self, student: Answers, teacher: Answers) -> Tensor:
+        chosen = self.settings.between
+        filled = torch.arange(len(self.queue), device=self.queue.device) < self.queued
+        return contrast(
+            at_least_float32(student.unit),
+            at_least_float32(teacher.unit),
+            self.queue.clone(),
+            filled,
+            (chosen.student_temperature, chosen.kind == "dcl"),
+        )
+
+    def _align(self, student: Answers, teacher: Answers) -> tuple[Tensor, Tensor]:
+        """S and T [R, Lq, O]: the student's tokens, and the detached target of the same places."""
+        if self.casa is None or student.context is None:
+            return at_least_float32(student.tokens), at_least_float32(teacher.tokens)
+        own = _answer(self.casa(student.tokens, student.context), self.zeta)
+        with torch.no_grad():
+            asked = teacher.tokens if teacher.context is None else teacher.context
+            # The student's own module drops out here too, as in the code.
+            casa = self.casa if self.target_casa is None else self.target_casa
+            zeta = self.zeta if self.target_zeta is None else self.target_zeta
+            target = _answer(casa(student.tokens, asked), zeta)
+        return at_least_float32(own), at_least_float32(target)
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress) -> None:
+        """Move teacher, centres and queue.
+
+        Raises:
+            MedsslError: one of the signs of collapse has lasted too long.
+        """
+        if self._step is None:
+            return
+        momentum = teacher_momentum(self.settings.teacher.momentum, progress)
+        for teacher, student in self._averaged():
+            move(teacher, student, momentum)
+        rate = 1 - self.settings.teacher.centre_momentum
+        self.crop_centre.lerp_(self._step.scores.mean(0), rate)
+        if self._step.aligned is not None:
+            self.patch_centre.lerp_(self._step.aligned.mean((0, 1)), rate)
+        self._enqueue(self._step.unit)
+        self._watch(self._step, progress)
+
+    def _averaged(self) -> Iterable[tuple[nn.Module, nn.Module]]:
+        """Every average with what it is of."""
+        yield self.teacher, self.student
+        if self.casa is not None and self.target_casa is not None:
+            yield self.target_casa, self.casa
+        if self.zeta is not None and self.target_zeta is not None:
+            yield self.target_zeta, self.zeta
+
+    def _enqueue(self, unit: Tensor) -> None:
+        size = len(self.queue)
+        if size:
+            newest = unit[-size:]
+            place = (self.queued + torch.arange(len(newest), device=unit.device)) % size
+            self.queue.index_copy_(0, place, newest)
+            self.queued += len(newest)
+
+    def _watch(self, step: _Step, progress: Progress) -> None:
+        """Look for signs of collapse once the terms have their full weight."""
+        limit = self.settings.collapse
+        if step.factor < 1:
+            return
+        between, within = step.losses.get("between"), step.losses.get("within")
+        signs: dict[Alarm, Tensor] = {}
+        if between is not None:
+            # Of the head's vectors: in features that are never negative, what is common prevails.
+            signs[self.narrow] = feature_deviation(step.own) < limit.deviation
+        if between is not None and step.target is not None:
+            distance = (between - log(self.settings.head.outputs)).abs()
+            signs[self.uniform] = distance < limit.uniform
+        if within is not None and progress.step <= limit.early * progress.steps:
+            signs[self.easy] = within < limit.within
+        for alarm, sign in signs.items():
+            if alarm.rings(sign):
+                raise MedsslError(
+                    f"the self-distillation has collapsed at step {progress.step}: "
+                    f"for {alarm.patience} steps {alarm.what}",
+                    "the teacher says the same of every crop, so nothing can be learnt from it",
+                    "set method.between.kind=nt_xent or method.between.balance=sinkhorn, raise "
+                    "method.ramp.start, or lower train.optimiser.learning_rate",
+                )
+
+    def monitor(self) -> dict[str, float]:
+        """Signs of collapse in the last batch; none before the first.
+
+        Entropies and information in nats; deviations are 1 for directions spread over the sphere
+        and 0 where all are equal; centre_norm is the length of the crops' centre.
+        """
+        step = self._step
+        if step is None:
+            return {}
+        found = {
+            "feature_deviation": float(feature_deviation(step.pooled)),
+            "feature_rank": float(effective_rank(step.pooled)),
+            "head_deviation": float(feature_deviation(step.own)),
+            "centre_norm": float(self.crop_centre.norm()),
+            "ramp": step.factor,
+        }
+        found |= {f"plain_{name}": float(loss) for name, loss in step.losses.items()}
+        if step.target is not None:
+            crops = spread(step.target)
+            found["teacher_entropy"] = float(crops.entropy)
+            found["teacher_information"] = float(crops.information)
+        if step.within is not None and step.aligned is not None:
+            tokens = spread(step.within.flatten(0, 1))
+            found["patch_entropy"] = float(tokens.entropy)
+            found["patch_information"] = float(tokens.information)
+            found["patch_deviation"] = float(feature_deviation(step.aligned.flatten(0, 1)))
+        return found
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The student, its alignment module and what belongs to neither."""
+        yield self.student
+        if self.casa is not None:
+            yield self.casa
+        if self.zeta is not None:
+            yield self.zeta
+        yield nn.ParameterList([self.mask_value])
+
+    def encoder(self) -> VolumeEncoder:
+        """The student's or the teacher's, as `hand_on` says."""
+        chosen = self.teacher if self.settings.hand_on == "teacher" else self.student
+        return chosen.encoder
+
+    def predictor(self) -> nn.Module:
+        """Scans [B, 1, X, Y, Z] to the mean [B, E] of the deepest level."""
+        return _Pooled(self.encoder())
+
+    @torch.no_grad()
+    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The head's vector of unit length, by which crops are compared."""
+        if not self.distils:
+            return {}
+        answers: Answers = self.teacher(image, context=False, values=False)
+        return {"head": answers.unit}
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, generator: Generator) -> Reconstruction | None:
+        """Masked scans as the student fills them in."""
+        if self.settings.reconstruction.weight == 0:
+            return None
+        patch = (image.shape[2], image.shape[3], image.shape[4])
+        mask = draw_mask(len(image), patch, self.settings.masking, generator)
+        masked = torch.where(mask, self.mask_value.to(image.dtype), image)
+        return Reconstruction(self.student.filled(masked), mask)
+
+
+class _Pooled(nn.Module):
+    """The mean of the deepest level's tokens."""
+
+    def __init__(self, encoder: VolumeEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        deep: Tensor = self.encoder(image)[-1]
+        return deep.flatten(2).mean(2)
+
+
+def move(average: nn.Module, current: nn.Module, momentum: float) -> None:
+    """Let an average follow what it is of; running statistics too."""
+    for old, new in zip(average.parameters(), current.parameters(), strict=True):
+        old.lerp_(new, 1 - momentum)
+    for kept, found in zip(average.buffers(), current.buffers(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(found, 1 - momentum)
+        else:
+            kept.copy_(found)
+
+
+def _answer(aligned: Tensor, prototypes: Prototypes | None) -> Tensor:
+    """What the alignment module gives, as cosines with prototypes where there are any."""
+    if prototypes is None:
+        return aligned
+    scores: Tensor = prototypes(normalize(aligned, dim=-1), False)
+    return scores
+
+
+def _alarms(settings: Collapse) -> tuple[Alarm, Alarm, Alarm]:
+    """Of a constant teacher, of too easy an alignment, of features that are all alike."""
+    return (
+        Alarm("the term between volumes was ln(method.head.outputs)", settings.patience),
+        Alarm(f"the term within a volume was below {settings.within}", settings.patience),
+        Alarm(f"features of crops differed by less than {settings.deviation}", settings.patience),
+    )
+
+
+def _check(settings: Settings, task: PretrainTask) -> None:
+    side = settings.masking.side
+    if any(length % side for length in task.patch):
+        raise UsageError(
+            f"windows of {task.patch} voxels cannot be divided into masked cells of {side}",
+            do="change train.patch or method.masking.side",
+        )
+    flat = settings.masking.shape == "columns"
+    cells = prod(length // side for length in (task.patch[:2] if flat else task.patch))
+    if not 0 < round(settings.masking.ratio * cells) < cells:
+        raise UsageError(
+            f"of the {cells} cells of a window a share of {settings.masking.ratio} hides none or "
+            "all",
+            do="lower method.masking.side, or enlarge train.patch",
+        )
+    if settings.within.align and settings.head.outputs % settings.within.heads:
+        raise UsageError(
+            f"{settings.head.outputs} outputs cannot be divided among "
+            f"{settings.within.heads} heads",
+            do="change method.head.outputs or method.within.heads",
+        )
+    weights = (settings.reconstruction.weight, settings.between.weight, settings.within.weight)
+    if not any(weights):
+        raise UsageError(
+            "alice has nothing to learn from",
+            "the weights of all three terms are 0",
+            "raise one of method.reconstruction.weight, between.weight and within.weight",
+        )
+    if task.network.norm == "instance" and task.network.name in {"vnet", "unet3d"}:
+        raise UsageError(
+            "alice averages over a crop, of which an instance norm leaves little",
+            "it gives every channel of every crop one mean",
+            "set network.norm=group, or choose network.name=conv_fpn or swin_fpn",
+        )

@@ -1,0 +1,214 @@
+"""Settings of `alice`.
+
+Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse of
+section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
+`small` is for a CPU. The loop's part: AdamW, weight decay 0.04 to 0.4 (weight_decay_end), biases
+and norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 1e-6. The published
+learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medssl.data.matching_settings import MatchedViews
+from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
+
+Share = float
+
+
+class Part(BaseModel):
+    """A part of the algorithm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Embedding(Part):
+    """The anatomical embedding that mines; trained on the same volumes first, as its own stage."""
+
+    checkpoint: str | None = Field(
+        default=None, description="folder of a trained one; null trains it, or takes what is there"
+    )
+    steps: int = Field(default=500, ge=1)
+    batch: int = Field(default=2, ge=1, description="volumes per step")
+    learning_rate: float = Field(default=1e-3, gt=0, description="AdamW; a cosine takes it to 0")
+    patch: tuple[int, int, int] | None = Field(
+        default=None, description="window in voxels; null: one and a half times Alice's, or less"
+    )
+    method: EmbeddingSettings = EmbeddingSettings()
+
+
+class Masking(Part):
+    """What of a crop the student does not see."""
+
+    shape: Literal["cubes", "columns"] = Field(
+        default="cubes", description="columns run along the whole last axis, as released"
+    )
+    side: int = Field(default=16, ge=1, description="voxels; 8 for crops of 32")
+    ratio: float = Field(default=0.75, gt=0, lt=1, description="share of the cells, exactly")
+    fill: Literal["zeros", "learned"] = "zeros"
+
+
+class Reconstruction(Part):
+    """Masked image modelling."""
+
+    weight: float = Field(default=5.0, ge=0, description="published: 10 / 2")
+    where: Literal["masked", "all"] = Field(
+        default="masked", description="all: visible voxels count too, as released"
+    )
+
+
+class TeacherTemperature(Part):
+    """Linear from the first to the last in a share of training."""
+
+    first: float = Field(default=0.04, gt=0)
+    last: float = Field(default=0.07, gt=0)
+    warmup: Share = Field(default=0.03, ge=0, le=1, description="30 of 1000 epochs")
+
+
+class Between(Part):
+    """Between volumes: a crop as a whole."""
+
+    weight: float = Field(default=1.0, ge=0)
+    kind: Literal["distillation", "nt_xent", "dcl"] = Field(
+        default="nt_xent",
+        description="distillation: the paper's, which ends in one answer for all where batches "
+        "are small; or contrast with other places (dcl: decoupled)",
+    )
+    balance: Literal["centre", "sinkhorn"] = Field(
+        default="centre", description="of the teacher's answers; the paper's: centre"
+    )
+    student_temperature: float = Field(
+        default=0.2, gt=0, description="of nt_xent and dcl; distillation, as published: 0.1"
+    )
+    teacher_temperature: TeacherTemperature = TeacherTemperature()
+    queue: int = Field(
+        default=1024, ge=0, description="earlier crops as negatives, for nt_xent and dcl"
+    )
+
+
+class Within(Part):
+    """Within a volume: the tokens of a crop, aligned by CASA."""
+
+    weight: float = Field(default=1.0, ge=0)
+    align: bool = Field(default=True, description="false leaves the alignment module out")
+    target_context: Literal["encoder", "decoder"] = Field(
+        default="encoder",
+        description="the teacher's tokens that the target branch asks: the figure's, the code's",
+    )
+    average: bool = Field(
+        default=True, description="false: both branches share one module, as in the code"
+    )
+    prototypes: bool = Field(
+        default=True,
+        description="cosines with prototypes after the module, rather than its LayerNorm's output",
+    )
+    balance: Literal["centre", "sinkhorn"] = Field(
+        default="sinkhorn", description="of the teacher's answers; the paper's: centre"
+    )
+    student_temperature: float = Field(default=0.1, gt=0)
+    teacher_temperature: TeacherTemperature = TeacherTemperature()
+    heads: int = Field(default=8, ge=1)
+    hidden: int = Field(default=2048, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class Head(Part):
+    """From tokens to prototypes."""
+
+    hidden: int = Field(default=2048, ge=1)
+    bottleneck: int = Field(default=256, ge=1)
+    outputs: int = Field(default=512, ge=2, description="prototypes; also the width of CASA")
+    freeze_steps: int = Field(
+        default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
+    )
+
+
+class Teacher(Part):
+    """The average that gives the targets."""
+
+    momentum: float = Field(
+        default=0.996, ge=0, le=1, description="at the first step; a cosine takes it to 1"
+    )
+    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+
+
+class Ramp(Part):
+    """Reconstruction alone at first, then the other terms come in."""
+
+    start: Share = Field(default=0.1, ge=0, lt=1, description="share of training before they begin")
+    length: Share = Field(default=0.1, ge=0, le=1, description="share in which they reach weight 1")
+
+
+class Collapse(Part):
+    """When training is given up (sheet, section 14.1)."""
+
+    uniform: float = Field(
+        default=0.01,
+        ge=0,
+        description="the global term this near to ln(prototypes) is a constant teacher's",
+    )
+    within: float = Field(default=0.05, ge=0, description="a term below this is too easy ...")
+    early: Share = Field(default=0.2, ge=0, le=1, description="... in the first share of training")
+    deviation: float = Field(
+        default=0.02,
+        ge=0,
+        description="of the head's vectors over a batch; 1: spread over the sphere, 0: all equal",
+    )
+    patience: int = Field(default=50, ge=1, description="so many such steps in a row")
+
+
+_PUBLISHED: dict[str, Any] = {
+    "masking": {"side": 16},
+    "within": {
+        "prototypes": False,
+        "balance": "centre",
+        "teacher_temperature": {"first": 0.008, "last": 0.01},
+    },
+    "between": {
+        "kind": "distillation",
+        "balance": "centre",
+        "student_temperature": 0.1,
+        "teacher_temperature": {"first": 0.008, "last": 0.01},
+    },
+    "ramp": {"start": 0, "length": 0},
+}
+
+
+class Settings(MethodSettings):
+    """Masked reconstruction with self-distillation between patients and within a volume."""
+
+    family: ClassVar[Family] = "pretrain"
+    implementation: ClassVar[str] = "medssl.methods.pretrain.alice:Alice"
+    paper: ClassVar[str] = "Jiang et al., Alice, ICCV 2023"
+    summary: ClassVar[str] = "the same anatomy in different patients is seen as the same thing"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": _PUBLISHED,
+        "released": _PUBLISHED
+        | {
+            "masking": {"shape": "columns", "side": 16},
+            "reconstruction": {"where": "all"},
+            "within": _PUBLISHED["within"] | {"target_context": "decoder", "average": False},
+        },
+        "small": {
+            "masking": {"side": 8},
+            "head": {"hidden": 128, "bottleneck": 64, "outputs": 64},
+            "within": {"hidden": 128},
+            "teacher": {"momentum": 0.99},
+        },
+    }
+
+    embedding: Embedding = Embedding()
+    views: MatchedViews = MatchedViews()
+    masking: Masking = Masking()
+    reconstruction: Reconstruction = Reconstruction()
+    between: Between = Between()
+    within: Within = Within()
+    head: Head = Head()
+    teacher: Teacher = Teacher()
+    ramp: Ramp = Ramp()
+    hand_on: Literal["student", "teacher"] = Field(
+        default="student", description="whose encoder is kept"
+    )
+    collapse: Collapse = Collapse()

@@ -1,0 +1,102 @@
+"""Settings of `anatomical_embedding`.
+
+Defaults are those of the small substitute (sheet of Alice, section 8.2), with the published
+temperature of 0.5, which is at least as good (section 8.3). Distances are in voxels of the
+preprocessed volume; the preset `paper` takes voxels of 2 mm. The loop's part of the paper: SGD,
+learning rate 0.02, momentum 0.9, weight decay 1e-4, 500 warm-up steps of 20,000, 3 volumes
+per step and half precision.
+"""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medssl.methods.settings import Family, MethodSettings
+from medssl.networks.embedder_settings import EmbedderSettings
+
+
+class Part(BaseModel):
+    """A part of the algorithm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Views(Part):
+    """The two crops of a window; never mirrored, so that left stays left."""
+
+    size: tuple[int, int, int] | None = Field(
+        default=None, description="voxels; null: two thirds of the window, whole coarse cells"
+    )
+    near: float = Field(
+        default=0.8, ge=0, le=1, description="share of pairs about a common point; others lie apart"
+    )
+    scale: tuple[float, float] = Field(default=(0.8, 1.2), description="of each crop, all axes")
+    rotation: float = Field(default=10.0, ge=0, description="degrees about each axis, +/- this")
+    gain: float = Field(default=0.15, ge=0, lt=1, description="factor in 1 +/- this")
+    offset: float = Field(default=0.1, ge=0, description="added, +/- this, in standard deviations")
+    noise: float = Field(default=0.05, ge=0, description="standard deviation of Gaussian noise")
+    blur: float = Field(default=0.0, ge=0, le=1, description="probability of a 3^3 mean")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError("scale goes from a positive number to a larger one")
+        return self
+
+
+class FineLoss(Part):
+    """Contrast of fine vectors."""
+
+    queries: int = Field(default=60, ge=1, description="per crop; each crop asks the other")
+    positive: float = Field(default=2.0, gt=0, description="voxels to the nearest cell, at most")
+    exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
+    hardest: int = Field(default=900, ge=1, description="by the sum of both similarities")
+    negatives: int = Field(default=300, ge=1, description="drawn from the hardest")
+    temperature: float = Field(default=0.5, gt=0)
+
+
+class CoarseLoss(Part):
+    """Contrast of coarse vectors, with those of other volumes of the batch."""
+
+    queries: int = Field(default=30, ge=1, description="per crop")
+    positive: float = Field(default=7.0, gt=0, description="voxels to the nearest cell, at most")
+    slices: float | None = Field(
+        default=None, gt=0, description="voxels along the last axis, at most; null: any"
+    )
+    exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
+    hardest: int = Field(default=100, ge=1)
+    negatives: int = Field(default=60, ge=1, description="drawn from the hardest")
+    others: int = Field(default=60, ge=0, description="from other volumes of the batch")
+    temperature: float = Field(default=0.5, gt=0)
+
+
+class Settings(MethodSettings):
+    """A pixel-wise contrastive embedding of anatomy (SAM), from one volume at a time."""
+
+    family: ClassVar[Family] = "pretrain"
+    implementation: ClassVar[str] = (
+        "medssl.methods.pretrain.anatomical_embedding:AnatomicalEmbedding"
+    )
+    paper: ClassVar[str] = "Yan et al., SAM, IEEE TMI 2022"
+    summary: ClassVar[str] = "every place of a body gets a vector by which others' bodies match"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {
+            "embedder": {"name": "resnet18", "width": 64, "features": 128},
+            "views": {
+                "size": (96, 96, 32), "rotation": 0.0, "gain": 0.0, "offset": 0.0, "noise": 0.0,
+            },
+            "fine": {
+                "queries": 100, "positive": 2.5, "exclusion": 1.5, "hardest": 2000,
+                "negatives": 500,
+            },
+            "coarse": {
+                "queries": 100, "positive": 12.5, "slices": 4.0, "exclusion": 2.5, "hardest": 250,
+                "negatives": 200, "others": 300,
+            },
+        },
+    }  # fmt: skip
+
+    embedder: EmbedderSettings = EmbedderSettings()
+    views: Views = Views()
+    fine: FineLoss = FineLoss()
+    coarse: CoarseLoss = CoarseLoss()

@@ -1,0 +1,21 @@
+"""Settings of the anatomical embedder; free of torch so that a wrong key is refused at once."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EmbedderSettings(BaseModel):
+    """The network that gives every place of a volume a vector."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["lite", "resnet18"] = Field(
+        default="lite",
+        description="lite: four small stages of stride 2, 2, 2, 1; resnet18: the published "
+        "network, whose last axis is the one across slices",
+    )
+    width: int = Field(default=16, ge=1, description="channels of the first stage; resnet18: 64")
+    features: int = Field(
+        default=32, ge=2, description="of a fine and of a coarse vector; paper: 128"
+    )

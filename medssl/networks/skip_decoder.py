@@ -1,0 +1,53 @@
+"""A decoder with skips that keeps the maps of every level, for losses on its tokens.
+
+Source: sheet of Alice, sections 3 and 4: transposed convolutions halve the channels, and a last one
+whose kernel and stride are equal gives voxels.
+
+Legend: B items, C channels, X Y Z voxels of the image.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, cat, nn
+
+from medssl.networks.norm import group_norm
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for source in (inputs, outputs):
+        conv = nn.Conv3d(source, outputs, 3, padding=1, bias=False)
+        layers += [conv, group_norm(outputs), nn.GELU()]
+    return nn.Sequential(*layers)
+
+
+class SkipDecoder(nn.Module):
+    """From the features of an encoder's levels to one value per voxel.
+
+    Args:
+        widths, strides: of the encoder's levels, finest first; each stride doubles the one before.
+    """
+
+    def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        pairs = list(pairwise(widths))
+        self.ups = nn.ModuleList(nn.ConvTranspose3d(deep, size, 2, 2) for size, deep in pairs)
+        self.blocks = nn.ModuleList(_block(2 * size, size) for size in widths[:-1])
+        self.voxels = nn.ConvTranspose3d(widths[0], 1, strides[0], strides[0])
+
+    def first(self, features: Sequence[Tensor]) -> Tensor:
+        """The map one level above the deepest, [B, widths[-2], X / strides[-2], ...]."""
+        return self._up(features[-1], features, len(self.ups) - 1)
+
+    def rest(self, first: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """From that map to values [B, 1, X, Y, Z]."""
+        x = first
+        for level in reversed(range(len(self.ups) - 1)):
+            x = self._up(x, features, level)
+        values: Tensor = self.voxels(x)
+        return values
+
+    def _up(self, x: Tensor, features: Sequence[Tensor], level: int) -> Tensor:
+        joined: Tensor = self.blocks[level](cat([features[level], self.ups[level](x)], dim=1))
+        return joined

@@ -1,0 +1,177 @@
+"""Probes of an anatomical embedding: how far off it finds a place again, in mm."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medssl.data.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
+from medssl.data.matching import EmbeddedVolume, match
+from medssl.data.matching_settings import MatchingSettings
+from medssl.data.preprocess import preprocess_mask
+from medssl.data.sessions import Sessions
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import read_mask
+from medssl.evaluate.matching import (
+    Warp,
+    centroid_errors,
+    centroids,
+    draw_warp,
+    moved,
+    moved_errors,
+)
+from medssl.evaluate.matching_picture import draw_matches
+from medssl.infer.embed import embed
+from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
+from medssl.pipeline.pretrain.plan import PROBES
+from medssl.pipeline.pretrain.settings import ProbeSettings
+from medssl.pipeline.stage import read_json, write_bytes, write_text
+from medssl.train.track import Tracker
+
+Numbers = dict[str, float]
+
+
+class MatchingProbes:
+    """Finds places of held-out volumes again: in the volume moved, and in another patient.
+
+    Errors are medians in mm: `moved` and `centroid` of the embedder; beside them those of matchers
+    that learn nothing.
+    """
+
+    def __init__(
+        self,
+        method: AnatomicalEmbedding,
+        sessions: Sessions,
+        sources: Sequence[tuple[DataSpec, Sequence[Case]]],
+        settings: ProbeSettings,
+        device: torch.device,
+        folder: Path,
+        tracker: Tracker,
+    ) -> None:
+        self._method, self._settings, self._device = method, settings, device
+        self._folder, self._tracker = folder, tracker
+        self._scans = _one_each(scans_of(sessions))
+        self._centroids = _label_centroids(self._scans, sources)
+
+    def begin(self) -> None:
+        """Probe the network before it learns, unless that is known."""
+        if not (self._folder / PROBES).is_file():
+            self._method.to(self._device).eval()
+            self._keep("untrained", self._ask())
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> Numbers:
+        """Answers by "probe/name"."""
+        found = self._ask()
+        self._keep("trained", found)
+        self._draw(step)
+        return {f"probe/{name}": value for name, value in found.items()}
+
+    @torch.no_grad()
+    def _ask(self) -> Numbers:
+        vectors = [self._embed(scan, np.asarray(scan.volume)) for scan in self._scans]
+        return self._moved(vectors) | self._between(vectors)
+
+    def _moved(self, vectors: list[EmbeddedVolume]) -> Numbers:
+        found = []
+        for number, (scan, known) in enumerate(zip(self._scans, vectors, strict=True)):
+            rng = np.random.default_rng([self._settings.seed, number])
+            where = draw_warp(scan.geometry.shape, Warp(), rng)
+            seen = self._embed(scan, moved(scan.volume, where))
+            places = draw_places(scan, self._settings.windows, 4, rng)
+            found.append(
+                moved_errors(seen, known, scan.geometry, where, places, MatchingSettings())
+            )
+        return {
+            "moved_mm": _median([one.embedding for one in found]),
+            "moved_same_voxel_mm": _median([one.same_voxel for one in found]),
+        }
+
+    def _between(self, vectors: list[EmbeddedVolume]) -> Numbers:
+        """Errors at centroids of labels that both patients of a pair have; none without labels."""
+        rng = np.random.default_rng([self._settings.seed, 1])
+        found = [
+            centroid_errors(
+                (self._scans[i], self._scans[j]),
+                (vectors[i], vectors[j]),
+                (self._centroids[i], self._centroids[j]),
+                MatchingSettings(),
+                rng,
+            )
+            for i, j in self._pairs()
+            if self._centroids[i].shape == self._centroids[j].shape
+        ]
+        if not sum(len(one.embedding) for one in found):
+            return {}
+        return {
+            "centroid_mm": _median([one.embedding for one in found]),
+            "centroid_bounding_box_mm": _median([one.bounding_box for one in found]),
+            "centroid_random_mm": _median([one.random for one in found]),
+        }
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Every ordered pair of two patients' scans of one contrast."""
+        return [
+            (i, j)
+            for i, one in enumerate(self._scans)
+            for j, other in enumerate(self._scans)
+            if one.patient != other.patient and one.contrast == other.contrast
+        ]
+
+    def _embed(self, scan: Scan, volume: np.ndarray) -> EmbeddedVolume:
+        image = torch.from_numpy(np.array(volume, dtype=np.float32)).to(self._device)
+        return embed(image, scan.geometry, self._method.embedder)
+
+    def _draw(self, step: int) -> None:
+        pairs = self._pairs()
+        if not pairs or self._settings.pictures == 0:
+            return
+        one, other = (self._scans[index] for index in pairs[0])
+        rng = np.random.default_rng([self._settings.seed, 2])
+        places = draw_places(one, self._settings.pictures, 4, rng)
+        known, target = (self._embed(scan, np.asarray(scan.volume)) for scan in (one, other))
+        points = torch.from_numpy(to_points(places, one.geometry))
+        answer = match(points, known, target, MatchingSettings())
+        found = to_voxels(answer.points.numpy(), other.geometry)
+        path = self._folder / "pictures" / f"matches_{step:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, draw_matches(one.volume, other.volume, places, found))
+        self._tracker.artifact(path, "pictures")
+
+    def _keep(self, what: str, found: Numbers) -> None:
+        path = self._folder / PROBES
+        before = read_json(path) if path.is_file() else {}
+        write_text(path, json.dumps(before | {what: found}, indent=2))
+
+
+def _one_each(scans: Sequence[Scan]) -> list[Scan]:
+    """The first scan of each patient and contrast."""
+    first: dict[tuple[int, int], Scan] = {}
+    for scan in scans:
+        first.setdefault((scan.patient, scan.contrast), scan)
+    return list(first.values())
+
+
+def _label_centroids(
+    scans: Sequence[Scan], sources: Sequence[tuple[DataSpec, Sequence[Case]]]
+) -> list[np.ndarray]:
+    """[K, 3] voxels of each scan's classes; nan where it has no label on its own grid."""
+    cases = {f"{spec.name}/{case.id}": (spec, case) for spec, part in sources for case in part}
+    found = []
+    for scan in scans:
+        spec, case = cases[scan.id]
+        values = [label.value for label in spec.labels]
+        empty = np.full((len(values), 3), np.nan)
+        record = scan.place[0].record
+        mask = None if case.label is None else read_mask(case.label)
+        if mask is None or not mask.geometry.matches(record.source):
+            found.append(empty)
+            continue
+        found.append(centroids(preprocess_mask(mask.array[0], record), values))
+    return found
+
+
+def _median(parts: Sequence[np.ndarray]) -> float:
+    return float(np.median(np.concatenate(parts)))

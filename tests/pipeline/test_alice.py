@@ -1,0 +1,173 @@
+"""Alice and its embedding as stages: what each leaves behind, and what they share."""
+
+import json
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from medssl.data.split import patient_key
+from medssl.errors import DataError, UsageError
+from medssl.networks.build import build_encoder
+from medssl.pipeline.config import find_pipeline, load_config
+from medssl.pipeline.pretrain.config import load_pretrain_config
+from medssl.pipeline.pretrain.matched import embedding_plan
+from medssl.pipeline.pretrain.plan import make_pretrain_plan
+from medssl.pipeline.pretrain.run import pretrain_stage
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from medssl.pipeline.study_grid import load_study
+from medssl.train.description import WEIGHTS
+from medssl.train.embedder_checkpoint import load_embedder, read_embedder
+from medssl.train.encoder_checkpoint import load_encoder, read_encoder
+
+PIPELINE = """
+title: Alice on balls
+data: [balls]
+network: {name: conv_fpn, width: 4, levels: 2, decoder_width: 4, dropout: 0}
+preprocess: {}
+method:
+  name: alice
+  masking: {side: 4}
+  head: {hidden: 8, bottleneck: 8, outputs: 8}
+  within: {hidden: 8, heads: 2}
+  views: {candidates: 4, margin: 2}
+  embedding:
+    steps: 2
+    patch: [16, 16, 16]
+    method: {embedder: {width: 4, features: 4}, fine: {queries: 8}, coarse: {queries: 2}}
+train: {steps: 3, patch: [8, 8, 8], batch_pairs: 2, validate_every: 3, device: cpu}
+probe: {patients: 2, windows: 4, shots: 1, neighbours: 1, pictures: 2}
+"""
+
+
+@pytest.fixture
+def alice(balls):
+    """Working directory with the pipeline `balls_alice` beside the data."""
+    (balls / "pipelines" / "balls_alice.yaml").write_text(PIPELINE)
+    return balls
+
+
+def plan(*overrides):
+    return make_pretrain_plan(load_pretrain_config("balls_alice", overrides))
+
+
+def test_alice_first_trains_its_embedding_then_mines_and_hands_on_an_encoder(alice):
+    chosen = plan()
+    folder = pretrain_stage(chosen, QuietReporter())
+    stages = sorted((alice / "runs" / "balls_alice").glob("pretrain-*"))
+    assert len(stages) == 2
+    embedding = embedding_plan(chosen, chosen.config.method)
+    assert embedding.stage.done
+    found = {path.resolve() for path in (embedding.stage.folder, chosen.stage.folder)}
+    assert found == set(stages)
+    assert embedding.train == chosen.train
+    embedder, described = load_embedder(embedding.checkpoint)
+    assert described.seen == chosen.seen == read_encoder(folder).seen
+    assert described.embedder.features == embedder.settings.features == 4
+    encoder, found = load_encoder(folder)
+    assert found.method["name"] == "alice"
+    fresh = build_encoder(chosen.config.pipeline.network, 1, 0)
+    assert encoder.state_dict().keys() == fresh.state_dict().keys()
+    assert list((alice / ".cache" / "medssl" / "embeddings").rglob("fine.npy"))
+
+
+def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
+    chosen = embedding_plan(plan(), plan().config.method)
+    pretrain_stage(chosen, QuietReporter())
+    kept = json.loads((chosen.stage.folder / "probes.json").read_text())
+    names = {"moved_mm", "moved_same_voxel_mm", "centroid_mm", "centroid_bounding_box_mm",
+             "centroid_random_mm"}  # fmt: skip
+    assert set(kept) == {"untrained", "trained"}
+    assert set(kept["trained"]) == names
+    assert all(0 <= value < 40 for value in kept["trained"].values())
+    pictures = list((chosen.stage.folder / "pictures").glob("matches_*.png"))
+    assert pictures[0].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_arms_share_the_embedding_and_controls_train_none(alice):
+    one = embedding_plan(plan(), plan().config.method).stage
+    for other in ("method.within.align=false", "train.steps=9", "network.width=8"):
+        found = plan(other)
+        assert found.stage.folder != plan().stage.folder
+        if not other.startswith("network"):
+            assert embedding_plan(found, found.config.method).stage.folder == one.folder
+    pretrain_stage(plan("method.views.partner=same_volume"), QuietReporter())
+    assert len(list((alice / "runs" / "balls_alice").glob("pretrain-*"))) == 1
+
+
+def test_a_given_embedding_is_used_and_its_patients_count_as_seen(alice):
+    given = pretrain_stage(
+        make_pretrain_plan(
+            load_pretrain_config(
+                "balls_alice",
+                ["method=anatomical_embedding", "method.embedder.width=4",
+                 "method.embedder.features=4", "train.patch=[16,16,16]", "probe.patients=0"],
+            )
+        ),
+        QuietReporter(),
+    )  # fmt: skip
+    assert len(read_embedder(given).seen) == 8
+    chosen = plan(f"method.embedding.checkpoint={given}")
+    assert chosen.seen == read_embedder(given).seen
+    assert len(plan().seen) == 6
+    pretrain_stage(chosen, QuietReporter())
+    assert len(list((alice / "runs" / "balls_alice").glob("pretrain-*"))) == 2
+    with pytest.raises(UsageError, match=r"the embedding in .* does not fit: .*preprocess.spacing"):
+        pretrain_stage(
+            plan(f"method.embedding.checkpoint={given}", "preprocess.spacing=[1,1,1]"),
+            QuietReporter(),
+        )
+    with pytest.raises(UsageError, match="is an anatomical embedding"):
+        read_encoder(given)
+    encoder = pretrain_stage(chosen, QuietReporter())
+    with pytest.raises(UsageError, match="is no anatomical embedding"):
+        read_embedder(encoder)
+
+
+def test_a_damaged_embedding_is_refused_in_a_sentence(alice):
+    chosen = embedding_plan(plan("probe.patients=0"), plan().config.method)
+    folder = pretrain_stage(chosen, QuietReporter())
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9])
+    with pytest.raises(DataError, match="does not hold the network"):
+        load_embedder(folder)
+
+
+def test_segmentation_starts_from_alice_in_one_pipeline_without_its_test_patients(alice):
+    config = load_config(
+        "balls",
+        ["pretrain=balls_alice", "network.name=conv_fpn", "network.width=4",
+         "network.decoder_width=4"],
+    )  # fmt: skip
+    done = run(config, QuietReporter())
+    split = json.loads(next((alice / "runs" / "balls").glob("train-*/split.json")).read_text())
+    encoders = sorted((alice / "runs" / "balls_alice").glob("pretrain-*/checkpoint/last"))
+    tested = {patient_key("balls", case) for case in split["test"]}
+    for folder in encoders:
+        seen = yaml.safe_load((folder / "checkpoint.json").read_text())["seen"]
+        assert not tested & set(seen)
+    assert load_file(done.checkpoints / "last" / WEIGHTS)
+
+
+def test_one_patient_alone_is_told_what_to_do(alice):
+    for path in (alice / "data" / "balls").glob("c[1-7]*"):
+        path.unlink()
+    with pytest.raises(DataError, match="no scan has a partner of another patient"):
+        pretrain_stage(plan("probe.patients=0", "method.views.partner=random"), QuietReporter())
+
+
+@pytest.mark.parametrize(
+    "name", ["hippocampus_alice", "left_atrium_alice", "left_atrium_alice_paper"]
+)
+def test_shipped_pipelines_are_complete(name):
+    config = load_pretrain_config(name)
+    assert config.method.paper.startswith("Jiang")
+
+
+def test_the_shipped_study_names_arms_that_load():
+    study = load_study("hippocampus_alice_study")
+    for overrides in study.arms.values():
+        chosen = load_config(study.pipeline, list(overrides)).pipeline.pretrain
+        if chosen is not None:
+            load_pretrain_config(chosen.pipeline, chosen.set)
+    assert find_pipeline(study.pipeline).is_file()
