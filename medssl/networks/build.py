@@ -80,7 +80,7 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     encoder = (
         _swin(settings, channels) if settings.name == "swin_fpn" else _conv(settings, channels)
     )
-    return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout)
+    return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout, settings.use)
 
 
 def _swin(settings: NetworkSettings, channels: int) -> VolumeEncoder:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from medssl.networks.channel_groups import Use, only
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.norm import group_norm
 
@@ -72,14 +73,16 @@ class FpnDecoder(nn.Module):
 
 
 class FpnNetwork(nn.Module):
-    """An encoder and the light decoder."""
+    """An encoder and the light decoder, which sees the channels that are to be used."""
 
-    def __init__(self, encoder: VolumeEncoder, classes: int, width: int, dropout: float) -> None:
+    def __init__(
+        self, encoder: VolumeEncoder, classes: int, width: int, dropout: float, use: Use = "both"
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.use = encoder, use
         self.decoder = FpnDecoder(encoder.widths, encoder.strides, classes, width, dropout)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
-        logits: Tensor = self.decoder(self.encoder(image))
+        logits: Tensor = self.decoder(only(self.encoder(image), self.use))
         return logits

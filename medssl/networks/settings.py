@@ -39,6 +39,11 @@ class NetworkSettings(BaseModel):
         ge=1,
         description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
     )
+    use: Literal["both", "invariant", "specific"] = Field(
+        default="both",
+        description="swin_fpn and conv_fpn: which channels of an encoder that modality_invariant "
+        "divided the decoder sees; the coarsest level is always whole",
+    )
     embed_stride: int = Field(
         default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
     )

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from medssl.networks.build import build_network
+from medssl.networks.channel_groups import only
 from medssl.networks.fpn import FpnDecoder, voxel_shuffle
 from medssl.networks.settings import NetworkSettings
 
@@ -71,3 +72,28 @@ def test_dropout_and_width_of_the_decoder_are_settings():
     assert not torch.equal(network(image), network(image))
     network.eval()
     assert torch.equal(network(image), network(image))
+
+
+@pytest.mark.parametrize(("use", "seen"), [("invariant", slice(0, 5)), ("specific", slice(5, 8))])
+def test_the_decoder_sees_the_channels_that_are_to_be_used(use, seen):
+    """Of 8 channels the first 5 are the invariant group; the coarsest level is whole."""
+    levels = [torch.randn(1, 8, 4, 4, 4), torch.randn(1, 16, 2, 2, 2)]
+    fine, coarse = only(levels, use)
+    assert torch.equal(fine[:, seen], levels[0][:, seen])
+    assert fine.abs().sum() == levels[0][:, seen].abs().sum()
+    assert torch.equal(coarse, levels[1])
+    assert torch.equal(only(levels, "both")[0], levels[0])
+
+
+def test_what_is_used_changes_the_answer_and_no_weight():
+    networks = {
+        use: build_network(
+            NetworkSettings(name="conv_fpn", width=8, levels=2, decoder_width=4, use=use), 1, 2, 0
+        )
+        for use in ("both", "invariant", "specific")
+    }
+    image = torch.randn(1, 1, 4, 4, 4)
+    answers = [network(image) for network in networks.values()]
+    assert all(not torch.equal(answers[0], other) for other in answers[1:])
+    names = [set(network.state_dict()) for network in networks.values()]
+    assert names[0] == names[1] == names[2]
