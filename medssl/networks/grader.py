@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
+from medssl.networks.dropout import Dropout
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.load_report import LoadReport
 from medssl.networks.pretrained import load_pretrained
@@ -32,17 +33,6 @@ def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Se
         nn.InstanceNorm2d(outputs),
         nn.LeakyReLU(SLOPE, inplace=True),
     )
-
-
-class Dropout(nn.Dropout):
-    """As torch's, which on a CPU draws its mask in double precision: a fifth of a training step."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Values of any shape, a share `p` of them 0, the others larger by 1 / (1 - p)."""
-        if not self.training or self.p == 0 or values.device.type != "cpu":
-            return super().forward(values)
-        kept = torch.rand_like(values).ge_(self.p).mul_(1 / (1 - self.p))
-        return values * kept
 
 
 class SiameseEncoder(nn.Module):

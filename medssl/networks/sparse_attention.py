@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from medssl.networks.dropout import Dropout
+
 Mode = Literal["A", "B", "B_normalised"]
 
 
@@ -93,7 +95,7 @@ class SparseAttention(nn.Module, ABC):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def selected(self, rows: Tensor) -> Selected:
         """Query, key and value of the selected rows [S, E]."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from medssl.networks.dropout import Dropout
 from medssl.networks.selection import selected_first
 from medssl.networks.sparse_attention import Part, Selected, SparseAttention, exact, joined
 
@@ -50,7 +51,7 @@ class SparseBlock(nn.Module):
         self.widen = nn.Linear(width, ratio * width)
         self.narrow = nn.Linear(ratio * width, width)
         self.activation = nn.ReLU(inplace=True) if activation == "relu" else nn.GELU()
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(
         self, rows: Tensor, count: int, finish: Finish, only_selected: bool = False

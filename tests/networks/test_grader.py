@@ -13,7 +13,7 @@ from medssl.errors import DataError, UsageError
 from medssl.methods.grade import one_network
 from medssl.methods.method import GradeTask
 from medssl.methods.registry import implementation, settings_class
-from medssl.networks.grader import CumulativeHead, Dropout, build_grader
+from medssl.networks.grader import CumulativeHead, build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.resnet import ResNet18
 
@@ -92,21 +92,6 @@ def test_check_10_an_image_s_logits_do_not_depend_on_the_others(variant):
     others = torch.cat([image[:1], 5 * images(2, side=40)[1:] + 1])
     torch.testing.assert_close(network(image)[0], network(others)[0])
     assert not torch.allclose(network(image)[1], network(others)[1], atol=1e-4)
-
-
-@pytest.mark.parametrize("rate", [0.35, 0.8])
-def test_dropout_takes_its_share_and_keeps_the_mean(rate):
-    values = torch.ones(200_000, requires_grad=True)
-    found = Dropout(rate).train()(values)
-    assert (found == 0).float().mean().item() == pytest.approx(rate, abs=0.005)
-    torch.testing.assert_close(found[found != 0].unique(), torch.tensor([1 / (1 - rate)]))
-    found.sum().backward()
-    torch.testing.assert_close(values.grad, found.detach())
-    torch.manual_seed(0)
-    one = Dropout(rate)(values)
-    torch.manual_seed(0)
-    assert torch.equal(one, Dropout(rate)(values))
-    assert torch.equal(Dropout(rate).eval()(values), values)
 
 
 def test_the_same_encoder_reads_every_crop():

@@ -1,0 +1,21 @@
+"""Dropout whose mask costs a CPU little: torch draws it in double precision, one number a value."""
+
+import torch
+from torch import Tensor, nn
+
+STEPS = 1 << 16
+"""A share of values is kept to 1 / 65,536: four values take their bits from one random integer."""
+
+
+class Dropout(nn.Dropout):
+    """As torch's; on a CPU the mask takes a quarter of the time. Draws from torch's generator."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values of any shape, a share `p` of them 0, the others larger by 1 / (1 - p)."""
+        dropped = round(self.p * STEPS)
+        if not self.training or dropped in (0, STEPS) or values.device.type != "cpu":
+            return super().forward(values)
+        integers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = integers.view(torch.int16)[: values.numel()].view(values.shape)
+        kept = bits >= dropped - STEPS // 2
+        return values * kept * (1 / (1 - self.p))
