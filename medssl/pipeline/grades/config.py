@@ -1,6 +1,8 @@
 """A pipeline of radiographs, its method's settings and its data spec as one typed object."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from medssl.data.classes import declared_classes
@@ -41,6 +43,15 @@ class GradeConfig(RunConfig[GradePipeline]):
     def declared(self) -> Any:
         """The grades; who is who and what is where is hashed with the images themselves."""
         return list(self.grades)
+
+    def _section(self, section: str) -> Any:
+        plain = super()._section(section)
+        weights = self.pipeline.network.weights
+        if section == "network" and weights is not None and Path(weights).is_file():
+            # By content, wherever the file lies; a missing one is refused when it is loaded.
+            with Path(weights).open("rb") as stream:
+                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return plain
 
 
 def load_grade_config(name_or_path: str, overrides: Sequence[str] = ()) -> GradeConfig:

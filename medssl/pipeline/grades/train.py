@@ -14,6 +14,7 @@ from medssl.infer.grade import calibrated, grade_logits
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
 from medssl.methods.registry import implementation
+from medssl.networks.grader import Grader
 from medssl.pipeline.grades.config import GradeConfig
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.progress import QuietReporter
@@ -52,6 +53,9 @@ def train_stage(
     method = build_method(config)
     stage.begin(config.resolved(), split.to_json())
     reporter.note(f"{config.label}: training in {stage.folder}")
+    predictor = method.predictor()
+    if isinstance(predictor, Grader) and predictor.report is not None:
+        reporter.note(f"encoder: {predictor.report}")
     state = stage.folder / "state.pt"
     if not resume:
         state.unlink(missing_ok=True)

@@ -256,6 +256,20 @@ def test_whole_images_and_a_resnet_train_too(joints: Path) -> None:
     assert len(rows(done.grades)) == 12
 
 
+def test_an_encoder_from_a_file_is_told_of_and_known_by_its_content(joints: Path) -> None:
+    from safetensors.torch import save_file
+
+    network = build_method(load_grade_config("joints", ["seed=7"])).predictor()
+    weights = {name: value.clone() for name, value in network.encoder.state_dict().items()}
+    save_file(weights, "encoder.safetensors")
+    config = load_grade_config("joints", ["train.steps=2", "network.weights=encoder.safetensors"])
+    notes, key = Notes(), make_grade_plan(config).train.key
+    train_grades(config, notes)
+    assert any("100.0% of the parameters matched" in text for text in notes.said)
+    save_file({name: value + 1 for name, value in weights.items()}, "encoder.safetensors")
+    assert make_grade_plan(config).train.key != key
+
+
 def test_unknown_patients_are_noted(joints: Path) -> None:
     spec = joints / "data_specs" / "joints.yaml"
     spec.write_text(spec.read_text().replace("{side: side}", "{side: side, patient: null}"))
