@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.classes import Fault
-from medssl.data.contrasts import contrast_of, lookalike_sentences
 from medssl.data.files import is_image
 from medssl.data.guess import guess_spec
 from medssl.data.instances import read_instances
@@ -22,6 +21,7 @@ from medssl.data.layouts import (
     slides,
 )
 from medssl.data.rules import Finding, Verdict, inspect
+from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
 from medssl.data.slide.settings import TileSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
@@ -114,7 +114,7 @@ def _work(
         labelled = expected if tabled and not spec.layout.unlabelled else set()
         return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
     if spec.layout.kind == "radiographs":
-        from medssl.data.radiograph_check import inspect_radiograph
+        from medssl.data.radiograph.check import inspect_radiograph
 
         return partial(inspect_radiograph, spec=spec)
     masks = bool(spec.labels) or any(case.label is not None for case in cases)

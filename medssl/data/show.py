@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medssl.data.radiograph_sheet import radiograph_sheet
+from medssl.data.radiograph.sheet import radiograph_sheet
 from medssl.data.slide.sheet import slide_sheet
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume

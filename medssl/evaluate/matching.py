@@ -15,9 +15,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from medssl.data.geometry import Geometry
-from medssl.data.matched_stream import Scan, draw_places, relative_place, to_points
-from medssl.data.matching import EmbeddedVolume, match
-from medssl.data.matching_settings import MatchingSettings
+from medssl.data.scan.matched_stream import Scan, draw_places, relative_place, to_points
+from medssl.data.scan.matching import EmbeddedVolume, match
+from medssl.data.scan.matching_settings import MatchingSettings
 
 
 @dataclass(frozen=True)

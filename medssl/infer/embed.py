@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medssl.data.geometry import Geometry
-from medssl.data.matched_stream import Scan
-from medssl.data.matching import EmbeddedVolume, cell_geometry
+from medssl.data.scan.matched_stream import Scan
+from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder, Embedding
 
 Triple = tuple[int, int, int]

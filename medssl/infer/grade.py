@@ -10,7 +10,7 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from medssl.data.radiograph_augment import evaluation_view
+from medssl.data.radiograph.augment import evaluation_view
 
 
 @torch.no_grad()

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from medssl.data.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
-from medssl.data.joint_batch import JointBatch
+from medssl.data.joint.batch import JointBatch
 from medssl.data.patches import PatchSampler
-from medssl.data.radiograph_batch import RadiographBatch
-from medssl.data.radiograph_settings import RadiographAugment
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings, PairSettings
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.radiograph.settings import RadiographAugment
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import NetworkSettings

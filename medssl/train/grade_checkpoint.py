@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from medssl.data.radiograph_settings import CropSettings
+from medssl.data.radiograph.settings import CropSettings
 from medssl.networks.grader import Grader, build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood

@@ -17,9 +17,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from medssl.data.radiograph_augment import random_view
-from medssl.data.radiograph_batch import RadiographBatch
-from medssl.data.radiograph_settings import RadiographAugment
+from medssl.data.radiograph.augment import random_view
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeMethod, GradeTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader_settings import GraderSettings

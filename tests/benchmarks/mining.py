@@ -14,8 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from medssl.data.matched_stream import MatchedStream, scans_of
-from medssl.data.sessions import prepare_sessions
+from medssl.data.scan.matched_stream import MatchedStream, scans_of
+from medssl.data.scan.sessions import prepare_sessions
 from medssl.environment import cache_root
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.method import Progress

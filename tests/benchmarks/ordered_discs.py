@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from medssl.data.joint_batch import Images, JointBatch, Volumes
+from medssl.data.joint.batch import Images, JointBatch, Volumes
 from medssl.methods.method import JointTask, Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d
 from medssl.methods.settings.joint2d3d import Settings

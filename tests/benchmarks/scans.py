@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from medssl.data.geometry import Geometry
-from medssl.data.scan_augment import change_intensity
-from medssl.data.scan_settings import AffineSettings, IntensitySettings, PairSettings
-from medssl.data.scan_stream import PairStream
-from medssl.data.sessions import prepare_sessions
+from medssl.data.scan.augment import change_intensity
+from medssl.data.scan.sessions import prepare_sessions
+from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
+from medssl.data.scan.stream import PairStream
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_volume
 from medssl.settings import PreprocessSettings

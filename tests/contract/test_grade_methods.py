@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
-from medssl.data.radiograph_augment import evaluation_view
-from medssl.data.radiograph_batch import RadiographBatch
-from medssl.data.radiograph_settings import RadiographAugment
+from medssl.data.radiograph.augment import evaluation_view
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.grader_settings import GraderSettings

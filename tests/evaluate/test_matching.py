@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from medssl.data.geometry import Geometry
-from medssl.data.matching import EmbeddedVolume, cell_geometry
-from medssl.data.matching_settings import MatchingSettings
+from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
+from medssl.data.scan.matching_settings import MatchingSettings
 from medssl.evaluate.matching import Warp, centroids, draw_warp, moved, moved_errors
 from medssl.evaluate.matching_picture import draw_matches
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from medssl.data.radiograph_settings import RadiographAugment
+from medssl.data.radiograph.settings import RadiographAugment
 from medssl.errors import DataError, UsageError
 from medssl.methods.grade import one_network
 from medssl.methods.method import GradeTask

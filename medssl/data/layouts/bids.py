@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medssl.data.contrasts import name_scans
 from medssl.data.files import images_in
+from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
 
 NO_SCANS = frozenset({"mask", "defacemask", "dseg", "probseg"})

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medssl.data.contrasts import name_scans
 from medssl.data.layouts.decathlon import read_listing
+from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import listed_path
 from medssl.errors import DataError

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import follow, gaussian_ramp
 from medssl.methods.grade.mixup import draw_mixture
 from medssl.methods.grade.one_network import OneNetworkGrader

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import follow, linear_ramp
 from medssl.methods.grade.mixup import draw_weights
 from medssl.methods.grade.one_network import OneNetworkGrader

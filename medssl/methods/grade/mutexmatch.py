@@ -15,9 +15,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_augment import random_view
-from medssl.data.radiograph_batch import RadiographBatch
-from medssl.data.radiograph_strong import strong_view, weaker
+from medssl.data.radiograph.augment import random_view
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.radiograph.strong import strong_view, weaker
 from medssl.methods.grade.consistency import follow
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from medssl.data.radiograph_augment import random_view
+from medssl.data.radiograph.augment import random_view
 from medssl.errors import UsageError
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import answer_distance, gaussian_ramp
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from torch import Generator, Tensor
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_augment import released_second_view
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.augment import released_second_view
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import answer_distance, linear_ramp
 from medssl.methods.grade.mixup import Mixture, draw_mixture, mixup_cross_entropy
 from medssl.methods.grade.one_network import OneNetworkGrader

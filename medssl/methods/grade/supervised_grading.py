@@ -4,7 +4,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.settings.supervised_grading import Settings

@@ -6,7 +6,7 @@ Source: Zhang et al., ICLR 2018; fold and floor of Semixup (sheet, sections 2 an
 from torch import Generator, Tensor
 
 from medssl.data.batch import Stream
-from medssl.data.radiograph_batch import RadiographBatch
+from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.mixup import draw_mixture, mixup_cross_entropy
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress

@@ -2,7 +2,7 @@
 
 Source: Jiang et al., ICCV 2023, and its released code, as the sheet of Alice reads them. The
 windows Q and K of an item show the same anatomy in two patients; how they are mined is the stream's
-part (`medssl.data.matched_stream`).
+part (`medssl.data.scan.matched_stream`).
 
 Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq tokens, X Y Z voxels.
 """
@@ -17,9 +17,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from medssl.data.batch import Stream
-from medssl.data.matched_stream import affine_of
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.matched_stream import affine_of
+from medssl.data.scan.settings import AffineSettings
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread

@@ -19,8 +19,8 @@ from torch.nn.functional import affine_grid, avg_pool3d, grid_sample
 
 from medssl.data.augment import uniform
 from medssl.data.batch import Stream
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.settings import AffineSettings
 from medssl.errors import UsageError
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress
 from medssl.methods.segment.losses import at_least_float32

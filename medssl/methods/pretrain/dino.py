@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Stream
-from medssl.data.tile_augment import View, draw_view
-from medssl.data.tile_batch import TileBatch
+from medssl.data.slide.tile_augment import View, draw_view
+from medssl.data.slide.tile_batch import TileBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import Method, Progress
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation, spread

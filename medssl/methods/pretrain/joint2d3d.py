@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
-from medssl.data.joint_batch import JointBatch, Volumes
-from medssl.data.slice_augment import random_view, reverse_some
+from medssl.data.joint.augment import random_view, reverse_some
+from medssl.data.joint.batch import JointBatch, Volumes
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import JointMethod, JointScores, JointTask, Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Stream
-from medssl.data.scan_augment import change_intensity
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings
+from medssl.data.scan.augment import change_intensity
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.settings import AffineSettings
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.masking import draw_cells, enlarge, refuse_cells
 from medssl.methods.segment.losses import at_least_float32

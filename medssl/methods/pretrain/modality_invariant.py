@@ -17,9 +17,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from medssl.data.batch import Stream
-from medssl.data.scan_augment import change_intensity
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings, PairSettings
+from medssl.data.scan.augment import change_intensity
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation

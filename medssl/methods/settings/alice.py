@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medssl.data.matching_settings import MatchedViews
+from medssl.data.scan.matching_settings import MatchedViews
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.slice_settings import CropSettings, SliceAugment
+from medssl.data.joint.settings import CropSettings, SliceAugment
 from medssl.methods.settings import Family, MethodSettings
 
 

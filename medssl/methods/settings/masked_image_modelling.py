@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.scan_settings import AffineSettings, IntensitySettings
+from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.methods.settings import Family, MethodSettings
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.scan_settings import AffineSettings, IntensitySettings, PairSettings
+from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
 

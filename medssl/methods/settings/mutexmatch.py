@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from medssl.data.radiograph_settings import StrongAugment
+from medssl.data.radiograph.settings import StrongAugment
 from medssl.methods.settings import Family, MethodSettings
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medssl.data.radiograph_cache import cached_crops
+from medssl.data.radiograph.cache import cached_crops
 from medssl.environment import cache_root
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.progress import Counted, QuietReporter

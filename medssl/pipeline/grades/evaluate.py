@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from medssl.data.radiograph_augment import evaluation_view
+from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.split import ROLES
 from medssl.evaluate.calibration import calibration
 from medssl.evaluate.curves import draw_curves

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medssl.data.grade_split import make_grade_split
 from medssl.data.layouts import existing_folder, find_cases
 from medssl.data.layouts.radiographs import label_list, patients_known
+from medssl.data.radiograph.split import make_grade_split
 from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.environment import runs_root

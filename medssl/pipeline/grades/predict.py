@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.data.radiograph import is_radiograph, make_crops, read_radiograph, stem
-from medssl.data.radiograph_settings import CropSettings
+from medssl.data.radiograph.read import is_radiograph, make_crops, read_radiograph, stem
+from medssl.data.radiograph.settings import CropSettings
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import graded, write_grades
 from medssl.infer.grade import calibrated, grade_logits

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medssl.data.radiograph_settings import CropSettings, GradeSplitSettings, RadiographAugment
+from medssl.data.radiograph.settings import CropSettings, GradeSplitSettings, RadiographAugment
 from medssl.networks.grader_settings import GraderSettings
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile, Section
 

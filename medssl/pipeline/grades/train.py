@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medssl.data.radiograph_stream import RadiographStream
+from medssl.data.radiograph.stream import RadiographStream
 from medssl.data.split import Split
 from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.grading import quadratic_kappa

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medssl.data.contrasts import Contrasts
+from medssl.data.scan.contrasts import Contrasts
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from medssl.data.joint_stream import ImageStack, JointSource, JointStream
-from medssl.data.radiograph_cache import cached_crops
-from medssl.data.radiograph_settings import CropSettings
-from medssl.data.sessions import prepare_sessions
-from medssl.data.slice_stack import SliceStack, stack_scans
+from medssl.data.joint.stack import SliceStack, stack_scans
+from medssl.data.joint.stream import ImageStack, JointSource, JointStream
+from medssl.data.radiograph.cache import cached_crops
+from medssl.data.radiograph.settings import CropSettings
+from medssl.data.scan.sessions import prepare_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.data.joint_batch import JointBatch, Volumes
-from medssl.data.joint_stream import JointSource, JointStream
-from medssl.data.slice_augment import random_view
-from medssl.data.slice_settings import JointSampling, SliceAugment
+from medssl.data.joint.augment import random_view
+from medssl.data.joint.batch import JointBatch, Volumes
+from medssl.data.joint.settings import JointSampling, SliceAugment
+from medssl.data.joint.stream import JointSource, JointStream
 from medssl.evaluate.clusters import draw_clusters
 from medssl.methods.method import JointMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation

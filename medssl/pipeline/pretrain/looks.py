@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import AffineSettings
-from medssl.data.scan_window import NUMBERS, Triple, matrices
-from medssl.data.sessions import ScanGroup
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.sessions import ScanGroup
+from medssl.data.scan.settings import AffineSettings
+from medssl.data.scan.window import NUMBERS, Triple, matrices
 
 AFFINE = AffineSettings(rotation=0.3, scale=0.1, shear=0, flip_pairs=(), flip_scans=())
 SHIFT = 2.0

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from medssl.data.matched_stream import MatchedStream, scans_of
-from medssl.data.sessions import Sessions
+from medssl.data.scan.matched_stream import MatchedStream, scans_of
+from medssl.data.scan.sessions import Sessions
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.infer.embed import EmbeddedScans

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medssl.data.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
-from medssl.data.matching import EmbeddedVolume, match
-from medssl.data.matching_settings import MatchingSettings
 from medssl.data.preprocess import preprocess_mask
-from medssl.data.sessions import Sessions
+from medssl.data.scan.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
+from medssl.data.scan.matching import EmbeddedVolume, match
+from medssl.data.scan.matching_settings import MatchingSettings
+from medssl.data.scan.sessions import Sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask
 from medssl.evaluate.matching import (

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from medssl.data.scan_stream import PairStream, ScanStream, single_scans
-from medssl.data.sessions import Sessions, prepare_sessions
+from medssl.data.scan.sessions import Sessions, prepare_sessions
+from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root

@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from medssl.data.slice_settings import JointSampling
+from medssl.data.joint.settings import JointSampling
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import (
     LoopSettings,

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from medssl.data.layouts import find_cases
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.settings import TileSettings
+from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case, load_spec
-from medssl.data.tile_batch import TileStream
 from medssl.environment import cache_root, runs_root
 from medssl.errors import UsageError
 from medssl.methods.pretrain.dino import Dino
@@ -48,7 +48,7 @@ class EncoderCheckpoint(BaseModel):
 
 @dataclass(frozen=True)
 class _Sampled:
-    """The drawn tiles of one slide; a `medssl.data.tile_batch.TileSource`."""
+    """The drawn tiles of one slide; a `medssl.data.slide.tile_batch.TileSource`."""
 
     id: str
     path: Path

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from medssl.data.radiograph_batch import RadiographBatch
-from medssl.data.radiograph_settings import RadiographAugment
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeMethod, GradeTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader_settings import GraderSettings

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from medssl.data.radiograph_augment import random_view
+from medssl.data.radiograph.augment import random_view
 from medssl.methods.grade.mutexmatch import negative_loss, positive_loss, separation_loss, sure
 from medssl.methods.method import Progress
 from medssl.settings import LoopSettings, OptimiserSettings

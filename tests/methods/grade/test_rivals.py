@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-from medssl.data.radiograph_augment import random_view
+from medssl.data.radiograph.augment import random_view
 from medssl.methods.grade.consistency import gaussian_ramp
 from medssl.methods.grade.mixmatch import mix_each, sharpen
 from medssl.methods.grade.mixup import draw_mixture, draw_weights, mixup_cross_entropy

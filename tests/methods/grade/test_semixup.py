@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from medssl.data.radiograph_augment import evaluation_view, random_view, released_second_view
+from medssl.data.radiograph.augment import evaluation_view, random_view, released_second_view
 from medssl.methods.grade.consistency import linear_ramp
 from medssl.methods.grade.mixup import Mixture, draw_mixture, draw_weights, mixup_cross_entropy
 from medssl.methods.grade.semixup import distances

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.tile_batch import TileBatch, TileStream
+from medssl.data.slide.tile_batch import TileBatch, TileStream
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.dino import Dino
 from medssl.methods.settings.dino import Settings

@@ -2,8 +2,8 @@
 
 import torch
 
-from medssl.data.scan_batch import ScanBatch
-from medssl.data.scan_settings import IntensitySettings
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.settings import IntensitySettings
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan.batch import ScanBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.pretrain.alice import (

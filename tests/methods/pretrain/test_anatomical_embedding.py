@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from medssl.data.geometry import Geometry
-from medssl.data.matching import match
-from medssl.data.matching_settings import MatchingSettings
-from medssl.data.scan_batch import ScanBatch
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.matching import match
+from medssl.data.scan.matching_settings import MatchingSettings
 from medssl.errors import UsageError
 from medssl.infer.embed import embed
 from medssl.methods.method import PretrainTask, Progress

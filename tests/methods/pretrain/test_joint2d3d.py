@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import normalize
 
-from medssl.data.joint_batch import Images, JointBatch, Volumes
+from medssl.data.joint.batch import Images, JointBatch, Volumes
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import JointTask, Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d

@@ -1,0 +1,1 @@
+"""Images, slices and volumes that train one encoder together."""

@@ -1,0 +1,1 @@
+"""Radiographs: reading, crops, checks, label budgets, streams."""

@@ -1,0 +1,111 @@
+"""The crops of all radiographs of a data set in one file, made once.
+
+The file is keyed by the content of the images and all that cropping depends on, so a change of
+either never meets a stale one. It appears by one rename, complete.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
+from medssl.data.radiograph.settings import CropSettings
+from medssl.data.spec import Case
+from medssl.errors import DataError
+
+VERSION = 1  # of what cropping does; raise it when equal settings give other crops
+
+
+def cached_crops(
+    cases: Sequence[Case],
+    settings: CropSettings,
+    folder: Path,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Crops of every case in order, [N, V, S, S] uint8, memory-mapped.
+
+    Args:
+        cases: of the layout `radiographs`.
+        folder: where the file is kept.
+        workers: threads; decoding releases Python's lock.
+        on_progress: called with the numbers of cases done and in all, while they are made.
+
+    Raises:
+        DataError: an image cannot be read, or lacks the side or spacing that is needed.
+    """
+    path = folder / f"{_key(cases, settings)}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            _fill(beside, cases, settings, workers, on_progress)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return found
+
+
+def read_case(case: Case) -> Radiograph:
+    """The image of a case, with the side and the spacing that its data set states.
+
+    Raises:
+        DataError: the image cannot be read, or its header states another side.
+    """
+    (path,) = case.images.values()
+    image = read_radiograph(path)
+    side, spacing = case.extra["side"], case.extra["spacing"]
+    if side and image.side and side != image.side:
+        raise DataError(
+            f"{path} is of the side {image.side} by its header and {side} by the table",
+            do="correct the one that is wrong",
+        )
+    return replace(
+        image,
+        side=side or image.side,
+        spacing=image.spacing if spacing is None else (spacing, spacing),
+    )
+
+
+def _fill(
+    path: Path,
+    cases: Sequence[Case],
+    settings: CropSettings,
+    workers: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    shape = (len(cases), len(settings.views), settings.side, settings.side)
+    crops = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with ThreadPoolExecutor(workers) as pool:
+        for number, one in enumerate(pool.map(partial(_crops, settings), cases)):
+            crops[number] = one
+            if on_progress is not None:
+                on_progress(number + 1, len(cases))
+    crops.flush()
+
+
+def _crops(settings: CropSettings, case: Case) -> np.ndarray:
+    return make_crops(read_case(case), settings)
+
+
+def _key(cases: Sequence[Case], settings: CropSettings) -> str:
+    """32 hex characters over the settings and each image's content, side and spacing."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([VERSION, settings.model_dump(mode="json")]).encode())
+    for case in cases:
+        (path,) = case.images.values()
+        if not path.is_file():
+            raise DataError(f"{path} does not exist", do="run `medssl data check`")
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "blake2b").digest())
+        digest.update(json.dumps([case.extra["side"], case.extra["spacing"]]).encode())
+    return digest.hexdigest()

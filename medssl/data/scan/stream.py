@@ -1,0 +1,144 @@
+"""Streams of scans for pre-training: pairs of one session, and single ones.
+
+A batch is a function of its number, as in `medssl.data.stream`. Every unit (a session, a pair or a
+scan) is met once before any is met again.
+
+Source: the sheet of modality-invariant learning, sections 5, 9 and 13.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.scan.sessions import ScanGroup
+from medssl.data.scan.settings import AffineSettings, PairSettings
+from medssl.data.scan.window import Triple, Window, cut, cut_sources, draw_window
+from medssl.data.stream import SEED_WORDS
+from medssl.errors import DataError
+
+Choice = tuple[ScanGroup, tuple[int, ...]]
+"""Scans of an item: both of a pair, in order, or one."""
+
+
+def pair_units(groups: Sequence[ScanGroup], settings: PairSettings) -> list[list[Choice]]:
+    """What is met equally often; of a unit, one of its ordered pairs is drawn.
+
+    With `same_scan` a pair is one scan twice, of the scans that else could be a pair; from a
+    session each of them as often as it would be in a pair.
+    """
+    both: list[list[Choice]]
+    sessions: dict[str, list[Choice]] = {}
+    units: list[list[Choice]] = []
+    for group in groups:
+        found = group.pairs(settings.contrasts_differ)
+        if settings.kind == "same_scan":
+            both = [[(group, (scan, scan)) for scan in pair] for pair in found]
+            singles = sorted({scan for pair in found for scan in pair})
+            units += [[(group, (scan, scan))] for scan in singles]
+        else:
+            both = [[(group, pair), (group, pair[::-1])] for pair in found]
+            units += both
+        sessions.setdefault(group.id, []).extend(choice for pair in both for choice in pair)
+    if settings.sampler == "session":
+        return [choices for choices in sessions.values() if choices]
+    return units
+
+
+def single_scans(groups: Sequence[ScanGroup], pairs: PairSettings | None) -> list[Choice]:
+    """The scans for a stream of single ones: those that no pair may have; all without `pairs`."""
+    found: list[Choice] = []
+    for group in groups:
+        paired = set() if pairs is None else set(sum(group.pairs(pairs.contrasts_differ), ()))
+        found += [(group, (scan,)) for scan in range(len(group.scans)) if scan not in paired]
+    return found
+
+
+class WindowStream:
+    """Batches of windows of chosen scans."""
+
+    def __init__(
+        self,
+        kind: Literal["pairs", "scans"],
+        units: Sequence[Sequence[Choice]],
+        affine: AffineSettings,
+        patch: Triple,
+        size: int,
+        seed: int,
+    ) -> None:
+        self._units = units
+        self._affine, self._patch, self._size = affine, patch, size
+        self._flips = affine.flip_pairs if kind == "pairs" else affine.flip_scans
+        self._seeds = (seed, SEED_WORDS[kind])
+
+    def batch(self, number: int) -> ScanBatch:
+        """Batch `number`, counted from 0."""
+        items = range(number * self._size, (number + 1) * self._size)
+        chosen, windows = zip(*(self._item(item) for item in items), strict=True)
+        if self._affine.rotation or self._affine.scale or self._affine.shear:
+            source, affine = cut_sources(windows, self._patch, self._affine.about)
+        else:
+            source, affine = cut(windows, self._patch), None
+        contrast = [[group.contrasts[scan] for scan in scans] for group, scans in chosen]
+        return ScanBatch(
+            source=source,
+            affine=affine,
+            patch=self._patch,
+            patient=torch.tensor([group.patient for group, _ in chosen]),
+            contrast=torch.tensor(contrast),
+            ids=tuple(group.id for group, _ in chosen),
+        )
+
+    def _item(self, item: int) -> tuple[Choice, Window]:
+        epoch, place = divmod(item, len(self._units))
+        unit = self._units[_order(*self._seeds, epoch, len(self._units))[place]]
+        rng = np.random.default_rng([*self._seeds, 1, item])
+        group, scans = unit[int(rng.integers(len(unit)))]
+        read = {scan: group.volume(scan) for scan in scans}
+        volumes = [read[scan] for scan in scans]
+        window = draw_window(volumes, self._flips, self._affine, self._patch, rng)
+        return (group, scans), window
+
+
+class PairStream(WindowStream):
+    """Two scans of a session per item, or one twice, as `pairs` says."""
+
+    def __init__(
+        self,
+        groups: Sequence[ScanGroup],
+        pairs: PairSettings,
+        affine: AffineSettings,
+        patch: Triple,
+        size: int,
+        seed: int,
+    ) -> None:
+        units = pair_units(groups, pairs)
+        if not units:
+            raise DataError("no session has two scans that can be a pair")
+        super().__init__("pairs", units, affine, patch, size, seed)
+
+
+class ScanStream(WindowStream):
+    """One scan per item: of those that no pair may have, or of all where there are no pairs."""
+
+    def __init__(
+        self,
+        groups: Sequence[ScanGroup],
+        pairs: PairSettings | None,
+        affine: AffineSettings,
+        patch: Triple,
+        size: int,
+        seed: int,
+    ) -> None:
+        units = [[choice] for choice in single_scans(groups, pairs)]
+        if not units:
+            raise DataError("there is no single scan: every scan can be in a pair")
+        super().__init__("scans", units, affine, patch, size, seed)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, word: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, word, 0, epoch]).permutation(count)
