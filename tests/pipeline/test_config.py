@@ -140,7 +140,7 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_a_stage_refuses_methods_of_another_family() -> None:
-    with pytest.raises(UsageError, match=r"family 'segment'; .* 'pretrain'; choose one of: dino"):
+    with pytest.raises(UsageError, match=r"family 'segment'; .* 'pretrain'; choose one of: .*dino"):
         refuse_family("segment", "pretrain")
 
 
