@@ -285,11 +285,13 @@ def methods() -> None:
     """The methods, their papers and presets."""
     from medssl.methods.registry import method_names, settings_class
 
+    wide = max(len(name) for name in method_names())
     for name in method_names():
         settings = settings_class(name)
         presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
         typer.echo(
-            f"{name:14} {settings.family:9} {settings.summary}\n{'':24} {settings.paper}{presets}"
+            f"{name:{wide}} {settings.family:9} {settings.summary}\n"
+            f"{'':{wide}} {'':9} {settings.paper}{presets}"
         )
 
 
