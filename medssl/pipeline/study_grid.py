@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from medssl.pipeline.config import (
     validate,
 )
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import write_text
 from medssl.settings import Section
 
 Axis = Literal["labels", "seed", "arm"]
@@ -181,6 +183,14 @@ def announced(
         words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
         reporter.note(f"run {number} of {len(chosen)}: {words}")
         yield cell, (*cell.overrides, *more)
+
+
+def write_study(folder: Path, table: str, summary: str, finished: int, planned: int) -> str:
+    """Leave study.csv and summary.md in `folder`; returns a word on where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.csv", table)
+    write_text(folder / "summary.md", summary)
+    return f"{finished} of {planned} runs finished; summary in {folder / 'summary.md'}"
 
 
 def study_family(name: str) -> str:

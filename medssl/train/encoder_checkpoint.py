@@ -14,18 +14,14 @@ from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PreprocessSettings
-from medssl.train.checkpoint import DataCard, EncoderCard, understood
+from medssl.train.checkpoint import DataCard, EncoderCard, load_weights, understood
 from medssl.train.description import DESCRIPTION, WEIGHTS, description_of, weights_hash
 
 
-class VolumeEncoderCheckpoint(BaseModel):
-    """The description beside the weights.
+class PretrainedCheckpoint(BaseModel):
+    """What every network that was pre-trained on volumes says of itself.
 
     Attributes:
-        encodes: tells it from an encoder of tiles, which is of the same family.
-        network: the encoder is that of these settings.
-        channels: input channels.
-        contrasts: names of the contrasts that it learned from.
         preprocess: spacing and intensity treatment of what it saw.
         patch: window in voxels.
         data: every data set that it learned from.
@@ -37,10 +33,6 @@ class VolumeEncoderCheckpoint(BaseModel):
 
     format: Literal[1] = 1
     family: Literal["pretrain"] = "pretrain"
-    encodes: Literal["volumes"] = "volumes"
-    network: NetworkSettings
-    channels: int = 1
-    contrasts: tuple[str, ...]
     preprocess: PreprocessSettings
     patch: tuple[int, int, int]
     method: dict[str, Any]
@@ -50,6 +42,22 @@ class VolumeEncoderCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     seen: tuple[str, ...]
+
+
+class VolumeEncoderCheckpoint(PretrainedCheckpoint):
+    """The description beside the weights of an encoder.
+
+    Attributes:
+        encodes: tells it from an encoder of tiles, which is of the same family.
+        network: the encoder is that of these settings.
+        channels: input channels.
+        contrasts: names of the contrasts that it learned from.
+    """
+
+    encodes: Literal["volumes"] = "volumes"
+    network: NetworkSettings
+    channels: int = 1
+    contrasts: tuple[str, ...]
 
 
 def read_encoder(folder: Path) -> VolumeEncoderCheckpoint:
@@ -86,12 +94,9 @@ def load_encoder(folder: Path) -> tuple[VolumeEncoder, VolumeEncoderCheckpoint]:
     Raises:
         UsageError, DataError: as `load_encoder_weights`; also when the weights do not fit.
     """
-    weights, found = load_encoder_weights(folder)
+    found = read_encoder(folder)
     encoder = build_encoder(found.network, found.channels, seed=0)
-    try:
-        encoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise _damaged(folder) from error
+    load_weights(folder, encoder)
     return encoder.eval(), found
 
 

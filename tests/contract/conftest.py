@@ -1,7 +1,6 @@
 """A toy of 16^3 on which every method trains in a moment."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import AugmentSettings, TrainSettings
-from medssl.train.loop import Hooks, fit
+from tests.contract.killing import trained
 
 PATCH = (16, 16, 16)
 CLASSES = ("background", "ball", "rim")
@@ -90,29 +89,6 @@ def streams() -> Callable[..., dict[str, PatchStream]]:
     return make
 
 
-class Killed(Exception):
-    """What a test raises in the middle of a training."""
-
-
-class KillAfter:
-    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
-
-    def __init__(self, step: int = 0) -> None:
-        self._last = step
-
-    def begin(self, total: int, start: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def end(self) -> None: ...
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        if step == self._last:
-            raise Killed
-
-    def metrics(self, step: int, values: dict[str, float]) -> None: ...
-
-
 @pytest.fixture
 def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[str, Any]]:
     """`train(method, state_file, kill_after=3)`: 4 steps of the real loop; all weights after."""
@@ -124,19 +100,14 @@ def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[
         kill_after: int = 0,
         unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask,
     ) -> dict[str, Any]:
-        reporter = KillAfter(kill_after)
-        with suppress(Killed):
-            fit(
-                method,
-                streams(method, unlabelled),
-                TrainSettings(steps=4, patch=PATCH, checkpoint_every=2, device="cpu"),
-                intensity_changes(AugmentSettings(gamma=0.2, noise=0.05)),
-                SEED,
-                state_file,
-                Hooks(validate=None, save=lambda kind, step, values: None),
-                reporter,
-                reporter,
-            )
-        return method.state_dict()
+        return trained(
+            method,
+            streams(method, unlabelled),
+            TrainSettings(steps=4, patch=PATCH, checkpoint_every=2, device="cpu"),
+            state_file,
+            kill_after,
+            SEED,
+            intensity_changes(AugmentSettings(gamma=0.2, noise=0.05)),
+        )
 
     return run

@@ -1,6 +1,5 @@
 """What every grading method promises, whoever wrote it (`medssl.methods.method.GradeMethod`)."""
 
-from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 
@@ -16,9 +15,9 @@ from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.grader_settings import GraderSettings
-from medssl.settings import LoopSettings, OptimiserSettings
-from medssl.train.loop import Hooks, fit
 from medssl.train.update import make_update
+from tests.contract import killing
+from tests.contract.killing import trained
 
 METHODS = [name for name in method_names() if settings_class(name).family == "grade"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
@@ -85,14 +84,7 @@ def equal(one, other):
 
 
 def constant(steps, rate=3e-3):
-    return LoopSettings(
-        steps=steps,
-        optimiser=OptimiserSettings(
-            name="adam", learning_rate=rate, schedule="constant", weight_decay=0
-        ),
-        checkpoint_every=2,
-        device="cpu",
-    )
+    return killing.constant(steps, rate, "adam", weight_decay=0)
 
 
 def loss_terms(method, given, seed=0, step=5):
@@ -100,45 +92,10 @@ def loss_terms(method, given, seed=0, step=5):
     return method(given, Progress(step, 10), torch.Generator().manual_seed(seed))
 
 
-class Killed(Exception):
-    """What a test raises in the middle of a training."""
-
-
-class KillAfter:
-    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
-
-    def __init__(self, step):
-        self._last = step
-
-    def begin(self, total, start): ...
-
-    def note(self, text): ...
-
-    def end(self): ...
-
-    def step(self, step, values):
-        if step == self._last:
-            raise Killed
-
-    def metrics(self, step, values): ...
-
-
 def train(method, state_file, kill_after=0):
     """6 steps of the real loop; all weights after."""
-    reporter = KillAfter(kill_after)
-    with suppress(Killed):
-        fit(
-            method,
-            {kind: Knees(kind) for kind in method.streams},
-            constant(6),
-            lambda batch, _: batch,
-            SEED,
-            state_file,
-            Hooks(validate=None, save=lambda kind, step, values: None),
-            reporter,
-            reporter,
-        )
-    return method.state_dict()
+    streams = {kind: Knees(kind) for kind in method.streams}
+    return trained(method, streams, constant(6), state_file, kill_after, SEED)
 
 
 def test_the_grading_methods_are_registered():

@@ -1,6 +1,5 @@
 """What every method that pre-trains on scans promises (`medssl.methods.method.PretrainMethod`)."""
 
-from contextlib import suppress
 from math import isfinite
 
 import numpy as np
@@ -11,9 +10,8 @@ from medssl.methods.method import PretrainMethod, PretrainTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import LoopSettings, OptimiserSettings
-from medssl.train.loop import Hooks, fit
 from medssl.train.update import make_update
+from tests.contract.killing import constant, trained
 from tests.methods.pretrain.scans import CONTRASTS, NETWORK, PATCH, pair_batch, scan_batch
 
 METHODS = [
@@ -71,54 +69,14 @@ def first_batches(method):
     return {kind: Toys(kind).batch(0) for kind in method.streams}
 
 
-def constant(steps, rate=0.01):
-    optimiser = OptimiserSettings(name="adamw", learning_rate=rate, schedule="constant")
-    return LoopSettings(steps=steps, optimiser=optimiser, checkpoint_every=2, device="cpu")
-
-
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-class Killed(Exception):
-    """What a test raises in the middle of a training."""
-
-
-class KillAfter:
-    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
-
-    def __init__(self, step):
-        self._last = step
-
-    def begin(self, total, start): ...
-
-    def note(self, text): ...
-
-    def end(self): ...
-
-    def step(self, step, values):
-        if step == self._last:
-            raise Killed
-
-    def metrics(self, step, values): ...
-
-
 def train(method, state_file, kill_after=0):
     """4 steps of the real loop; all weights after."""
-    reporter = KillAfter(kill_after)
-    with suppress(Killed):
-        fit(
-            method,
-            {kind: Toys(kind) for kind in method.streams},
-            constant(4),
-            lambda batch, _: batch,
-            0,
-            state_file,
-            Hooks(None, lambda kind, step, values: None, selects=None),
-            reporter,
-            reporter,
-        )
-    return method.state_dict()
+    streams = {kind: Toys(kind) for kind in method.streams}
+    return trained(method, streams, constant(4), state_file, kill_after, seed=0)
 
 
 @every_method

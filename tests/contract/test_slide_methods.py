@@ -1,6 +1,5 @@
 """What every slide method promises, whoever wrote it (`medssl.methods.method.BagMethod`)."""
 
-from contextlib import suppress
 from math import isfinite
 
 import numpy as np
@@ -11,9 +10,8 @@ from safetensors.torch import load_file, save_file
 from medssl.data.bag import Bag, BagStream
 from medssl.methods.method import BagTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
-from medssl.settings import LoopSettings, OptimiserSettings
-from medssl.train.loop import Hooks, fit
 from medssl.train.update import make_update
+from tests.contract.killing import constant, trained
 
 METHODS = [name for name in method_names() if settings_class(name).family == "slide"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
@@ -50,55 +48,10 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def constant(steps, rate=0.01):
-    return LoopSettings(
-        steps=steps,
-        optimiser=OptimiserSettings(name="adamw", learning_rate=rate, schedule="constant"),
-        checkpoint_every=2,
-        device="cpu",
-    )
-
-
-class Killed(Exception):
-    """What a test raises in the middle of a training."""
-
-
-class KillAfter:
-    """A reporter that ends training after a step, as a kill would; 0 lets it run."""
-
-    def __init__(self, step):
-        self._last = step
-
-    def begin(self, total, start): ...
-
-    def note(self, text): ...
-
-    def end(self): ...
-
-    def step(self, step, values):
-        if step == self._last:
-            raise Killed
-
-    def metrics(self, step, values): ...
-
-
 def train(method, state_file, kill_after=0):
     """6 steps of the real loop, over the end of an epoch; all weights after."""
-    reporter = KillAfter(kill_after)
-    hooks = Hooks(validate=None, save=lambda kind, step, values: None)
-    with suppress(Killed):
-        fit(
-            method,
-            {"bags": BagStream(bags(), SEED)},
-            constant(6),
-            lambda batch, _: batch,
-            SEED,
-            state_file,
-            hooks,
-            reporter,
-            reporter,
-        )
-    return method.state_dict()
+    streams = {"bags": BagStream(bags(), SEED)}
+    return trained(method, streams, constant(6), state_file, kill_after, SEED)
 
 
 @every_method

@@ -129,7 +129,7 @@ def test_a_damaged_embedding_is_refused_in_a_sentence(alice):
     chosen = embedding_plan(plan("probe.patients=0"), plan().config.method)
     folder = pretrain_stage(chosen, QuietReporter())
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9])
-    with pytest.raises(DataError, match="does not hold the network"):
+    with pytest.raises(DataError, match="does not hold the weights"):
         load_embedder(folder)
 
 

@@ -125,7 +125,7 @@ def test_damaged_weights_are_refused(folder):
 def test_weights_of_another_encoder_are_refused(folder, described):
     other = NETWORK.model_copy(update={"width": 8})
     save_checkpoint(folder, build_encoder(other, 1, 0), described)
-    with pytest.raises(DataError, match="does not hold the encoder"):
+    with pytest.raises(DataError, match="does not hold the weights"):
         load_encoder(folder)
 
 

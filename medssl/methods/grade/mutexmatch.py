@@ -18,7 +18,7 @@ from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import random_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.strong import strong_view, weaker
-from medssl.methods.grade.consistency import follow
+from medssl.methods.average import follow
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.segment.losses import at_least_float32

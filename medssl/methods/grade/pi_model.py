@@ -9,9 +9,10 @@ from torch.nn.functional import cross_entropy
 
 from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.grade.consistency import answer_distance, gaussian_ramp
+from medssl.methods.grade.consistency import answer_distance
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
+from medssl.methods.ramps import gaussian_ramp
 from medssl.methods.settings.pi_model import Settings
 
 

@@ -15,10 +15,11 @@ from torch import Generator, Tensor
 from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import released_second_view
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.grade.consistency import answer_distance, linear_ramp
+from medssl.methods.grade.consistency import answer_distance
 from medssl.methods.grade.mixup import Mixture, draw_mixture, mixup_cross_entropy
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
+from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.semixup import Settings
 
 

@@ -14,15 +14,17 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from medssl.data.batch import Stream
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
 from medssl.errors import MedsslError, UsageError
+from medssl.methods.average import follow, follow_statistics
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
+from medssl.methods.pretrain.contrast import KeyQueue
 from medssl.methods.pretrain.dino import teacher_momentum
 from medssl.methods.pretrain.distillation import (
     balanced,
@@ -31,29 +33,28 @@ from medssl.methods.pretrain.distillation import (
     cross_entropy,
     sharpened,
 )
+from medssl.methods.pretrain.masking import enlarge, hide
+from medssl.methods.ramps import linear_ramp
 from medssl.methods.segment.losses import at_least_float32
-from medssl.methods.settings.alice import Collapse, Masking, Ramp, Settings, TeacherTemperature
+from medssl.methods.settings.alice import Collapse, Masking, Settings, TeacherTemperature
 from medssl.networks.alice import AliceNetwork, Answers
 from medssl.networks.build import build_encoder
 from medssl.networks.casa import Casa, build_casa
 from medssl.networks.dino_head import Prototypes
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.pooled import Pooled
 
-Triple = tuple[int, int, int]
 
-
-def draw_mask(items: int, patch: Triple, settings: Masking, generator: Generator) -> Tensor:
-    """[items, 1, X, Y, Z] bool, true where masked: the same number of cells in every crop.
+def draw_mask(image: Tensor, settings: Masking, generator: Generator) -> Tensor:
+    """[R, 1, X, Y, Z] bool, true where masked: the same number of cells in every crop.
 
     Cells are cubes, or columns along the whole last axis; `settings.ratio` of them, rounded.
     """
-    x, y, z = (side // settings.side for side in patch)
+    x, y, z = (side // settings.side for side in image.shape[2:])
     deep = 1 if settings.shape == "columns" else z
-    cells = x * y * deep
-    order = torch.rand((items, cells), generator=generator, device=generator.device)
-    masked = order.argsort(1).argsort(1) < round(settings.ratio * cells)
-    grid = masked.view(items, 1, x, y, deep).to(torch.uint8)
-    return interpolate(grid, size=patch, mode="nearest").bool()
+    share = image.new_full((len(image), 1), settings.ratio)
+    masked = hide(share, x * y * deep, image, generator)
+    return enlarge(masked.view(-1, 1, x, y, deep), image.shape[2:])
 
 
 def reconstruction_loss(image: Tensor, prediction: Tensor, mask: Tensor, where: str) -> Tensor:
@@ -69,14 +70,6 @@ def temperature(settings: TeacherTemperature, progress: Progress) -> float:
     return settings.first + share * (settings.last - settings.first)
 
 
-def ramp(settings: Ramp, progress: Progress) -> float:
-    """Factor of the terms beside reconstruction: 0, then linear to 1."""
-    done = progress.step / progress.steps - settings.start
-    if done <= 0:
-        return 0.0
-    return min(1.0, done / settings.length) if settings.length else 1.0
-
-
 class _Step(NamedTuple):
     """What after_step needs of the step before.
 
@@ -84,6 +77,7 @@ class _Step(NamedTuple):
         pooled: [R, E] of the student.
         own: [R, b], what its head makes of that.
         unit: [R, b], scores: [R, O] of the teacher.
+        patient: [R].
         target: [R, O], the teacher's probabilities of crops; None in contrast.
         aligned: [R, Lq, O] of the target branch; None without that term.
         within: [R, Lq, O], its probabilities.
@@ -95,6 +89,7 @@ class _Step(NamedTuple):
     own: Tensor
     unit: Tensor
     scores: Tensor
+    patient: Tensor
     target: Tensor | None
     aligned: Tensor | None
     within: Tensor | None
@@ -111,8 +106,6 @@ class Alice(PretrainMethod):
     streams: tuple[Stream, ...] = ("pairs",)
     crop_centre: Tensor
     patch_centre: Tensor
-    queue: Tensor
-    queued: Tensor
 
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__()
@@ -145,8 +138,7 @@ class Alice(PretrainMethod):
         self.register_buffer("patch_centre", torch.zeros(head.outputs))
         contrasts = settings.between.kind != "distillation"
         rows = settings.between.queue if contrasts else 0
-        self.register_buffer("queue", torch.zeros(rows, head.bottleneck))
-        self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
+        self.queue = KeyQueue(rows, head.bottleneck)
         self.uniform, self.easy, self.narrow = _alarms(settings.collapse)
         self._step: _Step | None = None
 
@@ -190,7 +182,7 @@ class Alice(PretrainMethod):
         """The three weighted terms, those whose weight is 0 left out."""
         settings = self.settings
         crops = batches["pairs"].windows().transpose(0, 1).flatten(0, 1)
-        mask = draw_mask(len(crops), self.task.patch, settings.masking, generator)
+        mask = draw_mask(crops, settings.masking, generator)
         student = self._student(torch.where(mask, self.mask_value.to(crops.dtype), crops), progress)
         terms = {}
         if student.values is not None:
@@ -201,7 +193,7 @@ class Alice(PretrainMethod):
             return terms
         with torch.no_grad():
             teacher = self.teacher(crops, context=self._asks_teacher_decoder(), values=False)
-        return terms | self._distil(student, teacher, progress)
+        return terms | self._distil(student, teacher, batches["pairs"].patient, progress)
 
     def _student(self, masked: Tensor, progress: Progress) -> Answers:
         answers: Answers = self.student(
@@ -215,9 +207,11 @@ class Alice(PretrainMethod):
     def _asks_teacher_decoder(self) -> bool:
         return self.casa is not None and self.settings.within.target_context == "decoder"
 
-    def _distil(self, student: Answers, teacher: Answers, progress: Progress) -> dict[str, Tensor]:
+    def _distil(
+        self, student: Answers, teacher: Answers, patient: Tensor, progress: Progress
+    ) -> dict[str, Tensor]:
         between, within = self.settings.between, self.settings.within
-        factor = ramp(self.settings.ramp, progress)
+        factor = linear_ramp(progress, self.settings.ramp.length, self.settings.ramp.start)
         losses: dict[str, Tensor] = {}
         target = aligned = probabilities = None
         if between.weight > 0 and between.kind == "distillation":
@@ -235,6 +229,7 @@ class Alice(PretrainMethod):
             at_least_float32(student.unit.detach()),
             at_least_float32(teacher.unit),
             at_least_float32(teacher.scores),
+            patient.repeat(2),
             target,
             aligned,
             probabilities,
@@ -262,12 +257,11 @@ class Alice(PretrainMethod):
 
     def _contrast(self, student: Answers, teacher: Answers) -> Tensor:
         chosen = self.settings.between
-        filled = torch.arange(len(self.queue), device=self.queue.device) < self.queued
         return contrast(
             at_least_float32(student.unit),
             at_least_float32(teacher.unit),
-            self.queue.clone(),
-            filled,
+            self.queue.keys.clone(),
+            self.queue.patients > 0,
             (chosen.student_temperature, chosen.kind == "dcl"),
         )
 
@@ -295,12 +289,14 @@ class Alice(PretrainMethod):
             return
         momentum = teacher_momentum(self.settings.teacher.momentum, progress)
         for teacher, student in self._averaged():
-            move(teacher, student, momentum)
+            follow(teacher, student, momentum)
+            follow_statistics(teacher, student, momentum)
         rate = 1 - self.settings.teacher.centre_momentum
         self.crop_centre.lerp_(self._step.scores.mean(0), rate)
         if self._step.aligned is not None:
             self.patch_centre.lerp_(self._step.aligned.mean((0, 1)), rate)
-        self._enqueue(self._step.unit)
+        if len(self.queue.keys):
+            self.queue.push(self._step.unit, self._step.patient)
         self._watch(self._step, progress)
 
     def _averaged(self) -> Iterable[tuple[nn.Module, nn.Module]]:
@@ -310,14 +306,6 @@ class Alice(PretrainMethod):
             yield self.target_casa, self.casa
         if self.zeta is not None and self.target_zeta is not None:
             yield self.target_zeta, self.zeta
-
-    def _enqueue(self, unit: Tensor) -> None:
-        size = len(self.queue)
-        if size:
-            newest = unit[-size:]
-            place = (self.queued + torch.arange(len(newest), device=unit.device)) % size
-            self.queue.index_copy_(0, place, newest)
-            self.queued += len(newest)
 
     def _watch(self, step: _Step, progress: Progress) -> None:
         """Look for signs of collapse once the terms have their full weight."""
@@ -388,7 +376,7 @@ class Alice(PretrainMethod):
 
     def predictor(self) -> nn.Module:
         """Scans [B, 1, X, Y, Z] to the mean [B, E] of the deepest level."""
-        return _Pooled(self.encoder())
+        return Pooled(self.encoder())
 
     @torch.no_grad()
     def parts_of(self, image: Tensor) -> dict[str, Tensor]:
@@ -403,33 +391,9 @@ class Alice(PretrainMethod):
         """Masked scans as the student fills them in."""
         if self.settings.reconstruction.weight == 0:
             return None
-        patch = (image.shape[2], image.shape[3], image.shape[4])
-        mask = draw_mask(len(image), patch, self.settings.masking, generator)
+        mask = draw_mask(image, self.settings.masking, generator)
         masked = torch.where(mask, self.mask_value.to(image.dtype), image)
         return Reconstruction(self.student.filled(masked), mask)
-
-
-class _Pooled(nn.Module):
-    """The mean of the deepest level's tokens."""
-
-    def __init__(self, encoder: VolumeEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> Tensor:
-        deep: Tensor = self.encoder(image)[-1]
-        return deep.flatten(2).mean(2)
-
-
-def move(average: nn.Module, current: nn.Module, momentum: float) -> None:
-    """Let an average follow what it is of; running statistics too."""
-    for old, new in zip(average.parameters(), current.parameters(), strict=True):
-        old.lerp_(new, 1 - momentum)
-    for kept, found in zip(average.buffers(), current.buffers(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(found, 1 - momentum)
-        else:
-            kept.copy_(found)
 
 
 def _answer(aligned: Tensor, prototypes: Prototypes | None) -> Tensor:
@@ -463,19 +427,6 @@ def _check(settings: Settings, task: PretrainTask) -> None:
             f"of the {cells} cells of a window a share of {settings.masking.ratio} hides none or "
             "all",
             do="lower method.masking.side, or enlarge train.patch",
-        )
-    if settings.within.align and settings.head.outputs % settings.within.heads:
-        raise UsageError(
-            f"{settings.head.outputs} outputs cannot be divided among "
-            f"{settings.within.heads} heads",
-            do="change method.head.outputs or method.within.heads",
-        )
-    weights = (settings.reconstruction.weight, settings.between.weight, settings.within.weight)
-    if not any(weights):
-        raise UsageError(
-            "alice has nothing to learn from",
-            "the weights of all three terms are 0",
-            "raise one of method.reconstruction.weight, between.weight and within.weight",
         )
     if task.network.norm == "instance" and task.network.name in {"vnet", "unet3d"}:
         raise UsageError(

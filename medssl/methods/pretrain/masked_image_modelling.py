@@ -21,6 +21,7 @@ from medssl.methods.settings.masked_image_modelling import Masking, Settings
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.fpn import FpnDecoder
+from medssl.networks.pooled import Pooled
 
 
 class Filler(nn.Module):
@@ -61,18 +62,6 @@ def share_of_mean(loss: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     mean = torch.where(hidden, target, 0).sum(dims, keepdim=True) / count
     left = masked_loss(mean.expand_as(target), target, cells)
     return loss.detach() / left.clamp_min(torch.finfo(left.dtype).tiny)
-
-
-class Pooled(nn.Module):
-    """An encoder whose coarsest map is averaged over space: scans to features [B, E]."""
-
-    def __init__(self, encoder: VolumeEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Scans [B, 1, X, Y, Z] to features [B, E]."""
-        return at_least_float32(self.encoder(image)[-1]).mean((2, 3, 4))
 
 
 class MaskedImageModelling(PretrainMethod):

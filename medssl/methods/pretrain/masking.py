@@ -25,8 +25,13 @@ def draw_cells(like: Tensor, settings: Masking, generator: Generator) -> Tensor:
     grid = [side // settings.cell for side in like.shape[2:]]
     cells = prod(grid)
     share = uniform((len(like), 1), *settings.ratio, like, generator)
-    order = uniform((len(like), cells), 0, 1, like, generator).argsort(1).argsort(1)
-    return (order < (share * cells).round()).view(len(like), 1, *grid)
+    return hide(share, cells, like, generator).view(len(like), 1, *grid)
+
+
+def hide(share: Tensor, cells: int, like: Tensor, generator: Generator) -> Tensor:
+    """[B, cells] bool: of each row a random round(share * cells) are true; `share` is [B, 1]."""
+    order = uniform((len(share), cells), 0, 1, like, generator).argsort(1).argsort(1)
+    return order < (share * cells).round()
 
 
 def enlarge(cells: Tensor, shape: torch.Size) -> Tensor:

@@ -21,11 +21,11 @@ from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.errors import MedsslError, UsageError
+from medssl.methods.average import follow
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.methods.pretrain.contrast import KeyQueue, contrastive_loss, of_others
 from medssl.methods.pretrain.masked_image_modelling import (
-    Pooled,
     build_filler,
     masked_loss,
     share_of_mean,
@@ -35,6 +35,7 @@ from medssl.methods.pretrain.modality_split import SplitHeads, covariance_penalt
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.modality_invariant import Projector, Ramp, Settings
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.pooled import Pooled, pool
 
 LOOK_EVERY = 10
 """Steps between two looks for collapse: a singular value decomposition takes longer than a step
@@ -107,7 +108,9 @@ class ModalityInvariant(PretrainMethod):
                 else None
             )
         self.embedder = Embedder(encoder, projector)
-        self.momentum = deepcopy(self.embedder).requires_grad_(False)
+        self.momentum = (
+            deepcopy(self.embedder).requires_grad_(False) if settings.contrastive else None
+        )
         for unused in _unused(self, settings):
             unused.requires_grad_(False)
         queued = settings.negatives.source == "queue" or (
@@ -161,7 +164,9 @@ class ModalityInvariant(PretrainMethod):
         generator: Generator,
     ) -> dict[str, Tensor]:
         """The contrastive term and those of the split; keys are stored after they were used."""
-        seen = self._see(changed, progress)
+        if self.momentum is None:
+            return {}
+        seen = self._see(changed, self.momentum, progress)
         owner = pairs.patient.repeat(2)
         alpha = ramp(self.settings.alpha, progress)
         terms = {"contrast": alpha * self._contrast(seen, pairs.patient, owner)}
@@ -171,15 +176,12 @@ class ModalityInvariant(PretrainMethod):
             queue.push(seen.key, owner)
         return terms
 
-    def _see(self, changed: Tensor, progress: Progress) -> Seen:
+    def _see(self, changed: Tensor, momentum: Embedder, progress: Progress) -> Seen:
         """Both passes over unmasked scans; the momentum copy moves first."""
         with torch.no_grad():
-            weight = 1 - ramp(self.settings.momentum, progress)
-            copies = zip(self.momentum.parameters(), self.embedder.parameters(), strict=True)
-            for old, new in copies:
-                old.lerp_(new, weight)
-            key_features = self.momentum.encoder(changed)
-            key = self.momentum.project(key_features)
+            follow(momentum, self.embedder, ramp(self.settings.momentum, progress))
+            key_features = momentum.encoder(changed)
+            key = momentum.project(key_features)
         features = self.embedder.encoder(changed)
         return Seen(features, self.embedder.project(features), key, key_features)
 
@@ -320,11 +322,6 @@ class ModalityInvariant(PretrainMethod):
             return None
         cells = draw_cells(image, self.settings.masking, generator)
         return Reconstruction(self.filler(image, cells), enlarge(cells, image.shape[2:]))
-
-
-def pool(features: list[Tensor]) -> Tensor:
-    """The coarsest map [B, C, x, y, z], averaged over space: [B, C]."""
-    return features[-1].mean((2, 3, 4))
 
 
 def build_projector(width: int, settings: Projector) -> nn.Module:

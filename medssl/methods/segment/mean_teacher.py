@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
+from medssl.methods.average import follow
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.settings.mean_teacher import Settings
@@ -107,10 +108,7 @@ class MeanTeacher(SegmentMethod):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the teacher towards the student; normalisation statistics are its own."""
-        decay = teacher_decay(progress.step, self.settings.decay)
-        pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
-        for old, new in pairs:
-            old.lerp_(new, 1 - decay)
+        follow(self.teacher, self.student, teacher_decay(progress.step, self.settings.decay))
 
     def networks(self) -> Iterable[nn.Module]:
         """The student; the teacher has no gradient."""

@@ -7,9 +7,9 @@ and norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 
 learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.scan.matching_settings import MatchedViews
 from medssl.methods.settings import Family, MethodSettings
@@ -212,3 +212,17 @@ class Settings(MethodSettings):
         default="student", description="whose encoder is kept"
     )
     collapse: Collapse = Collapse()
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not (self.reconstruction.weight or self.between.weight or self.within.weight):
+            raise ValueError(
+                "nothing to learn from: raise one of reconstruction.weight, between.weight and "
+                "within.weight"
+            )
+        if self.within.align and self.head.outputs % self.within.heads:
+            raise ValueError(
+                f"{self.head.outputs} outputs cannot be divided among {self.within.heads} heads: "
+                "change head.outputs or within.heads"
+            )
+        return self

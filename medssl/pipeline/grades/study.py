@@ -9,8 +9,7 @@ from medssl.pipeline.grades.results import GradeResult, read_result
 from medssl.pipeline.grades.run import run_grades
 from medssl.pipeline.grades.study_report import study_csv, summary
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import write_text
-from medssl.pipeline.study_grid import Cell, Study, announced, cells
+from medssl.pipeline.study_grid import Cell, Study, announced, cells, write_study
 
 
 def run_grade_study(
@@ -42,11 +41,8 @@ def run_grade_study(
             results[cell] = read_result(plan.evaluate.folder)
     config = load_grade_config(study.pipeline)
     folder = runs_root() / config.pipeline.name / f"study-{study.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.csv", study_csv(results))
     text = summary(study, config.spec, results, len(everything), command)
-    write_text(folder / "summary.md", text)
-    return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
+    return write_study(folder, study_csv(results), text, len(results), len(everything))
 
 
 class _Planner:

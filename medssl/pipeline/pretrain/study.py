@@ -14,8 +14,8 @@ from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import read_json, write_text
-from medssl.pipeline.study_grid import announced
+from medssl.pipeline.stage import read_json
+from medssl.pipeline.study_grid import announced, write_study
 from medssl.pipeline.study_report import machine
 from medssl.settings import Section
 from medssl.train.fingerprint import code_version
@@ -115,10 +115,8 @@ def run_pretrain_study(
     found = _finished(study, everything)
     folder = runs_root() / load_pretrain_config(study.pipeline).pipeline.name
     folder = folder / f"study-{study.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.csv", _csv(found))
-    write_text(folder / "summary.md", _summary(study, found, len(everything), command))
-    return f"{len(found)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
+    text = _summary(study, found, len(everything), command)
+    return write_study(folder, _csv(found), text, len(found), len(everything))
 
 
 def _finished(

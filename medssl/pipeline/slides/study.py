@@ -18,8 +18,8 @@ from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
 from medssl.pipeline.slides.study_report import Result, summary
-from medssl.pipeline.stage import read_json, write_text
-from medssl.pipeline.study_grid import announced
+from medssl.pipeline.stage import read_json
+from medssl.pipeline.study_grid import announced, write_study
 from medssl.settings import Section
 
 Axis = Literal["data", "seed", "arm"]
@@ -118,11 +118,8 @@ def run_slide_study(
             run_slides(config, reporter)
     results = _finished(study, everything)
     folder = runs_root() / load_slide_config(study.pipeline).pipeline.name / f"study-{study.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.csv", _csv(results))
     text = summary(study.title or study.name, results, study.reference, len(everything), command)
-    write_text(folder / "summary.md", text)
-    return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
+    return write_study(folder, _csv(results), text, len(results), len(everything))
 
 
 def _finished(study: SlideStudy, grid: Sequence[SlideCell]) -> list[Result]:

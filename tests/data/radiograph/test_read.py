@@ -41,7 +41,7 @@ def mean_of_ramp(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return (area(high) - area(low)) / (high - low)
 
 
-def test_the_papers_crops_lie_where_the_sheet_says() -> None:
+def test_check_11_the_papers_crops_lie_where_the_sheet_says() -> None:
     # 140 mm at 0.2 mm; the middle 110 mm begin at pixel 75; 300 pixels of 550 / 300 each.
     edges = 75 + np.arange(301) * 550 / 300
     values = mean_of_ramp(edges[:-1], edges[1:]) * 255 / 699
@@ -60,7 +60,7 @@ def test_mm_count_whatever_the_pixels_are() -> None:
     assert np.abs(fine - coarse).max() <= 2
 
 
-def test_a_left_knee_and_its_mirror_image_called_right_give_the_same() -> None:
+def test_check_11_a_left_knee_and_its_mirror_image_called_right_give_the_same() -> None:
     pixels = np.random.default_rng(0).normal(size=(90, 70)).astype(np.float32)
     left = make_crops(Radiograph("", pixels, (2, 2), "L"), PAPER)
     right = make_crops(Radiograph("", pixels[:, ::-1], (2, 2), "R"), PAPER)

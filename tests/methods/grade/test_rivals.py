@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from medssl.data.radiograph.augment import random_view
-from medssl.methods.grade.consistency import gaussian_ramp
 from medssl.methods.grade.mixmatch import mix_each, sharpen
 from medssl.methods.grade.mixup import draw_mixture, draw_weights, mixup_cross_entropy
 from medssl.methods.method import Progress
+from medssl.methods.ramps import gaussian_ramp
 
 
 def generator(seed: int = 0) -> torch.Generator:

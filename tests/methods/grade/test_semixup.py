@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from medssl.data.radiograph.augment import evaluation_view, random_view, released_second_view
-from medssl.methods.grade.consistency import linear_ramp
 from medssl.methods.grade.mixup import Mixture, draw_mixture, draw_weights, mixup_cross_entropy
 from medssl.methods.grade.semixup import distances
 from medssl.methods.method import Progress
+from medssl.methods.ramps import linear_ramp
 from medssl.settings import LoopSettings, OptimiserSettings
 from medssl.train.update import make_update
 

@@ -9,17 +9,18 @@ from pydantic import ValidationError
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.errors import MedsslError, UsageError
+from medssl.methods.average import follow
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.pretrain.alice import (
     Alice,
     draw_mask,
-    move,
-    ramp,
     reconstruction_loss,
     temperature,
 )
+from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.alice import Masking, Ramp, Settings, TeacherTemperature
 from medssl.networks.settings import NetworkSettings
+from medssl.pipeline.config import validate
 from medssl.settings import LoopSettings, OptimiserSettings
 from medssl.train.update import make_update
 
@@ -39,6 +40,9 @@ def merged(one, other):
         k: merged(one[k], v) if isinstance(v, dict) and k in one else v for k, v in other.items()
     }
     return {**one, **deep}
+
+
+PATIENTS = torch.tensor([1, 2])
 
 
 def build(seed=0, network=NETWORK, patch=PATCH, **settings):
@@ -73,7 +77,7 @@ def copy(module):
 
 @pytest.mark.parametrize("shape", ["cubes", "columns"])
 def test_5_exactly_three_quarters_are_masked_in_every_crop(shape):
-    mask = draw_mask(5, (32, 32, 48), Masking(shape=shape, side=8), torch.Generator())
+    mask = draw_mask(torch.empty(5, 1, 32, 32, 48), Masking(shape=shape, side=8), torch.Generator())
     assert mask.shape == (5, 1, 32, 32, 48)
     assert mask.float().mean((1, 2, 3, 4)).tolist() == [0.75] * 5
     cells = mask[:, :, ::8, ::8, ::8]
@@ -94,7 +98,9 @@ def test_5_visible_voxels_stay_and_masked_ones_are_filled(fill):
     batch = pairs()
     terms(method, batch)
     crops = torch.cat([batch.windows()[:, 0], batch.windows()[:, 1]])
-    mask = draw_mask(4, PATCH, method.settings.masking, torch.Generator().manual_seed(0))
+    mask = draw_mask(
+        torch.empty(4, 1, *PATCH), method.settings.masking, torch.Generator().manual_seed(0)
+    )
     assert torch.equal(seen["image"][~mask], crops[~mask])
     assert torch.equal(seen["image"][mask], torch.full_like(crops[mask], 0.7))
     assert method.mask_value.requires_grad == (fill == "learned")
@@ -104,7 +110,7 @@ def test_5_visible_voxels_stay_and_masked_ones_are_filled(fill):
 def test_6_the_loss_of_masked_voxels_ignores_visible_ones_unless_as_released():
     g = torch.Generator().manual_seed(0)
     image, found = torch.randn(2, 1, *PATCH, generator=g), torch.randn(2, 1, *PATCH, generator=g)
-    mask = draw_mask(2, PATCH, Masking(side=4), g)
+    mask = draw_mask(torch.empty(2, 1, *PATCH), Masking(side=4), g)
     changed = torch.where(mask, found, found + 1)
     for where, same in (("masked", True), ("all", False)):
         one, other = (reconstruction_loss(image, x, mask, where) for x in (found, changed))
@@ -149,7 +155,7 @@ def test_7_the_average_of_two_and_four_with_half_momentum_is_three():
     old, new = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     for module, value in ((old, 2.0), (new, 4.0)):
         torch.nn.init.constant_(module.weight, value)
-    move(old.requires_grad_(False), new, 0.5)
+    follow(old.requires_grad_(False), new, 0.5)
     assert old.weight.item() == 3.0
 
 
@@ -176,9 +182,9 @@ def test_8_swapping_the_two_windows_leaves_every_loss():
     batch = pairs()
     student = method.student(torch.cat([batch.source[:, 0], batch.source[:, 1]]))
     teacher = method.teacher(torch.cat([batch.source[:, 0], batch.source[:, 1]]) + 0.1)
-    plain = method._distil(student, teacher, Progress(50, 100))
+    plain = method._distil(student, teacher, PATIENTS, Progress(50, 100))
     both = [type(a)(*(x if x is None else x.roll(2, 0) for x in a)) for a in (student, teacher)]
-    swapped = method._distil(*both, Progress(50, 100))
+    swapped = method._distil(*both, PATIENTS, Progress(50, 100))
     for name, loss in plain.items():
         torch.testing.assert_close(swapped[name], loss)
 
@@ -194,7 +200,9 @@ def test_8_the_teachers_view_of_k_moves_the_global_term_and_not_the_patches_of_q
     _, changed = method._align(student, two)
     assert torch.equal(target[0], changed[0])
     assert not torch.allclose(target[1], changed[1])
-    losses = [method._distil(student, a, Progress(50, 100))["between"] for a in (one, two)]
+    losses = [
+        method._distil(student, a, PATIENTS, Progress(50, 100))["between"] for a in (one, two)
+    ]
     assert not torch.equal(*losses)
 
 
@@ -209,9 +217,12 @@ def test_the_weights_multiply_their_terms():
 
 def test_reconstruction_comes_first_and_the_other_terms_ramp_up():
     settings = Ramp(start=0.2, length=0.4)
-    found = [ramp(settings, Progress(step, 100)) for step in (1, 20, 40, 60, 100)]
+    found = [
+        linear_ramp(Progress(step, 100), settings.length, settings.start)
+        for step in (1, 20, 40, 60, 100)
+    ]
     assert found == pytest.approx([0, 0, 0.5, 1, 1])
-    assert ramp(Ramp(start=0, length=0), Progress(1, 100)) == 1
+    assert linear_ramp(Progress(1, 100), 0, 0) == 1
     method = build(ramp={"start": 0.2, "length": 0.4})
     full, half, none = (terms(method, step=step) for step in (80, 40, 10))
     for name in ("between", "within"):
@@ -297,10 +308,11 @@ def test_the_queue_holds_the_teachers_latest_crops_in_a_ring():
         terms(method, pairs(step), step)
         seen.append(method._step.unit)
         method.after_step(Progress(step, 100))
-    assert int(method.queued) == 8
-    torch.testing.assert_close(method.queue[:2], seen[1][2:])
-    torch.testing.assert_close(method.queue[2:4], seen[0][2:])
-    torch.testing.assert_close(method.queue[4:], seen[1][:2])
+    assert int(method.queue.pointer) == 2  # 8 keys in a ring of 6
+    keys = method.queue.keys
+    torch.testing.assert_close(keys[:2], seen[1][2:])
+    torch.testing.assert_close(keys[2:4], seen[0][2:])
+    torch.testing.assert_close(keys[4:], seen[1][:2])
 
 
 def test_an_encoder_that_pooling_would_empty_is_refused():
@@ -314,17 +326,25 @@ def test_an_encoder_that_pooling_would_empty_is_refused():
     [
         ({"masking": {"side": 5}}, PATCH, "cannot be divided into masked cells of 5"),
         ({"masking": {"side": 16}}, PATCH, "of the 1 cells of a window"),
-        ({"within": {"heads": 5}}, PATCH, "12 outputs cannot be divided among 5 heads"),
-        (
-            {"reconstruction": {"weight": 0}, **ARMS["reconstruction only"]},
-            PATCH,
-            "nothing to learn from",
-        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(settings, patch, sentence):
     with pytest.raises(UsageError, match=sentence):
         build(patch=patch, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"within": {"heads": 5}}, "12 outputs cannot be divided among 5 heads"),
+        ({"reconstruction": {"weight": 0}, **ARMS["reconstruction only"]}, "nothing to learn from"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_anything_is_read(
+    settings, sentence
+):
+    with pytest.raises(UsageError, match=sentence):
+        validate(Settings, merged(TINY, settings), "method.")
 
 
 def test_unknown_keys_are_refused():

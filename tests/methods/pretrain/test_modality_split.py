@@ -206,7 +206,7 @@ def test_the_loss_per_location_goes_both_ways():
     method, batch = split(**OFF, dense=1.0, locations=6), pair_batch()
     stack = batch.windows().transpose(0, 1).flatten(0, 1)
     with torch.no_grad():
-        found = method._see(stack, Progress(1, 10))
+        found = method._see(stack, method.momentum, Progress(1, 10))
         both_ways = method._dense(found, batch.patient, torch.Generator().manual_seed(0))
         generator, losses = torch.Generator().manual_seed(0), []
         for half in (0, 1):

@@ -1,0 +1,46 @@
+"""Trainings by the real loop that end where a test wants them to."""
+
+from contextlib import suppress
+
+from medssl.settings import LoopSettings, OptimiserSettings
+from medssl.train.loop import Hooks, fit
+
+
+class Killed(Exception):
+    """What ends a training in its middle."""
+
+
+class KillAfter:
+    """A reporter and a log that end training after a step, as a kill would; 0 lets it run."""
+
+    def __init__(self, step: int = 0) -> None:
+        self._last = step
+
+    def begin(self, total: int, start: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def end(self) -> None: ...
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        if step == self._last:
+            raise Killed
+
+    def metrics(self, step: int, values: dict[str, float]) -> None: ...
+
+
+def constant(steps, rate=0.01, name="adamw", **optimiser):
+    """A loop with one learning rate that saves its state every second step."""
+    chosen = OptimiserSettings(name=name, learning_rate=rate, schedule="constant", **optimiser)
+    return LoopSettings(steps=steps, optimiser=chosen, checkpoint_every=2, device="cpu")
+
+
+def trained(
+    method, streams, settings, state_file, kill_after=0, seed=5, change=lambda batch, _: batch
+):
+    """All weights after the training, or after the step at which it was killed."""
+    reporter = KillAfter(kill_after)
+    with suppress(Killed):
+        hooks = Hooks(validate=None, save=lambda kind, step, values: None)
+        fit(method, streams, settings, change, seed, state_file, hooks, reporter, reporter)
+    return method.state_dict()
