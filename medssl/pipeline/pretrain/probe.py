@@ -23,8 +23,8 @@ from medssl.evaluate.reconstruction import draw_reconstructions
 from medssl.evaluate.retrieval import cross_distance, retrieve_across
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
-from medssl.pipeline.pretrain.looks import Look
 from medssl.pipeline.pretrain.plan import PROBES
+from medssl.pipeline.pretrain.probe_windows import Look
 from medssl.pipeline.pretrain.settings import ProbeSettings
 from medssl.pipeline.stage import read_json, write_bytes, write_text
 from medssl.train.track import Tracker

@@ -20,11 +20,11 @@ from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSe
 from medssl.pipeline.pretrain.config import PretrainConfig
 from medssl.pipeline.pretrain.joint import joint_learner, joint_probes
 from medssl.pipeline.pretrain.joint_probe import JointProbes
-from medssl.pipeline.pretrain.looks import draw_looks
 from medssl.pipeline.pretrain.matched import matched_stream
 from medssl.pipeline.pretrain.matching_probe import MatchingProbes
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
+from medssl.pipeline.pretrain.probe_windows import draw_looks
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.stage import write_text
 from medssl.pipeline.train import check_patch
