@@ -154,19 +154,12 @@ class MethodChoice(BaseModel):
         return dict(self.model_extra or {})
 
 
-class PretrainChoice(Section):
+class EncoderSource(Section):
     """The encoder that training starts from: `pretrain: FOLDER`, `pretrain: PIPELINE`, or keys."""
 
     checkpoint: str | None = Field(default=None, description="folder of a pre-trained encoder")
     pipeline: str | None = Field(default=None, description="pre-training pipeline, run if need be")
     set: tuple[str, ...] = Field(default=(), description="key=value overrides of that pipeline")
-    matched: float = Field(
-        default=0.95, ge=0, le=1, description="share of the encoder's parameters that must fit"
-    )
-    channels: Literal["repeat", "same"] = Field(
-        default="repeat",
-        description="images of C channels: the stem's kernel C times, divided by C; same: refused",
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -194,6 +187,18 @@ class PretrainChoice(Section):
                 do=f"run `medssl pretrain {self.pipeline}` and give pretrain=FOLDER that it prints",
             )
         return Path(self.checkpoint)
+
+
+class PretrainChoice(EncoderSource):
+    """The encoder of a segmentation network, and how it is taken."""
+
+    matched: float = Field(
+        default=0.95, ge=0, le=1, description="share of the encoder's parameters that must fit"
+    )
+    channels: Literal["repeat", "same"] = Field(
+        default="repeat",
+        description="images of C channels: the stem's kernel C times, divided by C; same: refused",
+    )
 
 
 def pretrain_keys(text: str) -> dict[str, Any]:

@@ -208,6 +208,7 @@ def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -
     if settings.weights is not None:
         path = Path(settings.weights)
         network.report = load_pretrained(_backbone(encoder), path, settings.matched)
+    encoder.requires_grad_(not settings.frozen)
     return network
 
 

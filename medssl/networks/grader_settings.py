@@ -47,6 +47,9 @@ class GraderSettings(BaseModel):
     matched: float = Field(
         default=0.95, ge=0, le=1, description="share of the parameters that `weights` must hold"
     )
+    frozen: bool = Field(
+        default=False, description="the encoder does not learn: what is trained is a linear probe"
+    )
 
     @model_validator(mode="after")
     def _of_this_network(self) -> Self:

@@ -10,8 +10,15 @@ from pathlib import Path
 from medssl.pipeline.grades.config import GradeConfig
 from medssl.pipeline.grades.crops import prepare_crops
 from medssl.pipeline.grades.evaluate import REPORT, SCORES, evaluate_stage
-from medssl.pipeline.grades.plan import GradePlan, make_grade_plan, refuse_untested
+from medssl.pipeline.grades.plan import (
+    FoundImages,
+    GradePlan,
+    find_images,
+    make_grade_plan,
+    refuse_untested,
+)
 from medssl.pipeline.grades.predict import GRADES, chosen_checkpoint, predict_stage
+from medssl.pipeline.grades.pretrained import with_encoder
 from medssl.pipeline.grades.train import train_stage
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.track import Tracker
@@ -43,20 +50,22 @@ def run_grades(
     config: GradeConfig,
     reporter: QuietReporter,
     resume: bool = True,
-    plan: GradePlan | None = None,
+    found: FoundImages | None = None,
 ) -> GradeOutcome:
     """Carry out every stage of `config` that is not done yet.
 
     Args:
         resume: false trains anew even where a state is kept.
-        plan: of `config`, where it is at hand.
+        found: the images, where they are at hand.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
         DataError, UsageError: as the stages.
     """
-    plan = plan or make_grade_plan(config)
-    refuse_untested(plan)
+    found = found or find_images(config)
+    refuse_untested(make_grade_plan(config, found))
+    config = with_encoder(config, found, reporter)
+    plan = make_grade_plan(config, found)
     whole = plan.whole
     if whole.done and resume:
         reporter.note(f"{config.label}: nothing to do, results are in {plan.evaluate.folder}")
@@ -78,7 +87,8 @@ def run_grades(
 
 def train_grades(config: GradeConfig, reporter: QuietReporter, resume: bool = True) -> Path:
     """The crops and the training alone; returns the folder of the checkpoints."""
-    plan = make_grade_plan(config)
+    found = find_images(config)
+    plan = make_grade_plan(with_encoder(config, found, reporter), found)
     return train_stage(plan, prepare_crops(plan, reporter), None, reporter, resume)
 
 

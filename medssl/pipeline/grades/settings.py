@@ -6,7 +6,14 @@ from pydantic import Field
 
 from medssl.data.radiograph.settings import CropSettings, GradeSplitSettings, RadiographAugment
 from medssl.networks.grader_settings import GraderSettings
-from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile, Section
+from medssl.settings import (
+    EncoderSource,
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PipelineFile,
+    Section,
+)
 
 
 class GradeTrainSettings(LoopSettings):
@@ -53,6 +60,7 @@ class GradePipeline(PipelineFile):
     split: GradeSplitSettings = GradeSplitSettings()
     crop: CropSettings = CropSettings()
     network: GraderSettings = GraderSettings()
+    pretrain: EncoderSource | None = None
     method: MethodChoice = MethodChoice(name="semixup")
     augment: RadiographAugment = RadiographAugment()
     train: GradeTrainSettings = GradeTrainSettings()

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from medssl.environment import runs_root
-from medssl.pipeline.grades.config import load_grade_config
+from medssl.pipeline.grades.config import GradeConfig, load_grade_config
 from medssl.pipeline.grades.plan import FoundImages, GradePlan, find_images, make_grade_plan
+from medssl.pipeline.grades.pretrained import with_finished_encoder
 from medssl.pipeline.grades.results import GradeResult, read_result
 from medssl.pipeline.grades.run import run_grades
 from medssl.pipeline.grades.study_report import study_csv, summary
@@ -32,12 +33,12 @@ def run_grade_study(
     everything = cells(study)
     planner = _Planner(study)
     for _, overrides in announced(everything, only, threads, reporter):
-        plan = planner.plan(overrides)
-        run_grades(plan.config, reporter, plan=plan)
+        config = load_grade_config(study.pipeline, overrides)
+        run_grades(config, reporter, found=planner.found(config))
     results: dict[Cell, GradeResult] = {}
     for cell in everything:
         plan = planner.plan(cell.overrides)
-        if plan.evaluate.done:
+        if plan is not None and plan.evaluate.done:
             results[cell] = read_result(plan.evaluate.folder)
     config = load_grade_config(study.pipeline)
     folder = runs_root() / config.pipeline.name / f"study-{study.name}"
@@ -50,11 +51,17 @@ class _Planner:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._found: dict[str, FoundImages] = {}
+        self._images: dict[str, FoundImages] = {}
 
-    def plan(self, overrides: Sequence[str]) -> GradePlan:
-        config = load_grade_config(self._study.pipeline, overrides)
+    def found(self, config: GradeConfig) -> FoundImages:
         name = config.pipeline.data
-        if name not in self._found:
-            self._found[name] = find_images(config)
-        return make_grade_plan(config, self._found[name])
+        if name not in self._images:
+            self._images[name] = find_images(config)
+        return self._images[name]
+
+    def plan(self, overrides: Sequence[str]) -> GradePlan | None:
+        """None where the encoder that the run starts from is not trained yet."""
+        given = load_grade_config(self._study.pipeline, overrides)
+        found = self.found(given)
+        config = with_finished_encoder(given, found)
+        return None if config is None else make_grade_plan(config, found)

@@ -20,6 +20,7 @@ from medssl.pipeline.grades.predict import predict_radiographs
 from medssl.pipeline.grades.run import run_grades, train_grades
 from medssl.pipeline.grades.train import build_method, grade_streams
 from medssl.pipeline.progress import QuietReporter
+from medssl.train.encoder_checkpoint import read_encoder
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from tests.data.conftest import write_dicom
 from tests.pipeline.grades.conftest import draw_joint
@@ -333,3 +334,90 @@ def test_the_toy_is_what_it_says() -> None:
     rng = np.random.default_rng(0)
     dark = [(draw_joint(grade, rng) < 100).sum() for grade in range(3)]
     assert dark == sorted(dark, reverse=True)
+
+
+ENCODER = """
+title: Encoder of toy joints
+data: [joints]
+network:
+  name: slice_unet
+  decoder_width: 2
+  slice_encoder: {name: conv, width: 4, levels: 2, norm: group}
+  slice_transformer: {width: 8, layers: 1, heads: 2, points: 2, hidden: 8}
+method: {name: joint2d3d, preset: small, weights: {mask: 0, inter: 0}}
+train:
+  steps: 2
+  joint: {images: 4, volumes: 0, side: 20}
+  validate_every: 2
+  device: cpu
+probe: {patients: 0}
+"""
+
+SLICES = """
+title: Toy joints from a pre-trained encoder
+data: joints
+split: {labels: 2, validation: null}
+crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}
+network:
+  name: slices
+  dropout: 0
+  slice_encoder: {name: conv, width: 4, levels: 2, norm: group}
+method: supervised_grading
+train: {steps: 3, validate_every: 3, device: cpu, threads: 1}
+evaluate: {bootstrap: 100, overlays: 0}
+"""
+
+
+@pytest.fixture
+def from_encoder(joints: Path) -> Path:
+    """The toy joints, a pipeline that pre-trains on them and one that may start from it."""
+    (joints / "pipelines" / "encoder.yaml").write_text(ENCODER)
+    (joints / "pipelines" / "slices.yaml").write_text(SLICES)
+    return joints
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "last" / "weights.safetensors")
+
+
+def test_a_grader_starts_from_an_encoder_that_its_pipeline_pre_trains(from_encoder: Path) -> None:
+    notes = Notes()
+    done = run_grades(load_grade_config("slices", ["pretrain=encoder"]), notes)
+    assert any(note.startswith("encoder: 100.0%") for note in notes.said), notes.said
+    found = sorted((from_encoder / "runs" / "encoder").glob("pretrain-*/checkpoint/last"))
+    assert len(found) == 1
+    seen = read_encoder(found[0]).seen
+    assert seen
+    assert not any("test" in patient for patient in seen)
+    again = run_grades(load_grade_config("slices", [f"pretrain={found[0]}"]), QUIET)
+    assert again.scores == done.scores, "the same encoder by its folder is the same run"
+
+
+def test_a_linear_probe_leaves_the_encoder_as_it_was(from_encoder: Path) -> None:
+    probe = ["network.frozen=true", "pretrain=encoder"]
+    frozen = weights_of(train_grades(load_grade_config("slices", probe), QUIET))
+    whole = weights_of(train_grades(load_grade_config("slices", ["pretrain=encoder"]), QUIET))
+    started = next((from_encoder / "runs" / "encoder").glob("pretrain-*/checkpoint/last"))
+    encoder = load_file(started / "weights.safetensors")
+    names = [name for name in frozen if name.startswith("encoder.")]
+    assert names
+    for name in names:
+        given = encoder[name.removeprefix("encoder.")]
+        assert torch.equal(frozen[name], given)
+    assert any(not torch.equal(whole[name], frozen[name]) for name in names)
+    assert not torch.equal(whole["head.weight"], frozen["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["network.slice_encoder.width=8"], r"does not fit.*network\.name=slices.*width=4"),
+        (["network={name: siamese}"], r"does not fit.*network\.name=slices"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_told_before_it_is_trained(
+    from_encoder: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run_grades(load_grade_config("slices", ["pretrain=encoder", *overrides]), QUIET)
+    assert not (from_encoder / "runs").exists()
