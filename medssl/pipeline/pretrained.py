@@ -15,7 +15,7 @@ from medssl.pipeline.config import Config
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PretrainPlan, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.settings import EncoderSource, PreprocessSettings, PretrainChoice
+from medssl.settings import PreprocessSettings, PretrainChoice
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
     VolumeEncoderCheckpoint,
@@ -76,17 +76,7 @@ def _pretraining(config: Config) -> PretrainPlan | None:
     cases = find_cases(config.spec)
     test = set(make_split(cases, config.pipeline.split, config.pipeline.seed).test)
     tested = {patient_key(config.spec.name, case.patient) for case in cases if case.id in test}
-    return pretraining_without(tested, choice, config.pipeline.seed)
-
-
-def pretraining_without(tested: set[str], choice: EncoderSource, seed: int) -> PretrainPlan | None:
-    """The pre-training of a run with `seed`, without the patients of the keys `tested`.
-
-    None where `choice` names no pipeline.
-    """
-    if choice.pipeline is None:
-        return None
-    overrides = [f"seed={seed}", *choice.set]
+    overrides = [f"seed={config.pipeline.seed}", *choice.set]
     return make_pretrain_plan(load_pretrain_config(choice.pipeline, overrides), tested)
 
 

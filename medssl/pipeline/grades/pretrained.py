@@ -7,8 +7,8 @@ from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.grades.config import GradeConfig
 from medssl.pipeline.grades.plan import FoundImages, make_grade_plan
-from medssl.pipeline.pretrain.plan import PretrainPlan
-from medssl.pipeline.pretrained import pretraining_without
+from medssl.pipeline.pretrain.config import load_pretrain_config
+from medssl.pipeline.pretrain.plan import PretrainPlan, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.settings import EncoderSource
 from medssl.train.description import WEIGHTS
@@ -57,10 +57,13 @@ def _pretraining(
     config: GradeConfig, choice: EncoderSource, found: FoundImages
 ) -> PretrainPlan | None:
     """The pre-training that a run names; None where it names a checkpoint."""
+    if choice.pipeline is None:
+        return None
     test = set(make_grade_plan(config, found).split.test)
     name = config.spec.name
     tested = {patient_key(name, case.patient) for case in found.cases if case.id in test}
-    return pretraining_without(tested, choice, config.pipeline.seed)
+    overrides = [f"seed={config.pipeline.seed}", *choice.set]
+    return make_pretrain_plan(load_pretrain_config(choice.pipeline, overrides), tested)
 
 
 def _starting_at(config: GradeConfig, folder: Path) -> GradeConfig:
