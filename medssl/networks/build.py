@@ -6,7 +6,7 @@ from torch import nn
 from medssl.errors import UsageError
 from medssl.networks.conv_encoder import ConvEncoder
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.fpn import FpnNetwork
+from medssl.networks.fpn import FpnNetwork, LinearNetwork
 from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import ENCODER_KEYS, NetworkSettings
 from medssl.networks.slice_unet import SliceUNet
@@ -39,6 +39,8 @@ def build_network(
         network = _build(settings, channels, classes)
     if encoder is not None:
         transfer(encoder_of(network, settings), encoder)
+    if settings.frozen:
+        encoder_of(network, settings).requires_grad_(False)
     return network
 
 
@@ -80,6 +82,8 @@ def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     encoder = (
         _swin(settings, channels) if settings.name == "swin_fpn" else _conv(settings, channels)
     )
+    if settings.decoder == "linear":
+        return LinearNetwork(encoder, classes, settings.use)
     return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout, settings.use)
 
 

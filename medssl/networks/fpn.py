@@ -1,4 +1,4 @@
-"""The light feature-pyramid decoder, so small that the encoder must do the work.
+"""The light feature-pyramid decoder, so small that the encoder must do the work, and a linear one.
 
 Source: sheet of modality-invariant learning, section 4, and its released code.
 
@@ -7,6 +7,7 @@ Legend: B items, C channels, K outputs, W width, s finest stride, X Y Z voxels o
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -72,6 +73,36 @@ class FpnDecoder(nn.Module):
         return voxel_shuffle(self.head(self.dropout(x)), self.stride)
 
 
+class LinearDecoder(nn.Module):
+    """Features of every level to K values per voxel, linearly: the probe of a frozen encoder.
+
+    As one linear map of all levels' features, enlarged to the image and side by side; what is
+    enlarged is each level's own share of the values, which is the same and takes less memory.
+    Features have unit variance first, so that none is too faint to be learnt from.
+
+    Args:
+        widths: of the encoder's levels, finest first.
+        outputs: K.
+    """
+
+    def __init__(self, widths: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm3d(size, affine=False), nn.Conv3d(size, outputs, 1, bias=level == 0)
+            )
+            for level, size in enumerate(widths)
+        )
+
+    def forward(self, features: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+        """Features [B, widths[l], ...] to [B, K, X, Y, Z] of the given shape."""
+        shares = [
+            interpolate(level(one), size=list(shape), mode="trilinear", align_corners=False)
+            for level, one in zip(self.levels, features, strict=True)
+        ]
+        return torch.stack(shares).sum(0)
+
+
 class FpnNetwork(nn.Module):
     """An encoder and the light decoder, which sees the channels that are to be used."""
 
@@ -85,4 +116,18 @@ class FpnNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
         logits: Tensor = self.decoder(only(self.encoder(image), self.use))
+        return logits
+
+
+class LinearNetwork(nn.Module):
+    """An encoder and the linear decoder, which sees the channels that are to be used."""
+
+    def __init__(self, encoder: VolumeEncoder, classes: int, use: Use = "both") -> None:
+        super().__init__()
+        self.encoder, self.use = encoder, use
+        self.decoder = LinearDecoder(encoder.widths, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
+        logits: Tensor = self.decoder(only(self.encoder(image), self.use), image.shape[2:])
         return logits

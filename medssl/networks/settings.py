@@ -39,6 +39,12 @@ class NetworkSettings(BaseModel):
         ge=1,
         description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
     )
+    decoder: Literal["fpn", "linear"] = Field(
+        default="fpn",
+        description="swin_fpn and conv_fpn: linear is one linear map of all levels' features; with "
+        "frozen it tells what the encoder knows",
+    )
+    frozen: bool = Field(default=False, description="the encoder does not learn")
     use: Literal["both", "invariant", "specific"] = Field(
         default="both",
         description="swin_fpn and conv_fpn: which channels of an encoder that modality_invariant "
@@ -85,6 +91,8 @@ class NetworkSettings(BaseModel):
     def _possible(self) -> Self:
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
+        if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:
+            raise ValueError(f"{self.name} has no linear decoder: choose swin_fpn or conv_fpn")
         if self.name == "swin_fpn":
             self._check_swin()
         return self

@@ -6,7 +6,7 @@ from torch import nn
 
 from medssl.networks.build import build_network
 from medssl.networks.channel_groups import only
-from medssl.networks.fpn import FpnDecoder, voxel_shuffle
+from medssl.networks.fpn import FpnDecoder, LinearDecoder, voxel_shuffle
 from medssl.networks.settings import NetworkSettings
 
 WIDTHS, STRIDES = (48, 96, 192, 384, 768), (2, 4, 8, 16, 32)
@@ -97,3 +97,35 @@ def test_what_is_used_changes_the_answer_and_no_weight():
     assert all(not torch.equal(answers[0], other) for other in answers[1:])
     names = [set(network.state_dict()) for network in networks.values()]
     assert names[0] == names[1] == names[2]
+
+
+def test_the_linear_decoder_is_one_linear_map_of_all_enlarged_levels_side_by_side():
+    decoder = LinearDecoder(WIDTHS, 3).eval()
+    enlarged = [
+        nn.functional.interpolate(one, size=(32, 32, 32), mode="trilinear") for one in features()
+    ]
+    flat = torch.cat([kept.flatten(1) for kept in (level[1].weight for level in decoder.levels)], 1)
+    bias = decoder.levels[0][1].bias
+    expected = torch.einsum("kc,bcxyz->bkxyz", flat, torch.cat(enlarged, dim=1))
+    expected = expected / (1 + 1e-5) ** 0.5 + bias[:, None, None, None]
+    assert torch.allclose(decoder(features(), (32, 32, 32)), expected, atol=1e-4)
+
+
+def test_a_faint_feature_counts_as_much_as_a_strong_one_for_the_linear_decoder():
+    decoder, plain = LinearDecoder(WIDTHS[:3], 2), features()[:3]
+    faint = [0.1 * one + 7 for one in plain]
+    size = (32, 32, 32)
+    assert torch.allclose(decoder(plain, size), decoder(faint, size), atol=5e-2)
+
+
+def test_a_frozen_encoder_has_no_gradient_and_the_linear_decoder_all_of_it():
+    settings = NetworkSettings(name="conv_fpn", width=2, levels=2, decoder="linear", frozen=True)
+    network = build_network(settings, 1, 2, 0)
+    network(torch.randn(2, 1, 8, 8, 8)).square().mean().backward()
+    assert all(weight.grad is None for weight in network.encoder.parameters())
+    assert all(bool(weight.grad.any()) for weight in network.decoder.parameters())
+
+
+def test_networks_without_a_linear_decoder_say_so():
+    with pytest.raises(ValueError, match="vnet has no linear decoder: choose swin_fpn or conv_fpn"):
+        NetworkSettings(name="vnet", decoder="linear")

@@ -93,6 +93,13 @@ def test_the_encoder_learns_with_the_rest_by_default(balls, encoder):
     assert "encoder_learning_rate" in json.loads(lines[-1])
 
 
+def test_a_frozen_encoder_is_what_it_was_and_the_rest_learns(balls, encoder):
+    chosen = config(encoder, "network.frozen=true", "train.steps=3", "fine_tune.encoder_rate=1")
+    weights = load_file(trained(balls / "frozen", chosen) / WEIGHTS)
+    given = load_file(encoder / WEIGHTS)
+    assert all(torch.equal(weights[f"members.0.encoder.{name}"], given[name]) for name in given)
+
+
 def test_without_an_encoder_fine_tuning_does_nothing(balls):
     plain = trained(balls / "plain", load_config("balls"))
     unused = ["fine_tune.schedule=sawtooth", "fine_tune.encoder_rate=0.5"]

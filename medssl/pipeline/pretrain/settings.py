@@ -59,6 +59,13 @@ class PretrainPipeline(Section):
     train: PretrainTrainSettings = PretrainTrainSettings()
     probe: ProbeSettings = ProbeSettings()
 
+    @field_validator("network")
+    @classmethod
+    def _learns(cls, network: NetworkSettings) -> NetworkSettings:
+        if network.frozen:
+            raise ValueError("network.frozen leaves nothing to pre-train: leave it out")
+        return network
+
     @field_validator("data", "exclude", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
