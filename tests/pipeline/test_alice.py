@@ -85,6 +85,19 @@ def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
     assert pictures[0].read_bytes()[:4] == b"\x89PNG"
 
 
+def test_alice_is_asked_whether_a_window_finds_its_place_in_another_patient(alice):
+    chosen = plan("method.views.partner=same_volume")
+    pretrain_stage(chosen, QuietReporter())
+    kept = json.loads((chosen.stage.folder / "probes.json").read_text())
+    for name in ("untrained", "trained", "untrained, head", "trained, head"):
+        assert kept[name]["partners"] == 2 * 4
+        assert 0 <= kept[name]["partner_top1"] <= kept[name]["partner_top5"] <= 1
+    alone = plan("method.views.partner=same_volume", "probe.patients=1")
+    pretrain_stage(alone, QuietReporter())
+    kept = json.loads((alone.stage.folder / "probes.json").read_text())
+    assert "partners" not in kept["trained"]
+
+
 def test_arms_share_the_embedding_and_controls_train_none(alice):
     one = embedding_plan(plan(), plan().config.method).stage
     for other in ("method.within.align=false", "train.steps=9", "network.width=8"):

@@ -20,7 +20,7 @@ from medssl.evaluate.probes import (
     outline_features,
 )
 from medssl.evaluate.reconstruction import draw_reconstructions
-from medssl.evaluate.retrieval import cross_distance, retrieve_across
+from medssl.evaluate.retrieval import cross_distance, retrieve, retrieve_across
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.pretrain.plan import PROBES
@@ -47,6 +47,7 @@ class Probes:
 
     Args:
         looks: the windows, seen twice.
+        partners: windows of one place in two patients; None asks nothing of them.
         contrasts: names, by index.
         folder: of the stage; receives probes.json and pictures/.
     """
@@ -55,13 +56,15 @@ class Probes:
         self,
         method: PretrainMethod,
         looks: tuple[Look, Look],
+        partners: tuple[Tensor, Tensor] | None,
         contrasts: tuple[str, ...],
         settings: ProbeSettings,
         device: torch.device,
         folder: Path,
         tracker: Tracker,
     ) -> None:
-        self._method, self._looks, self._contrasts = method, looks, contrasts
+        self._method, self._contrasts = method, contrasts
+        self._looks, self._partners = looks, partners
         self._settings, self._device = settings, device
         self._folder, self._tracker = folder, tracker
 
@@ -95,6 +98,10 @@ class Probes:
             part: self._compare(first, parts[1][part], learnt=True)
             for part, first in parts[0].items()
         }
+        if self._partners is not None:
+            first, second = (self._features(windows) for windows in self._partners)
+            for part in found:
+                found[part] |= _partner_found(first[part], second[part])
         filled = self._reconstruct(self._looks[0].image)
         if filled is not None:
             found[""]["masked_error"] = masked_error(
@@ -173,6 +180,15 @@ class Probes:
         path = self._folder / PROBES
         before = read_json(path) if path.is_file() else {}
         write_text(path, json.dumps(before | dict(found), indent=2))
+
+
+def _partner_found(first: np.ndarray, second: np.ndarray) -> Numbers:
+    """Whether a window finds the same place of another patient among all; features [N, E].
+
+    Without what all windows have in common, which else decides over every likeness.
+    """
+    found = retrieve(first - first.mean(0), second - second.mean(0))
+    return {"partner_top1": found.top1, "partner_top5": found.top5, "partners": found.gallery}
 
 
 def _named(what: str, part: str) -> str:

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from medssl.data.scan.batch import ScanBatch
-from medssl.data.scan.sessions import ScanGroup
+from medssl.data.scan.matched_stream import MatchedStream, scans_of
+from medssl.data.scan.matching_settings import MatchedViews
+from medssl.data.scan.sessions import ScanGroup, Sessions
 from medssl.data.scan.settings import AffineSettings
 from medssl.data.scan.window import NUMBERS, Triple, matrices
+from medssl.errors import DataError
 
 AFFINE = AffineSettings(rotation=0.3, scale=0.1, shear=0, flip_pairs=(), flip_scans=())
 SHIFT = 2.0
@@ -64,6 +67,25 @@ def draw_looks(
     facts = [np.array(column) for column in zip(*(row[1:] for row in rows), strict=True)]
     first, second = (torch.stack([row[0][look] for row in rows]) for look in range(2))
     return Look(first, *facts), Look(second, *facts)
+
+
+def draw_partners(
+    sessions: Sessions, patch: Triple, windows: int, seed: int
+) -> tuple[Tensor, Tensor] | None:
+    """Windows [N, 1, X, Y, Z] and those of the same place in another patient; `windows` a scan.
+
+    The same place is the same relative position in the body's box, which no embedding chose. None
+    where no two patients have a contrast in common.
+    """
+    scans = scans_of(sessions)
+    try:
+        stream = MatchedStream(
+            scans, MatchedViews(partner="bounding_box"), windows * len(scans), patch, seed
+        )
+    except DataError:
+        return None
+    pairs = stream.batch(0).windows()
+    return pairs[:, 0], pairs[:, 1]
 
 
 def look_at(volume: Tensor, centre: np.ndarray, patch: Triple, rng: np.random.Generator) -> Tensor:

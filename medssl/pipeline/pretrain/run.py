@@ -24,7 +24,7 @@ from medssl.pipeline.pretrain.matched import matched_stream
 from medssl.pipeline.pretrain.matching_probe import MatchingProbes
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
-from medssl.pipeline.pretrain.probe_windows import draw_looks
+from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.stage import write_text
 from medssl.pipeline.train import check_patch
@@ -155,9 +155,13 @@ def _probes(
     device = choose_device(config.pipeline.train.device)
     if isinstance(method, AnatomicalEmbedding):
         return MatchingProbes(method, held_out, sources, probe, device, plan.stage.folder, tracker)
-    looks = draw_looks(held_out.groups, config.pipeline.train.patch, probe.windows, probe.seed)
+    drawn = (config.pipeline.train.patch, probe.windows, probe.seed)
+    looks, partners = draw_looks(held_out.groups, *drawn), None
+    if isinstance(config.method, AliceSettings):
+        partners = draw_partners(held_out, *drawn)
     # Contrasts are numbered over all data sets, also those of which no patient is probed.
-    return Probes(method, looks, held_out.contrasts, probe, device, plan.stage.folder, tracker)
+    seen = (looks, partners, held_out.contrasts)
+    return Probes(method, *seen, probe, device, plan.stage.folder, tracker)
 
 
 def _train(
