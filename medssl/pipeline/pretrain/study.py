@@ -32,9 +32,18 @@ COLUMNS = {
     "place": "place, few-shot",
     "rank": "effective rank",
     "masked_error": "masked error",
+    "partner_top1": "partner, top-1",
+    "partner_top5": "partner, top-5",
+    "partners": "of",
+    "moved_mm": "moved volume, mm",
+    "moved_same_voxel_mm": "same voxel, mm",
+    "centroid_mm": "label centroids, mm",
+    "centroid_bounding_box_mm": "bounding box, mm",
+    "centroid_random_mm": "random place, mm",
 }
-"""What a probe finds, and its heading. Retrieval is the mean over ordered pairs of contrasts;
-`place` tells eighths of a volume apart; `masked_error` is a share of what a mean would leave."""
+"""What a probe finds, and its heading; columns without a number are left out. Retrieval is the mean
+over ordered pairs of contrasts; `place` tells eighths of a volume apart; `masked_error` is a share of
+what a mean would leave; a partner is the same place in another patient; mm are medians."""
 
 
 class PretrainStudy(Section):
@@ -149,6 +158,9 @@ def _summary(
     planned: int,
     command: str,
 ) -> str:
+    rows = _rows(found)
+    told = {name for runs in rows.values() for run in runs for name in run}
+    columns = {name: heading for name, heading in COLUMNS.items() if name in told}
     lines = [
         f"# {study.title or study.name}",
         "",
@@ -159,11 +171,11 @@ def _summary(
         f"- code: {code_version()}",
         f"- machine: {machine()}",
         "",
-        "| arm | seeds | " + " | ".join(COLUMNS.values()) + " |",
-        "|" + "---|" * (len(COLUMNS) + 2),
+        "| arm | seeds | " + " | ".join(columns.values()) + " |",
+        "|" + "---|" * (len(columns) + 2),
     ]
-    for row, runs in _rows(found).items():
-        cells = [row, str(len(runs)), *(_mean_sd(runs, name) for name in COLUMNS)]
+    for row, runs in rows.items():
+        cells = [row, str(len(runs)), *(_mean_sd(runs, name) for name in columns)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 

@@ -35,8 +35,21 @@ def test_the_table_has_arms_beside_what_needs_no_training(heads: Path) -> None:
         "mcl", "mcl, z",
     ]  # fmt: skip
     assert "`medssl study x`" in summary
+    assert "| top-1 |" in summary
+    assert "mm |" not in summary  # no arm is an embedding that says how many
     again = run_pretrain_study(study, QuietReporter(), ["seed=0", "arm=mim"])
     assert again.startswith("2 of 4 runs finished")
+
+
+def test_embeddings_are_compared_in_mm(heads: Path) -> None:
+    (heads / "pipelines" / "embedding_study.yaml").write_text(
+        "pipeline: encoder\narms:\n  embedding: [method=anatomical_embedding, "
+        "method.embedder.width=4, method.embedder.features=4, 'train.patch=[16,16,16]']\n"
+    )
+    study = load_pretrain_study("embedding_study")
+    run_pretrain_study(study, QuietReporter(), command="medssl study x")
+    summary = (heads / "runs" / "encoder" / "study-embedding_study" / "summary.md").read_text()
+    assert "| arm | seeds | moved volume, mm | same voxel, mm |" in summary
 
 
 def test_a_pipeline_is_no_study(heads: Path) -> None:
