@@ -41,9 +41,11 @@ COLUMNS = {
     "centroid_bounding_box_mm": "bounding box, mm",
     "centroid_random_mm": "random place, mm",
 }
-"""What a probe finds, and its heading; columns without a number are left out. Retrieval is the mean
-over ordered pairs of contrasts; `place` tells eighths of a volume apart; `masked_error` is a share of
-what a mean would leave; a partner is the same place in another patient; mm are medians."""
+"""What a probe finds, and its heading; columns without a number are left out.
+
+Retrieval is the mean over ordered pairs of contrasts; `place` tells eighths of a volume apart;
+`masked_error` is a share of what a mean would leave; a partner is the same place in another
+patient; mm are medians."""
 
 
 class PretrainStudy(Section):
