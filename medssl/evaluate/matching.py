@@ -15,7 +15,13 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from medssl.data.geometry import Geometry
-from medssl.data.scan.matched_stream import Scan, draw_places, relative_place, to_points
+from medssl.data.scan.matched_stream import (
+    Scan,
+    body_box,
+    draw_places,
+    relative_place,
+    to_points,
+)
 from medssl.data.scan.matching import EmbeddedVolume, match
 from medssl.data.scan.matching_settings import MatchingSettings
 
@@ -116,19 +122,36 @@ class CentroidErrors(NamedTuple):
     random: np.ndarray
 
 
+def draw_box(shape: tuple[int, int, int], keep: float, rng: np.random.Generator) -> np.ndarray:
+    """[2, 3] first and last voxel of a box with this share of each side, anywhere in a volume."""
+    sides = np.maximum(1, np.rint(keep * np.array(shape)).astype(np.int64))
+    start = rng.integers(0, np.array(shape) - sides + 1)
+    return np.stack([start, start + sides - 1])
+
+
 def centroid_errors(
     scans: tuple[Scan, Scan],
     vectors: tuple[EmbeddedVolume, EmbeddedVolume],
     places: tuple[np.ndarray, np.ndarray],
+    seen: np.ndarray,
     settings: MatchingSettings,
     rng: np.random.Generator,
 ) -> CentroidErrors:
-    """Errors of finding the centroids [K, 3] of one patient in another."""
-    shared = np.isfinite(places[0]).all(1) & np.isfinite(places[1]).all(1)
-    own, wanted = places[0][shared], to_points(places[1][shared], scans[1].geometry)
+    """Errors of finding the centroids [K, 3] of one patient in another.
+
+    Args:
+        seen: [2, 3] first and last voxel of the first scan that its vectors were made from; what
+            lies outside is not asked.
+    """
+    own, other = places
+    # Comparisons with nan, of a class that is missing, are false.
+    shared = ((own >= seen[0]) & (own <= seen[1])).all(1) & np.isfinite(other).all(1)
+    own, wanted = own[shared], to_points(other[shared], scans[1].geometry)
     points = torch.from_numpy(to_points(own, scans[0].geometry))
     found = match(points, *vectors, settings).points.numpy()
-    boxed = np.array([relative_place(place, *scans) for place in own]).reshape(-1, 3)
+    whole = body_box(scans[0])
+    box = np.stack([np.maximum(whole[0], seen[0]), np.minimum(whole[1], seen[1])])
+    boxed = np.array([relative_place(place, box, scans[1]) for place in own]).reshape(-1, 3)
     drawn = draw_places(scans[1], len(own), 0, rng) if len(own) else boxed
     return CentroidErrors(
         np.linalg.norm(found - wanted, axis=1),

@@ -1,13 +1,24 @@
 """Errors of matching in mm."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from medssl.data.geometry import Geometry
+from medssl.data.scan.matched_stream import Scan
 from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
 from medssl.data.scan.matching_settings import MatchingSettings
-from medssl.evaluate.matching import Warp, centroids, draw_warp, moved, moved_errors
+from medssl.evaluate.matching import (
+    Warp,
+    centroid_errors,
+    centroids,
+    draw_box,
+    draw_warp,
+    moved,
+    moved_errors,
+)
 from medssl.evaluate.matching_picture import draw_matches
 
 SHAPE = (24, 20, 16)
@@ -72,6 +83,43 @@ def test_centroids_of_classes_by_their_values():
     found = centroids(mask, (3, 7, 9))
     np.testing.assert_allclose(found[:2], [[10, 10, 5.5], [3, 4, 6]])
     assert np.isnan(found[2]).all()
+
+
+def test_a_box_keeps_its_share_of_each_side_and_lies_in_the_volume():
+    boxes = [draw_box(SHAPE, 0.5, np.random.default_rng(seed)) for seed in range(50)]
+    for first, last in boxes:
+        assert (last - first + 1).tolist() == [12, 10, 8]
+        assert (first >= 0).all()
+        assert (last < SHAPE).all()
+    assert len({tuple(first) for first, _ in boxes}) > 20
+    assert draw_box(SHAPE, 1, np.random.default_rng(0)).tolist() == [[0, 0, 0], [23, 19, 15]]
+
+
+class Body:
+    """A prepared case whose body fills its volume."""
+
+    def __init__(self):
+        self.image, self.floor = np.ones((1, *SHAPE)), 0.0
+        self.record = SimpleNamespace(network=Geometry(SHAPE, np.eye(4)))
+
+
+def test_a_cut_view_misleads_the_bounding_box_and_not_an_embedding_of_true_coordinates():
+    whole, geometry = np.indices(SHAPE) * 1.0, Geometry(SHAPE, np.eye(4))
+    scans = tuple(Scan(f"toy/{n}", f"{n}-0", n, 0, (Body(), 0)) for n in (1, 2))
+    target = coordinates(whole, geometry)
+    places = np.array([[16.0, 12, 10], [14, 16, 12], [2, 2, 2], [np.nan] * 3])
+    start, stop = (8, 8, 8), (24, 20, 16)
+    seen = np.array([start, np.array(stop) - 1])
+    part = coordinates(whole[:, 8:, 8:, 8:], geometry.cropped(start, stop))
+    rest = (MatchingSettings(), np.random.default_rng(0))
+    cut = centroid_errors(scans, (part, target), (places, places), seen, *rest)
+    full = np.array([[0, 0, 0], np.array(SHAPE) - 1])
+    plain = centroid_errors(scans, (target, target), (places, places), full, *rest)
+    assert len(cut.embedding) == 2  # of the others one is cut away and one is missing
+    assert len(plain.embedding) == 3
+    assert cut.embedding.max() <= 3**0.5
+    assert plain.bounding_box.max() <= 1
+    assert cut.bounding_box.min() > 4
 
 
 def test_the_picture_has_a_row_per_point():

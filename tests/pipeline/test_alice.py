@@ -76,10 +76,10 @@ def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
     chosen = embedding_plan(plan(), plan().config.method)
     pretrain_stage(chosen, QuietReporter())
     kept = json.loads((chosen.stage.folder / "probes.json").read_text())
-    names = {"moved_mm", "moved_same_voxel_mm", "centroid_mm", "centroid_bounding_box_mm",
-             "centroid_random_mm"}  # fmt: skip
+    found = {f"{what}{matcher}_mm" for what in ("centroid", "centroid_cut")
+             for matcher in ("", "_bounding_box", "_random")}  # fmt: skip
     assert set(kept) == {"untrained", "trained"}
-    assert set(kept["trained"]) == names
+    assert set(kept["trained"]) == found | {"moved_mm", "moved_same_voxel_mm"}
     assert all(0 <= value < 40 for value in kept["trained"].values())
     pictures = list((chosen.stage.folder / "pictures").glob("matches_*.png"))
     assert pictures[0].read_bytes()[:4] == b"\x89PNG"

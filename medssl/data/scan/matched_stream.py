@@ -144,7 +144,7 @@ class MatchedStream:
         if self.views.partner == "random":
             return places[0], draw_places(key, 1, self.views.margin, rng)[0]
         if self.views.partner == "bounding_box":
-            return places[0], relative_place(places[0], query, key)
+            return places[0], relative_place(places[0], body_box(query), key)
         if self.embedded is None:
             raise ValueError("matched windows need the vectors of the scans")
         points = torch.from_numpy(to_points(places, query.geometry))
@@ -212,17 +212,21 @@ def to_voxels(points: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.asarray(np.clip(index, 0, np.array(geometry.shape) - 1))
 
 
-def relative_place(voxel: np.ndarray, query: Scan, key: Scan) -> np.ndarray:
-    """The voxel of `key` at the same relative position in the box of the body."""
-    own, other = _body_box(query.place), _body_box(key.place)
-    share = (voxel - own[0]) / np.maximum(own[1] - own[0], 1)
+def relative_place(voxel: np.ndarray, box: np.ndarray, key: Scan) -> np.ndarray:
+    """The voxel of `key` at the relative position in its body that `voxel` has in `box` [2, 3]."""
+    other = body_box(key)
+    share = (voxel - box[0]) / np.maximum(box[1] - box[0], 1)
     moved = np.rint(other[0] + share * (other[1] - other[0])).astype(np.int64)
     return np.asarray(np.clip(moved, 0, np.array(key.geometry.shape) - 1))
 
 
+def body_box(scan: Scan) -> np.ndarray:
+    """[2, 3]: first and last voxel above the smallest intensity, per axis."""
+    return _body_box(scan.place)
+
+
 @lru_cache(maxsize=4096)
 def _body_box(place: tuple[CachedCase, int]) -> np.ndarray:
-    """[2, 3]: first and last voxel above the smallest intensity, per axis."""
     case, channel = place
     inside = np.argwhere(case.image[channel] > case.floor)
     if not len(inside):

@@ -18,6 +18,7 @@ from medssl.evaluate.matching import (
     Warp,
     centroid_errors,
     centroids,
+    draw_box,
     draw_warp,
     moved,
     moved_errors,
@@ -32,12 +33,16 @@ from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
 
+KEPT = 0.7
+"""Of each side of a scan, where its field of view is cut."""
+
 
 class MatchingProbes:
     """Finds places of held-out volumes again: in the volume moved, and in another patient.
 
-    Errors are medians in mm: `moved` and `centroid` of the embedder; beside them those of matchers
-    that learn nothing.
+    Errors are medians in mm: `moved` and `centroid` of the embedder, and `centroid_cut` where the
+    field of view of the patient that asks is cut at random; beside them those of matchers that
+    learn nothing.
     """
 
     def __init__(
@@ -71,8 +76,19 @@ class MatchingProbes:
 
     @torch.no_grad()
     def _ask(self) -> Numbers:
+        shapes = [scan.geometry.shape for scan in self._scans]
+        everything = [np.stack([np.zeros(3, int), np.array(shape) - 1]) for shape in shapes]
         vectors = [self._embed(scan, np.asarray(scan.volume)) for scan in self._scans]
-        return self._moved(vectors) | self._between(vectors)
+        boxes = [
+            draw_box(shape, KEPT, np.random.default_rng([self._settings.seed, 3, number]))
+            for number, shape in enumerate(shapes)
+        ]
+        parts = [self._embed_box(*one) for one in zip(self._scans, boxes, strict=True)]
+        return (
+            self._moved(vectors)
+            | self._between("centroid", vectors, vectors, everything)
+            | self._between("centroid_cut", parts, vectors, boxes)
+        )
 
     def _moved(self, vectors: list[EmbeddedVolume]) -> Numbers:
         found = []
@@ -89,14 +105,26 @@ class MatchingProbes:
             "moved_same_voxel_mm": _median([one.same_voxel for one in found]),
         }
 
-    def _between(self, vectors: list[EmbeddedVolume]) -> Numbers:
-        """Errors at centroids of labels that both patients of a pair have; none without labels."""
+    def _between(
+        self,
+        name: str,
+        vectors: list[EmbeddedVolume],
+        targets: list[EmbeddedVolume],
+        seen: list[np.ndarray],
+    ) -> Numbers:
+        """Errors at centroids of labels that both patients of a pair have; none without labels.
+
+        Args:
+            vectors: of the boxes `seen` of the scans, in which centroids are asked.
+            targets: of whole scans, in which they are found.
+        """
         rng = np.random.default_rng([self._settings.seed, 1])
         found = [
             centroid_errors(
                 (self._scans[i], self._scans[j]),
-                (vectors[i], vectors[j]),
+                (vectors[i], targets[j]),
                 (self._centroids[i], self._centroids[j]),
+                seen[i],
                 MatchingSettings(),
                 rng,
             )
@@ -106,9 +134,9 @@ class MatchingProbes:
         if not sum(len(one.embedding) for one in found):
             return {}
         return {
-            "centroid_mm": _median([one.embedding for one in found]),
-            "centroid_bounding_box_mm": _median([one.bounding_box for one in found]),
-            "centroid_random_mm": _median([one.random for one in found]),
+            f"{name}_mm": _median([one.embedding for one in found]),
+            f"{name}_bounding_box_mm": _median([one.bounding_box for one in found]),
+            f"{name}_random_mm": _median([one.random for one in found]),
         }
 
     def _pairs(self) -> list[tuple[int, int]]:
@@ -123,6 +151,13 @@ class MatchingProbes:
     def _embed(self, scan: Scan, volume: np.ndarray) -> EmbeddedVolume:
         image = torch.from_numpy(np.array(volume, dtype=np.float32)).to(self._device)
         return embed(image, scan.geometry, self._method.embedder)
+
+    def _embed_box(self, scan: Scan, box: np.ndarray) -> EmbeddedVolume:
+        """Vectors of a box [2, 3] of a scan, which see nothing beyond it."""
+        (x, y, z), (right, front, top) = box[0].tolist(), (box[1] + 1).tolist()
+        image = np.array(scan.volume[x:right, y:front, z:top], dtype=np.float32)
+        geometry = scan.geometry.cropped((x, y, z), (right, front, top))
+        return embed(torch.from_numpy(image).to(self._device), geometry, self._method.embedder)
 
     def _draw(self, step: int) -> None:
         pairs = self._pairs()

@@ -40,6 +40,8 @@ COLUMNS = {
     "centroid_mm": "label centroids, mm",
     "centroid_bounding_box_mm": "bounding box, mm",
     "centroid_random_mm": "random place, mm",
+    "centroid_cut_mm": "view cut: label centroids, mm",
+    "centroid_cut_bounding_box_mm": "bounding box, mm",
 }
 """What a probe finds, and its heading; columns without a number are left out.
 

@@ -12,6 +12,7 @@ from medssl.data.record import Record
 from medssl.data.scan.matched_stream import (
     MatchedStream,
     Scan,
+    body_box,
     draw_places,
     relative_place,
     to_points,
@@ -170,8 +171,10 @@ def test_the_bounding_box_keeps_relative_positions(tmp_path):
         image[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = 1
         case = prepared(tmp_path, image, Geometry(image.shape, np.eye(4)), f"box{number}")
         found.append(Scan(f"toy/{number}", f"box{number}-0", number + 1, 0, (case, 0)))
-    assert relative_place(np.array([4, 23, 6]), *found).tolist() == [10, 21, 14]
-    assert relative_place(np.array([13, 4, 8]), *found).tolist() == [28, 2, 22]
+    box, key = body_box(found[0]), found[1]
+    assert box.tolist() == [[4, 4, 4], [13, 23, 8]]
+    assert relative_place(np.array([4, 23, 6]), box, key).tolist() == [10, 21, 14]
+    assert relative_place(np.array([13, 4, 8]), box, key).tolist() == [28, 2, 22]
 
 
 def test_voxels_and_points_invert_each_other():
