@@ -13,8 +13,9 @@ from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.plan import PretrainPlan, make_pretrain_plan
+from medssl.pipeline.pretrain.plan import PROBES, PretrainPlan, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import read_json
 from medssl.settings import PreprocessSettings, PretrainChoice
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
@@ -66,6 +67,13 @@ def with_finished_encoder(config: Config) -> Config | None:
     if plan is None:
         return config
     return _starting_at(config, plan.checkpoint) if plan.stage.done else None
+
+
+def encoder_probes(config: Config) -> dict[str, dict[str, float]]:
+    """What the probes of the pre-training that a run names say; empty where they say nothing."""
+    plan = _pretraining(config)
+    found = None if plan is None else plan.stage.folder / PROBES
+    return read_json(found) if found is not None and found.is_file() else {}
 
 
 def _pretraining(config: Config) -> PretrainPlan | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medssl.environment import runs_root
 from medssl.pipeline.config import load_config
+from medssl.pipeline.pretrain.probe_table import Probed
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train, run
 from medssl.pipeline.scores import RunScores, read_run
@@ -40,7 +41,8 @@ def run_study(
         run(load_config(study.pipeline, overrides), reporter, train=train)
     results = finished(study, everything)
     folder = study_folder(study)
-    write_report(study, results, len(everything), folder, command)
+    encoders = probed_encoders(study, list(results))
+    write_report(study, results, encoders, len(everything), folder, command)
     return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
 
 
@@ -56,6 +58,19 @@ def finished(study: Study, grid: Sequence[Cell]) -> dict[Cell, RunScores]:
         plan = make_plan(config)
         if plan.evaluate.done:
             found[cell] = read_run(plan.evaluate.folder)
+    return found
+
+
+def probed_encoders(study: Study, grid: Sequence[Cell]) -> Probed:
+    """What probes of its own pre-training say, by arm and seed; label budgets share an encoder."""
+    from medssl.pipeline.pretrained import encoder_probes
+
+    found: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
+    for cell in grid:
+        if (cell.arm, cell.seed) not in found:
+            numbers = encoder_probes(load_config(study.pipeline, cell.overrides))
+            if numbers:
+                found[cell.arm, cell.seed] = numbers
     return found
 
 

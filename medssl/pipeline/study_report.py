@@ -12,6 +12,7 @@ import numpy as np
 
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.pipeline.config import load_config
+from medssl.pipeline.pretrain.probe_table import Probed, named_rows, probe_table
 from medssl.pipeline.scores import RunScores
 from medssl.pipeline.stage import write_bytes, write_text
 from medssl.pipeline.study_grid import CEILING, Cell, Study
@@ -46,14 +47,24 @@ class Arm:
 
 
 def write_report(
-    study: Study, results: Mapping[Cell, RunScores], planned: int, folder: Path, command: str
+    study: Study,
+    results: Mapping[Cell, RunScores],
+    encoders: Probed,
+    planned: int,
+    folder: Path,
+    command: str,
 ) -> None:
-    """Write all files of the study into `folder`; without results only the summary."""
+    """Write all files of the study into `folder`; without results only the summary.
+
+    Args:
+        encoders: what the probes of pre-training say, by arm and seed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arms = gather(results)
     write_text(folder / "study.csv", _runs_csv(results))
     write_text(folder / "learning_curve.csv", _curve_csv(arms))
-    write_text(folder / "summary.md", _summary(study, arms, len(results), planned, command))
+    text = _summary(study, arms, len(results), planned, command)
+    write_text(folder / "summary.md", "\n".join([text, *_encoders(encoders)]))
     if arms:
         _draw(study, arms, folder / "learning_curve.png")
 
@@ -138,6 +149,21 @@ def _summary(study: Study, arms: Sequence[Arm], finished: int, planned: int, com
             "",
         ]
     return "\n".join(lines)
+
+
+def _encoders(found: Probed) -> list[str]:
+    """The table of what the encoders know, where there are any."""
+    if not found:
+        return []
+    return [
+        "## Encoders",
+        "",
+        "What they know of patients kept out of their training, mean over seeds (standard "
+        "deviation).",
+        "",
+        *probe_table(named_rows(found)),
+        "",
+    ]
 
 
 def _budget(study: Study, arms: Sequence[Arm], labels: int, ceiling: Arm | None) -> list[str]:

@@ -16,6 +16,7 @@ from medssl.pipeline.pretrain.plan import make_pretrain_plan
 from medssl.pipeline.pretrain.run import pretrain_stage
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from medssl.pipeline.study import run_study
 from medssl.pipeline.study_grid import load_study
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
@@ -169,6 +170,23 @@ def test_one_patient_alone_is_told_what_to_do(alice):
         pretrain_stage(plan("probe.patients=0", "method.views.partner=random"), QuietReporter())
 
 
+def test_a_study_of_labels_tells_what_its_encoders_know(alice):
+    (alice / "pipelines" / "balls_alice_study.yaml").write_text(
+        "{pipeline: balls, labels: [3, 4], seeds: [0], reference: scratch, arms: {scratch: [], "
+        "random: [pretrain=balls_alice, 'pretrain.set=[method.views.partner=random]', "
+        "network.name=conv_fpn, network.width=4, network.decoder_width=4]}}"
+    )
+    run_study(load_study("balls_alice_study"), QuietReporter())
+    folder = alice / "runs" / "balls" / "study-balls_alice_study"
+    encoders = (folder / "summary.md").read_text().split("## Encoders")[1]
+    rows = [line.split("|")[1:3] for line in encoders.splitlines() if line.startswith("| ")]
+    assert [(name.strip(), seeds.strip()) for name, seeds in rows] == [
+        ("arm", "seeds"), ("untrained", "1"), ("untrained, head", "1"), ("random", "1"),
+        ("random, head", "1"),
+    ]  # fmt: skip
+    assert "partner, top-1" in encoders
+
+
 @pytest.mark.parametrize(
     "name", ["hippocampus_alice", "left_atrium_alice", "left_atrium_alice_paper"]
 )
@@ -177,10 +195,31 @@ def test_shipped_pipelines_are_complete(name):
     assert config.method.paper.startswith("Jiang")
 
 
-def test_the_shipped_study_names_arms_that_load():
-    study = load_study("hippocampus_alice_study")
-    for overrides in study.arms.values():
-        chosen = load_config(study.pipeline, list(overrides)).pipeline.pretrain
-        if chosen is not None:
-            load_pretrain_config(chosen.pipeline, chosen.set)
+@pytest.mark.parametrize("organ", ["hippocampus", "left_atrium"])
+@pytest.mark.parametrize("kind", ["alice", "probe"])
+def test_shipped_studies_name_arms_that_load_and_share_encoders(organ, kind):
+    study = load_study(f"{organ}_{kind}_study")
+    few = load_study(f"{organ}_alice_study")
     assert find_pipeline(study.pipeline).is_file()
+    for name, overrides in study.arms.items():
+        assert overrides == few.arms[name]
+        chosen = load_config(study.pipeline, list(overrides)).pipeline
+        own = load_pretrain_config(f"{organ}_alice")
+        assert chosen.network.encoder() == own.pipeline.network.encoder()
+        assert chosen.preprocess == own.pipeline.preprocess
+        if chosen.pretrain is not None:
+            load_pretrain_config(chosen.pretrain.pipeline, chosen.pretrain.set)
+
+
+@pytest.mark.parametrize("organ", ["hippocampus", "left_atrium"])
+def test_the_embedding_on_its_own_is_that_of_alice(organ, shared_data):
+    alice = make_pretrain_plan(load_pretrain_config(f"{organ}_alice"))
+    inner = embedding_plan(alice, alice.config.method).config
+    own = load_pretrain_config(f"{organ}_embedding")
+    assert own.method == inner.method
+    assert own.pipeline.preprocess == inner.pipeline.preprocess
+    train, other = own.pipeline.train, inner.pipeline.train
+    assert (train.steps, train.patch, train.batch_scans) == (
+        other.steps, other.patch, other.batch_scans,
+    )  # fmt: skip
+    assert train.optimiser == other.optimiser

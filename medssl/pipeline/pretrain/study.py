@@ -5,7 +5,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
 from medssl.environment import runs_root
@@ -13,41 +12,13 @@ from medssl.errors import UsageError
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
+from medssl.pipeline.pretrain.probe_table import Numbers, named_rows, probe_table
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import read_json
 from medssl.pipeline.study_grid import announced, write_study
 from medssl.pipeline.study_report import machine
 from medssl.settings import Section
 from medssl.train.fingerprint import code_version
-
-Numbers = Mapping[str, float]
-
-COLUMNS = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "median_rank": "median rank",
-    "gallery": "of",
-    "distance": "cross-modal distance",
-    "modality": "modality probe",
-    "place": "place, few-shot",
-    "rank": "effective rank",
-    "masked_error": "masked error",
-    "partner_top1": "partner, top-1",
-    "partner_top5": "partner, top-5",
-    "partners": "of",
-    "moved_mm": "moved volume, mm",
-    "moved_same_voxel_mm": "same voxel, mm",
-    "centroid_mm": "label centroids, mm",
-    "centroid_bounding_box_mm": "bounding box, mm",
-    "centroid_random_mm": "random place, mm",
-    "centroid_cut_mm": "view cut: label centroids, mm",
-    "centroid_cut_bounding_box_mm": "bounding box, mm",
-}
-"""What a probe finds, and its heading; columns without a number are left out.
-
-Retrieval is the mean over ordered pairs of contrasts; `place` tells eighths of a volume apart;
-`masked_error` is a share of what a mean would leave; a partner is the same place in another
-patient; mm are medians."""
 
 
 class PretrainStudy(Section):
@@ -144,27 +115,12 @@ def _finished(
     return found
 
 
-def _rows(found: Mapping[PretrainCell, Mapping[str, Numbers]]) -> dict[str, list[Numbers]]:
-    """Row of the table to the numbers of each seed; what needs no training comes first, once."""
-    rows: dict[str, dict[int, Numbers]] = {}
-    for cell, numbers in found.items():
-        for name, values in numbers.items():
-            row = name.replace("trained", cell.arm) if name.startswith("trained") else name
-            rows.setdefault(row, {})[cell.seed] = values
-    arms = {cell.arm for cell in found}
-    order = sorted(rows, key=lambda row: row.split(", ")[0] in arms)
-    return {row: list(rows[row].values()) for row in order}
-
-
 def _summary(
     study: PretrainStudy,
     found: Mapping[PretrainCell, Mapping[str, Numbers]],
     planned: int,
     command: str,
 ) -> str:
-    rows = _rows(found)
-    told = {name for runs in rows.values() for run in runs for name in run}
-    columns = {name: heading for name, heading in COLUMNS.items() if name in told}
     lines = [
         f"# {study.title or study.name}",
         "",
@@ -175,18 +131,10 @@ def _summary(
         f"- code: {code_version()}",
         f"- machine: {machine()}",
         "",
-        "| arm | seeds | " + " | ".join(columns.values()) + " |",
-        "|" + "---|" * (len(columns) + 2),
+        *probe_table(named_rows({(cell.arm, cell.seed): one for cell, one in found.items()})),
+        "",
     ]
-    for row, runs in rows.items():
-        cells = [row, str(len(runs)), *(_mean_sd(runs, name) for name in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
-
-
-def _mean_sd(runs: Sequence[Numbers], name: str) -> str:
-    values = [run[name] for run in runs if name in run]
-    return f"{np.mean(values):.3f} ({np.std(values):.3f})" if values else ""
+    return "\n".join(lines)
 
 
 def _csv(found: Mapping[PretrainCell, Mapping[str, Numbers]]) -> str:
