@@ -7,9 +7,9 @@ part (`medssl.data.scan.matched_stream`).
 Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq tokens, X Y Z voxels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from math import log, prod
+from math import gcd, log, prod
 from typing import NamedTuple, Self
 
 import torch
@@ -45,12 +45,20 @@ from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.pooled import Pooled
 
 
+def cell_side(settings: Masking, window: Sequence[int]) -> int:
+    """Side of a masked cell in voxels: as set, or what suits the window's sides."""
+    most = max(1, max(window) // 4)
+    common = gcd(*window)
+    return settings.side or max(side for side in range(1, most + 1) if common % side == 0)
+
+
 def draw_mask(image: Tensor, settings: Masking, generator: Generator) -> Tensor:
     """[R, 1, X, Y, Z] bool, true where masked: the same number of cells in every crop.
 
     Cells are cubes, or columns along the whole last axis; `settings.ratio` of them, rounded.
     """
-    x, y, z = (side // settings.side for side in image.shape[2:])
+    cell = cell_side(settings, image.shape[2:])
+    x, y, z = (side // cell for side in image.shape[2:])
     deep = 1 if settings.shape == "columns" else z
     share = image.new_full((len(image), 1), settings.ratio)
     masked = hide(share, x * y * deep, image, generator)
@@ -414,7 +422,7 @@ def _alarms(settings: Collapse) -> tuple[Alarm, Alarm, Alarm]:
 
 
 def _check(settings: Settings, task: PretrainTask) -> None:
-    side = settings.masking.side
+    side = cell_side(settings.masking, task.patch)
     if any(length % side for length in task.patch):
         raise UsageError(
             f"windows of {task.patch} voxels cannot be divided into masked cells of {side}",

@@ -45,7 +45,12 @@ class Masking(Part):
     shape: Literal["cubes", "columns"] = Field(
         default="cubes", description="columns run along the whole last axis, as released"
     )
-    side: int = Field(default=16, ge=1, description="voxels; 8 for crops of 32")
+    side: int | None = Field(
+        default=None,
+        ge=1,
+        description="voxels; null: a quarter of the window's longest side, or the next less that "
+        "divides all (16 for the paper's 64, 8 for 32)",
+    )
     ratio: float = Field(default=0.75, gt=0, lt=1, description="share of the cells, exactly")
     fill: Literal["zeros", "learned"] = "zeros"
 

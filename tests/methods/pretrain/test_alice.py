@@ -13,6 +13,7 @@ from medssl.methods.average import follow
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.pretrain.alice import (
     Alice,
+    cell_side,
     draw_mask,
     reconstruction_loss,
     temperature,
@@ -73,6 +74,15 @@ def terms(method, batch=None, step=50, seed=0):
 
 def copy(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("window", "side"),
+    [((64, 64, 64), 16), ((32, 32, 32), 8), ((24, 24, 24), 6), ((32, 32, 24), 8), ((7, 7, 7), 1)],
+)
+def test_masked_cells_suit_the_window_unless_set(window, side):
+    assert cell_side(Masking(), window) == side
+    assert cell_side(Masking(side=4), window) == 4
 
 
 @pytest.mark.parametrize("shape", ["cubes", "columns"])
