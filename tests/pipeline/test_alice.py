@@ -86,6 +86,12 @@ def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
     assert pictures[0].read_bytes()[:4] == b"\x89PNG"
 
 
+def test_windows_of_an_embedding_need_not_suit_a_network_it_does_not_use(alice):
+    words = ["method=anatomical_embedding", "method.embedder.width=4", "method.embedder.features=4"]
+    words += ["train.patch=[24,16,16]", "train.steps=1", "network.levels=5", "probe.patients=0"]
+    assert pretrain_stage(plan(*words), QuietReporter()).is_dir()
+
+
 def test_alice_is_asked_whether_a_window_finds_its_place_in_another_patient(alice):
     chosen = plan("method.views.partner=same_volume")
     pretrain_stage(chosen, QuietReporter())

@@ -46,7 +46,6 @@ def embedding_plan(plan: PretrainPlan, settings: Settings) -> PretrainPlan:
     )
     own = pipeline.model_copy(
         update={
-            "network": pipeline.network.model_copy(update={"levels": 2}),
             "method": MethodChoice(name="anatomical_embedding", **values),
             "train": train,
         }

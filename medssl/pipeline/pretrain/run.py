@@ -75,7 +75,8 @@ def _learner(
     config = plan.config
     if config.method.takes_images:
         return joint_learner(plan, reporter)
-    check_patch(config.pipeline.network, config.pipeline.train.patch)
+    if not isinstance(config.method, EmbeddingSettings):  # which has a network of its own
+        check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
     return method, build_streams(plan, method, sessions, reporter)
