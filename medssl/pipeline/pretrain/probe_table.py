@@ -53,6 +53,17 @@ def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
     return lines
 
 
+def probe_lines(found: Mapping[str, Numbers]) -> list[str]:
+    """A line for each number of the trained network, with that before training."""
+    before, after = found.get("untrained", {}), found.get("trained", {})
+    return [
+        f"  {heading}: {after[name]:.3f}"
+        + (f" (untrained {before[name]:.3f})" if name in before else "")
+        for name, heading in COLUMNS.items()
+        if name in after
+    ]
+
+
 def named_rows(found: Probed) -> dict[str, list[Numbers]]:
     """Rows of what probes say by arm and seed: "trained" under the arm's name.
 

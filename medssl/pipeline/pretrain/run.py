@@ -22,11 +22,12 @@ from medssl.pipeline.pretrain.joint import joint_learner, joint_probes
 from medssl.pipeline.pretrain.joint_probe import JointProbes
 from medssl.pipeline.pretrain.matched import matched_stream
 from medssl.pipeline.pretrain.matching_probe import MatchingProbes
-from medssl.pipeline.pretrain.plan import PretrainPlan
+from medssl.pipeline.pretrain.plan import PROBES, PretrainPlan
 from medssl.pipeline.pretrain.probe import Probes
+from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.stage import write_text
+from medssl.pipeline.stage import read_json, write_text
 from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint
@@ -52,6 +53,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
     target = plan.checkpoint
     if stage.done and resume:
         reporter.note(f"{config.label}: pre-trained already, in {stage.folder}")
+        _tell(plan, reporter)
         return target
     method, streams = _learner(plan, reporter)
     stage.folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,16 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         _train(plan, method, streams, probes, reporter, tracker, resume)
         tracker.artifact(target, "checkpoint")
     stage.finish(patients=len(plan.seen))
+    _tell(plan, reporter)
     return target
+
+
+def _tell(plan: PretrainPlan, reporter: QuietReporter) -> None:
+    """What the probes found, where there were any."""
+    path = plan.stage.folder / PROBES
+    lines = probe_lines(read_json(path)) if path.is_file() else []
+    if lines:
+        reporter.note("\n".join(["probes of patients kept out of training:", *lines]))
 
 
 def _learner(

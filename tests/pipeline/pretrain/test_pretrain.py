@@ -48,6 +48,18 @@ def test_probed_patients_are_not_learnt_from(encoder: PretrainConfig) -> None:
     assert {c.patient for _, cases in make_pretrain_plan(moved).probed for c in cases} != held
 
 
+def test_it_tells_what_the_probes_found_when_it_is_done_and_when_it_was(
+    encoder: PretrainConfig,
+) -> None:
+    for _ in range(2):
+        told = Told()
+        pretrain_stage(make_pretrain_plan(encoder), told)
+        probes = told.notes[-1].splitlines()
+        assert probes[0] == "probes of patients kept out of training:"
+        assert any(line.startswith("  masked error: ") for line in probes)
+        assert all("(untrained " in line for line in probes[1:])
+
+
 def test_test_patients_of_named_pipelines_are_kept_out(heads: Path) -> None:
     plan = make_pretrain_plan(load_pretrain_config("encoder", ["exclude=masks"]))
     tested = make_plan(load_config("masks")).split.test
