@@ -162,6 +162,7 @@ def test_nobody_left_to_learn_from_is_said(heads: Path) -> None:
         ("network.name=monai_unet", "encoder"),
         ("data=planted_keys", "volumes"),
         ("trian.steps=3", "did you mean 'train'"),
+        ("network.frozen=true", "network.frozen leaves nothing to pre-train"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
