@@ -93,7 +93,13 @@ class LoopSettings(Section):
     rate_every: int = Field(
         default=1, ge=1, description="steps between changes of the learning rate"
     )
-    clip_norm: float | None = Field(default=None, gt=0, description="per network")
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="largest norm of a gradient; null: any"
+    )
+    clip_by: Literal["network", "tensor"] = Field(
+        default="network",
+        description="what has such a norm: a network's weights together, or each tensor of them",
+    )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = False
     validate_every: int = Field(default=100, ge=1)

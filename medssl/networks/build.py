@@ -97,6 +97,7 @@ def _swin(settings: NetworkSettings, channels: int) -> VolumeEncoder:
         settings.heads,
         settings.window,
         settings.checkpointing,
+        settings.drop_path,
     )
 
 

@@ -61,6 +61,13 @@ class NetworkSettings(BaseModel):
         default=(3, 6, 12, 24), description="swin_fpn only: heads of each stage"
     )
     window: int = Field(default=7, ge=1, description="swin_fpn only: side of a window in cells")
+    drop_path: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="swin_fpn only: chance to skip the last attention block in training, rising "
+        "linearly from 0 at the first; published for alice: 0.2",
+    )
     checkpointing: bool = Field(
         default=False,
         description="swin_fpn only: true computes activations again rather than keep them, which "

@@ -35,6 +35,7 @@ class SwinEncoder(VolumeEncoder):
         window: side of the window of attention, in cells.
         checkpointing: activations inside the blocks are computed again for the gradient rather
             than kept, as the released code does; the result is the same.
+        drop_path: chance to skip the last block in training, from 0 at the first.
     """
 
     stem = "swin.patch_embed.proj.weight"
@@ -49,6 +50,7 @@ class SwinEncoder(VolumeEncoder):
         heads: Sequence[int],
         window: int,
         checkpointing: bool,
+        drop_path: float,
     ) -> None:
         from monai.networks.nets.swin_unetr import SwinTransformer
 
@@ -64,6 +66,7 @@ class SwinEncoder(VolumeEncoder):
             depths=depths[: levels - 1],
             num_heads=heads[: levels - 1],
             use_checkpoint=checkpointing,
+            drop_path_rate=drop_path,
             use_v2=True,
             downsample="mergingv2",  # MONAI's default passes over two of every eight cells
         )

@@ -114,10 +114,18 @@ class Update:
     def _step(self) -> None:
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
-            for network in self.method.networks():
-                nn.utils.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
+            for weights in self._clipped():
+                nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+
+    def _clipped(self) -> Iterator[list[nn.Parameter]]:
+        """Weights whose gradient has one norm."""
+        for network in self.method.networks():
+            if self.settings.clip_by == "network":
+                yield list(network.parameters())
+            else:
+                yield from ([weight] for weight in network.parameters())
 
 
 def make_update(

@@ -87,6 +87,22 @@ def test_merging_reads_all_eight_cells():
     assert bool(cells.grad.abs().sum(-1).all())
 
 
+def test_blocks_are_skipped_in_training_alone_and_more_often_the_deeper_they_lie():
+    settings = TINY.model_copy(update={"drop_path": 0.2})
+    dropping, plain = (build_encoder(one, 1, 0) for one in (settings, TINY))
+    rates = [
+        getattr(block.drop_path, "drop_prob", 0.0)
+        for _, stage in dropping._stages()
+        for block in stage.blocks
+    ]
+    assert rates == pytest.approx(torch.linspace(0, 0.2, len(rates)).tolist())
+    image = torch.randn(8, 1, 16, 16, 16)
+    seen, wanted = (one.eval()(image)[-1] for one in (dropping, plain))
+    torch.testing.assert_close(seen, wanted)
+    torch.manual_seed(0)
+    assert not torch.allclose(dropping.train()(image)[-1], wanted, atol=1e-3)
+
+
 def test_checkpointing_changes_memory_alone():
     image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     found = []

@@ -41,6 +41,17 @@ def test_gradients_are_clipped_per_network(training, pair):
     torch.testing.assert_close(moved, torch.full((2,), 0.01), rtol=1e-3, atol=0)
 
 
+def test_gradients_are_clipped_per_tensor_if_asked(training, pair):
+    run = training(method=pair(scale=1000.0))
+    before = run.weights
+    optimiser = {**PLAIN, "schedule": "constant"}
+    run.run(steps=1, clip_norm=0.01, clip_by="tensor", optimiser=optimiser)
+    # Of each network's weight and bias, one number each, none moves further than the bound.
+    torch.testing.assert_close(
+        (run.weights - before).abs(), torch.full((4,), 0.01), rtol=1e-3, atol=0
+    )
+
+
 def test_without_a_bound_gradients_are_left_alone(training, pair):
     run = training(method=pair(scale=1000.0))
     before = run.weights

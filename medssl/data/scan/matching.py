@@ -91,7 +91,7 @@ class Matches(NamedTuple):
         points: [N, 3] float64, mm RAS+ in the target.
         score: [N] float32, similarity in [-1, 1].
         missed: [N] float32, fine cells between where a point began and the match of its match.
-        believed: [N] bool, by the cycle test and the quantile of the scores.
+        believed: [N] bool, by the cycle test, the score and its quantile.
     """
 
     points: Tensor
@@ -115,7 +115,7 @@ def match(
     back, _ = _search(target.vectors[found], source, settings)
     missed = (_unflat(back.cpu(), source.shape) - began).float().norm(dim=1)
     score = score.cpu()
-    believed = missed <= settings.cycle
+    believed = (missed <= settings.cycle) & (score >= settings.similarity)
     if settings.quantile:
         believed &= score >= torch.quantile(score, settings.quantile)
     cells = _unflat(found.cpu(), target.shape)

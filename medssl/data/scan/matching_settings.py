@@ -24,6 +24,12 @@ class MatchingSettings(BaseModel):
         description="fine cells by which the match of a match may miss where it began; the score "
         "itself tells little of the error",
     )
+    similarity: float = Field(
+        default=-1.0,
+        ge=-1,
+        le=1,
+        description="matches less similar are not believed; 0.7 is published, for those weights",
+    )
     quantile: float = Field(
         default=0.0, ge=0, lt=1, description="share of the least similar matches not believed"
     )

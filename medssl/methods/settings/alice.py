@@ -3,8 +3,9 @@
 Defaults are those of the sheet of Alice, section 13 ("ours"), with the remedies against collapse of
 section 14.1. The preset `paper` follows the paper's figures, `released` its code as it was meant;
 `small` is for a CPU. The loop's part: AdamW, weight decay 0.04 to 0.4 (weight_decay_end), biases
-and norms without (decay_vectors false), clip_norm 3, a warm-up and a cosine to 1e-6. The published
-learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4.
+and norms without (decay_vectors false), clip_norm 3 (clip_by tensor as published), a warm-up and a
+cosine to 1e-6. The published learning rate rises to 1e-4 by a slip; use 1e-4 to 5e-4. The published
+encoder has network.drop_path 0.2.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -178,6 +179,7 @@ _PUBLISHED: dict[str, Any] = {
         "teacher_temperature": {"first": 0.008, "last": 0.01},
     },
     "ramp": {"start": 0, "length": 0},
+    "views": {"candidates": 101, "matching": {"similarity": 0.7}},
 }
 
 

@@ -157,4 +157,8 @@ def test_what_does_not_come_back_or_is_among_the_least_similar_is_not_believed()
     assert torch.equal(strict.believed, strict.missed <= 0.5)
     picky = match(points, one, other, MatchingSettings(cycle=100, quantile=0.75))
     assert picky.believed.sum() == len(points) / 4
+    least = float(loose.score.median())
+    similar = match(points, one, other, MatchingSettings(cycle=100, similarity=least))
+    assert torch.equal(similar.believed, loose.score >= least)
+    assert 0 < similar.believed.sum() < len(points)
     assert picky.score[picky.believed].min() >= picky.score[~picky.believed].max()
