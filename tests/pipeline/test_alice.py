@@ -2,22 +2,28 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
 
+from medssl.data.geometry import Geometry
+from medssl.data.scan.sessions import prepare_sessions
 from medssl.data.split import patient_key
+from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_encoder
 from medssl.pipeline.config import find_pipeline, load_config
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.matched import embedding_plan
 from medssl.pipeline.pretrain.plan import make_pretrain_plan
+from medssl.pipeline.pretrain.probe_windows import draw_partners
 from medssl.pipeline.pretrain.run import pretrain_stage
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.pipeline.study import run_study
 from medssl.pipeline.study_grid import load_study
+from medssl.settings import PreprocessSettings
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
 from medssl.train.encoder_checkpoint import load_encoder, read_encoder
@@ -103,6 +109,22 @@ def test_alice_is_asked_whether_a_window_finds_its_place_in_another_patient(alic
     pretrain_stage(alone, QuietReporter())
     kept = json.loads((alone.stage.folder / "probes.json").read_text())
     assert "partners" not in kept["trained"]
+
+
+def test_partners_show_one_relative_place_of_two_patients(alice):
+    for number, path in enumerate(sorted((alice / "data" / "balls").glob("c?.nii.gz"))):
+        grid = Geometry((9 + number, 12 + number, 11 + 2 * number), np.eye(4))
+        place = np.indices(grid.shape) / (np.array(grid.shape) - 1)[:, None, None, None]
+        write_volume((place[0] + 10 * place[1] + 100 * place[2]).astype(np.float32), grid, path)
+    cases = make_pretrain_plan(load_pretrain_config("balls_alice")).probed
+    plain = PreprocessSettings(intensity="none")
+    sessions = prepare_sessions(cases, plain, alice / ".cache")
+    first, second = draw_partners(sessions, (1, 1, 1), windows=6, seed=0)
+    assert first.shape == second.shape == (12, 1, 1, 1, 1)
+    for one, other in zip(first.flatten().tolist(), second.flatten().tolist(), strict=True):
+        # A relative place is found to half a voxel of each axis.
+        assert abs(one - other) <= 0.5 * (100 / 10 + 10 / 11 + 1 / 8)
+    assert np.std(first.flatten().tolist()) > 15  # places differ far more than that
 
 
 def test_arms_share_the_embedding_and_controls_train_none(alice):

@@ -7,9 +7,9 @@ part (`medssl.data.scan.matched_stream`).
 Legend: B items, R = 2 B crops (all Q, then all K), E features, O outputs, Lq tokens, X Y Z voxels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
-from math import gcd, log, prod
+from math import log
 from typing import NamedTuple, Self
 
 import torch
@@ -25,6 +25,7 @@ from medssl.methods.average import follow, follow_statistics
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
 from medssl.methods.pretrain.contrast import KeyQueue
+from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss, refuse_masks
 from medssl.methods.pretrain.dino import teacher_momentum
 from medssl.methods.pretrain.distillation import (
     balanced,
@@ -33,42 +34,15 @@ from medssl.methods.pretrain.distillation import (
     cross_entropy,
     sharpened,
 )
-from medssl.methods.pretrain.masking import enlarge, hide
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.segment.losses import at_least_float32
-from medssl.methods.settings.alice import Collapse, Masking, Settings, TeacherTemperature
+from medssl.methods.settings.alice import Collapse, Settings, TeacherTemperature
 from medssl.networks.alice import AliceNetwork, Answers
 from medssl.networks.build import build_encoder
 from medssl.networks.casa import Casa, build_casa
 from medssl.networks.dino_head import Prototypes
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.pooled import Pooled
-
-
-def cell_side(settings: Masking, window: Sequence[int]) -> int:
-    """Side of a masked cell in voxels: as set, or what suits the window's sides."""
-    most = max(1, max(window) // 4)
-    common = gcd(*window)
-    return settings.side or max(side for side in range(1, most + 1) if common % side == 0)
-
-
-def draw_mask(image: Tensor, settings: Masking, generator: Generator) -> Tensor:
-    """[R, 1, X, Y, Z] bool, true where masked: the same number of cells in every crop.
-
-    Cells are cubes, or columns along the whole last axis; `settings.ratio` of them, rounded.
-    """
-    cell = cell_side(settings, image.shape[2:])
-    x, y, z = (side // cell for side in image.shape[2:])
-    deep = 1 if settings.shape == "columns" else z
-    share = image.new_full((len(image), 1), settings.ratio)
-    masked = hide(share, x * y * deep, image, generator)
-    return enlarge(masked.view(-1, 1, x, y, deep), image.shape[2:])
-
-
-def reconstruction_loss(image: Tensor, prediction: Tensor, mask: Tensor, where: str) -> Tensor:
-    """Mean squared error over the masked voxels, or over all."""
-    error = (at_least_float32(prediction) - image) ** 2
-    return error[mask].mean() if where == "masked" else error.mean()
 
 
 def temperature(settings: TeacherTemperature, progress: Progress) -> float:
@@ -422,20 +396,7 @@ def _alarms(settings: Collapse) -> tuple[Alarm, Alarm, Alarm]:
 
 
 def _check(settings: Settings, task: PretrainTask) -> None:
-    side = cell_side(settings.masking, task.patch)
-    if any(length % side for length in task.patch):
-        raise UsageError(
-            f"windows of {task.patch} voxels cannot be divided into masked cells of {side}",
-            do="change train.patch or method.masking.side",
-        )
-    flat = settings.masking.shape == "columns"
-    cells = prod(length // side for length in (task.patch[:2] if flat else task.patch))
-    if not 0 < round(settings.masking.ratio * cells) < cells:
-        raise UsageError(
-            f"of the {cells} cells of a window a share of {settings.masking.ratio} hides none or "
-            "all",
-            do="lower method.masking.side, or enlarge train.patch",
-        )
+    refuse_masks(settings.masking, task.patch)
     if task.network.norm == "instance" and task.network.name in {"vnet", "unet3d"}:
         raise UsageError(
             "alice averages over a crop, of which an instance norm leaves little",

