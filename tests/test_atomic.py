@@ -1,0 +1,104 @@
+"""What is written appears whole or not at all, and the dead leave nothing for ever."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medssl import atomic
+from medssl.atomic import appearing, is_unfinished, sweep, write_text
+from medssl.errors import MedsslError
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    with appearing(tmp_path / "deep" / "mask.nii.gz") as beside:
+        beside.write_bytes(b"voxels")
+        assert beside.name.endswith(".mask.nii.gz")
+        assert not (tmp_path / "deep" / "mask.nii.gz").exists()
+    assert (tmp_path / "deep" / "mask.nii.gz").read_bytes() == b"voxels"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["mask.nii.gz"]
+
+
+def test_a_failure_keeps_what_was_there_and_leaves_nothing_new(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "before")
+    with pytest.raises(KeyError), appearing(tmp_path / "a.txt") as beside:
+        raise KeyError(beside.write_text("half"))
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_check_refuses_does_not_appear(tmp_path: Path) -> None:
+    def refuse(path: Path) -> None:
+        raise MedsslError(f"{path.stat().st_size} bytes")
+
+    with pytest.raises(MedsslError, match="0 bytes"), appearing(tmp_path / "a", refuse) as beside:
+        beside.touch()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with appearing(tmp_path / "last") as beside:
+            beside.mkdir()
+            (beside / content).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["last", "two"]
+
+
+def test_a_full_disk_is_said() -> None:
+    with pytest.raises(MedsslError, match="disk is full"), appearing(Path("/tmp/x")):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_parent_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MedsslError, match="cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_other_errors_of_the_block_pass_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), appearing(tmp_path / "a"):
+        raise KeyError("a")
+
+
+def test_a_killed_writer_leaves_one_hidden_name_which_is_swept(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from medssl.atomic import appearing\n"
+        "with appearing(Path(sys.argv[1]) / 'a') as beside:\n"
+        "    beside.mkdir(); (beside / 'voxels').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert is_unfinished(left)
+    sweep(tmp_path.parent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_living_are_not_swept(tmp_path: Path) -> None:
+    with appearing(tmp_path / "a") as beside:
+        beside.touch()
+        sweep(tmp_path)
+        assert beside.exists()
+
+
+def test_an_earlier_life_with_the_same_process_number_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container every run may be process 1."""
+    with appearing(tmp_path / "a") as beside:
+        beside.touch()
+        monkeypatch.setattr(atomic, "_LIFE", "00000000")
+        sweep(tmp_path)
+        assert not beside.exists()
+        beside.touch()
+
+
+def test_another_machines_work_is_swept_after_a_day(tmp_path: Path) -> None:
+    fresh = tmp_path / ".part-0123abcd-1-89abcdef-00000000.mask.nii.gz"
+    old = tmp_path / ".part-0123abcd-2-89abcdef-00000000.mask.nii.gz"
+    fresh.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
