@@ -26,6 +26,7 @@ LEVELS = {
     "data": 0,
     "networks": 0,
     "settings": 0,
+    "atomic": -1,
     "errors": -1,
     "environment": -1,
 }
