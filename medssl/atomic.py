@@ -30,7 +30,10 @@ _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a
 
 @contextmanager
 def appearing(
-    path: Path, check: Callable[[Path], None] | None = None, durable: bool = True
+    path: Path,
+    check: Callable[[Path], None] | None = None,
+    durable: bool = True,
+    first_wins: bool = False,
 ) -> Iterator[Path]:
     """A path to write a file or folder to, which becomes `path` when the block ends well.
 
@@ -40,6 +43,8 @@ def appearing(
     Args:
         check: raises where what was written is not whole, e.g. because a full disk was not told.
         durable: wait until it is on the disk, so that a power cut cannot leave an empty file.
+        first_wins: a folder that another process has put there meanwhile stays, for folders that
+            several may fill with the same content while others read from them.
 
     Raises:
         MedsslError: the disk is full, or the place cannot be written to.
@@ -52,7 +57,7 @@ def appearing(
             check(beside)
         if durable:
             _flush(beside)
-        _replace(beside, path)
+        _replace(beside, path, first_wins)
     except MedsslError:
         raise
     except Exception as error:
@@ -97,7 +102,14 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{mark}.{path.name}")
 
 
-def _replace(beside: Path, path: Path) -> None:
+def _replace(beside: Path, path: Path, first_wins: bool) -> None:
+    if first_wins and beside.is_dir():
+        try:
+            os.rename(beside, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        return
     if not (beside.is_dir() and path.is_dir()):
         os.replace(beside, path)
         return

@@ -1,5 +1,6 @@
 """What is written appears whole or not at all, and the dead leave nothing for ever."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import medssl
 from medssl import atomic
 from medssl.atomic import appearing, is_unfinished, sweep, write_text
 from medssl.errors import MedsslError
@@ -102,3 +104,35 @@ def test_another_machines_work_is_swept_after_a_day(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
+
+
+def test_of_two_that_fill_one_folder_the_first_wins(tmp_path: Path) -> None:
+    with appearing(tmp_path / "a", first_wins=True) as late:
+        late.mkdir()
+        (late / "late").touch()
+        with appearing(tmp_path / "a", first_wins=True) as early:
+            early.mkdir()
+            (early / "early").touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["early"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_nothing_else_puts_files_into_place() -> None:
+    """A download keeps its unfinished file, to be continued; all others write by `appearing`."""
+    root = Path(medssl.__file__).parent
+    movers = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _moves(node)
+    }
+    assert movers - {"data/volume.py"} == {"atomic.py", "data/fetch.py"}
+
+
+def _moves(call: ast.Call) -> bool:
+    """Whether it is `os.rename(a, b)`, `path.rename(b)`, `path.replace(b)` or the like."""
+    if not isinstance(call.func, ast.Attribute) or call.keywords:
+        return False
+    of_os = isinstance(call.func.value, ast.Name) and call.func.value.id in ("os", "shutil")
+    wanted = ("rename", "renames", "replace", "move") if of_os else ("rename", "replace")
+    return call.func.attr in wanted and len(call.args) == (2 if of_os else 1)

@@ -7,9 +7,6 @@ cache, and a kill leaves only a folder that nobody looks at.
 
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
@@ -123,17 +121,13 @@ class CaseCache:
     def _fill(self, case: Case, folder: Path) -> None:
         volume = read_volume(self._images(case))
         image, record = preprocess(volume, self._settings)
-        beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
-        beside.mkdir(parents=True)
-        try:
+        with appearing(folder, durable=False, first_wins=True) as beside:
+            beside.mkdir()
             np.save(beside / "image.npy", image.astype(self._kind(image)))
             if case.label is not None:
                 np.save(beside / "mask.npy", self._mask(case.label, record))
             kept = {"floor": float(image.min()), "record": record.to_json()}
             (beside / "case.json").write_text(json.dumps(kept))
-            _appear(beside, folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
 
     def _kind(self, image: np.ndarray) -> type[np.floating[Any]]:
         """Half precision holds scaled intensities, except beside a nearly constant foreground."""
@@ -172,12 +166,3 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path} does not exist", do="run `medssl data check`")
     return path
-
-
-def _appear(beside: Path, folder: Path) -> None:
-    """Rename into place; another process may have been first, with the same content."""
-    try:
-        os.rename(beside, folder)
-    except OSError:
-        if not folder.exists():
-            raise

@@ -1,6 +1,7 @@
 """Data sets from their official homes: resumable, checked by size and checksum.
 
-The data set's folder appears by one rename, when everything in it is verified and unpacked.
+The data set's folder appears by one rename, when everything in it is verified and unpacked. What a
+download left unfinished stays in `NAME.download`, to be continued or to be completed by hand.
 """
 
 import hashlib
@@ -47,7 +48,7 @@ def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
             f"its licence: {spec.licence}",
             f"get it from {spec.homepage or 'its owner'} and put it into {folder}",
         )
-    beside = folder.with_name(f"{folder.name}.part")
+    beside = folder.with_name(f"{folder.name}.download")
     content = beside / "content"
     shutil.rmtree(content, ignore_errors=True)
     content.mkdir(parents=True)

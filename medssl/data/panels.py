@@ -1,12 +1,12 @@
 """A contact sheet of captioned pictures as one PNG."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from medssl.atomic import appearing
 from medssl.errors import UsageError
 
 _MARGIN, _CAPTION, _COLUMNS = 12, 34, 4  # pixels; panels a row
@@ -39,11 +39,6 @@ def panel_sheet(
         corner = column * wide + _MARGIN, row * high + _MARGIN + _CAPTION
         draw.text(corner, caption, fill="black")
         sheet.paste(Image.fromarray(picture), (corner[0], corner[1] + _CAPTION))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with appearing(path) as beside:
         sheet.save(beside, format="png")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path

@@ -1,12 +1,12 @@
 """A contact sheet as one PNG: the middle slices of some cases with their masks outlined."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.data.radiograph.sheet import radiograph_sheet
 from medssl.data.slide.sheet import slide_sheet
 from medssl.data.spec import Case, DataSpec
@@ -57,13 +57,8 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     figure.suptitle(spec.title + " (simulated)" * spec.simulated, fontsize=9)
     _legend(figure, spec)
     figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 0.99))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with appearing(path) as beside:
         figure.savefig(beside, format="png")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

@@ -4,7 +4,6 @@ Legend: S images, K grades.
 """
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.atomic import appearing, write_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.grading import SCORES, GradeScores, disease_probability
 from medssl.evaluate.page import render_page
@@ -85,15 +85,13 @@ def write_grades(path: Path, images: Sequence[GradedImage], grades: Sequence[str
     Numbers have all their digits, so reading them back changes nothing.
     """
     told = all(image.truth is not None for image in images)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
+    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         columns = [f"probability {grade}" for grade in grades]
         writer.writerow(["image", *(["truth"] if told else []), "grade", *columns])
         for image in images:
             truth = [] if image.truth is None or not told else [grades[image.truth]]
             writer.writerow([image.id, *truth, grades[image.prediction], *image.probability])
-    os.replace(beside, path)
 
 
 def read_grades(path: Path) -> list[GradedImage]:
@@ -120,9 +118,7 @@ def read_grades(path: Path) -> list[GradedImage]:
 
 def write_grade_report(path: Path, report: GradeReport) -> None:
     """Write the page, atomically."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(render(report), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, render(report))
 
 
 def render(report: GradeReport) -> str:

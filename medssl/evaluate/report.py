@@ -1,12 +1,12 @@
 """One self-contained HTML page on how well masks fit: open it, mail it, keep it with the paper."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medssl.atomic import write_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.page import render_page
 from medssl.evaluate.summary import CaseScores, Mean, Metric, Row, Summary
@@ -79,9 +79,7 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page, atomically."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(render(report), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, render(report))
 
 
 def render(report: Report) -> str:

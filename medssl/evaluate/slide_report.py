@@ -4,7 +4,6 @@ Legend: S slides, K classes.
 """
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.atomic import appearing, write_text
 from medssl.evaluate.classification import SCORES, SlideScores
 from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
 from medssl.evaluate.page import render_page
@@ -98,21 +98,17 @@ def write_slide_scores(path: Path, rows: Sequence[SlideRow], classes: Sequence[s
 
     Numbers have all their digits, so reading them back changes nothing.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
+    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["slide", "truth", "prediction", *(f"probability {c}" for c in classes)])
         for row in rows:
             names = classes[row.truth], classes[row.prediction]
             writer.writerow([row.slide, *names, *row.probability])
-    os.replace(beside, path)
 
 
 def write_slide_report(path: Path, report: SlideReport) -> None:
     """Write the page, atomically."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(render(report), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, render(report))
 
 
 def render(report: SlideReport) -> str:

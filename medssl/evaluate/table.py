@@ -1,11 +1,11 @@
 """scores.csv: one row per case and class."""
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from medssl.atomic import appearing
 from medssl.evaluate.summary import CaseScores
 
 
@@ -22,9 +22,7 @@ def write_scores(path: Path, cases: Sequence[CaseScores]) -> None:
             plain = asdict(score)
             rows.append({"case": case.case, "class": plain.pop("name"), **plain})
     measured = [key for key in rows[0] if rows[0][key] is not None] if rows else ["case", "class"]
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
+    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, measured, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(beside, path)

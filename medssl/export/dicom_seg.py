@@ -5,7 +5,6 @@ file name, message or log repeats it.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import medssl
+from medssl.atomic import appearing
 from medssl.data.series import Series, find_series
 from medssl.data.spec import Label
 from medssl.data.volume import Volume, read_mask
@@ -77,13 +77,8 @@ def write_dicom_seg(mask: Volume, series: Path, labels: Sequence[Label], path: P
     frames = _segments(_on_grid(mask, source), labels, mask.source).transpose(2, 1, 0)
     with _discreet(series):
         dataset = _segmentation(_headers(source, series), frames, labels)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with appearing(path) as beside:
             dataset.save_as(beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _on_grid(mask: Volume, source: Series) -> np.ndarray:

@@ -8,13 +8,13 @@ Legend: N tiles, K classes.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.export.heat_map import heat_colours
 
 DECIMALS = 4
@@ -57,18 +57,13 @@ def write_tiles(
         raise ValueError(f"{count} tiles have other numbers of places or predictions")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a probability lies outside [0, 1]")
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write('{"type": "FeatureCollection", "features": [')
-            features = _features(np.asarray(places), span, probability, classes, predicted, shown)
-            for number, feature in enumerate(features):
-                stream.write(",\n" if number else "\n")
-                stream.write(json.dumps(feature, separators=(",", ":"), ensure_ascii=False))
-            stream.write("\n]}\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with appearing(path) as beside, beside.open("w", encoding="utf-8") as stream:
+        stream.write('{"type": "FeatureCollection", "features": [')
+        features = _features(np.asarray(places), span, probability, classes, predicted, shown)
+        for number, feature in enumerate(features):
+            stream.write(",\n" if number else "\n")
+            stream.write(json.dumps(feature, separators=(",", ":"), ensure_ascii=False))
+        stream.write("\n]}\n")
 
 
 def _features(

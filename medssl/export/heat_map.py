@@ -4,9 +4,7 @@ Legend: N tiles, h w rows and columns of the thumbnail, M vertices.
 """
 
 import io
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,13 +81,6 @@ def draw_heat_map(
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
-
-
-def write_heat_map(path: Path, png: bytes) -> None:
-    """Write the picture, atomically."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_bytes(png)
-    os.replace(beside, path)
 
 
 def _cover(

@@ -1,12 +1,11 @@
 """A checkpoint as one folder or zip file to hand on: weights, description, card; no pickle."""
 
 import hashlib
-import os
 import shutil
-import uuid
 import zipfile
 from pathlib import Path
 
+from medssl.atomic import appearing
 from medssl.errors import UsageError
 from medssl.export.card import model_card
 from medssl.train.checkpoint import load_checkpoint
@@ -37,18 +36,11 @@ def export_package(checkpoint: Path, out: Path) -> None:
         raise UsageError(f"{out} exists already", "", "choose another name, or delete it")
     with (checkpoint / WEIGHTS).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
-    try:
+    with appearing(out) as beside:
         if out.suffix.lower() == ".zip":
             _write_zip(checkpoint, model_card(found, digest), beside, out.stem)
         else:
             _write_folder(checkpoint, model_card(found, digest), beside)
-        os.rename(beside, out)
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)
 
 
 def _write_folder(checkpoint: Path, card: str, folder: Path) -> None:

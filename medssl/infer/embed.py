@@ -6,9 +6,6 @@ Legend: d features, X Y Z voxels, x y z fine cells, u v w coarse cells.
 """
 
 import hashlib
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from medssl.atomic import appearing
 from medssl.data.geometry import Geometry
 from medssl.data.scan.matched_stream import Scan
 from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
@@ -106,18 +104,10 @@ class EmbeddedScans:
         volume = torch.from_numpy(np.array(scan.volume, dtype=np.float32)).to(self._device)
         found = embed(volume, scan.geometry, self._embedder)
         folder = self._folder / scan.key
-        beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
-        beside.mkdir(parents=True)
-        try:
+        with appearing(folder, durable=False, first_wins=True) as beside:
+            beside.mkdir()
             for name, vectors in (("fine", found.fine), ("coarse", found.coarse)):
                 np.save(beside / f"{name}.npy", vectors.cpu().numpy().astype(np.float16))
-            if not folder.exists():
-                os.rename(beside, folder)
-        except OSError:
-            if not folder.exists():  # another process may have been first, with the same content
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _ratio(embedder: AnatomicalEmbedder) -> Triple:

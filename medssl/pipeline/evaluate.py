@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.atomic import write_bytes
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
@@ -20,7 +21,7 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, read_json, write_bytes
+from medssl.pipeline.stage import Plan, read_json
 from medssl.settings import EvaluateSettings
 from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.atomic import write_text
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from medssl.infer.predict import Prediction, predict_case
@@ -19,7 +20,7 @@ from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, read_json, write_text
+from medssl.pipeline.stage import Plan, read_json
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint
 from medssl.train.description import weights_hash

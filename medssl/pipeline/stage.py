@@ -5,7 +5,6 @@ influences its result. `done.json` in it says that it is finished.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from medssl.atomic import write_text
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split, verify
@@ -105,18 +105,6 @@ def make_plan(config: Config) -> Plan:
         predict=Stage("predict", predict, folder / f"predict-{predict}"),
         evaluate=Stage("evaluate", evaluate, folder / f"evaluate-{evaluate}"),
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write atomically: beside, then rename."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically: beside, then rename."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
+from medssl.atomic import write_text
 from medssl.errors import UsageError
 from medssl.pipeline.config import (
     find_pipeline,
@@ -18,7 +19,6 @@ from medssl.pipeline.config import (
     validate,
 )
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import write_text
 from medssl.settings import Section
 
 Axis = Literal["labels", "seed", "arm"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.atomic import write_bytes, write_text
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.pipeline.config import load_config
 from medssl.pipeline.pretrain.probe_table import Probed, named_rows, probe_table
 from medssl.pipeline.scores import RunScores
-from medssl.pipeline.stage import write_bytes, write_text
 from medssl.pipeline.study_grid import CEILING, Cell, Study
 from medssl.train.fingerprint import code_version
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medssl.atomic import write_text
 from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.layouts import find_cases
@@ -23,7 +24,6 @@ from medssl.networks.build import side_multiple
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrained import Start, load_start, verify_start
-from medssl.pipeline.stage import write_text
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint

@@ -3,15 +3,13 @@
 The folder is enough to predict where neither pipeline nor data exist. Nothing in it is pickled.
 """
 
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
+from medssl.atomic import appearing
 from medssl.data.spec import DataSpec, Label
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_network
@@ -113,19 +111,11 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -
     """Write weights and description as one folder that appears at once, replacing an older one."""
     from safetensors.torch import save_file
 
-    beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
-    old = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
     weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
-    beside.mkdir(parents=True)
-    try:
+    with appearing(folder) as beside:
+        beside.mkdir()
         save_file(weights, beside / WEIGHTS)
         (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_description(folder: Path) -> Checkpoint:

@@ -2,11 +2,12 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from medssl.atomic import write_text
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,7 @@ class Journal:
         A run that resumes from a checkpoint repeats the steps after it.
         """
         kept = [entry for entry in read_journal(self._path) if entry.step < step]
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-        beside.write_text("".join(map(_line, kept)), encoding="utf-8")
-        os.replace(beside, self._path)
+        write_text(self._path, "".join(map(_line, kept)))
         return len(kept)
 
     def append(self, step: int, values: Mapping[str, float]) -> Entry:

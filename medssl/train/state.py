@@ -3,7 +3,6 @@
 Every random number of the loop is a function of (seed, step), so no generator has to be stored.
 """
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from medssl.atomic import appearing
 from medssl.errors import DataError
 
 
@@ -59,12 +59,8 @@ class TrainState:
 
     def save(self, path: Path) -> None:
         """Write atomically."""
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
+        with appearing(path) as beside:
             torch.save(vars(self), beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:

@@ -7,13 +7,13 @@ Case ids of the data spec may appear; what DICOM headers say about patients neve
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from medssl.atomic import write_text
 from medssl.environment import tracking_uri
 from medssl.errors import Stopped
 from medssl.train.journal import Entry, Journal, read_journal
@@ -179,9 +179,7 @@ class Tracker:
             "run_id": self.run_id,
             "sent": self._sent,
         }
-        beside = self._folder / f"{TRACKING}.{os.getpid()}.part"
-        beside.write_text(json.dumps(plain, indent=2), encoding="utf-8")
-        os.replace(beside, self._folder / TRACKING)
+        write_text(self._folder / TRACKING, json.dumps(plain, indent=2))
 
 
 def _is_first_process() -> bool:

@@ -148,7 +148,7 @@ def test_several_processes_may_fill_it_at_once(root, cases):
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert len(entries(root)) == 3
-    assert not any(name.endswith(".part") for name in entries(root))
+    assert not any(name.startswith(".part-") for name in entries(root))
     for case in CaseCache(root, spec(), SETTINGS).prepare(cases).values():
         assert case.image.shape == (1, 6, 7, 16)
         assert case.mask.shape == (6, 7, 16)
@@ -175,7 +175,7 @@ def test_a_killed_filling_continues_where_it_stopped(root, cases, monkeypatch):
     killed.start()
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
-    whole = [name for name in entries(root) if not name.endswith(".part")]
+    whole = [name for name in entries(root) if not name.startswith(".part-")]
     assert len(whole) == 1
     filled = count_fills(monkeypatch)
     found = CaseCache(root, spec(), SETTINGS).prepare(cases, workers=1)

@@ -122,7 +122,7 @@ def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path) -> No
     spec = wanted(tmp_path, "http://127.0.0.1:9/files/set.tar.gz")
     with pytest.raises(DataError) as caught:
         fetch(spec)
-    place = tmp_path / "toy.part" / "set.tar.gz"
+    place = tmp_path / "toy.download" / "set.tar.gz"
     assert "http://127.0.0.1:9/files/set.tar.gz" in str(caught.value)
     assert str(place) in caught.value.do
     place.write_bytes(CONTENT)

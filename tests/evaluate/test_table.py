@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_the_old_table(tmp_path, scored, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("medssl.evaluate.table.os.replace", fail)
+    monkeypatch.setattr("medssl.atomic.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_scores(tmp_path / "scores.csv", [scored("new")])
     assert rows(tmp_path / "scores.csv")[0]["case"] == "old"

@@ -6,14 +6,13 @@ along y and columns along x, so that left and right are left and right in images
 Legend: X Y Z voxels of the scan, S pixels of a side.
 """
 
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.data.cache import CachedCase
 from medssl.data.resample import linear_axis
 from medssl.data.scan.sessions import ScanGroup
@@ -117,7 +116,5 @@ def foreground(volume: np.ndarray) -> np.ndarray:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    with part.open("wb") as stream:
-        np.save(stream, array)
-    os.replace(part, path)
+    with appearing(path, durable=False) as beside:
+        np.save(beside, array)

@@ -5,13 +5,12 @@ The folder's name is a hash of all that the files depend on, and it appears by o
 
 import hashlib
 import json
-import shutil
-import uuid
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from medssl.atomic import appearing
 from medssl.data.brain_cohort import CONTRASTS, load_template, simulate
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_mask, write_volume
@@ -59,8 +58,7 @@ def _case(spec: DataSpec, folder: Path, index: int) -> Case:
 
 def _make(spec: DataSpec, options: Options, folder: Path) -> None:
     template = load_template(options.spacing)
-    beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
-    try:
+    with appearing(folder, first_wins=True) as beside:
         for index in range(1, options.patients + 1):
             # A generator per patient: a larger cohort begins with the smaller one.
             generator = np.random.default_rng([options.seed, index])
@@ -70,15 +68,3 @@ def _make(spec: DataSpec, options: Options, folder: Path) -> None:
                 write_volume(image, scan.geometry, case.images[channel])
             declared = np.where(np.isin(scan.mask, spec.label_values), scan.mask, 0)
             write_mask(declared, scan.geometry, beside / case.id / "label.nii.gz")
-        _appear(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _appear(beside: Path, folder: Path) -> None:
-    """Rename into place; another process may have been first, with the same content."""
-    try:
-        beside.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise

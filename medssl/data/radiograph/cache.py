@@ -6,8 +6,6 @@ either never meets a stale one. It appears by one rename, complete.
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.spec import Case
@@ -44,13 +43,8 @@ def cached_crops(
     """
     path = folder / f"{_key(cases, settings)}.npy"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
+        with appearing(path, durable=False) as beside:
             _fill(beside, cases, settings, workers, on_progress)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
     found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
 

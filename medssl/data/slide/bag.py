@@ -4,13 +4,13 @@ Legend: N tiles, E features.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.errors import DataError
 
 _FORMAT = "medssl tile features 1"
@@ -120,14 +120,9 @@ def write_features(
     """Write features [N, E] float16 and places [N, 2] int32; the file appears complete."""
     from safetensors.numpy import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     stated = {"format": _FORMAT, "header": json.dumps(vars(header))}
-    try:
+    with appearing(path) as beside:
         save_file({"features": features, "places": places}, beside, stated)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _tensor(path: Path, name: str) -> np.ndarray:

@@ -4,13 +4,13 @@ Legend: n drawn tiles, S pixels of a tile's side.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from medssl.atomic import appearing
 from medssl.data.slide.reader import SlideReader, open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
@@ -46,7 +46,6 @@ def sample_slides(
     """
     if count < 1:
         raise UsageError(f"{count} tiles of each slide are no sample", do="ask for at least 1")
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, slide in slides.items():
         path = folder / f"{name}-{_key(slide, settings, count, seed)}.npy"
@@ -103,13 +102,8 @@ def _write(
         if not len(grid):
             raise no_tissue(slide)
         tiles = read_tiles(reader, grid, draw_tiles(grid, name, count, seed), workers)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            np.save(file, tiles, allow_pickle=False)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with appearing(path, durable=False) as beside:
+        np.save(beside, tiles, allow_pickle=False)
 
 
 def _key(slide: Path, settings: TileSettings, count: int, seed: int) -> str:

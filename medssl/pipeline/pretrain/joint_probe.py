@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medssl.atomic import write_bytes, write_text
 from medssl.data.joint.augment import random_view
 from medssl.data.joint.batch import JointBatch, Volumes
 from medssl.data.joint.settings import JointSampling, SliceAugment
@@ -21,7 +22,7 @@ from medssl.methods.method import JointMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json, write_bytes, write_text
+from medssl.pipeline.stage import read_json
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medssl.atomic import write_bytes, write_text
 from medssl.data.preprocess import preprocess_mask
 from medssl.data.scan.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
 from medssl.data.scan.matching import EmbeddedVolume, match
@@ -28,7 +29,7 @@ from medssl.infer.embed import embed
 from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json, write_bytes, write_text
+from medssl.pipeline.stage import read_json
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]

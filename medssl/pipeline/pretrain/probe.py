@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medssl.atomic import write_bytes, write_text
 from medssl.evaluate.probes import (
     few_shot_accuracy,
     gradient_features,
@@ -26,7 +27,7 @@ from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.probe_windows import Look
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json, write_bytes, write_text
+from medssl.pipeline.stage import read_json
 from medssl.train.track import Tracker
 
 PLAIN = {

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from medssl.atomic import write_text
 from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
@@ -27,7 +28,7 @@ from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.stage import read_json, write_text
+from medssl.pipeline.stage import read_json
 from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint

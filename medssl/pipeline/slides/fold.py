@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from medssl.atomic import write_text
 from medssl.data.bag import BagSource, BagStream
 from medssl.data.split import Split
 from medssl.evaluate.classification import choose_threshold
@@ -20,7 +21,6 @@ from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.slides.config import SlideConfig
-from medssl.pipeline.stage import write_text
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.loop import Hooks, Log, Reporter, choose_device, fit

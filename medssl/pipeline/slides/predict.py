@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from medssl.atomic import write_bytes, write_text
 from medssl.data.layouts.slides import is_slide
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
@@ -19,7 +20,7 @@ from medssl.data.slide.reader import open_slide
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
-from medssl.export.heat_map import draw_heat_map, write_heat_map
+from medssl.export.heat_map import draw_heat_map
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.config import digest
 from medssl.pipeline.inputs import files_by_name
@@ -29,7 +30,6 @@ from medssl.pipeline.slides.fold import predict_bags
 from medssl.pipeline.slides.instances import InstanceScores, instance_scores
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.pipeline.slides.train import fold_folder
-from medssl.pipeline.stage import write_text
 from medssl.train.loop import choose_device
 from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
 from medssl.train.track import Tracker
@@ -99,7 +99,7 @@ def write_maps(
         thumbnail = reader.thumbnail(THUMBNAIL)
     label = f"{scores.kind} of {names[1]}"
     png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label, outlines)
-    write_heat_map(out / f"{bag.id}.png", png)
+    write_bytes(out / f"{bag.id}.png", png)
 
 
 def predict_slides(

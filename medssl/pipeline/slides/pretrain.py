@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from medssl.atomic import write_text
 from medssl.data.layouts import find_cases
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.settings import TileSettings
@@ -23,7 +24,7 @@ from medssl.pipeline.config import digest, flatten, method_settings, read_pipeli
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.slides.bags import encoder_key
 from medssl.pipeline.slides.settings import TilePretrainPipeline
-from medssl.pipeline.stage import Stage, write_text
+from medssl.pipeline.stage import Stage
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.loop import Hooks, configure_torch, fit

@@ -68,4 +68,4 @@ def test_a_stack_is_made_once_and_kept_beside_the_scan(cached):
     again = stack_scan("toy/a/t1", cached, 0, 8)
     assert again.path.stat().st_mtime_ns == stamp
     assert stack_scan("toy/a/t1", cached, 0, 16).path != stack.path
-    assert not list(cached.folder.glob("*.part"))
+    assert not list(cached.folder.glob(".part-*"))
