@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medssl.errors import MedsslError
+from medssl.stop import held
 
 ABANDONED_AFTER_S = 86_400.0
 """Age after which an unfinished file of a process on another machine counts as left behind."""
@@ -63,7 +64,7 @@ def appearing(
     except Exception as error:
         raise _unwritten(error, path) or error from error
     finally:
-        _remove(beside)
+        remove(beside)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,11 +86,49 @@ def write_bytes(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished anywhere below `folder`."""
-    for path in sorted(folder.rglob(f"{_PREFIX}*")) if folder.is_dir() else ():
+def append_text(path: Path, text: str) -> None:
+    """Add a text in UTF-8 to a file; a kill may cut it off.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to.
+    """
+    with told(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to.
+    """
+    with told(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Failures of the disk in the block, as one sentence on `path`.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(error, path) or error from error
+
+
+def sweep(folder: Path, deep: bool = True) -> None:
+    """Remove what killed processes left unfinished in `folder`.
+
+    Args:
+        deep: also anywhere below it.
+    """
+    look = folder.rglob if deep else folder.glob
+    for path in sorted(look(f"{_PREFIX}*")) if folder.is_dir() else ():
         if _is_left_behind(path):
-            _remove(path)
+            remove(path)
 
 
 def is_unfinished(path: Path) -> bool:
@@ -114,12 +153,14 @@ def _replace(beside: Path, path: Path, first_wins: bool) -> None:
         os.replace(beside, path)
         return
     old = _beside(path)
-    os.rename(path, old)
-    os.rename(beside, path)
-    _remove(old)
+    with held():
+        os.rename(path, old)
+        os.rename(beside, path)
+    remove(old)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all it holds, where there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.lexists(path):
@@ -144,14 +185,15 @@ def _is_left_behind(path: Path) -> bool:
     if writer["host"] == _HOST:
         if int(writer["pid"]) == os.getpid():
             return writer["life"] != _LIFE
-        return not _is_alive(int(writer["pid"]))
+        return not is_alive(int(writer["pid"]))
     try:
         return time.time() - path.stat().st_mtime > ABANDONED_AFTER_S
     except OSError:
         return False
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

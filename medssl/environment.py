@@ -1,7 +1,9 @@
 """The environment variables medssl knows, read here and nowhere else."""
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from medssl.errors import DataError
 
@@ -45,9 +47,26 @@ def listed_path(text: str) -> Path:
 
 
 def tracking_uri() -> str:
-    """MLflow's store: MLFLOW_TRACKING_URI, else an SQLite file in the runs' folder."""
+    """MLflow's store: MLFLOW_TRACKING_URI, else an SQLite file in the runs' folder.
+
+    User and password in a server's address move to the variables that MLflow reads them from, since
+    it prints addresses.
+    """
     default = f"sqlite:///{(runs_root() / 'mlflow.db').absolute()}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or default
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default
+    found = re.fullmatch(r"(https?://)(.*)@([^@]*)", uri)
+    if found is None:
+        return uri
+    user, _, password = found[2].partition(":")
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(user)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
+    os.environ["MLFLOW_TRACKING_URI"] = found[1] + found[3]
+    return found[1] + found[3]
+
+
+def shown_uri(uri: str) -> str:
+    """The address of a store without user, password and parameters."""
+    return re.sub(r"://.*@", "://", uri).partition("?")[0]
 
 
 def wait_passively() -> None:

@@ -19,7 +19,7 @@ class MedsslError(Exception):
 
     def __init__(self, what: str, why: str = "", do: str = "") -> None:
         self.what, self.why, self.do = what, why, do
-        super().__init__("; ".join(part for part in (what, why, do) if part))
+        super().__init__(_sentence(what, why, do))
 
 
 class UsageError(MedsslError):
@@ -34,7 +34,17 @@ class DataError(MedsslError):
     exit_code: ClassVar[int] = 3
 
 
-class Stopped(MedsslError):
-    """Training was asked to stop and has written its state; the same command continues it."""
+class Stopped(BaseException):
+    """The work was asked to stop and has kept what it did; the same command continues it.
+
+    It is no failure, so nothing that passes over failures may pass over it.
+    """
 
     exit_code: ClassVar[int] = 75
+
+    def __init__(self, what: str, why: str = "", do: str = "") -> None:
+        super().__init__(_sentence(what, why, do))
+
+
+def _sentence(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

@@ -1,14 +1,16 @@
 """The sections of a pipeline file; every key has a type, a default and a meaning."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
 
 Triple = tuple[int, int, int]
+DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
 class Section(BaseModel):
@@ -105,7 +107,7 @@ class LoopSettings(Section):
     validate_every: int = Field(default=100, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
     log_every: int = Field(default=10, ge=1)
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
     deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
 

@@ -27,6 +27,8 @@ LEVELS = {
     "networks": 0,
     "settings": 0,
     "atomic": -1,
+    "device": -1,
+    "stop": -1,
     "errors": -1,
     "environment": -1,
 }

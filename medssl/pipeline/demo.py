@@ -1,6 +1,6 @@
 """The demo: TraCoCo against supervised training on the same few labels of simulated brains."""
 
-from medssl.environment import runs_root, tracking_uri
+from medssl.environment import runs_root, shown_uri, tracking_uri
 from medssl.pipeline.compare import tabulate
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
@@ -33,8 +33,8 @@ def demo(reporter: QuietReporter, train: Train | None = None) -> str:
             "",
             f"masks    {best.masks}",
             f"report   {best.report}",
-            f"MLflow   {tracking_uri()}",
-            f"         look at it: mlflow ui --backend-store-uri {tracking_uri()}",
+            f"MLflow   {shown_uri(tracking_uri())}",
+            f"         look at it: mlflow ui --backend-store-uri {shown_uri(tracking_uri())}",
             f"runs     {runs_root() / PIPELINE}",
         ]
     )

@@ -1,13 +1,13 @@
 """The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from medssl.atomic import write_bytes
+from medssl.atomic import make_folder, write_bytes
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
@@ -21,28 +21,22 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, read_json
+from medssl.pipeline.stage import Plan, carry_out, read_summary
 from medssl.settings import EvaluateSettings
 from medssl.train.fingerprint import code_version
+from medssl.train.journal import read_journal
 from medssl.train.track import Tracker
 
 
-def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> dict[str, float]:
+def evaluate_stage(plan: Plan, reporter: QuietReporter, resume: bool = True) -> dict[str, float]:
     """Score the test cases; returns the means by name.
 
     Raises:
         DataError: a label or a mask cannot be used.
     """
     stage, pipeline = plan.evaluate, plan.config.pipeline
-    if stage.done:
-        reporter.note(f"{plan.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
-        return kept
-    stage.begin(plan.config.resolved(), plan.split.to_json())
-    reporter.note(f"{plan.label}: scoring {len(plan.test)} test cases")
-    tags = {"stage": "evaluate", "method": pipeline.method.name, "split": plan.split.hash}
-    name, flat = f"evaluate {plan.label}", plan.config.flat()
-    with Tracker(stage.folder, pipeline.name, name, parent, flat, tags) as tracker:
+
+    def work(tracker: Tracker) -> dict[str, Any]:
         title, masks = pipeline.title or pipeline.name, plan.predict.folder
         report = _report(title, plan.config.spec, pipeline.evaluate, plan.test, masks, reporter)
         write(replace(report, origin=_origin(plan)), stage.folder)
@@ -51,9 +45,10 @@ def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> d
         for name in ("scores.csv", "report.html"):
             tracker.artifact(stage.folder / name)
         tracker.artifact(stage.folder / "overlays", "overlays")
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, summary=summary)
-    return summary
+        return {"summary": summary}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
+    return read_summary(stage.folder)
 
 
 def evaluate_folder(predictions: Path, data: str, out: Path, reporter: QuietReporter) -> str:
@@ -111,7 +106,7 @@ def score(
 
 def write(report: Report, out: Path) -> None:
     """Write scores.csv, report.html and the overlays of the report's pictures."""
-    (out / "overlays").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "overlays")
     for picture in report.pictures:
         name = f"{picture.rank}_{picture.case}.png".replace(" ", "_")
         write_bytes(out / "overlays" / name, picture.png)
@@ -165,10 +160,7 @@ def _origin(plan: Plan) -> Origin:
 
 def logged(path: Path) -> list[tuple[int, dict[str, float]]]:
     """Steps and numbers of a training; none where there is no file."""
-    if not path.is_file():
-        return []
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(line.pop("step"), line) for line in lines]
+    return [(entry.step, entry.values) for entry in read_journal(path)]
 
 
 def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:

@@ -14,17 +14,17 @@ import numpy as np
 
 from medssl.atomic import write_text
 from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, read_json
+from medssl.pipeline.stage import Plan, carry_out, read_json
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint
 from medssl.train.description import weights_hash
-from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
 
@@ -59,7 +59,7 @@ def predict_files(
 
 
 def predict_stage(
-    plan: Plan, checkpoint: Path, parent: str | None, reporter: QuietReporter
+    plan: Plan, checkpoint: Path, reporter: QuietReporter, resume: bool = True
 ) -> Path:
     """Predict the test cases; returns the folder of the masks.
 
@@ -67,25 +67,19 @@ def predict_stage(
         UsageError, DataError: as `predict_files`.
     """
     stage, pipeline = plan.predict, plan.config.pipeline
-    if stage.done:
-        reporter.note(f"{plan.label}: predicted already, in {stage.folder}")
-        return stage.folder
-    stage.begin(plan.config.resolved(), plan.split.to_json())
-    predictor, found = load_checkpoint(checkpoint)
-    spec = plan.config.spec
-    cases = [
-        Input(case.id, tuple(dict.fromkeys(case.images[name] for name in spec.channels)))
-        for case in plan.test
-    ]
-    reporter.note(f"{plan.label}: predicting {len(cases)} test cases")
-    tags = {"stage": "predict", "method": pipeline.method.name, "split": plan.split.hash}
-    name = f"predict {plan.label}"
-    with Tracker(stage.folder, pipeline.name, name, parent, plan.config.flat(), tags) as tracker:
-        _predict(
-            predictor, found, pipeline.predict, cases, stage.folder, reporter, pipeline.train.device
-        )
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, cases=len(cases))
+
+    def work(_: Tracker) -> dict[str, Any]:
+        predictor, found = load_checkpoint(checkpoint)
+        channels = plan.config.spec.channels
+        cases = [
+            Input(case.id, tuple(dict.fromkeys(case.images[name] for name in channels)))
+            for case in plan.test
+        ]
+        device = pipeline.train.device
+        _predict(predictor, found, pipeline.predict, cases, stage.folder, reporter, device)
+        return {"cases": len(cases)}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
     return stage.folder
 
 

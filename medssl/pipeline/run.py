@@ -7,13 +7,16 @@ continues a run that was stopped or killed.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import Plan, make_plan
+from medssl.pipeline.stage import Plan, Stage, carry_out, make_plan
+from medssl.train.track import Tracker
 
-Train = Callable[[Config, Path, str | None, QuietReporter, bool], Path]
+Train = Callable[[Config, Path, Tracker, QuietReporter], Path]
 
 
 @dataclass(frozen=True)
@@ -49,26 +52,21 @@ def run(
     from medssl.pipeline.evaluate import evaluate_stage
     from medssl.pipeline.predict import predict_stage
     from medssl.pipeline.pretrained import with_encoder
-    from medssl.train.track import Tracker
 
+    choose_device(config.pipeline.train.device)
     config = with_encoder(config, reporter)
     plan = make_plan(config)
     _check_test(plan)
-    if plan.whole.done and resume:
-        reporter.note(f"{plan.label}: nothing to do, results are in {plan.evaluate.folder}")
-        return outcome(plan)
-    plan.whole.begin(config.resolved(), plan.split.to_json())
-    tags = {"stage": "run", "method": config.pipeline.method.name, "split": plan.split.hash}
-    with Tracker(
-        plan.whole.folder, config.pipeline.name, plan.label, None, config.flat(), tags
-    ) as tracker:
-        parent = tracker.run_id
-        checkpoints = train_stage(plan, parent, reporter, resume, train)
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        checkpoints = train_stage(plan, reporter, resume, train, parent=plan.whole)
         chosen = checkpoints / config.pipeline.predict.checkpoint
-        predict_stage(plan, chosen, parent, reporter)
-        summary = evaluate_stage(plan, parent, reporter)
-        tracker.metrics(config.pipeline.train.steps, summary)
-    plan.whole.finish(run_id=parent)
+        predict_stage(plan, chosen, reporter, resume)
+        tracker.metrics(config.pipeline.train.steps, evaluate_stage(plan, reporter, resume))
+        return {}
+
+    parts = (plan.train, plan.predict, plan.evaluate)
+    carry_out(plan.whole, plan.subject, work, reporter, parts=parts, resume=resume)
     return outcome(plan)
 
 
@@ -76,26 +74,26 @@ def train_alone(config: Config, reporter: QuietReporter, resume: bool = True) ->
     """Pre-train where the pipeline names it, and train; returns the folder of the checkpoints."""
     from medssl.pipeline.pretrained import with_encoder
 
-    return train_stage(make_plan(with_encoder(config, reporter)), None, reporter, resume)
+    choose_device(config.pipeline.train.device)
+    return train_stage(make_plan(with_encoder(config, reporter)), reporter, resume)
 
 
 def train_stage(
     plan: Plan,
-    parent: str | None,
     reporter: QuietReporter,
     resume: bool = True,
     train: Train | None = None,
+    parent: Stage | None = None,
 ) -> Path:
     """Train unless it is done; returns the folder of the checkpoints."""
     stage = plan.train
-    if stage.done and resume:
-        reporter.note(f"{plan.label}: trained already, in {stage.folder}")
-        return stage.folder / "checkpoint"
-    stage.begin(plan.config.resolved(), plan.split.to_json())
-    reporter.note(f"{plan.label}: training in {stage.folder}")
-    checkpoints = (train or _shipped())(plan.config, stage.folder, parent, reporter, resume)
-    stage.finish()
-    return checkpoints
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        (train or _shipped())(plan.config, stage.folder, tracker, reporter)
+        return {}
+
+    carry_out(stage, plan.subject, work, reporter, parent=parent, resume=resume)
+    return stage.folder / "checkpoint"
 
 
 def _shipped() -> Train:

@@ -5,21 +5,26 @@ influences its result. `done.json` in it says that it is finished.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medssl.atomic import write_text
+from medssl.atomic import remove, sweep, write_text
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split, verify
 from medssl.environment import runs_root
 from medssl.errors import UsageError
-from medssl.pipeline.config import Config, digest
-from medssl.train.fingerprint import fingerprint
+from medssl.pipeline.config import Config, digest, flatten
+from medssl.pipeline.lock import DATED, LOCK, alone_in
+from medssl.pipeline.progress import QuietReporter
+from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.track import TRACKING, Tracker, deliver, is_delivered
+
+DONE = "done.json"
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,122 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether its results are complete."""
-        return (self.folder / "done.json").is_file()
+        return (self.folder / DONE).is_file()
 
-    def begin(self, resolved: Mapping[str, Any], split: str) -> None:
-        """Make the folder; write down the resolved configuration and the split, as JSON."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it was marked as complete with.
+
+        Raises:
+            UsageError: the mark is damaged.
+        """
+        return read_json(self.folder / DONE)
+
+    def begin(self, resolved: Mapping[str, Any], split: str | None) -> None:
+        """Write down the resolved configuration and, where there is one, the split, as JSON."""
         write_text(self.folder / "config.yaml", yaml.safe_dump(dict(resolved), sort_keys=False))
-        write_text(self.folder / "split.json", split)
+        if split is not None:
+            write_text(self.folder / "split.json", split)
 
     def finish(self, **facts: Any) -> None:
         """Mark the stage as complete."""
-        write_text(self.folder / "done.json", json.dumps({"stage": self.name, **facts}, indent=2))
+        write_text(self.folder / DONE, json.dumps({**facts, "stage": self.name}, indent=2))
+
+    def clear(self) -> None:
+        """Forget all results, the mark first."""
+        (self.folder / DONE).unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name not in (LOCK, DATED, TRACKING):
+                remove(path)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What all stages of a run have in common.
+
+    Attributes:
+        experiment: the pipeline's name.
+        label: the run in a few words.
+        resolved: the complete configuration as plain values.
+        split: who has which role, as JSON; None where nothing is divided.
+        tags: facts by name.
+    """
+
+    experiment: str
+    label: str
+    resolved: Mapping[str, Any]
+    split: str | None
+    tags: Mapping[str, str]
+
+
+Work = Callable[[Tracker], Mapping[str, Any]]
+"""What a stage does in its folder; returns facts for its mark."""
+
+
+def carry_out(
+    stage: Stage,
+    subject: Subject,
+    work: Work,
+    reporter: QuietReporter,
+    *,
+    parent: Stage | None = None,
+    parts: Sequence[Stage] = (),
+    resume: bool = True,
+) -> None:
+    """Do what a stage has to do, unless it is done.
+
+    Only one process at a time works on a stage; another waits, and then finds it done.
+
+    Args:
+        parent: the stage that this one belongs to.
+        parts: stages that this one has carried out, once it is done.
+        resume: false forgets what is there.
+
+    Raises:
+        Stopped: a signal asked for it; the same call continues.
+        MedsslError: the work failed, or the folder cannot be written to.
+    """
+    if stage.done and resume:
+        reporter.note(f"{subject.label}: {stage.name} is done already, in {stage.folder}")
+        _deliver(stage, parts, reporter)
+        return
+    with alone_in(stage.folder, reporter.note):
+        if not (stage.done and resume):
+            sweep(stage.folder)
+            sweep(stage.folder.parent, deep=False)
+            if not resume:
+                stage.clear()
+            _work(stage, subject, work, reporter, parent)
+    _deliver(stage, parts, reporter)
+
+
+def _work(
+    stage: Stage,
+    subject: Subject,
+    work: Work,
+    reporter: QuietReporter,
+    parent: Stage | None,
+) -> None:
+    reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
+    stage.begin(subject.resolved, subject.split)
+    known = {"stage": stage.name, "code": code_version(), **subject.tags}
+    name = f"{stage.name} {subject.label}" if parent else subject.label
+    above = parent.folder.name if parent else None
+    flat = flatten(subject.resolved)
+    with Tracker(stage.folder, subject.experiment, name, above, flat, known) as tracker:
+        facts = work(tracker)
+        run_id = tracker.run_id
+    stage.finish(run_id=run_id, **facts)
+
+
+def _deliver(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> None:
+    """Give MLflow what it missed of a finished stage and of its parts."""
+    for one in (stage, *parts):
+        if one.done and not is_delivered(one.folder):
+            with alone_in(one.folder, reporter.note):
+                run_id = deliver(one.folder)
+                if run_id is not None:
+                    one.finish(**{**one.facts, "run_id": run_id})
 
 
 @dataclass(frozen=True)
@@ -69,6 +179,14 @@ class Plan:
         """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
         pipeline = self.config.pipeline
         return f"{pipeline.method.name}, {pipeline.split.labels} labels, seed {pipeline.seed}"
+
+    @property
+    def subject(self) -> Subject:
+        """What its stages have in common."""
+        pipeline = self.config.pipeline
+        tags = {"method": pipeline.method.name, "split": self.split.hash}
+        resolved, split = self.config.resolved(), self.split.to_json()
+        return Subject(pipeline.name, self.label, resolved, split, tags)
 
 
 def make_plan(config: Config) -> Plan:
@@ -107,6 +225,18 @@ def make_plan(config: Config) -> Plan:
     )
 
 
+def read_summary(folder: Path) -> dict[str, float]:
+    """The numbers that an evaluation was marked as complete with.
+
+    Raises:
+        UsageError: the mark is missing or damaged.
+    """
+    summary = read_json(folder / DONE).get("summary")
+    if not isinstance(summary, dict):
+        raise UsageError(f"{folder / DONE} has no summary", do=f"delete {folder} and run again")
+    return summary
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that medssl wrote.
 
@@ -114,9 +244,9 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: it is missing or damaged.
     """
     try:
-        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UsageError(
-            f"{path} cannot be read", do=f"delete {path.parent} and run again"
-        ) from None
+        plain = None
+    if not isinstance(plain, dict):
+        raise UsageError(f"{path} cannot be read", do=f"delete {path.parent} and run again")
     return plain

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medssl.atomic import write_text
+from medssl.atomic import make_folder
 from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split, verify
 from medssl.data.stream import PatchStream
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.evaluate.segmentation import dice
@@ -27,19 +28,17 @@ from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.loop import Hooks, Reporter, choose_device, configure_torch, fit
+from medssl.train.loop import Hooks, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 
 
-def train(
-    config: Config, folder: Path, parent: str | None, reporter: Reporter, resume: bool = True
-) -> Path:
-    """Train what `config` says in `folder`; returns the folder of its checkpoints.
+def train(config: Config, folder: Path, tracker: Tracker, reporter: Reporter) -> Path:
+    """Train what `config` says in `folder`, from its state where there is one.
+
+    Returns the folder of the checkpoints.
 
     Args:
-        folder: run folder; receives split.json, metrics.jsonl, state.pt, checkpoint/.
-        parent: MLflow run of the pipeline.
-        resume: continue from `folder`/state.pt where it exists; false starts anew.
+        folder: of the stage; receives state.pt and checkpoint/.
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
@@ -50,40 +49,27 @@ def train(
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "split.json", split.to_json())
     used = used_cases(cases, split)
+    tracker.tag("data_fingerprint", fingerprint(used))
     cached = cache_cases(config, used, reporter)
     method = build_method(config, start)
-    state_file = folder / "state.pt"
-    if not resume:
-        state_file.unlink(missing_ok=True)
-    tags = {
-        "stage": "train",
-        "method": pipeline.method.name,
-        "split": split.hash,
-        "data_fingerprint": fingerprint(used),
-        "code": code_version(),
-    }
-    name = f"train {pipeline.method.name} labels={pipeline.split.labels} seed={pipeline.seed}"
-    with Tracker(folder, pipeline.name, name, parent, config.flat(), tags) as tracker:
-        hooks = Hooks(
-            validate=_validation(config, method, [cached[i] for i in split.validation]),
-            save=_Saver(config, method, split, folder / "checkpoint", start),
-        )
-        fit(
-            method,
-            streams(config, method, split, cached),
-            pipeline.train,
-            intensity_changes(pipeline.augment),
-            pipeline.seed,
-            state_file,
-            hooks,
-            reporter,
-            tracker,
-            FineTune(pipeline.fine_tune) if start else None,
-        )
-        tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
+    hooks = Hooks(
+        validate=_validation(config, method, [cached[i] for i in split.validation]),
+        save=_Saver(config, method, split, folder / "checkpoint", start),
+    )
+    fit(
+        method,
+        streams(config, method, split, cached),
+        pipeline.train,
+        intensity_changes(pipeline.augment),
+        pipeline.seed,
+        folder / "state.pt",
+        hooks,
+        reporter,
+        tracker,
+        FineTune(pipeline.fine_tune) if start else None,
+    )
+    tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return folder / "checkpoint"
 
 
@@ -194,7 +180,7 @@ class _Saver:
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         predictor = self._method.predictor()
         save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
 

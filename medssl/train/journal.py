@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medssl.atomic import write_text
+from medssl.atomic import append_text, write_text
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,22 @@ class Entry:
 def read_journal(path: Path) -> list[Entry]:
     """The entries of a journal, oldest first; none without the file.
 
-    A last line that a kill cut off is passed over.
+    Lines that a kill cut off, or that something damaged, are passed over.
     """
     if not path.is_file():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            plain = json.loads(line)
-        except ValueError:
-            continue
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [entry for entry in map(_entry, lines) if entry is not None]
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        plain = json.loads(line)
         step, moment = int(plain.pop("step")), float(plain.pop("time"))
-        values = {name: math.nan if value is None else value for name, value in plain.items()}
-        entries.append(Entry(step, moment, values))
-    return entries
+        numbers = {name: math.nan if v is None else float(v) for name, v in plain.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return Entry(step, moment, numbers)
 
 
 class Journal:
@@ -61,8 +63,7 @@ class Journal:
     def append(self, step: int, values: Mapping[str, float]) -> Entry:
         """Write down the numbers of one step."""
         entry = Entry(step, round(time.time(), 3), {k: float(v) for k, v in values.items()})
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        append_text(self._path, _line(entry))
         return entry
 
 

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import torch
 
 from medssl.data.stream import BatchStream, Prefetch
+from medssl.device import choose_device
 from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
+from medssl.stop import held, listening
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
-from medssl.train.stop import stop_on_signal
 from medssl.train.update import Change, make_update
 
 
@@ -97,7 +98,7 @@ def fit(
         return state
     reporter.begin(settings.steps, state.step)
     try:
-        with stop_on_signal() as stop, closing(Prefetch(streams, state.step)) as feed:
+        with listening(), held() as stop, closing(Prefetch(streams, state.step)) as feed:
             clock = _Clock(feed)
             for step in range(state.step + 1, settings.steps + 1):
                 values = update(feed.take(step - 1), Progress(step, settings.steps))
@@ -134,13 +135,6 @@ def configure_torch(threads: int | None, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     # A debugging aid that comes with it and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes the GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str, float]:

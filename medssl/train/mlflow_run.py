@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from medssl.train.journal import Entry
 
@@ -39,7 +38,7 @@ class MlflowRun:
             experiment: its name; made if it is missing.
             known: id of the run to continue; a new one is begun by `begin` if the store lost it.
         """
-        connect = _load_client()
+        connect = load_client()
         with alone(uri):
             self._client = connect(uri)
             self._experiment = _experiment(self._client, uri, experiment)
@@ -95,16 +94,10 @@ class MlflowRun:
             self._client.log_batch(self.run_id, **{kind: part})
 
 
-def redacted(uri: str) -> str:
-    """The address of a store without user and password."""
-    parts = urlsplit(uri)
-    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2]) if parts.netloc else uri
-
-
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
     """One process at a time: two that make the tables of one SQLite file at once ruin it."""
-    if not uri.startswith(_SQLITE):
+    if not is_file(uri):
         yield
         return
     import fcntl
@@ -116,17 +109,26 @@ def alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _load_client() -> Any:
+def load_client() -> Any:
     """MLflow's client class, with MLflow kept quiet and impatient."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     # MLflow's own patience, seven tries of two minutes, would hold up training for a dead server.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # Their messages may hold the address of a database with its password; failures are told by us.
+    for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient
+
+
+def is_file(uri: str) -> bool:
+    """Whether a store is an SQLite file."""
+    return uri.startswith(_SQLITE)
 
 
 def _experiment(client: Any, uri: str, name: str) -> str:
@@ -146,7 +148,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:
 
 def _artifacts(uri: str, experiment: str) -> str | None:
     """Where artifacts go; a server decides for itself."""
-    if not uri.startswith(_SQLITE):
+    if not is_file(uri):
         return None
     database = Path(uri.removeprefix(_SQLITE)).absolute()
     return (database.parent / "mlartifacts" / experiment).as_uri()

@@ -1,31 +1,46 @@
 """What a stage leaves behind of its numbers: metrics.jsonl always, MLflow on top.
 
 The journal on disk is the truth. MLflow follows it in batches (a call costs about 50 ms), and a
-store that fails never ends a run: it is warned of once, retried later, and sent what it missed.
-Case ids of the data spec may appear; what DICOM headers say about patients never does.
+store that fails never ends or holds up a run: it is warned of once and asked again later, and what
+it missed is sent as soon as it answers, by a later command if need be. `tracking.json` says what it
+has. Case ids of the data spec may appear; what DICOM headers say about patients never does.
 """
 
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from medssl.atomic import write_text
-from medssl.environment import tracking_uri
+from medssl.atomic import make_folder, write_text
+from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import Stopped
+from medssl.stop import held
 from medssl.train.journal import Entry, Journal, read_journal
-from medssl.train.mlflow_run import MlflowRun, redacted
+from medssl.train.mlflow_run import MlflowRun, is_file, load_client
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+Found = TypeVar("Found")
 
 METRICS, TRACKING = "metrics.jsonl", "tracking.json"
 SEND_EVERY_S = 10.0
 RETRY_AFTER_S = 300.0
+PATIENCE_S = 10.0
+"""How long a run waits for a server to answer."""
+PART = 200
+"""Entries that are sent at once."""
 
 logger = logging.getLogger(__name__)
+
+_away: dict[str, float] = {}
+"""When a store that did not answer may be asked again, by its address; for all of the process."""
+_warned: set[str] = set()
+"""Stores of which it was said that they fail."""
 
 
 class Tracker:
@@ -38,7 +53,7 @@ class Tracker:
         run_dir: folder of the stage; made if it is missing.
         experiment: MLflow experiment: the pipeline's name.
         name: MLflow run: what was done, in a few words.
-        parent: MLflow run to nest below.
+        parent: folder beside `run_dir` of the stage to nest below.
         params: settings by name, flat.
         tags: facts by name, such as "split" or "code".
     """
@@ -52,22 +67,38 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> None:
-        self._folder, self._experiment, self._name = run_dir, experiment, name
-        self._parent, self._params = parent, params
-        self._tags = {**tags, "folder": f"{run_dir.parent.name}/{run_dir.name}"}
-        self._uri = tracking_uri()
+        self._folder, self._uri = run_dir, tracking_uri()
+        self._told: dict[str, Any] = {
+            "experiment": experiment,
+            "name": name,
+            "parent": parent,
+            "params": dict(params),
+            "tags": {**tags, "folder": f"{run_dir.parent.name}/{run_dir.name}"},
+        }
         self._journal = Journal(run_dir / METRICS)
-        self._rewound = self._warned = False
-        self._active = _is_first_process()
+        self._rewound = self._complete = False
+        self._active = is_first_process()
         self._mlflow: MlflowRun | None = None
         self._pending: list[Entry] = []
+        self._owed: list[tuple[Path, str | None]] = []
         self._sent = 0
         self._due = 0.0
 
     def __enter__(self) -> Self:
-        if self._active:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._attempt(self._open)
+        if not self._active:
+            return self
+        make_folder(self._folder)
+        known = self._known()
+        self._owed = [(self._folder / path, where) for path, where in known["owed"]]
+        self._sent = known["sent"]
+        try:
+            with held():
+                self._remember()
+                if not self._attempt(self._open):
+                    self._due = time.monotonic() + RETRY_AFTER_S
+        except Stopped:
+            self.finish("KILLED")
+            raise
         return self
 
     def __exit__(
@@ -96,94 +127,237 @@ class Tracker:
         if not self._rewound:
             self._rewind(step)
         entry = self._journal.append(step, values)
-        if self._mlflow is None:
-            return
-        self._pending.append(entry)
+        if self._mlflow is not None:
+            self._pending.append(entry)
         if time.monotonic() >= self._due:
             self._flush()
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file, or the content of a folder, in `folder` of MLflow's artifacts."""
-        self._on_run(lambda run: run.artifact(path, folder))
+        if self._active:
+            self._owed.append((path, folder))
+            self._hand_over()
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag of the MLflow run."""
+        self._told["tags"][key] = value
         self._on_run(lambda run: run.tag({key: value}))
 
     def finish(self, status: Status) -> None:
         """Send what is pending and close the MLflow run."""
-        if self._pending:
+        if not self._active:
+            return
+        with held():
             self._flush()
-        self._on_run(lambda run: run.end(status))
+            self._hand_over()
+            ended = self._on_run(lambda run: run.end(status))
+            self._complete = ended and not (self._pending or self._owed)
+            self._remember()
 
     def _open(self) -> None:
-        known = self._recall()
-        mine = known.get("store") == redacted(self._uri)
-        run = MlflowRun(self._uri, self._experiment, known["run_id"] if mine else None)
-        run.begin(self._name, self._parent, self._params, self._tags)
-        self._mlflow = run
-        self._sent = known["sent"] if mine and run.run_id == known["run_id"] else 0
+        load_client()
+        self._mlflow = _within(PATIENCE_S, self._uri, self._connect)
+        self._sent = self._known()["sent"]
         self._pending = read_journal(self._folder / METRICS)[self._sent :]
         self._due = time.monotonic() + SEND_EVERY_S
-        self._remember()
+
+    def _connect(self) -> MlflowRun:
+        """Reach the run; kept on disk at once, as whoever waits for it may lose patience."""
+        parent = self._told["parent"]
+        above = None if parent is None else _run_below(self._folder.with_name(parent), self._uri)
+        return _begin(self._folder, self._uri, self._told, above)
 
     def _rewind(self, step: int) -> None:
         kept = self._journal.rewind(step)
         self._pending = self._pending[: max(0, kept - self._sent)]
-        self._sent = min(self._sent, kept)
         self._rewound = True
+        if kept < self._sent:
+            self._sent = kept
+            self._remember()
 
     def _flush(self) -> None:
-        if self._on_run(lambda run: run.send(self._pending)):
-            self._sent += len(self._pending)
-            self._pending = []
-            self._due = time.monotonic() + SEND_EVERY_S
+        """Send what is pending; a store that was away is asked again."""
+        if self._mlflow is None:
+            self._attempt(self._open)
+        while part := self._pending[:PART]:
+            if not self._send(part):
+                break
+            self._sent += len(part)
+            self._pending = self._pending[len(part) :]
             self._remember()
-        else:
-            self._due = time.monotonic() + RETRY_AFTER_S
+        failed = self._mlflow is None or self._pending
+        self._due = time.monotonic() + (RETRY_AFTER_S if failed else SEND_EVERY_S)
+
+    def _send(self, part: list[Entry]) -> bool:
+        return self._on_run(lambda run: run.send(part))
+
+    def _hand_over(self) -> None:
+        """Copy the files that MLflow lacks."""
+        run = self._mlflow
+        if run is None or _is_away(self._uri):
+            return
+        # A file takes as long as it takes, and one that fails says nothing of the store.
+        self._owed = [
+            (path, where)
+            for path, where in self._owed
+            if path.exists() and not self._tried(partial(run.artifact, path, where))
+        ]
 
     def _on_run(self, action: Callable[[MlflowRun], None]) -> bool:
         run = self._mlflow
-        return run is not None and self._attempt(lambda: action(run))
+        return run is not None and self._attempt(
+            lambda: _within(PATIENCE_S, self._uri, lambda: action(run))
+        )
 
     def _attempt(self, action: Callable[[], None]) -> bool:
-        """Whether `action` on the store went well."""
+        """Whether `action` on the store went well; a store that is away is left alone for a while.
+
+        The next to ask may be another stage.
+        """
+        if not self._active or _is_away(self._uri):
+            return False
+        done = self._tried(action)
+        if not done:
+            _away[self._uri] = time.monotonic() + RETRY_AFTER_S
+        return done
+
+    def _tried(self, action: Callable[[], None]) -> bool:
         try:
-            action()
+            with held():
+                action()
         # A store may be a file, a database or a server with any driver: whatever it raises, the
         # training is worth more.
         except Exception as error:
-            logger.debug("MLflow failed", exc_info=error)
-            if not self._warned:
-                logger.warning(
-                    "MLflow at %s fails (%s); the run goes on, its numbers are in %s",
-                    redacted(self._uri),
-                    type(error).__name__,
-                    self._folder / METRICS,
-                )
-            self._warned = True
+            logger.debug("MLflow failed: %s", shown_uri(str(error)))
+            _warn(self._uri, error, self._folder)
             return False
         return True
 
-    def _recall(self) -> dict[str, Any]:
-        try:
-            plain: dict[str, Any] = json.loads((self._folder / TRACKING).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return plain
+    def _known(self) -> dict[str, Any]:
+        """What is kept of the run in the present store."""
+        known = _recall(self._folder)
+        mine = known["store"] == shown_uri(self._uri)
+        return known if mine else {**known, "run_id": None, "sent": 0}
 
     def _remember(self) -> None:
+        known = self._known()
         plain = {
-            "store": redacted(self._uri),
-            "experiment": self._experiment,
-            "run_id": self.run_id,
+            **self._told,
+            "store": shown_uri(self._uri),
+            "run_id": self.run_id or known["run_id"],
             "sent": self._sent,
+            "owed": [[_relative(path, self._folder), where] for path, where in self._owed],
+            "complete": self._complete,
         }
-        write_text(self._folder / TRACKING, json.dumps(plain, indent=2))
+        _write(self._folder, plain)
 
 
-def _is_first_process() -> bool:
+def deliver(folder: Path) -> str | None:
+    """Send what MLflow missed of a finished stage; returns the id of its run, if something was.
+
+    Costs nothing where nothing is missing.
+    """
+    known = _recall(folder)
+    if known["complete"]:
+        return None
+    told = (known[key] for key in ("experiment", "name", "parent", "params", "tags"))
+    with Tracker(folder, *told) as tracker:
+        pass
+    return tracker.run_id
+
+
+def is_delivered(folder: Path) -> bool:
+    """Whether MLflow has all of a finished stage."""
+    return bool(_recall(folder)["complete"])
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, of those that train together."""
     from torch import distributed
 
     alone = not distributed.is_available() or not distributed.is_initialized()
     return alone or distributed.get_rank() == 0
+
+
+def _run_below(folder: Path, uri: str) -> str | None:
+    """MLflow's id of the run of another stage, which is begun if need be."""
+    known = _recall(folder)
+    if known["store"] == shown_uri(uri) and known["run_id"]:
+        return str(known["run_id"])
+    return _begin(folder, uri, known, None).run_id if known["name"] else None
+
+
+def _begin(folder: Path, uri: str, told: Mapping[str, Any], above: str | None) -> MlflowRun:
+    """The run of a stage, continued or new, and written down in its folder."""
+    known, store = _recall(folder), shown_uri(uri)
+    mine = known["run_id"] if known["store"] == store else None
+    run = MlflowRun(uri, told["experiment"], mine)
+    run.begin(told["name"], above, told["params"], told["tags"])
+    sent = known["sent"] if run.run_id == mine else 0
+    _write(folder, {**known, **told, "store": store, "run_id": run.run_id, "sent": sent})
+    return run
+
+
+def _recall(folder: Path) -> dict[str, Any]:
+    """What tracking.json says; where it is missing or damaged, that there is nothing to send."""
+    nothing: dict[str, Any] = {
+        "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
+        "store": None, "run_id": None, "sent": 0, "owed": [], "complete": True,
+    }  # fmt: skip
+    try:
+        plain = json.loads((folder / TRACKING).read_text("utf-8"))
+    except (OSError, ValueError):
+        return nothing
+    if not isinstance(plain, dict) or not isinstance(plain.get("run_id"), str | None):
+        return nothing
+    kinds = {key: type(value) for key, value in nothing.items() if value is not None}
+    found = nothing | plain
+    fits = all(isinstance(found[key], kind) for key, kind in kinds.items())
+    pairs = fits and all(isinstance(one, list) and len(one) == 2 for one in found["owed"])
+    return found if pairs else nothing
+
+
+def _write(folder: Path, plain: Mapping[str, Any]) -> None:
+    write_text(folder / TRACKING, json.dumps(plain, indent=2))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
+
+
+def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:
+    """What `action` gives; a server that takes longer is not waited for.
+
+    Raises:
+        TimeoutError: it took longer, and goes on in a thread that nobody waits for.
+    """
+    if is_file(uri):
+        return action()
+    outcome: Future[Found] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(action())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return outcome.result(seconds)
+
+
+def _is_away(uri: str) -> bool:
+    return not is_file(uri) and time.monotonic() < _away.get(uri, 0.0)
+
+
+def _warn(uri: str, error: Exception, folder: Path) -> None:
+    """One warning of a process for each store."""
+    if uri in _warned:
+        return
+    _warned.add(uri)
+    logger.warning(
+        "MLflow at %s fails (%s); the run goes on, its numbers are in %s, and are sent when the "
+        "same command finds it again",
+        shown_uri(uri),
+        type(error).__name__,
+        folder / METRICS,
+    )

@@ -16,6 +16,7 @@ import torch
 
 from medssl.data.scan.matched_stream import MatchedStream, scans_of
 from medssl.data.scan.sessions import prepare_sessions
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.method import Progress
@@ -23,7 +24,6 @@ from medssl.networks.anatomical_embedding import build_embedder
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import make_pretrain_plan
 from medssl.pipeline.pretrain.run import build_method
-from medssl.train.loop import choose_device
 from medssl.train.update import make_update
 
 CASES = 24

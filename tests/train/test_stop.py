@@ -5,7 +5,6 @@ import signal
 import threading
 
 import pytest
-
 from medssl.train.stop import stop_on_signal
 
 

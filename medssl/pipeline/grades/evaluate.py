@@ -4,6 +4,7 @@ The grades of the test images are read here and nowhere before.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from medssl.pipeline.evaluate import logged
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.grades.predict import GRADES, chosen_checkpoint
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import carry_out, read_summary
 from medssl.train.fingerprint import code_version
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
@@ -38,23 +39,16 @@ SCORES, REPORT = "scores.csv", "report.html"
 
 
 def evaluate_stage(
-    plan: GradePlan, crops: np.ndarray, parent: str | None, reporter: QuietReporter
+    plan: GradePlan, crops: np.ndarray, reporter: QuietReporter, resume: bool = True
 ) -> dict[str, float]:
     """Score the test images; returns the numbers by name.
 
     Args:
         crops: [N, V, S, S] uint8 of all images, in the order of `plan.cases`.
-        parent: MLflow run of the pipeline.
     """
     stage, config = plan.evaluate, plan.config
-    if stage.done:
-        reporter.note(f"{config.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
-        return kept
-    stage.begin(config.resolved(), plan.split.to_json())
-    tags = {"stage": "evaluate", "method": config.pipeline.method.name, "split": plan.split.hash}
-    name = f"evaluate {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+
+    def work(tracker: Tracker) -> dict[str, Any]:
         report = _report(plan, crops)
         write_grades(stage.folder / SCORES, report.images, config.grades)
         write_grade_report(stage.folder / REPORT, report)
@@ -65,9 +59,10 @@ def evaluate_stage(
         tracker.metrics(config.pipeline.train.steps, summary)
         for path in (SCORES, REPORT):
             tracker.artifact(stage.folder / path)
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, summary=summary)
-    return summary
+        return {"summary": summary}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
+    return read_summary(stage.folder)
 
 
 def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:

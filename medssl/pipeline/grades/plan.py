@@ -12,7 +12,7 @@ from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.pipeline.config import digest
 from medssl.pipeline.grades.config import GradeConfig
-from medssl.pipeline.stage import Stage
+from medssl.pipeline.stage import Stage, Subject
 from medssl.train.fingerprint import fingerprint
 
 
@@ -33,6 +33,14 @@ class GradePlan:
     train: Stage
     predict: Stage
     evaluate: Stage
+
+    @property
+    def subject(self) -> Subject:
+        """What its stages have in common."""
+        config = self.config
+        tags = {"method": config.pipeline.method.name, "split": self.split.hash}
+        resolved, split = config.resolved(), self.split.to_json()
+        return Subject(config.pipeline.name, config.label, resolved, split, tags)
 
     def grades_of(self, *roles: str) -> dict[str, int]:
         """Index of the grade by image; only those that may be read for `roles`."""

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medssl.data.radiograph.read import is_radiograph, make_crops, read_radiograph, stem
 from medssl.data.radiograph.settings import CropSettings
+from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import graded, write_grades
 from medssl.infer.grade import calibrated, grade_logits
@@ -16,41 +18,36 @@ from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.grades.settings import FileSettings
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.pipeline.stage import carry_out
 from medssl.train.grade_checkpoint import load_grade_checkpoint
-from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
 GRADES = "grades.csv"
 
 
 def predict_stage(
-    plan: GradePlan, crops: np.ndarray, parent: str | None, reporter: QuietReporter
+    plan: GradePlan, crops: np.ndarray, reporter: QuietReporter, resume: bool = True
 ) -> Path:
     """Grade the test images; returns the CSV. No true grade is read.
 
     Args:
         crops: [N, V, S, S] uint8 of all images, in the order of `plan.cases`.
-        parent: MLflow run of the pipeline.
     """
-    stage, config = plan.predict, plan.config
+    stage, pipeline = plan.predict, plan.config.pipeline
     path = stage.folder / GRADES
-    if stage.done:
-        reporter.note(f"{config.label}: graded already, in {stage.folder}")
-        return path
-    stage.begin(config.resolved(), plan.split.to_json())
-    images = plan.places("test")
-    settings = config.pipeline.predict
-    tags = {"stage": "predict", "method": config.pipeline.method.name, "split": plan.split.hash}
-    name = f"predict {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        images = plan.places("test")
         network, found = load_grade_checkpoint(chosen_checkpoint(plan))
-        device = choose_device(config.pipeline.train.device)
-        logits = grade_logits(network.to(device), crops, list(images), settings.batch, device)
+        device = choose_device(pipeline.train.device)
+        batch = pipeline.predict.batch
+        logits = grade_logits(network.to(device), crops, list(images), batch, device)
         probability = calibrated(logits, found.temperature)
         write_grades(path, graded(list(images.values()), probability), found.grades)
         tracker.artifact(path)
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id)
+        return {}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
     return path
 
 

@@ -6,7 +6,9 @@ continues a run that was stopped or killed.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from medssl.device import choose_device
 from medssl.pipeline.grades.config import GradeConfig
 from medssl.pipeline.grades.crops import prepare_crops
 from medssl.pipeline.grades.evaluate import REPORT, SCORES, evaluate_stage
@@ -21,6 +23,7 @@ from medssl.pipeline.grades.predict import GRADES, chosen_checkpoint, predict_st
 from medssl.pipeline.grades.pretrained import with_encoder
 from medssl.pipeline.grades.train import train_stage
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import carry_out
 from medssl.train.track import Tracker
 
 
@@ -62,34 +65,31 @@ def run_grades(
         Stopped: a signal asked for it; the same call continues.
         DataError, UsageError: as the stages.
     """
+    choose_device(config.pipeline.train.device)
     found = found or find_images(config)
     refuse_untested(make_grade_plan(config, found))
     config = with_encoder(config, found, reporter)
     plan = make_grade_plan(config, found)
-    whole = plan.whole
-    if whole.done and resume:
-        reporter.note(f"{config.label}: nothing to do, results are in {plan.evaluate.folder}")
-        return _outcome(plan)
-    crops = prepare_crops(plan, reporter)
-    whole.begin(config.resolved(), plan.split.to_json())
-    tags = {"stage": "run", "method": config.pipeline.method.name, "split": plan.split.hash}
-    with Tracker(
-        whole.folder, config.pipeline.name, config.label, None, config.flat(), tags
-    ) as tracker:
-        parent = tracker.run_id
-        train_stage(plan, crops, parent, reporter, resume)
-        predict_stage(plan, crops, parent, reporter)
-        summary = evaluate_stage(plan, crops, parent, reporter)
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        crops = prepare_crops(plan, reporter)
+        train_stage(plan, crops, reporter, resume, parent=plan.whole)
+        predict_stage(plan, crops, reporter, resume)
+        summary = evaluate_stage(plan, crops, reporter, resume)
         tracker.metrics(config.pipeline.train.steps, summary)
-    whole.finish(run_id=parent)
+        return {}
+
+    parts = (plan.train, plan.predict, plan.evaluate)
+    carry_out(plan.whole, plan.subject, work, reporter, parts=parts, resume=resume)
     return _outcome(plan)
 
 
 def train_grades(config: GradeConfig, reporter: QuietReporter, resume: bool = True) -> Path:
     """The crops and the training alone; returns the folder of the checkpoints."""
+    choose_device(config.pipeline.train.device)
     found = find_images(config)
     plan = make_grade_plan(with_encoder(config, found, reporter), found)
-    return train_stage(plan, prepare_crops(plan, reporter), None, reporter, resume)
+    return train_stage(plan, prepare_crops(plan, reporter), reporter, resume)
 
 
 def _outcome(plan: GradePlan) -> GradeOutcome:

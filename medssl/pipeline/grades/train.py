@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from medssl.atomic import make_folder
 from medssl.data.radiograph.stream import RadiographStream
 from medssl.data.split import Split
+from medssl.device import choose_device
 from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.grading import quadratic_kappa
 from medssl.infer.grade import calibrated, grade_logits
@@ -18,71 +21,67 @@ from medssl.networks.grader import Grader
 from medssl.pipeline.grades.config import GradeConfig
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import Stage, carry_out
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.grade_checkpoint import GradeCheckpoint
-from medssl.train.loop import Hooks, choose_device, configure_torch, fit
+from medssl.train.loop import Hooks, configure_torch, fit
 from medssl.train.track import Tracker
+
+STATE = "state.pt"
 
 
 def train_stage(
     plan: GradePlan,
     crops: np.ndarray,
-    parent: str | None,
     reporter: QuietReporter,
     resume: bool = True,
+    parent: Stage | None = None,
 ) -> Path:
     """Train unless it is done; returns the folder of the checkpoints `last` and `best`.
 
     Args:
         crops: [N, V, S, S] uint8 of all images, in the order of `plan.cases`.
-        parent: MLflow run of the pipeline.
+        parent: the stage that this one belongs to.
         resume: false trains anew even where a state is kept.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
         UsageError: the network cannot take the crops, or its weights do not fit.
     """
-    stage, config, split = plan.train, plan.config, plan.split
-    folder = stage.folder / "checkpoint"
-    if stage.done and resume:
-        reporter.note(f"{config.label}: trained already, in {stage.folder}")
-        return folder
-    chosen = config.pipeline.train
+    stage, folder = plan.train, plan.train.folder / "checkpoint"
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        _train(plan, crops, folder, reporter, tracker)
+        return {}
+
+    carry_out(stage, plan.subject, work, reporter, parent=parent, resume=resume)
+    (stage.folder / STATE).unlink(missing_ok=True)
+    return folder
+
+
+def _train(
+    plan: GradePlan, crops: np.ndarray, folder: Path, reporter: QuietReporter, tracker: Tracker
+) -> None:
+    config, split, chosen = plan.config, plan.split, plan.config.pipeline.train
     configure_torch(chosen.threads, chosen.deterministic)
     method = build_method(config)
-    stage.begin(config.resolved(), split.to_json())
-    reporter.note(f"{config.label}: training in {stage.folder}")
     predictor = method.predictor()
     if isinstance(predictor, Grader) and predictor.report is not None:
         reporter.note(f"encoder: {predictor.report}")
-    state = stage.folder / "state.pt"
-    if not resume:
-        state.unlink(missing_ok=True)
     validation = Validation(plan, method, crops)
-    tags = {
-        "stage": "train",
-        "method": config.pipeline.method.name,
-        "split": split.hash,
-        "code": code_version(),
-    }
-    name = f"train {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
-        fit(
-            method,
-            grade_streams(plan, method, crops),
-            chosen,
-            lambda batch, _: batch,
-            config.pipeline.seed,
-            state,
-            Hooks(validation, Saver(config, split, method, validation, folder), validation.selects),
-            reporter,
-            tracker,
-        )
-        tracker.artifact(folder / "last", "checkpoint")
-    stage.finish()
-    state.unlink(missing_ok=True)
-    return folder
+    fit(
+        method,
+        grade_streams(plan, method, crops),
+        chosen,
+        lambda batch, _: batch,
+        config.pipeline.seed,
+        plan.train.folder / STATE,
+        Hooks(validation, Saver(config, split, method, validation, folder), validation.selects),
+        reporter,
+        tracker,
+    )
+    tracker.artifact(folder / "last", "checkpoint")
 
 
 def build_method(config: GradeConfig) -> GradeMethod:
@@ -211,7 +210,7 @@ class Saver:
 
     def __call__(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write one checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         pipeline, spec = self._config.pipeline, self._config.spec
         scores = ("score", "kappa", "balanced_accuracy", "log_loss")
         described = GradeCheckpoint(

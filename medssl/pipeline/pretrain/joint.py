@@ -9,6 +9,7 @@ from medssl.data.radiograph.settings import CropSettings
 from medssl.data.scan.sessions import prepare_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.methods.method import JointMethod, JointTask
 from medssl.methods.registry import implementation
@@ -16,7 +17,6 @@ from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
 from medssl.pipeline.pretrain.joint_probe import JointProbes
 from medssl.pipeline.pretrain.plan import PretrainPlan
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
 Sources = Sequence[tuple[DataSpec, Sequence[Case]]]

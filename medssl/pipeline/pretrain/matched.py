@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medssl.data.scan.matched_stream import MatchedStream, scans_of
 from medssl.data.scan.sessions import Sessions
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.infer.embed import EmbeddedScans
@@ -16,7 +17,6 @@ from medssl.pipeline.pretrain.settings import PretrainTrainSettings
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import MethodChoice, OptimiserSettings
 from medssl.train.embedder_checkpoint import load_embedder
-from medssl.train.loop import choose_device
 
 CELL = 16
 """Windows of the embedding are multiples of this: whole coarse cells of either network."""

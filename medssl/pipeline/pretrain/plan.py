@@ -14,7 +14,7 @@ from medssl.errors import DataError
 from medssl.methods.settings.alice import Settings as AliceSettings
 from medssl.pipeline.config import digest, load_config
 from medssl.pipeline.pretrain.config import IMAGES, PretrainConfig
-from medssl.pipeline.stage import Stage
+from medssl.pipeline.stage import Stage, Subject
 from medssl.train.description import description_of, weights_hash
 from medssl.train.fingerprint import fingerprint
 
@@ -39,6 +39,13 @@ class PretrainPlan:
     probed: Sources
     seen: tuple[str, ...]
     stage: Stage
+
+    @property
+    def subject(self) -> Subject:
+        """What is written down of the stage."""
+        config = self.config
+        tags = {"method": config.pipeline.method.name}
+        return Subject(config.pipeline.name, config.label, config.resolved(), None, tags)
 
     @property
     def checkpoint(self) -> Path:

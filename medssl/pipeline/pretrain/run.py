@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
-from medssl.atomic import write_text
+from medssl.atomic import make_folder
 from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.methods.method import JointMethod, PretrainMethod, PretrainTask
 from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
@@ -28,13 +28,13 @@ from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import carry_out, read_json
 from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.fingerprint import code_version
-from medssl.train.loop import Hooks, choose_device, configure_torch, fit
+from medssl.train.loop import Hooks, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -50,26 +50,20 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         Stopped: a signal asked for it; the same call continues.
         UsageError, DataError: the settings or the data do not allow it.
     """
-    stage, config = plan.stage, plan.config
-    target = plan.checkpoint
-    if stage.done and resume:
-        reporter.note(f"{config.label}: pre-trained already, in {stage.folder}")
-        _tell(plan, reporter)
-        return target
-    method, streams = _learner(plan, reporter)
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
-    tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
-    name = f"pretrain {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, None, config.flat(), tags) as tracker:
+    choose_device(plan.config.pipeline.train.device)
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        method, streams = _learner(plan, reporter)
         probes = _probes(plan, method, reporter, tracker)
         if probes is not None:
             probes.begin()
-        _train(plan, method, streams, probes, reporter, tracker, resume)
-        tracker.artifact(target, "checkpoint")
-    stage.finish(patients=len(plan.seen))
+        _train(plan, method, streams, probes, reporter, tracker)
+        tracker.artifact(plan.checkpoint, "checkpoint")
+        return {"patients": len(plan.seen)}
+
+    carry_out(plan.stage, plan.subject, work, reporter, resume=resume)
     _tell(plan, reporter)
-    return target
+    return plan.checkpoint
 
 
 def _tell(plan: PretrainPlan, reporter: QuietReporter) -> None:
@@ -184,20 +178,16 @@ def _train(
     probes: Probes | JointProbes | MatchingProbes | None,
     reporter: QuietReporter,
     tracker: Tracker,
-    resume: bool,
 ) -> None:
     chosen = plan.config.pipeline.train
     configure_torch(chosen.threads, chosen.deterministic)
-    state = plan.stage.folder / "state.pt"
-    if not resume:
-        state.unlink(missing_ok=True)
     fit(
         method,
         streams,
         chosen,
         lambda batch, _: batch,
         plan.config.pipeline.seed,
-        state,
+        plan.stage.folder / "state.pt",
         Hooks(probes, _Saver(plan, method), selects=None),
         reporter,
         tracker,
@@ -231,5 +221,5 @@ class _Saver:
             described = VolumeEncoderCheckpoint(
                 network=pipeline.network, contrasts=config.contrasts, **common
             )
-        self._plan.checkpoint.parent.mkdir(exist_ok=True)
+        make_folder(self._plan.checkpoint.parent)
         save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)

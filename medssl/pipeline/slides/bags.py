@@ -17,6 +17,7 @@ from medssl.data.slide.annotation import tile_labels
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag, read_features
 from medssl.data.spec import Case
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.infer.features import extract_features
 from medssl.networks.tile_encoder import build_tile_encoder
@@ -24,7 +25,6 @@ from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.pipeline.config import digest
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.slides.config import SlideConfig
-from medssl.train.loop import choose_device
 
 SlideBag = Bag | FeatureBag | PlantedBag
 

@@ -1,10 +1,12 @@
 """The evaluation stage of slides: calls on held-out bags as CSV, HTML and MLflow entries."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from medssl.data.spec import DataSpec
+from medssl.device import choose_device
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.froc import froc_curve
 from medssl.evaluate.report import Origin, Picture
@@ -22,9 +24,8 @@ from medssl.pipeline.slides.instances import InstanceRecord
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.pipeline.slides.scores import BagCall, fold_calls, optimistic, summarise
 from medssl.pipeline.slides.train import fold_folder
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import carry_out, read_summary
 from medssl.train.fingerprint import code_version
-from medssl.train.loop import choose_device
 from medssl.train.slide_checkpoint import load_slide_checkpoint
 from medssl.train.track import Tracker
 
@@ -32,34 +33,34 @@ SCORES, REPORT = "scores.csv", "report.html"
 
 
 def evaluate_stage(
-    plan: SlidePlan, bags: Mapping[str, SlideBag], parent: str | None, reporter: QuietReporter
+    plan: SlidePlan, bags: Mapping[str, SlideBag], reporter: QuietReporter, resume: bool = True
 ) -> dict[str, float]:
     """Score the held-out bags; returns the numbers by name."""
     stage, config = plan.evaluate, plan.config
-    if stage.done:
-        reporter.note(f"{config.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
-        return kept
-    stage.begin(config.resolved(), plan.splits_json())
-    settings = config.pipeline.evaluate
-    truth = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
-    folds = [read_calls(fold_folder(plan, number)) for number in range(len(plan.folds))]
-    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, truth)]
-    record = _instances(plan, bags)
-    numbers = summarise(calls, settings.bootstrap) | optimistic(folds, truth) | record.flat()
-    report = _report(plan, calls, record)
-    numbers |= {"ece": report.scores.ece.value, "brier": report.scores.brier.value}
-    tags = {"stage": "evaluate", "method": config.pipeline.method.name, "code": code_version()}
-    name = f"evaluate {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        report, numbers = _scored(plan, bags)
         write_slide_scores(stage.folder / SCORES, report.rows, config.classes)
         write_slide_report(stage.folder / REPORT, report)
         tracker.metrics(1, numbers)
         for path in (SCORES, REPORT):
             tracker.artifact(stage.folder / path)
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, summary=numbers)
-    return numbers
+        return {"summary": numbers}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
+    return read_summary(stage.folder)
+
+
+def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport, dict[str, float]]:
+    truth = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
+    folds = [read_calls(fold_folder(plan, number)) for number in range(len(plan.folds))]
+    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, truth)]
+    record = _instances(plan, bags)
+    resamples = plan.config.pipeline.evaluate.bootstrap
+    numbers = summarise(calls, resamples) | optimistic(folds, truth) | record.flat()
+    report = _report(plan, calls, record)
+    numbers |= {"ece": report.scores.ece.value, "brier": report.scores.brier.value}
+    return report, numbers
 
 
 def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssl.atomic import write_text
+from medssl.atomic import append_text, make_folder, write_text
 from medssl.data.bag import BagSource, BagStream
 from medssl.data.split import Split
+from medssl.device import choose_device
 from medssl.evaluate.classification import choose_threshold
 from medssl.evaluate.ranking import area_under_roc
 from medssl.infer.bag_ensemble import BagEnsemble
@@ -23,7 +24,7 @@ from medssl.methods.registry import implementation
 from medssl.pipeline.slides.config import SlideConfig
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
-from medssl.train.loop import Hooks, Log, Reporter, choose_device, fit
+from medssl.train.loop import Hooks, Log, Reporter, fit
 from medssl.train.slide_checkpoint import (
     SlideCheckpoint,
     SlideClassifier,
@@ -80,17 +81,15 @@ class FoldTraining:
         )
         self._device = choose_device(chosen.device)
 
-    def run(self, reporter: Reporter, log: Log, resume: bool = True) -> None:
+    def run(self, reporter: Reporter, log: Log) -> None:
         """Train, from `state.pt` where it exists, and write the calls.
 
         Raises:
             Stopped: a signal asked for it; the state is saved.
             MedsslError: a loss is not finite.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         state = self._folder / "state.pt"
-        if not resume:
-            state.unlink(missing_ok=True)
         fit(
             self._method,
             {"bags": BagStream(self._train, self._config.pipeline.seed)},
@@ -109,7 +108,7 @@ class FoldTraining:
             "test": predict_bags(head, self._test, self._device),
         }
         write_text(self._folder / CALLS, json.dumps(calls))
-        state.unlink()
+        state.unlink(missing_ok=True)
 
     def _after_epoch(self, step: int) -> dict[str, float]:
         """Scores of the validation bags; without any, later epochs are better."""
@@ -118,8 +117,7 @@ class FoldTraining:
         line: dict[str, object] = {"step": step, "validation": said}
         if self._config.pipeline.train.watch_test:
             line["test"] = predict_bags(predictor, self._test, self._device)
-        with (self._folder / EPOCHS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_text(self._folder / EPOCHS, json.dumps(line) + "\n")
         if not said:
             return {"score": float(step)}
         return _scores(*_arrays(self._validation, said))
@@ -131,7 +129,7 @@ class FoldTraining:
         """Write one checkpoint, with the threshold that its validation bags ask for."""
         training = self._method.training
         folder = self._folder / "checkpoint"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         head = BagEnsemble([self._predictor()])
         described = SlideCheckpoint(
             width=self._width,

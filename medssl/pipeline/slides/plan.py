@@ -11,7 +11,7 @@ from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.pipeline.config import digest
 from medssl.pipeline.slides.config import SlideConfig
-from medssl.pipeline.stage import Stage
+from medssl.pipeline.stage import Stage, Subject
 from medssl.train.fingerprint import fingerprint
 
 
@@ -27,9 +27,18 @@ class SlidePlan:
     config: SlideConfig
     cases: tuple[Case, ...]
     folds: tuple[Split, ...]
+    whole: Stage
     train: Stage
     predict: Stage
     evaluate: Stage
+
+    @property
+    def subject(self) -> Subject:
+        """What its stages have in common."""
+        config = self.config
+        tags = {"method": config.pipeline.method.name}
+        resolved, splits = config.resolved(), self.splits_json()
+        return Subject(config.pipeline.name, config.label, resolved, splits, tags)
 
     @property
     def tested(self) -> bool:
@@ -90,6 +99,7 @@ def make_slide_plan(config: SlideConfig, found: FoldedCases | None = None) -> Sl
         config,
         found.cases,
         found.folds,
+        whole=Stage("run", predict, folder / f"run-{predict}"),
         train=Stage("train", train, folder / f"train-{train}"),
         predict=Stage("predict", predict, folder / f"predict-{predict}"),
         evaluate=Stage("evaluate", predict, folder / f"evaluate-{predict}"),

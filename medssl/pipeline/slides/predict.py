@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from medssl.data.layouts.slides import is_slide
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide
+from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
@@ -30,7 +32,7 @@ from medssl.pipeline.slides.fold import predict_bags
 from medssl.pipeline.slides.instances import InstanceScores, instance_scores
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.pipeline.slides.train import fold_folder
-from medssl.train.loop import choose_device
+from medssl.pipeline.stage import carry_out
 from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
 from medssl.train.track import Tracker
 
@@ -39,22 +41,17 @@ THUMBNAIL = 1200
 
 
 def predict_stage(
-    plan: SlidePlan, bags: Mapping[str, SlideBag], parent: str | None, reporter: QuietReporter
+    plan: SlidePlan, bags: Mapping[str, SlideBag], reporter: QuietReporter, resume: bool = True
 ) -> Path:
     """SLIDE.geojson and SLIDE.png of every slide that no fold, or not all, learnt from.
 
     Where nothing is held out, of all slides.
     """
     stage, config = plan.predict, plan.config
-    if stage.done:
-        reporter.note(f"{config.label}: heat maps are drawn already, in {stage.folder}")
-        return stage.folder
-    stage.begin(config.resolved(), plan.splits_json())
-    device = choose_device(config.pipeline.train.device)
-    cases = {case.id: case for case in plan.cases}
-    tags = {"stage": "predict", "method": config.pipeline.method.name}
-    name = f"predict {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+
+    def work(_: Tracker) -> dict[str, Any]:
+        device = choose_device(config.pipeline.train.device)
+        cases = {case.id: case for case in plan.cases}
         asked = [(folder, ids) for folder, ids in _heads(plan) if ids]
         with Steps(reporter, sum(len(ids) for _, ids in asked)) as steps:
             for folder, ids in asked:
@@ -68,8 +65,9 @@ def predict_stage(
                         file = cases[slide].images["slide"]
                         write_maps(file, bag, found, config.classes, stage.folder, outlines)
                     steps.advance()
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id)
+        return {}
+
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
     return stage.folder
 
 

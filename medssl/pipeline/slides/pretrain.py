@@ -5,26 +5,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict
 
-from medssl.atomic import write_text
+from medssl.atomic import make_folder
 from medssl.data.layouts import find_cases
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case, load_spec
+from medssl.device import choose_device
 from medssl.environment import cache_root, runs_root
 from medssl.errors import UsageError
 from medssl.methods.pretrain.dino import Dino
 from medssl.methods.registry import implementation
 from medssl.methods.settings import MethodSettings
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.pipeline.config import digest, flatten, method_settings, read_pipeline, validate
+from medssl.pipeline.config import digest, method_settings, read_pipeline, validate
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.slides.bags import encoder_key
 from medssl.pipeline.slides.settings import TilePretrainPipeline
-from medssl.pipeline.stage import Stage
+from medssl.pipeline.stage import Stage, Subject, carry_out
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.loop import Hooks, configure_torch, fit
@@ -81,17 +81,11 @@ def pretrain_tiles(
             f"its layout is '{spec.layout.kind}'",
             "name a data spec with the layout 'slides'",
         )
+    choose_device(pipeline.train.device)
     cases = find_cases(spec)
     stage = _stage(pipeline, settings, cases)
     target = stage.folder / "checkpoint" / "last"
-    if stage.done and resume:
-        reporter.note(f"pre-trained already, in {stage.folder}")
-        return target
     resolved = _resolved(pipeline, settings)
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    write_text(stage.folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-    stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
-    method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
     described = EncoderCheckpoint(
         tiles=pipeline.tiles,
         encoder=pipeline.encoder,
@@ -102,46 +96,34 @@ def pretrain_tiles(
         step=0,
     )
 
-    def save(kind: str, step: int, _: dict[str, float]) -> None:
-        target.parent.mkdir(exist_ok=True)
-        save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))
+    def work(tracker: Tracker) -> dict[str, Any]:
+        stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
+        reporter.note(f"{len(stream)} tiles")
+        method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
 
-    _train(pipeline, resolved, stage, stream, method, Hooks(None, save), reporter, resume)
-    stage.finish()
-    return target
+        def save(kind: str, step: int, _: dict[str, float]) -> None:
+            make_folder(target.parent)
+            save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))
 
-
-def _train(
-    pipeline: TilePretrainPipeline,
-    resolved: dict[str, Any],
-    stage: Stage,
-    stream: TileStream,
-    method: Dino,
-    hooks: Hooks,
-    reporter: QuietReporter,
-    resume: bool,
-) -> None:
-    chosen = pipeline.train
-    configure_torch(chosen.threads, chosen.deterministic)
-    state = stage.folder / "state.pt"
-    if not resume:
-        state.unlink(missing_ok=True)
-    reporter.note(f"{len(stream)} tiles; pre-training in {stage.folder}")
-    tags = {"stage": "pretrain", "method": pipeline.method.name, "code": code_version()}
-    name = f"pretrain {pipeline.method.name} seed={pipeline.seed}"
-    with Tracker(stage.folder, pipeline.name, name, None, flatten(resolved), tags) as tracker:
+        configure_torch(pipeline.train.threads, pipeline.train.deterministic)
         fit(
             method,
             {"tiles": stream},
-            chosen,
+            pipeline.train,
             lambda batch, _: batch,
             pipeline.seed,
-            state,
-            hooks,
+            stage.folder / "state.pt",
+            Hooks(None, save),
             reporter,
             tracker,
         )
-        tracker.artifact(stage.folder / "checkpoint" / "last", "checkpoint")
+        tracker.artifact(target, "checkpoint")
+        return {}
+
+    label, tags = f"{pipeline.method.name} seed={pipeline.seed}", {"method": pipeline.method.name}
+    subject = Subject(pipeline.name, label, resolved, None, tags)
+    carry_out(stage, subject, work, reporter, resume=resume)
+    return target
 
 
 def _stage(pipeline: TilePretrainPipeline, settings: MethodSettings, cases: list[Case]) -> Stage:

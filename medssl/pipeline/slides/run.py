@@ -6,7 +6,9 @@ continues a run that was stopped or killed.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from medssl.device import choose_device
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.bags import find_bags
 from medssl.pipeline.slides.config import SlideConfig
@@ -14,6 +16,7 @@ from medssl.pipeline.slides.evaluate import evaluate_stage
 from medssl.pipeline.slides.plan import make_slide_plan
 from medssl.pipeline.slides.predict import predict_stage
 from medssl.pipeline.slides.train import train_stage
+from medssl.pipeline.stage import carry_out
 from medssl.train.track import Tracker
 
 
@@ -52,21 +55,25 @@ def run_slides(config: SlideConfig, reporter: QuietReporter, resume: bool = True
         Stopped: a signal asked for it; the same call continues.
         DataError, UsageError: as the stages.
     """
+    choose_device(config.pipeline.train.device)
     plan = make_slide_plan(config)
-    bags = find_bags(config, plan.cases, reporter)
-    tags = {"stage": "run", "method": config.pipeline.method.name}
-    folder = plan.evaluate.folder.with_name(f"run-{plan.evaluate.key}")
-    with Tracker(folder, config.pipeline.name, config.label, None, config.flat(), tags) as tracker:
-        parent = tracker.run_id
-        checkpoint = train_stage(plan, bags, parent, reporter, resume)
-        drawn = config.tiled and config.pipeline.predict.heat_maps
-        maps = predict_stage(plan, bags, parent, reporter) if drawn else None
-        summary = evaluate_stage(plan, bags, parent, reporter) if plan.tested else {}
-        tracker.metrics(1, summary)
+    drawn = config.tiled and config.pipeline.predict.heat_maps
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        bags = find_bags(config, plan.cases, reporter)
+        train_stage(plan, bags, reporter, resume, parent=plan.whole)
+        if drawn:
+            predict_stage(plan, bags, reporter, resume)
+        if plan.tested:
+            tracker.metrics(1, evaluate_stage(plan, bags, reporter, resume))
+        return {}
+
+    parts = (plan.train, plan.predict, plan.evaluate)
+    carry_out(plan.whole, plan.subject, work, reporter, parts=parts, resume=resume)
     found = plan.evaluate.folder if plan.tested else None
     return SlideOutcome(
-        checkpoint,
-        maps,
+        plan.train.folder / "checkpoint",
+        plan.predict.folder if drawn else None,
         found and found / "scores.csv",
         found and found / "report.html",
     )
@@ -74,5 +81,6 @@ def run_slides(config: SlideConfig, reporter: QuietReporter, resume: bool = True
 
 def train_slides(config: SlideConfig, reporter: QuietReporter, resume: bool = True) -> Path:
     """The features and the training alone; returns the folder of the checkpoint of all folds."""
+    choose_device(config.pipeline.train.device)
     plan = make_slide_plan(config)
-    return train_stage(plan, find_bags(config, plan.cases, reporter), None, reporter, resume)
+    return train_stage(plan, find_bags(config, plan.cases, reporter), reporter, resume)

@@ -6,7 +6,14 @@ from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile, Section
+from medssl.settings import (
+    DeviceName,
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PipelineFile,
+    Section,
+)
 
 
 class FoldSettings(Section):
@@ -48,7 +55,7 @@ class SlideTrainSettings(Section):
     )
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
     deterministic: bool = True
 

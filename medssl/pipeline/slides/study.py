@@ -18,7 +18,7 @@ from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
 from medssl.pipeline.slides.study_report import Result, summary
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_summary
 from medssl.pipeline.study_grid import announced, write_study
 from medssl.settings import Section
 
@@ -113,9 +113,7 @@ def run_slide_study(
     """
     everything = slide_cells(study)
     for _, overrides in announced(everything, only, threads, reporter):
-        config = load_slide_config(study.pipeline, overrides)
-        if not make_slide_plan(config).evaluate.done:
-            run_slides(config, reporter)
+        run_slides(load_slide_config(study.pipeline, overrides), reporter)
     results = _finished(study, everything)
     folder = runs_root() / load_slide_config(study.pipeline).pipeline.name / f"study-{study.name}"
     text = summary(study.title or study.name, results, study.reference, len(everything), command)
@@ -143,7 +141,7 @@ def _finished(study: SlideStudy, grid: Sequence[SlideCell]) -> list[Result]:
 def _result(cell: SlideCell, folder: Path, simulated: bool) -> Result:
     with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
         right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    numbers = read_json(folder / "done.json")["summary"]
+    numbers = read_summary(folder)
     return Result(cell.data, cell.arm, cell.seed, right, numbers, simulated)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from medssl.data.bag import BagSource
 from medssl.infer.bag_ensemble import BagEnsemble
@@ -10,8 +11,9 @@ from medssl.pipeline.config import digest
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.fold import CALLS, FoldTraining
 from medssl.pipeline.slides.plan import SlidePlan
+from medssl.pipeline.stage import Stage, carry_out
 from medssl.train.checkpoint import save_checkpoint
-from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.fingerprint import fingerprint
 from medssl.train.loop import configure_torch
 from medssl.train.slide_checkpoint import SlideClassifier, load_slide_checkpoint
 from medssl.train.track import Tracker
@@ -20,42 +22,33 @@ from medssl.train.track import Tracker
 def train_stage(
     plan: SlidePlan,
     bags: Mapping[str, BagSource],
-    parent: str | None,
     reporter: QuietReporter,
     resume: bool = True,
+    parent: Stage | None = None,
 ) -> Path:
     """Train every fold that is not done; returns the folder of the checkpoint of all folds.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
     """
-    stage, config = plan.train, plan.config
+    stage, train = plan.train, plan.config.pipeline.train
     whole = stage.folder / "checkpoint"
-    if stage.done and resume:
-        reporter.note(f"{config.label}: trained already, in {stage.folder}")
-        return whole
-    configure_torch(config.pipeline.train.threads, config.pipeline.train.deterministic)
-    stage.begin(config.resolved(), plan.splits_json())
-    reporter.note(f"{config.label}: training {len(plan.folds)} folds in {stage.folder}")
-    tags = {
-        "stage": "train",
-        "method": config.pipeline.method.name,
-        "data_fingerprint": fingerprint(plan.cases),
-        "code": code_version(),
-    }
-    name = f"train {config.label}"
-    with Tracker(stage.folder, config.pipeline.name, name, parent, config.flat(), tags) as tracker:
+
+    def work(tracker: Tracker) -> dict[str, Any]:
+        configure_torch(train.threads, train.deterministic)
+        tracker.tag("data_fingerprint", fingerprint(plan.cases))
         steps = 0
         for number, split in enumerate(plan.folds):
             folder, before = fold_folder(plan, number), steps
-            steps += config.pipeline.train.epochs * len(split.labelled)
-            if (folder / CALLS).is_file() and resume:
-                continue
-            log = _FoldLog(tracker, number, before)
-            FoldTraining(config, split, bags, folder).run(reporter, log, resume)
+            steps += train.epochs * len(split.labelled)
+            if not (folder / CALLS).is_file():
+                log = _FoldLog(tracker, number, before)
+                FoldTraining(plan.config, split, bags, folder).run(reporter, log)
         _join(plan, whole)
         tracker.artifact(whole, "checkpoint")
-    stage.finish()
+        return {}
+
+    carry_out(stage, plan.subject, work, reporter, parent=parent, resume=resume)
     return whole
 
 
