@@ -1,8 +1,8 @@
 """Files and folders that appear complete or not at all.
 
 Everything is written beside its place under a hidden name and renamed when it is whole. A kill can
-leave only such a hidden name; it says who wrote it, so that `sweep` can tell the leftovers of the
-dead from the work of another process.
+leave only such a hidden name, which goes when something is next written to that folder; it says who
+wrote it, so that the leftovers of the dead differ from the work of another process.
 """
 
 import errno
@@ -13,8 +13,8 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medssl.errors import MedsslError
@@ -26,6 +26,7 @@ ABANDONED_AFTER_S = 86_400.0
 _PREFIX = ".part-"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _LIFE = uuid.uuid4().hex[:8]
+_swept: set[Path] = set()
 _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a-f]{8})-")
 
 
@@ -53,6 +54,7 @@ def appearing(
     beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
         yield beside
         if check is not None:
             check(beside)
@@ -119,21 +121,29 @@ def told(path: Path) -> Iterator[None]:
         raise _unwritten(error, path) or error from error
 
 
-def sweep(folder: Path, deep: bool = True) -> None:
-    """Remove what killed processes left unfinished in `folder`.
-
-    Args:
-        deep: also anywhere below it.
-    """
-    look = folder.rglob if deep else folder.glob
-    for path in sorted(look(f"{_PREFIX}*")) if folder.is_dir() else ():
-        if _is_left_behind(path):
-            remove(path)
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished anywhere below `folder`."""
+    if folder.is_dir():
+        _remove_left(folder.rglob(f"{_PREFIX}*"))
 
 
 def is_unfinished(path: Path) -> bool:
     """Whether `path` is the hidden name of something that is not, or was never, complete."""
     return path.name.startswith(_PREFIX)
+
+
+def _sweep_once(folder: Path) -> None:
+    """Sweep one folder, not what is below it, before the first thing this process writes there."""
+    if folder.absolute() not in _swept:
+        _swept.add(folder.absolute())
+        _remove_left(folder.glob(f"{_PREFIX}*"))
+
+
+def _remove_left(found: Iterable[Path]) -> None:
+    for path in sorted(found):
+        if _is_left_behind(path):
+            with suppress(OSError):  # another user's; it is in nobody's way
+                remove(path)
 
 
 def _beside(path: Path) -> Path:

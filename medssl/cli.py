@@ -12,7 +12,8 @@ import typer
 
 from medssl.cli_data import data_app, export_app
 from medssl.environment import wait_passively
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import MedsslError, Stopped, UsageError
+from medssl.stop import STOP
 
 app = typer.Typer(
     help="Medical images with few labels: scans to masks, slides to calls, radiographs to grades.",
@@ -297,17 +298,23 @@ def methods() -> None:
 
 def main() -> None:
     """The console script: failures as one sentence on stderr, with the exit code of their kind."""
-    wait_passively()
     # Taken out here, so that `--debug` may stand anywhere, after the verb too.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
+        STOP.listen()
+        wait_passively()
         app(arguments, prog_name="medssl")
     except MedsslError as error:
         _fail(error, str(error), error.exit_code, debug)
+    except Stopped as stopped:
+        typer.echo(f"medssl: {stopped}", err=True)
+        STOP.leave(stopped.exit_code)
     except Exception as error:
         name = type(error).__name__
         _fail(error, f"unexpected {name}: {error}; add --debug to see where", 1, debug)
+    finally:
+        STOP.end()
 
 
 def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:

@@ -4,12 +4,14 @@ The handler raises `Stopped` in the main thread, wherever that is at work. Insid
 takes note: the training loop ends its step, a file gets its name, a run of MLflow is closed.
 """
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from medssl.errors import Stopped
 
@@ -22,7 +24,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
-        self._noted = self._listens = self._ended = False
+        self._noted = self._hurried = self._listens = self._ended = False
         self._depth = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -31,12 +33,13 @@ class Stop:
         if self._ended or (again and number != signal.SIGINT):
             return
         if again or not self._depth:
+            self._hurried = again
             raise _stopped()
         self._noted = True
 
     def listen(self) -> None:
         """Let signals ask for a stop until the process ends."""
-        self.requested = self._noted = self._ended = False
+        self.requested = self._noted = self._hurried = self._ended = False
         self._listens = True
         for number in SIGNALS:
             signal.signal(number, self)
@@ -44,6 +47,14 @@ class Stop:
     def end(self) -> None:
         """The work is over: from now on signals do nothing to a process that is leaving."""
         self._ended = True
+
+    def leave(self, code: int) -> NoReturn:
+        """End the process; whoever pressed Ctrl-C twice does not wait for its threads either."""
+        if self._hurried:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        raise SystemExit(code)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

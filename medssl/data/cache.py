@@ -8,7 +8,6 @@ cache, and a kill leaves only a folder that nobody looks at.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from medssl.atomic import appearing
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
+from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.settings import PreprocessSettings
 
@@ -74,7 +74,7 @@ class CaseCache:
     ) -> dict[str, CachedCase]:
         """Preprocess what is missing; returns every case by id, in the given order."""
         found: dict[str, CachedCase] = {}
-        with ThreadPoolExecutor(workers) as pool:
+        with Workers(workers) as pool:
             for case in pool.map(self.open, cases):
                 found[case.id] = case
                 if on_progress:

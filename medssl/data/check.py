@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from medssl.data.rules import Finding, Verdict, inspect
 from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
 from medssl.data.slide.settings import TileSettings
 from medssl.data.spec import Case, DataSpec
+from medssl.data.workers import Workers
 from medssl.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ def check(
         )
     work = _work(spec, chosen, faults)
     findings = []
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+    with Workers(workers or min(8, os.cpu_count() or 1)) as pool:
         for finding in pool.map(work, chosen):
             findings.append(finding)
             if on_progress is not None:

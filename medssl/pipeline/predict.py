@@ -20,6 +20,7 @@ from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
+from medssl.pipeline.lock import alone_in
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.stage import Plan, carry_out, read_json
 from medssl.settings import PredictSettings
@@ -47,15 +48,16 @@ def predict_files(
         UsageError: no checkpoint, a wrong key, or `out` holds other predictions.
         DataError: a file cannot be used; the cases before it are written.
     """
+    choose_device(device)
     predictor, found = load_checkpoint(checkpoint)
     plain = found.predict.model_dump()
     for one in overrides:
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
     cases = find_inputs(files, found.channels)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, checkpoint, settings, cases)
-    return _predict(predictor, found, settings, cases, out, reporter, device)
+    with alone_in(out, reporter.note):
+        _claim(out, checkpoint, settings, cases)
+        return _predict(predictor, found, settings, cases, out, reporter, device)
 
 
 def predict_stage(

@@ -120,7 +120,6 @@ def carry_out(
     with alone_in(stage.folder, reporter.note):
         if not (stage.done and resume):
             sweep(stage.folder)
-            sweep(stage.folder.parent, deep=False)
             if not resume:
                 stage.clear()
             _work(stage, subject, work, reporter, parent)
@@ -137,7 +136,7 @@ def _work(
     reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
     stage.begin(subject.resolved, subject.split)
     known = {"stage": stage.name, "code": code_version(), **subject.tags}
-    name = f"{stage.name} {subject.label}" if parent else subject.label
+    name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
     above = parent.folder.name if parent else None
     flat = flatten(subject.resolved)
     with Tracker(stage.folder, subject.experiment, name, above, flat, known) as tracker:

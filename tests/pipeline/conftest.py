@@ -84,7 +84,7 @@ def untrained() -> Train:
 
 
 def write_untrained(
-    config: Config, folder: Path, parent: str | None, reporter: QuietReporter, resume: bool
+    config: Config, folder: Path, tracker: Tracker, reporter: QuietReporter
 ) -> Path:
     """Checkpoint `last` with the weights that the method starts from."""
     from medssl.networks.build import build_network

@@ -18,7 +18,7 @@ from medssl.pipeline.run import Train
 @pytest.fixture
 def checkpoint(balls: Path, untrained: Train) -> Path:
     """A checkpoint, away from pipeline and data spec."""
-    folder = untrained(load_config("balls"), balls / "trained", None, QuietReporter(), True)
+    folder = untrained(load_config("balls"), balls / "trained", None, QuietReporter())
     for gone in ("pipelines", "data_specs"):
         shutil.rmtree(balls / gone)
     return folder / "last"

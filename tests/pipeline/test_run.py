@@ -88,9 +88,9 @@ def test_each_stage_is_an_mlflow_run_under_the_runs_own(
     client = MlflowClient(mlflow_store)
     (experiment,) = (one for one in client.search_experiments() if one.name == "balls")
     runs = {one.data.tags["stage"]: one for one in client.search_runs([experiment.experiment_id])}
-    assert set(runs) == {"run", "predict", "evaluate"}
+    assert set(runs) == {"run", "train", "predict", "evaluate"}
     parent = runs["run"].info.run_id
-    for stage in ("predict", "evaluate"):
+    for stage in ("train", "predict", "evaluate"):
         assert runs[stage].data.tags["mlflow.parentRunId"] == parent
     whole = read_run(done.scores.parent)
     assert runs["evaluate"].info.run_id == whole.run_id

@@ -7,7 +7,6 @@ either never meets a stale one. It appears by one rename, complete.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from medssl.atomic import appearing
 from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.spec import Case
+from medssl.data.workers import Workers
 from medssl.errors import DataError
 
 VERSION = 1  # of what cropping does; raise it when equal settings give other crops
@@ -79,7 +79,7 @@ def _fill(
 ) -> None:
     shape = (len(cases), len(settings.views), settings.side, settings.side)
     crops = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    with ThreadPoolExecutor(workers) as pool:
+    with Workers(workers) as pool:
         for number, one in enumerate(pool.map(partial(_crops, settings), cases)):
             crops[number] = one
             if on_progress is not None:

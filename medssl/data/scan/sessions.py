@@ -9,7 +9,6 @@ grid: refuse the pair, count it).
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -23,6 +22,7 @@ from medssl.data.scan.contrasts import Contrasts, contrast_of, name_scans
 from medssl.data.scan.settings import PairSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_geometry
+from medssl.data.workers import Workers
 from medssl.errors import DataError, UsageError
 from medssl.settings import PreprocessSettings
 
@@ -143,7 +143,7 @@ def prepare_sessions(
     numbers = {name: number for number, name in enumerate(patients, start=1)}
     groups: list[ScanGroup] = []
     apart: list[Apart] = []
-    with ThreadPoolExecutor(workers) as pool:
+    with Workers(workers) as pool:
         work = partial(_prepared, contrasts=contrasts, settings=settings, root=root)
         done = pool.map(work, sessions)
         for count, ((spec, case), (scans, lost)) in enumerate(zip(sessions, done, strict=True), 1):

@@ -5,7 +5,6 @@ Legend: n drawn tiles, S pixels of a tile's side.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from medssl.atomic import appearing
 from medssl.data.slide.reader import SlideReader, open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
+from medssl.data.workers import Workers
 from medssl.errors import DataError, UsageError
 
 
@@ -73,7 +73,7 @@ def read_tiles(
     def one(index: int) -> None:
         tiles[index] = read_tile(reader, grid, int(numbers[index]))
 
-    with ThreadPoolExecutor(workers) as pool:
+    with Workers(workers) as pool:
         for _ in pool.map(one, range(len(numbers))):
             pass
     return tiles

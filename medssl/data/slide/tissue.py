@@ -3,12 +3,11 @@
 Legend: C columns and R rows of the grid of tiles, H W pixels.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from PIL import Image, ImageFilter, ImageStat
 
 from medssl.data.slide.reader import SlideReader
+from medssl.data.workers import Workers
 
 _THUMBNAIL = 4096  # longest side, pixels
 _PIXELS_A_TILE = 16  # of the thumbnail, a side
@@ -89,5 +88,5 @@ def edge_statistics(
             found.append(edge_statistic(reader.read(x, y, wide, high, size), side))
         return found
 
-    with ThreadPoolExecutor(workers) as pool:
+    with Workers(workers) as pool:
         return np.array(list(pool.map(row, range(rows))))

@@ -75,6 +75,7 @@ def predict_radiographs(
         UsageError: no checkpoint, an unknown override, or two files of one name.
         DataError: a file is missing or damaged, or lacks the side or spacing that is needed.
     """
+    device = choose_device(device_name)
     network, found = load_grade_checkpoint(checkpoint)
     said = _file_settings(overrides)
     paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
@@ -83,9 +84,7 @@ def predict_radiographs(
         for path in paths.values():
             crops.append(_crops(path, found.crop, said))
             steps.advance()
-    device = choose_device(device_name)
     logits = grade_logits(network.to(device), np.stack(crops), range(len(crops)), 64, device)
-    out.mkdir(parents=True, exist_ok=True)
     probability = calibrated(logits, found.temperature)
     write_grades(out / GRADES, graded(list(paths), probability), found.grades)
     return out / GRADES

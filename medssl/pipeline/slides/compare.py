@@ -13,7 +13,7 @@ from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.evaluate.statistics import paired_difference
 from medssl.pipeline.compare import as_text
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_json, read_summary
 
 HEADS = ["method", "data", "seed", "accuracy [95 %]", "AUC", "ECE"]
 
@@ -56,18 +56,18 @@ def compare_slides(pipeline: str, reference: str) -> str:
 
 
 def _read(done: Path) -> FinishedRun:
-    config: dict[str, Any] = yaml.safe_load((done.parent / "config.yaml").read_text("utf-8"))
-    with (done.parent / "scores.csv").open(newline="", encoding="utf-8") as stream:
-        right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    plain = read_json(done)
-    return FinishedRun(
-        config["method"]["name"],
-        config["data"],
-        config["seed"],
-        right,
-        plain["summary"],
-        str(plain["run_id"] or ""),
-    )
+    folder, run_id = done.parent, str(read_json(done).get("run_id") or "")
+    try:
+        config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        right = {row["slide"]: row["truth"] == row["prediction"] for row in rows}
+        named = config["method"]["name"], config["data"], config["seed"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        raise UsageError(
+            f"{folder} is not a complete evaluation", do="delete the folder and run again"
+        ) from None
+    return FinishedRun(*named, right, read_summary(folder), run_id)
 
 
 def _row(run: FinishedRun, runs: Sequence[FinishedRun], reference: str) -> list[str]:

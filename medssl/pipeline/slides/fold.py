@@ -16,12 +16,14 @@ from medssl.atomic import append_text, make_folder, write_text
 from medssl.data.bag import BagSource, BagStream
 from medssl.data.split import Split
 from medssl.device import choose_device
+from medssl.errors import UsageError
 from medssl.evaluate.classification import choose_threshold
 from medssl.evaluate.ranking import area_under_roc
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.slides.config import SlideConfig
+from medssl.pipeline.stage import read_json
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.loop import Hooks, Log, Reporter, fit
@@ -171,13 +173,22 @@ def predict_bags(head: nn.Module, bags: Sequence[BagSource], device: torch.devic
 
 
 def read_calls(folder: Path) -> Calls:
-    """What a finished fold left."""
-    plain = json.loads((folder / CALLS).read_text(encoding="utf-8"))
-    # A training that was killed and continued has some epochs twice; the later line counts.
-    lines = map(json.loads, (folder / EPOCHS).read_text(encoding="utf-8").splitlines())
-    steps = {line["step"]: line.get("test") for line in lines}
-    watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
-    return Calls(plain["threshold"], plain["test"], watched)
+    """What a finished fold left.
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    plain = read_json(folder / CALLS)
+    try:
+        # A training that was killed and continued has some epochs twice; the later line counts.
+        lines = map(json.loads, (folder / EPOCHS).read_text(encoding="utf-8").splitlines())
+        steps = {line["step"]: line.get("test") for line in lines}
+        watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
+        return Calls(plain["threshold"], plain["test"], watched)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(
+            f"what the fold in {folder} found is damaged", do=f"delete {folder} and run again"
+        ) from None
 
 
 def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:

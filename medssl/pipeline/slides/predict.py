@@ -114,6 +114,7 @@ def predict_slides(
             slides have one name.
         DataError: a file is missing, no slide or damaged.
     """
+    device = choose_device(device_name)
     classifier, found = load_slide_checkpoint(checkpoint)
     if found.encoder is None or found.tiles is None or classifier.encoder is None:
         raise UsageError(
@@ -124,8 +125,6 @@ def predict_slides(
     slides = files_by_name(
         files, is_slide, lambda path: path.stem, "slide", "an SVS or a tiled TIFF"
     )
-    out.mkdir(parents=True, exist_ok=True)
-    device = choose_device(device_name)
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
     with Counted(reporter) as counted:
         done = extract_features(

@@ -114,7 +114,7 @@ def test_a_finished_stage_is_not_done_again(encoder: PretrainConfig) -> None:
     pretrain_stage(plan, QuietReporter())
     told = Told()
     pretrain_stage(plan, told)
-    assert "pre-trained already" in told.notes[0]
+    assert "pretrain is done already" in told.notes[0]
 
 
 def test_probes_change_nothing_that_is_learnt(encoder: PretrainConfig) -> None:
