@@ -46,7 +46,7 @@ class Stop:
 
     def end(self) -> None:
         """The work is over: from now on signals do nothing to a process that is leaving."""
-        self._ended = True
+        self._ended, self._listens = True, False
 
     def leave(self, code: int) -> NoReturn:
         """End the process; whoever pressed Ctrl-C twice does not wait for its threads either."""
@@ -65,7 +65,7 @@ class Stop:
         if self._listens or not _in_main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before, ended = {number: signal.getsignal(number) for number in SIGNALS}, self._ended
         self.listen()
         try:
             yield
@@ -73,6 +73,7 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler or signal.SIG_DFL)
             self.requested = self._noted = self._listens = False
+            self._ended = ended
 
     @contextmanager
     def held(self) -> Iterator["Stop"]:

@@ -67,7 +67,8 @@ def read_run(folder: Path) -> RunScores:
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None
-    return RunScores(folder, config, cases, str(read_json(folder / "done.json").get("run_id") or ""))
+    run_id = str(read_json(folder / "done.json").get("run_id") or "")
+    return RunScores(folder, config, cases, run_id)
 
 
 def read_runs(pipeline: str) -> list[RunScores]:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from medssl.atomic import appearing, make_folder
 from medssl.train.journal import Entry
 
 Item = TypeVar("Item")
@@ -40,6 +41,10 @@ class MlflowRun:
         """
         connect = load_client()
         with alone(uri):
+            if is_file(uri) and not (database := _database(uri)).exists():
+                # A kill must not leave half of the tables.
+                with appearing(database) as beside:
+                    connect(f"{_SQLITE}{beside}").get_experiment_by_name(experiment)
             self._client = connect(uri)
             self._experiment = _experiment(self._client, uri, experiment)
         self.run_id = known if known and _is_active(self._client, known) else ""
@@ -102,8 +107,8 @@ def alone(uri: str) -> Iterator[None]:
         return
     import fcntl
 
-    database = Path(uri.removeprefix(_SQLITE))
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database = _database(uri)
+    make_folder(database.parent)
     with database.with_name(f"{database.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -150,8 +155,12 @@ def _artifacts(uri: str, experiment: str) -> str | None:
     """Where artifacts go; a server decides for itself."""
     if not is_file(uri):
         return None
-    database = Path(uri.removeprefix(_SQLITE)).absolute()
-    return (database.parent / "mlartifacts" / experiment).as_uri()
+    return (_database(uri).parent / "mlartifacts" / experiment).as_uri()
+
+
+def _database(uri: str) -> Path:
+    """The file of an SQLite store."""
+    return Path(uri.removeprefix(_SQLITE)).absolute()
 
 
 def _is_active(client: Any, run_id: str) -> bool:

@@ -92,10 +92,9 @@ class Tracker:
         self._owed = [(self._folder / path, where) for path, where in known["owed"]]
         self._sent = known["sent"]
         try:
-            with held():
-                self._remember()
-                if not self._attempt(self._open):
-                    self._due = time.monotonic() + RETRY_AFTER_S
+            self._remember()
+            if not self._attempt(self._open):
+                self._due = time.monotonic() + RETRY_AFTER_S
         except Stopped:
             self.finish("KILLED")
             raise
@@ -147,19 +146,31 @@ class Tracker:
         """Send what is pending and close the MLflow run."""
         if not self._active:
             return
-        with held():
+        try:
+            if status == "FINISHED" and self._mlflow is None:
+                self._attempt(self._open)
+        except Stopped:
+            status = "KILLED"
+            raise
+        finally:
+            with held():
+                self._close(status)
+
+    def _close(self, status: Status) -> None:
+        if self._mlflow is not None:
             self._flush()
-            self._hand_over()
-            ended = self._on_run(lambda run: run.end(status))
-            self._complete = ended and not (self._pending or self._owed)
-            self._remember()
+        self._hand_over()
+        ended = self._on_run(lambda run: run.end(status))
+        self._complete = ended and not (self._pending or self._owed)
+        self._remember()
 
     def _open(self) -> None:
-        load_client()
-        self._mlflow = _within(PATIENCE_S, self._uri, self._connect)
-        self._sent = self._known()["sent"]
-        self._pending = read_journal(self._folder / METRICS)[self._sent :]
-        self._due = time.monotonic() + SEND_EVERY_S
+        load_client()  # takes seconds, and may be interrupted
+        with held():
+            self._mlflow = _within(PATIENCE_S, self._uri, self._connect)
+            self._sent = self._known()["sent"]
+            self._pending = read_journal(self._folder / METRICS)[self._sent :]
+            self._due = time.monotonic() + SEND_EVERY_S
 
     def _connect(self) -> MlflowRun:
         """Reach the run; kept on disk at once, as whoever waits for it may lose patience."""
@@ -223,8 +234,7 @@ class Tracker:
 
     def _tried(self, action: Callable[[], None]) -> bool:
         try:
-            with held():
-                action()
+            action()
         # A store may be a file, a database or a server with any driver: whatever it raises, the
         # training is worth more.
         except Exception as error:
@@ -332,7 +342,8 @@ def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:
         TimeoutError: it took longer, and goes on in a thread that nobody waits for.
     """
     if is_file(uri):
-        return action()
+        with held():
+            return action()
     outcome: Future[Found] = Future()
 
     def work() -> None:
@@ -342,7 +353,8 @@ def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:
             outcome.set_exception(error)
 
     Thread(target=work, daemon=True).start()
-    return outcome.result(seconds)
+    with held():
+        return outcome.result(seconds)
 
 
 def _is_away(uri: str) -> bool:

@@ -1,16 +1,33 @@
 """Numbers of a run: the journal always, MLflow on top, and neither lost nor doubled."""
 
+import json
 import logging
 import math
 import os
+import signal
 import threading
+import time
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from medssl.errors import Stopped
+from medssl.stop import listening
+from medssl.train import track
 from medssl.train.journal import Journal, read_journal
 from medssl.train.mlflow_run import alone
-from medssl.train.track import METRICS, Tracker
+from medssl.train.track import METRICS, TRACKING, Tracker, deliver, is_delivered
+
+
+@pytest.fixture(autouse=True)
+def _first_command(monkeypatch):
+    """No store has been found away or was warned of, as when a command begins."""
+    monkeypatch.setattr(track, "_away", {})
+    monkeypatch.setattr(track, "_warned", set())
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # so that it is put back
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +47,102 @@ def client(store, monkeypatch):
     with _tracker(store / "warm-up"):
         pass
     return MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+
+
+class Server(ThreadingHTTPServer):
+    """As much of an MLflow server as a run needs.
+
+    Attributes:
+        runs: status, tags and numbers (name, step, value) of each, by id.
+        users: what callers said who they are.
+        asked: how often anything was asked.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port=0):
+        super().__init__(("127.0.0.1", port), _Answers)
+        self.runs, self.users, self.asked = {}, set(), 0
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def port(self):
+        return self.server_address[1]
+
+    def by_name(self, name):
+        (found,) = (run for run in self.runs.values() if run["tags"]["mlflow.runName"] == name)
+        return found
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self._answer(None)
+
+    def do_POST(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        self._answer(json.loads(self.rfile.read(length) or "{}"))
+
+    def log_message(self, *_): ...
+
+    def _answer(self, given):
+        server, path = self.server, urlsplit(self.path)
+        server.asked += 1
+        server.users.add(self.headers.get("Authorization"))
+        text = json.dumps(self._found(path.path.rpartition("mlflow/")[2], path.query, given))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def _found(self, what, query, given):
+        runs = self.server.runs
+        if what == "experiments/get-by-name":
+            return {"experiment": {"experiment_id": "1", "name": "hippocampus"}}
+        if what == "runs/create":
+            run_id = f"run{len(runs)}"
+            tags = {tag["key"]: tag["value"] for tag in given["tags"]}
+            tags["mlflow.runName"] = given["run_name"]
+            runs[run_id] = {"id": run_id, "status": "RUNNING", "tags": tags, "numbers": []}
+            return {"run": self._run(run_id)}
+        run_id = given["run_id"] if given else parse_qs(query)["run_id"][0]
+        if what == "runs/update":
+            runs[run_id]["status"] = given["status"]
+        if what == "runs/log-batch":
+            numbers = [(one["key"], one["step"], one["value"]) for one in given.get("metrics", [])]
+            runs[run_id]["numbers"] += numbers
+        return {"run": self._run(run_id), "run_info": self._run(run_id)["info"]}
+
+    def _run(self, run_id):
+        run = self.server.runs[run_id]
+        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
+        info = {
+            "run_id": run_id,
+            "run_uuid": run_id,
+            "experiment_id": "1",
+            "status": run["status"],
+            "lifecycle_stage": "active",
+            "artifact_uri": "/nowhere",
+        }
+        return {"info": info, "data": {"tags": tags}}
+
+
+@pytest.fixture
+def port():
+    """A port at which nobody listens yet."""
+    server = Server()
+    server.close()
+    return server.port
+
+
+@pytest.fixture
+def away(port, monkeypatch):
+    """The address of a server that is away; `Server(port)` brings it back."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://doctor:s3%23cret@127.0.0.1:{port}")
 
 
 @pytest.fixture
@@ -84,7 +197,7 @@ def test_artifacts_lie_beside_the_default_store(client, store, tmp_path):
 def test_stages_are_nested_below_their_pipeline_run(client, tmp_path):
     with (
         _tracker(tmp_path / "run") as whole,
-        _tracker(tmp_path / "train", parent=whole.run_id) as stage,
+        _tracker(tmp_path / "train", parent="run") as stage,
     ):
         pass
     assert client.get_run(stage.run_id).data.tags["mlflow.parentRunId"] == whole.run_id
@@ -148,6 +261,105 @@ def test_a_dead_server_costs_one_warning_and_no_numbers(dead_store, tmp_path, ca
     assert "secret" not in said[0]
 
 
+def test_a_finished_stage_is_sent_by_the_next_command_that_finds_the_server(
+    away, port, tmp_path, monkeypatch
+):
+    with _tracker(tmp_path / "run") as whole, _tracker(tmp_path / "train", parent="run") as stage:
+        stage.metrics(1, {"loss": 3.0})
+        stage.tag("best", "1")
+        whole.metrics(1, {"dice": 0.5})
+    assert stage.run_id is None
+    assert not is_delivered(tmp_path / "train")
+    monkeypatch.setattr(track, "_away", {})
+    server = Server(port)
+    for _ in range(2):
+        for name in ("train", "run"):
+            deliver(tmp_path / name)
+    run, train = server.by_name("run"), server.by_name("train")
+    assert (train["status"], train["numbers"]) == ("FINISHED", [("loss", 1, 3.0)])
+    assert (run["status"], run["numbers"]) == ("FINISHED", [("dice", 1, 0.5)])
+    assert train["tags"]["mlflow.parentRunId"] == run["id"]
+    assert train["tags"]["best"] == "1"
+    asked = server.asked
+    deliver(tmp_path / "train")
+    assert server.asked == asked
+    server.close()
+
+
+def test_a_server_that_comes_back_is_sent_everything_by_the_stage_itself(
+    away, port, tmp_path, monkeypatch
+):
+    with _tracker(tmp_path / "run"), _tracker(tmp_path / "train", parent="run") as stage:
+        stage.metrics(1, {"loss": 3.0})
+        server = Server(port)
+        monkeypatch.setattr(track, "_away", {})
+        stage._due = 0.0
+        stage.metrics(2, {"loss": 2.0})
+        stage.metrics(3, {"loss": 1.0})
+    assert server.by_name("train")["numbers"] == [("loss", s, 4.0 - s) for s in (1, 2, 3)]
+    assert [run["status"] for run in server.runs.values()] == ["FINISHED", "FINISHED"]
+    assert server.by_name("train")["tags"]["mlflow.parentRunId"] == server.by_name("run")["id"]
+    server.close()
+
+
+def test_a_server_that_never_answers_is_waited_for_once(port, tmp_path, monkeypatch):
+    import socket
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(track, "PATIENCE_S", 0.5)
+    track.load_client()
+    with socket.create_server(("127.0.0.1", port)):
+        began = time.monotonic()
+        for name in ("train", "predict", "evaluate"):
+            with _tracker(tmp_path / name) as tracker:
+                tracker.metrics(1, {"loss": 3.0})
+        assert time.monotonic() - began < 1.5
+
+
+def test_nobody_but_the_server_hears_the_password(away, port, tmp_path, monkeypatch, capfd, caplog):
+    """In an address, # is written %23."""
+    with caplog.at_level(logging.DEBUG), _tracker(tmp_path / "before"):
+        pass
+    monkeypatch.setattr(track, "_away", {})
+    server = Server(port)
+    with _tracker(tmp_path / "run") as tracker:
+        tracker.metrics(1, {"loss": 3.0})
+    server.close()
+    assert server.users == {"Basic " + b64encode(b"doctor:s3#cret").decode()}
+    out, err = capfd.readouterr()
+    written = "".join((tmp_path / name / TRACKING).read_text() for name in ("before", "run"))
+    for text in (out, err, caplog.text, written, os.environ["MLFLOW_TRACKING_URI"]):
+        assert "cret" not in text
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{", '{"complete": false, "owed": 3}', '{"complete": false, "owed": ["a"]}', '"run"'],
+)
+def test_a_damaged_record_is_begun_anew(client, tmp_path, text):
+    (tmp_path / TRACKING).write_text(text)
+    assert deliver(tmp_path) is None
+    with _tracker(tmp_path) as tracker:
+        tracker.metrics(1, {"loss": 3.0})
+    assert _history(client, tracker.run_id, "loss") == [(1, 3.0)]
+
+
+def test_a_stop_while_the_store_is_opened_leaves_no_run_open(client, tmp_path, monkeypatch):
+    begin = track._begin
+
+    def slow(*given):
+        found = begin(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(track, "_begin", slow)
+    with pytest.raises(Stopped), listening(), _tracker(tmp_path / "run"):
+        pytest.fail("began")
+    run_id = json.loads((tmp_path / "run" / TRACKING).read_text())["run_id"]
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
 def test_a_server_that_dies_on_the_way_is_sent_what_it_missed(client, tmp_path, monkeypatch):
     from medssl.train.mlflow_run import MlflowRun
 
@@ -198,6 +410,12 @@ def test_a_cut_off_line_is_passed_over_and_then_replaced(tmp_path):
     assert journal.rewind(2) == 1
     journal.append(2, {"loss": 0.5})
     assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["[1]", '"x"', '{"step": 1}', '{"step": [], "time": 0}', "\xff"])
+def test_a_damaged_line_is_passed_over(tmp_path, line):
+    (tmp_path / METRICS).write_text(line + '\n{"step": 2, "time": 0, "loss": 1}\n', "latin-1")
+    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [2]
 
 
 def test_numbers_that_are_not_finite_are_valid_json(tmp_path):

@@ -91,7 +91,10 @@ class FoldTraining:
             MedsslError: a loss is not finite.
         """
         make_folder(self._folder)
-        state = self._folder / "state.pt"
+        state, epochs = self._folder / "state.pt", self._folder / EPOCHS
+        if epochs.is_file():  # a kill may have cut its last line
+            kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+            write_text(epochs, kept[0] + kept[1])
         fit(
             self._method,
             {"bags": BagStream(self._train, self._config.pipeline.seed)},
