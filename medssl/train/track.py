@@ -328,7 +328,9 @@ def _recall(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, plain: Mapping[str, Any]) -> None:
-    write_text(folder / TRACKING, json.dumps(plain, indent=2))
+    text, path = json.dumps(plain, indent=2, sort_keys=True), folder / TRACKING
+    if not path.is_file() or path.read_text("utf-8", "replace") != text:
+        write_text(path, text)
 
 
 def _relative(path: Path, folder: Path) -> str:

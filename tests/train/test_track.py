@@ -270,6 +270,9 @@ def test_a_finished_stage_is_sent_by_the_next_command_that_finds_the_server(
         whole.metrics(1, {"dice": 0.5})
     assert stage.run_id is None
     assert not is_delivered(tmp_path / "train")
+    before = (tmp_path / "train" / TRACKING).stat().st_mtime_ns
+    deliver(tmp_path / "train")
+    assert (tmp_path / "train" / TRACKING).stat().st_mtime_ns == before
     monkeypatch.setattr(track, "_away", {})
     server = Server(port)
     for _ in range(2):
