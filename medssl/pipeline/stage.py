@@ -22,7 +22,8 @@ from medssl.pipeline.config import Config, digest, flatten
 from medssl.pipeline.lock import DATED, LOCK, alone_in
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.track import TRACKING, Tracker, deliver, is_delivered
+from medssl.train.track import Tracker, deliver, is_delivered
+from medssl.train.tracking import TRACKING
 
 DONE = "done.json"
 

@@ -6,7 +6,6 @@ it missed is sent as soon as it answers, by a later command if need be. `trackin
 has. Case ids of the data spec may appear; what DICOM headers say about patients never does.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,17 +16,18 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from medssl.atomic import make_folder, write_text
+from medssl.atomic import make_folder
 from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
 from medssl.train.journal import Entry, Journal, read_journal
 from medssl.train.mlflow_run import MlflowRun, is_file, load_client
+from medssl.train.tracking import begin_run, recall, relative, remember, run_beside
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Found = TypeVar("Found")
 
-METRICS, TRACKING = "metrics.jsonl", "tracking.json"
+METRICS = "metrics.jsonl"
 SEND_EVERY_S = 10.0
 RETRY_AFTER_S = 300.0
 PATIENCE_S = 10.0
@@ -147,8 +147,10 @@ class Tracker:
         if not self._active:
             return
         try:
-            if status == "FINISHED" and self._mlflow is None:
-                self._attempt(self._open)
+            if status == "FINISHED":
+                if self._mlflow is None:
+                    self._attempt(self._open)
+                self._hand_over()
         except Stopped:
             status = "KILLED"
             raise
@@ -159,9 +161,9 @@ class Tracker:
     def _close(self, status: Status) -> None:
         if self._mlflow is not None:
             self._flush()
-        self._hand_over()
-        ended = self._on_run(lambda run: run.end(status))
-        self._complete = ended and not (self._pending or self._owed)
+        if self._on_run(lambda run: run.end(status)):
+            self._owed = []  # what a store that answers does not take, it never will
+            self._complete = status == "FINISHED" and not self._pending
         self._remember()
 
     def _open(self) -> None:
@@ -175,8 +177,8 @@ class Tracker:
     def _connect(self) -> MlflowRun:
         """Reach the run; kept on disk at once, as whoever waits for it may lose patience."""
         parent = self._told["parent"]
-        above = None if parent is None else _run_below(self._folder.with_name(parent), self._uri)
-        return _begin(self._folder, self._uri, self._told, above)
+        above = None if parent is None else run_beside(self._folder.with_name(parent), self._uri)
+        return begin_run(self._folder, self._uri, self._told, above)
 
     def _rewind(self, step: int) -> None:
         kept = self._journal.rewind(step)
@@ -245,7 +247,7 @@ class Tracker:
 
     def _known(self) -> dict[str, Any]:
         """What is kept of the run in the present store."""
-        known = _recall(self._folder)
+        known = recall(self._folder)
         mine = known["store"] == shown_uri(self._uri)
         return known if mine else {**known, "run_id": None, "sent": 0}
 
@@ -256,10 +258,10 @@ class Tracker:
             "store": shown_uri(self._uri),
             "run_id": self.run_id or known["run_id"],
             "sent": self._sent,
-            "owed": [[_relative(path, self._folder), where] for path, where in self._owed],
+            "owed": [[relative(path, self._folder), where] for path, where in self._owed],
             "complete": self._complete,
         }
-        _write(self._folder, plain)
+        remember(self._folder, plain)
 
 
 def deliver(folder: Path) -> str | None:
@@ -267,7 +269,7 @@ def deliver(folder: Path) -> str | None:
 
     Costs nothing where nothing is missing.
     """
-    known = _recall(folder)
+    known = recall(folder)
     if known["complete"]:
         return None
     told = (known[key] for key in ("experiment", "name", "parent", "params", "tags"))
@@ -278,7 +280,7 @@ def deliver(folder: Path) -> str | None:
 
 def is_delivered(folder: Path) -> bool:
     """Whether MLflow has all of a finished stage."""
-    return bool(_recall(folder)["complete"])
+    return bool(recall(folder)["complete"])
 
 
 def is_first_process() -> bool:
@@ -287,54 +289,6 @@ def is_first_process() -> bool:
 
     alone = not distributed.is_available() or not distributed.is_initialized()
     return alone or distributed.get_rank() == 0
-
-
-def _run_below(folder: Path, uri: str) -> str | None:
-    """MLflow's id of the run of another stage, which is begun if need be."""
-    known = _recall(folder)
-    if known["store"] == shown_uri(uri) and known["run_id"]:
-        return str(known["run_id"])
-    return _begin(folder, uri, known, None).run_id if known["name"] else None
-
-
-def _begin(folder: Path, uri: str, told: Mapping[str, Any], above: str | None) -> MlflowRun:
-    """The run of a stage, continued or new, and written down in its folder."""
-    known, store = _recall(folder), shown_uri(uri)
-    mine = known["run_id"] if known["store"] == store else None
-    run = MlflowRun(uri, told["experiment"], mine)
-    run.begin(told["name"], above, told["params"], told["tags"])
-    sent = known["sent"] if run.run_id == mine else 0
-    _write(folder, {**known, **told, "store": store, "run_id": run.run_id, "sent": sent})
-    return run
-
-
-def _recall(folder: Path) -> dict[str, Any]:
-    """What tracking.json says; where it is missing or damaged, that there is nothing to send."""
-    nothing: dict[str, Any] = {
-        "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
-        "store": None, "run_id": None, "sent": 0, "owed": [], "complete": True,
-    }  # fmt: skip
-    try:
-        plain = json.loads((folder / TRACKING).read_text("utf-8"))
-    except (OSError, ValueError):
-        return nothing
-    if not isinstance(plain, dict) or not isinstance(plain.get("run_id"), str | None):
-        return nothing
-    kinds = {key: type(value) for key, value in nothing.items() if value is not None}
-    found = nothing | plain
-    fits = all(isinstance(found[key], kind) for key, kind in kinds.items())
-    pairs = fits and all(isinstance(one, list) and len(one) == 2 for one in found["owed"])
-    return found if pairs else nothing
-
-
-def _write(folder: Path, plain: Mapping[str, Any]) -> None:
-    text, path = json.dumps(plain, indent=2, sort_keys=True), folder / TRACKING
-    if not path.is_file() or path.read_text("utf-8", "replace") != text:
-        write_text(path, text)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
 
 
 def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:

@@ -18,7 +18,8 @@ from medssl.stop import listening
 from medssl.train import track
 from medssl.train.journal import Journal, read_journal
 from medssl.train.mlflow_run import alone
-from medssl.train.track import METRICS, TRACKING, Tracker, deliver, is_delivered
+from medssl.train.track import METRICS, Tracker, deliver, is_delivered
+from medssl.train.tracking import TRACKING
 
 
 @pytest.fixture(autouse=True)
@@ -349,14 +350,14 @@ def test_a_damaged_record_is_begun_anew(client, tmp_path, text):
 
 
 def test_a_stop_while_the_store_is_opened_leaves_no_run_open(client, tmp_path, monkeypatch):
-    begin = track._begin
+    begin = track.begin_run
 
     def slow(*given):
         found = begin(*given)
         os.kill(os.getpid(), signal.SIGTERM)
         return found
 
-    monkeypatch.setattr(track, "_begin", slow)
+    monkeypatch.setattr(track, "begin_run", slow)
     with pytest.raises(Stopped), listening(), _tracker(tmp_path / "run"):
         pytest.fail("began")
     run_id = json.loads((tmp_path / "run" / TRACKING).read_text())["run_id"]
