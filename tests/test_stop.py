@@ -133,3 +133,20 @@ def test_the_command_line_ends_with_75_and_one_sentence(number: str) -> None:
     assert done.stderr == (
         "medssl: stopped; asked to by a signal; run the same command again to continue\n"
     )
+
+
+def test_a_signal_is_heard_while_the_command_line_is_imported() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Ask:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Ask())\n"
+        "from medssl.__main__ import main\n"
+        "sys.argv = ['medssl', 'methods']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.startswith("medssl: stopped; asked to by a signal")
+    assert "Traceback" not in done.stderr
