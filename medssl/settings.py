@@ -3,18 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
-
-Triple = tuple[int, int, int]
-
-
-class Section(BaseModel):
-    """A section refuses keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from medssl.section import Section, Triple
 
 
 class SplitSettings(Section):
@@ -146,10 +139,10 @@ class EvaluateSettings(Section):
     overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
 
 
-class MethodChoice(BaseModel):
+class MethodChoice(Section):
     """`method: tracoco`, or a mapping with `name`, `preset` and the method's own keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str
     preset: str | None = None

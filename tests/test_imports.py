@@ -28,6 +28,7 @@ LEVELS = {
     "settings": 0,
     "atomic": -1,
     "errors": -1,
+    "section": -1,
     "environment": -1,
 }
 FREE = {"medssl.methods.settings", "medssl"}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 import medssl
 from medssl.errors import DataError, UsageError
+from medssl.section import Section
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -18,20 +19,16 @@ SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
 """Kinds that list sessions of scans, whole or not."""
 
 
-class Code(BaseModel):
+class Code(Section):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: str
     scheme: str = "SCT"
     meaning: str
 
 
-class Label(BaseModel):
+class Label(Section):
     """One foreground class of a mask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: int = Field(ge=1, le=255, description="voxel value in the mask files")
     name: str
@@ -39,10 +36,10 @@ class Label(BaseModel):
     category: Code | None = None
 
 
-class Layout(BaseModel):
+class Layout(Section):
     """How files in a folder become cases; `kind` names a module of `medssl.data.layouts`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     kind: str
     unlabelled: bool = Field(
@@ -63,10 +60,8 @@ class Layout(BaseModel):
         return _validated(model, dict(self.model_extra or {}), f"layout of kind {self.kind}")
 
 
-class Download(BaseModel):
+class Download(Section):
     """One file at the data set's official home."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
     bytes: int | None = None
@@ -75,10 +70,8 @@ class Download(BaseModel):
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
 
 
-class DataSpec(BaseModel):
+class DataSpec(Section):
     """A data set: modality, channels, labels, layout, licence, home."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders")
     title: str

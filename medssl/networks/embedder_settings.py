@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medssl.section import Section
 
 
-class EmbedderSettings(BaseModel):
+class EmbedderSettings(Section):
     """The network that gives every place of a volume a vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["lite", "resnet18"] = Field(
         default="lite",

@@ -2,19 +2,18 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST
+from medssl.section import Section
 
 SIAMESE_SMALLEST = 17
 """Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
 
 
-class GraderSettings(BaseModel):
+class GraderSettings(Section):
     """Which network, and how large; defaults are the paper's (sheet of Semixup, section 7)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["siamese", "resnet", "slices"] = Field(
         default="siamese",

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
+from medssl.section import Section
 
 ENCODER_KEYS: dict[str, tuple[str, ...]] = {
     "vnet": ("width", "levels", "norm"),
@@ -16,10 +17,8 @@ ENCODER_KEYS: dict[str, tuple[str, ...]] = {
 """What the weights of each network's encoder depend on; monai_unet has no encoder of its own."""
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(Section):
     """Which network, and how large."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = "vnet"
     width: int = Field(

@@ -6,14 +6,12 @@ stand in `pipelines/joint2d3d_paper.yaml`.
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from medssl.section import Section
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SliceEncoderSettings(_Part):
+class SliceEncoderSettings(Section):
     """The network of single slices and of images."""
 
     name: Literal["resnet50", "conv"] = "resnet50"
@@ -42,7 +40,7 @@ class SliceEncoderSettings(_Part):
         return int(2 ** (5 if self.name == "resnet50" else self.levels))
 
 
-class SliceTransformerSettings(_Part):
+class SliceTransformerSettings(Section):
     """From the vectors of a volume's slices to one vector of the volume."""
 
     width: int = Field(default=256, ge=2, description="of a token; released: 640")

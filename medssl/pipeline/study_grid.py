@@ -19,7 +19,7 @@ from medssl.pipeline.config import (
     validate,
 )
 from medssl.pipeline.progress import QuietReporter
-from medssl.settings import Section
+from medssl.section import Section
 
 Axis = Literal["labels", "seed", "arm"]
 

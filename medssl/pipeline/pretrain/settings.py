@@ -4,13 +4,12 @@ from pydantic import Field, field_validator
 
 from medssl.data.joint.settings import JointSampling
 from medssl.networks.settings import NetworkSettings
+from medssl.section import Section, Triple
 from medssl.settings import (
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
     PreprocessSettings,
-    Section,
-    Triple,
 )
 
 

@@ -17,7 +17,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import read_json
 from medssl.pipeline.study_grid import announced, write_study
 from medssl.pipeline.study_report import machine
-from medssl.settings import Section
+from medssl.section import Section
 from medssl.train.fingerprint import code_version
 
 

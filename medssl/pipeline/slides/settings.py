@@ -6,7 +6,8 @@ from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile, Section
+from medssl.section import Section
+from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 
 
 class FoldSettings(Section):

@@ -20,7 +20,7 @@ from medssl.pipeline.slides.run import run_slides
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_json
 from medssl.pipeline.study_grid import announced, write_study
-from medssl.settings import Section
+from medssl.section import Section
 
 Axis = Literal["data", "seed", "arm"]
 
