@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import medssl
 from medssl.errors import DataError, UsageError
+from medssl.mistakes import mistake
 from medssl.section import Section
+from medssl.yaml_keys import read_keys
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -206,15 +207,8 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
         UsageError: there is none (names the nearest), or it is no valid data spec.
     """
     path = _find(str(name_or_path))
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not valid YAML", str(error).splitlines()[0], "correct the file"
-        ) from None
-    if not isinstance(plain, dict):
-        raise UsageError(f"{path} holds no keys", "a data spec is a mapping of keys to values")
-    return _validated(DataSpec, {"name": path.stem, **plain}, f"data spec {path}")
+    plain = {"name": path.stem, **read_keys(path, "a data spec")}
+    return _validated(DataSpec, plain, f"data spec {path}")
 
 
 def _find(name_or_path: str) -> Path:
@@ -244,13 +238,4 @@ def _validated(model: type[Options], plain: dict[str, Any], where: str) -> Optio
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
-            do = f"did you mean '{close[0]}'?" if close else "remove it"
-            raise UsageError(f"unknown key '{key}' in the {where}", do=do) from None
-        if first["type"] == "missing":
-            raise UsageError(f"the key '{key}' is missing in the {where}", do="add it") from None
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"the {where} is wrong", f"{key}: {reason}" if key else reason) from None
+        raise mistake(model, plain, error, place=where) from None

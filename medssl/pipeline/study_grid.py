@@ -9,10 +9,10 @@ from pydantic import Field
 
 from medssl.atomic import write_text
 from medssl.errors import UsageError
+from medssl.mistakes import nearest
 from medssl.pipeline.config import (
     find_pipeline,
     load_config,
-    nearest,
     pipeline_family,
     read_mapping,
     read_pipeline,

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.config import find_pipeline, nearest, read_mapping, validate
+from medssl.mistakes import nearest
+from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
