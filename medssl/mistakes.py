@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from medssl.errors import UsageError
-from medssl.section import Noun, is_named
+from medssl.section import Noun, holds_bool, is_named
 
 WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
 ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
@@ -109,6 +109,8 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
     if get_origin(first) is Annotated:
         first, bounds = get_args(first)[0], _bounds(get_args(first)[1:])
     noun: str = f"values, each {wanted(first, bounds)}"
+    if get_origin(first) is Literal:
+        noun = f"any of {', '.join(_plain(one) for one in get_args(first))}"
     if first in WORDS:
         named = next((one for one in bounds if isinstance(one, Noun)), None)
         noun = named or WORDS[first] + _range(bounds)
@@ -151,19 +153,17 @@ def _example(annotation: Any, given: Any, default: Any) -> Any:
     candidates = [*_clamped(annotation, given)]
     if inner is not None:
         count = 1 if inner[-1] is Ellipsis else len(inner)
-        candidates += [(scalar,) * count, default, (1,) * count]
+        candidates += [(scalar,) * count if number else default, default, (1,) * count]
     candidates.append(default)
+    if annotation is str and not isinstance(given, list | Mapping) and given is not None:
+        return str(given)
     if annotation in (bool, str) or next(_models(annotation), None) is not None:
         return None
     if inner is None and list(_choices(annotation)):
         return None
     adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
     for one in candidates:
-        if (
-            one is None
-            or one is PydanticUndefined
-            or (inner is None and list(_choices(annotation)))
-        ):
+        if one is None or one is PydanticUndefined or one == given or holds_bool(one):
             continue
         try:
             adapter.validate_python(one)

@@ -28,9 +28,20 @@ class Noun(str):
     """What a number is called in messages, in the plural."""
 
 
-Size = Annotated[int, Noun("sizes"), Field(ge=1, le=4096)]
+MOST = 4096
+"""Voxels of the longest side that is not a slip of the keyboard."""
+
+Side = Annotated[int, Noun("sizes")]
+Patch = tuple[Side, Side, Side]
+"""Sides in voxels of what a network takes; which these are is known with the network."""
+
+Size = Annotated[Side, Field(ge=1, le=MOST)]
 Triple = tuple[Size, Size, Size]
 """Sides in voxels."""
+
+Positive = Annotated[float, Field(gt=0)]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+"""Of the first level of a network; deeper ones have several times as many."""
 
 
 class Section(BaseModel):
@@ -55,7 +66,7 @@ class Section(BaseModel):
         if isinstance(default, BaseModel):
             return laid_over(default, given)
         kinds = set(_kinds(field.annotation))
-        if kinds & {int, float} and not kinds & {bool, Any} and _holds_bool(given):
+        if kinds & {int, float} and not kinds & {bool, Any} and holds_bool(given):
             raise PydanticCustomError("bool_for_number", "true and false are no numbers")
         return given
 
@@ -93,7 +104,8 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _holds_bool(given: Any) -> bool:
+def holds_bool(given: Any) -> bool:
+    """Whether a value is true or false, or a list that holds one."""
     if isinstance(given, list | tuple):
-        return any(map(_holds_bool, given))
+        return any(map(holds_bool, given))
     return isinstance(given, bool)

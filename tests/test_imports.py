@@ -29,6 +29,8 @@ LEVELS = {
     "atomic": -1,
     "errors": -1,
     "section": -1,
+    "mistakes": -1,
+    "yaml_keys": -1,
     "environment": -1,
 }
 FREE = {"medssl.methods.settings", "medssl"}

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST
-from medssl.section import Section
+from medssl.section import Channels, Section
 
 SIAMESE_SMALLEST = 17
 """Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
@@ -20,7 +20,7 @@ class GraderSettings(Section):
         description="resnet: ResNet18 with InstanceNorm for every crop; slices: the encoder that "
         "joint2d3d pre-trains",
     )
-    width: int = Field(default=32, ge=1, description="siamese: channels of the first stage")
+    width: Channels = Field(default=32, description="siamese: channels of the first stage")
     dropout: float = Field(
         default=0.35, ge=0, lt=1, description="after three stages and before the head; others: here"
     )

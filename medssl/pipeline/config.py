@@ -19,6 +19,7 @@ from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
+from medssl.section import MOST
 from medssl.settings import MethodChoice, Pipeline, PipelineFile, pretrain_keys
 from medssl.train.description import weights_hash
 from medssl.yaml_keys import parse_yaml, read_keys
@@ -38,7 +39,8 @@ WITHOUT_EFFECT: dict[str, set[str]] = {
 
 
 NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
-"""Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`."""
+"""Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
+other keys of the file stay."""
 
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}}
 """Parts that an override with one of these keys chooses anew, whatever the file has."""
@@ -145,7 +147,25 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         wanted = CLASSIFIED[spec.layout.kind]
         refuse_family("segment", wanted, f"the data set {spec.name} holds {spec.layout.kind}")
     pipeline = validate(Pipeline, plain)
+    check_patch(pipeline.train.patch, pipeline.network.side_multiple)
     return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
+
+
+def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
+    """Whether a network can take a patch, whose sides must be multiples of so many voxels.
+
+    Raises:
+        UsageError: it cannot; names the nearest one that it can take.
+    """
+    most = MOST // multiple * multiple
+    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
+    if fitting != list(patch):
+        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+        raise UsageError(
+            f"train.patch={list(patch)} does not fit the network",
+            f"its sides must be {rule} from {multiple} to {most} voxels",
+            f"the nearest is train.patch={fitting}",
+        )
 
 
 def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -210,7 +230,7 @@ def apply_override(plain: dict[str, Any], text: str) -> None:
         # A copy: YAML anchors may let two keys share one mapping.
         place[part] = _as_keys(part, place.get(part))
         place = place[part]
-    if last in NAMED and isinstance(value, str):
+    if last in NAMED and isinstance(value, str) and isinstance(place.get(last), dict):
         value = {"name": value}
     if isinstance(value, dict) and not (_CHOICES.get(last, set()) & value.keys()):
         value = _merged(_as_keys(last, place.get(last)), value)

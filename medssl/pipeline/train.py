@@ -20,8 +20,6 @@ from medssl.evaluate.segmentation import dice
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
-from medssl.networks.build import side_multiple
-from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
@@ -46,7 +44,6 @@ def train(
         DataError, UsageError: the data or the settings do not allow it.
     """
     pipeline = config.pipeline
-    check_patch(pipeline.network, pipeline.train.patch)
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
@@ -133,22 +130,6 @@ def build_method(config: Config, start: Start | None = None) -> SegmentMethod:
     )
     built: SegmentMethod = implementation(config.method)(config.method, task, config.pipeline.seed)
     return built
-
-
-def check_patch(network: NetworkSettings, patch: tuple[int, int, int]) -> None:
-    """Whether a network can take a patch.
-
-    Raises:
-        UsageError: it cannot; names one that it can take.
-    """
-    multiple = side_multiple(network)
-    if any(side % multiple for side in patch):
-        fitting = [max(multiple, round(side / multiple) * multiple) for side in patch]
-        raise UsageError(
-            f"train.patch {list(patch)} does not fit the network",
-            f"with {network.levels} levels every side must be divisible by {multiple}",
-            f"for example train.patch={fitting}",
-        )
 
 
 def streams(

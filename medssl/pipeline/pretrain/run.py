@@ -29,7 +29,6 @@ from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.stage import read_json
-from medssl.pipeline.train import check_patch
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
@@ -87,8 +86,6 @@ def _learner(
     config = plan.config
     if config.method.takes_images:
         return joint_learner(plan, reporter)
-    if not isinstance(config.method, EmbeddingSettings):  # which has a network of its own
-        check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
     return method, build_streams(plan, method, sessions, reporter)

@@ -50,7 +50,9 @@ class SlideTrainSettings(Section):
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; null: torch's"
+    )
     deterministic: bool = True
 
     def loop(self, bags: int) -> LoopSettings:
