@@ -110,7 +110,7 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
         first, bounds = get_args(first)[0], _bounds(get_args(first)[1:])
     noun: str = f"values, each {wanted(first, bounds)}"
     if get_origin(first) is Literal:
-        noun = f"any of {', '.join(_plain(one) for one in get_args(first))}"
+        noun = f"values out of {', '.join(_plain(one) for one in get_args(first))}"
     if first in WORDS:
         named = next((one for one in bounds if isinstance(one, Noun)), None)
         noun = named or WORDS[first] + _range(bounds)

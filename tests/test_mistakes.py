@@ -97,9 +97,9 @@ NAN, INFINITY = float("nan"), float("inf")
          '["t1"]'),
         ({"channels": []}, "channels=[] is wrong; give a list of texts, at least one, e.g. "
          '["t1"]'),
-        ({"save": "label"}, "save='label' is wrong; give a list of any of 'labels', 'entropy', "
-         "e.g. [\"labels\"]; did you mean 'labels'?"),
-        ({"axes": [2]}, "axes=[2] is wrong; give a list of any of 0, 1, e.g. [0, 1]"),
+        ({"save": "label"}, "save='label' is wrong; give a list of values out of 'labels', "
+         "'entropy', e.g. [\"labels\"]; did you mean 'labels'?"),
+        ({"axes": [2]}, "axes=[2] is wrong; give a list of values out of 0, 1, e.g. [0, 1]"),
         ({"aliases": {"t1": "T1w"}}, "aliases.t1='T1w' is wrong; give a list of texts, e.g. "
          '["T1w"]'),
         ({"aliases": ["t1"]}, 'aliases=["t1"] is wrong; give a mapping of keys to values'),

@@ -142,12 +142,13 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
             value of the wrong kind.
     """
     plain = read_pipeline(name_or_path, overrides)
-    spec = load_spec(plain["data"]) if "data" in plain else None
+    spec = load_spec(plain["data"]) if isinstance(plain.get("data"), str) else None
     if spec is not None and spec.layout.kind in CLASSIFIED:
         wanted = CLASSIFIED[spec.layout.kind]
         refuse_family("segment", wanted, f"the data set {spec.name} holds {spec.layout.kind}")
     pipeline = validate(Pipeline, plain)
     check_patch(pipeline.train.patch, pipeline.network.side_multiple)
+    _check_stride(pipeline)
     return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
 
 
@@ -165,6 +166,17 @@ def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
             f"train.patch={list(patch)} does not fit the network",
             f"its sides must be {rule} from {multiple} to {most} voxels",
             f"the nearest is train.patch={fitting}",
+        )
+
+
+def _check_stride(pipeline: Pipeline) -> None:
+    patch, stride = pipeline.train.patch, pipeline.predict.stride
+    fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
+    if stride is not None and fitting != list(stride):
+        raise UsageError(
+            f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
+            "windows would leave gaps between them",
+            f"the nearest is predict.stride={fitting}",
         )
 
 

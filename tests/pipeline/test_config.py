@@ -88,6 +88,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("train.patch=32", ["train.patch=32 is wrong; give three sizes, e.g. [32, 32, 32]"]),
         ("train.patch=[0,33,90000]", ["multiples of 8", "train.patch=[8, 32, 4096]"]),
         ("preprocess.spacing=[1,0,1]", ["preprocess.spacing=[1, 0, 1]", "three numbers above 0"]),
+        ("predict.stride=[16,33,16]", ["leave gaps", "predict.stride=[16, 32, 16]"]),
         ("preprocess.orientation=RAR", ["preprocess.orientation='RAR'", "e.g. RAS"]),
         ("preprocess.window=[3,1]", ["preprocess.window=[3, 1]", "a larger one"]),
         ("network.width=10000000", ["network.width=10000000", "at most 1024"]),
