@@ -18,7 +18,7 @@ import numpy as np
 
 from medssl.atomic import appearing, discard
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
-from medssl.data.sealed import is_intact, seal, sealed_content
+from medssl.data.sealed import is_kept, seal, sealed_content
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
 from medssl.errors import DataError
@@ -172,7 +172,7 @@ class CaseCache:
 
 def _intact(folder: Path, labelled: bool) -> bool:
     names = ["case.json", "image.npy", *(["mask.npy"] if labelled else [])]
-    return folder.is_dir() and all(is_intact(folder / name) for name in names)
+    return folder.is_dir() and all(is_kept(folder / name) for name in names)
 
 
 def _existing(path: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Files of the cache whose damage is noticed: a CRC-32 of the content ends them.
+"""Files whose damage is noticed: a CRC-32 of the content ends them.
 
 The cache lives for weeks on disks that fail, and is not waited for when it is written, so that a
-power cut may leave holes. numpy reads a sealed .npy like any other.
+power cut may leave holes. numpy and torch read sealed files of theirs like any others.
 """
 
 import logging
@@ -25,21 +25,25 @@ def seal(path: Path) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a sealed file is there and as it was written; reads all of it, and warns of damage.
+    """Whether a sealed file is as it was written; reads all of it.
 
     To be asked once, before the file is used, and not at every access.
     """
-    if not path.is_file():
-        return False
     checksum, left = 0, path.stat().st_size - _LENGTH
     with path.open("rb") as file:
         while left > 0 and (block := file.read(min(left, _BLOCK))):
             checksum = zlib.crc32(block, checksum)
             left -= len(block)
-        intact = left == 0 and file.read() == _SEAL.format(checksum).encode()
-    if not intact:
+        return left == 0 and file.read() == _SEAL.format(checksum).encode()
+
+
+def is_kept(path: Path) -> bool:
+    """Whether the cache holds a sealed file as it was written; warns of damage."""
+    kept = path.is_file()
+    if kept and not is_intact(path):
         logger.warning("%s is damaged, and is made anew", path)
-    return intact
+        return False
+    return kept
 
 
 def sealed_content(path: Path) -> bytes:

@@ -18,7 +18,7 @@ from medssl.atomic import appearing, discard
 from medssl.data.geometry import Geometry
 from medssl.data.scan.matched_stream import Scan
 from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
-from medssl.data.sealed import is_intact, seal
+from medssl.data.sealed import is_kept, seal
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder, Embedding
 
 Triple = tuple[int, int, int]
@@ -79,7 +79,7 @@ class EmbeddedScans:
         """Compute what is missing or damaged."""
         for count, scan in enumerate(scans, 1):
             folder = self._folder / scan.key
-            if not all(is_intact(folder / f"{name}.npy") for name in ("fine", "coarse")):
+            if not all(is_kept(folder / f"{name}.npy") for name in ("fine", "coarse")):
                 discard(folder)
                 self._fill(scan)
             if on_progress is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medssl.data.sealed import is_intact, seal, sealed_content
+from medssl.data.sealed import is_intact, is_kept, seal, sealed_content
 
 ARRAY = np.arange(12, dtype=np.float16).reshape(3, 4)
 
@@ -47,8 +47,9 @@ def test_no_missing_end_passes(sealed, left):
 
 
 def test_damage_is_told_and_absence_is_not(sealed, caplog):
-    assert not is_intact(sealed.with_name("absent.npy"))
+    assert is_kept(sealed)
+    assert not is_kept(sealed.with_name("absent.npy"))
     assert not caplog.records
     sealed.write_bytes(sealed.read_bytes()[:-3])
-    assert not is_intact(sealed)
+    assert not is_kept(sealed)
     assert "image.npy is damaged, and is made anew" in caplog.text

@@ -17,7 +17,7 @@ import numpy as np
 from medssl.atomic import appearing
 from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
 from medssl.data.radiograph.settings import CropSettings
-from medssl.data.sealed import is_intact, seal
+from medssl.data.sealed import is_kept, seal
 from medssl.data.spec import Case
 from medssl.errors import DataError
 
@@ -43,7 +43,7 @@ def cached_crops(
         DataError: an image cannot be read, or lacks the side or spacing that is needed.
     """
     path = folder / f"{_key(cases, settings)}.npy"
-    if not is_intact(path):
+    if not is_kept(path):
         with appearing(path, durable=False) as beside:
             _fill(beside, cases, settings, workers, on_progress)
             seal(beside)

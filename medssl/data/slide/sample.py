@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import appearing
-from medssl.data.sealed import is_intact, seal
+from medssl.data.sealed import is_kept, seal
 from medssl.data.slide.reader import SlideReader, open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
@@ -50,7 +50,7 @@ def sample_slides(
     paths = []
     for name, slide in slides.items():
         path = folder / f"{name}-{_key(slide, settings, count, seed)}.npy"
-        if not is_intact(path):
+        if not is_kept(path):
             _write(name, slide, path, settings, count, seed, workers)
         paths.append(path)
         if on_progress is not None:
