@@ -31,7 +31,7 @@ _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a
 @contextmanager
 def appearing(
     path: Path,
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], object] | None = None,
     durable: bool = True,
     first_wins: bool = False,
 ) -> Iterator[Path]:

@@ -154,7 +154,7 @@ def _checksum(header: str, features: np.ndarray, places: np.ndarray) -> str:
     checksum = zlib.crc32(header.encode())
     for array in (features, places):
         checksum = zlib.crc32(f"{array.dtype} {array.shape}".encode(), checksum)
-        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
     return f"{checksum:08x}"
 
 
