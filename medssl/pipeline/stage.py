@@ -92,7 +92,8 @@ def make_plan(config: Config) -> Plan:
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = fingerprint([case for case in cases if case.id in set().union(*roles)])
     train = digest([inputs, pipeline.seed, roles, seen])
-    predict = digest([train, config.hash("predict"), fingerprint(test)])
+    mirrored = [pipeline.augment.mirrored] if pipeline.predict.flips else []
+    predict = digest([train, config.hash("predict"), fingerprint(test), *mirrored])
     evaluate = digest([predict, config.hash("evaluate")])
     folder = runs_root() / pipeline.name
     return Plan(

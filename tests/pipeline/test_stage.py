@@ -1,6 +1,7 @@
 """Stage folders: each key covers what influences the stage, and nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.stage import Plan, Stage, make_plan, read_json
+from medssl.settings import AugmentSettings
 
 
 def plan(*overrides: str) -> Plan:
@@ -25,7 +27,7 @@ def keys(found: Plan) -> tuple[str, str, str]:
         ("title=Other", (False, False, False)),
         ("predict.window_batch=1", (False, False, False)),
         ("evaluate.tolerance=2", (False, False, True)),
-        ("predict.flips=true", (False, True, True)),
+        ("predict.fill_holes=true", (False, True, True)),
         ("train.steps=3", (True, True, True)),
         ("seed=1", (True, True, True)),
         ("split.labels=3", (True, True, True)),
@@ -77,3 +79,23 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (stage.folder / "done.json").write_text("{")
     with pytest.raises(UsageError, match=r"delete .* and run again"):
         read_json(stage.folder / "done.json")
+
+
+def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"augment\.flip=none shows the network none.*flip=half"):
+        plan("predict.flips=true")
+    plan("predict.flips=true", "augment.flip=half")
+
+
+@pytest.mark.parametrize(
+    ("augment", "mirrored"),
+    [
+        ({}, ()),
+        ({"rot90": True}, ()),  # a half turn mirrors both axes at once
+        ({"flip": "half", "flip_axes": (1,)}, (1,)),
+        ({"flip": "always", "flip_axes": (1, 0)}, (0, 1)),
+        ({"flip": "half", "flip_axes": (0,), "rot90": True}, (0, 1)),
+    ],
+)
+def test_training_mirrors_along_these_axes(augment: dict[str, Any], mirrored: Any) -> None:
+    assert AugmentSettings(**augment).mirrored == mirrored
