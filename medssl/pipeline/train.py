@@ -50,7 +50,6 @@ def train(
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "split.json", split.to_json())
     used = used_cases(cases, split)
     cached = cache_cases(config, used, reporter)
@@ -196,7 +195,6 @@ class _Saver:
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         predictor = self._method.predictor()
         save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
 

@@ -98,8 +98,8 @@ def test_a_damaged_record_is_named_or_replaced(folder: Path, text: str) -> None:
 
 def test_a_failure_leaves_no_result(tmp_path: Path) -> None:
     found = outputs(tmp_path / "out")
-    with pytest.raises(FileNotFoundError), found.writing(NAMES["a"]) as (mask, _):
-        mask.with_name("a.nii.gz").read_text()  # only the map was written
+    with pytest.raises(KeyError), found.writing(NAMES["a"]) as (mask, _):
+        raise KeyError(mask.write_text("voxels"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == [RECORD]
     assert not found.has(NAMES["a"])
 

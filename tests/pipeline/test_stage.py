@@ -8,7 +8,7 @@ import yaml
 
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.stage import Plan, Stage, make_plan, read_json
+from medssl.pipeline.stage import Plan, Stage, make_plan, read_config, read_json, read_numbers
 from medssl.settings import AugmentSettings
 
 
@@ -99,3 +99,29 @@ def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: 
 )
 def test_training_mirrors_along_these_axes(augment: dict[str, Any], mirrored: Any) -> None:
     assert AugmentSettings(**augment).mirrored == mirrored
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '"a"', "[" * 100_000, '{"summary": [1]}', "{}"])
+def test_what_medssl_wrote_and_something_damaged_is_named_with_the_remedy(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "done.json").write_text(text)
+    with pytest.raises(UsageError, match=r"done\.json cannot be read; .*delete the folder .*again"):
+        read_json(tmp_path / "done.json", "summary")
+
+
+@pytest.mark.parametrize("text", ["", "- a", "method: cps", "method: [name]", "a: b: c"])
+def test_a_damaged_configuration_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"config\.yaml cannot be read; .*delete the folder"):
+        read_config(tmp_path, "method.name")
+
+
+def test_groups_of_numbers_are_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "probes.json"
+    assert read_numbers(path) == {}
+    path.write_text('{"trained": {"dice": 0.5, "odd": null}}')
+    assert read_numbers(path) == {"trained": {"dice": 0.5, "odd": None}}
+    path.write_text('{"trained": [0.5]}')
+    with pytest.raises(UsageError, match=r"probes\.json cannot be read"):
+        read_numbers(path)
