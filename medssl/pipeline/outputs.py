@@ -47,7 +47,7 @@ class Outputs:
     before the file is, so that a kill never leaves a result that is not known.
 
     Args:
-        folder: where results go; made if it is missing.
+        folder: where results go.
         made: what they were made with, by name.
         sources: each case and a hash of its files: a path may name a patient.
         names: file names that each case writes, the one that appears last first.
@@ -56,7 +56,6 @@ class Outputs:
 
     Raises:
         UsageError: the folder holds other results, or a file that is in the way.
-        MedsslError: the folder cannot be written to.
     """
 
     def __init__(
@@ -70,9 +69,6 @@ class Outputs:
     ) -> None:
         self._folder = folder
         _refuse_equal_names(names)
-        make_folder(folder)
-        if (folder / RECORD).is_file():
-            sweep(folder)
         before = _record(folder)
         problem = _clash(before, made, sources, whole) if before is not None else ""
         if problem and not overwrite:
@@ -97,8 +93,22 @@ class Outputs:
                 "it was changed after medssl wrote it" if changed else "medssl did not write it",
                 "choose another --out, or replace it with --overwrite",
             )
-        plain = {**made, "sources": {**kept.get("sources", {}), **sources}, "written": written}
-        write_text(folder / RECORD, json.dumps(plain, indent=2))
+        known = {**kept.get("sources", {}), **sources}
+        self._begun, self._plain = False, {**made, "sources": known, "written": written}
+
+    def begin(self) -> None:
+        """Make the folder and the record, at the latest with the first result.
+
+        Raises:
+            MedsslError: the folder cannot be written to.
+        """
+        if self._begun:
+            return
+        if (self._folder / RECORD).is_file():
+            sweep(self._folder)
+        make_folder(self._folder)
+        write_text(self._folder / RECORD, json.dumps(self._plain, indent=2))
+        self._begun = True
 
     def has(self, names: Sequence[str]) -> bool:
         """Whether all these results are there as they were written."""
@@ -110,6 +120,7 @@ class Outputs:
 
         The first name appears last. They have the endings of the names.
         """
+        self.begin()
         with ExitStack() as until_all_are_there, ExitStack() as files:
             paths = [files.enter_context(appearing(self._folder / name)) for name in names]
             yield paths

@@ -226,4 +226,6 @@ def _outputs(
         made["mirrored"] = list(found.mirrored or ())
     sources = {case.id: fingerprint_of(case.paths) for case in cases}
     names = {case.id: _names(case, found, settings) for case in cases}
-    return Outputs(folder, made, sources, names, overwrite)
+    outputs = Outputs(folder, made, sources, names, overwrite)
+    outputs.begin()  # a folder that cannot be written to is said before the work
+    return outputs

@@ -13,7 +13,9 @@ NAMES = {"a": ["a.nii.gz", "a_entropy.nii.gz"], "b": ["b.nii.gz"]}
 
 def outputs(folder: Path, overwrite: bool = False, whole: bool = False, **made: str) -> Outputs:
     sources = {case: f"file {case}" for case in NAMES}
-    return Outputs(folder, {"weights": "w", **made}, sources, NAMES, overwrite, whole)
+    found = Outputs(folder, {"weights": "w", **made}, sources, NAMES, overwrite, whole)
+    found.begin()
+    return found
 
 
 def write(found: Outputs, *names: str) -> None:
@@ -94,6 +96,13 @@ def test_a_damaged_record_is_named_or_replaced(folder: Path, text: str) -> None:
     with pytest.raises(UsageError, match=r"prediction\.json is damaged or of another program"):
         outputs(folder)
     assert not outputs(folder, overwrite=True).has(NAMES["a"])
+
+
+def test_nothing_is_written_before_it_begins(tmp_path: Path) -> None:
+    found = Outputs(tmp_path / "out", {}, {}, NAMES, overwrite=False)
+    assert not (tmp_path / "out").exists()
+    write(found, "b.nii.gz")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.nii.gz", RECORD}
 
 
 def test_a_failure_leaves_no_result(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def predict_slides(
     names = {name: [f"{name}.png", f"{name}.geojson"] for name in slides}
     made = {"weights": weights_hash(checkpoint)}
     outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
+    outputs.begin()  # a folder that cannot be written to is said before the work
     device = choose_device(device_name)
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
     with Counted(reporter) as counted:
