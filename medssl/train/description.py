@@ -81,8 +81,8 @@ def _verified(folder: Path, name: str) -> str:
         raise DataError(
             f"{folder / name} is damaged",
             f"it is not the file whose SHA-256 is in {CHECKSUMS}",
-            f"copy the checkpoint folder again, whole, or delete {CHECKSUMS} if you have changed "
-            "the file yourself",
+            "copy the checkpoint folder again, whole, or train anew; delete "
+            f"{CHECKSUMS} if you have changed the file yourself",
         )
     return found
 
