@@ -31,7 +31,7 @@ _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a
 @contextmanager
 def appearing(
     path: Path,
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], object] | None = None,
     durable: bool = True,
     first_wins: bool = False,
 ) -> Iterator[Path]:
@@ -83,6 +83,46 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with appearing(path) as beside:
         beside.write_bytes(content)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(error, path) or error from error
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add a text in UTF-8 to the end of a file, which is made where it is missing.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to; nothing is added.
+    """
+    before: int | None = None
+    try:
+        with path.open("ab", buffering=0) as file:
+            before, content = file.tell(), text.encode()
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if before is not None:
+            os.truncate(path, before)
+        raise _unwritten(error, path) or error from error
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, so that nobody sees a part of it."""
+    beside = _beside(path)
+    try:
+        os.rename(path, beside)
+    except FileNotFoundError:
+        return
+    _remove(beside)
 
 
 def sweep(folder: Path) -> None:

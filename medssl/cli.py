@@ -167,6 +167,9 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other files that are in the way.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
@@ -179,19 +182,23 @@ def predict(
 
         if settings:
             raise UsageError("--set does nothing for slides", do="leave it out")
-        typer.echo(predict_slides(checkpoint, files, out, make_reporter(quiet), device))
+        reporter = make_reporter(quiet)
+        typer.echo(predict_slides(checkpoint, files, out, reporter, device, overwrite))
         return
     if family == "grade":
         from medssl.pipeline.grades.predict import predict_radiographs
         from medssl.pipeline.progress import make_reporter
 
         reporter = make_reporter(quiet)
-        typer.echo(predict_radiographs(checkpoint, files, out, settings or [], reporter, device))
+        typer.echo(
+            predict_radiographs(checkpoint, files, out, settings or [], reporter, device, overwrite)
+        )
         return
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
 
-    written = predict_files(checkpoint, files, out, settings or [], make_reporter(quiet), device)
+    reporter = make_reporter(quiet)
+    written = predict_files(checkpoint, files, out, settings or [], reporter, device, overwrite)
     typer.echo(f"{len(written)} masks in {out}")
 
 

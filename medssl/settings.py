@@ -77,6 +77,17 @@ class AugmentSettings(Section):
     gamma: float = Field(default=0.0, ge=0, lt=1, description="log of the exponent in +/- this")
     noise: float = Field(default=0.0, ge=0, description="standard deviation of Gaussian noise")
 
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Axes of the network grid along which training sees mirrored copies.
+
+        A half turn of the plane mirrors both its axes at once, which is no mirror image; with a
+        flip along one of them it is a flip along the other.
+        """
+        if self.flip == "none":
+            return ()
+        return (0, 1) if self.rot90 else tuple(sorted(set(self.flip_axes)))
+
 
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
@@ -304,3 +315,12 @@ class Pipeline(PipelineFile):
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _mirrors_what_it_learned(self) -> Self:
+        if self.predict.flips and not self.augment.mirrored:
+            raise ValueError(
+                "predict.flips=true asks about mirrored copies, and augment.flip=none shows the "
+                "network none; set augment.flip=half or leave predict.flips out"
+            )
+        return self

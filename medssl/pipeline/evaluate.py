@@ -1,13 +1,12 @@
 """The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from medssl.atomic import write_bytes
+from medssl.atomic import make_folder, write_bytes
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
@@ -24,6 +23,7 @@ from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.stage import Plan, read_json
 from medssl.settings import EvaluateSettings
 from medssl.train.fingerprint import code_version
+from medssl.train.journal import read_journal
 from medssl.train.track import Tracker
 
 
@@ -36,7 +36,7 @@ def evaluate_stage(plan: Plan, parent: str | None, reporter: QuietReporter) -> d
     stage, pipeline = plan.evaluate, plan.config.pipeline
     if stage.done:
         reporter.note(f"{plan.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
+        kept: dict[str, float] = read_json(stage.folder / "done.json", "summary")["summary"]
         return kept
     stage.begin(plan.config.resolved(), plan.split.to_json())
     reporter.note(f"{plan.label}: scoring {len(plan.test)} test cases")
@@ -111,7 +111,7 @@ def score(
 
 def write(report: Report, out: Path) -> None:
     """Write scores.csv, report.html and the overlays of the report's pictures."""
-    (out / "overlays").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "overlays")  # also where no picture is asked for
     for picture in report.pictures:
         name = f"{picture.rank}_{picture.case}.png".replace(" ", "_")
         write_bytes(out / "overlays" / name, picture.png)
@@ -165,10 +165,7 @@ def _origin(plan: Plan) -> Origin:
 
 def logged(path: Path) -> list[tuple[int, dict[str, float]]]:
     """Steps and numbers of a training; none where there is no file."""
-    if not path.is_file():
-        return []
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(line.pop("step"), line) for line in lines]
+    return [(entry.step, entry.values) for entry in read_journal(path)]
 
 
 def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:

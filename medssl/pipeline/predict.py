@@ -1,31 +1,32 @@
 """The prediction stage: masks and uncertainty of the test cases, or of any files.
 
-A case is done when its mask exists; the mask is written last and appears by one rename, so a killed
-prediction continues with the cases that are missing.
+A case is done when its mask and maps are there with the hashes that they were written with, so a
+killed prediction continues with the cases that are missing.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medssl.atomic import write_text
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError, UsageError
+from medssl.export.meaning import empty_mask
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
+from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, read_json
+from medssl.pipeline.stage import Plan
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import Checkpoint, load_checkpoint
+from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import weights_hash
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
+
+ENDING = ".nii.gz"
 
 
 def predict_files(
@@ -35,6 +36,7 @@ def predict_files(
     overrides: Sequence[str],
     reporter: QuietReporter,
     device: str = "auto",
+    overwrite: bool = False,
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
@@ -42,20 +44,24 @@ def predict_files(
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
             CASE_probability_VALUE.nii.gz, each on the grid of its image.
+        overwrite: replace other predictions and other files that are in the way in `out`.
 
     Raises:
-        UsageError: no checkpoint, a wrong key, or `out` holds other predictions.
+        UsageError: no checkpoint, a wrong key, mirrored copies of what training never mirrored, or
+            `out` holds inputs, other predictions or other files of the same names.
         DataError: a file cannot be used; the cases before it are written.
     """
-    predictor, found = load_checkpoint(checkpoint)
+    found = read_description(checkpoint)
     plain = found.predict.model_dump()
     for one in overrides:
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
+    _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, checkpoint, settings, cases)
-    return _predict(predictor, found, settings, cases, out, reporter, device)
+    refuse_inputs(out, files)
+    predictor, found = load_checkpoint(checkpoint)
+    outputs = _outputs(out, checkpoint, found, settings, cases, overwrite)
+    return _predict(predictor, found, settings, cases, out, outputs, reporter, device)
 
 
 def predict_stage(
@@ -67,22 +73,31 @@ def predict_stage(
         UsageError, DataError: as `predict_files`.
     """
     stage, pipeline = plan.predict, plan.config.pipeline
-    if stage.done:
-        reporter.note(f"{plan.label}: predicted already, in {stage.folder}")
-        return stage.folder
-    stage.begin(plan.config.resolved(), plan.split.to_json())
-    predictor, found = load_checkpoint(checkpoint)
     spec = plan.config.spec
     cases = [
         Input(case.id, tuple(dict.fromkeys(case.images[name] for name in spec.channels)))
         for case in plan.test
     ]
+    found = _as_trained(read_description(checkpoint), plan)
+    outputs = _outputs(stage.folder, checkpoint, found, pipeline.predict, cases, overwrite=True)
+    if stage.done and all(outputs.has(_names(case, found, pipeline.predict)) for case in cases):
+        reporter.note(f"{plan.label}: predicted already, in {stage.folder}")
+        return stage.folder
+    stage.begin(plan.config.resolved(), plan.split.to_json())
+    predictor, _ = load_checkpoint(checkpoint)
     reporter.note(f"{plan.label}: predicting {len(cases)} test cases")
     tags = {"stage": "predict", "method": pipeline.method.name, "split": plan.split.hash}
     name = f"predict {plan.label}"
     with Tracker(stage.folder, pipeline.name, name, parent, plan.config.flat(), tags) as tracker:
         _predict(
-            predictor, found, pipeline.predict, cases, stage.folder, reporter, pipeline.train.device
+            predictor,
+            found,
+            pipeline.predict,
+            cases,
+            stage.folder,
+            outputs,
+            reporter,
+            pipeline.train.device,
         )
         run_id = tracker.run_id
     stage.finish(run_id=run_id, cases=len(cases))
@@ -95,14 +110,14 @@ def _predict(
     settings: PredictSettings,
     cases: Sequence[Input],
     out: Path,
+    outputs: Outputs,
     reporter: QuietReporter,
     device_name: str,
 ) -> list[Path]:
-    """Predict the cases whose mask is missing."""
+    """Predict the cases whose results are missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
-    masks = {case.id: out / f"{case.id}.nii.gz" for case in cases}
-    missing = [case for case in cases if not masks[case.id].exists()]
+    missing = [case for case in cases if not outputs.has(_names(case, found, settings))]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
         for case in missing:
             volume = read_volume(case.paths)
@@ -120,10 +135,34 @@ def _predict(
                 settings,
                 len(found.classes),
                 device,
+                found.mirrored or (),
             )
-            _write(prediction, found, masks[case.id])
+            _write(prediction, found, case, settings, outputs)
+            if not prediction.labels.any():
+                reporter.warn(empty_mask(case.id, found.empty_masks))
             steps.advance()
-    return list(masks.values())
+    return [out / f"{case.id}{ENDING}" for case in cases]
+
+
+def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
+    """Refuse mirrored copies of a kind that the network has never seen."""
+    if not settings.flips or found.mirrored:
+        return
+    unknown = found.mirrored is None
+    raise UsageError(
+        f"predict.flips=true cannot be used with {checkpoint}",
+        "it does not say along which axes its training mirrored, as medssl now writes down"
+        if unknown
+        else "its training mirrored along no axis, so the network answers mirrored copies wrongly",
+        "leave it out" + ("" if unknown else ", or train with augment.flip=half"),
+    )
+
+
+def _as_trained(found: Checkpoint, plan: Plan) -> Checkpoint:
+    """The description with the axes that its training mirrored, which earlier ones left out."""
+    if found.mirrored is not None:
+        return found
+    return found.model_copy(update={"mirrored": plan.config.pipeline.augment.mirrored})
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
@@ -140,44 +179,53 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
     return Ensemble([predictor.members[index]]).eval()
 
 
-def _write(prediction: Prediction, found: Checkpoint, mask: Path) -> None:
-    """Maps first, the mask last: its presence says that the case is complete."""
-    case, grid = mask.name.removesuffix(".nii.gz"), prediction.geometry
-    if prediction.entropy is not None:
-        write_volume(prediction.entropy, grid, mask.with_name(f"{case}_entropy.nii.gz"))
-    if prediction.probabilities is not None:
-        for value, one in zip(found.label_values, prediction.probabilities, strict=True):
-            write_volume(one, grid, mask.with_name(f"{case}_probability_{value}.nii.gz"))
-    values = np.array(found.label_values, np.uint8)
-    write_mask(values[prediction.labels], grid, mask)
+def _names(case: Input, found: Checkpoint, settings: PredictSettings) -> list[str]:
+    """File names of a case's results; the mask, which appears last, is the first."""
+    names = [f"{case.id}{ENDING}"]
+    if "entropy" in settings.save:
+        names.append(f"{case.id}_entropy{ENDING}")
+    if "probabilities" in settings.save:
+        names += [f"{case.id}_probability_{value}{ENDING}" for value in found.label_values]
+    return names
 
 
-def _claim(out: Path, checkpoint: Path, settings: PredictSettings, cases: Sequence[Input]) -> None:
-    """Write down whose predictions `out` holds; refuse to mix them with others.
+def _write(
+    prediction: Prediction,
+    found: Checkpoint,
+    case: Input,
+    settings: PredictSettings,
+    outputs: Outputs,
+) -> None:
+    grid = prediction.geometry
+    maps = [] if prediction.entropy is None else [prediction.entropy]
+    maps += [] if prediction.probabilities is None else list(prediction.probabilities)
+    with outputs.writing(_names(case, found, settings)) as (mask, *beside):
+        for path, one in zip(beside, maps, strict=True):
+            write_volume(one, grid, path)
+        write_mask(np.array(found.label_values, np.uint8)[prediction.labels], grid, mask)
 
-    Sources are kept as hashes: a path may name a patient.
+
+def _outputs(
+    folder: Path,
+    checkpoint: Path,
+    found: Checkpoint,
+    settings: PredictSettings,
+    cases: Sequence[Input],
+    overwrite: bool,
+) -> Outputs:
+    """What the folder holds of the wanted results.
+
+    Raises:
+        UsageError: it holds others, or files that are in the way.
     """
-    mine: dict[str, Any] = {
+    made: dict[str, Any] = {
         "weights": weights_hash(checkpoint),
         "predict": settings.model_dump(mode="json", exclude=WITHOUT_EFFECT["predict"]),
     }
-    kept = out / "prediction.json"
-    before = read_json(kept) if kept.exists() else {**mine, "sources": {}}
-    sources = {case.id: _fingerprint(case) for case in cases}
-    other = [name for name in mine if before.get(name) != mine[name]]
-    clash = [
-        name for name, source in sources.items() if before["sources"].get(name, source) != source
-    ]
-    if other or clash:
-        raise UsageError(
-            f"{out} already holds other predictions",
-            f"made with other {' and '.join(other)}" if other else f"'{clash[0]}' was another file",
-            "choose another --out, or empty it",
-        )
-    both = {**before["sources"], **sources}
-    write_text(kept, json.dumps({**mine, "sources": both}, indent=2))
-
-
-def _fingerprint(case: Input) -> str:
-    text = "\n".join(str(path.resolve()) for path in case.paths)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    if settings.flips:
+        made["mirrored"] = list(found.mirrored or ())
+    sources = {case.id: fingerprint_of(case.paths) for case in cases}
+    names = {case.id: _names(case, found, settings) for case in cases}
+    outputs = Outputs(folder, made, sources, names, overwrite)
+    outputs.begin()  # a folder that cannot be written to is said before the work
+    return outputs

@@ -7,12 +7,13 @@ influences its result. `done.json` in it says that it is finished.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medssl.atomic import write_text
+from medssl.atomic import make_folder, write_text
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split, verify
@@ -37,7 +38,7 @@ class Stage:
 
     def begin(self, resolved: Mapping[str, Any], split: str) -> None:
         """Make the folder; write down the resolved configuration and the split, as JSON."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_text(self.folder / "config.yaml", yaml.safe_dump(dict(resolved), sort_keys=False))
         write_text(self.folder / "split.json", split)
 
@@ -92,7 +93,8 @@ def make_plan(config: Config) -> Plan:
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = fingerprint([case for case in cases if case.id in set().union(*roles)])
     train = digest([inputs, pipeline.seed, roles, seen])
-    predict = digest([train, config.hash("predict"), fingerprint(test)])
+    mirrored = [pipeline.augment.mirrored] if pipeline.predict.flips else []
+    predict = digest([train, config.hash("predict"), fingerprint(test), *mirrored])
     evaluate = digest([predict, config.hash("evaluate")])
     folder = runs_root() / pipeline.name
     return Plan(
@@ -107,16 +109,62 @@ def make_plan(config: Config) -> Plan:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *numbers: str) -> dict[str, Any]:
     """A JSON object that medssl wrote.
+
+    Args:
+        numbers: its keys that must hold numbers by name.
 
     Raises:
         UsageError: it is missing or damaged.
     """
     try:
-        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UsageError(
-            f"{path} cannot be read", do=f"delete {path.parent} and run again"
-        ) from None
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(plain, dict) or not all(_are_numbers(plain.get(key)) for key in numbers):
+        raise _damaged(path)
     return plain
+
+
+def read_numbers(path: Path) -> dict[str, dict[str, float]]:
+    """Groups of numbers by name that medssl wrote; none without the file.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    return read_json(path, *read_json(path)) if path.is_file() else {}
+
+
+def read_config(folder: Path, *keys: str) -> dict[str, Any]:
+    """The resolved configuration that a stage wrote down.
+
+    Args:
+        keys: dotted keys that it must have, e.g. "method.name".
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in keys:
+            reduce(lambda part, name: part[name], key.split("."), plain)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        raise _damaged(path) from None
+    found: dict[str, Any] = plain
+    return found
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, int | float | None) for one in value.values()
+    )
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read",
+        "it is damaged or was changed",
+        f"delete the folder {path.parent} and run again",
+    )

@@ -188,7 +188,6 @@ def announced(
 
 def write_study(folder: Path, table: str, summary: str, finished: int, planned: int) -> str:
     """Leave study.csv and summary.md in `folder`; returns a word on where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.csv", table)
     write_text(folder / "summary.md", summary)
     return f"{finished} of {planned} runs finished; summary in {folder / 'summary.md'}"

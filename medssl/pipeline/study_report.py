@@ -59,7 +59,6 @@ def write_report(
     Args:
         encoders: what the probes of pre-training say, by arm and seed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     arms = gather(results)
     write_text(folder / "study.csv", _runs_csv(results))
     write_text(folder / "learning_curve.csv", _curve_csv(arms))

@@ -47,10 +47,10 @@ def train(
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "split.json", split.to_json())
     used = used_cases(cases, split)
     cached = cache_cases(config, used, reporter)
+    empty = any(not np.any(cached[i].mask) for i in split.labelled)
     method = build_method(config, start)
     state_file = folder / "state.pt"
     if not resume:
@@ -66,7 +66,7 @@ def train(
     with Tracker(folder, pipeline.name, name, parent, config.flat(), tags) as tracker:
         hooks = Hooks(
             validate=_validation(config, method, [cached[i] for i in split.validation]),
-            save=_Saver(config, method, split, folder / "checkpoint", start),
+            save=_Saver(config, method, split, folder / "checkpoint", start, empty),
         )
         fit(
             method,
@@ -169,13 +169,13 @@ class _Saver:
         split: Split,
         folder: Path,
         start: Start | None,
+        empty_masks: bool,
     ) -> None:
         self._config, self._method, self._split, self._folder = config, method, split, folder
-        self._start = start
+        self._start, self._empty_masks = start, empty_masks
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         predictor = self._method.predictor()
         save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
 
@@ -201,6 +201,8 @@ class _Saver:
             step=step,
             metrics=metrics,
             encoder=self._start.card if self._start else None,
+            mirrored=pipeline.augment.mirrored,
+            empty_masks=self._empty_masks,
         )
 
 

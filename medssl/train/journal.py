@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from medssl.atomic import write_text
+from medssl.atomic import append_text, write_text
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,35 @@ class Entry:
 def read_journal(path: Path) -> list[Entry]:
     """The entries of a journal, oldest first; none without the file.
 
-    A last line that a kill cut off is passed over.
+    A line that a kill cut off, or that is none of a journal, is passed over.
     """
+    entries = []
+    for plain in read_lines(path):
+        step, moment = plain.pop("step", None), plain.pop("time", None)
+        known = [value for value in (step, moment, *plain.values()) if value is not None]
+        if isinstance(step, int) and moment is not None and all(map(_is_number, known)):
+            values = {name: math.nan if value is None else value for name, value in plain.items()}
+            entries.append(Entry(step, float(moment), values))
+    return entries
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one a line; other lines are passed over, none without it."""
     if not path.is_file():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    found = []
+    for line in path.read_bytes().splitlines():
         try:
             plain = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        step, moment = int(plain.pop("step")), float(plain.pop("time"))
-        values = {name: math.nan if value is None else value for name, value in plain.items()}
-        entries.append(Entry(step, moment, values))
-    return entries
+        if isinstance(plain, dict):
+            found.append(plain)
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Journal:
@@ -61,8 +77,7 @@ class Journal:
     def append(self, step: int, values: Mapping[str, float]) -> Entry:
         """Write down the numbers of one step."""
         entry = Entry(step, round(time.time(), 3), {k: float(v) for k, v in values.items()})
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        append_text(self._path, _line(entry))
         return entry
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from medssl.atomic import write_text
+from medssl.atomic import make_folder, write_text
 from medssl.environment import tracking_uri
 from medssl.errors import Stopped
 from medssl.train.journal import Entry, Journal, read_journal
@@ -66,7 +66,7 @@ class Tracker:
 
     def __enter__(self) -> Self:
         if self._active:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self._attempt(self._open)
         return self
 
@@ -167,10 +167,11 @@ class Tracker:
 
     def _recall(self) -> dict[str, Any]:
         try:
-            plain: dict[str, Any] = json.loads((self._folder / TRACKING).read_text("utf-8"))
-        except (OSError, ValueError):
+            plain = json.loads((self._folder / TRACKING).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
-        return plain
+        fits = isinstance(plain, dict) and isinstance(plain.get("sent"), int)
+        return plain if fits and isinstance(plain.get("run_id"), str) else {}
 
     def _remember(self) -> None:
         plain = {

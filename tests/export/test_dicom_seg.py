@@ -141,6 +141,17 @@ def test_an_empty_mask_is_a_statement_too(make_series, straight, tmp_path):
     assert not values.any()
 
 
+def test_an_empty_mask_is_warned_of(make_series, straight, tmp_path, checkpoint):
+    write_mask(np.zeros(SHAPE, np.uint8), straight, tmp_path / "scan7.nii.gz")
+    series = make_series(straight)
+    told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
+    assert told == ["the mask of scan7.nii.gz is empty; look whether there is nothing to find"]
+    write_mask(_blobs(SHAPE) % 2, straight, tmp_path / "scan7.nii.gz")
+    assert not export_dicom_seg(
+        tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm"
+    )
+
+
 def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_path):
     series = make_series(straight, PatientSex=None, SeriesNumber=None, PatientName=None)
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")

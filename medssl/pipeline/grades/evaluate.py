@@ -49,7 +49,7 @@ def evaluate_stage(
     stage, config = plan.evaluate, plan.config
     if stage.done:
         reporter.note(f"{config.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
+        kept: dict[str, float] = read_json(stage.folder / "done.json", "summary")["summary"]
         return kept
     stage.begin(config.resolved(), plan.split.to_json())
     tags = {"stage": "evaluate", "method": config.pipeline.method.name, "split": plan.split.hash}

@@ -211,7 +211,6 @@ class Saver:
 
     def __call__(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write one checkpoint."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         pipeline, spec = self._config.pipeline, self._config.spec
         scores = ("score", "kappa", "balanced_accuracy", "log_loss")
         described = GradeCheckpoint(

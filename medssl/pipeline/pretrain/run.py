@@ -28,7 +28,7 @@ from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
@@ -56,7 +56,6 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         _tell(plan, reporter)
         return target
     method, streams = _learner(plan, reporter)
-    stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(config.resolved(), sort_keys=False))
     tags = {"stage": "pretrain", "method": config.pipeline.method.name, "code": code_version()}
     name = f"pretrain {config.label}"
@@ -73,8 +72,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
 
 def _tell(plan: PretrainPlan, reporter: QuietReporter) -> None:
     """What the probes found, where there were any."""
-    path = plan.stage.folder / PROBES
-    lines = probe_lines(read_json(path)) if path.is_file() else []
+    lines = probe_lines(read_numbers(plan.stage.folder / PROBES))
     if lines:
         reporter.note("\n".join(["probes of patients kept out of training:", *lines]))
 
@@ -228,5 +226,4 @@ class _Saver:
             described = VolumeEncoderCheckpoint(
                 network=pipeline.network, contrasts=config.contrasts, **common
             )
-        self._plan.checkpoint.parent.mkdir(exist_ok=True)
         save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)

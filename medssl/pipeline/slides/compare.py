@@ -1,19 +1,17 @@
 """The finished runs of a pipeline of slides side by side."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.evaluate.statistics import paired_difference
 from medssl.pipeline.compare import as_text
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.slides.scores import read_right
+from medssl.pipeline.stage import read_config, read_json
 
 HEADS = ["method", "data", "seed", "accuracy [95 %]", "AUC", "ECE"]
 
@@ -56,17 +54,15 @@ def compare_slides(pipeline: str, reference: str) -> str:
 
 
 def _read(done: Path) -> FinishedRun:
-    config: dict[str, Any] = yaml.safe_load((done.parent / "config.yaml").read_text("utf-8"))
-    with (done.parent / "scores.csv").open(newline="", encoding="utf-8") as stream:
-        right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    plain = read_json(done)
+    plain = read_json(done, "summary")
+    config = read_config(done.parent, "method.name", "data", "seed")
     return FinishedRun(
         config["method"]["name"],
         config["data"],
         config["seed"],
-        right,
+        read_right(done.parent),
         plain["summary"],
-        str(plain["run_id"] or ""),
+        str(plain.get("run_id") or ""),
     )
 
 

@@ -38,7 +38,7 @@ def evaluate_stage(
     stage, config = plan.evaluate, plan.config
     if stage.done:
         reporter.note(f"{config.label}: evaluated already, in {stage.folder}")
-        kept: dict[str, float] = read_json(stage.folder / "done.json")["summary"]
+        kept: dict[str, float] = read_json(stage.folder / "done.json", "summary")["summary"]
         return kept
     stage.begin(config.resolved(), plan.splits_json())
     settings = config.pipeline.evaluate

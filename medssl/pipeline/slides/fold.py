@@ -12,17 +12,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssl.atomic import write_text
+from medssl.atomic import append_text, make_folder, write_text
 from medssl.data.bag import BagSource, BagStream
 from medssl.data.split import Split
+from medssl.errors import UsageError
 from medssl.evaluate.classification import choose_threshold
 from medssl.evaluate.ranking import area_under_roc
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.slides.config import SlideConfig
+from medssl.pipeline.stage import read_json
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
+from medssl.train.journal import read_lines
 from medssl.train.loop import Hooks, Log, Reporter, choose_device, fit
 from medssl.train.slide_checkpoint import (
     SlideCheckpoint,
@@ -87,7 +90,7 @@ class FoldTraining:
             Stopped: a signal asked for it; the state is saved.
             MedsslError: a loss is not finite.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         state = self._folder / "state.pt"
         if not resume:
             state.unlink(missing_ok=True)
@@ -118,8 +121,7 @@ class FoldTraining:
         line: dict[str, object] = {"step": step, "validation": said}
         if self._config.pipeline.train.watch_test:
             line["test"] = predict_bags(predictor, self._test, self._device)
-        with (self._folder / EPOCHS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_text(self._folder / EPOCHS, json.dumps(line) + "\n")
         if not said:
             return {"score": float(step)}
         return _scores(*_arrays(self._validation, said))
@@ -131,7 +133,6 @@ class FoldTraining:
         """Write one checkpoint, with the threshold that its validation bags ask for."""
         training = self._method.training
         folder = self._folder / "checkpoint"
-        folder.mkdir(exist_ok=True)
         head = BagEnsemble([self._predictor()])
         described = SlideCheckpoint(
             width=self._width,
@@ -173,11 +174,19 @@ def predict_bags(head: nn.Module, bags: Sequence[BagSource], device: torch.devic
 
 
 def read_calls(folder: Path) -> Calls:
-    """What a finished fold left."""
-    plain = json.loads((folder / CALLS).read_text(encoding="utf-8"))
+    """What a finished fold left.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    plain = read_json(folder / CALLS)
+    if not isinstance(plain.get("threshold"), float) or not isinstance(plain.get("test"), dict):
+        raise UsageError(
+            f"{folder / CALLS} cannot be read", do=f"delete the folder {folder} and run again"
+        )
     # A training that was killed and continued has some epochs twice; the later line counts.
-    lines = map(json.loads, (folder / EPOCHS).read_text(encoding="utf-8").splitlines())
-    steps = {line["step"]: line.get("test") for line in lines}
+    lines = read_lines(folder / EPOCHS)
+    steps = {line["step"]: line.get("test") for line in lines if isinstance(line.get("step"), int)}
     watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
     return Calls(plain["threshold"], plain["test"], watched)
 

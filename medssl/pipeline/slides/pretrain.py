@@ -88,7 +88,6 @@ def pretrain_tiles(
         reporter.note(f"pre-trained already, in {stage.folder}")
         return target
     resolved = _resolved(pipeline, settings)
-    stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
     stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
     method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
@@ -103,7 +102,6 @@ def pretrain_tiles(
     )
 
     def save(kind: str, step: int, _: dict[str, float]) -> None:
-        target.parent.mkdir(exist_ok=True)
         save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))
 
     _train(pipeline, resolved, stage, stream, method, Hooks(None, save), reporter, resume)

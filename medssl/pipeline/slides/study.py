@@ -18,6 +18,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
+from medssl.pipeline.slides.scores import read_right
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_json
 from medssl.pipeline.study_grid import announced, write_study
@@ -142,9 +143,8 @@ def _finished(study: SlideStudy, grid: Sequence[SlideCell]) -> list[Result]:
 
 
 def _result(cell: SlideCell, folder: Path, simulated: bool) -> Result:
-    with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-        right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    numbers = read_json(folder / "done.json")["summary"]
+    right = read_right(folder)
+    numbers = read_json(folder / "done.json", "summary")["summary"]
     return Result(cell.data, cell.arm, cell.seed, right, numbers, simulated)
 
 
