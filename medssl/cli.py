@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -167,12 +167,18 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    written_as: Annotated[
+        Literal["nifti", "nrrd", "mha"] | None,
+        typer.Option("--format", help="Of masks and maps; nifti unless said.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.train.description import checkpoint_family
 
     family = checkpoint_family(checkpoint)
+    if written_as and family in ("slide", "grade"):
+        raise UsageError(f"--format does nothing for {family}s", "", "leave it out")
     if family == "slide":
         from medssl.pipeline.progress import make_reporter
         from medssl.pipeline.slides.predict import predict_slides
@@ -191,7 +197,8 @@ def predict(
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
 
-    written = predict_files(checkpoint, files, out, settings or [], make_reporter(quiet), device)
+    reporter, written_as = make_reporter(quiet), written_as or "nifti"
+    written = predict_files(checkpoint, files, out, settings or [], reporter, device, written_as)
     typer.echo(f"{len(written)} masks in {out}")
 
 

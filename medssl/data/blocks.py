@@ -20,6 +20,8 @@ LARGEST = 2**31
 _INFLATION = 1032
 """Bytes that one byte of a deflated stream can become at most."""
 
+Packing = Literal["raw", "deflated", "text"]
+
 _CHUNK = 1 << 15
 _EITHER = 47  # zlib's word for "gzip or zlib, as the stream says"
 
@@ -43,7 +45,7 @@ class Block:
     start: int
     kind: np.dtype
     count: int
-    packing: Literal["raw", "deflated", "text"] = "raw"
+    packing: Packing = "raw"
     skip: int = 0
 
     @property
@@ -96,7 +98,7 @@ class Block:
         if self.packing == "text":
             return self._spelled()
         values = np.empty(self.count, self.kind)
-        into = memoryview(values.view(np.uint8)).cast("B")
+        into = bytes_of(values)
         with self.file.open("rb") as file:
             file.seek(self.start)
             try:
@@ -166,6 +168,11 @@ def inflated(file: BinaryIO) -> Iterator[bytes]:
         started = True
     if not (started and stream.eof):
         raise EOFError
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """The bytes of a contiguous array, in its own order; no copy."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def is_gzip(file: Path, start: int = 0) -> bool:

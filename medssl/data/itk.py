@@ -1,17 +1,22 @@
-"""What is left to ITK: grids of NRRD and MetaImage files, and writing these."""
+"""What is left to ITK: grids of NRRD and MetaImage files, writing these, and fast unpacking."""
 
+import gzip
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 
-from medssl.data.blocks import unreadable
+from medssl.data.blocks import Block, unreadable
 from medssl.data.geometry import Geometry, Triple
 from medssl.data.stored import grid
-from medssl.errors import DataError
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+_LARGE = 2**20
+"""Bytes of values from which on ITK is faster."""
 
 # What ITK warns of on stderr is found and said by medssl itself.
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
@@ -42,6 +47,50 @@ def itk_geometry(path: Path, shape: Triple, units: Triple | tuple[float, float, 
     affine[:3, 3] = reader.GetOrigin()[:3]
     affine[:3] *= np.array(units)[:, None]
     return grid(shape, _LPS_TO_RAS @ affine, path)
+
+
+class _Buffer:
+    """Memory of an ITK image as NumPy sees it, read-only; holds the image as long as it is used."""
+
+    def __init__(self, image: SimpleITK.Image) -> None:
+        self._image = image
+        view = SimpleITK.GetArrayViewFromImage(image)
+        self.__array_interface__: dict[str, Any] = view.__array_interface__
+
+
+class PackedIntegers(Block):
+    """Whole numbers of a .nii.gz, stored as they are meant: ITK unpacks them three times faster."""
+
+    def read(self) -> np.ndarray:
+        """All values, [count], perhaps read-only.
+
+        Raises:
+            DataError: as `Block.read`.
+        """
+        self.must_fit()
+        fast = self.size > _LARGE and self.kind.isnative
+        values = self._by_itk() if fast else None
+        return super().read() if values is None else values
+
+    def _by_itk(self) -> np.ndarray | None:
+        """None where anything is unusual or damaged; ITK does not look at checksums."""
+        with self.file.open("rb") as file:
+            file.seek(-8, 2)
+            checksum, length = struct.unpack("<II", file.read(8))
+        if length != (self.skip + self.size) % 2**32:
+            return None
+        try:
+            image = SimpleITK.ReadImage(str(self.file))
+        except RuntimeError:
+            return None
+        values = np.asarray(_Buffer(image)).reshape(-1)
+        if values.dtype != self.kind or len(values) != self.count:
+            return None
+        if image.GetNumberOfComponentsPerPixel() > 1:
+            return None
+        with gzip.open(self.file) as file:
+            before = zlib.crc32(file.read(self.skip))
+        return values if zlib.crc32(values.data, before) == checksum else None
 
 
 def write_itk(array: np.ndarray, geometry: Geometry, path: Path) -> None:

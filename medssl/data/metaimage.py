@@ -76,7 +76,7 @@ def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:
     data, start = (path, end) if local else (beside(path, name), 0)
     (skip,) = whole_numbers(path, "HeaderSize", fields.get("HeaderSize", "0")) or (0,)
     packed = _is_true(fields.get("CompressedData", ""))
-    if skip > 0 and local or skip < 0 and packed:
+    if (skip > 0 and local) or (skip < 0 and packed):
         raise DataError(
             f"{path} cannot be read",
             f"its HeaderSize of {skip} does not say where its data begin",

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.blocks import Block, is_gzip, unreadable
+from medssl.data.blocks import Block, bytes_of, is_gzip, unreadable
 from medssl.data.geometry import Geometry, NiftiTransforms
+from medssl.data.itk import PackedIntegers
 from medssl.data.stored import Stored, complex_values, find_axes, grid
 from medssl.errors import DataError
 
@@ -53,22 +54,25 @@ def open_nifti(path: Path) -> Stored:
     except (HeaderDataError, ValueError, OverflowError) as error:
         raise unreadable(path, str(error)) from error
     lengths, colours = tuple(int(length) for length in found), None
-    if kind.names:
-        kind, lengths, colours = np.dtype(np.uint8), (len(kind.names), *lengths), 0
+    names = kind.names or ()
+    if names:
+        kind, lengths, colours = np.dtype(np.uint8), (len(names), *lengths), 0
     axes = find_axes(path, lengths, colours)
     count = math.prod(lengths)
+    scaling = None if names else _scaling(path, header)
     if packed:
-        block = Block(path, path, 0, kind, count, "deflated", skip=start)
+        plain = kind.kind in "iu" and not names and scaling is None
+        block = (PackedIntegers if plain else Block)(path, path, 0, kind, count, "deflated", start)
     else:
         block = Block(path, path, start, kind, count)
     block.must_fit()
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     geometry = grid(axes.shape, affine, path, _transforms(raw))
-    return Stored(geometry, block, axes, None if colours == 0 else _scaling(path, header))
+    return Stored(geometry, block, axes, scaling)
 
 
 def _header(path: Path, packed: bool) -> Any:
-    """nibabel's header of either version, as it stands in the file."""
+    """The header of either version, as it stands in the file."""
     import nibabel
 
     try:
@@ -133,7 +137,7 @@ def write_nifti(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     since no qform can express it.
     """
     header = _written_header(array, geometry)
-    parts = memoryview(np.ascontiguousarray(array.T)).cast("B")
+    parts = bytes_of(np.ascontiguousarray(array.T))
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) if path.name.endswith(".gz") else None
     with path.open("wb") as file:
         head = header.binaryblock + bytes(4)  # no extensions

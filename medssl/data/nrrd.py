@@ -6,16 +6,21 @@ overlooks units, and would open whatever file a header names. The format: teem.s
 
 import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from medssl.data.blocks import Block, unreadable
+from medssl.data.blocks import Block, Packing, unreadable
 from medssl.data.headers import LONGEST, beside, known, millimetres, whole_numbers
 from medssl.data.itk import itk_geometry
 from medssl.data.stored import Axes, Stored, complex_values, find_axes
 from medssl.errors import DataError
+
+_BLANK = rb"\r?\n\r?\n"
+"""What ends a header."""
+
+_USUAL = 2**12  # bytes that most headers have at most
 
 _SPACE = ("", "domain", "space", "time", "none", "???")
 """Kinds of axes along which voxels lie; the others are of channels."""
@@ -37,7 +42,8 @@ _KINDS = {
     for kind, names in _C_TYPES.items()
     for word in (*names, *((kind, f"{kind}_t") if "int" in kind else ()))
 }
-_PACKINGS = {
+_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
+_PACKINGS: dict[str, Packing] = {
     "raw": "raw",
     "gz": "deflated",
     "gzip": "deflated",
@@ -72,11 +78,13 @@ def open_nrrd(path: Path) -> Stored:
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """Lines `key: value`, keys in small letters without blanks; the byte at which they end."""
     with path.open("rb") as file:
-        head = file.read(LONGEST)
+        head = file.read(_USUAL)
+        if not re.search(_BLANK, head):
+            head += file.read(LONGEST)
     if not head.startswith(b"NRRD"):
         raise unreadable(path, "it does not begin as a NRRD file does")
-    blank = re.search(rb"\r?\n\r?\n", head)
-    if blank is None and len(head) == LONGEST:
+    blank = re.search(_BLANK, head)
+    if blank is None and len(head) > LONGEST:
         raise unreadable(path, "its header does not end")
     text = head[: blank.start()] if blank else head
     fields = {}
@@ -111,8 +119,7 @@ def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:
     kind = np.dtype(known(path, "type", fields.get("type", "").lower(), _KINDS))
     packing = known(path, "encoding", fields.get("encoding", "").lower(), _PACKINGS)
     if kind.itemsize > 1 and packing != "text":
-        order = known(path, "endian", fields.get("endian", "").lower(), {"little": "<", "big": ">"})
-        kind = kind.newbyteorder(order)
+        kind = kind.newbyteorder(known(path, "endian", fields.get("endian", "").lower(), _ORDERS))
     name = fields.get("datafile")
     data, start = (path, end) if name is None else (beside(path, name), 0)
     lines, skip = (

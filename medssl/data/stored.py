@@ -64,7 +64,7 @@ class Axes:
         array = values.reshape(self.lengths, order="F")
         order = self.space if self.channels is None else (self.channels, *self.space)
         alone = tuple(axis for axis in range(array.ndim) if axis not in order)
-        turned = array.transpose(*alone, *order)[(0,) * len(alone)]
+        turned: np.ndarray = array.transpose(*alone, *order)[(0,) * len(alone)]
         return turned[None] if self.channels is None else turned
 
 

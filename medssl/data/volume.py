@@ -75,7 +75,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
                 geometry.difference(grids[0]),
                 "resample the channels of a case to one grid",
             )
-        arrays.append(array.astype(np.float32, order="K", copy=False))
+        arrays.append(_own(array, np.float32))
         grids.append(geometry)
         files += [str(path)] * len(array)
     source = ", ".join(str(path) for path in dict.fromkeys(given))
@@ -105,7 +105,7 @@ def read_mask(path: Path) -> Volume:
     if len(array) != 1:
         raise DataError(f"{path} is not a mask", f"it has {len(array)} channels", "give one mask")
     if array.dtype == np.uint8:
-        return Volume(array, geometry, str(path))
+        return Volume(_own(array, np.uint8), geometry, str(path))
     if array.dtype.kind == "f":
         array = _whole(array, path)
     low, high = int(array.min()), int(array.max())
@@ -117,17 +117,17 @@ def read_mask(path: Path) -> Volume:
             "give classes small numbers, e.g. 1 to 255",
         )
     kind = np.uint8 if low >= 0 and high <= 255 else np.int32
-    return Volume(array.astype(kind, order="K", copy=False), geometry, str(path))
+    return Volume(_own(array, kind), geometry, str(path))
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:
     """`array` rounded, where that is all it needs."""
-    whole = np.rint(array)
+    whole: np.ndarray = np.rint(array)
     with np.errstate(invalid="ignore"):  # infinity less itself
         odd = ~(np.abs(array - whole) <= NEARLY_WHOLE)
     if odd.any():
         values = np.unique(array[odd])
-        named = ", ".join(f"{value:.6g}" for value in values[:3])
+        named = ", ".join(f"{value:.6g}" for value in values[:3]).replace("nan", "NaN")
         more = f" and {len(values) - 3} more" if len(values) > 3 else ""
         raise DataError(
             f"{path} is not a mask",
@@ -137,6 +137,11 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
             else "export it as integers, without interpolation",
         )
     return whole
+
+
+def _own(array: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """`array` as `kind`, to be written to; a copy where that needs one."""
+    return array.astype(kind, order="K", copy=not array.flags.writeable)
 
 
 def read_geometry(path: Path) -> Geometry:

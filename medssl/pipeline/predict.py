@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import write_text
-from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.data.volume import FORMATS, read_volume, write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
@@ -27,6 +27,12 @@ from medssl.train.description import weights_hash
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
+_SHEARED = (
+    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: its axes, like the "
+    "image's, are not at right angles, as of a CT with a tilted gantry; for a file that opens, "
+    "predict with --format nrrd"
+)
+
 
 def predict_files(
     checkpoint: Path,
@@ -35,6 +41,7 @@ def predict_files(
     overrides: Sequence[str],
     reporter: QuietReporter,
     device: str = "auto",
+    written_as: str = "nifti",
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
@@ -42,6 +49,7 @@ def predict_files(
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
             CASE_probability_VALUE.nii.gz, each on the grid of its image.
+        written_as: one of FORMATS; another ending than .nii.gz.
 
     Raises:
         UsageError: no checkpoint, a wrong key, or `out` holds other predictions.
@@ -55,7 +63,8 @@ def predict_files(
     cases = find_inputs(files, found.channels)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, checkpoint, settings, cases)
-    return _predict(predictor, found, settings, cases, out, reporter, device)
+    ending = FORMATS[written_as]
+    return _predict(predictor, found, settings, cases, out, reporter, device, ending)
 
 
 def predict_stage(
@@ -97,11 +106,12 @@ def _predict(
     out: Path,
     reporter: QuietReporter,
     device_name: str,
+    ending: str = FORMATS["nifti"],
 ) -> list[Path]:
     """Predict the cases whose mask is missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
-    masks = {case.id: out / f"{case.id}.nii.gz" for case in cases}
+    masks = {case.id: out / f"{case.id}{ending}" for case in cases}
     missing = [case for case in cases if not masks[case.id].exists()]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
         for case in missing:
@@ -121,7 +131,9 @@ def _predict(
                 len(found.classes),
                 device,
             )
-            _write(prediction, found, masks[case.id])
+            _write(prediction, found, masks[case.id], ending)
+            if ending == FORMATS["nifti"] and not volume.geometry.opens_as_nifti:
+                reporter.note(_SHEARED.format(mask=masks[case.id]))
             steps.advance()
     return list(masks.values())
 
@@ -140,14 +152,14 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
     return Ensemble([predictor.members[index]]).eval()
 
 
-def _write(prediction: Prediction, found: Checkpoint, mask: Path) -> None:
+def _write(prediction: Prediction, found: Checkpoint, mask: Path, ending: str) -> None:
     """Maps first, the mask last: its presence says that the case is complete."""
-    case, grid = mask.name.removesuffix(".nii.gz"), prediction.geometry
+    case, grid = mask.name.removesuffix(ending), prediction.geometry
     if prediction.entropy is not None:
-        write_volume(prediction.entropy, grid, mask.with_name(f"{case}_entropy.nii.gz"))
+        write_volume(prediction.entropy, grid, mask.with_name(f"{case}_entropy{ending}"))
     if prediction.probabilities is not None:
         for value, one in zip(found.label_values, prediction.probabilities, strict=True):
-            write_volume(one, grid, mask.with_name(f"{case}_probability_{value}.nii.gz"))
+            write_volume(one, grid, mask.with_name(f"{case}_probability_{value}{ending}"))
     values = np.array(found.label_values, np.uint8)
     write_mask(values[prediction.labels], grid, mask)
 
