@@ -1,4 +1,4 @@
-"""What is left to ITK: grids of NRRD and MetaImage files, writing these, and fast unpacking."""
+"""What is left to ITK: grids of NRRD files, writing them and MetaImages, and fast unpacking."""
 
 import gzip
 import struct
@@ -11,9 +11,7 @@ import SimpleITK
 
 from medssl.data.blocks import Block, unreadable
 from medssl.data.geometry import Geometry, Triple
-from medssl.data.stored import grid
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from medssl.data.stored import LPS_TO_RAS, grid
 
 _LARGE = 2**20
 """Bytes of values from which on ITK is faster."""
@@ -46,7 +44,7 @@ def itk_geometry(path: Path, shape: Triple, units: Triple | tuple[float, float, 
     affine[:3, :3] = directions * np.array(reader.GetSpacing()[:3])
     affine[:3, 3] = reader.GetOrigin()[:3]
     affine[:3] *= np.array(units)[:, None]
-    return grid(shape, _LPS_TO_RAS @ affine, path)
+    return grid(shape, LPS_TO_RAS @ affine, path)
 
 
 class _Buffer:
@@ -99,7 +97,7 @@ def write_itk(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     Raises:
         OSError: ITK cannot write it.
     """
-    affine = _LPS_TO_RAS @ geometry.affine
+    affine = LPS_TO_RAS @ geometry.affine
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(affine[:3, 3].tolist())

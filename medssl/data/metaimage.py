@@ -1,8 +1,8 @@
-"""MetaImage files, .mha and .mhd: what ITK does not say of them, or gets wrong.
+"""MetaImage files, .mha and .mhd.
 
-ITK finds the grid. Which bytes are the values, and what a length measures, is read here: ITK
-overlooks units and checksums, would open whatever file a header names, and returns whatever lies in
-memory where the length of compressed data is not given.
+They are not read by ITK, which overlooks units and checksums, would open whatever file a header
+names, returns whatever lies in memory where the length of compressed data is not given, and prints
+what it does not like. The format: itk.org/Wiki/ITK/MetaIO/Documentation.
 """
 
 import math
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.blocks import Block, unreadable
-from medssl.data.headers import LONGEST, beside, known, millimetres, whole_numbers
-from medssl.data.itk import itk_geometry
-from medssl.data.stored import Stored, find_axes
+from medssl.data.geometry import Geometry
+from medssl.data.headers import LONGEST, beside, known, millimetres, shown, whole_numbers
+from medssl.data.stored import LPS_TO_RAS, Axes, Stored, find_axes, grid
 from medssl.errors import DataError
 
 _KINDS = {
@@ -30,6 +30,12 @@ _KINDS = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+
+
+_MATRIX = ("TransformMatrix", "Rotation", "Orientation")
+_ORIGIN = ("Offset", "Position", "Origin")
+_SPACING = ("ElementSpacing", "ElementSize")
+"""Keys that mean the same; the first counts."""
 
 
 def open_metaimage(path: Path) -> Stored:
@@ -50,8 +56,7 @@ def open_metaimage(path: Path) -> Stored:
     axes = find_axes(path, lengths, colours)
     block = _block(path, fields, end, math.prod(lengths))
     block.must_fit()
-    unit = millimetres(path, fields.get("DistanceUnits", ""))
-    return Stored(itk_geometry(path, axes.shape, (unit, unit, unit)), block, axes)
+    return Stored(_geometry(path, fields, axes, int(fields["NDims"])), block, axes)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
@@ -65,6 +70,31 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
                 raise unreadable(path, "it does not begin as a MetaImage file does")
             fields[key.strip()] = value.strip()
         return fields, file.tell()
+
+
+def _geometry(path: Path, fields: dict[str, str], axes: Axes, dimension: int) -> Geometry:
+    """The grid; a row of the matrix is the direction of an axis, in LPS."""
+    matrix = _numbers(path, fields, _MATRIX, np.eye(dimension))
+    origin = _numbers(path, fields, _ORIGIN, np.zeros(dimension))
+    spacing = _numbers(path, fields, _SPACING, np.ones(dimension))
+    affine = np.eye(4)
+    affine[:3, :3] = matrix[:3, :3].T * spacing[:3]
+    affine[:3, 3] = origin[:3]
+    affine[:3] *= millimetres(path, fields.get("DistanceUnits", ""))
+    return grid(axes.shape, LPS_TO_RAS @ affine, path)
+
+
+def _numbers(
+    path: Path, fields: dict[str, str], keys: tuple[str, ...], default: np.ndarray
+) -> np.ndarray:
+    """The numbers under the first of `keys` that there is, in the shape of `default`."""
+    key = next((key for key in keys if key in fields), None)
+    if key is None:
+        return default
+    try:
+        return np.array(fields[key].split(), np.float64).reshape(default.shape)
+    except ValueError as error:
+        raise unreadable(path, f"its {key} is '{shown(fields[key])}'") from error
 
 
 def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:

@@ -9,6 +9,9 @@ from medssl.data.blocks import Block
 from medssl.data.geometry import Geometry, NiftiTransforms, Triple
 from medssl.errors import DataError
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the space of DICOM, NRRD and MetaImage to medssl's; it is its own inverse."""
+
 
 @dataclass(frozen=True)
 class Stored:

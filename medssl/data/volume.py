@@ -141,7 +141,8 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
 
 def _own(array: np.ndarray, kind: type[np.generic]) -> np.ndarray:
     """`array` as `kind`, to be written to; a copy where that needs one."""
-    return array.astype(kind, order="K", copy=not array.flags.writeable)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        return array.astype(kind, order="K", copy=not array.flags.writeable)
 
 
 def read_geometry(path: Path) -> Geometry:

@@ -28,9 +28,9 @@ from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
 _SHEARED = (
-    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: its axes, like the "
-    "image's, are not at right angles, as of a CT with a tilted gantry; for a file that opens, "
-    "predict with --format nrrd"
+    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: the image's axes "
+    "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
+    "there; predict with --format nrrd for a file that opens"
 )
 
 
