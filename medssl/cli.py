@@ -197,8 +197,8 @@ def predict(
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
 
-    reporter, written_as = make_reporter(quiet), written_as or "nifti"
-    written = predict_files(checkpoint, files, out, settings or [], reporter, device, written_as)
+    overrides = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
+    written = predict_files(checkpoint, files, out, overrides, make_reporter(quiet), device)
     typer.echo(f"{len(written)} masks in {out}")
 
 

@@ -95,14 +95,13 @@ def write_itk(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     """Write [X, Y, Z] to .nrrd or .mha, compressed.
 
     Raises:
-        OSError: ITK cannot write it.
+        OSError: nothing can be written there.
+        RuntimeError: ITK fails; on a full disk it need not notice.
     """
+    path.touch()  # says why, where ITK would not
     affine = LPS_TO_RAS @ geometry.affine
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / geometry.spacing).ravel().tolist())
-    try:
-        SimpleITK.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
+    SimpleITK.WriteImage(image, str(path), useCompression=True)

@@ -138,7 +138,9 @@ def write_nifti(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     """
     header = _written_header(array, geometry)
     parts = bytes_of(np.ascontiguousarray(array.T))
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) if path.name.endswith(".gz") else None
+    packer = (
+        zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) if path.name.lower().endswith(".gz") else None
+    )
     with path.open("wb") as file:
         head = header.binaryblock + bytes(4)  # no extensions
         file.write(packer.compress(head) if packer else head)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -183,17 +182,13 @@ def _write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
             "choose .nii.gz, .nrrd or .mha",
         )
     write = write_nifti if ending.startswith(".nii") else write_itk
-    with appearing(path, partial(_must_be_whole, path)) as beside:
-        write(array, geometry, beside)
-
-
-def _must_be_whole(path: Path, beside: Path) -> None:
-    """Not every writer notices that the disk is full."""
-    try:
-        open_image(beside).block.must_be_whole()
-    except DataError as error:
-        raise MedsslError(
-            f"{path} could not be written whole",
-            "perhaps the disk is full",
-            "free some space and run again",
-        ) from error
+    with appearing(path) as beside:
+        try:
+            write(array, geometry, beside)
+            open_image(beside).block.must_be_whole()  # not every writer notices a full disk
+        except (RuntimeError, DataError) as error:
+            raise MedsslError(
+                f"{path} could not be written whole",
+                "perhaps the disk is full",
+                "free some space and run again",
+            ) from error

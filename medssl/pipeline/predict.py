@@ -41,15 +41,14 @@ def predict_files(
     overrides: Sequence[str],
     reporter: QuietReporter,
     device: str = "auto",
-    written_as: str = "nifti",
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
     Args:
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
-            CASE_probability_VALUE.nii.gz, each on the grid of its image.
-        written_as: one of FORMATS; another ending than .nii.gz.
+            CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
+            another ending.
 
     Raises:
         UsageError: no checkpoint, a wrong key, or `out` holds other predictions.
@@ -63,8 +62,7 @@ def predict_files(
     cases = find_inputs(files, found.channels)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, checkpoint, settings, cases)
-    ending = FORMATS[written_as]
-    return _predict(predictor, found, settings, cases, out, reporter, device, ending)
+    return _predict(predictor, found, settings, cases, out, reporter, device)
 
 
 def predict_stage(
@@ -106,11 +104,11 @@ def _predict(
     out: Path,
     reporter: QuietReporter,
     device_name: str,
-    ending: str = FORMATS["nifti"],
 ) -> list[Path]:
     """Predict the cases whose mask is missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
+    ending = FORMATS[settings.format]
     masks = {case.id: out / f"{case.id}{ending}" for case in cases}
     missing = [case for case in cases if not masks[case.id].exists()]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
@@ -132,7 +130,7 @@ def _predict(
                 device,
             )
             _write(prediction, found, masks[case.id], ending)
-            if ending == FORMATS["nifti"] and not volume.geometry.opens_as_nifti:
+            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
                 reporter.note(_SHEARED.format(mask=masks[case.id]))
             steps.advance()
     return list(masks.values())
