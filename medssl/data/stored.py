@@ -13,6 +13,9 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the space of DICOM, NRRD and MetaImage to medssl's; it is its own inverse."""
 
 
+_BIT = 2**15  # values
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a header says.
@@ -30,16 +33,13 @@ class Stored:
     scaling: tuple[float, float] | None = None
 
     def voxels(self) -> np.ndarray:
-        """[C, X, Y, Z] in the file's own type, or float64 where the header rescales.
+        """[C, X, Y, Z] in the file's own type, or float32 where the header rescales.
 
         Raises:
             DataError: the file is cut off or damaged.
         """
-        array = self.axes.arranged(self.block.read())
-        if self.scaling is not None:
-            array = array * np.float64(self.scaling[0])
-            array += self.scaling[1]
-        return array
+        values = self.block.read()
+        return self.axes.arranged(values if self.scaling is None else _scaled(values, self.scaling))
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,17 @@ class Axes:
         alone = tuple(axis for axis in range(array.ndim) if axis not in order)
         turned: np.ndarray = array.transpose(*alone, *order)[(0,) * len(alone)]
         return turned[None] if self.channels is None else turned
+
+
+def _scaled(values: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:
+    """`values` [count], rescaled in float64 and rounded to float32; in bits that stay in cache."""
+    scaled = np.empty(values.shape, np.float32)
+    slope, intercept = np.float64(scaling[0]), np.float64(scaling[1])
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        for start in range(0, len(values), _BIT):
+            bit = slice(start, start + _BIT)
+            scaled[bit] = values[bit] * slope + intercept
+    return scaled
 
 
 def find_axes(path: Path, lengths: tuple[int, ...], colours: int | None = None) -> Axes:
