@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -167,6 +167,10 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    written_as: Annotated[
+        Literal["nifti", "nrrd", "mha"] | None,
+        typer.Option("--format", help="Of masks and maps; nifti unless said.", show_default=False),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other files that are in the way.")
     ] = False,
@@ -176,6 +180,8 @@ def predict(
     from medssl.train.description import checkpoint_family
 
     family = checkpoint_family(checkpoint)
+    if written_as and family in ("slide", "grade"):
+        raise UsageError(f"--format does nothing for {family}s", "", "leave it out")
     if family == "slide":
         from medssl.pipeline.progress import make_reporter
         from medssl.pipeline.slides.predict import predict_slides
@@ -198,7 +204,8 @@ def predict(
     from medssl.pipeline.progress import make_reporter
 
     reporter = make_reporter(quiet)
-    written = predict_files(checkpoint, files, out, settings or [], reporter, device, overwrite)
+    overrides = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
+    written = predict_files(checkpoint, files, out, overrides, reporter, device, overwrite)
     typer.echo(f"{len(written)} masks in {out}")
 
 

@@ -161,6 +161,9 @@ class PredictSettings(Section):
     largest_component: bool = False
     fill_holes: bool = False
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = ("labels", "entropy")
+    format: Literal["nifti", "nrrd", "mha"] = Field(
+        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    )
 
 
 class EvaluateSettings(Section):

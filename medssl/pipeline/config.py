@@ -33,7 +33,7 @@ CLASSIFIED = {"slides": "slide", "bags": "slide", "planted": "slide", "radiograp
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},
     "network": {"checkpointing"},
-    "predict": {"window_batch"},
+    "predict": {"window_batch", "format"},
 }
 """Keys that say how, not what, is computed; they are left out of hashes."""
 

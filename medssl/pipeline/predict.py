@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.data.volume import FORMATS, read_volume, write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.infer.predict import Prediction, predict_case
@@ -26,7 +26,11 @@ from medssl.train.description import weights_hash
 from medssl.train.loop import choose_device
 from medssl.train.track import Tracker
 
-ENDING = ".nii.gz"
+_SHEARED = (
+    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: the image's axes "
+    "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
+    "there; predict with --format nrrd for a file that opens"
+)
 
 
 def predict_files(
@@ -43,7 +47,8 @@ def predict_files(
     Args:
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
-            CASE_probability_VALUE.nii.gz, each on the grid of its image.
+            CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
+            another ending.
         overwrite: replace other predictions and other files that are in the way in `out`.
 
     Raises:
@@ -117,6 +122,7 @@ def _predict(
     """Predict the cases whose results are missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
+    masks = {case.id: out / f"{case.id}{FORMATS[settings.format]}" for case in cases}
     missing = [case for case in cases if not outputs.has(_names(case, found, settings))]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
         for case in missing:
@@ -140,8 +146,10 @@ def _predict(
             _write(prediction, found, case, settings, outputs)
             if not prediction.labels.any():
                 reporter.warn(empty_mask(case.id, found.empty_masks))
+            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                reporter.warn(_SHEARED.format(mask=masks[case.id]))
             steps.advance()
-    return [out / f"{case.id}{ENDING}" for case in cases]
+    return list(masks.values())
 
 
 def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
@@ -181,11 +189,12 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
 
 def _names(case: Input, found: Checkpoint, settings: PredictSettings) -> list[str]:
     """File names of a case's results; the mask, which appears last, is the first."""
-    names = [f"{case.id}{ENDING}"]
+    ending = FORMATS[settings.format]
+    names = [f"{case.id}{ending}"]
     if "entropy" in settings.save:
-        names.append(f"{case.id}_entropy{ENDING}")
+        names.append(f"{case.id}_entropy{ending}")
     if "probabilities" in settings.save:
-        names += [f"{case.id}_probability_{value}{ENDING}" for value in found.label_values]
+        names += [f"{case.id}_probability_{value}{ending}" for value in found.label_values]
     return names
 
 

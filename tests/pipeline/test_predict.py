@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -49,6 +50,62 @@ def test_a_mask_lies_on_its_images_grid_and_holds_the_declared_values(
     uncertain = read_volume(tmp_path / "out" / "c0_entropy.nii.gz").array
     assert uncertain.min() >= 0
     assert uncertain.max() <= 1
+
+
+class Notes(QuietReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_masks_and_maps_keep_both_transforms_of_their_image(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    scan = nibabel.load(images[0])
+    image = nibabel.Nifti1Image(np.asanyarray(scan.dataobj), None)
+    image.header.set_qform(np.diag([1.0, 1, 2, 1]), 1)
+    image.header.set_sform(np.diag([-1.0, 1, 2, 1]), 4)
+    nibabel.save(image, tmp_path / "two.nii.gz")
+    predict(checkpoint, [tmp_path / "two.nii.gz"], tmp_path / "out", "save=[labels,entropy]")
+    for name in ("two.nii.gz", "two_entropy.nii.gz"):
+        header = nibabel.load(tmp_path / "out" / name).header
+        assert (int(header["qform_code"]), int(header["sform_code"])) == (1, 4)
+        np.testing.assert_array_equal(header.get_qform(), np.diag([1.0, 1, 2, 1]))
+        np.testing.assert_array_equal(header.get_sform(), np.diag([-1.0, 1, 2, 1]))
+        np.testing.assert_array_equal(
+            sitk.ReadImage(str(tmp_path / "out" / name)).GetDirection(),
+            sitk.ReadImage(str(tmp_path / "two.nii.gz")).GetDirection(),
+        )
+
+
+@pytest.mark.parametrize(("form", "ending"), [("nrrd", ".nrrd"), ("mha", ".mha")])
+def test_a_sheared_grid_is_said_to_need_another_format_which_can_be_asked_for(
+    checkpoint: Path, images: list[Path], tmp_path: Path, form: str, ending: str
+) -> None:
+    """As of a CT with a tilted gantry: ITK finds no orthonormal definition."""
+    affine = np.array([[1, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
+    image = nibabel.Nifti1Image(np.asanyarray(nibabel.load(images[0]).dataobj), affine)
+    nibabel.save(image, tmp_path / "tilted.nii.gz")
+    for settings, name, told in (
+        ((), "tilted.nii.gz", 1),
+        ((f"format={form}",), f"tilted{ending}", 0),
+    ):
+        notes = Notes()
+        (mask,) = predict_files(
+            checkpoint, [tmp_path / "tilted.nii.gz"], tmp_path / "out", settings, notes, "cpu"
+        )
+        assert mask == tmp_path / "out" / name
+        np.testing.assert_allclose(read_geometry(mask).affine, affine, atol=1e-6)
+        about = [note for note in notes.told if f"{mask} does not open in 3D Slicer" in note]
+        assert len(about) == told
+        assert all("predict with --format nrrd" in note for note in about)
+    other = tmp_path / "out" / f"tilted{ending}"
+    assert sitk.ReadImage(str(other)).GetSize() == image.shape
+    assert (tmp_path / "out" / f"tilted_entropy{ending}").is_file()
 
 
 def test_probabilities_sum_to_one_and_agree_with_the_mask(
