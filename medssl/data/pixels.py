@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from medssl.data.dicom.series import find_series
+from medssl.data.dicom.values import read_series
+from medssl.data.files import SUFFIXES
 from medssl.data.geometry import Geometry
-from medssl.data.series import find_series
 from medssl.errors import DataError
-
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -50,10 +50,7 @@ def read_pixels(path: Path) -> tuple[np.ndarray, Geometry]:
     """
     _must_exist(path)
     if path.is_dir():
-        series = find_series(path)
-        with _failures(path):
-            image = SimpleITK.ReadImage([str(file) for file in series.files])
-        return _channels_first(image, path), series.geometry
+        return read_series(path)
     if suffix(path).startswith(".nii"):
         return _read_nifti(path)
     with _failures(path):

@@ -115,11 +115,11 @@ def _cut_off(folder):
 
 
 IRREGULAR = {
-    _with_gap: "lacks slices after slice 2 of 4; the distance there is 8 mm instead of 4 mm",
+    _with_gap: r"lacks slices after slice 2 of 4 \(4.0.dcm\); the distance there is 8 mm instead of 4 mm",
     _repeated: "several slices at one position",
     _two_series: "holds 2 DICOM series",
     _localiser: "different size or direction",
-    _unplaced: "without a position",
+    _unplaced: "a.dcm lacks ImagePositionPatient",
     _cut_off: "cannot be read",
 }
 
