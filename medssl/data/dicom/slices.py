@@ -133,7 +133,7 @@ def _header(path: Path) -> _Header | None:
             refuse(path, "cannot be read", "its header is cut off or damaged")
     if kind is None and not (marked or "Rows" in header):
         raise _NoDicom("it is no DICOM file")
-    if _is_other(kind, has_pixels or "Rows" in header):
+    if _is_other(kind, header, has_pixels):
         return None
     if not has_pixels:
         refuse(path, "cannot be read", "it is cut off before its pixels, or damaged")
@@ -160,11 +160,15 @@ def _kind(header: Any) -> str | None:
     return next(iter(names), "" if uids else None)
 
 
-def _is_other(kind: str | None, looks_like_image: bool) -> bool:
-    """Whether an object holds no slices: reports, segmentations, private notes and the like."""
+def _is_other(kind: str | None, header: Any, has_pixels: bool) -> bool:
+    """Whether an object holds no slices: reports, segmentations, private notes and the like.
+
+    Where the standard has no name for the kind, it may also be one that was cut: then the header
+    ends before the series is named.
+    """
     if kind:
         return "Image Storage" not in kind and "Volume Storage" not in kind
-    return kind is not None and not looks_like_image
+    return kind == "" and not has_pixels and "Rows" not in header and "SeriesInstanceUID" in header
 
 
 def _ending(path: Path) -> str:

@@ -43,7 +43,7 @@ PIXEL_TAGS = (
 
 _END_OF_IMAGE = b"\xff\xd9"
 _START = 1024  # bytes in which a file names its transfer syntax
-_META = 128 + 4 + 12  # bytes before those that the length of the meta information counts
+_GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"  # before the length of the meta information
 
 
 def stored_values(header: Any) -> np.ndarray:
@@ -95,14 +95,17 @@ def must_not_inflate(file: BinaryIO, limit: int) -> None:
 
     Raises:
         ValueError: it holds more.
+        zlib.error: it is damaged.
     """
-    from pydicom.filereader import read_file_meta_info
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    if DeflatedExplicitVRLittleEndian.encode() in file.read(_START):
-        file.seek(0)
-        meta = read_file_meta_info(file)
-        file.seek(_META + int(meta.FileMetaInformationGroupLength))
+    start = file.read(_START)
+    if DeflatedExplicitVRLittleEndian.encode() in start:
+        meta = 132 if start[128:132] == b"DICM" else 0
+        length = start[meta : meta + 12].removeprefix(_GROUP_LENGTH)
+        if len(length) != 4:
+            raise ValueError("the meta information does not say how long it is")
+        file.seek(meta + 12 + int.from_bytes(length, "little"))
         inflating = zlib.decompressobj(-zlib.MAX_WBITS)
         inflating.decompress(file.read(), limit)
         if inflating.unconsumed_tail:

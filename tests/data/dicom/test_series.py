@@ -1,43 +1,20 @@
-"""DICOM series: ITK is the judge of regular ones, sentences meet the irregular."""
+"""The grid of a DICOM series: ITK is the judge of regular ones, sentences meet the irregular."""
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.volume import read_geometry, read_volume
 from medssl.errors import DataError
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def _slice(path, z, *, value=0, series="1.2.3", row=(1, 0, 0), column=(0, 1, 0), rescale=(1, 0)):
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = f"1.2.3.{abs(hash(path.name)) % 10**9}"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    header.SOPClassUID, header.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-    header.SeriesInstanceUID, header.StudyInstanceUID, header.Modality = series, "1.2", "MR"
-    header.PatientName, header.PatientID = "Doe^Jane", "SECRET"
-    header.Rows, header.Columns = 3, 4
-    header.PixelSpacing, header.SliceThickness = [2.0, 0.5], 3.0
-    header.ImageOrientationPatient = [*row, *column]
-    normal = np.cross(row, column)
-    header.ImagePositionPatient = list(np.array([10.0, 20.0, 30.0]) + z * normal)
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.BitsAllocated = header.BitsStored = 16
-    header.HighBit, header.PixelRepresentation = 15, 0
-    header.RescaleSlope, header.RescaleIntercept = rescale
-    header.PixelData = (np.arange(12, dtype=np.uint16) + value).tobytes()
-    header.save_as(path, enforce_file_format=True)
-
-
-def test_slices_are_ordered_by_place_and_rescaled(tmp_path):
-    for name, z in {"a.dcm": 8.0, "b.dcm": 0.0, "c.dcm": 4.0}.items():
-        _slice(tmp_path / name, z, value=int(z), rescale=(2, -1000))
+def test_slices_are_ordered_by_place_and_rescaled(tmp_path, write):
+    for name, z in {"a.dcm": 8, "b.dcm": 0, "c.dcm": 4}.items():
+        values = np.arange(z, z + 12, dtype=np.uint16).reshape(3, 4)
+        write(tmp_path / name, z, values, RescaleSlope=2, RescaleIntercept=-1000)
     (tmp_path / "README.txt").write_text("not an image")
     volume = read_volume(tmp_path)
     assert volume.array.shape == (1, 4, 3, 3)
@@ -60,9 +37,14 @@ def test_slices_are_ordered_by_place_and_rescaled(tmp_path):
     ],
     ids=["axial", "negated columns", "sagittal", "coronal", "oblique"],
 )
-def test_grids_agree_with_itk(tmp_path, row, column):
+def test_grids_agree_with_itk(tmp_path, write, row, column):
     for number in range(3):
-        _slice(tmp_path / f"{number}.dcm", 2.5 * number, row=row, column=column)
+        place = np.array([10.0, 20.0, 30.0]) + 2.5 * number * np.cross(row, column)
+        write(
+            tmp_path / f"{number}.dcm",
+            ImageOrientationPatient=[*row, *column],
+            ImagePositionPatient=place.tolist(),
+        )
     files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path))
     _agrees(read_volume(tmp_path), SimpleITK.ReadImage(files))
 
@@ -75,64 +57,6 @@ def _agrees(volume, image):
     np.testing.assert_array_equal(volume.array[0], SimpleITK.GetArrayFromImage(image).T)
 
 
-def test_a_single_slice_takes_its_thickness(tmp_path):
-    _slice(tmp_path / "one.dcm", 0.0)
-    assert read_geometry(tmp_path).spacing == (0.5, 2.0, 3.0)
-
-
-def _with_gap(folder):
-    for z in (0.0, 4.0, 12.0, 16.0):
-        _slice(folder / f"{z}.dcm", z)
-
-
-def _repeated(folder):
-    for number, z in enumerate((0.0, 0.0, 4.0)):
-        _slice(folder / f"{number}.dcm", z)
-
-
-def _two_series(folder):
-    _slice(folder / "a.dcm", 0.0, series="1.2.3")
-    _slice(folder / "b.dcm", 4.0, series="1.2.4")
-
-
-def _localiser(folder):
-    _slice(folder / "a.dcm", 0.0)
-    _slice(folder / "b.dcm", 4.0, row=(0, 1, 0), column=(0, 0, -1))
-
-
-def _unplaced(folder):
-    _slice(folder / "a.dcm", 0.0)
-    header = pydicom.dcmread(folder / "a.dcm")
-    del header.ImagePositionPatient
-    header.save_as(folder / "a.dcm")
-
-
-def _cut_off(folder):
-    for z in (0.0, 4.0):
-        _slice(folder / f"{z}.dcm", z)
-    path = folder / "4.0.dcm"
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-IRREGULAR = {
-    _with_gap: r"lacks slices after slice 2 of 4 \(4.0.dcm\); the distance there is 8 mm instead of 4 mm",
-    _repeated: "several slices at one position",
-    _two_series: "holds 2 DICOM series",
-    _localiser: "different size or direction",
-    _unplaced: "a.dcm lacks ImagePositionPatient",
-    _cut_off: "cannot be read",
-}
-
-
-@pytest.mark.parametrize("make", IRREGULAR, ids=lambda make: make.__name__)
-def test_an_irregular_folder_is_refused_without_naming_the_patient(tmp_path, make):
-    make(tmp_path)
-    with pytest.raises(DataError, match=IRREGULAR[make]) as caught:
-        read_volume(tmp_path)
-    assert "SECRET" not in str(caught.value)
-    assert "Doe" not in str(caught.value)
-
-
 @pytest.mark.parametrize("name", ["study3/11-T1post-18670", "study1/13_HCropVolume"])
 def test_real_series_agree_with_itk(shared_data, name):
     folder = shared_data / "dicom_brain" / name
@@ -140,3 +64,107 @@ def test_real_series_agree_with_itk(shared_data, name):
     volume = read_volume(folder)
     _agrees(volume, SimpleITK.ReadImage(files))
     assert read_geometry(folder) == volume.geometry
+
+
+def test_a_single_slice_takes_its_thickness(tmp_path, write):
+    write(tmp_path / "one.dcm")
+    assert read_geometry(tmp_path).spacing == (0.5, 2.0, 3.0)
+
+
+def test_a_single_slice_without_thickness_is_no_volume(tmp_path, write):
+    write(tmp_path / "one.dcm", SliceThickness=None)
+    with pytest.raises(DataError, match=r"one.dcm states no SliceThickness"):
+        read_geometry(tmp_path)
+
+
+def test_a_constant_tilt_of_the_gantry_is_part_of_the_grid(tmp_path, write):
+    for number in range(4):
+        write(tmp_path / f"{number}.dcm", ImagePositionPatient=[10, 20 + 0.8 * number, 2 * number])
+    affine = read_geometry(tmp_path).affine
+    np.testing.assert_allclose(affine[:3, 2], [0, -0.8, 2])  # RAS: y is turned round
+
+
+def test_places_rounded_to_a_tenth_of_a_millimetre_still_lie_on_a_line(tmp_path, write):
+    for number in range(20):
+        y = round(20 + 0.777 * number, 1)
+        write(tmp_path / f"{number}.dcm", ImagePositionPatient=[10, y, 2 * number])
+    assert read_geometry(tmp_path).shape == (4, 3, 20)
+
+
+@pytest.mark.parametrize("number", [1, 4, 7])
+def test_a_slice_shifted_in_its_plane_is_refused(tmp_path, write, number):
+    for other in range(8):
+        x = 10.5 if other == number else 10.0  # one pixel
+        write(tmp_path / f"{other}.dcm", ImagePositionPatient=[x, 20, 3 * other])
+    with pytest.raises(DataError, match=rf"shifted against each other.*{number}\.dcm.*0.5 mm"):
+        read_geometry(tmp_path)
+
+
+def test_a_series_whose_second_half_is_shifted_is_refused(tmp_path, write):
+    for number in range(8):
+        y = 20 if number < 5 else 24
+        write(tmp_path / f"{number}.dcm", ImagePositionPatient=[10, y, 3 * number])
+    with pytest.raises(DataError, match=r"4.dcm and 5.dcm; they lie 4 mm aside"):
+        read_geometry(tmp_path)
+
+
+def _with_gap(folder, write):
+    for z in (0, 4, 12, 16):
+        write(folder / f"{z}.dcm", z)
+
+
+def _repeated(folder, write):
+    for number, z in enumerate((0, 0, 4)):
+        write(folder / f"{number}.dcm", z)
+
+
+def _two_series(folder, write):
+    write(folder / "a.dcm", 0, SeriesInstanceUID="1.2.3")
+    write(folder / "b.dcm", 4, SeriesInstanceUID="1.2.4")
+
+
+def _localiser(folder, write):
+    write(folder / "a.dcm", 0)
+    write(folder / "b.dcm", 4, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
+
+
+def _larger_pixels(folder, write):
+    write(folder / "a.dcm", 0)
+    write(folder / "b.dcm", 4, PixelSpacing=[2, 0.6])
+
+
+def _nothing(folder, write):
+    (folder / "README.txt").write_text("nothing here")
+
+
+IRREGULAR = {
+    _with_gap: r"lacks slices after slice 2 of 4 \(4.dcm\); the distance there is 8 mm instead",
+    _repeated: "several slices at one position, 0.dcm and 1.dcm",
+    _two_series: "holds 2 DICOM series",
+    _localiser: "different size or direction, a.dcm and b.dcm",
+    _larger_pixels: "different size or direction, a.dcm and b.dcm",
+    _nothing: "is a folder without DICOM images",
+}
+
+
+@pytest.mark.parametrize("make", IRREGULAR, ids=lambda make: make.__name__)
+def test_an_irregular_folder_is_refused_without_naming_the_patient(tmp_path, write, make):
+    make(tmp_path, write)
+    with pytest.raises(DataError, match=IRREGULAR[make]) as caught:
+        read_volume(tmp_path)
+    assert "SECRET" not in str(caught.value)
+    assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("image", ["mask.nii.gz", "Mask.NRRD", "mask.mha"])
+def test_a_series_beside_an_image_of_another_format_is_told_not_guessed(eight, image):
+    (eight / image).write_bytes(b"whatever")
+    for look in (read_volume, read_geometry, refuse_both_kinds):
+        with pytest.raises(DataError, match=rf"both a DICOM series \(000.dcm.*image {image}"):
+            look(eight)
+
+
+def test_hidden_images_and_pictures_beside_a_series_are_no_other_image(eight):
+    for name in ("._mask.nii.gz", "preview.png"):
+        (eight / name).write_bytes(b"whatever")
+    assert read_volume(eight).array.shape == (1, 4, 3, 8)
