@@ -5,6 +5,7 @@ file name, message or log repeats it.
 """
 
 import logging
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -184,7 +185,7 @@ def _discreet(series: Path) -> Iterator[None]:
             yield
         except AttributeError as error:
             raise _incomplete(series, str(error.name)) from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error):
             raise _irregular(series) from None
         finally:
             for talker, disabled in zip(talkers, before, strict=True):

@@ -10,6 +10,8 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from medssl.data.check import check
+from medssl.data.spec import DataSpec
 from medssl.data.volume import read_geometry, read_volume
 from medssl.errors import DataError
 
@@ -231,3 +233,22 @@ def test_a_multi_frame_object_is_refused_also_where_it_states_a_position(tmp_pat
 def test_one_frame_that_says_so_is_a_slice(eight):
     _change(eight / "003.dcm", lambda header: setattr(header, "NumberOfFrames", 1))
     assert read_volume(eight).array.max() == LAST
+
+
+def test_the_check_names_every_bad_series_and_goes_on_to_the_others(eight, write):
+    root = eight.parent
+    for name in ("lacking", "frames"):
+        (root / name).mkdir()
+    write(root / "lacking" / "0.dcm", PixelSpacing=None)
+    write(root / "frames" / "0.dcm", NumberOfFrames=2)
+    rows = ["case,ct", "lacking,lacking", "frames,frames", "good,eight", "none,absent"]
+    (root / "cases.csv").write_text("\n".join(rows))
+    spec = DataSpec(
+        name="x", title="x", modality="CT", channels=("ct",), licence="x", citation="none",
+        root=str(root), layout={"kind": "table", "unlabelled": True},
+    )  # fmt: skip
+    assert [(one.case, one.rule) for one in check(spec)] == [
+        ("lacking", "unreadable"),
+        ("frames", "unreadable"),
+        ("none", "missing image"),
+    ]
