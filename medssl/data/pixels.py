@@ -1,21 +1,18 @@
 """Voxel values and grid of one image file, of whatever format; axes are X, Y, Z, places RAS+ mm."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
+from medssl.data.dicom.series import find_series
+from medssl.data.dicom.values import read_series
+from medssl.data.files import SUFFIXES
 from medssl.data.geometry import Geometry
 from medssl.data.metaimage import open_metaimage
 from medssl.data.nifti import open_nifti
 from medssl.data.nrrd import open_nrrd
-from medssl.data.series import find_series
 from medssl.data.stored import Stored
 from medssl.errors import DataError
-
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 _OPENERS = {"nii": open_nifti, "nrrd": open_nrrd, "nhdr": open_nrrd}
 
@@ -45,10 +42,7 @@ def read_pixels(path: Path) -> tuple[np.ndarray, Geometry]:
     """
     _must_exist(path)
     if path.is_dir():
-        series = find_series(path)
-        with _failures(path):
-            image = SimpleITK.ReadImage([str(file) for file in series.files])
-        return SimpleITK.GetArrayFromImage(image).T[None], series.geometry
+        return read_series(path)
     stored = open_image(path)
     return stored.voxels(), stored.geometry
 
@@ -78,16 +72,3 @@ def _must_exist(path: Path) -> None:
         raise DataError(f"{path} does not exist", "", "check the path")
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty", "it has no bytes", "copy or download it again")
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
-    """Turns what the readers raise into one sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise DataError(
-            f"{path} cannot be read",
-            "it is truncated, damaged or not an image",
-            "copy or download it again",
-        ) from error

@@ -5,6 +5,7 @@ file name, message or log repeats it.
 """
 
 import logging
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ import numpy as np
 
 import medssl
 from medssl.atomic import appearing
-from medssl.data.series import Series, find_series
+from medssl.data.dicom.series import Series, find_series
+from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.stored import DAMAGE
 from medssl.data.spec import Label
 from medssl.data.volume import Volume, read_mask
 from medssl.errors import DataError, UsageError
@@ -118,9 +121,10 @@ def _segments(array: np.ndarray, labels: Sequence[Label], name: str) -> np.ndarr
 
 def _headers(source: Series, series: Path) -> list[Any]:
     """Headers of the slices, in the order of the grid."""
-    from pydicom import dcmread
-
-    headers = [dcmread(file, stop_before_pixels=True) for file in source.files]
+    try:
+        headers = [read_header(file) for file in source.files]
+    except DAMAGE:
+        raise _irregular(series) from None
     for header in headers:
         for keyword in _NEEDED:
             if not header.get(keyword):
@@ -189,15 +193,19 @@ def _discreet(series: Path) -> Iterator[None]:
             yield
         except AttributeError as error:
             raise _incomplete(series, str(error.name)) from None
-        except (ValueError, TypeError, KeyError):
-            raise DataError(
-                f"the DICOM series in {series} cannot be referred to by a segmentation",
-                "its headers break the DICOM standard",
-                "export the series again from its archive",
-            ) from None
+        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error):
+            raise _irregular(series) from None
         finally:
             for talker, disabled in zip(talkers, before, strict=True):
                 talker.disabled = disabled
+
+
+def _irregular(series: Path) -> DataError:
+    return DataError(
+        f"the DICOM series in {series} cannot be referred to by a segmentation",
+        "its headers break the DICOM standard",
+        "export the series again from its archive",
+    )
 
 
 def _incomplete(series: Path, keyword: str) -> DataError:
