@@ -58,7 +58,7 @@ class Notes(QuietReporter):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.told.append(text)
 
 
