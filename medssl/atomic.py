@@ -33,7 +33,7 @@ _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a
 @contextmanager
 def appearing(
     path: Path,
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], object] | None = None,
     durable: bool = True,
     first_wins: bool = False,
 ) -> Iterator[Path]:
@@ -66,7 +66,7 @@ def appearing(
     except Exception as error:
         raise _unwritten(error, path) or error from error
     finally:
-        remove(beside)
+        _remove(beside)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -86,16 +86,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with appearing(path) as beside:
         beside.write_bytes(content)
-
-
-def append_text(path: Path, text: str) -> None:
-    """Add a text in UTF-8 to a file; a kill may cut it off.
-
-    Raises:
-        MedsslError: the disk is full, or the place cannot be written to.
-    """
-    with told(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def make_folder(path: Path) -> None:
@@ -121,6 +111,34 @@ def told(path: Path) -> Iterator[None]:
         raise _unwritten(error, path) or error from error
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add a text in UTF-8 to the end of a file, which is made where it is missing.
+
+    Raises:
+        MedsslError: the disk is full, or the place cannot be written to; nothing is added.
+    """
+    before: int | None = None
+    try:
+        with path.open("ab", buffering=0) as file:
+            before, content = file.tell(), text.encode()
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if before is not None:
+            os.truncate(path, before)
+        raise _unwritten(error, path) or error from error
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, so that nobody sees a part of it."""
+    beside = _beside(path)
+    try:
+        os.rename(path, beside)
+    except FileNotFoundError:
+        return
+    _remove(beside)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left unfinished anywhere below `folder`."""
     if folder.is_dir():
@@ -143,7 +161,7 @@ def _remove_left(found: Iterable[Path]) -> None:
     for path in sorted(found):
         if _is_left_behind(path):
             with suppress(OSError):  # another user's; it is in nobody's way
-                remove(path)
+                _remove(path)
 
 
 def _beside(path: Path) -> Path:
@@ -166,11 +184,10 @@ def _replace(beside: Path, path: Path, first_wins: bool) -> None:
     with held():
         os.rename(path, old)
         os.rename(beside, path)
-    remove(old)
+    _remove(old)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a folder with all it holds, where there is one."""
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.lexists(path):

@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -168,31 +168,45 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    written_as: Annotated[
+        Literal["nifti", "nrrd", "mha"] | None,
+        typer.Option("--format", help="Of masks and maps; nifti unless said.", show_default=False),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other files that are in the way.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.train.description import checkpoint_family
 
     family = checkpoint_family(checkpoint)
+    if written_as and family in ("slide", "grade"):
+        raise UsageError(f"--format does nothing for {family}s", "", "leave it out")
     if family == "slide":
         from medssl.pipeline.progress import make_reporter
         from medssl.pipeline.slides.predict import predict_slides
 
         if settings:
             raise UsageError("--set does nothing for slides", do="leave it out")
-        typer.echo(predict_slides(checkpoint, files, out, make_reporter(quiet), device))
+        reporter = make_reporter(quiet)
+        typer.echo(predict_slides(checkpoint, files, out, reporter, device, overwrite))
         return
     if family == "grade":
         from medssl.pipeline.grades.predict import predict_radiographs
         from medssl.pipeline.progress import make_reporter
 
         reporter = make_reporter(quiet)
-        typer.echo(predict_radiographs(checkpoint, files, out, settings or [], reporter, device))
+        typer.echo(
+            predict_radiographs(checkpoint, files, out, settings or [], reporter, device, overwrite)
+        )
         return
     from medssl.pipeline.predict import predict_files
     from medssl.pipeline.progress import make_reporter
 
-    written = predict_files(checkpoint, files, out, settings or [], make_reporter(quiet), device)
+    reporter = make_reporter(quiet)
+    overrides = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
+    written = predict_files(checkpoint, files, out, overrides, reporter, device, overwrite)
     typer.echo(f"{len(written)} masks in {out}")
 
 

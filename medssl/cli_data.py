@@ -86,7 +86,8 @@ def dicom_seg(
     """A mask as DICOM-SEG on the grid of its series, with codes."""
     from medssl.export.dicom_seg import export_dicom_seg
 
-    export_dicom_seg(mask, series, meaning, out)
+    for warning in export_dicom_seg(mask, series, meaning, out):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(out)
 
 

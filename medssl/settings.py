@@ -3,20 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
+from medssl.section import Patch, Positive, Section, Triple
 
-Triple = tuple[int, int, int]
 DeviceName = Annotated[str, AfterValidator(named_device)]
-
-
-class Section(BaseModel):
-    """A section refuses keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitSettings(Section):
@@ -37,14 +31,34 @@ class SplitSettings(Section):
     unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
 
 
+_AXES = {side: axis for axis in ("LR", "AP", "SI") for side in axis}
+
+
 class PreprocessSettings(Section):
     """Volume on disk to volume for the network."""
 
     orientation: str | None = Field(default="RAS", description="null keeps the file's axes")
-    spacing: tuple[float, float, float] | None = Field(default=None, description="mm; null keeps")
+    spacing: tuple[Positive, Positive, Positive] | None = Field(
+        default=None, description="mm; null keeps"
+    )
     crop_foreground: bool = False
     intensity: Literal["robust_zscore", "zscore", "minmax", "ct_window", "none"] = "robust_zscore"
     window: tuple[float, float] = Field(default=(-125.0, 275.0), description="HU, for ct_window")
+
+    @field_validator("orientation")
+    @classmethod
+    def _names_axes(cls, given: str | None) -> str | None:
+        axes = sorted(_AXES.get(side, "") for side in given or "RAS")
+        if axes != sorted(set(_AXES.values())):
+            raise ValueError("give three letters, one of L and R, of A and P, of S and I, e.g. RAS")
+        return given
+
+    @field_validator("window")
+    @classmethod
+    def _rises(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if window[0] >= window[1]:
+            raise ValueError("the window goes from a number to a larger one, e.g. [-125, 275]")
+        return window
 
 
 class AugmentSettings(Section):
@@ -66,25 +80,36 @@ class AugmentSettings(Section):
     gamma: float = Field(default=0.0, ge=0, lt=1, description="log of the exponent in +/- this")
     noise: float = Field(default=0.0, ge=0, description="standard deviation of Gaussian noise")
 
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Axes of the network grid along which training sees mirrored copies.
+
+        A half turn of the plane mirrors both its axes at once, which is no mirror image; with a
+        flip along one of them it is a flip along the other.
+        """
+        if self.flip == "none":
+            return ()
+        return (0, 1) if self.rot90 else tuple(sorted(set(self.flip_axes)))
+
 
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = Field(default=0.05, gt=0)
-    momentum: float = Field(default=0.9, description="sgd")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="adam, adamw")
-    weight_decay: float = 1e-4
+    weight_decay: float = Field(default=1e-4, ge=0)
     weight_decay_end: float | None = Field(
-        default=None, description="cosine from weight_decay to here; null: constant"
+        default=None, ge=0, description="cosine from weight_decay to here; null: constant"
     )
     decay_vectors: bool = Field(
         default=True, description="false: biases and norms, all with one axis, do not decay"
     )
     schedule: Literal["polynomial", "cosine", "constant"] = "polynomial"
-    power: float = Field(default=0.9, description="polynomial")
+    power: float = Field(default=0.9, gt=0, description="polynomial")
     minimum: float = Field(default=0.0, ge=0, description="cosine ends here")
-    warmup_steps: int = 0
+    warmup_steps: int = Field(default=0, ge=0)
 
 
 class LoopSettings(Section):
@@ -108,14 +133,16 @@ class LoopSettings(Section):
     checkpoint_every: int = Field(default=100, ge=1)
     log_every: int = Field(default=10, ge=1)
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; null: torch's"
+    )
     deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
 
 
 class TrainSettings(LoopSettings):
     """The loop on patches of volumes."""
 
-    patch: Triple = (32, 32, 32)
+    patch: Patch = (32, 32, 32)
     batch_labelled: int = Field(default=2, ge=1)
     batch_unlabelled: int = Field(default=2, ge=1)
 
@@ -137,6 +164,9 @@ class PredictSettings(Section):
     largest_component: bool = False
     fill_holes: bool = False
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = ("labels", "entropy")
+    format: Literal["nifti", "nrrd", "mha"] = Field(
+        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    )
 
 
 class EvaluateSettings(Section):
@@ -148,10 +178,10 @@ class EvaluateSettings(Section):
     overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
 
 
-class MethodChoice(BaseModel):
+class MethodChoice(Section):
     """`method: tracoco`, or a mapping with `name`, `preset` and the method's own keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str
     preset: str | None = None
@@ -291,3 +321,12 @@ class Pipeline(PipelineFile):
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _mirrors_what_it_learned(self) -> Self:
+        if self.predict.flips and not self.augment.mirrored:
+            raise ValueError(
+                "predict.flips=true asks about mirrored copies, and augment.flip=none shows the "
+                "network none; set augment.flip=half or leave predict.flips out"
+            )
+        return self

@@ -1,16 +1,26 @@
 """What is written appears whole or not at all, and the dead leave nothing for ever."""
 
 import ast
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import medssl
 from medssl import atomic
-from medssl.atomic import appearing, is_unfinished, sweep, write_text
+from medssl.atomic import (
+    appearing,
+    append_text,
+    discard,
+    is_unfinished,
+    make_folder,
+    sweep,
+    write_text,
+)
 from medssl.errors import MedsslError
 
 
@@ -136,3 +146,33 @@ def _moves(call: ast.Call) -> bool:
     of_os = isinstance(call.func.value, ast.Name) and call.func.value.id in ("os", "shutil")
     wanted = ("rename", "renames", "replace", "move") if of_os else ("rename", "replace")
     return call.func.attr in wanted and len(call.args) == (2 if of_os else 1)
+
+
+def test_what_a_full_disk_cuts_off_is_taken_back(tmp_path: Path, monkeypatch: Any) -> None:
+    append_text(tmp_path / "a", "one\n")
+
+    class Cut(io.FileIO):
+        def write(self, content: Any) -> int:
+            return super().write(bytes(content)[:2])
+
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Cut(path, "ab"))
+    with pytest.raises(MedsslError, match="a cannot be written; the disk is full"):
+        append_text(tmp_path / "a", "two\n")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_text() == "one\n"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path / "deep" / "er")
+    make_folder(tmp_path / "deep" / "er")
+    (tmp_path / "file").touch()
+    with pytest.raises(MedsslError, match=r"file/a cannot be written; not a directory; choose"):
+        make_folder(tmp_path / "file" / "a")
+
+
+def test_what_is_discarded_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "voxels").touch()
+    discard(tmp_path / "a")
+    discard(tmp_path / "a")
+    assert not list(tmp_path.iterdir())

@@ -1,8 +1,8 @@
 """Preprocessed cases on disk, as memory maps that a patch can be cut from without reading the rest.
 
 A case is keyed by the content of its files and by all that preprocessing depends on; so a change of
-either never meets a stale entry. An entry appears by one rename: several processes may fill one
-cache, and a kill leaves only a folder that nobody looks at.
+either never meets a stale entry. An entry appears by one rename, so several processes may fill one
+cache; its files are sealed, so that damage is noticed when it is opened.
 """
 
 import hashlib
@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from medssl.atomic import appearing
+from medssl.atomic import appearing, discard
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
+from medssl.data.sealed import is_kept, seal, sealed_content
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
 from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.settings import PreprocessSettings
 
-VERSION = 1  # of what preprocessing does; raise it when equal settings give other voxels
+VERSION = 2  # of what preprocessing does; raise it when equal settings give other voxels
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,20 @@ class CaseCache:
         return found
 
     def open(self, case: Case) -> CachedCase:
-        """The cached case, preprocessed now if need be.
+        """The cached case, preprocessed now if it is missing or damaged.
+
+        Its files are read whole for their checksums, so it is to be opened once.
 
         Raises:
             DataError: a file cannot be read, or image and label do not fit.
         """
         folder = self._root / self._key(case)
-        if not folder.exists():
+        if not _intact(folder, labelled=case.label is not None):
+            if folder.exists():
+                discard(folder)
+                _mapped.cache_clear()  # maps of what was discarded
             self._fill(case, folder)
-        kept = json.loads((folder / "case.json").read_text())
+        kept = json.loads(sealed_content(folder / "case.json"))
         return CachedCase(case.id, folder, kept["floor"], Record.from_json(kept["record"]))
 
     def _key(self, case: Case) -> str:
@@ -105,7 +111,7 @@ class CaseCache:
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
                 if file.is_file():
                     with file.open("rb") as stream:
-                        digest.update(hashlib.file_digest(stream, "blake2b").digest())
+                        digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
 
     def _images(self, case: Case) -> list[Path]:
@@ -128,6 +134,8 @@ class CaseCache:
                 np.save(beside / "mask.npy", self._mask(case.label, record))
             kept = {"floor": float(image.min()), "record": record.to_json()}
             (beside / "case.json").write_text(json.dumps(kept))
+            for file in beside.iterdir():
+                seal(file)
 
     def _kind(self, image: np.ndarray) -> type[np.floating[Any]]:
         """Half precision holds scaled intensities, except beside a nearly constant foreground."""
@@ -160,6 +168,11 @@ class CaseCache:
                 "correct the mask or declare the values in the data spec",
             )
         return indices
+
+
+def _intact(folder: Path, labelled: bool) -> bool:
+    names = ["case.json", "image.npy", *(["mask.npy"] if labelled else [])]
+    return folder.is_dir() and all(is_kept(folder / name) for name in names)
 
 
 def _existing(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from medssl.data.pixels import SUFFIXES
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Of image files that hold volumes, in small letters; capitals count as these."""
 
 
 def stem(path: Path) -> str:

@@ -4,9 +4,10 @@ An affine maps voxel indices (i, j, k) to millimetres in RAS+ (x grows to the pa
 anterior, z to superior), as NIfTI does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import permutations
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,7 +15,12 @@ from medssl.errors import UsageError
 
 Triple = tuple[int, int, int]
 
+SMALLEST_MM, LARGEST_MM = 1e-7, 1e4
+"""Sides that a voxel can have: from a tenth of a nanometre to ten metres."""
+
 _ENDS = ("LR", "PA", "IS")
+_SHEAR = 1e-4
+"""Cosine between axes above which ITK calls a NIfTI grid sheared."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,35 @@ class Orientation:
         return matrix
 
 
+@dataclass(frozen=True)
+class NiftiTransforms:
+    """Both transforms of a NIfTI header, their codes and units, in the header's own words.
+
+    Files of one grid that share them lie alike for every reader, by whatever rule it chooses
+    between the two.
+
+    Attributes:
+        fields: value of each of FIELDS; numbers, or lists of them.
+    """
+
+    FIELDS: ClassVar = (
+        "qform_code",
+        "sform_code",
+        "quatern_b",
+        "quatern_c",
+        "quatern_d",
+        "qoffset_x",
+        "qoffset_y",
+        "qoffset_z",
+        "srow_x",
+        "srow_y",
+        "srow_z",
+        "pixdim",
+        "xyzt_units",
+    )
+    fields: Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """A voxel grid in the patient's space.
@@ -62,19 +97,27 @@ class Geometry:
     Attributes:
         shape: voxels along each axis.
         affine: 4x4 float64, voxel index to RAS+ mm; read-only.
+        nifti: what the file of this very grid said, where it was a NIfTI file; grids made from
+            this one have none.
 
     Raises:
-        ValueError: if the affine is not an invertible map or an axis has no voxel.
+        ValueError: if the affine is not an invertible map, an axis has no voxel, or no voxel can
+            be so small or large.
     """
 
     shape: Triple
     affine: np.ndarray
+    nifti: NiftiTransforms | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError("the affine is not a finite 4x4 matrix")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        with np.errstate(over="ignore"):
+            sides = np.linalg.norm(affine[:3, :3], axis=0)
+        if not SMALLEST_MM <= sides.min() <= sides.max() <= LARGEST_MM:
+            raise ValueError(f"the voxels measure {_mm(sides)}, which is no volume")
+        if abs(np.linalg.det(affine[:3, :3] / sides)) < 1e-6:
             raise ValueError("the voxels have no volume")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"the grid {_by(self.shape)} has no voxels")
@@ -100,6 +143,18 @@ class Geometry:
     def directions(self) -> np.ndarray:
         """3x3, one unit vector in RAS+ per column: where each voxel axis points."""
         return np.asarray(self.affine[:3, :3] / self.spacing)
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles, as of a CT with a tilted gantry."""
+        cosines = self.directions.T @ self.directions - np.eye(3)
+        return bool(np.abs(cosines).max() > _SHEAR)
+
+    @property
+    def opens_as_nifti(self) -> bool:
+        """Whether viewers built on ITK open a NIfTI file of this grid: they refuse shears."""
+        qform = self.nifti is not None and self.nifti.fields["qform_code"] > 0
+        return qform or not self.is_sheared
 
     @property
     def orientation(self) -> str:

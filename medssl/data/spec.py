@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import medssl
 from medssl.errors import DataError, UsageError
+from medssl.mistakes import mistake
+from medssl.section import Section
+from medssl.yaml_keys import read_keys
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -18,20 +20,16 @@ SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
 """Kinds that list sessions of scans, whole or not."""
 
 
-class Code(BaseModel):
+class Code(Section):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: str
     scheme: str = "SCT"
     meaning: str
 
 
-class Label(BaseModel):
+class Label(Section):
     """One foreground class of a mask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: int = Field(ge=1, le=255, description="voxel value in the mask files")
     name: str
@@ -39,10 +37,10 @@ class Label(BaseModel):
     category: Code | None = None
 
 
-class Layout(BaseModel):
+class Layout(Section):
     """How files in a folder become cases; `kind` names a module of `medssl.data.layouts`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     kind: str
     unlabelled: bool = Field(
@@ -63,10 +61,8 @@ class Layout(BaseModel):
         return _validated(model, dict(self.model_extra or {}), f"layout of kind {self.kind}")
 
 
-class Download(BaseModel):
+class Download(Section):
     """One file at the data set's official home."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
     bytes: int | None = None
@@ -75,10 +71,8 @@ class Download(BaseModel):
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
 
 
-class DataSpec(BaseModel):
+class DataSpec(Section):
     """A data set: modality, channels, labels, layout, licence, home."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders")
     title: str
@@ -213,15 +207,8 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
         UsageError: there is none (names the nearest), or it is no valid data spec.
     """
     path = _find(str(name_or_path))
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not valid YAML", str(error).splitlines()[0], "correct the file"
-        ) from None
-    if not isinstance(plain, dict):
-        raise UsageError(f"{path} holds no keys", "a data spec is a mapping of keys to values")
-    return _validated(DataSpec, {"name": path.stem, **plain}, f"data spec {path}")
+    plain = {"name": path.stem, **read_keys(path, "a data spec")}
+    return _validated(DataSpec, plain, f"data spec {path}")
 
 
 def _find(name_or_path: str) -> Path:
@@ -251,13 +238,4 @@ def _validated(model: type[Options], plain: dict[str, Any], where: str) -> Optio
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
-            do = f"did you mean '{close[0]}'?" if close else "remove it"
-            raise UsageError(f"unknown key '{key}' in the {where}", do=do) from None
-        if first["type"] == "missing":
-            raise UsageError(f"the key '{key}' is missing in the {where}", do="add it") from None
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"the {where} is wrong", f"{key}: {reason}" if key else reason) from None
+        raise mistake(model, plain, error, place=where) from None

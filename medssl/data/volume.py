@@ -1,18 +1,23 @@
 """Images and masks with their grids: NIfTI, NRRD, MetaImage; DICOM series are read only."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
+from medssl.atomic import appearing
 from medssl.data.geometry import Geometry
-from medssl.data.pixels import read_grid, read_pixels, suffix
-from medssl.errors import DataError
+from medssl.data.itk import write_itk
+from medssl.data.nifti import write_nifti
+from medssl.data.pixels import open_image, read_grid, read_pixels, suffix
+from medssl.errors import DataError, MedsslError
 
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
+"""What masks and maps can be written as."""
+
+NEARLY_WHOLE = 1e-3
+"""Mask values may be so far from whole numbers, as after a round trip through floats."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
                 geometry.difference(grids[0]),
                 "resample the channels of a case to one grid",
             )
-        arrays.append(array.astype(np.float32, order="K", copy=False))
+        arrays.append(_own(array, np.float32))
         grids.append(geometry)
         files += [str(path)] * len(array)
     source = ", ".join(str(path) for path in dict.fromkeys(given))
@@ -89,27 +94,54 @@ def _must_fit(path: Path, found: int, wanted: int) -> None:
 def read_mask(path: Path) -> Volume:
     """A mask as integers [1, X, Y, Z]: uint8 where the values allow, else int32.
 
+    Fractions within NEARLY_WHOLE of a whole number are rounded to it.
+
     Raises:
-        DataError: as `read_volume`; also if the mask has channels or values that are not whole.
+        DataError: as `read_volume`; also if the mask has channels, or values that are not whole
+            (NaN included) or beyond int32.
     """
     array, geometry = read_pixels(path)
     if len(array) != 1:
         raise DataError(f"{path} is not a mask", f"it has {len(array)} channels", "give one mask")
+    if array.dtype == np.uint8:
+        return Volume(_own(array, np.uint8), geometry, str(path))
     if array.dtype.kind == "f":
         array = _whole(array, path)
     low, high = int(array.min()), int(array.max())
+    limits = np.iinfo(np.int32)
+    if low < limits.min or high > limits.max:
+        raise DataError(
+            f"{path} is not a mask",
+            f"it holds the value {low if low < limits.min else high}",
+            "give classes small numbers, e.g. 1 to 255",
+        )
     kind = np.uint8 if low >= 0 and high <= 255 else np.int32
-    return Volume(array.astype(kind, order="K", copy=False), geometry, str(path))
+    return Volume(_own(array, kind), geometry, str(path))
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:
-    if not np.isfinite(array).all() or not np.array_equal(array, np.rint(array)):
+    """`array` rounded, where that is all it needs."""
+    whole: np.ndarray = np.rint(array)
+    with np.errstate(invalid="ignore"):  # infinity less itself
+        odd = ~(np.abs(array - whole) <= NEARLY_WHOLE)
+    if odd.any():
+        values = np.unique(array[odd])
+        named = ", ".join(f"{value:.6g}" for value in values[:3]).replace("nan", "NaN")
+        more = f" and {len(values) - 3} more" if len(values) > 3 else ""
         raise DataError(
             f"{path} is not a mask",
-            "some of its values are not whole numbers",
-            "export it as integers, without interpolation",
+            f"some of its values are not whole numbers: {named}{more}",
+            "write 0 where it has NaN"
+            if np.isnan(values).all()
+            else "export it as integers, without interpolation",
         )
-    return array.astype(np.int64, order="K")
+    return whole
+
+
+def _own(array: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """`array` as `kind`, to be written to; a copy where that needs one."""
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        return array.astype(kind, order="K", copy=not array.flags.writeable)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -149,35 +181,14 @@ def _write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
             f"{ending} needs a second file",
             "choose .nii.gz, .nrrd or .mha",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{ending}")
-    try:
-        if ending.startswith(".nii") and not _orthonormal(geometry):
-            _write_sheared(array, geometry, beside)
-        else:
-            SimpleITK.WriteImage(_itk_image(array, geometry), str(beside), useCompression=True)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _orthonormal(geometry: Geometry) -> bool:
-    directions = geometry.directions
-    return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-6))
-
-
-def _itk_image(array: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
-    affine = _RAS_TO_LPS @ geometry.affine
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection((affine[:3, :3] / geometry.spacing).ravel().tolist())
-    return image
-
-
-def _write_sheared(array: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """ITK cannot express a sheared NIfTI grid; nibabel can, in the sform."""
-    import nibabel
-
-    image = nibabel.Nifti1Image(array, geometry.affine)
-    nibabel.save(image, path)
+    write = write_nifti if ending.startswith(".nii") else write_itk
+    with appearing(path) as beside:
+        try:
+            write(array, geometry, beside)
+            open_image(beside).block.must_be_whole()  # not every writer notices a full disk
+        except (RuntimeError, DataError) as error:
+            raise MedsslError(
+                f"{path} could not be written whole",
+                "perhaps the disk is full",
+                "free some space and run again",
+            ) from error

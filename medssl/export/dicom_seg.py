@@ -5,6 +5,7 @@ file name, message or log repeats it.
 """
 
 import logging
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ import numpy as np
 
 import medssl
 from medssl.atomic import appearing
-from medssl.data.series import Series, find_series
+from medssl.data.dicom.series import Series, find_series
+from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.stored import DAMAGE
 from medssl.data.spec import Label
 from medssl.data.volume import Volume, read_mask
 from medssl.errors import DataError, UsageError
-from medssl.export.meaning import coded, declared_labels
+from medssl.export.meaning import coded, declared_labels, empty_in_training, empty_mask
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 # Attributes that a series must have but may leave empty (DICOM type 2); some tools drop them.
@@ -38,8 +41,8 @@ _SERIES_OFFSET = 1000
 _LONGEST_NAME = 64
 
 
-def export_dicom_seg(mask: Path, series: Path, meaning: str, out: Path) -> None:
-    """The verb: a mask file as a DICOM-SEG file.
+def export_dicom_seg(mask: Path, series: Path, meaning: str, out: Path) -> list[str]:
+    """The verb: a mask file as a DICOM-SEG file; returns what may be wrong with it, in sentences.
 
     Args:
         mask: .nii.gz, .nii, .nrrd or .mha with the values that `meaning` declares.
@@ -56,7 +59,9 @@ def export_dicom_seg(mask: Path, series: Path, meaning: str, out: Path) -> None:
     labels = declared_labels(meaning)
     if not series.is_dir():
         raise DataError(f"{series} is not a folder", "", "give the folder of the DICOM series")
-    write_dicom_seg(read_mask(mask), series, labels, out)
+    volume = read_mask(mask)
+    write_dicom_seg(volume, series, labels, out)
+    return [] if volume.array.any() else [empty_mask(mask.name, empty_in_training(meaning))]
 
 
 def write_dicom_seg(mask: Volume, series: Path, labels: Sequence[Label], path: Path) -> None:
@@ -77,8 +82,14 @@ def write_dicom_seg(mask: Volume, series: Path, labels: Sequence[Label], path: P
     frames = _segments(_on_grid(mask, source), labels, mask.source).transpose(2, 1, 0)
     with _discreet(series):
         dataset = _segmentation(_headers(source, series), frames, labels)
-        with appearing(path) as beside:
+        with appearing(path, _is_readable) as beside:
             dataset.save_as(beside)
+
+
+def _is_readable(path: Path) -> None:
+    from pydicom import dcmread
+
+    dcmread(path, specific_tags=["NumberOfFrames", "PixelData"])
 
 
 def _on_grid(mask: Volume, source: Series) -> np.ndarray:
@@ -110,9 +121,10 @@ def _segments(array: np.ndarray, labels: Sequence[Label], name: str) -> np.ndarr
 
 def _headers(source: Series, series: Path) -> list[Any]:
     """Headers of the slices, in the order of the grid."""
-    from pydicom import dcmread
-
-    headers = [dcmread(file, stop_before_pixels=True) for file in source.files]
+    try:
+        headers = [read_header(file) for file in source.files]
+    except DAMAGE:
+        raise _irregular(series) from None
     for header in headers:
         for keyword in _NEEDED:
             if not header.get(keyword):
@@ -181,15 +193,19 @@ def _discreet(series: Path) -> Iterator[None]:
             yield
         except AttributeError as error:
             raise _incomplete(series, str(error.name)) from None
-        except (ValueError, TypeError, KeyError):
-            raise DataError(
-                f"the DICOM series in {series} cannot be referred to by a segmentation",
-                "its headers break the DICOM standard",
-                "export the series again from its archive",
-            ) from None
+        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error):
+            raise _irregular(series) from None
         finally:
             for talker, disabled in zip(talkers, before, strict=True):
                 talker.disabled = disabled
+
+
+def _irregular(series: Path) -> DataError:
+    return DataError(
+        f"the DICOM series in {series} cannot be referred to by a segmentation",
+        "its headers break the DICOM standard",
+        "export the series again from its archive",
+    )
 
 
 def _incomplete(series: Path, keyword: str) -> DataError:

@@ -31,6 +31,32 @@ def declared_labels(source: str) -> tuple[Label, ...]:
     return labels
 
 
+def empty_in_training(source: str) -> bool | None:
+    """Whether a mask was empty in the training of a checkpoint; None: not known, or no checkpoint.
+
+    Raises:
+        UsageError, DataError: as `declared_labels`.
+    """
+    if not Path(source).is_dir():
+        return None
+    from medssl.train.checkpoint import read_description
+
+    return read_description(Path(source)).empty_masks
+
+
+def empty_mask(name: str, in_training: bool | None) -> str:
+    """What to say of a mask without foreground.
+
+    Args:
+        name: the case or file.
+        in_training: whether a training mask was empty; None: not known.
+    """
+    if in_training is None:
+        return f"the mask of {name} is empty; look whether there is nothing to find"
+    told = "as some training masks were" if in_training else "though no training mask was"
+    return f"the mask of {name} is empty, {told}"
+
+
 def coded(label: Label) -> tuple[Code, Code]:
     """Category and type of a segment; generic where the label has no code."""
     return label.category or GENERIC, label.code or GENERIC

@@ -1,15 +1,15 @@
 """A checkpoint as one folder or zip file to hand on: weights, description, card; no pickle."""
 
-import hashlib
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from medssl.atomic import appearing
-from medssl.errors import UsageError
+from medssl.errors import MedsslError, UsageError
 from medssl.export.card import model_card
 from medssl.train.checkpoint import load_checkpoint
-from medssl.train.description import DESCRIPTION, WEIGHTS
+from medssl.train.description import CHECKSUMS, DESCRIPTION, WEIGHTS, checksums, weights_hash
 
 CARD = "README.md"
 
@@ -18,7 +18,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def export_package(checkpoint: Path, out: Path) -> None:
-    """The verb: write a checkpoint with its card; it appears complete or not at all.
+    """The verb: write a checkpoint with card and checksums; it appears complete or not at all.
 
     The folder, or the folder in the zip, is itself a checkpoint. Equal checkpoints give equal
     bytes.
@@ -34,23 +34,27 @@ def export_package(checkpoint: Path, out: Path) -> None:
     _, found = load_checkpoint(checkpoint)
     if out.exists():
         raise UsageError(f"{out} exists already", "", "choose another name, or delete it")
-    with (checkpoint / WEIGHTS).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    with appearing(out) as beside:
-        if out.suffix.lower() == ".zip":
-            _write_zip(checkpoint, model_card(found, digest), beside, out.stem)
-        else:
-            _write_folder(checkpoint, model_card(found, digest), beside)
+    texts = {
+        CARD: model_card(found, weights_hash(checkpoint)),
+        CHECKSUMS: checksums(checkpoint),  # earlier versions wrote none
+    }
+    if out.suffix.lower() == ".zip":
+        with appearing(out, _zip_is_whole) as beside:
+            _write_zip(checkpoint, texts, beside, out.stem)
+    else:
+        with appearing(out, weights_hash) as beside:
+            _write_folder(checkpoint, texts, beside)
 
 
-def _write_folder(checkpoint: Path, card: str, folder: Path) -> None:
+def _write_folder(checkpoint: Path, texts: Mapping[str, str], folder: Path) -> None:
     folder.mkdir()
     for name in (WEIGHTS, DESCRIPTION):
         shutil.copyfile(checkpoint / name, folder / name)
-    (folder / CARD).write_text(card, encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
-def _write_zip(checkpoint: Path, card: str, path: Path, folder: str) -> None:
+def _write_zip(checkpoint: Path, texts: Mapping[str, str], path: Path, folder: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in (WEIGHTS, DESCRIPTION):
             with (
@@ -58,7 +62,16 @@ def _write_zip(checkpoint: Path, card: str, path: Path, folder: str) -> None:
                 archive.open(_member(folder, name), "w", force_zip64=True) as target,
             ):
                 shutil.copyfileobj(source, target)
-        archive.writestr(_member(folder, CARD), card)
+        for name, text in texts.items():
+            archive.writestr(_member(folder, name), text)
+
+
+def _zip_is_whole(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise MedsslError(
+                f"{path} is not whole", "what was written cannot be read", "try again"
+            )
 
 
 def _member(folder: str, name: str) -> zipfile.ZipInfo:

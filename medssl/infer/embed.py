@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from medssl.atomic import appearing
+from medssl.atomic import appearing, discard
 from medssl.data.geometry import Geometry
 from medssl.data.scan.matched_stream import Scan
 from medssl.data.scan.matching import EmbeddedVolume, cell_geometry
+from medssl.data.sealed import is_kept, seal
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder, Embedding
 
 Triple = tuple[int, int, int]
@@ -75,9 +76,11 @@ class EmbeddedScans:
     def prepare(
         self, scans: Sequence[Scan], on_progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Compute what is missing."""
+        """Compute what is missing or damaged."""
         for count, scan in enumerate(scans, 1):
-            if not (self._folder / scan.key).exists():
+            folder = self._folder / scan.key
+            if not all(is_kept(folder / f"{name}.npy") for name in ("fine", "coarse")):
+                discard(folder)
                 self._fill(scan)
             if on_progress is not None:
                 on_progress(count, len(scans))
@@ -108,6 +111,7 @@ class EmbeddedScans:
             beside.mkdir()
             for name, vectors in (("fine", found.fine), ("coarse", found.coarse)):
                 np.save(beside / f"{name}.npy", vectors.cpu().numpy().astype(np.float16))
+                seal(beside / f"{name}.npy")
 
 
 def _ratio(embedder: AnatomicalEmbedder) -> Triple:

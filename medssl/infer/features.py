@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from medssl.data.slide.bag import (
     FeatureBag,
     FeatureHeader,
+    is_whole,
     read_features,
     read_header,
     write_features,
@@ -143,7 +144,8 @@ class _Job:
         except DataError:
             return False
         wanted = (self.name, self.encoder, self.settings.key, slide_digest(self.path))
-        return (header.slide, header.encoder, header.tiles, header.source) == wanted
+        found = (header.slide, header.encoder, header.tiles, header.source)
+        return found == wanted and is_whole(self.target)
 
     def plan(self, workers: int) -> "_Plan":
         """The open slide with its kept tiles."""

@@ -50,8 +50,12 @@ def predict_case(
     settings: PredictSettings,
     classes: int,
     device: torch.device,
+    mirrored: tuple[int, ...] = (),
 ) -> Prediction:
     """Preprocess, slide the window, restore.
+
+    With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
+    grid are averaged: those that training mirrored, as it has seen no others.
 
     Where the logits of the volume would pass `LOGITS_LIMIT`, they are never held whole: labels and
     entropy are made slab by slab, and labels go back to the source grid by nearest neighbour
@@ -62,7 +66,7 @@ def predict_case(
     """
     array, record = preprocess(volume, treatment)
     image = torch.from_numpy(np.ascontiguousarray(array))
-    answer: Predictor = flipped(predictor, (0, 1, 2)) if settings.flips else predictor
+    answer: Predictor = flipped(predictor, mirrored) if settings.flips else predictor
     if settings.average == "probabilities":
         answer = _probabilities(answer)
     how = _window(patch, settings, device, float(image.min()))

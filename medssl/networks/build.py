@@ -131,16 +131,3 @@ def _monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Mo
         dropout=settings.dropout,
     )
     return network
-
-
-def side_multiple(settings: NetworkSettings) -> int:
-    """Patch sides must be a multiple of this many voxels, so that every level halves exactly.
-
-    swin_fpn halves from a grid of cells that is coarser than the image already: with cells of 2
-    voxels and five levels 2 * 2^4 = 32. Its transformer would pad odd grids by itself, but then
-    its maps would no longer lie over each other. slice_unet takes sides of any length.
-    """
-    if settings.name == "slice_unet":
-        return 1
-    finest = settings.embed_stride if settings.name == "swin_fpn" else 1
-    return finest << (settings.levels - 1)

@@ -2,20 +2,20 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medssl.section import Channels, Section
 
 
-class EmbedderSettings(BaseModel):
+class EmbedderSettings(Section):
     """The network that gives every place of a volume a vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["lite", "resnet18"] = Field(
         default="lite",
         description="lite: four small stages of stride 2, 2, 2, 1; resnet18: the published "
         "network, whose last axis is the one across slices",
     )
-    width: int = Field(default=16, ge=1, description="channels of the first stage; resnet18: 64")
+    width: Channels = Field(default=16, description="channels of the first stage; resnet18: 64")
     features: int = Field(
-        default=32, ge=2, description="of a fine and of a coarse vector; paper: 128"
+        default=32, ge=2, le=16384, description="of a fine and of a coarse vector; paper: 128"
     )

@@ -2,26 +2,25 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST
+from medssl.section import Channels, Section
 
 SIAMESE_SMALLEST = 17
 """Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
 
 
-class GraderSettings(BaseModel):
+class GraderSettings(Section):
     """Which network, and how large; defaults are the paper's (sheet of Semixup, section 7)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["siamese", "resnet", "slices"] = Field(
         default="siamese",
         description="resnet: ResNet18 with InstanceNorm for every crop; slices: the encoder that "
         "joint2d3d pre-trains",
     )
-    width: int = Field(default=32, ge=1, description="siamese: channels of the first stage")
+    width: Channels = Field(default=32, description="siamese: channels of the first stage")
     dropout: float = Field(
         default=0.35, ge=0, lt=1, description="after three stages and before the head; others: here"
     )

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
+from medssl.section import Channels, Section
 
 ENCODER_KEYS: dict[str, tuple[str, ...]] = {
     "vnet": ("width", "levels", "norm"),
@@ -16,15 +17,12 @@ ENCODER_KEYS: dict[str, tuple[str, ...]] = {
 """What the weights of each network's encoder depend on; monai_unet has no encoder of its own."""
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(Section):
     """Which network, and how large."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = "vnet"
-    width: int = Field(
+    width: Channels = Field(
         default=16,
-        ge=1,
         description="channels of the first level; doubled per level; published for swin_fpn: 48",
     )
     levels: int = Field(default=5, ge=2, le=6, description="resolution levels, bottleneck included")
@@ -33,10 +31,9 @@ class NetworkSettings(BaseModel):
         description="group: with 8 groups, for vnet and unet3d; the only one of swin_fpn, conv_fpn",
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="V-Net: 0.5; 3-D U-Net: 0.3")
-    residual_units: int = Field(default=2, ge=0, description="monai_unet only")
-    decoder_width: int = Field(
+    residual_units: int = Field(default=2, ge=0, le=64, description="monai_unet only")
+    decoder_width: Channels = Field(
         default=32,
-        ge=1,
         description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
     )
     decoder: Literal["fpn", "linear"] = Field(
@@ -117,6 +114,19 @@ class NetworkSettings(BaseModel):
                     f"{self.width * 2**level} channels of stage {level + 1} cannot be divided "
                     f"among {heads} heads"
                 )
+
+    @property
+    def side_multiple(self) -> int:
+        """Patch sides must be a multiple of this many voxels, so that every level halves exactly.
+
+        swin_fpn halves from a grid of cells that is coarser than the image already: with cells of 2
+        voxels and five levels 2 * 2^4 = 32. Its transformer would pad odd grids by itself, but then
+        its maps would no longer lie over each other. slice_unet takes sides of any length.
+        """
+        if self.name == "slice_unet":
+            return 1
+        finest = self.embed_stride if self.name == "swin_fpn" else 1
+        return finest << (self.levels - 1)
 
     def encoder(self) -> dict[str, Any] | None:
         """What an encoder's weights depend on, by key; None where there is no encoder.

@@ -6,18 +6,16 @@ stand in `pipelines/joint2d3d_paper.yaml`.
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from medssl.section import Channels, Section
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SliceEncoderSettings(_Part):
+class SliceEncoderSettings(Section):
     """The network of single slices and of images."""
 
     name: Literal["resnet50", "conv"] = "resnet50"
-    width: int = Field(default=16, ge=1, description="conv: channels of the first level; doubled")
+    width: Channels = Field(default=16, description="conv: channels of the first level; doubled")
     levels: int = Field(default=3, ge=1, le=6, description="conv: halvings of the image's sides")
     norm: Literal["batch", "group"] = Field(
         default="batch", description="group: for very small batches; no statistics are shared"
@@ -42,14 +40,14 @@ class SliceEncoderSettings(_Part):
         return int(2 ** (5 if self.name == "resnet50" else self.levels))
 
 
-class SliceTransformerSettings(_Part):
+class SliceTransformerSettings(Section):
     """From the vectors of a volume's slices to one vector of the volume."""
 
-    width: int = Field(default=256, ge=2, description="of a token; released: 640")
+    width: int = Field(default=256, ge=2, le=16384, description="of a token; released: 640")
     layers: int = Field(default=3, ge=1, description="released: 4")
     heads: int = Field(default=8, ge=1)
     points: int = Field(default=4, ge=1, description="places that a head of a slice looks at")
-    hidden: int = Field(default=512, ge=1, description="released: 720")
+    hidden: int = Field(default=512, ge=1, le=65536, description="released: 720")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     norm: Literal["post", "pre"] = Field(default="post", description="after or before a sub-layer")
     position: Literal["mm", "index", "none"] = Field(

@@ -2,7 +2,9 @@
 
 from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from medssl.section import Section
 
 
 class TransformerSize(NamedTuple):
@@ -25,19 +27,15 @@ RESNET_SMALLEST = 33
 """Pixels of a side; below, the last map has one pixel, of which InstanceNorm can make nothing."""
 
 
-class AdapterSettings(BaseModel):
+class AdapterSettings(Section):
     """AdaptFormer adapters in every block; all other weights of the encoder are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bottleneck: int = Field(default=32, ge=1, description="DINO: 32; MAE: 64")
     scale: float = Field(default=10.0, gt=0, description="DINO: 10; MAE: 1")
 
 
-class TileEncoderSettings(BaseModel):
+class TileEncoderSettings(Section):
     """What turns a tile into a feature vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["vit_tiny", "vit_small_16", "vit_small_8", "vit_base_16", "resnet18_instance"] = (
         "vit_tiny"

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from medssl.errors import UsageError
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
-from medssl.pipeline.config import flatten, nearest
+from medssl.mistakes import nearest
+from medssl.pipeline.config import flatten
 from medssl.pipeline.scores import RunScores, read_runs
 
 APART = ("seed", "name", "title", "split.labels", "method.name")

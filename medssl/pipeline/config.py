@@ -3,17 +3,14 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
-import difflib
 import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 import medssl
@@ -21,8 +18,11 @@ from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
+from medssl.mistakes import mistake, nearest
+from medssl.section import MOST
 from medssl.settings import MethodChoice, Pipeline, PipelineFile, pretrain_keys
 from medssl.train.description import weights_hash
+from medssl.yaml_keys import parse_yaml, read_keys
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
@@ -33,9 +33,17 @@ CLASSIFIED = {"slides": "slide", "bags": "slide", "planted": "slide", "radiograp
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},
     "network": {"checkpointing"},
-    "predict": {"window_batch"},
+    "predict": {"window_batch", "format"},
 }
 """Keys that say how, not what, is computed; they are left out of hashes."""
+
+
+NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
+"""Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
+other keys of the file stay."""
+
+_CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}}
+"""Parts that an override with one of these keys chooses anew, whatever the file has."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +142,42 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
             value of the wrong kind.
     """
     plain = read_pipeline(name_or_path, overrides)
-    spec = load_spec(plain["data"]) if "data" in plain else None
+    spec = load_spec(plain["data"]) if isinstance(plain.get("data"), str) else None
     if spec is not None and spec.layout.kind in CLASSIFIED:
         wanted = CLASSIFIED[spec.layout.kind]
         refuse_family("segment", wanted, f"the data set {spec.name} holds {spec.layout.kind}")
     pipeline = validate(Pipeline, plain)
+    check_patch(pipeline.train.patch, pipeline.network.side_multiple)
+    _check_stride(pipeline)
     return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
+
+
+def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
+    """Whether a network can take a patch, whose sides must be multiples of so many voxels.
+
+    Raises:
+        UsageError: it cannot; names the nearest one that it can take.
+    """
+    most = MOST // multiple * multiple
+    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
+    if fitting != list(patch):
+        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+        raise UsageError(
+            f"train.patch={list(patch)} does not fit the network",
+            f"its sides must be {rule} from {multiple} to {most} voxels",
+            f"the nearest is train.patch={fitting}",
+        )
+
+
+def _check_stride(pipeline: Pipeline) -> None:
+    patch, stride = pipeline.train.patch, pipeline.predict.stride
+    fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
+    if stride is not None and fitting != list(stride):
+        raise UsageError(
+            f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
+            "windows would leave gaps between them",
+            f"the nearest is predict.stride={fitting}",
+        )
 
 
 def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -166,9 +204,9 @@ def pipeline_family(name_or_path: str, overrides: Sequence[str] = ()) -> str:
         UsageError: unknown pipeline or method.
     """
     method = read_pipeline(name_or_path, overrides).get("method")
-    if not isinstance(method, Mapping):
+    if not isinstance(method, Mapping) or "name" not in method:
         return "segment"
-    return known_method(str(method.get("name"))).family
+    return known_method(str(method["name"])).family
 
 
 def refuse_family(given: str, wanted: str, why: str = "") -> NoReturn:
@@ -188,28 +226,34 @@ def refuse_family(given: str, wanted: str, why: str = "") -> NoReturn:
 def apply_override(plain: dict[str, Any], text: str) -> None:
     """Set one `key.sub=value`, the value in YAML, in `plain`.
 
+    `key={a: 1}` is `key.a=1`: keys lie over those that are there. A method, and an encoder to start
+    from, are chosen as a whole; their keys belong to them.
+
     Raises:
         UsageError: `text` is not of that form.
     """
     key, equals, right = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
-    try:
-        value = yaml.safe_load(right)
-    except yaml.YAMLError as error:
-        raise UsageError(f"the value of '{text}' cannot be read", _first_line(error)) from None
     *parents, last = key.split(".")
+    if not equals or not all((*parents, last)):
+        raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
+    value = parse_yaml(right, f"the value of '{text}'")
     place = plain
     for part in parents:
-        inner = place.get(part)
-        if part == "method" and isinstance(inner, str):
-            inner = {"name": inner}
-        if part == "pretrain" and isinstance(inner, str):
-            inner = pretrain_keys(inner)
         # A copy: YAML anchors may let two keys share one mapping.
-        place[part] = dict(inner) if isinstance(inner, dict) else {}
+        place[part] = _as_keys(part, place.get(part))
         place = place[part]
+    if last in NAMED and isinstance(value, str) and isinstance(place.get(last), dict):
+        value = {"name": value}
+    if isinstance(value, dict) and not (_CHOICES.get(last, set()) & value.keys()):
+        value = _merged(_as_keys(last, place.get(last)), value)
     place[last] = value
+
+
+def _as_keys(part: str, given: Any) -> dict[str, Any]:
+    """A copy of the keys of a part, also of one that is given by its name alone."""
+    if isinstance(given, str):
+        return pretrain_keys(given) if part == "pretrain" else {"name": given}
+    return dict(given) if isinstance(given, dict) else {}
 
 
 def find_pipeline(name_or_path: str) -> Path:
@@ -247,20 +291,12 @@ def _folders() -> tuple[Path, Path]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """The mapping in the YAML file of a pipeline or a study.
 
     Raises:
         UsageError: the file is not YAML or not a mapping.
     """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not valid YAML", _first_line(error), "correct the file"
-        ) from None
-    if not isinstance(plain, dict):
-        raise UsageError(f"{path} holds no keys", "a pipeline is a mapping of keys to values")
-    return plain
+    return read_keys(path, "a pipeline")
 
 
 def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> Model:
@@ -272,43 +308,7 @@ def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> 
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = [str(part) for part in first["loc"]]
-        dotted = prefix + ".".join(where)
-        if first["type"] == "extra_forbidden":
-            near = nearest(where[-1], _keys(model, where[:-1]), dotted[: -len(where[-1])])
-            raise UsageError(f"unknown key '{dotted}'", do=near) from None
-        if first["type"] == "missing" and isinstance(first["loc"][-1], int):
-            raise UsageError(f"{prefix}{'.'.join(where[:-1])} has too few values") from None
-        if first["type"] == "missing":
-            raise UsageError(f"the key '{dotted}' is missing", do="add it") from None
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
-        # A whole section is not repeated: what is wrong is said by the message.
-        given = "" if isinstance(first["input"], Mapping) else f"={first['input']!r}"
-        raise UsageError(f"{dotted}{given} is wrong", message) from None
-
-
-def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """The words "did you mean ...?", or the choices where none is near; empty without choice."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{prefix}{close[0]}'?"
-    return f"choose one of: {', '.join(known)}" if known else ""
-
-
-def _keys(model: type[BaseModel], where: Sequence[str]) -> list[str]:
-    """Keys of the model nested at `where`."""
-    for part in where:
-        if part not in model.model_fields:
-            return []
-        inner = model.model_fields[part].annotation
-        if get_origin(inner) in (Union, UnionType):
-            inner = next(one for one in get_args(inner) if one is not type(None))
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        raise mistake(model, plain, error, prefix) from None
 
 
 def known_method(name: str) -> type[MethodSettings]:
@@ -351,7 +351,3 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -12,7 +12,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
 from medssl.data.split import ROLES
-from medssl.data.volume import read_mask, read_volume
+from medssl.data.volume import FORMATS, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.overlay import draw_overlay
@@ -52,7 +52,7 @@ def evaluate_stage(plan: Plan, reporter: QuietReporter, resume: bool = True) -> 
 
 
 def evaluate_folder(predictions: Path, data: str, out: Path, reporter: QuietReporter) -> str:
-    """Score a bare folder of masks named CASE.nii.gz against a data set's labels.
+    """Score a bare folder of masks named CASE.nii.gz (or .nrrd, .mha) against a data set's labels.
 
     Writes scores.csv, report.html and overlays into `out`; returns a word on the result.
 
@@ -87,7 +87,7 @@ def score(
     settings: EvaluateSettings,
     reporter: QuietReporter,
 ) -> list[CaseScores]:
-    """All scores of the masks CASE.nii.gz in a folder.
+    """All scores of the masks CASE.nii.gz (or .nrrd, .mha) in a folder.
 
     Raises:
         DataError: a mask lies on another grid than its label, or holds undeclared values.
@@ -106,7 +106,7 @@ def score(
 
 def write(report: Report, out: Path) -> None:
     """Write scores.csv, report.html and the overlays of the report's pictures."""
-    make_folder(out / "overlays")
+    make_folder(out / "overlays")  # also where no picture is asked for
     for picture in report.pictures:
         name = f"{picture.rank}_{picture.case}.png".replace(" ", "_")
         write_bytes(out / "overlays" / name, picture.png)
@@ -137,7 +137,7 @@ def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:
     """The overlay of one case on its first channel, PNG."""
     truth, prediction, grid = _pair(case, masks, spec)
     image = read_volume(case.images[spec.channels[0]])
-    uncertain = masks / f"{case.id}_entropy.nii.gz"
+    uncertain = _written(masks, f"{case.id}_entropy")
     entropy = read_volume(uncertain).array[0] if uncertain.is_file() else None
     return draw_overlay(image.array[0], truth, prediction, grid, spec.classes, entropy)
 
@@ -194,4 +194,10 @@ def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
 
 
 def _mask(folder: Path, case: Case) -> Path:
-    return folder / f"{case.id}.nii.gz"
+    return _written(folder, case.id)
+
+
+def _written(folder: Path, name: str) -> Path:
+    """A mask or map, in whichever format it was written."""
+    files = [folder / f"{name}{ending}" for ending in FORMATS.values()]
+    return next((file for file in files if file.is_file()), files[0])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medssl.data.dicom.series import refuse_both_kinds
 from medssl.errors import DataError, UsageError
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -104,6 +105,7 @@ def _folder(folder: Path, channels: Sequence[str]) -> tuple[Path, ...]:
     images = sorted(path for path in folder.iterdir() if stem(path) != path.name)
     if not images:
         return (folder,)  # a DICOM series; the reader says so if it is none
+    refuse_both_kinds(folder)
     if len(images) == len(channels) == 1:
         return (images[0],)
     chosen = []

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medssl.atomic import is_alive, make_folder, told
@@ -74,8 +74,9 @@ def _try(path: Path) -> Callable[[], None] | None:
     if not _is(path, os.fstat(descriptor)):  # given back, and gone, between opening and locking
         os.close(descriptor)
         return None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, _myself(), 0)
+    with suppress(OSError):  # on a full disk nobody is told who works here
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _myself(), 0)
 
     def release() -> None:
         # Removed while it is held: nobody can lock what others no longer find.
@@ -91,10 +92,12 @@ def _try_by_age(path: Path) -> Callable[[], None] | None:
     if left:
         path.unlink(missing_ok=True)
     try:
-        with path.open("xb") as stream:
-            stream.write(_myself())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return None
+    with suppress(OSError):
+        os.write(descriptor, _myself())
+    os.close(descriptor)
     if left:  # another process may have seen the same, and have removed this file too
         time.sleep(LOOK_EVERY_S)
         if path.read_bytes() != _myself():
@@ -122,7 +125,7 @@ def _is_left_behind(path: Path) -> bool:
         here = known.get("host") == socket.gethostname() and not is_alive(int(known["pid"]))
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         here = False
     return here or age > STALE_AFTER_S
 
@@ -143,6 +146,6 @@ def _holder(folder: Path) -> str:
         try:
             known = json.loads((folder / name).read_bytes())
             return f"process {known['pid']} on {known['host']}"
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return "another process"

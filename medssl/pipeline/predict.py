@@ -1,32 +1,36 @@
 """The prediction stage: masks and uncertainty of the test cases, or of any files.
 
-A case is done when its mask exists; the mask is written last and appears by one rename, so a killed
-prediction continues with the cases that are missing.
+A case is done when its mask and maps are there with the hashes that they were written with, so a
+killed prediction continues with the cases that are missing.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medssl.atomic import write_text
-from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.data.volume import FORMATS, read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
+from medssl.export.meaning import empty_mask
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
 from medssl.pipeline.inputs import Input, find_inputs
-from medssl.pipeline.lock import alone_in
+from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.pipeline.stage import Plan, carry_out, read_json
+from medssl.pipeline.stage import Plan, carry_out
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import Checkpoint, load_checkpoint
+from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import weights_hash
 from medssl.train.track import Tracker
+
+_SHEARED = (
+    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: the image's axes "
+    "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
+    "there; predict with --format nrrd for a file that opens"
+)
 
 
 def predict_files(
@@ -36,28 +40,34 @@ def predict_files(
     overrides: Sequence[str],
     reporter: QuietReporter,
     device: str = "auto",
+    overwrite: bool = False,
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
     Args:
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
-            CASE_probability_VALUE.nii.gz, each on the grid of its image.
+            CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
+            another ending.
+        overwrite: replace other predictions and other files that are in the way in `out`.
 
     Raises:
-        UsageError: no checkpoint, a wrong key, or `out` holds other predictions.
+        UsageError: no checkpoint, a wrong key, mirrored copies of what training never mirrored, or
+            `out` holds inputs, other predictions or other files of the same names.
         DataError: a file cannot be used; the cases before it are written.
     """
     choose_device(device)
-    predictor, found = load_checkpoint(checkpoint)
+    found = read_description(checkpoint)
     plain = found.predict.model_dump()
     for one in overrides:
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
+    _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
-    with alone_in(out, reporter.note):
-        _claim(out, checkpoint, settings, cases)
-        return _predict(predictor, found, settings, cases, out, reporter, device)
+    refuse_inputs(out, files)
+    predictor, found = load_checkpoint(checkpoint)
+    outputs = _outputs(out, checkpoint, found, settings, cases, overwrite)
+    return _predict(predictor, found, settings, cases, out, outputs, reporter, device)
 
 
 def predict_stage(
@@ -69,19 +79,33 @@ def predict_stage(
         UsageError, DataError: as `predict_files`.
     """
     stage, pipeline = plan.predict, plan.config.pipeline
+    spec = plan.config.spec
+    cases = [
+        Input(case.id, tuple(dict.fromkeys(case.images[name] for name in spec.channels)))
+        for case in plan.test
+    ]
+    found = _as_trained(read_description(checkpoint), plan)
+    given = (stage.folder, checkpoint, found, pipeline.predict, cases)
+
+    def intact() -> bool:
+        outputs = _outputs(*given, overwrite=True)
+        return all(outputs.has(_names(case, found, pipeline.predict)) for case in cases)
 
     def work(_: Tracker) -> dict[str, Any]:
-        predictor, found = load_checkpoint(checkpoint)
-        channels = plan.config.spec.channels
-        cases = [
-            Input(case.id, tuple(dict.fromkeys(case.images[name] for name in channels)))
-            for case in plan.test
-        ]
-        device = pipeline.train.device
-        _predict(predictor, found, pipeline.predict, cases, stage.folder, reporter, device)
+        predictor = load_checkpoint(checkpoint)[0]
+        _predict(
+            predictor,
+            found,
+            pipeline.predict,
+            cases,
+            stage.folder,
+            _outputs(*given, overwrite=True),
+            reporter,
+            pipeline.train.device,
+        )
         return {"cases": len(cases)}
 
-    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume)
+    carry_out(stage, plan.subject, work, reporter, parent=plan.whole, resume=resume, intact=intact)
     return stage.folder
 
 
@@ -91,14 +115,15 @@ def _predict(
     settings: PredictSettings,
     cases: Sequence[Input],
     out: Path,
+    outputs: Outputs,
     reporter: QuietReporter,
     device_name: str,
 ) -> list[Path]:
-    """Predict the cases whose mask is missing."""
+    """Predict the cases whose results are missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
-    masks = {case.id: out / f"{case.id}.nii.gz" for case in cases}
-    missing = [case for case in cases if not masks[case.id].exists()]
+    masks = {case.id: out / f"{case.id}{FORMATS[settings.format]}" for case in cases}
+    missing = [case for case in cases if not outputs.has(_names(case, found, settings))]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
         for case in missing:
             volume = read_volume(case.paths)
@@ -116,10 +141,36 @@ def _predict(
                 settings,
                 len(found.classes),
                 device,
+                found.mirrored or (),
             )
-            _write(prediction, found, masks[case.id])
+            _write(prediction, found, case, settings, outputs)
+            if not prediction.labels.any():
+                reporter.warn(empty_mask(case.id, found.empty_masks))
+            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                reporter.warn(_SHEARED.format(mask=masks[case.id]))
             steps.advance()
     return list(masks.values())
+
+
+def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
+    """Refuse mirrored copies of a kind that the network has never seen."""
+    if not settings.flips or found.mirrored:
+        return
+    unknown = found.mirrored is None
+    raise UsageError(
+        f"predict.flips=true cannot be used with {checkpoint}",
+        "it does not say along which axes its training mirrored, as medssl now writes down"
+        if unknown
+        else "its training mirrored along no axis, so the network answers mirrored copies wrongly",
+        "leave it out" + ("" if unknown else ", or train with augment.flip=half"),
+    )
+
+
+def _as_trained(found: Checkpoint, plan: Plan) -> Checkpoint:
+    """The description with the axes that its training mirrored, which earlier ones left out."""
+    if found.mirrored is not None:
+        return found
+    return found.model_copy(update={"mirrored": plan.config.pipeline.augment.mirrored})
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
@@ -136,44 +187,54 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
     return Ensemble([predictor.members[index]]).eval()
 
 
-def _write(prediction: Prediction, found: Checkpoint, mask: Path) -> None:
-    """Maps first, the mask last: its presence says that the case is complete."""
-    case, grid = mask.name.removesuffix(".nii.gz"), prediction.geometry
-    if prediction.entropy is not None:
-        write_volume(prediction.entropy, grid, mask.with_name(f"{case}_entropy.nii.gz"))
-    if prediction.probabilities is not None:
-        for value, one in zip(found.label_values, prediction.probabilities, strict=True):
-            write_volume(one, grid, mask.with_name(f"{case}_probability_{value}.nii.gz"))
-    values = np.array(found.label_values, np.uint8)
-    write_mask(values[prediction.labels], grid, mask)
+def _names(case: Input, found: Checkpoint, settings: PredictSettings) -> list[str]:
+    """File names of a case's results; the mask, which appears last, is the first."""
+    ending = FORMATS[settings.format]
+    names = [f"{case.id}{ending}"]
+    if "entropy" in settings.save:
+        names.append(f"{case.id}_entropy{ending}")
+    if "probabilities" in settings.save:
+        names += [f"{case.id}_probability_{value}{ending}" for value in found.label_values]
+    return names
 
 
-def _claim(out: Path, checkpoint: Path, settings: PredictSettings, cases: Sequence[Input]) -> None:
-    """Write down whose predictions `out` holds; refuse to mix them with others.
+def _write(
+    prediction: Prediction,
+    found: Checkpoint,
+    case: Input,
+    settings: PredictSettings,
+    outputs: Outputs,
+) -> None:
+    grid = prediction.geometry
+    maps = [] if prediction.entropy is None else [prediction.entropy]
+    maps += [] if prediction.probabilities is None else list(prediction.probabilities)
+    with outputs.writing(_names(case, found, settings)) as (mask, *beside):
+        for path, one in zip(beside, maps, strict=True):
+            write_volume(one, grid, path)
+        write_mask(np.array(found.label_values, np.uint8)[prediction.labels], grid, mask)
 
-    Sources are kept as hashes: a path may name a patient.
+
+def _outputs(
+    folder: Path,
+    checkpoint: Path,
+    found: Checkpoint,
+    settings: PredictSettings,
+    cases: Sequence[Input],
+    overwrite: bool,
+) -> Outputs:
+    """What the folder holds of the wanted results.
+
+    Raises:
+        UsageError: it holds others, or files that are in the way.
     """
-    mine: dict[str, Any] = {
+    made: dict[str, Any] = {
         "weights": weights_hash(checkpoint),
         "predict": settings.model_dump(mode="json", exclude=WITHOUT_EFFECT["predict"]),
     }
-    kept = out / "prediction.json"
-    before = read_json(kept) if kept.exists() else {**mine, "sources": {}}
-    sources = {case.id: _fingerprint(case) for case in cases}
-    other = [name for name in mine if before.get(name) != mine[name]]
-    clash = [
-        name for name, source in sources.items() if before["sources"].get(name, source) != source
-    ]
-    if other or clash:
-        raise UsageError(
-            f"{out} already holds other predictions",
-            f"made with other {' and '.join(other)}" if other else f"'{clash[0]}' was another file",
-            "choose another --out, or empty it",
-        )
-    both = {**before["sources"], **sources}
-    write_text(kept, json.dumps({**mine, "sources": both}, indent=2))
-
-
-def _fingerprint(case: Input) -> str:
-    text = "\n".join(str(path.resolve()) for path in case.paths)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    if settings.flips:
+        made["mirrored"] = list(found.mirrored or ())
+    sources = {case.id: fingerprint_of(case.paths) for case in cases}
+    names = {case.id: _names(case, found, settings) for case in cases}
+    outputs = Outputs(folder, made, sources, names, overwrite)
+    outputs.begin()  # a folder that cannot be written to is said before the work
+    return outputs

@@ -15,7 +15,7 @@ from medssl.pipeline.config import Config
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, PretrainPlan, make_pretrain_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.settings import PreprocessSettings, PretrainChoice
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
@@ -73,7 +73,7 @@ def encoder_probes(config: Config) -> dict[str, dict[str, float]]:
     """What the probes of the pre-training that a run names say; empty where they say nothing."""
     plan = _pretraining(config)
     found = None if plan is None else plan.stage.folder / PROBES
-    return read_json(found) if found is not None and found.is_file() else {}
+    return {} if found is None else read_numbers(found)
 
 
 def _pretraining(config: Config) -> PretrainPlan | None:

@@ -24,6 +24,10 @@ class QuietReporter:
     def note(self, text: str) -> None:
         """One line on what happens."""
 
+    def warn(self, text: str) -> None:
+        """One line on what may be wrong; told in every case."""
+        sys.stderr.write(f"warning: {text}\n")
+
     def end(self) -> None:
         """The last step is done, or the work was given up."""
 
@@ -61,6 +65,10 @@ class LineReporter(QuietReporter):
     def note(self, text: str) -> None:
         """The text on a line of its own."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """The text on a line of its own."""
+        self.note(f"warning: {text}")
 
     def _line(self) -> None:
         spent = time.perf_counter() - self._since
@@ -101,6 +109,10 @@ class BarReporter(QuietReporter):
     def note(self, text: str) -> None:
         """The text above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """The text above the bar."""
+        self.note(f"warning: {text}")
 
     def end(self) -> None:
         """Leave the bar as it stands."""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_config, read_json
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,9 @@ def read_run(folder: Path) -> RunScores:
         UsageError: the folder is damaged.
     """
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_config(folder, "method.name", "split.labels", "seed")
         cases = read_scores(folder / "scores.csv")
-    except (OSError, yaml.YAMLError, DataError):
+    except (OSError, ValueError, KeyError, DataError):
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None

@@ -7,12 +7,13 @@ influences its result. `done.json` in it says that it is finished.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medssl.atomic import remove, sweep, write_text
+from medssl.atomic import discard, sweep, write_text
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split, verify
@@ -65,7 +66,7 @@ class Stage:
         (self.folder / DONE).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.name not in (LOCK, DATED, TRACKING):
-                remove(path)
+                discard(path)
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def carry_out(
     parent: Stage | None = None,
     parts: Sequence[Stage] = (),
     resume: bool = True,
+    intact: Callable[[], bool] = lambda: True,
 ) -> None:
     """Do what a stage has to do, unless it is done.
 
@@ -109,17 +111,18 @@ def carry_out(
         parent: the stage that this one belongs to.
         parts: stages that this one has carried out, once it is done.
         resume: false forgets what is there.
+        intact: whether what a finished stage wrote is there as it was written.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
         MedsslError: the work failed, or the folder cannot be written to.
     """
-    if stage.done and resume:
+    if stage.done and resume and intact():
         reporter.note(f"{subject.label}: {stage.name} is done already, in {stage.folder}")
         _deliver(stage, parts, reporter)
         return
     with alone_in(stage.folder, reporter.note):
-        if not (stage.done and resume):
+        if not (stage.done and resume and intact()):
             sweep(stage.folder)
             if not resume:
                 stage.clear()
@@ -210,7 +213,8 @@ def make_plan(config: Config) -> Plan:
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = fingerprint([case for case in cases if case.id in set().union(*roles)])
     train = digest([inputs, pipeline.seed, roles, seen])
-    predict = digest([train, config.hash("predict"), fingerprint(test)])
+    mirrored = [pipeline.augment.mirrored] if pipeline.predict.flips else []
+    predict = digest([train, config.hash("predict"), fingerprint(test), *mirrored])
     evaluate = digest([predict, config.hash("evaluate")])
     folder = runs_root() / pipeline.name
     return Plan(
@@ -231,22 +235,66 @@ def read_summary(folder: Path) -> dict[str, float]:
     Raises:
         UsageError: the mark is missing or damaged.
     """
-    summary = read_json(folder / DONE).get("summary")
-    if not isinstance(summary, dict):
-        raise UsageError(f"{folder / DONE} has no summary", do=f"delete {folder} and run again")
+    summary: dict[str, float] = read_json(folder / DONE, "summary")["summary"]
     return summary
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *numbers: str) -> dict[str, Any]:
     """A JSON object that medssl wrote.
+
+    Args:
+        numbers: its keys that must hold numbers by name.
 
     Raises:
         UsageError: it is missing or damaged.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        plain = None
-    if not isinstance(plain, dict):
-        raise UsageError(f"{path} cannot be read", do=f"delete {path.parent} and run again")
+    except (OSError, ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(plain, dict) or not all(_are_numbers(plain.get(key)) for key in numbers):
+        raise _damaged(path)
     return plain
+
+
+def read_numbers(path: Path) -> dict[str, dict[str, float]]:
+    """Groups of numbers by name that medssl wrote; none without the file.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    return read_json(path, *read_json(path)) if path.is_file() else {}
+
+
+def read_config(folder: Path, *keys: str) -> dict[str, Any]:
+    """The resolved configuration that a stage wrote down.
+
+    Args:
+        keys: dotted keys that it must have, e.g. "method.name".
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in keys:
+            reduce(lambda part, name: part[name], key.split("."), plain)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        raise _damaged(path) from None
+    found: dict[str, Any] = plain
+    return found
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, int | float | None) for one in value.values()
+    )
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read",
+        "it is damaged or was changed",
+        f"delete the folder {path.parent} and run again",
+    )

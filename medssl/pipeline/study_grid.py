@@ -9,17 +9,16 @@ from pydantic import Field
 
 from medssl.atomic import write_text
 from medssl.errors import UsageError
+from medssl.mistakes import nearest
 from medssl.pipeline.config import (
     find_pipeline,
     load_config,
-    nearest,
     pipeline_family,
     read_mapping,
-    read_pipeline,
     validate,
 )
 from medssl.pipeline.progress import QuietReporter
-from medssl.settings import Section
+from medssl.section import Section
 
 Axis = Literal["labels", "seed", "arm"]
 
@@ -140,7 +139,9 @@ def cells(study: Study) -> list[Cell]:
 def _ceiling_labels(pipeline: str, overrides: Sequence[str]) -> int:
     """Labels of the ceiling; 0 where a grader's are not counted (null: all)."""
     if pipeline_family(pipeline, overrides) == "grade":
-        return int(read_pipeline(pipeline, overrides).get("split", {}).get("labels") or 0)
+        from medssl.pipeline.grades.config import load_grade_config
+
+        return load_grade_config(pipeline, overrides).pipeline.split.labels or 0
     return load_config(pipeline, overrides).pipeline.split.labels
 
 
@@ -198,5 +199,10 @@ def study_family(name: str) -> str:
     Raises:
         UsageError: there is no such study or pipeline.
     """
-    plain = read_mapping(find_pipeline(name))
-    return pipeline_family(str(plain["pipeline"]) if "arms" in plain else name)
+    path = find_pipeline(name)
+    plain = read_mapping(path)
+    if "arms" not in plain:
+        return pipeline_family(name)
+    if "pipeline" not in plain:
+        raise UsageError(f"the key 'pipeline' is missing in {path}", do="add it")
+    return pipeline_family(str(plain["pipeline"]))

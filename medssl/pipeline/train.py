@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medssl.atomic import make_folder
 from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.layouts import find_cases
@@ -21,8 +20,6 @@ from medssl.evaluate.segmentation import dice
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
-from medssl.networks.build import side_multiple
-from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
@@ -45,17 +42,17 @@ def train(config: Config, folder: Path, tracker: Tracker, reporter: Reporter) ->
         DataError, UsageError: the data or the settings do not allow it.
     """
     pipeline = config.pipeline
-    check_patch(pipeline.network, pipeline.train.patch)
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     cases, split = split_cases(config)
     start = load_start(config, reporter)
     used = used_cases(cases, split)
     tracker.tag("data_fingerprint", fingerprint(used))
     cached = cache_cases(config, used, reporter)
+    empty = any(not np.any(cached[i].mask) for i in split.labelled)
     method = build_method(config, start)
     hooks = Hooks(
         validate=_validation(config, method, [cached[i] for i in split.validation]),
-        save=_Saver(config, method, split, folder / "checkpoint", start),
+        save=_Saver(config, method, split, folder / "checkpoint", start, empty),
     )
     fit(
         method,
@@ -121,22 +118,6 @@ def build_method(config: Config, start: Start | None = None) -> SegmentMethod:
     return built
 
 
-def check_patch(network: NetworkSettings, patch: tuple[int, int, int]) -> None:
-    """Whether a network can take a patch.
-
-    Raises:
-        UsageError: it cannot; names one that it can take.
-    """
-    multiple = side_multiple(network)
-    if any(side % multiple for side in patch):
-        fitting = [max(multiple, round(side / multiple) * multiple) for side in patch]
-        raise UsageError(
-            f"train.patch {list(patch)} does not fit the network",
-            f"with {network.levels} levels every side must be divisible by {multiple}",
-            f"for example train.patch={fitting}",
-        )
-
-
 def streams(
     config: Config, method: SegmentMethod, split: Split, cached: dict[str, CachedCase]
 ) -> dict[str, PatchStream]:
@@ -174,13 +155,13 @@ class _Saver:
         split: Split,
         folder: Path,
         start: Start | None,
+        empty_masks: bool,
     ) -> None:
         self._config, self._method, self._split, self._folder = config, method, split, folder
-        self._start = start
+        self._start, self._empty_masks = start, empty_masks
 
     def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint."""
-        make_folder(self._folder)
         predictor = self._method.predictor()
         save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
 
@@ -206,6 +187,8 @@ class _Saver:
             step=step,
             metrics=metrics,
             encoder=self._start.card if self._start else None,
+            mirrored=pipeline.augment.mirrored,
+            empty_masks=self._empty_masks,
         )
 
 

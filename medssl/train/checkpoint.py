@@ -3,20 +3,28 @@
 The folder is enough to predict where neither pipeline nor data exist. Nothing in it is pickled.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from medssl.atomic import appearing
 from medssl.data.spec import DataSpec, Label
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings, PreprocessSettings
-from medssl.train.description import DESCRIPTION, WEIGHTS, description_of
+from medssl.train.description import (
+    CHECKSUMS,
+    DESCRIPTION,
+    WEIGHTS,
+    checksums,
+    description_of,
+    weights_hash,
+)
 
 Described = TypeVar("Described", bound=BaseModel)
 
@@ -74,6 +82,8 @@ class Checkpoint(BaseModel):
         step: update after which the weights were taken.
         metrics: numbers at that step, by name.
         encoder: what the networks' encoders started from; None: from a seed.
+        mirrored: axes of the network grid along which training mirrored; None: not known.
+        empty_masks: whether a training mask was empty; None: not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,6 +105,8 @@ class Checkpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     encoder: EncoderCard | None = None
+    mirrored: tuple[int, ...] | None = None
+    empty_masks: bool | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,14 +120,25 @@ class Checkpoint(BaseModel):
 
 
 def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -> None:
-    """Write weights and description as one folder that appears at once, replacing an older one."""
+    """Write weights and description as one folder that appears at once, replacing an older one.
+
+    Raises:
+        MedsslError: a weight is not a finite number, or the folder cannot be written.
+    """
     from safetensors.torch import save_file
 
     weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
+    if odd := _not_finite(weights):
+        raise MedsslError(
+            f"{folder} is not written",
+            f"the weights {odd} are no longer finite numbers: the training has diverged",
+            "lower train.optimiser.learning_rate, and train anew with --fresh",
+        )
     with appearing(folder) as beside:
         beside.mkdir()
         save_file(weights, beside / WEIGHTS)
         (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
+        (beside / CHECKSUMS).write_text(checksums(beside))
 
 
 def read_description(folder: Path) -> Checkpoint:
@@ -145,19 +168,51 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     """Give a network the weights of a checkpoint.
 
     Raises:
-        DataError: they are not those of such a network.
+        DataError: they are damaged, not finite, or not those of such a network.
+    """
+    weights = read_weights(folder)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _other_weights(folder) from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint by name, on the CPU.
+
+    Raises:
+        UsageError: the folder is no checkpoint.
+        DataError: they are damaged, or not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    weights_hash(folder)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
+        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise _other_weights(folder) from error
+    if odd := _not_finite(weights):
         raise DataError(
-            f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
-            "the file is damaged or from another checkpoint",
-            "copy the checkpoint folder again, whole",
-        ) from error
+            f"{folder / WEIGHTS} cannot be used",
+            f"the weights {odd} are not finite numbers",
+            "copy the checkpoint folder again, whole, or train anew",
+        )
+    return weights
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that holds NaN or infinity; empty where none does."""
+    odd = (key for key, value in weights.items() if not bool(value.isfinite().all()))
+    return next(odd, "")
+
+
+def _other_weights(folder: Path) -> DataError:
+    return DataError(
+        f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
+        "the file is damaged or from another checkpoint",
+        "copy the checkpoint folder again, whole",
+    )
 
 
 def understood(folder: Path, kind: type[Described]) -> Described:

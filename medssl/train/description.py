@@ -1,6 +1,7 @@
-"""The JSON beside the weights of a checkpoint, as plain values; free of torch.
+"""The JSON beside the weights of a checkpoint, as plain values, and their checksums; free of torch.
 
-So a wrong folder is refused at once.
+So a wrong folder is refused at once. The checksums have the form of `sha256sum`, which can check
+them too; checkpoints of earlier versions have none and are taken as they are.
 """
 
 import hashlib
@@ -10,7 +11,12 @@ from typing import Any
 
 from medssl.errors import DataError, UsageError
 
-WEIGHTS, DESCRIPTION = "weights.safetensors", "checkpoint.json"
+WEIGHTS, DESCRIPTION, CHECKSUMS = "weights.safetensors", "checkpoint.json", "SHA256SUMS"
+
+
+def checksums(folder: Path) -> str:
+    """What belongs into the file of checksums of a checkpoint that is there and whole."""
+    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in (WEIGHTS, DESCRIPTION))
 
 
 def description_of(folder: Path) -> dict[str, Any]:
@@ -18,7 +24,7 @@ def description_of(folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: the folder is no checkpoint.
-        DataError: its description is not JSON.
+        DataError: its description is damaged.
     """
     path = folder / DESCRIPTION
     if not path.is_file() or not (folder / WEIGHTS).is_file():
@@ -27,14 +33,21 @@ def description_of(folder: Path) -> dict[str, Any]:
             f"it has no {DESCRIPTION} with {WEIGHTS} beside it",
             "name a folder such as runs/NAME/train-.../checkpoint/last",
         )
+    _verified(folder, DESCRIPTION)
     try:
-        plain: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be understood",
             "it is not JSON",
             "use the version of medssl that wrote it",
         ) from error
+    if not isinstance(plain, dict):
+        raise DataError(
+            f"{path} cannot be understood",
+            "it is no JSON object",
+            "copy the checkpoint folder again, whole",
+        )
     return plain
 
 
@@ -51,8 +64,29 @@ def weights_hash(folder: Path) -> str:
     """SHA-256 of the weights, as hex.
 
     Raises:
-        UsageError, DataError: as `description_of`.
+        UsageError, DataError: as `description_of`; also when the weights are damaged.
     """
     description_of(folder)
-    with (folder / WEIGHTS).open("rb") as stream:
+    return _verified(folder, WEIGHTS)
+
+
+def _verified(folder: Path, name: str) -> str:
+    """SHA-256 of a file of the checkpoint, which is that in the checksums where there are any."""
+    found = _sha256(folder / name)
+    try:
+        lines = (folder / CHECKSUMS).read_bytes().splitlines()
+    except FileNotFoundError:
+        return found
+    if f"{found}  {name}".encode() not in lines:
+        raise DataError(
+            f"{folder / name} is damaged",
+            f"it is not the file whose SHA-256 is in {CHECKSUMS}",
+            "copy the checkpoint folder again, whole, or train anew; delete "
+            f"{CHECKSUMS} if you have changed the file yourself",
+        )
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from medssl.errors import DataError, UsageError
+from medssl.errors import UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PreprocessSettings
-from medssl.train.checkpoint import DataCard, EncoderCard, load_weights, understood
-from medssl.train.description import DESCRIPTION, WEIGHTS, description_of, weights_hash
+from medssl.train.checkpoint import DataCard, EncoderCard, load_weights, read_weights, understood
+from medssl.train.description import description_of, weights_hash
 
 
 class PretrainedCheckpoint(BaseModel):
@@ -77,15 +77,8 @@ def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoder
     Raises:
         UsageError, DataError: as `read_encoder`; also when the weights cannot be read.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     found = read_encoder(folder)
-    try:
-        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise _damaged(folder) from error
-    return weights, found
+    return read_weights(folder), found
 
 
 def load_encoder(folder: Path) -> tuple[VolumeEncoder, VolumeEncoderCheckpoint]:
@@ -127,12 +120,4 @@ def _must_encode_volumes(folder: Path, plain: dict[str, Any]) -> None:
         f"{folder} is {what}",
         "an encoder of volumes is wanted",
         "name the folder that `medssl pretrain` printed",
-    )
-
-
-def _damaged(folder: Path) -> DataError:
-    return DataError(
-        f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes",
-        "the file is damaged or from another checkpoint",
-        "copy the checkpoint folder again, whole",
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medssl.atomic import append_text, write_text
 
@@ -27,22 +28,35 @@ class Entry:
 def read_journal(path: Path) -> list[Entry]:
     """The entries of a journal, oldest first; none without the file.
 
-    Lines that a kill cut off, or that something damaged, are passed over.
+    A line that a kill cut off, or that is none of a journal, is passed over.
     """
+    entries = []
+    for plain in read_lines(path):
+        step, moment = plain.pop("step", None), plain.pop("time", None)
+        known = [value for value in (step, moment, *plain.values()) if value is not None]
+        if isinstance(step, int) and moment is not None and all(map(_is_number, known)):
+            values = {name: math.nan if value is None else value for name, value in plain.items()}
+            entries.append(Entry(step, float(moment), values))
+    return entries
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one a line; other lines are passed over, none without it."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [entry for entry in map(_entry, lines) if entry is not None]
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            plain = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(plain, dict):
+            found.append(plain)
+    return found
 
 
-def _entry(line: str) -> Entry | None:
-    try:
-        plain = json.loads(line)
-        step, moment = int(plain.pop("step")), float(plain.pop("time"))
-        numbers = {name: math.nan if v is None else float(v) for name, v in plain.items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return Entry(step, moment, numbers)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Journal:

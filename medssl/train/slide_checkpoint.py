@@ -17,8 +17,8 @@ from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.train.checkpoint import DataCard
-from medssl.train.description import DESCRIPTION, WEIGHTS, description_of
+from medssl.train.checkpoint import DataCard, load_weights, understood
+from medssl.train.description import DESCRIPTION
 from medssl.train.standardise import Scale, Scaled
 
 
@@ -99,18 +99,14 @@ def load_slide_checkpoint(folder: Path) -> tuple[SlideClassifier, SlideCheckpoin
         UsageError: the folder is no checkpoint.
         DataError: its description or its weights are damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    plain = description_of(folder)
+    found = understood(folder, SlideCheckpoint)
     try:
-        found = SlideCheckpoint.model_validate(plain)
         classifier = build_classifier(found)
-        classifier.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValidationError, SafetensorError, RuntimeError) as error:
+    except (ValidationError, KeyError) as error:
         raise DataError(
-            f"{folder} does not hold the weights that its {DESCRIPTION} describes",
-            "a file is damaged, from another checkpoint or from another version of medssl",
-            "copy the checkpoint folder again, whole",
+            f"{folder / DESCRIPTION} cannot be understood",
+            "it names a method or settings that this version of medssl does not know",
+            "use the version of medssl that wrote it",
         ) from error
+    load_weights(folder, classifier)
     return classifier.eval(), found

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from medssl.atomic import appearing
+from medssl.data.sealed import is_intact, seal
 from medssl.errors import DataError
 
 
@@ -58,9 +59,11 @@ class TrainState:
             ) from error
 
     def save(self, path: Path) -> None:
-        """Write atomically."""
+        """Write it, whole or not at all."""
         with appearing(path) as beside:
-            torch.save(vars(self), beside)
+            with beside.open("wb") as stream:  # a path would be written into the file
+                torch.save(vars(self), stream)
+            seal(beside)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
@@ -70,10 +73,12 @@ class TrainState:
             DataError: the file is no such state.
         """
         try:
+            if not is_intact(path):  # torch passes over the checksums of its own format
+                raise ValueError("a checksum is wrong")
             return cls(**torch.load(path, map_location=device, weights_only=True))
         except (RuntimeError, UnpicklingError, EOFError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} does not hold a training state",
-                "the file is damaged",
+                "the file is damaged or of an earlier version of medssl",
                 "train anew with --fresh",
             ) from error

@@ -42,7 +42,7 @@ def recall(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     try:
         plain = json.loads((folder / TRACKING).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return nothing
     if not isinstance(plain, dict) or not isinstance(plain.get("run_id"), str | None):
         return nothing

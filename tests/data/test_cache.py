@@ -16,6 +16,7 @@ from medssl.data import cache as cache_module
 from medssl.data.cache import CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.preprocess import preprocess
+from medssl.data.sealed import sealed_content
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
@@ -256,7 +257,30 @@ def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity)
 
 def test_a_description_says_how_to_undo_it(root, cases):
     case = CaseCache(root, spec(), SETTINGS).open(cases[0])
-    kept = json.loads((case.folder / "case.json").read_text())
+    kept = json.loads(sealed_content(case.folder / "case.json"))
     assert kept.keys() == {"floor", "record"}
     assert case.record.source.matches(GRID)
     assert case.record.network.spacing == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["image.npy", "mask.npy", "case.json"])
+def test_a_damaged_entry_is_made_anew(root, cases, name, caplog):
+    first = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    image, mask, record = np.array(first.image), np.array(first.mask), first.record
+    whole = (first.folder / name).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    (first.folder / name).write_bytes(flipped)
+    again = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    assert f"{name} is damaged, and is made anew" in caplog.text
+    np.testing.assert_array_equal(again.image, image)
+    np.testing.assert_array_equal(again.mask, mask)
+    assert again.record == record
+    assert (again.folder / name).read_bytes() == whole
+    assert len(entries(root)) == 1
+
+
+def test_an_entry_without_one_of_its_files_is_made_anew(root, cases):
+    first = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    (first.folder / "mask.npy").unlink()
+    assert CaseCache(root, spec(), SETTINGS).open(cases[0]).mask is not None

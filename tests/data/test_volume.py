@@ -1,6 +1,7 @@
 """Reading and writing: nibabel is the judge of voxels and places."""
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from medssl.data.volume import (
     write_mask,
     write_volume,
 )
-from medssl.errors import DataError
+from medssl.errors import DataError, MedsslError
 
 SHAPE = (5, 7, 4)
 
@@ -128,11 +129,34 @@ def test_mask_values_beyond_uint8_survive_to_be_reported(tmp_path):
     assert read_mask(_saved(tmp_path / "odd.nii", values)).array.ravel().tolist() == [0, -1, 300]
 
 
-@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
-def test_a_mask_of_fractions_is_refused(tmp_path, value):
-    path = _saved(tmp_path / "soft.nii.gz", np.full(SHAPE, value, np.float32))
-    with pytest.raises(DataError, match="not whole numbers"):
-        read_mask(path)
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ([0, 1, 0.5], "not whole numbers: 0.5; export it as integers"),
+        ([0, 1, np.nan], "not whole numbers: NaN; write 0 where it has NaN"),
+        ([0, 1, np.inf], "not whole numbers: inf;"),
+        ([0, 0.25, np.nan], "not whole numbers: 0.25, NaN; export"),
+        ([0.1, 0.2, 0.3, 0.4, 0.998], r"not whole numbers: 0.1, 0.2, 0.3 and 2 more;"),
+        ([0, 1, 1e20], "it holds the value 1000000020040877"),
+    ],
+)
+def test_a_mask_whose_values_are_no_classes_is_refused_and_they_are_named(tmp_path, values, named):
+    array = np.resize(np.array(values, np.float32), SHAPE)
+    with pytest.raises(DataError, match=rf"soft.nii.gz is not a mask; .*{named}"):
+        read_mask(_saved(tmp_path / "soft.nii.gz", array))
+
+
+def test_mask_values_beyond_32_bits_are_refused_not_wrapped(tmp_path):
+    array = np.resize(np.array([0, 2**32 - 1], np.uint32), SHAPE)
+    with pytest.raises(DataError, match="it holds the value 4294967295; give classes small"):
+        read_mask(_saved(tmp_path / "big.nii.gz", array))
+
+
+def test_mask_values_that_are_whole_but_for_rounding_are_rounded(tmp_path):
+    array = np.resize(np.array([0, 0.9999, 2.0009, -1e-7], np.float32), SHAPE)
+    mask = read_mask(_saved(tmp_path / "nearly.nii.gz", array))
+    np.testing.assert_array_equal(mask.array[0], np.resize([0, 1, 2, 0], SHAPE))
+    assert mask.array.dtype == np.uint8
 
 
 def test_a_mask_stored_as_float_is_read_as_integers(tmp_path):
@@ -203,19 +227,59 @@ def test_reading_a_broken_file_says_nothing_of_its_own(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "mask.nii.gz"
+def _cut_off(image, name, useCompression):  # SimpleITK's own spelling
+    _WRITE(image, name, useCompression=useCompression)
+    os.truncate(name, Path(name).stat().st_size - 3)
+
+
+def _empty(image, name, useCompression):
+    Path(name).touch()
+
+
+def _refuses(image, name, useCompression):
+    Path(name).write_bytes(b"half")
+    raise RuntimeError("of ITK")
+
+
+_WRITE = SimpleITK.WriteImage
+WRITERS = {"cut off": _cut_off, "empty": _empty, "refuses": _refuses}
+
+
+@pytest.mark.parametrize("name", ["mask.nrrd", "mask.mha"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_that_was_not_written_whole_does_not_appear(tmp_path, monkeypatch, writer, name):
+    """ITK does not notice a full disk."""
+    path = tmp_path / name
     path.write_bytes(b"old")
 
-    def fails(image, name, useCompression):  # SimpleITK's own spelling
-        Path(name).write_bytes(b"half")
-        raise RuntimeError("disk full")
-
-    monkeypatch.setattr(SimpleITK, "WriteImage", fails)
-    with pytest.raises(RuntimeError, match="disk full"):
+    monkeypatch.setattr(SimpleITK, "WriteImage", WRITERS[writer])
+    with pytest.raises(MedsslError, match=rf"{name} could not be written whole; perhaps the disk"):
         write_mask(_numbers(kind=np.uint8), Geometry(SHAPE, np.eye(4)), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def _on_full_disk(write, path):
+    """A failed write to a disk of 64 kB: the sentence; nothing may be left."""
+    noise = np.random.default_rng(0).random((64, 64, 64)).astype(np.float32)
+    with pytest.raises(MedsslError) as caught:
+        write(noise, Geometry(noise.shape, np.eye(4)), path)
+    assert list(path.parent.iterdir()) == []
+    return str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("name", ["map.nii.gz", "map.nii", "map.nrrd", "map.mha"])
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path, name):
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        sentence = _on_full_disk(write_volume, tmp_path / name)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert sentence.startswith(str(tmp_path / name))
+    assert "disk" in sentence
 
 
 def test_two_file_formats_are_not_written(tmp_path):

@@ -1,11 +1,13 @@
 """DICOM-SEG: every labelled voxel stays where it is in the patient; highdicom is the judge."""
 
+import io
 import warnings
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from scipy.spatial import cKDTree
 
 from medssl.data.geometry import Geometry
@@ -141,6 +143,17 @@ def test_an_empty_mask_is_a_statement_too(make_series, straight, tmp_path):
     assert not values.any()
 
 
+def test_an_empty_mask_is_warned_of(make_series, straight, tmp_path, checkpoint):
+    write_mask(np.zeros(SHAPE, np.uint8), straight, tmp_path / "scan7.nii.gz")
+    series = make_series(straight)
+    told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
+    assert told == ["the mask of scan7.nii.gz is empty; look whether there is nothing to find"]
+    write_mask(_blobs(SHAPE) % 2, straight, tmp_path / "scan7.nii.gz")
+    assert not export_dicom_seg(
+        tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm"
+    )
+
+
 def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_path):
     series = make_series(straight, PatientSex=None, SeriesNumber=None, PatientName=None)
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")
@@ -202,6 +215,47 @@ def test_headers_are_never_quoted(make_series, straight, tmp_path, caplog, heade
     assert not any("SECRET" in text or "Doe" in text for text in said)
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["series"]
+
+
+def test_a_slice_without_preamble_is_referred_to_as_the_others(make_series, straight, tmp_path):
+    series = make_series(straight)
+    last = series / "004.dcm"
+    place = pydicom.dcmread(last).SOPInstanceUID
+    last.write_bytes(last.read_bytes()[132:])
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+    named = pydicom.dcmread(tmp_path / "o.dcm").ReferencedSeriesSequence[0]
+    uids = [one.ReferencedSOPInstanceUID for one in named.ReferencedInstanceSequence]
+    assert len(uids) == 5
+    assert place in uids
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom dislikes writing such values
+def test_no_junk_in_the_header_ends_in_anything_but_a_sentence(make_series, straight, tmp_path):
+    series = make_series(straight)
+    path, mask = series / "000.dcm", Volume(_blobs(SHAPE)[None], straight, "mask")
+    content = path.read_bytes()
+    told = []
+    for tag in [element.tag for element in pydicom.dcmread(path)]:
+        for junk in (b"", b"SECRET", b"9" * 400):
+            header = pydicom.dcmread(io.BytesIO(content))
+            kind = header[tag].VR
+            header[tag] = RawDataElement(tag, kind, len(junk), junk, 0, False, True)
+            header.save_as(path)
+            try:
+                write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+            except DataError as error:
+                told.append(str(error))
+    assert len(told) > 20
+    assert not any("SECRET" in sentence or "Doe" in sentence for sentence in told)
+
+
+def test_a_series_beside_an_image_is_told_not_guessed(make_series, straight, tmp_path):
+    series = make_series(straight)
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    write_mask(mask.array[0], straight, series / "earlier.nii.gz")
+    with pytest.raises(DataError, match=r"both a DICOM series \(000.dcm, ...\) and the image"):
+        write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
 
 
 def test_wrong_names_are_told(tmp_path, straight):

@@ -11,7 +11,7 @@ from medssl.errors import DataError, UsageError
 from medssl.export.package import export_package
 from medssl.train.checkpoint import load_checkpoint
 
-NAMES = {"README.md", "checkpoint.json", "weights.safetensors"}
+NAMES = {"README.md", "SHA256SUMS", "checkpoint.json", "weights.safetensors"}
 
 
 def _answer(folder):
@@ -33,6 +33,18 @@ def test_a_zip_holds_that_folder(checkpoint, tmp_path):
         assert set(archive.namelist()) == {f"model/{name}" for name in NAMES}
         archive.extractall(tmp_path)
     assert torch.equal(_answer(tmp_path / "model"), _answer(checkpoint))
+
+
+@pytest.mark.parametrize("name", ["model", "model.zip"])
+def test_the_package_carries_checksums_even_of_a_checkpoint_that_has_none(
+    checkpoint, tmp_path, name
+):
+    sums = (checkpoint / "SHA256SUMS").read_text()
+    (checkpoint / "SHA256SUMS").unlink()
+    export_package(checkpoint, tmp_path / name)
+    if name.endswith(".zip"):
+        zipfile.ZipFile(tmp_path / name).extractall(tmp_path)
+    assert (tmp_path / "model" / "SHA256SUMS").read_text() == sums
 
 
 def test_equal_models_are_equal_files(checkpoint, tmp_path):
@@ -65,6 +77,7 @@ def test_the_card_says_what_a_user_must_know(checkpoint, tmp_path):
 
 
 def test_the_card_names_what_the_encoder_was_pretrained_on(checkpoint, tmp_path):
+    (checkpoint / "SHA256SUMS").unlink()
     path = checkpoint / "checkpoint.json"
     plain = json.loads(path.read_text())
     learned = {"name": "scans", "title": "", "licence": "CC0", "citation": "Roe 2021"}
@@ -87,6 +100,6 @@ def test_nothing_is_overwritten(checkpoint, tmp_path):
 def test_a_damaged_checkpoint_is_not_handed_on(checkpoint, tmp_path):
     weights = checkpoint / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    with pytest.raises(DataError, match="does not hold the weights"):
+    with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
         export_package(checkpoint, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["last"]

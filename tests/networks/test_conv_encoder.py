@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from medssl.networks.build import build_encoder, build_network, side_multiple
+from medssl.networks.build import build_encoder, build_network
 from medssl.networks.norm import group_norm
 from medssl.networks.settings import NetworkSettings
 
@@ -14,7 +14,7 @@ def test_levels_double_their_channels_and_halve_their_sides():
     encoder = build_encoder(SETTINGS, 1, 0)
     assert encoder.widths == (16, 32, 64, 128)
     assert encoder.strides == (1, 2, 4, 8)
-    assert side_multiple(SETTINGS) == 8
+    assert SETTINGS.side_multiple == 8
     convolutions = [
         [m for m in block.modules() if isinstance(m, nn.Conv3d)] for block in encoder.blocks
     ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medssl.errors import DataError
-from medssl.networks.build import build_encoder, build_network, side_multiple
+from medssl.networks.build import build_encoder, build_network
 from medssl.networks.joint_encoder import slices_of, volumes_of
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
@@ -39,7 +39,7 @@ def test_any_grid_gives_logits_of_its_shape(changes, shape):
     logits = network(image(2, 2, *shape))
     assert logits.shape == (2, 3, *shape)
     assert logits.isfinite().all()
-    assert side_multiple(settings(**changes)) == 1
+    assert settings(**changes).side_multiple == 1
 
 
 def test_slices_lie_along_the_last_axis_with_x_as_columns():

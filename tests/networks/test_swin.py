@@ -5,7 +5,7 @@ import torch
 from monai.networks.nets.swin_unetr import compute_mask
 from torch import nn
 
-from medssl.networks.build import build_encoder, build_network, side_multiple
+from medssl.networks.build import build_encoder, build_network
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.swin import attend
 
@@ -117,8 +117,8 @@ def test_checkpointing_changes_memory_alone():
 
 
 def test_sides_are_multiples_of_32_at_paper_size():
-    assert side_multiple(NetworkSettings(name="swin_fpn", width=48)) == 32
-    assert side_multiple(TINY) == 8
+    assert NetworkSettings(name="swin_fpn", width=48).side_multiple == 32
+    assert TINY.side_multiple == 8
     logits = build_network(TINY, 1, 3, 0).eval()(torch.zeros(1, 1, 8, 16, 24))
     assert logits.shape == (1, 3, 8, 16, 24)
 

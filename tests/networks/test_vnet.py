@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medssl.networks.build import build_network, side_multiple
+from medssl.networks.build import build_network
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.vnet import VNet
 
@@ -105,14 +105,14 @@ def test_dropout_is_off_when_predicting():
 @pytest.mark.parametrize("levels", [2, 3, 5])
 def test_logits_lie_on_the_grid_of_the_image(levels):
     settings = NetworkSettings(width=2, levels=levels)
-    side = side_multiple(settings)
+    side = settings.side_multiple
     network = build_network(settings, channels=3, classes=4, seed=0).eval()
     assert side == 2 ** (levels - 1)
     assert network(torch.zeros(1, 3, side, 2 * side, side)).shape == (1, 4, side, 2 * side, side)
 
 
 def test_the_published_network_needs_sides_divisible_by_16():
-    assert side_multiple(NetworkSettings()) == 16
+    assert NetworkSettings().side_multiple == 16
 
 
 def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone():

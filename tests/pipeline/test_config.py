@@ -1,19 +1,25 @@
 """A pipeline file with overrides, and what is said of a wrong one."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from medssl.errors import UsageError
 from medssl.pipeline.config import (
+    NAMED,
     Config,
     digest,
     load_config,
+    method_settings,
     pipeline_family,
     pipeline_names,
     refuse_family,
 )
+from medssl.section import Section, is_named
+from medssl.settings import MethodChoice
 
 
 def hippocampus(*overrides: str) -> Config:
@@ -69,15 +75,26 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("train.steps=many", ["train.steps", "'many'", "integer"]),
-        ("train.steps=0", ["train.steps", "0", "greater than or equal to 1"]),
-        ("train.patch=[8,8]", ["train.patch has too few values"]),
+        ("train.steps=many", ["train.steps='many'", "a whole number of at least 1"]),
+        ("train.steps=0", ["train.steps=0", "a whole number of at least 1"]),
+        ("train.patch=[8,8]", ["train.patch=[8, 8]", "three sizes, e.g. [32, 32, 32]"]),
         ("preprocess.intensity=zsocre", ["preprocess.intensity", "'robust_zscore'", "'zscore'"]),
         ("method=tracco", ["no method is called 'tracco'", "did you mean 'tracoco'?"]),
         ("method.preset=released", ["no preset 'released'", "tracoco_released"]),
         ("method.pseudo.positive_threshold=2", ["method.pseudo.positive_threshold", "2"]),
         ("train.steps", ["'train.steps' is not of the form key=value"]),
-        ("train.patch=[8,", ["cannot be read"]),
+        ("train.patch=[8,", ["the value of 'train.patch=[8,'", "column 4", "not valid YAML"]),
+        ("train.=3", ["'train.=3' is not of the form key=value"]),
+        ("train.patch=32", ["train.patch=32 is wrong; give three sizes, e.g. [32, 32, 32]"]),
+        ("train.patch=[0,33,90000]", ["multiples of 8", "train.patch=[8, 32, 4096]"]),
+        ("preprocess.spacing=[1,0,1]", ["preprocess.spacing=[1, 0, 1]", "three numbers above 0"]),
+        ("predict.stride=[16,33,16]", ["leave gaps", "predict.stride=[16, 32, 16]"]),
+        ("preprocess.orientation=RAR", ["preprocess.orientation='RAR'", "e.g. RAS"]),
+        ("preprocess.window=[3,1]", ["preprocess.window=[3, 1]", "a larger one"]),
+        ("network.width=10000000", ["network.width=10000000", "at most 1024"]),
+        ("network=unet", ["network.name='unet'", "did you mean 'unet3d'?"]),
+        ("train=adam", ["train='adam' is wrong; give keys of its own (steps, "]),
+        ("train.learning_rate=1", ["did you mean 'train.optimiser.learning_rate'?"]),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(override: str, words: list[str]) -> None:
@@ -108,6 +125,74 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
     path.write_text(text)
     with pytest.raises(UsageError, match=r"bad\.yaml"):
         load_config(str(path))
+
+
+def test_a_part_with_a_name_is_chosen_by_it_alone() -> None:
+    assert hippocampus("network=unet3d").pipeline.network.name == "unet3d"
+    changed = hippocampus("network=unet3d", "network.width=8").pipeline.network
+    # The file's other keys of the network stay, as with network.name=unet3d.
+    assert (changed.name, changed.width, changed.levels) == ("unet3d", 8, 4)
+    assert hippocampus("train.optimiser=adam").pipeline.train.optimiser.name == "adam"
+
+
+def test_which_network_predicts_is_a_word_and_no_part() -> None:
+    for first in ("predict.network=first", "predict={network: first}"):
+        assert hippocampus(first, "predict.flips=true").pipeline.predict.network == "first"
+
+
+def test_a_part_with_a_name_is_chosen_by_it_alone_in_a_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text("data: hippocampus\nnetwork: unet3d\ntrain: {optimiser: adamw}\n")
+    pipeline = load_config(str(path)).pipeline
+    assert (pipeline.network.name, pipeline.train.optimiser.name) == ("unet3d", "adamw")
+    assert load_config(str(path), ["network.width=8"]).pipeline.network.name == "unet3d"
+    assert load_config(str(path), ["network.width=8"]).pipeline.network.width == 8
+
+
+def test_every_part_with_a_name_is_known_to_overrides() -> None:
+    for family in ("grades", "slides", "pretrain"):
+        importlib.import_module(f"medssl.pipeline.{family}.settings")
+    waiting: list[type[BaseModel]] = [Section]
+    named = set()
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            for key, field in kind.model_fields.items():
+                inner = field.annotation
+                if isinstance(inner, type) and issubclass(inner, BaseModel) and is_named(inner):
+                    named.add(key)
+    assert named == NAMED
+
+
+def test_keys_given_in_braces_lie_over_those_of_the_file() -> None:
+    assert hippocampus("train={steps: 9}") == hippocampus("train.steps=9")
+    given = hippocampus("method={unsupervised: {weight: 0.5}}")
+    assert given.method == hippocampus("method.unsupervised.weight=0.5").method
+
+
+def test_a_method_or_an_encoder_in_braces_is_chosen_anew() -> None:
+    config = hippocampus("method={name: supervised, members: 2}")
+    assert config.method.model_dump() == {"members": 2, "noise": 0.0}
+    again = hippocampus("pretrain=some_encoder", "pretrain={checkpoint: /a/b}").pipeline.pretrain
+    assert again is not None
+    assert (again.checkpoint, again.pipeline) == ("/a/b", None)
+
+
+def test_keys_of_a_method_lie_over_what_the_method_itself_says() -> None:
+    config = hippocampus("method=cps", "method.pseudo.train_mode=false")
+    assert config.method.model_dump()["pseudo"]["kind"] == "cross_entropy"
+    config = hippocampus("method=cps", "method.cutmix.alpha=2")
+    assert config.method.model_dump()["cutmix"]["networks"] == ()
+
+
+def test_keys_lie_over_a_preset_and_a_preset_over_the_method() -> None:
+    chosen = MethodChoice.model_validate(
+        {"name": "joint2d3d", "preset": "small", "volumes": {"heads": 2}}
+    )
+    volumes = method_settings(chosen).model_dump()["volumes"]
+    assert volumes == {"prototypes": 16, "heads": 2, "queue": 1024, "freeze_steps": 20}
+    images = method_settings(chosen).model_dump()["images"]
+    assert images == {"prototypes": 32, "heads": 3, "queue": 1024, "freeze_steps": 20}
 
 
 SEGMENTING = [name for name in pipeline_names() if pipeline_family(name) == "segment"]

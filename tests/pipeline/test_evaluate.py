@@ -37,6 +37,14 @@ def test_perfect_masks_score_one_and_absent_ones_are_counted(masks: Path) -> Non
     assert "simulated" in (masks / "scores" / "report.html").read_text()
 
 
+def test_masks_of_other_formats_are_scored_alike(masks: Path) -> None:
+    for path, suffix in zip(sorted(masks.glob("*.nii.gz"))[:2], (".nrrd", ".mha"), strict=True):
+        mask = read_mask(path)
+        write_mask(mask.array[0], mask.geometry, path.with_name(path.name[:2] + suffix))
+        path.unlink()
+    assert evaluate(masks).startswith("4 of 8 labelled cases: Dice 1.000 [1.000, 1.000]")
+
+
 def test_an_empty_mask_counts_as_a_miss(masks: Path) -> None:
     mask = read_mask(masks / "c0.nii.gz")
     write_mask(np.zeros(mask.geometry.shape, np.uint8), mask.geometry, masks / "c0.nii.gz")

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.inputs import find_inputs, stem
@@ -48,6 +50,20 @@ def test_a_folder_without_images_is_left_to_the_dicom_reader(tmp_path: Path) -> 
     touch(tmp_path / "series", "1.dcm", "2.dcm")
     (found,) = find_inputs([tmp_path / "series"], ["T1"])
     assert found.paths == (tmp_path / "series",)
+
+
+def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> None:
+    (image,) = touch(tmp_path / "p", "earlier_mask.nii.gz")
+    slice_ = Dataset()
+    slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, "1.2.3"
+    slice_.Rows, slice_.BitsAllocated, slice_.PixelData = 1, 16, b"\0\0"
+    slice_.file_meta = FileMetaDataset()
+    slice_.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    slice_.save_as(tmp_path / "p" / "1.dcm", enforce_file_format=True)
+    sentence = rf"both a DICOM series \(1.dcm, ...\) and the image {image.name}; which of them"
+    with pytest.raises(DataError, match=sentence):
+        find_inputs([tmp_path / "p"], ["T1"])
+    assert find_inputs([image], ["T1"])[0].paths == (image,)
 
 
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,9 +12,14 @@ import SimpleITK as sitk
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.predict import predict_files
+from medssl.pipeline.predict import predict_files, predict_stage
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train
+from medssl.pipeline.run import Train, run
+from medssl.pipeline.stage import make_plan
+from medssl.pipeline.train import train
+from medssl.train.checkpoint import read_description
+from medssl.train.description import CHECKSUMS, DESCRIPTION, checksums
+from medssl.train.track import Tracker
 
 
 @pytest.fixture
@@ -44,6 +51,62 @@ def test_a_mask_lies_on_its_images_grid_and_holds_the_declared_values(
     uncertain = read_volume(tmp_path / "out" / "c0_entropy.nii.gz").array
     assert uncertain.min() >= 0
     assert uncertain.max() <= 1
+
+
+class Notes(QuietReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_masks_and_maps_keep_both_transforms_of_their_image(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    scan = nibabel.load(images[0])
+    image = nibabel.Nifti1Image(np.asanyarray(scan.dataobj), None)
+    image.header.set_qform(np.diag([1.0, 1, 2, 1]), 1)
+    image.header.set_sform(np.diag([-1.0, 1, 2, 1]), 4)
+    nibabel.save(image, tmp_path / "two.nii.gz")
+    predict(checkpoint, [tmp_path / "two.nii.gz"], tmp_path / "out", "save=[labels,entropy]")
+    for name in ("two.nii.gz", "two_entropy.nii.gz"):
+        header = nibabel.load(tmp_path / "out" / name).header
+        assert (int(header["qform_code"]), int(header["sform_code"])) == (1, 4)
+        np.testing.assert_array_equal(header.get_qform(), np.diag([1.0, 1, 2, 1]))
+        np.testing.assert_array_equal(header.get_sform(), np.diag([-1.0, 1, 2, 1]))
+        np.testing.assert_array_equal(
+            sitk.ReadImage(str(tmp_path / "out" / name)).GetDirection(),
+            sitk.ReadImage(str(tmp_path / "two.nii.gz")).GetDirection(),
+        )
+
+
+@pytest.mark.parametrize(("form", "ending"), [("nrrd", ".nrrd"), ("mha", ".mha")])
+def test_a_sheared_grid_is_said_to_need_another_format_which_can_be_asked_for(
+    checkpoint: Path, images: list[Path], tmp_path: Path, form: str, ending: str
+) -> None:
+    """As of a CT with a tilted gantry: ITK finds no orthonormal definition."""
+    affine = np.array([[1, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
+    image = nibabel.Nifti1Image(np.asanyarray(nibabel.load(images[0]).dataobj), affine)
+    nibabel.save(image, tmp_path / "tilted.nii.gz")
+    for settings, name, told in (
+        ((), "tilted.nii.gz", 1),
+        ((f"format={form}",), f"tilted{ending}", 0),
+    ):
+        notes = Notes()
+        (mask,) = predict_files(
+            checkpoint, [tmp_path / "tilted.nii.gz"], tmp_path / "out", settings, notes, "cpu"
+        )
+        assert mask == tmp_path / "out" / name
+        np.testing.assert_allclose(read_geometry(mask).affine, affine, atol=1e-6)
+        about = [note for note in notes.told if f"{mask} does not open in 3D Slicer" in note]
+        assert len(about) == told
+        assert all("predict with --format nrrd" in note for note in about)
+    other = tmp_path / "out" / f"tilted{ending}"
+    assert sitk.ReadImage(str(other)).GetSize() == image.shape
+    assert (tmp_path / "out" / f"tilted_entropy{ending}").is_file()
 
 
 def test_probabilities_sum_to_one_and_agree_with_the_mask(
@@ -79,7 +142,7 @@ def test_a_folder_with_other_predictions_is_not_mixed_with(
     out = tmp_path / "out"
     predict(checkpoint, images[:1], out)
     with pytest.raises(UsageError, match="already holds other predictions"):
-        predict(checkpoint, images[:1], out, "flips=true")
+        predict(checkpoint, images[:1], out, "fill_holes=true")
     (tmp_path / "elsewhere").mkdir()
     same_name = Path(shutil.copy(images[1], tmp_path / "elsewhere" / "c0.nii.gz"))
     with pytest.raises(UsageError, match="'c0' was another file"):
@@ -115,3 +178,103 @@ def test_wrong_settings_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         predict(checkpoint, images, tmp_path / "out", override)
+
+
+def with_description(checkpoint: Path, **changes: Any) -> Path:
+    """The checkpoint with another description, as if trained otherwise."""
+    found = read_description(checkpoint).model_copy(update=changes)
+    (checkpoint / DESCRIPTION).write_text(found.model_dump_json())
+    (checkpoint / CHECKSUMS).write_text(checksums(checkpoint))
+    return checkpoint
+
+
+def test_a_file_of_the_masks_name_is_never_taken_for_the_mask(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    truth = shutil.copy(images[0].with_name("c0_seg.nii.gz"), tmp_path / "out" / "c0.nii.gz")
+    with pytest.raises(UsageError, match=r"c0\.nii\.gz is in the way; medssl did not write it"):
+        predict(checkpoint, images[:1], tmp_path / "out")
+    whole = Path(truth).read_bytes()
+    assert whole == images[0].with_name("c0_seg.nii.gz").read_bytes()
+    predict_files(
+        checkpoint, images[:1], tmp_path / "out", [], QuietReporter(), "cpu", overwrite=True
+    )
+    assert Path(truth).read_bytes() != whole
+    predict(checkpoint, images[:1], tmp_path / "out")
+
+
+def test_masks_do_not_go_among_the_images(checkpoint: Path, images: list[Path]) -> None:
+    before = sorted(images[0].parent.iterdir())
+    with pytest.raises(UsageError, match=r"holds the input c0\.nii\.gz.*another folder as --out"):
+        predict(checkpoint, images, images[0].parent)
+    assert sorted(images[0].parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "words"),
+    [((), "mirrored along no axis.*augment.flip=half"), (None, "does not say along which axes")],
+)
+def test_mirrored_copies_are_refused_where_training_saw_none(
+    checkpoint: Path, images: list[Path], tmp_path: Path, mirrored: Any, words: str
+) -> None:
+    with_description(checkpoint, mirrored=mirrored)
+    with pytest.raises(UsageError, match=f"predict.flips=true cannot be used.*{words}"):
+        predict(checkpoint, images[:1], tmp_path / "out", "flips=true")
+    assert not (tmp_path / "out").exists()
+
+
+def test_copies_are_mirrored_along_the_axes_of_training_alone(
+    checkpoint: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "medssl.infer.predict.flipped", lambda network, axes: asked.append(axes) or network
+    )
+    predict(with_description(checkpoint, mirrored=(1,)), images[:1], tmp_path / "out", "flips=true")
+    assert asked == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("in_training", "words"),
+    [
+        (False, "is empty, though no training mask was"),
+        (True, "is empty, as some training masks were"),
+        (None, "is empty; look whether there is nothing to find"),
+    ],
+)
+def test_an_empty_mask_is_warned_of(
+    checkpoint: Path,
+    images: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_training: bool | None,
+    words: str,
+) -> None:
+    """Even by `--quiet`, and once for each mask."""
+    monkeypatch.setattr(
+        "medssl.infer.predict.restore_labels",
+        lambda logits, record: np.zeros(record.source.shape, np.uint8),
+    )
+    predict(with_description(checkpoint, empty_masks=in_training), images[:1], tmp_path / "out")
+    assert capsys.readouterr().err == f"warning: the mask of c0 {words}\n"
+
+
+def test_a_checkpoint_knows_what_its_training_showed(balls: Path, untrained: Train) -> None:
+    config = load_config("balls", ["augment.flip=half", "augment.flip_axes=[1]"])
+    with Tracker(balls / "trained", "balls", "train", None, {}, {}) as tracker:
+        folder = train(config, balls / "trained", tracker, QuietReporter())
+    found = read_description(folder / "last")
+    assert (found.mirrored, found.empty_masks) == ((1,), False)
+
+
+def test_a_run_predicts_again_what_another_file_replaced(balls: Path, untrained: Train) -> None:
+    config = load_config("balls")
+    masks = run(config, QuietReporter(), train=untrained).masks
+    mask = sorted(masks.glob("c?.nii.gz"))[0]
+    own = mask.read_bytes()
+    shutil.copy(balls / "data" / "balls" / mask.name.replace(".nii", "_seg.nii"), mask)
+    plan = make_plan(config)
+    predict_stage(plan, plan.train.folder / "checkpoint" / "last", QuietReporter())
+    assert mask.read_bytes() == own

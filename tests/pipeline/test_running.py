@@ -148,11 +148,3 @@ def test_what_a_kill_left_in_a_stage_goes_with_the_next_run(stage: Stage) -> Non
     os.utime(left, (0, 0))
     carry_out(stage, SUBJECT, lambda _: {}, QuietReporter())
     assert not left.exists()
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"summary": 3}', "{}"])
-def test_a_damaged_mark_says_what_to_do(stage: Stage, text: str) -> None:
-    stage.folder.mkdir()
-    (stage.folder / "done.json").write_text(text)
-    with pytest.raises(UsageError, match=r"delete .*evaluate-0 and run again"):
-        read_summary(stage.folder)

@@ -1,13 +1,15 @@
 """Stage folders: each key covers what influences the stage, and nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.stage import Plan, Stage, make_plan, read_json
+from medssl.pipeline.stage import Plan, Stage, make_plan, read_config, read_json, read_numbers
+from medssl.settings import AugmentSettings
 
 
 def plan(*overrides: str) -> Plan:
@@ -25,7 +27,7 @@ def keys(found: Plan) -> tuple[str, str, str]:
         ("title=Other", (False, False, False)),
         ("predict.window_batch=1", (False, False, False)),
         ("evaluate.tolerance=2", (False, False, True)),
-        ("predict.flips=true", (False, True, True)),
+        ("predict.fill_holes=true", (False, True, True)),
         ("train.steps=3", (True, True, True)),
         ("seed=1", (True, True, True)),
         ("split.labels=3", (True, True, True)),
@@ -77,3 +79,49 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (stage.folder / "done.json").write_text("{")
     with pytest.raises(UsageError, match=r"delete .* and run again"):
         read_json(stage.folder / "done.json")
+
+
+def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"augment\.flip=none shows the network none.*flip=half"):
+        plan("predict.flips=true")
+    plan("predict.flips=true", "augment.flip=half")
+
+
+@pytest.mark.parametrize(
+    ("augment", "mirrored"),
+    [
+        ({}, ()),
+        ({"rot90": True}, ()),  # a half turn mirrors both axes at once
+        ({"flip": "half", "flip_axes": (1,)}, (1,)),
+        ({"flip": "always", "flip_axes": (1, 0)}, (0, 1)),
+        ({"flip": "half", "flip_axes": (0,), "rot90": True}, (0, 1)),
+    ],
+)
+def test_training_mirrors_along_these_axes(augment: dict[str, Any], mirrored: Any) -> None:
+    assert AugmentSettings(**augment).mirrored == mirrored
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '"a"', "[" * 100_000, '{"summary": [1]}', "{}"])
+def test_what_medssl_wrote_and_something_damaged_is_named_with_the_remedy(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "done.json").write_text(text)
+    with pytest.raises(UsageError, match=r"done\.json cannot be read; .*delete the folder .*again"):
+        read_json(tmp_path / "done.json", "summary")
+
+
+@pytest.mark.parametrize("text", ["", "- a", "method: cps", "method: [name]", "a: b: c"])
+def test_a_damaged_configuration_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"config\.yaml cannot be read; .*delete the folder"):
+        read_config(tmp_path, "method.name")
+
+
+def test_groups_of_numbers_are_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "probes.json"
+    assert read_numbers(path) == {}
+    path.write_text('{"trained": {"dice": 0.5, "odd": null}}')
+    assert read_numbers(path) == {"trained": {"dice": 0.5, "odd": None}}
+    path.write_text('{"trained": [0.5]}')
+    with pytest.raises(UsageError, match=r"probes\.json cannot be read"):
+        read_numbers(path)

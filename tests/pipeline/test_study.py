@@ -14,7 +14,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train
 from medssl.pipeline.scores import RunScores
 from medssl.pipeline.study import run_study
-from medssl.pipeline.study_grid import Cell, Study, cells, load_study, select
+from medssl.pipeline.study_grid import Cell, Study, cells, load_study, select, study_family
 from medssl.pipeline.study_report import Arm, gap_closed, gather, machine, strongest
 
 STUDY = """
@@ -78,6 +78,9 @@ def test_a_part_that_does_not_exist_is_refused(study: Study, only: str, words: s
     [
         ("reference: plane", "did you mean 'plain'"),
         ("reference: plain\nsedes: [1]", "did you mean 'seeds'"),
+        ("reference: plain\nseed: 3", "did you mean 'seeds'"),
+        ("reference: plain\nlabels: [4]", "line 10, column 1, .* 'labels' stands .* second time"),
+        ("reference: plain\norder: seed", "order='seed' is wrong; give three values out of"),
     ],
 )
 def test_a_wrong_study_file_is_refused(study: Study, balls: Path, text: str, words: str) -> None:
@@ -85,6 +88,13 @@ def test_a_wrong_study_file_is_refused(study: Study, balls: Path, text: str, wor
     (balls / "pipelines" / "wrong_study.yaml").write_text(wrong)
     with pytest.raises(UsageError, match=words):
         load_study("wrong_study")
+
+
+def test_a_study_of_no_pipeline_is_told_what_it_lacks(balls: Path) -> None:
+    text = STUDY.replace("pipeline: balls\n", "")
+    (balls / "pipelines" / "lost_study.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"'pipeline' is missing in .*lost_study\.yaml"):
+        study_family("lost_study")
 
 
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:

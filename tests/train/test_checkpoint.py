@@ -1,13 +1,16 @@
 """Checkpoints: enough to predict from, replaced whole, refused in one sentence when damaged."""
 
+import hashlib
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from medssl.data.spec import Label
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
@@ -19,7 +22,7 @@ from medssl.train.checkpoint import (
     read_description,
     save_checkpoint,
 )
-from medssl.train.description import DESCRIPTION, WEIGHTS
+from medssl.train.description import CHECKSUMS, DESCRIPTION, WEIGHTS, weights_hash
 
 NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="batch", dropout=0.5)
 
@@ -120,6 +123,7 @@ class Malicious:
     ids=["empty", "noise", "pickle"],
 )
 def test_weights_that_are_no_safetensors_are_refused(saved, content):
+    (saved / CHECKSUMS).unlink()
     (saved / WEIGHTS).write_bytes(content)
     with pytest.raises(DataError, match=f"{WEIGHTS} does not hold the weights"):
         load_checkpoint(saved)
@@ -133,6 +137,7 @@ def test_weights_cut_short_are_refused(saved):
 
 
 def test_weights_of_another_network_are_refused(saved):
+    (saved / CHECKSUMS).unlink()
     description = json.loads((saved / DESCRIPTION).read_text())
     description["network"]["width"] = 4
     (saved / DESCRIPTION).write_text(json.dumps(description))
@@ -149,6 +154,7 @@ def test_weights_of_another_network_are_refused(saved):
     ],
 )
 def test_a_description_of_another_version_is_refused_by_key(saved, change, words):
+    (saved / CHECKSUMS).unlink()
     description = json.loads((saved / DESCRIPTION).read_text())
     (saved / DESCRIPTION).write_text(json.dumps(description | change))
     with pytest.raises(DataError, match=words):
@@ -157,6 +163,60 @@ def test_a_description_of_another_version_is_refused_by_key(saved, change, words
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00"])
 def test_a_description_that_is_no_json_is_refused(saved, content):
+    (saved / CHECKSUMS).unlink()
     (saved / DESCRIPTION).write_bytes(content)
     with pytest.raises(DataError, match=r"checkpoint\.json cannot be understood; it is not JSON"):
         read_description(saved)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"text"'])
+def test_a_description_that_is_no_object_is_refused(saved, content):
+    (saved / CHECKSUMS).unlink()
+    (saved / DESCRIPTION).write_text(content)
+    with pytest.raises(DataError, match=r"checkpoint\.json cannot be understood.*no JSON object"):
+        read_description(saved)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, CHECKSUMS])
+def test_no_flipped_bit_passes(saved, name):
+    whole = (saved / name).read_bytes()
+    places = np.random.default_rng(0).integers(0, 8 * len(whole), 40)
+    for place in places.tolist():
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        (saved / name).write_bytes(flipped)
+        with pytest.raises(DataError, match=r"is damaged.*SHA256SUMS"):
+            load_checkpoint(saved)
+
+
+def test_the_checksums_are_those_of_sha256sum(saved):
+    sums = dict(reversed(line.split("  ")) for line in (saved / CHECKSUMS).read_text().splitlines())
+    assert sums == {
+        name: hashlib.sha256((saved / name).read_bytes()).hexdigest()
+        for name in (WEIGHTS, DESCRIPTION)
+    }
+    assert weights_hash(saved) == sums[WEIGHTS]
+
+
+def test_a_checkpoint_of_earlier_versions_has_no_checksums_and_is_taken(saved):
+    (saved / CHECKSUMS).unlink()
+    description = json.loads((saved / DESCRIPTION).read_text())
+    for later in ("mirrored", "empty_masks"):
+        description.pop(later)
+    (saved / DESCRIPTION).write_text(json.dumps(description))
+    _, found = load_checkpoint(saved)
+    assert (found.mirrored, found.empty_masks) == (None, None)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(saved, value):
+    predictor = ensemble()
+    with torch.no_grad():
+        next(predictor.parameters()).view(-1)[0] = value
+    with pytest.raises(MedsslError, match=r"last is not written.*no longer finite"):
+        save_checkpoint(saved, predictor, describe())
+    load_checkpoint(saved)  # what was there before stays
+    (saved / CHECKSUMS).unlink()
+    save_file({k: v.contiguous() for k, v in predictor.state_dict().items()}, saved / WEIGHTS)
+    with pytest.raises(DataError, match=r"the weights members.* are not finite numbers"):
+        load_checkpoint(saved)

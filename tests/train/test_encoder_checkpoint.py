@@ -11,6 +11,7 @@ from medssl.networks.settings import NetworkSettings
 from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import DataCard, read_description, save_checkpoint
 from medssl.train.description import (
+    CHECKSUMS,
     DESCRIPTION,
     WEIGHTS,
     checkpoint_family,
@@ -100,6 +101,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     ],
 )
 def test_a_checkpoint_of_something_else_is_named(folder, change, what):
+    (folder / CHECKSUMS).unlink()
     path = folder / DESCRIPTION
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UsageError) as caught:
@@ -109,6 +111,7 @@ def test_a_checkpoint_of_something_else_is_named(folder, change, what):
 
 
 def test_a_description_of_another_version_is_refused(folder):
+    (folder / CHECKSUMS).unlink()
     path = folder / DESCRIPTION
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
     with pytest.raises(DataError, match="cannot be understood; format: ") as caught:

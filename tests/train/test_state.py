@@ -3,10 +3,12 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from medssl.data.sealed import seal
 from medssl.errors import DataError
 from medssl.train.state import TrainState
 
@@ -76,6 +78,7 @@ def noise(path: Path) -> None:
 
 def another_object(path: Path) -> None:
     torch.save({"weights": torch.zeros(3)}, path)
+    seal(path)
 
 
 @pytest.mark.parametrize("damage", [cut_short, emptied, noise, another_object])
@@ -83,6 +86,24 @@ def test_a_damaged_file_is_refused(saved, damage):
     damage(saved)
     with pytest.raises(DataError, match=r"does not hold a training state.*--fresh"):
         TrainState.load(saved, CPU)
+
+
+def test_no_flipped_bit_passes(saved):
+    whole = saved.read_bytes()
+    places = np.random.default_rng(0).integers(0, 8 * len(whole), 200)
+    for place in places.tolist():
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        saved.write_bytes(flipped)
+        with pytest.raises(DataError, match="does not hold a training state"):
+            TrainState.load(saved, CPU)
+
+
+def test_equal_states_are_equal_files(saved, trained, tmp_path):
+    state = TrainState(step=7, best=0.5, best_step=4)
+    state.keep(*trained)
+    state.save(tmp_path / "other" / "name.pt")
+    assert (tmp_path / "other" / "name.pt").read_bytes() == saved.read_bytes()
 
 
 class Malicious:
@@ -95,6 +116,7 @@ def test_pickled_code_is_not_run(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for write in (lambda o: torch.save(o, saved), lambda o: saved.write_bytes(pickle.dumps(o))):
         write({"step": 1, "method": Malicious()})
+        seal(saved)
         with pytest.raises(DataError):
             TrainState.load(saved, CPU)
     assert not Path("pickled-code-ran").exists()

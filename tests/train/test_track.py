@@ -339,7 +339,14 @@ def test_nobody_but_the_server_hears_the_password(away, port, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     "text",
-    ["[]", "{", '{"complete": false, "owed": 3}', '{"complete": false, "owed": ["a"]}', '"run"'],
+    [
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"complete": false, "owed": 3}',
+        '{"complete": false, "owed": ["a"]}',
+        '"run"',
+    ],
 )
 def test_a_damaged_record_is_begun_anew(client, tmp_path, text):
     (tmp_path / TRACKING).write_text(text)

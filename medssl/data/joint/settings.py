@@ -5,11 +5,9 @@ Defaults are those of joint 2D-3D pre-training (its sheet, sections 3, 4 and 12)
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from medssl.section import Section
 
 
 def _is_share(area: tuple[float, float]) -> tuple[float, float]:
@@ -21,7 +19,7 @@ def _is_share(area: tuple[float, float]) -> tuple[float, float]:
 Area = Annotated[tuple[float, float], AfterValidator(_is_share)]
 
 
-class SliceAugment(_Part):
+class SliceAugment(Section):
     """The random view of an image, or of a volume: then all its slices alike, but for the noise."""
 
     rotation: float = Field(default=17.0, ge=0, le=180, description="degrees, +/- this")
@@ -39,7 +37,7 @@ class SliceAugment(_Part):
     noise: float = Field(default=0.1, ge=0, description="standard deviation of Gaussian noise")
 
 
-class LocalCrops(_Part):
+class LocalCrops(Section):
     """Small crops, which are told from what the two large ones show."""
 
     count: int = Field(default=0, ge=0, description="released SwAV: 6")
@@ -47,14 +45,14 @@ class LocalCrops(_Part):
     area: Area = Field(default=(0.05, 0.14), description="share of the image")
 
 
-class CropSettings(_Part):
+class CropSettings(Section):
     """Crops of native images and loose slices; volumes keep their field of view."""
 
     area: Area = Field(default=(0.14, 1.0), description="of the two large ones, share of the image")
     local: LocalCrops = LocalCrops()
 
 
-class JointSampling(_Part):
+class JointSampling(Section):
     """What a batch of images and volumes holds."""
 
     images: int = Field(default=128, ge=0, description="native images and loose slices per step")

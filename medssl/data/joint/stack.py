@@ -16,6 +16,7 @@ from medssl.atomic import appearing
 from medssl.data.cache import CachedCase
 from medssl.data.resample import linear_axis
 from medssl.data.scan.sessions import ScanGroup
+from medssl.data.sealed import is_kept, seal
 
 AIR = 0.1
 """Voxels darker than this share of the way from the minimum to the 99th percentile are air."""
@@ -70,7 +71,7 @@ def stack_scan(name: str, case: CachedCase, channel: int, side: int) -> SliceSta
     """
     path = case.folder / f"slices_{channel}_{side}.npy"
     beside = path.with_name(f"slices_{channel}_{side}_foreground.npy")
-    if not path.exists() or not beside.exists():
+    if not is_kept(path) or not is_kept(beside):
         volume = np.asarray(case.image[channel], dtype=np.float32)
         within = case.record.network.spacing[:2]
         _write(beside, foreground(volume))
@@ -118,3 +119,4 @@ def foreground(volume: np.ndarray) -> np.ndarray:
 def _write(path: Path, array: np.ndarray) -> None:
     with appearing(path, durable=False) as beside:
         np.save(beside, array)
+        seal(beside)

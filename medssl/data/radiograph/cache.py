@@ -1,7 +1,7 @@
 """The crops of all radiographs of a data set in one file, made once.
 
 The file is keyed by the content of the images and all that cropping depends on, so a change of
-either never meets a stale one. It appears by one rename, complete.
+either never meets a stale one. It appears by one rename, complete, and is sealed.
 """
 
 import hashlib
@@ -16,11 +16,12 @@ import numpy as np
 from medssl.atomic import appearing
 from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
 from medssl.data.radiograph.settings import CropSettings
+from medssl.data.sealed import is_kept, seal
 from medssl.data.spec import Case
 from medssl.data.workers import Workers
 from medssl.errors import DataError
 
-VERSION = 1  # of what cropping does; raise it when equal settings give other crops
+VERSION = 2  # of what cropping does; raise it when equal settings give other crops
 
 
 def cached_crops(
@@ -42,9 +43,10 @@ def cached_crops(
         DataError: an image cannot be read, or lacks the side or spacing that is needed.
     """
     path = folder / f"{_key(cases, settings)}.npy"
-    if not path.is_file():
+    if not is_kept(path):
         with appearing(path, durable=False) as beside:
             _fill(beside, cases, settings, workers, on_progress)
+            seal(beside)
     found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
 

@@ -5,13 +5,13 @@ Defaults are those of Semixup (its sheet, sections 5 and 8) at the size of the w
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from medssl.section import Section
 
 
-class RadiographAugment(BaseModel):
+class RadiographAugment(Section):
     """The random transform T, drawn for every crop of an image by itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     noise: float = Field(default=0.3, ge=0, le=1, description="largest share of noise in the mix")
     noise_chance: float = Field(default=0.5, ge=0, le=1)
@@ -27,10 +27,8 @@ class RadiographAugment(BaseModel):
         return self
 
 
-class StrongAugment(BaseModel):
+class StrongAugment(Section):
     """What a strong view changes beyond T; the amounts of MutexMatch (its sheet, section 4)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rotation: float = Field(default=15.0, ge=0, le=45, description="degrees, +/- this")
     contrast: tuple[float, float] = Field(
@@ -45,14 +43,12 @@ class StrongAugment(BaseModel):
     )
 
 
-class CropSettings(BaseModel):
+class CropSettings(Section):
     """Which parts of a radiograph the network sees, as square crops; the paper's joint crops.
 
     Rows and columns are counted on a square in the middle of the image, as if it had `grid` pixels
     a side; what lies beyond the image is black.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["joint", "whole"] = Field(
         default="joint",
@@ -104,10 +100,8 @@ class CropSettings(BaseModel):
         return sides.get(chosen)
 
 
-class GradeSplitSettings(BaseModel):
+class GradeSplitSettings(Section):
     """Who trains, validates and tests; patients are never divided between the three."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     labels: int | None = Field(
         default=10, ge=1, description="labelled training images of each grade; null: all"

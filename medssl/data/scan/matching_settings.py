@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medssl.section import Section
 
 
-class MatchingSettings(BaseModel):
+class MatchingSettings(Section):
     """Search for the most similar place, and which answers are believed (sheet of Alice, 8.2)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     coarse_cells: int = Field(
         default=27, ge=1, description="coarse cells whose fine cells are compared, per point"
@@ -35,10 +35,8 @@ class MatchingSettings(BaseModel):
     )
 
 
-class MatchedViews(BaseModel):
+class MatchedViews(Section):
     """The two windows of an item and how the second is found."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     partner: Literal["matched", "bounding_box", "random", "same_volume"] = Field(
         default="matched",

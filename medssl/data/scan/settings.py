@@ -6,13 +6,13 @@ otherwise.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medssl.section import Section
 
 
-class PairSettings(BaseModel):
+class PairSettings(Section):
     """Which two scans make a pair."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["modalities", "same_scan"] = Field(
         default="modalities", description="two scans of one session, or one scan twice"
@@ -28,10 +28,8 @@ class PairSettings(BaseModel):
     )
 
 
-class AffineSettings(BaseModel):
+class AffineSettings(Section):
     """The affine that every scan of an item draws for itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: Literal["volume", "window"] = Field(
         default="volume",
@@ -51,10 +49,8 @@ class AffineSettings(BaseModel):
     )
 
 
-class IntensitySettings(BaseModel):
+class IntensitySettings(Section):
     """Intensity changes of each scan for itself; probabilities as in the sheet, section 5."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale: float = Field(default=0.1, ge=0, lt=1, description="about the mean, factor 1 +/- this")
     scale_chance: float = Field(default=0.8, ge=0, le=1)

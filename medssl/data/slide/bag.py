@@ -4,6 +4,8 @@ Legend: N tiles, E features.
 """
 
 import json
+import logging
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from medssl.atomic import appearing
 from medssl.errors import DataError
 
 _FORMAT = "medssl tile features 1"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def read_header(path: Path) -> FeatureHeader:
             stated: dict[str, str] = file.metadata() or {}
         if stated.get("format") != _FORMAT:
             raise _damaged(path)
-        plain: dict[str, Any] = json.loads(stated["header"])
+        plain: dict[str, Any] = dict(json.loads(stated["header"]))
         return FeatureHeader(**{**plain, "slide_size": tuple(plain["slide_size"])})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path) from error
@@ -121,8 +125,37 @@ def write_features(
     from safetensors.numpy import save_file
 
     stated = {"format": _FORMAT, "header": json.dumps(vars(header))}
+    stated["crc32"] = _checksum(stated["header"], features, places)
     with appearing(path) as beside:
         save_file({"features": features, "places": places}, beside, stated)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is as it was written; reads all of it, and warns of damage.
+
+    Files of earlier versions hold no checksum and are taken as they are.
+    """
+    from safetensors import safe_open
+
+    try:
+        read_header(path)
+        with safe_open(path, framework="numpy") as file:
+            stated: dict[str, str] = file.metadata()
+        arrays = _tensor(path, "features"), _tensor(path, "places")
+    except DataError:
+        return False
+    whole = stated.get("crc32") in (None, _checksum(stated["header"], *arrays))
+    if not whole:
+        logger.warning("%s is damaged; the features are extracted again", path)
+    return whole
+
+
+def _checksum(header: str, features: np.ndarray, places: np.ndarray) -> str:
+    checksum = zlib.crc32(header.encode())
+    for array in (features, places):
+        checksum = zlib.crc32(f"{array.dtype} {array.shape}".encode(), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+    return f"{checksum:08x}"
 
 
 def _tensor(path: Path, name: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import appearing
+from medssl.data.sealed import is_kept, seal
 from medssl.data.slide.reader import SlideReader, open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
@@ -49,7 +50,7 @@ def sample_slides(
     paths = []
     for name, slide in slides.items():
         path = folder / f"{name}-{_key(slide, settings, count, seed)}.npy"
-        if not path.is_file():
+        if not is_kept(path):
             _write(name, slide, path, settings, count, seed, workers)
         paths.append(path)
         if on_progress is not None:
@@ -104,10 +105,11 @@ def _write(
         tiles = read_tiles(reader, grid, draw_tiles(grid, name, count, seed), workers)
     with appearing(path, durable=False) as beside:
         np.save(beside, tiles, allow_pickle=False)
+        seal(beside)
 
 
 def _key(slide: Path, settings: TileSettings, count: int, seed: int) -> str:
     if not slide.exists():
         raise DataError(f"there is no slide {slide}", do="check the path")
-    parts = f"{slide_digest(slide)} {settings.key} {count} {seed}"
+    parts = f"sealed {slide_digest(slide)} {settings.key} {count} {seed}"
     return hashlib.sha256(parts.encode()).hexdigest()[:12]

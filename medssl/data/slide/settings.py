@@ -3,13 +3,13 @@
 import hashlib
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medssl.section import Section
 
 
-class TileSettings(BaseModel):
+class TileSettings(Section):
     """A grid of square tiles without overlap, and which of them are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(default=256, ge=16, le=4096, description="side of a tile, pixels")
     mpp: float = Field(default=0.5, gt=0, description="microns per pixel of a tile")

@@ -5,12 +5,12 @@ A module here named `tracoco` with a class `Settings` is what registers the meth
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from medssl.section import Section
 
 Family = Literal["pretrain", "segment", "grade", "slide"]
 
 
-class MethodSettings(BaseModel):
+class MethodSettings(Section):
     """Base of every method's settings.
 
     Attributes:
@@ -21,8 +21,6 @@ class MethodSettings(BaseModel):
         takes_images: whether a method of the family "pretrain" learns from images beside volumes.
         presets: named sets of settings, applied before the user's own keys.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: ClassVar[Family]
     implementation: ClassVar[str]

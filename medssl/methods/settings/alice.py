@@ -10,22 +10,17 @@ encoder has network.drop_path 0.2.
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.data.scan.matching_settings import MatchedViews
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
+from medssl.section import Section
 
 Share = float
 
 
-class Part(BaseModel):
-    """A part of the algorithm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Embedding(Part):
+class Embedding(Section):
     """The anatomical embedding that mines; trained on the same volumes first, as its own stage."""
 
     checkpoint: str | None = Field(
@@ -40,7 +35,7 @@ class Embedding(Part):
     method: EmbeddingSettings = EmbeddingSettings()
 
 
-class Masking(Part):
+class Masking(Section):
     """What of a crop the student does not see."""
 
     shape: Literal["cubes", "columns"] = Field(
@@ -56,7 +51,7 @@ class Masking(Part):
     fill: Literal["zeros", "learned"] = "zeros"
 
 
-class Reconstruction(Part):
+class Reconstruction(Section):
     """Masked image modelling."""
 
     weight: float = Field(default=5.0, ge=0, description="published: 10 / 2")
@@ -65,7 +60,7 @@ class Reconstruction(Part):
     )
 
 
-class TeacherTemperature(Part):
+class TeacherTemperature(Section):
     """Linear from the first to the last in a share of training."""
 
     first: float = Field(default=0.04, gt=0)
@@ -73,7 +68,7 @@ class TeacherTemperature(Part):
     warmup: Share = Field(default=0.03, ge=0, le=1, description="30 of 1000 epochs")
 
 
-class Between(Part):
+class Between(Section):
     """Between volumes: a crop as a whole."""
 
     weight: float = Field(default=1.0, ge=0)
@@ -94,7 +89,7 @@ class Between(Part):
     )
 
 
-class Within(Part):
+class Within(Section):
     """Within a volume: the tokens of a crop, aligned by CASA."""
 
     weight: float = Field(default=1.0, ge=0)
@@ -120,7 +115,7 @@ class Within(Part):
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
-class Head(Part):
+class Head(Section):
     """From tokens to prototypes."""
 
     hidden: int = Field(default=2048, ge=1)
@@ -131,7 +126,7 @@ class Head(Part):
     )
 
 
-class Teacher(Part):
+class Teacher(Section):
     """The average that gives the targets."""
 
     momentum: float = Field(
@@ -140,14 +135,14 @@ class Teacher(Part):
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
 
 
-class Ramp(Part):
+class Ramp(Section):
     """Reconstruction alone at first, then the other terms come in."""
 
     start: Share = Field(default=0.1, ge=0, lt=1, description="share of training before they begin")
     length: Share = Field(default=0.1, ge=0, le=1, description="share in which they reach weight 1")
 
 
-class Collapse(Part):
+class Collapse(Section):
     """When training is given up (sheet, section 14.1)."""
 
     uniform: float = Field(

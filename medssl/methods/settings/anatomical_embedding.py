@@ -9,19 +9,14 @@ per step and half precision.
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.methods.settings import Family, MethodSettings
 from medssl.networks.embedder_settings import EmbedderSettings
+from medssl.section import Section
 
 
-class Part(BaseModel):
-    """A part of the algorithm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Views(Part):
+class Views(Section):
     """The two crops of a window; never mirrored, so that left stays left."""
 
     size: tuple[int, int, int] | None = Field(
@@ -44,7 +39,7 @@ class Views(Part):
         return self
 
 
-class FineLoss(Part):
+class FineLoss(Section):
     """Contrast of fine vectors."""
 
     queries: int = Field(default=60, ge=1, description="per crop; each crop asks the other")
@@ -55,7 +50,7 @@ class FineLoss(Part):
     temperature: float = Field(default=0.5, gt=0)
 
 
-class CoarseLoss(Part):
+class CoarseLoss(Section):
     """Contrast of coarse vectors, with those of other volumes of the batch."""
 
     queries: int = Field(default=30, ge=1, description="per crop")

@@ -8,9 +8,10 @@ with weight_decay_end 0.4 and decay_vectors false, clip_norm 3.
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Section
 
 
 def _is_share(scale: tuple[float, float]) -> tuple[float, float]:
@@ -23,13 +24,7 @@ Scale = Annotated[tuple[float, float], AfterValidator(_is_share)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Part(BaseModel):
-    """A part of the algorithm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GlobalCrops(Part):
+class GlobalCrops(Section):
     """The two large crops, which both networks see."""
 
     side: int = Field(default=224, ge=1, description="pixels")
@@ -40,7 +35,7 @@ class GlobalCrops(Part):
     solarise: tuple[Probability, Probability] = Field(default=(0.0, 0.2), description="likewise")
 
 
-class LocalCrops(Part):
+class LocalCrops(Section):
     """The small crops, which the student alone sees."""
 
     count: int = Field(default=8, ge=0)
@@ -49,7 +44,7 @@ class LocalCrops(Part):
     blur: Probability = 0.5
 
 
-class Colour(Part):
+class Colour(Section):
     """Changes that all crops may get; those named alone are probabilities."""
 
     flip: Probability = Field(default=0.5, description="left and right")
@@ -70,7 +65,7 @@ class Colour(Part):
         return self
 
 
-class Head(Part):
+class Head(Section):
     """From features to prototypes."""
 
     outputs: int = Field(default=65536, ge=2, description="prototypes; a few hundred on a CPU")
@@ -84,7 +79,7 @@ class Head(Part):
     )
 
 
-class Teacher(Part):
+class Teacher(Section):
     """The average that gives the targets."""
 
     momentum: float = Field(
@@ -96,7 +91,7 @@ class Teacher(Part):
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
 
 
-class Collapse(Part):
+class Collapse(Section):
     """When training is given up, as every tile gets the same answer."""
 
     information: float = Field(

@@ -9,19 +9,14 @@ in the section `network` of a pipeline. The loop's part: AdamW, learning rate 1e
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.data.joint.settings import CropSettings, SliceAugment
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Section
 
 
-class Part(BaseModel):
-    """A part of the algorithm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Level(Part):
+class Level(Section):
     """The clusters of images and slices, or those of volumes."""
 
     prototypes: int = Field(
@@ -37,7 +32,7 @@ class Level(Part):
     )
 
 
-class Swav(Part):
+class Swav(Section):
     """Assignments of one view are predicted from the other."""
 
     epsilon: float = Field(default=0.05, gt=0, description="sharpness of the assignments")
@@ -47,7 +42,7 @@ class Swav(Part):
     )
 
 
-class DeepCluster(Part):
+class DeepCluster(Section):
     """Clusters of all items, from the embeddings of the steps before, are predicted."""
 
     iterations: int = Field(default=10, ge=1, description="of k-means")
@@ -61,7 +56,7 @@ class DeepCluster(Part):
     )
 
 
-class Masking(Part):
+class Masking(Section):
     """Some slices are hidden from the transformer, which says what they are."""
 
     share: float = Field(default=0.1, gt=0, lt=1, description="of a volume's slices; at least one")
@@ -77,7 +72,7 @@ class Masking(Part):
     )
 
 
-class Weights(Part):
+class Weights(Section):
     """Of the three losses."""
 
     intra: float = Field(default=1.0, ge=0, description="clusters of images and slices")
@@ -90,7 +85,7 @@ class Weights(Part):
     )
 
 
-class Collapse(Part):
+class Collapse(Section):
     """When training is given up, as all volumes get the same answer."""
 
     deviation: float = Field(
@@ -104,7 +99,7 @@ class Collapse(Part):
     )
 
 
-class Head(Part):
+class Head(Section):
     """From embeddings of slices to the space where they are clustered."""
 
     hidden: int = Field(default=2048, ge=1)

@@ -2,16 +2,15 @@
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Section
 
 
-class Masking(BaseModel):
+class Masking(Section):
     """Which cubes of a scan are hidden."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cell: int = Field(
         default=16, ge=1, description="side of a cube in voxels; nnssl 16, UMBRA 32 in 96"

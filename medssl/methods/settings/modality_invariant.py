@@ -6,20 +6,15 @@ where that differs.
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
+from medssl.section import Section
 
 
-class Part(BaseModel):
-    """A group of keys refuses those that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Ramp(Part):
+class Ramp(Section):
     """Linear between two shares of the training, constant before and after."""
 
     start: float
@@ -34,14 +29,14 @@ class Ramp(Part):
         return self
 
 
-class Projector(Part):
+class Projector(Section):
     """Pooled features to the sphere: linear, ReLU, linear, unit length."""
 
     hidden: int = Field(default=512, ge=1)
     outputs: int = Field(default=128, ge=2)
 
 
-class Negatives(Part):
+class Negatives(Section):
     """What a scan is told apart from."""
 
     source: Literal["auto", "batch", "queue"] = Field(
@@ -58,7 +53,7 @@ class Negatives(Part):
     )
 
 
-class SplitParts(Part):
+class SplitParts(Section):
     """Beyond the paper: an invariant part, and a specific one that keeps the contrast (section 12).
 
     Off while `enabled` is false; each weight of 0 switches its term off.
@@ -88,7 +83,7 @@ class SplitParts(Part):
     locations: int = Field(default=64, ge=2, description="of each level and pair, for `dense`")
 
 
-class Collapse(Part):
+class Collapse(Section):
     """When training stops because all scans look alike to it."""
 
     rank: float = Field(default=5.0, ge=1, description="least effective rank of the embeddings")

@@ -7,15 +7,14 @@ transform where the release destroys the second (section 6). The loop's part: Ad
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Section
 
 
-class Weights(BaseModel):
+class Weights(Section):
     """Of the terms that need no label; 0 leaves a term out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     in_manifold: float = Field(default=2.0, ge=0, description="view with view")
     in_out_manifold: float = Field(default=2.0, ge=0, description="either view with the mix")

@@ -6,18 +6,13 @@ release slips (sheet sections 2, 7 and 11).
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Section
 
 
-class Part(BaseModel):
-    """A term of the loss."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Translation(Part):
+class Translation(Section):
     """Two overlapping views must agree on what both show (sheet 5.2)."""
 
     enabled: bool = True
@@ -35,13 +30,13 @@ class Translation(Part):
     repair: Literal["left_atrium", "pancreas", "none"] = "left_atrium"
 
 
-class Entropy(Part):
+class Entropy(Section):
     """Keeps the overlap's predictions from collapsing; minimising it raises entropy."""
 
     weight: float = Field(default=0.1, ge=0, description="0 switches it off")
 
 
-class Pseudo(Part):
+class Pseudo(Section):
     """What the other network's pseudo-labels teach (CBC, later called CRC; sheet 5.3)."""
 
     kind: Literal["cbc", "cross_entropy", "mse", "none"] = "cbc"
@@ -54,7 +49,7 @@ class Pseudo(Part):
     )
 
 
-class CutMix(Part):
+class CutMix(Section):
     """Boxes of another item, in the image and in the pseudo-labels (sheet section 6)."""
 
     networks: tuple[Literal[1, 2], ...] = (2,)
@@ -62,14 +57,14 @@ class CutMix(Part):
     alpha: float = Field(default=4.0, gt=0, description="of the symmetric Beta distribution")
 
 
-class Noise(Part):
+class Noise(Section):
     """Uniform noise, drawn anew for every pass that trains."""
 
     amplitude: float = Field(default=0.2, ge=0)
     clip: tuple[float, float] | None = None
 
 
-class Unsupervised(Part):
+class Unsupervised(Section):
     """Weight of everything that needs no label: Gaussian ramp-up to `weight`."""
 
     weight: float = Field(default=0.3, ge=0, description="0.3 at 8 labels, 1 at 16 and more")

@@ -62,7 +62,7 @@ def load_grade_config(name_or_path: str, overrides: Sequence[str] = ()) -> Grade
             another family, or a data set that does not fit.
     """
     plain = read_pipeline(name_or_path, overrides)
-    spec = load_spec(plain["data"]) if "data" in plain else None
+    spec = load_spec(plain["data"]) if isinstance(plain.get("data"), str) else None
     if spec is not None and CLASSIFIED.get(spec.layout.kind) != "grade":
         raise UsageError(
             f"the data set {spec.name} has no radiographs with grades",

@@ -17,8 +17,10 @@ from medssl.pipeline.config import apply_override, validate
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.grades.settings import FileSettings
 from medssl.pipeline.inputs import files_by_name
+from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.stage import carry_out
+from medssl.train.description import weights_hash
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 
@@ -63,6 +65,7 @@ def predict_radiographs(
     overrides: Sequence[str],
     reporter: QuietReporter,
     device_name: str = "auto",
+    overwrite: bool = False,
 ) -> Path:
     """Grade PNG, JPEG or DICOM files; a folder stands for those in it. Returns the CSV.
 
@@ -70,15 +73,21 @@ def predict_radiographs(
         checkpoint: folder of weights and description; neither pipeline nor data are needed.
         out: folder of the CSV; nothing is written where a file cannot be graded.
         overrides: e.g. ["side=L", "spacing=0.2"]: what the files do not say themselves.
+        overwrite: replace other grades in `out`.
 
     Raises:
-        UsageError: no checkpoint, an unknown override, or two files of one name.
+        UsageError: no checkpoint, an unknown override, two files of one name, or `out` holds inputs
+            or other grades.
         DataError: a file is missing or damaged, or lacks the side or spacing that is needed.
     """
     device = choose_device(device_name)
     network, found = load_grade_checkpoint(checkpoint)
     said = _file_settings(overrides)
     paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
+    refuse_inputs(out, files)
+    made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}
+    sources = {name: fingerprint_of([path]) for name, path in paths.items()}
+    outputs = Outputs(out, made, sources, {"": [GRADES]}, overwrite, whole=True)
     crops = []
     with Steps(reporter, len(paths)) as steps:
         for path in paths.values():
@@ -86,7 +95,8 @@ def predict_radiographs(
             steps.advance()
     logits = grade_logits(network.to(device), np.stack(crops), range(len(crops)), 64, device)
     probability = calibrated(logits, found.temperature)
-    write_grades(out / GRADES, graded(list(paths), probability), found.grades)
+    with outputs.writing([GRADES]) as (path,):
+        write_grades(path, graded(list(paths), probability), found.grades)
     return out / GRADES
 
 

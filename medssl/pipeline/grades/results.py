@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import read_grades
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_config, read_json
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,11 @@ def read_result(folder: Path) -> GradeResult:
         UsageError: the folder is damaged.
     """
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_config(folder, "method.name", "split.labels", "seed")
         found = sorted(read_grades(folder / "scores.csv"), key=lambda image: image.id)
-        done = read_json(folder / "done.json")
+        done = read_json(folder / "done.json", "summary")
         numbers = done["summary"]
-    except (OSError, ValueError, KeyError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None

@@ -6,13 +6,13 @@ from pydantic import Field
 
 from medssl.data.radiograph.settings import CropSettings, GradeSplitSettings, RadiographAugment
 from medssl.networks.grader_settings import GraderSettings
+from medssl.section import Section
 from medssl.settings import (
     EncoderSource,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
-    Section,
 )
 
 

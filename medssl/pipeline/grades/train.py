@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssl.atomic import make_folder
 from medssl.data.radiograph.stream import RadiographStream
 from medssl.data.split import Split
 from medssl.device import choose_device
@@ -210,7 +209,6 @@ class Saver:
 
     def __call__(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write one checkpoint."""
-        make_folder(self._folder)
         pipeline, spec = self._config.pipeline, self._config.spec
         scores = ("score", "kappa", "balanced_accuracy", "log_loss")
         described = GradeCheckpoint(

@@ -8,8 +8,10 @@ from medssl.data.scan.contrasts import Contrasts
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
+from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.pipeline.config import (
     CLASSIFIED,
+    check_patch,
     digest,
     flatten,
     method_settings,
@@ -97,6 +99,8 @@ def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> Pr
                 "name data specs of volumes, the method dino for slides, or joint2d3d for "
                 "radiographs and volumes together",
             )
+    of_its_own = isinstance(method, EmbeddingSettings) or method.takes_images
+    check_patch(pipeline.train.patch, 1 if of_its_own else pipeline.network.side_multiple)
     joins = pipeline.network.name == "slice_unet"
     if joins != method.takes_images:
         raise UsageError(

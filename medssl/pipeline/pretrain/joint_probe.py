@@ -22,7 +22,7 @@ from medssl.methods.method import JointMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -120,13 +120,12 @@ class JointProbes:
                 names = [self._names[index] for index in source[once].tolist()]
                 drawn = draw_clusters(pictures.numpy()[once], names, score.cpu().numpy()[once])
                 path = self._folder / "pictures" / f"{level}_step_{step:06d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, drawn)
                 self._tracker.artifact(path, "pictures")
 
     def _keep(self, found: dict[str, Numbers]) -> None:
         path = self._folder / PROBES
-        before = read_json(path) if path.is_file() else {}
+        before = read_numbers(path)
         write_text(path, json.dumps(before | found, indent=2))
 
 

@@ -29,7 +29,7 @@ from medssl.infer.embed import embed
 from medssl.methods.pretrain.anatomical_embedding import AnatomicalEmbedding
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -172,13 +172,12 @@ class MatchingProbes:
         answer = match(points, known, target, MatchingSettings())
         found = to_voxels(answer.points.numpy(), other.geometry)
         path = self._folder / "pictures" / f"matches_{step:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, draw_matches(one.volume, other.volume, places, found))
         self._tracker.artifact(path, "pictures")
 
     def _keep(self, what: str, found: Numbers) -> None:
         path = self._folder / PROBES
-        before = read_json(path) if path.is_file() else {}
+        before = read_numbers(path)
         write_text(path, json.dumps(before | {what: found}, indent=2))
 
 

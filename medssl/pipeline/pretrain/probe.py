@@ -27,7 +27,7 @@ from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.pretrain.plan import PROBES
 from medssl.pipeline.pretrain.probe_windows import Look
 from medssl.pipeline.pretrain.settings import ProbeSettings
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.train.track import Tracker
 
 PLAIN = {
@@ -173,13 +173,12 @@ class Probes:
             [contrasts[index] for index in look.contrast[rows]],
         )
         path = self._folder / "pictures" / f"step_{step:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, picture)
         self._tracker.artifact(path, "pictures")
 
     def _keep(self, found: Mapping[str, Numbers]) -> None:
         path = self._folder / PROBES
-        before = read_json(path) if path.is_file() else {}
+        before = read_numbers(path)
         write_text(path, json.dumps(before | dict(found), indent=2))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medssl.atomic import make_folder
 from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
@@ -28,8 +27,7 @@ from medssl.pipeline.pretrain.probe import Probes
 from medssl.pipeline.pretrain.probe_table import probe_lines
 from medssl.pipeline.pretrain.probe_windows import draw_looks, draw_partners
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.stage import carry_out, read_json
-from medssl.pipeline.train import check_patch
+from medssl.pipeline.stage import carry_out, read_numbers
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.embedder_checkpoint import EmbedderCheckpoint
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
@@ -68,8 +66,7 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
 
 def _tell(plan: PretrainPlan, reporter: QuietReporter) -> None:
     """What the probes found, where there were any."""
-    path = plan.stage.folder / PROBES
-    lines = probe_lines(read_json(path)) if path.is_file() else []
+    lines = probe_lines(read_numbers(plan.stage.folder / PROBES))
     if lines:
         reporter.note("\n".join(["probes of patients kept out of training:", *lines]))
 
@@ -81,8 +78,6 @@ def _learner(
     config = plan.config
     if config.method.takes_images:
         return joint_learner(plan, reporter)
-    if not isinstance(config.method, EmbeddingSettings):  # which has a network of its own
-        check_patch(config.pipeline.network, config.pipeline.train.patch)
     sessions = _prepare(plan.train, config, reporter)
     method = build_method(config, sessions)
     return method, build_streams(plan, method, sessions, reporter)
@@ -221,5 +216,4 @@ class _Saver:
             described = VolumeEncoderCheckpoint(
                 network=pipeline.network, contrasts=config.contrasts, **common
             )
-        make_folder(self._plan.checkpoint.parent)
         save_checkpoint(self._plan.checkpoint, self._method.encoder(), described)

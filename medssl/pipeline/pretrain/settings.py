@@ -4,20 +4,19 @@ from pydantic import Field, field_validator
 
 from medssl.data.joint.settings import JointSampling
 from medssl.networks.settings import NetworkSettings
+from medssl.section import Patch, Section
 from medssl.settings import (
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
     PreprocessSettings,
-    Section,
-    Triple,
 )
 
 
 class PretrainTrainSettings(LoopSettings):
     """The loop over windows of scans."""
 
-    patch: Triple = (32, 32, 32)
+    patch: Patch = (32, 32, 32)
     batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
     batch_scans: int = Field(default=8, ge=1, description="single scans per step")
     joint: JointSampling = Field(

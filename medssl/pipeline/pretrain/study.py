@@ -14,10 +14,10 @@ from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
 from medssl.pipeline.pretrain.probe_table import Numbers, named_rows, probe_table
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import read_json
+from medssl.pipeline.stage import read_numbers
 from medssl.pipeline.study_grid import announced, write_study
 from medssl.pipeline.study_report import machine
-from medssl.settings import Section
+from medssl.section import Section
 from medssl.train.fingerprint import code_version
 
 
@@ -111,7 +111,7 @@ def _finished(
     for cell in grid:
         stage = make_pretrain_plan(load_pretrain_config(study.pipeline, cell.overrides)).stage
         if stage.done and (stage.folder / PROBES).is_file():
-            found[cell] = read_json(stage.folder / PROBES)
+            found[cell] = read_numbers(stage.folder / PROBES)
     return found
 
 

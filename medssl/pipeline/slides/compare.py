@@ -1,19 +1,17 @@
 """The finished runs of a pipeline of slides side by side."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.evaluate.statistics import paired_difference
 from medssl.pipeline.compare import as_text
-from medssl.pipeline.stage import read_json, read_summary
+from medssl.pipeline.slides.scores import read_right
+from medssl.pipeline.stage import read_config, read_json
 
 HEADS = ["method", "data", "seed", "accuracy [95 %]", "AUC", "ECE"]
 
@@ -56,18 +54,16 @@ def compare_slides(pipeline: str, reference: str) -> str:
 
 
 def _read(done: Path) -> FinishedRun:
-    folder, run_id = done.parent, str(read_json(done).get("run_id") or "")
-    try:
-        config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        right = {row["slide"]: row["truth"] == row["prediction"] for row in rows}
-        named = config["method"]["name"], config["data"], config["seed"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        raise UsageError(
-            f"{folder} is not a complete evaluation", do="delete the folder and run again"
-        ) from None
-    return FinishedRun(*named, right, read_summary(folder), run_id)
+    plain = read_json(done, "summary")
+    config = read_config(done.parent, "method.name", "data", "seed")
+    return FinishedRun(
+        config["method"]["name"],
+        config["data"],
+        config["seed"],
+        read_right(done.parent),
+        plain["summary"],
+        str(plain.get("run_id") or ""),
+    )
 
 
 def _row(run: FinishedRun, runs: Sequence[FinishedRun], reference: str) -> list[str]:

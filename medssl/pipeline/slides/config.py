@@ -52,7 +52,7 @@ def load_slide_config(name_or_path: str, overrides: Sequence[str] = ()) -> Slide
             set whose cases have no classes.
     """
     plain = read_pipeline(name_or_path, overrides)
-    spec = load_spec(plain["data"]) if "data" in plain else None
+    spec = load_spec(plain["data"]) if isinstance(plain.get("data"), str) else None
     of_slides = spec is not None and CLASSIFIED.get(spec.layout.kind) == "slide"
     if spec is not None and not (of_slides and declared_classes(spec)):
         raise UsageError(

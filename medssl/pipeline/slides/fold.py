@@ -26,6 +26,7 @@ from medssl.pipeline.slides.config import SlideConfig
 from medssl.pipeline.stage import read_json
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
+from medssl.train.journal import read_lines
 from medssl.train.loop import Hooks, Log, Reporter, fit
 from medssl.train.slide_checkpoint import (
     SlideCheckpoint,
@@ -134,7 +135,6 @@ class FoldTraining:
         """Write one checkpoint, with the threshold that its validation bags ask for."""
         training = self._method.training
         folder = self._folder / "checkpoint"
-        make_folder(folder)
         head = BagEnsemble([self._predictor()])
         described = SlideCheckpoint(
             width=self._width,
@@ -179,19 +179,18 @@ def read_calls(folder: Path) -> Calls:
     """What a finished fold left.
 
     Raises:
-        UsageError: it is missing or damaged.
+        UsageError: it is damaged.
     """
     plain = read_json(folder / CALLS)
-    try:
-        # A training that was killed and continued has some epochs twice; the later line counts.
-        lines = map(json.loads, (folder / EPOCHS).read_text(encoding="utf-8").splitlines())
-        steps = {line["step"]: line.get("test") for line in lines}
-        watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
-        return Calls(plain["threshold"], plain["test"], watched)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if not isinstance(plain.get("threshold"), float) or not isinstance(plain.get("test"), dict):
         raise UsageError(
-            f"what the fold in {folder} found is damaged", do=f"delete {folder} and run again"
-        ) from None
+            f"{folder / CALLS} cannot be read", do=f"delete the folder {folder} and run again"
+        )
+    # A training that was killed and continued has some epochs twice; the later line counts.
+    lines = read_lines(folder / EPOCHS)
+    steps = {line["step"]: line.get("test") for line in lines if isinstance(line.get("step"), int)}
+    watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
+    return Calls(plain["threshold"], plain["test"], watched)
 
 
 def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:

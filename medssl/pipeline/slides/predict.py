@@ -26,6 +26,7 @@ from medssl.export.heat_map import draw_heat_map
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.config import digest
 from medssl.pipeline.inputs import files_by_name
+from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.progress import Counted, QuietReporter, Steps
 from medssl.pipeline.slides.bags import SlideBag
 from medssl.pipeline.slides.fold import predict_bags
@@ -33,8 +34,11 @@ from medssl.pipeline.slides.instances import InstanceScores, instance_scores
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.pipeline.slides.train import fold_folder
 from medssl.pipeline.stage import carry_out
+from medssl.train.description import weights_hash
 from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
 from medssl.train.track import Tracker
+
+CALLS = "calls.csv"
 
 THUMBNAIL = 1200
 """Longer side of a heat map's slide, pixels."""
@@ -63,7 +67,10 @@ def predict_stage(
                         drawn = cases[slide].extra["annotation"]
                         outlines = read_annotation(drawn).outlines if drawn else ()
                         file = cases[slide].images["slide"]
-                        write_maps(file, bag, found, config.classes, stage.folder, outlines)
+                        picture, tiles = (
+                            stage.folder / f"{slide}{ending}" for ending in (".png", ".geojson")
+                        )
+                        write_maps(file, bag, found, config.classes, picture, tiles, outlines)
                     steps.advance()
         return {}
 
@@ -84,20 +91,21 @@ def write_maps(
     bag: FeatureBag,
     scores: InstanceScores,
     classes: Sequence[str],
-    out: Path,
+    picture: Path,
+    tiles: Path,
     outlines: Sequence[np.ndarray] = (),
 ) -> None:
-    """`out`/SLIDE.geojson for QuPath and `out`/SLIDE.png, lesions outlined where they are known."""
+    """A PNG, lesions outlined where they are known, and GeoJSON for QuPath."""
     values = scores.values.astype(np.float64)
     shares = np.stack([1 - values, values], axis=1)
     names = (classes[0], " or ".join(classes[1:]))
     predicted = (values >= 0.5).astype(np.int64)
-    write_tiles(out / f"{bag.id}.geojson", bag.places, bag.span, shares, names, predicted)
+    write_tiles(tiles, bag.places, bag.span, shares, names, predicted)
     with open_slide(slide) as reader:
         thumbnail = reader.thumbnail(THUMBNAIL)
     label = f"{scores.kind} of {names[1]}"
     png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label, outlines)
-    write_bytes(out / f"{bag.id}.png", png)
+    write_bytes(picture, png)
 
 
 def predict_slides(
@@ -106,12 +114,16 @@ def predict_slides(
     out: Path,
     reporter: QuietReporter,
     device_name: str = "auto",
+    overwrite: bool = False,
 ) -> Path:
     """Calls and heat maps of slides that need no pipeline and no data spec; returns the CSV.
 
+    Args:
+        overwrite: replace other calls and maps in `out`.
+
     Raises:
-        UsageError: the checkpoint was trained on bags of features and cannot read slides, or two
-            slides have one name.
+        UsageError: the checkpoint was trained on bags of features and cannot read slides, two
+            slides have one name, or `out` holds inputs or other results.
         DataError: a file is missing, no slide or damaged.
     """
     device = choose_device(device_name)
@@ -125,6 +137,12 @@ def predict_slides(
     slides = files_by_name(
         files, is_slide, lambda path: path.stem, "slide", "an SVS or a tiled TIFF"
     )
+    refuse_inputs(out, files)
+    sources = {name: fingerprint_of([path]) for name, path in slides.items()}
+    names = {name: [f"{name}.png", f"{name}.geojson"] for name in slides}
+    made = {"weights": weights_hash(checkpoint)}
+    outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
+    outputs.begin()  # a folder that cannot be written to is said before the work
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
     with Counted(reporter) as counted:
         done = extract_features(
@@ -143,9 +161,11 @@ def predict_slides(
     for bag in bags:
         scores = instance_scores(head, bag, device)
         if scores is not None:
-            write_maps(slides[bag.id], bag, scores, found.classes, out)
-    write_text(out / "calls.csv", _calls(head, bags, found, device))
-    return out / "calls.csv"
+            with outputs.writing(names[bag.id]) as (picture, tiles):
+                write_maps(slides[bag.id], bag, scores, found.classes, picture, tiles)
+    with outputs.writing([CALLS]) as (path,):
+        write_text(path, _calls(head, bags, found, device))
+    return out / CALLS
 
 
 def _calls(

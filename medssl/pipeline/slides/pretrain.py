@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from medssl.atomic import make_folder
 from medssl.data.layouts import find_cases
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.settings import TileSettings
@@ -102,7 +101,6 @@ def pretrain_tiles(
         method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
 
         def save(kind: str, step: int, _: dict[str, float]) -> None:
-            make_folder(target.parent)
             save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))
 
         configure_torch(pipeline.train.threads, pipeline.train.deterministic)

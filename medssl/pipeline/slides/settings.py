@@ -6,13 +6,13 @@ from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
 from medssl.networks.tile_settings import TileEncoderSettings
+from medssl.section import Section
 from medssl.settings import (
     DeviceName,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
-    Section,
 )
 
 
@@ -56,7 +56,9 @@ class SlideTrainSettings(Section):
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: int | None = Field(default=None, description="CPU threads of torch; null: torch's")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; null: torch's"
+    )
     deterministic: bool = True
 
     def loop(self, bags: int) -> LoopSettings:

@@ -12,15 +12,17 @@ from pydantic import Field
 
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.config import find_pipeline, nearest, read_mapping, validate
+from medssl.mistakes import nearest
+from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
+from medssl.pipeline.slides.scores import read_right
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_summary
 from medssl.pipeline.study_grid import announced, write_study
-from medssl.settings import Section
+from medssl.section import Section
 
 Axis = Literal["data", "seed", "arm"]
 
@@ -139,9 +141,7 @@ def _finished(study: SlideStudy, grid: Sequence[SlideCell]) -> list[Result]:
 
 
 def _result(cell: SlideCell, folder: Path, simulated: bool) -> Result:
-    with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-        right = {row["slide"]: row["truth"] == row["prediction"] for row in csv.DictReader(stream)}
-    numbers = read_summary(folder)
+    right, numbers = read_right(folder), read_summary(folder)
     return Result(cell.data, cell.arm, cell.seed, right, numbers, simulated)
 
 

@@ -69,3 +69,11 @@ def test_a_stack_is_made_once_and_kept_beside_the_scan(cached):
     assert again.path.stat().st_mtime_ns == stamp
     assert stack_scan("toy/a/t1", cached, 0, 16).path != stack.path
     assert not list(cached.folder.glob(".part-*"))
+
+
+def test_a_damaged_stack_is_made_anew(cached):
+    path = stack_scan("toy/a/t1", cached, 0, 8).path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    stack_scan("toy/a/t1", cached, 0, 8)
+    assert path.read_bytes() == whole

@@ -80,6 +80,17 @@ def test_crops_are_made_once_and_lie_on_disk(
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
 
 
+def test_damaged_crops_are_made_anew(tmp_path: Path, knees: list[Case]) -> None:
+    crops = np.array(cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache"))
+    (path,) = (tmp_path / "cache").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 8]) + whole[201:])
+    np.testing.assert_array_equal(
+        cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache"), crops
+    )
+    assert path.read_bytes() == whole
+
+
 def test_a_change_of_image_side_or_settings_makes_them_anew(
     tmp_path: Path, knees: list[Case]
 ) -> None:

@@ -207,6 +207,15 @@ def test_vectors_are_kept_by_voxels_and_weights(scans, embedded, tmp_path):
     EmbeddedScans(tmp_path / "cache", other, torch.device("cpu")).prepare(scans[:1])
     assert len(sorted((tmp_path / "cache").rglob("fine.npy"))) == len(scans) + 1
     assert not sorted((tmp_path / "cache").rglob(".part-*"))
+
+
+def test_damaged_vectors_are_computed_anew(scans, embedded, tmp_path):
+    embedded.prepare(scans[:1])
+    (path,) = (tmp_path / "cache").rglob("coarse.npy")
+    whole = path.read_bytes()
+    path.write_bytes(bytes([*whole[:150], whole[150] ^ 1, *whole[151:]]))
+    embedded.prepare(scans[:1])
+    assert path.read_bytes() == whole
     scan = scans[0]
     plain = torch.from_numpy(np.array(scan.volume, dtype=np.float32))
     fresh = embed(plain, scan.geometry, build_embedder(EmbedderSettings(width=4, features=6), 0))

@@ -211,6 +211,21 @@ def test_a_new_file_is_graded_where_neither_pipeline_nor_data_exist(
         assert float(png[share]) == pytest.approx(float(expected[2][share]), abs=1e-5)
         assert float(dicom[share]) == pytest.approx(float(png[share]), abs=1e-3)
     assert "Doe" not in out.read_text()
+    kept = out.read_bytes()
+    predict_radiographs(checkpoint, files, out.parent, ["side=L"], QUIET)
+    assert out.read_bytes() == kept
+    for other, words in ((files[:1], "made of other files"), (files, "made with other settings")):
+        with pytest.raises(UsageError, match=f"already holds other predictions; {words}"):
+            predict_radiographs(
+                checkpoint, other, out.parent, ["side=L", "spacing=1"][: len(other)], QUIET
+            )
+    out.write_text("image,grade\n")
+    with pytest.raises(UsageError, match=r"grades\.csv is in the way; .*changed after medssl"):
+        predict_radiographs(checkpoint, files, out.parent, ["side=L"], QUIET)
+    predict_radiographs(checkpoint, files, out.parent, ["side=L"], QUIET, overwrite=True)
+    assert out.read_bytes() == kept
+    with pytest.raises(UsageError, match="holds the input"):
+        predict_radiographs(checkpoint, files, joints, ["side=L"], QUIET)
 
 
 def test_files_that_cannot_be_graded_are_named_and_nothing_is_written(joints: Path) -> None:
@@ -233,8 +248,9 @@ def test_files_that_cannot_be_graded_are_named_and_nothing_is_written(joints: Pa
 def test_a_damaged_checkpoint_is_refused(joints: Path) -> None:
     checkpoint = train_grades(load_grade_config("joints", ["train.steps=4"]), QUIET) / "best"
     (checkpoint / "weights.safetensors").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="does not hold the weights"):
+    with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
         load_grade_checkpoint(checkpoint)
+    (checkpoint / "SHA256SUMS").unlink()
     description = checkpoint / "checkpoint.json"
     description.write_text(description.read_text().replace('"grades"', '"grade"'))
     with pytest.raises(DataError, match="cannot be understood"):

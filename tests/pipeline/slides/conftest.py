@@ -36,7 +36,8 @@ BAGS = """
 data: bags
 split: {folds: 3, validation: 0.34}
 method: abmil
-train: {epochs: 12, standardise: true, device: cpu, optimiser: {learning_rate: 0.02}}
+train: {epochs: 12, standardise: true, device: cpu,
+        optimiser: {name: sgd, learning_rate: 0.02, weight_decay: 1.0e-4, schedule: polynomial}}
 evaluate: {bootstrap: 100}
 """
 

@@ -113,6 +113,15 @@ def test_a_new_slide_is_called_where_neither_pipeline_nor_data_exist(
     assert float(call["normal"]) + float(call["tumour"]) == pytest.approx(1, abs=1e-5)
     assert (toys / "out" / "new.geojson").is_file()
     assert (toys / "out" / "new.png").is_file()
+    kept = calls.read_bytes()
+    assert predict_slides(checkpoint, [slide], toys / "out", QUIET).read_bytes() == kept
+    (toys / "out" / "new.png").write_bytes(b"another picture")
+    with pytest.raises(UsageError, match=r"new\.png is in the way; .*changed after medssl"):
+        predict_slides(checkpoint, [slide], toys / "out", QUIET)
+    predict_slides(checkpoint, [slide], toys / "out", QUIET, overwrite=True)
+    assert (toys / "out" / "new.png").read_bytes() != b"another picture"
+    with pytest.raises(UsageError, match="holds the input"):
+        predict_slides(checkpoint, [slide], slide.parent, QUIET)
 
 
 def test_a_checkpoint_of_bags_cannot_read_slides(toys: Path) -> None:

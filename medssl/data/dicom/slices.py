@@ -1,0 +1,187 @@
+"""Which files of a folder are slices of a series.
+
+- Hidden files (`._000.dcm`, `.DS_Store`) and folders are none.
+- A DICOM file is one, with or without preamble, unless it is of a kind that holds no slices: a
+  DICOMDIR, a report, a segmentation, a plan and the like are passed over.
+- A file that is not DICOM is passed over, unless its name is like that of a slice: then it is one
+  that was damaged, and is refused.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medssl.data.dicom.stored import DAMAGE, must_not_inflate
+from medssl.data.dicom.tags import LARGEST, Slice, read_slice, refuse, tags
+from medssl.errors import DataError
+
+_ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
+_WRAPPED = {".gz", ".bz2", ".xz", ".zip", ".part", ".filepart", ".crdownload", ".tmp"}
+_FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x08")
+_PIXEL_DATA = (bytes.fromhex("e07f1000"), bytes.fromhex("7fe00010"))
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_PLAIN = (None, "1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+_INFLATED = 4 * LARGEST**2
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What comes before the pixels of a slice.
+
+    Attributes:
+        tags: pydicom's, those of `tags`.
+        pixels: where the stored values begin in the file and how many bytes they take; None where
+            they are compressed or have the high byte first.
+    """
+
+    tags: Any
+    pixels: tuple[int, int] | None
+
+
+class _NoDicom(Exception):
+    """A file is not DICOM; its text says why."""
+
+
+def slices_in(folder: Path) -> list[Slice]:
+    """The slices directly in `folder`, by name; empty where there is none.
+
+    Raises:
+        DataError: one is unreadable, cut off, no single grey frame, or lacks a tag.
+    """
+    found, others = [], []
+    for path in _files(folder):
+        try:
+            header = _header(path)
+        except (_NoDicom, OSError) as error:
+            others.append((path, getattr(error, "strerror", None) or str(error)))
+        else:
+            found += [(path, header)] if header is not None else []
+    endings = {_ending(path) for path, _ in found}
+    for path, why in others:
+        if _is_named_like_slice(path, endings):
+            raise DataError(
+                f"{path} cannot be read",
+                f"its name is that of a slice, but: {why}",
+                "copy the series again, or remove the file if it is none of its slices",
+            )
+    return [read_slice(path, header.tags, header.pixels) for path, header in found]
+
+
+def first_slice_in(folder: Path) -> Path | None:
+    """The first file directly in `folder` that is a slice, damaged or not; None without one."""
+    for path in _files(folder):
+        try:
+            if _header(path) is not None:
+                return path
+        except (_NoDicom, OSError):
+            continue
+        except DataError:
+            return path
+    return None
+
+
+def read_header(file: Any, **options: Any) -> Any:
+    """The header of a file, pydicom's, up to its pixels; a missing preamble does not matter.
+
+    Raises:
+        one of DAMAGE: the file is damaged.
+    """
+    from pydicom import dcmread
+
+    return dcmread(file, stop_before_pixels=True, force=True, **options)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Visible files by name, and links that lead nowhere."""
+    try:
+        return [
+            path
+            for path in sorted(folder.iterdir())
+            if not path.name.startswith(".") and (path.is_file() or not path.exists())
+        ]
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be opened", error.strerror or "", "check who may read it"
+        ) from error
+
+
+def _header(path: Path) -> _Header | None:
+    """The header of a slice; None of a DICOM file that is of another kind.
+
+    Raises:
+        DataError: it is a slice, but damaged.
+        _NoDicom: it is no DICOM file.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        start = file.read(132)
+        marked = start[128:] == b"DICM"
+        if not marked and not start.startswith(_FIRST_GROUPS):
+            raise _NoDicom("it is no DICOM file" if start else "it has no bytes")
+        file.seek(0)
+        try:
+            must_not_inflate(file, _INFLATED)
+            header = read_header(file, specific_tags=list(tags().values()))
+            kind = _kind(header)
+            deflated = header.file_meta.get("TransferSyntaxUID") == _DEFLATED
+            has_pixels = deflated or file.read(4) in _PIXEL_DATA
+            pixels = None if deflated else _plain_pixels(file, header)
+        except DAMAGE as error:
+            if not marked:
+                raise _NoDicom("it is no DICOM file") from error
+            refuse(path, "cannot be read", "its header is cut off or damaged")
+    if kind is None and not (marked or "Rows" in header):
+        raise _NoDicom("it is no DICOM file")
+    if _is_other(kind, header, has_pixels):
+        return None
+    if not has_pixels:
+        refuse(path, "cannot be read", "it is cut off before its pixels, or damaged")
+    return _Header(header, pixels)
+
+
+def _plain_pixels(file: BinaryIO, header: Any) -> tuple[int, int] | None:
+    """Where the values of PixelData begin and how many bytes they take, from behind its tag."""
+    implicit, little = header.original_encoding
+    if not little or header.file_meta.get("TransferSyntaxUID") not in _PLAIN:
+        return None
+    length = int.from_bytes(file.read(4 if implicit else 8)[-4:], "little")
+    begin = file.tell()
+    return (begin, length) if begin + length <= file.seek(0, 2) else None
+
+
+def _kind(header: Any) -> str | None:
+    """What the standard calls the kind of object; "" if nothing, None if no kind is stated."""
+    from pydicom.uid import UID_dictionary
+
+    stated = (header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID"))
+    uids = [uid for uid in stated if isinstance(uid, str) and uid]
+    names = [UID_dictionary[uid][0] for uid in uids if uid in UID_dictionary]
+    return next(iter(names), "" if uids else None)
+
+
+def _is_other(kind: str | None, header: Any, has_pixels: bool) -> bool:
+    """Whether an object holds no slices: reports, segmentations, private notes and the like.
+
+    Where the standard has no name for the kind, it may also be one that was cut: then the header
+    ends before the series is named.
+    """
+    if kind:
+        return "Image Storage" not in kind and "Volume Storage" not in kind
+    return kind == "" and not has_pixels and "Rows" not in header and "SeriesInstanceUID" in header
+
+
+def _ending(path: Path) -> str:
+    """`.dcm` of 1.dcm and 1.dcm.gz; none of IM1 and of names that end in numbers, as MR.1.2.84."""
+    suffix = path.suffix.lower()
+    if suffix in _WRAPPED:
+        return _ending(path.with_suffix(""))
+    return re.sub(r"\d+", "", suffix).rstrip(".")
+
+
+def _is_named_like_slice(path: Path, endings: set[str]) -> bool:
+    """Whether a file that is no DICOM has the name of one; README and VERSION have not."""
+    ending = _ending(path)
+    if ending == "":
+        return ending in endings and re.search(r"\d", path.name) is not None
+    return ending in endings or ending in _ENDINGS

@@ -1,0 +1,285 @@
+"""One sentence on the first wrong key of a mapping: what is wrong, and what would be right."""
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as limits
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from medssl.errors import UsageError
+from medssl.section import Noun, holds_bool, is_named
+
+WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
+ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
+ONE |= {"texts": "a text", "trues and falses": "true or false"}
+COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+OUR_OWN = {"value_error", "assertion_error"}
+"""Errors whose message is a sentence of medssl's own."""
+
+
+def mistake(
+    model: type[BaseModel],
+    plain: Mapping[str, Any],
+    error: ValidationError,
+    prefix: str = "",
+    place: str = "",
+) -> UsageError:
+    """What to tell of a mapping that is no `model`.
+
+    An unknown key comes first: it is often the reason why another one is missing.
+
+    Args:
+        prefix: where the mapping stands, with its final dot, e.g. "method.".
+        place: what it stands in, e.g. "data spec lung.yaml"; may be empty.
+    """
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda one: one["type"] not in {"extra_forbidden", "invalid_key"})
+    where = [str(part) for part in first["loc"] if part != "[key]"]
+    dotted = prefix + ".".join(where)
+    inside = f" in the {place}" if place else ""
+    if first["type"] == "extra_forbidden":
+        return UsageError(f"unknown key '{dotted}'{inside}", do=_instead(model, where, prefix))
+    if first["type"] == "invalid_key":
+        return UsageError(f"the key {dotted}{inside} is no text", do="put it in quotes")
+    if first["type"] == "missing" and not isinstance(first["loc"][-1], int):
+        return UsageError(f"the key '{dotted}' is missing{inside}", do="add it")
+    if first["type"] in OUR_OWN:
+        # A whole section is not repeated: what is wrong is said by the message.
+        given = "" if isinstance(first["input"], Mapping) else f"={_plain(first['input'])}"
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        what = f"{dotted}{given}{inside}" if dotted else f"the {place or 'file'}"
+        return UsageError(f"{what} is wrong", message[:1].lower() + message[1:])
+    return _wrong_kind(model, plain, first, prefix, inside)
+
+
+def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """The words "did you mean ...?", or the choices where none is near; empty without choice."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{prefix}{close[0]}'?"
+    return f"choose one of: {', '.join(known)}" if known else ""
+
+
+def _wrong_kind(
+    model: type[BaseModel], plain: Mapping[str, Any], first: ErrorDetails, prefix: str, inside: str
+) -> UsageError:
+    """A value of the wrong kind or beyond its limits, with what would be right."""
+    depth, annotation, default = _key(model, first["loc"])
+    key = prefix + ".".join(str(part) for part in first["loc"][:depth])
+    given = _at(plain, first["loc"][:depth], first["input"])
+    do = f"give {wanted(annotation)}"
+    if (example := _example(annotation, given, default)) is not None:
+        do += f", e.g. {_plain(example)}"
+    if isinstance(given, str):
+        near = difflib.get_close_matches(given, list(_choices(annotation)), n=1, cutoff=0.5)
+        do += f"; did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"{key}={_plain(given)}{inside} is wrong", do=do)
+
+
+def wanted(annotation: Any, bounds: Sequence[Any] = ()) -> str:  # noqa: PLR0911 - a table of kinds
+    """What a key takes, in words, e.g. "three sizes" or "a number above 0, or null"."""
+    kind, inner = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return wanted(inner[0], [*bounds, *_bounds(inner[1:])])
+    if kind in (Union, types.UnionType):
+        some = [wanted(one, bounds) for one in inner if one is not type(None)]
+        return " or ".join(some) + (", or null" if type(None) in inner else "")
+    if kind is Literal:
+        return f"one of {', '.join(_plain(one) for one in inner)}"
+    if kind is tuple:
+        return _wanted_list(inner, bounds)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        name = "a name, or " if is_named(annotation) else ""
+        return f"{name}keys of its own ({', '.join(annotation.model_fields)})"
+    if annotation is str and (pattern := _limit(bounds, object, "pattern")):
+        return f"a text that fits {pattern}"
+    if annotation in WORDS:
+        noun = next((one for one in bounds if isinstance(one, Noun)), WORDS[annotation])
+        return ONE.get(noun, f"one of the {noun}") + _range(bounds)
+    return "a mapping of keys to values" if kind is dict else "another value"
+
+
+def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
+    first, bounds = inner[0], list[Any]()
+    if get_origin(first) is Annotated:
+        first, bounds = get_args(first)[0], _bounds(get_args(first)[1:])
+    noun: str = f"values, each {wanted(first, bounds)}"
+    if get_origin(first) is Literal:
+        noun = f"values out of {', '.join(_plain(one) for one in get_args(first))}"
+    if first in WORDS:
+        named = next((one for one in bounds if isinstance(one, Noun)), None)
+        noun = named or WORDS[first] + _range(bounds)
+    if inner[-1] is not Ellipsis:
+        return f"{COUNTS.get(len(inner), len(inner))} {noun}"
+    filled = _limit(about, limits.MinLen, "min_length")
+    return f"a list of {noun}" + (f", at least {COUNTS.get(filled, filled)}" if filled else "")
+
+
+def _bounds(metadata: Sequence[Any]) -> list[Any]:
+    """Limits among the metadata of a type; those of a `Field` are inside it."""
+    found: list[Any] = []
+    for one in metadata:
+        found += one.metadata if isinstance(one, FieldInfo) else [one]
+    return found
+
+
+def _limit(bounds: Sequence[Any], kind: type, name: str) -> Any:
+    return next((getattr(b, name, None) for b in bounds if isinstance(b, kind)), None)
+
+
+def _range(bounds: Sequence[Any]) -> str:
+    least, above = _limit(bounds, limits.Ge, "ge"), _limit(bounds, limits.Gt, "gt")
+    most, below = _limit(bounds, limits.Le, "le"), _limit(bounds, limits.Lt, "lt")
+    parts = [
+        f"of at least {least:g}" if least is not None else "",
+        f"above {above:g}" if above is not None else "",
+        f"at most {most:g}" if most is not None else "",
+        f"below {below:g}" if below is not None else "",
+    ]
+    said = " and ".join(part for part in parts if part)
+    return f" {said}" if said else ""
+
+
+def _example(annotation: Any, given: Any, default: Any) -> Any:
+    """A value that would do: the nearest to the given one, else the default; None: no idea."""
+    inner = next(_tuples(annotation), None)
+    number = isinstance(given, int | float | str) and not isinstance(given, bool)
+    scalar = given if number and given == given else 1  # noqa: PLR0124 - not nan
+    candidates = [*_clamped(annotation, given)]
+    if inner is not None:
+        count = 1 if inner[-1] is Ellipsis else len(inner)
+        candidates += [(scalar,) * count if number else default, default, (1,) * count]
+    candidates.append(default)
+    if annotation is str and not isinstance(given, list | Mapping) and given is not None:
+        return str(given)
+    if annotation in (bool, str) or next(_models(annotation), None) is not None:
+        return None
+    if inner is None and list(_choices(annotation)):
+        return None
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
+    for one in candidates:
+        if one is None or one is PydanticUndefined or one == given or holds_bool(one):
+            continue
+        try:
+            adapter.validate_python(one)
+        except ValidationError:
+            continue
+        return one
+    return None
+
+
+def _tuples(annotation: Any) -> Iterator[tuple[Any, ...]]:
+    """What the lists of an annotation are made of."""
+    if get_origin(annotation) is tuple:
+        yield get_args(annotation)
+    else:
+        for inner in get_args(annotation):
+            yield from _tuples(inner)
+
+
+def _clamped(annotation: Any, given: Any) -> Iterator[Any]:
+    """The given number, or list of numbers, moved into its limits."""
+    kind, inner = get_origin(annotation), get_args(annotation)
+    if kind in (Union, types.UnionType):
+        for one in inner:
+            yield from _clamped(one, given)
+    elif kind is Annotated and isinstance(given, int | float) and not isinstance(given, bool):
+        bounds = _bounds(inner[1:])
+        least, most = _limit(bounds, limits.Ge, "ge"), _limit(bounds, limits.Le, "le")
+        moved = given if least is None else max(given, least)
+        yield moved if most is None else min(moved, most)
+        yield from _clamped(inner[0], given)
+    elif kind is Annotated:
+        yield from _clamped(inner[0], given)
+    elif kind is tuple and isinstance(given, list | tuple):
+        kinds = inner if inner[-1] is not Ellipsis else (inner[0],) * len(given)
+        pairs = zip(kinds, given, strict=False)
+        yield tuple(next(_clamped(one, value), value) for one, value in pairs)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """Words that a key, or each of its list, may be."""
+    if get_origin(annotation) is Literal:
+        yield from (one for one in get_args(annotation) if isinstance(one, str))
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if is_named(annotation):
+            yield from _choices(annotation.model_fields["name"].annotation)
+    else:
+        for inner in get_args(annotation):
+            yield from _choices(inner)
+
+
+def _key(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[int, Any, Any]:
+    """How many parts of `loc` name a key, what that key takes, and its default."""
+    depth, default = 0, None
+    annotation: Any = Any
+    inside: type[BaseModel] | None = model
+    for number, part in enumerate(loc, start=1):
+        if get_origin(annotation) is dict and isinstance(part, str):
+            depth, annotation, default = number, get_args(annotation)[1], None
+        elif inside is not None and part in inside.model_fields:
+            field = inside.model_fields[str(part)]
+            depth, default = number, field.get_default(call_default_factory=True)
+            annotation = field.annotation
+            if field.metadata:
+                annotation = Annotated[annotation, *field.metadata]
+            inside = next(_models(annotation), None)
+    return depth, annotation, default
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _at(plain: Any, loc: Sequence[int | str], otherwise: Any) -> Any:
+    """The value that was given at `loc`."""
+    for part in loc:
+        try:
+            plain = plain[part]
+        except (KeyError, IndexError, TypeError):
+            return otherwise
+    return plain
+
+
+def _instead(model: type[BaseModel], where: list[str], prefix: str) -> str:
+    """The key that was probably meant: a near one here, or one of this name elsewhere."""
+    inside: type[BaseModel] | None = model
+    for part in where[:-1]:
+        if not part.isdigit() and inside is not None:
+            field = inside.model_fields.get(part)
+            inside = None if field is None else next(_models(field.annotation), None)
+    known = [] if inside is None else list(inside.model_fields)
+    if not difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5):
+        for key in _everywhere(model):
+            if key.split(".")[-1] == where[-1]:
+                return f"did you mean '{prefix}{key}'?"
+    before = prefix + "".join(f"{part}." for part in where[:-1])
+    return nearest(where[-1], known, before) or "remove it"
+
+
+def _everywhere(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All keys of a model and of its parts, with dots."""
+    for key, field in model.model_fields.items():
+        yield prefix + key
+        for inner in _models(field.annotation):
+            yield from _everywhere(inner, f"{prefix}{key}.")
+
+
+def _plain(given: Any) -> str:
+    """A value as one would write it in a pipeline file, cut short."""
+    if isinstance(given, str):
+        text = repr(given)
+    else:
+        try:
+            text = json.dumps(given)
+        except TypeError:
+            text = str(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."

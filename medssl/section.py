@@ -1,0 +1,111 @@
+"""What every group of settings is: keys with types, defaults and meanings, laid over the owner's.
+
+An owner may start a part from other values than the part's own class does:
+
+    class Cps(Section):
+        pseudo: Pseudo = Pseudo(kind="cross_entropy")
+
+Whoever gives one key of `pseudo` changes that key alone: all others keep what `Cps` says, whatever
+the defaults of `Pseudo` are. This holds at every depth, and wherever the keys come from. Lists and
+free mappings (fields of the type dict) are values: a given one replaces the default as a whole.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+class Noun(str):
+    """What a number is called in messages, in the plural."""
+
+
+MOST = 4096
+"""Voxels of the longest side that is not a slip of the keyboard."""
+
+Side = Annotated[int, Noun("sizes")]
+Patch = tuple[Side, Side, Side]
+"""Sides in voxels of what a network takes; which these are is known with the network."""
+
+Size = Annotated[Side, Field(ge=1, le=MOST)]
+Triple = tuple[Size, Size, Size]
+"""Sides in voxels."""
+
+Positive = Annotated[float, Field(gt=0)]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+"""Of the first level of a network; deeper ones have several times as many."""
+
+
+class Section(BaseModel):
+    """A group of keys.
+
+    It refuses keys that it does not know, numbers that are none (nan, infinity) and true or false
+    in place of a number. A group whose `name` is one of several may be given as that name alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) and is_named(cls) else given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _over_the_owners(cls, given: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            return laid_over(default, given)
+        kinds = set(_kinds(field.annotation))
+        if kinds & {int, float} and not kinds & {bool, Any} and holds_bool(given):
+            raise PydanticCustomError("bool_for_number", "true and false are no numbers")
+        return given
+
+
+def is_named(kind: type[BaseModel]) -> bool:
+    """Whether a part of this kind may be given as a name alone, e.g. `network: vnet`."""
+    name = kind.model_fields.get("name")
+    return name is not None and get_origin(name.annotation) is Literal
+
+
+def laid_over(default: BaseModel, given: Any) -> Any:
+    """The keys of `given` over those of `default`, part by part; what is no mapping, as it is."""
+    if isinstance(given, str) and is_named(type(default)):
+        given = {"name": given}
+    if not isinstance(given, Mapping):
+        return given
+    laid = dict(iter(default))  # not dict(default): a key may be called "keys"
+    for key, value in given.items():
+        below = laid.get(key)
+        laid[key] = laid_over(below, value) if isinstance(below, BaseModel) else value
+    return laid
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of, e.g. int of `tuple[int, int] | None`."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        yield from map(type, inner)
+    elif get_origin(annotation) is Annotated:
+        yield from _kinds(inner[0])
+    elif inner:
+        for one in inner:
+            yield from _kinds(one)
+    else:
+        yield annotation
+
+
+def holds_bool(given: Any) -> bool:
+    """Whether a value is true or false, or a list that holds one."""
+    if isinstance(given, list | tuple):
+        return any(map(holds_bool, given))
+    return isinstance(given, bool)
