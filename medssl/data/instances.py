@@ -3,13 +3,13 @@
 Legend: N instances, E features, M bags.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from medssl.data.classes import Fault, class_index, undeclared
+from medssl.data.rows import read_cells
 from medssl.errors import DataError
 
 _KEYS = ("X", "bag", "y", "sizes")
@@ -97,14 +97,12 @@ def _from_npz(path: Path) -> Instances:
 
 def _from_csv(path: Path) -> Instances:
     """Columns named label and bag, wherever they stand; without a header, the first two."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _not_laid_out(path, "it is no text of comma-separated values") from error
+    rows = read_cells(path)
     label, bag, first = 0, 1, 1
     if rows and {"label", "bag"} <= {cell.strip().lower() for cell in rows[0]}:
         header = [cell.strip().lower() for cell in rows.pop(0)]
+        if header.count("label") + header.count("bag") > 2:
+            raise _not_laid_out(path, "it has several columns of the label or the bag")
         label, bag, first = header.index("label"), header.index("bag"), 2
     numbers: dict[str, int] = {}
     labels: list[list[str]] = []
