@@ -3,7 +3,8 @@
 from collections.abc import Set
 from pathlib import Path
 
-from medssl.data.rules import Finding, Rule, Verdict
+from medssl.data.rules import Finding, Rule, Verdict, said
+from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import slide_mpp, tile_grid
@@ -21,7 +22,12 @@ def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Findin
     """
     finding = Finding(case)
     path, annotation = case.images["slide"], case.extra["annotation"]
-    if annotation is not None and not annotation.is_file():
+    if annotation is not None and annotation.is_file():
+        try:
+            read_annotation(annotation)
+        except DataError as error:
+            finding.add(annotation, "unreadable", *said(error))
+    elif annotation is not None:
         finding.add(
             annotation,
             "missing label",
@@ -59,8 +65,7 @@ def _look(finding: Finding, path: Path, tiles: TileSettings) -> None:
                 _warn(finding, path, "scale", what, do)
             kept = len(tile_grid(reader, tiles))
     except DataError as error:
-        what = f"{error.what}: {error.why}" if error.why else error.what
-        finding.add(path, "unreadable", what, error.do or "replace the file")
+        finding.add(path, "unreadable", *said(error))
         return
     finding.digest = slide_digest(path)
     if not kept:

@@ -31,7 +31,7 @@ def toy(tmp_path: Path) -> Path:
     """Three sound slides a, b, c with their table."""
     for seed, name in enumerate("abc"):
         write_slide(tmp_path / f"{name}.tif", seed=seed)
-    (tmp_path / "b.xml").touch()
+    (tmp_path / "b.xml").write_text("<ASAP_Annotations/>")
     write_table(tmp_path, *ROWS)
     return tmp_path
 
@@ -46,6 +46,10 @@ def cut(path: Path, keep: float) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+    "broken outlines": (
+        lambda root: (root / "b.xml").write_text("<ASAP_Annotations"),
+        "error", "unreadable", "b.xml cannot be read as XML.*; replace the file",
+    ),
     "truncated": (
         lambda root: cut(root / "b.tif", 0.5),
         "error", "unreadable", "b.tif .* is truncated, damaged or not a slide; copy it again",
