@@ -91,6 +91,8 @@ def pretrain_tiles(
     write_text(stage.folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
     stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
     method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
+    if (report := method.encoder().report) is not None:
+        reporter.note(f"weights {pipeline.encoder.weights}: {report}")
     described = EncoderCheckpoint(
         tiles=pipeline.tiles,
         encoder=pipeline.encoder,
