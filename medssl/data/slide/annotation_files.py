@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medssl.data.slide.annotation import Annotation, Shape, outline
+from medssl.data.slide.xml import parse_xml
 from medssl.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ EXCLUSIONS = frozenset({"_2", "exclusion", "normal", "ignore*"})
 
 _LARGEST = 500_000_000
 """Bytes of a file, unpacked."""
-
-_FORBIDDEN = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
 def read_annotation(
@@ -166,19 +164,11 @@ def _class_name(properties: Mapping[str, Any]) -> str:
 
 def _asap(path: Path) -> Iterator[tuple[str, Shape]]:
     """Group and polygon of each ASAP annotation."""
-    from xml.etree import ElementTree
-
     try:
         raw = path.read_bytes()
-        if _FORBIDDEN.search(raw.replace(b"\0", b"")):  # UTF-16 hides them between zeros
-            raise DataError(
-                f"{path} declares a document type or entities",
-                "outlines need none, and entities can be made to exhaust memory",
-                "export the file again from ASAP",
-            )
-        root = ElementTree.fromstring(raw)  # noqa: S314 (entities are refused above)
-    except (OSError, LookupError, ValueError, ElementTree.ParseError) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read as XML", str(error)) from error
+    root = parse_xml(raw, path, "outlines")
     if root.tag != "ASAP_Annotations":
         raise DataError(f"{path} is no ASAP file", f"its root is {root.tag}")
     for annotation in root.iter("Annotation"):
