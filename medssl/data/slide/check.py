@@ -7,7 +7,7 @@ from medssl.data.rules import Finding, Rule, Verdict, said
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
-from medssl.data.slide.tiles import slide_mpp, tile_grid
+from medssl.data.slide.tiles import MUCH_PEN, pen_note, slide_mpp, tile_grid
 from medssl.data.spec import Case
 from medssl.errors import DataError
 
@@ -63,12 +63,15 @@ def _look(finding: Finding, path: Path, tiles: TileSettings) -> None:
                 _, (what, *_rest) = slide_mpp(reader, tiles)
                 do = "set assumed_mpp to what the scanner's maker states, if that is wrong"
                 _warn(finding, path, "scale", what, do)
-            kept = len(tile_grid(reader, tiles))
+            grid = tile_grid(reader, tiles)
+            if grid.pen >= MUCH_PEN:
+                do = "look at the kept tiles with `medssl data show`, or set drop_pen=false"
+                _warn(finding, path, "tissue", pen_note(reader, grid.pen), do)
     except DataError as error:
         finding.add(path, "unreadable", *said(error))
         return
     finding.digest = slide_digest(path)
-    if not kept:
+    if not len(grid):
         finding.add(
             path,
             "tissue",
