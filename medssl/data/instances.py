@@ -3,16 +3,21 @@
 Legend: N instances, E features, M bags.
 """
 
-import csv
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from medssl.data.classes import Fault, class_index, undeclared
+from medssl.data.rows import read_cells
 from medssl.errors import DataError
 
 _KEYS = ("X", "bag", "y", "sizes")
+
+_LARGEST = 16 * 10**9
+"""Bytes of an .npz, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -76,35 +81,66 @@ def read_instances(path: Path) -> Instances:
 
 
 def _from_npz(path: Path) -> Instances:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            features, bag, labels, sizes = (file[key] for key in _KEYS)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise _not_laid_out(path, "it does not hold the arrays X, bag, y and sizes") from error
+    features, bag, labels, sizes = _arrays(path)
     if features.ndim != 2 or bag.shape != features.shape[:1] or labels.shape != sizes.shape:
         raise _not_laid_out(path, "the shapes of its arrays do not fit each other")
-    bag = bag.astype(np.int64)
-    if (bag < 0).any() or not np.array_equal(np.bincount(bag, minlength=len(sizes)), sizes):
+    if sizes.ndim != 1 or features.dtype.kind not in "fiub":
+        raise _not_laid_out(path, "X holds no numbers, or y and sizes have several axes")
+    bag, sizes = _whole(path, "bag", bag), _whole(path, "sizes", sizes)
+    numbered = not bag.size or (bag.min() >= 0 and bag.max() < len(sizes))
+    if not numbered or not np.array_equal(np.bincount(bag, minlength=len(sizes)), sizes):
         raise _not_laid_out(path, "`sizes` does not count the instances that `bag` numbers")
+    if labels.dtype.kind not in "SU":
+        labels = _whole(path, "y", labels)
+    with np.errstate(over="ignore"):  # what becomes infinite is a fault of its bag
+        values = features.astype(np.float32)
     return Instances(
         path,
-        features.astype(np.float32),
+        values,
         bag,
         _names([str(number) for number in range(len(sizes))]),
-        tuple((str(label),) for label in labels.tolist()),
+        tuple((str(label),) for label in labels.astype(str).tolist()),
     )
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    """The arrays X, bag, y and sizes; nothing pickled is read, and no more than is stated."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _LARGEST:
+            raise _not_laid_out(path, f"unpacked it has more than {_LARGEST // 10**9} GB")
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [key for key in _KEYS if key not in file]:
+                raise _not_laid_out(path, f"it lacks the array {' and '.join(missing)}")
+            return [np.asarray(file[key]) for key in _KEYS]
+    except (
+        OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+        MemoryError, OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        pickled = "allow_pickle" in str(error)
+        why = "an array holds objects, which are never unpickled" if pickled else "it is damaged"
+        raise _not_laid_out(path, why) from error
+
+
+def _whole(path: Path, key: str, values: np.ndarray) -> np.ndarray:
+    """int64 [n]; floats without a fraction will do."""
+    whole = values.dtype.kind in "iub" or (
+        values.dtype.kind == "f" and bool((values == np.rint(values)).all())
+    )
+    if not whole or (values.size and np.abs(values.astype(np.float64)).max() > 2**53):
+        raise _not_laid_out(path, f"{key} holds something besides whole numbers")
+    return values.astype(np.int64)
 
 
 def _from_csv(path: Path) -> Instances:
     """Columns named label and bag, wherever they stand; without a header, the first two."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _not_laid_out(path, "it is no text of comma-separated values") from error
+    rows = read_cells(path)
     label, bag, first = 0, 1, 1
     if rows and {"label", "bag"} <= {cell.strip().lower() for cell in rows[0]}:
         header = [cell.strip().lower() for cell in rows.pop(0)]
+        if header.count("label") + header.count("bag") > 2:
+            raise _not_laid_out(path, "it has several columns of the label or the bag")
         label, bag, first = header.index("label"), header.index("bag"), 2
     numbers: dict[str, int] = {}
     labels: list[list[str]] = []

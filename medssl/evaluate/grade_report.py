@@ -3,7 +3,6 @@
 Legend: S images, K grades.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from medssl.atomic import appearing, write_text
+from medssl.atomic import write_text
+from medssl.data.rows import read_table, table_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.grading import SCORES, GradeScores, disease_probability
 from medssl.evaluate.page import render_page
@@ -85,13 +85,12 @@ def write_grades(path: Path, images: Sequence[GradedImage], grades: Sequence[str
     Numbers have all their digits, so reading them back changes nothing.
     """
     told = all(image.truth is not None for image in images)
-    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        columns = [f"probability {grade}" for grade in grades]
-        writer.writerow(["image", *(["truth"] if told else []), "grade", *columns])
-        for image in images:
-            truth = [] if image.truth is None or not told else [grades[image.truth]]
-            writer.writerow([image.id, *truth, grades[image.prediction], *image.probability])
+    head = ["image", *(["truth"] if told else []), "grade", *(f"probability {g}" for g in grades)]
+    rows = []
+    for image in images:
+        truth = [] if image.truth is None or not told else [grades[image.truth]]
+        rows.append([image.id, *truth, grades[image.prediction], *image.probability])
+    write_text(path, table_text(head, rows))
 
 
 def read_grades(path: Path) -> list[GradedImage]:
@@ -99,21 +98,21 @@ def read_grades(path: Path) -> list[GradedImage]:
 
     Raises:
         KeyError, ValueError: the file is another one.
+        DataError: it is missing or damaged.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        start = "probability "
-        grades = [name.removeprefix(start) for name in reader.fieldnames or [] if start in name]
-        index = {name: number for number, name in enumerate(grades)}
-        return [
-            GradedImage(
-                row["image"],
-                index[row["grade"]],
-                tuple(float(row[f"probability {grade}"]) for grade in grades),
-                index[row["truth"]] if "truth" in row else None,
-            )
-            for row in reader
-        ]
+    found = read_table(path)
+    start = "probability "
+    grades = [name.removeprefix(start) for name in (found or [{}])[0] if name.startswith(start)]
+    index = {name: number for number, name in enumerate(grades)}
+    return [
+        GradedImage(
+            row["image"],
+            index[row["grade"]],
+            tuple(float(row[f"probability {grade}"]) for grade in grades),
+            index[row["truth"]] if "truth" in row else None,
+        )
+        for row in found
+    ]
 
 
 def write_grade_report(path: Path, report: GradeReport) -> None:

@@ -3,7 +3,6 @@
 Legend: S slides, K classes.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from medssl.atomic import appearing, write_text
+from medssl.atomic import write_text
+from medssl.data.rows import table_text
 from medssl.evaluate.classification import SCORES, SlideScores
 from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
 from medssl.evaluate.page import render_page
@@ -98,12 +98,11 @@ def write_slide_scores(path: Path, rows: Sequence[SlideRow], classes: Sequence[s
 
     Numbers have all their digits, so reading them back changes nothing.
     """
-    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["slide", "truth", "prediction", *(f"probability {c}" for c in classes)])
-        for row in rows:
-            names = classes[row.truth], classes[row.prediction]
-            writer.writerow([row.slide, *names, *row.probability])
+    head = ["slide", "truth", "prediction", *(f"probability {name}" for name in classes)]
+    found = [
+        [row.slide, classes[row.truth], classes[row.prediction], *row.probability] for row in rows
+    ]
+    write_text(path, table_text(head, found))
 
 
 def write_slide_report(path: Path, report: SlideReport) -> None:

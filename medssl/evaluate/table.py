@@ -1,11 +1,11 @@
 """scores.csv: one row per case and class."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from medssl.atomic import appearing
+from medssl.atomic import write_text
+from medssl.data.rows import table_text
 from medssl.evaluate.summary import CaseScores
 
 
@@ -22,7 +22,4 @@ def write_scores(path: Path, cases: Sequence[CaseScores]) -> None:
             plain = asdict(score)
             rows.append({"case": case.case, "class": plain.pop("name"), **plain})
     measured = [key for key in rows[0] if rows[0][key] is not None] if rows else ["case", "class"]
-    with appearing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, measured, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(path, table_text(measured, [[row[key] for key in measured] for row in rows]))

@@ -1,5 +1,7 @@
 """Pre-trained weights from a local file, matched to a network by name and shape, never by order."""
 
+import struct
+import zlib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.errors import DataError, UsageError
-from medssl.networks.load_report import LoadReport
+from medssl.networks.load_report import LoadReport, must_be_numbers
 from medssl.networks.vision_transformer import resize_positions
 
 WITHIN = ("teacher", "student", "model", "state_dict")
@@ -19,6 +21,12 @@ WITHIN = ("teacher", "student", "model", "state_dict")
 WRAPPERS = ("module.", "slices.", "backbone.")
 
 STEM = "conv1.weight"
+
+_DAMAGE = (
+    UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What torch raises on damaged files."""
 
 DSMIL_NAMES = {
     "features.0.": "conv1.",
@@ -41,25 +49,22 @@ def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadRepor
 
     Raises:
         UsageError: there is no such file.
-        DataError: it holds no weights, or too few of this network.
+        DataError: it holds no weights, too few of this network, or such as would give it other
+            features than they were trained for (see `LoadReport`).
     """
     found = {_plain_name(name): value for name, value in read_weights(path).items()}
     own = {name: value.detach() for name, value in network.state_dict().items()}
+    adapted: list[str] = []
     if "pos_embed" in found and "pos_embed" in own:
-        found["pos_embed"] = _fit_positions(found["pos_embed"], own["pos_embed"])
+        found["pos_embed"] = _fit_positions(found["pos_embed"], own["pos_embed"], adapted)
     if STEM in found and STEM in own:
-        found[STEM] = _fit_planes(found[STEM], own[STEM])
+        found[STEM] = _fit_planes(found[STEM], own[STEM], adapted)
     # Adapters that the file lacks are new and do not count.
     counted = {name for name in own if name in found or ".adapter." not in name}
-    report = LoadReport.of(own, found, counted)
-    if report.share < matched:
-        examples = ", ".join((*report.missing, *report.misshapen)[:3])
-        raise DataError(
-            f"{path} holds {report.share:.1%} of the encoder's parameters, at least "
-            f"{matched:.0%} are wanted",
-            f"it lacks, or has in another shape, {examples}",
-            "name the encoder that the weights are of, or lower `matched`",
-        )
+    report = LoadReport.of(own, found, counted, tuple(adapted))
+    source = f"the weights in {path}"
+    report.refuse_less(matched, source, "`matched`")
+    must_be_numbers(own, found, report.matched, source)
     network.load_state_dict({name: found[name] for name in report.matched}, strict=False)
     return report
 
@@ -75,14 +80,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"there is no weights file {path}", do="give the path of a local file")
     try:
         plain = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{path} cannot be read as weights",
             "it is damaged, or holds objects besides tensors, which are never unpickled",
             "give a .safetensors file, or a .pth that torch.load(weights_only=True) reads",
         ) from error
     inner = next((plain[key] for key in WITHIN if isinstance(plain.get(key), Mapping)), plain)
-    tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in inner.items()
+        if isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+    }
     if not tensors:
         raise DataError(f"{path} holds no named tensors", do="give a file of weights")
     return tensors
@@ -118,17 +127,21 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _fit_planes(found: Tensor, own: Tensor) -> Tensor:
+def _fit_planes(found: Tensor, own: Tensor, adapted: list[str]) -> Tensor:
     """A first convolution of colour images for grey ones, as if they came in three equal planes."""
-    grey = own.shape[1] == 1 and found.ndim == 4 and found.shape[1] == 3
-    return found.sum(1, keepdim=True) if grey else found
+    if not (own.shape[1] == 1 and found.ndim == 4 and found.shape[1] == 3):
+        return found
+    adapted.append("planes of colour summed for grey images")
+    return found.sum(1, keepdim=True)
 
 
-def _fit_positions(found: Tensor, own: Tensor) -> Tensor:
+def _fit_positions(found: Tensor, own: Tensor, adapted: list[str]) -> Tensor:
     """Positions [1, 1 + m * m, E] of another image size as [1, 1 + n * n, E], where that is all."""
-    if found.ndim != 3 or found.shape[2] != own.shape[2]:
+    if found.ndim != 3 or found.shape[2] != own.shape[2] or found.shape == own.shape:
         return found
     learned, wanted = found.shape[1] - 1, round((own.shape[1] - 1) ** 0.5)
-    if learned < 1 or round(learned**0.5) ** 2 != learned:
+    side = round(max(learned, 0) ** 0.5)
+    if learned < 1 or side**2 != learned:
         return found
+    adapted.append(f"positions of {side} x {side} patches resized to {wanted} x {wanted}")
     return resize_positions(found.float(), wanted, wanted)

@@ -9,9 +9,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from medssl.errors import DataError, UsageError
+from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.load_report import LoadReport
+from medssl.networks.load_report import LoadReport, must_be_numbers
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
 
     Raises:
         UsageError: the number of input channels differs and may not be changed.
-        DataError: less than `given.matched` of the encoder's parameters would be loaded, in which
-            case training would start nearly from scratch without a word.
+        DataError: less than `given.matched` of the encoder's parameters would be loaded, or not all
+            of a part that is (see `LoadReport`); training would start from other features than were
+            learnt, without a word.
     """
     own = {name: value.detach() for name, value in encoder.state_dict().items()}
     found = dict(given.weights)
@@ -45,14 +46,8 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
         found[encoder.stem] = _fit_channels(found[encoder.stem], own[encoder.stem], given.channels)
     counted = {name for name, _ in encoder.named_parameters()}
     report = LoadReport.of(own, found, counted)
-    if report.share < given.matched:
-        examples = ", ".join((*report.missing, *report.misshapen)[:3])
-        raise DataError(
-            f"the pre-trained weights hold {report.share:.1%} of the encoder's parameters, at "
-            f"least {given.matched:.0%} are wanted",
-            f"they lack, or have in another shape, {examples}",
-            "use the network that was pre-trained, or lower pretrain.matched",
-        )
+    report.refuse_less(given.matched, "the pre-trained weights", "pretrain.matched")
+    must_be_numbers(own, found, report.matched, "the pre-trained weights")
     encoder.load_state_dict({name: found[name] for name in report.matched}, strict=False)
     return report
 

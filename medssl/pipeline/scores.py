@@ -1,6 +1,5 @@
 """Finished evaluations read back from their run folders."""
 
-import csv
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.rows import read_table
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.stage import read_config, read_json
@@ -90,14 +90,13 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
     """Case to metric to mean over foreground classes, from a scores.csv.
 
     Raises:
-        DataError: the file has no rows.
+        DataError: the file is missing, damaged or has no rows.
     """
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            for name, text in row.items():
-                if name not in {"case", "class"} and (value := _number(text)) is not None:
-                    rows[row["case"]][name].append(value)
+    for row in read_table(path):
+        for name, text in row.items():
+            if name not in {"case", "class"} and (value := _number(text)) is not None:
+                rows[row.get("case", "")][name].append(value)
     if not rows:
         raise DataError(f"{path} holds no scores", do="evaluate again")
     return {
@@ -106,9 +105,9 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -1,6 +1,5 @@
 """What a study found: study.csv, learning_curve.csv and .png, summary.md."""
 
-import csv
 import io
 import os
 import platform
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import write_bytes, write_text
+from medssl.data.rows import table_text
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.pipeline.config import load_config
 from medssl.pipeline.pretrain.probe_table import Probed, named_rows, probe_table
@@ -214,7 +214,7 @@ def _runs_csv(results: Mapping[Cell, RunScores]) -> str:
         + [run.folder.name, run.run_id]
         for cell, run in results.items()
     ]
-    return _csv(["arm", "labels", "seed", "cases", *METRICS, "folder", "mlflow_run"], rows)
+    return table_text(["arm", "labels", "seed", "cases", *METRICS, "folder", "mlflow_run"], rows)
 
 
 def _curve_csv(arms: Sequence[Arm]) -> str:
@@ -223,17 +223,11 @@ def _curve_csv(arms: Sequence[Arm]) -> str:
         + [f"{value:.6f}" for value in (arm.mean, *arm.interval())]
         for arm in arms
     ]
-    return _csv(["arm", "labels", "seeds", "dice", "low", "high"], rows)
+    return table_text(["arm", "labels", "seeds", "dice", "low", "high"], rows)
 
 
 def _metrics(run: RunScores) -> set[str]:
     return set.intersection(*(set(found) for found in run.cases.values()))
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    return text.getvalue()
 
 
 def _draw(study: Study, arms: Sequence[Arm], path: Path) -> None:

@@ -230,7 +230,8 @@ def test_the_siamese_encoder_s_own_weights_are_read(tmp_path):
     partly = GraderSettings(
         name="resnet", weights=str(tmp_path / "encoder.safetensors"), matched=0.0
     )
-    assert build_grader(partly, 2, 5, 0).report.share == 0
+    with pytest.raises(DataError, match="lack, or have in another shape, conv1"):
+        build_grader(partly, 2, 5, 0)
 
 
 def test_settings_of_the_other_network_are_refused():

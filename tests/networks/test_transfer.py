@@ -75,15 +75,29 @@ def test_too_few_matching_weights_are_refused_and_nothing_is_changed():
 
 
 def test_fewer_may_match_where_that_is_asked_for():
+    """Whole blocks at the end; never a part of a block, nor one before others."""
     given = weights(SMALL)
-    del given["blocks.2.3.weight"]
+    last = [name for name in given if name.startswith("blocks.2.")]
+    less = {name: value for name, value in given.items() if name not in last}
     encoder = build_encoder(SMALL, 1, 0)
     before = encoder.blocks[2][3].weight.clone()
-    report = transfer(encoder, PretrainedEncoder({**given, "head.weight": before}, matched=0.3))
-    assert 0.3 < report.share < 0.95
-    assert (report.missing, report.unexpected) == (("blocks.2.3.weight",), ("head.weight",))
+    report = transfer(encoder, PretrainedEncoder({**less, "head.weight": before}, matched=0.1))
+    assert 0.1 < report.share < 0.95
+    assert (set(report.missing), report.unexpected) == (set(last), ("head.weight",))
     assert torch.equal(encoder.blocks[2][3].weight, before)
     assert torch.equal(encoder.blocks[1][0].weight, given["blocks.1.0.weight"])
+    for left_out in ("blocks.2.3.weight", "blocks.1."):
+        part = {name: v for name, v in given.items() if not name.startswith(left_out)}
+        with pytest.raises(DataError, match=f"lack, or have in another shape, {left_out}"):
+            transfer(encoder, PretrainedEncoder(part, matched=0.1))
+
+
+def test_weights_that_no_training_leaves_are_refused():
+    for value, message in ((float("nan"), "not finite"), (0.0, "nothing but zeros")):
+        given = weights(SMALL)
+        given["blocks.1.0.weight"] = torch.full_like(given["blocks.1.0.weight"], value)
+        with pytest.raises(DataError, match=rf"{message}.* blocks\.1\.0\.weight|{message}"):
+            transfer(build_encoder(SMALL, 1, 0), PretrainedEncoder(given))
 
 
 def test_names_of_another_network_load_nothing():

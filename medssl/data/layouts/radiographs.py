@@ -13,7 +13,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
-from medssl.data.radiograph.read import side_of, stem
+from medssl.data.radiograph.image import side_of
+from medssl.data.radiograph.read import stem
 from medssl.data.rows import Row, read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import appearing
-from medssl.data.radiograph.read import Radiograph, make_crops, read_radiograph
+from medssl.data.radiograph.image import Radiograph
+from medssl.data.radiograph.read import make_crops, read_radiograph
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.sealed import is_kept, seal
 from medssl.data.spec import Case
@@ -55,7 +56,8 @@ def read_case(case: Case) -> Radiograph:
     """The image of a case, with the side and the spacing that its data set states.
 
     Raises:
-        DataError: the image cannot be read, or its header states another side.
+        DataError: the image cannot be read, or its header states another side, or pixels that are
+            not square where the data set states one spacing.
     """
     (path,) = case.images.values()
     image = read_radiograph(path)
@@ -65,11 +67,7 @@ def read_case(case: Case) -> Radiograph:
             f"{path} is of the side {image.side} by its header and {side} by the table",
             do="correct the one that is wrong",
         )
-    return replace(
-        image,
-        side=side or image.side,
-        spacing=image.spacing if spacing is None else (spacing, spacing),
-    )
+    return replace(image, side=side or image.side).with_spacing(spacing)
 
 
 def _fill(

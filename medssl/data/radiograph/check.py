@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 
 from medssl.data.layouts.radiographs import Options
-from medssl.data.radiograph.read import Radiograph, read_radiograph
+from medssl.data.radiograph.image import Radiograph
+from medssl.data.radiograph.read import read_radiograph
 from medssl.data.rules import Finding, said
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError

@@ -1,63 +1,20 @@
 """Radiographs from DICOM or picture files, and the square crops that a network sees.
 
-Only tags of pixels, scale and side are read from DICOM; nothing that names a patient is.
 Source of normalisation and crops: Semixup (sheet, section 8). Pixels are averaged over areas once,
 from the file to the crop, and rounded to bytes at the end; the release rounds after every step.
 
 Legend: H W pixels of the file, V crops of an image, S pixels of a side.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
+from medssl.data.radiograph.dicom import DICOM, read_dicom
+from medssl.data.radiograph.image import Radiograph
+from medssl.data.radiograph.picture import PICTURES, read_picture
 from medssl.data.radiograph.settings import CropSettings
 from medssl.errors import DataError
-
-Side = Literal["L", "R"]
-
-PICTURES = (".png", ".jpg", ".jpeg")
-DICOM = (".dcm", ".dicom", ".dic")
-
-_TAGS = (
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PlanarConfiguration",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelData",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "ImageLaterality",
-    "Laterality",
-)
-
-
-@dataclass(frozen=True)
-class Radiograph:
-    """One image as its file has it.
-
-    Attributes:
-        source: the file, for messages.
-        pixels: [H, W] float32; bone is bright.
-        spacing: mm from row to row and from column to column; None where the file does not say.
-        side: of the body; None where the file does not say.
-    """
-
-    source: str
-    pixels: np.ndarray
-    spacing: tuple[float, float] | None = None
-    side: Side | None = None
 
 
 def is_radiograph(path: Path) -> bool:
@@ -78,16 +35,24 @@ def stem(path: Path) -> str:
 def read_radiograph(path: Path) -> Radiograph:
     """The image in a PNG, JPEG or DICOM file; every file with another suffix counts as DICOM.
 
-    Values of MONOCHROME1 are inverted: maximum - value.
+    Pictures are turned as their EXIF data say; of DICOM, values are rescaled, and those of
+    MONOCHROME1 inverted: maximum - value.
 
     Raises:
         DataError: the file is missing, damaged, in colour, of several frames or no radiograph.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist", do="run `medssl data check`")
-    read = _read_picture if path.suffix.lower() in PICTURES else _read_dicom
+    read = read_picture if path.suffix.lower() in PICTURES else read_dicom
     found = read(path)
-    if found.pixels.min() == found.pixels.max():
+    low, high = float(found.pixels.min()), float(found.pixels.max())
+    if not np.isfinite(high - low):
+        raise DataError(
+            f"{path} has values that are not finite once they are rescaled",
+            "its rescale slope or intercept is wrong",
+            "export the image again or remove it",
+        )
+    if low == high:
         raise DataError(
             f"{path} has the value {found.pixels.flat[0]:g} in every pixel",
             do="export the image again or remove it",
@@ -96,13 +61,12 @@ def read_radiograph(path: Path) -> Radiograph:
 
 
 def make_crops(image: Radiograph, settings: CropSettings) -> np.ndarray:
-    """The crops of an image, [V, S, S] uint8.
+    """The crops of an image, [V, S, S] uint8; what is round in the body is round in them.
 
     Raises:
         DataError: the settings ask for mm or for a side, and the image does not say them.
     """
     pixels = normalise(image, settings.percentiles)
-    spacing = image.spacing
     if settings.mirrored is not None and image.side is None:
         raise DataError(
             f"{image.source} does not say whether it is of the left or the right side",
@@ -113,8 +77,9 @@ def make_crops(image: Radiograph, settings: CropSettings) -> np.ndarray:
     if settings.mirrored is not None and image.side == settings.mirrored:
         pixels = pixels[:, ::-1]
     if settings.field is None:
-        high = wide = float(max(pixels.shape))
-    elif spacing is None:
+        wide = max(pixels.shape[0] * image.stretch, float(pixels.shape[1]))
+        high = wide / image.stretch
+    elif image.spacing is None:
         raise DataError(
             f"{image.source} does not say its pixel spacing",
             f"a field of {settings.field:g} mm is asked for",
@@ -122,7 +87,7 @@ def make_crops(image: Radiograph, settings: CropSettings) -> np.ndarray:
             "set crop.field=null",
         )
     else:
-        high, wide = settings.field / spacing[0], settings.field / spacing[1]
+        high, wide = settings.field / image.spacing[0], settings.field / image.spacing[1]
     top, left = (pixels.shape[0] - high) / 2, (pixels.shape[1] - wide) / 2
     found = []
     for view in settings.views:
@@ -176,85 +141,3 @@ def _averaging(
     high = np.minimum(edges[1:, None], np.arange(1, length + 1))
     share = (high - low).clip(min=0) / np.diff(edges)[:, None]
     return np.asarray(share, np.float32)
-
-
-def _read_picture(path: Path) -> Radiograph:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA") else image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(path) from error
-    if pixels.ndim == 3:
-        if (pixels != pixels[..., :1]).any() and pixels.shape[2] != 2:
-            raise DataError(
-                f"{path} is in colour", "a radiograph is grey", "export it without annotations"
-            )
-        pixels = pixels[..., 0]
-    return Radiograph(str(path), pixels.astype(np.float32))
-
-
-def _read_dicom(path: Path) -> Radiograph:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-    from pydicom.pixels import apply_modality_lut
-
-    try:
-        header = dcmread(path, specific_tags=list(_TAGS))
-    except (InvalidDicomError, OSError, EOFError, ValueError) as error:
-        raise _unreadable(path) from error
-    if "PixelData" not in header:
-        raise DataError(f"{path} holds no image", "it is DICOM without pixel data", "remove it")
-    _refuse_other_images(path, header)
-    try:
-        pixels = apply_modality_lut(header.pixel_array, header).astype(np.float32)
-    except (AttributeError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
-        syntax = header.file_meta.get("TransferSyntaxUID", "unknown")
-        raise DataError(
-            f"the pixels of {path} cannot be decoded",
-            f"the file is damaged, or no decoder of '{getattr(syntax, 'name', syntax)}' is here",
-            "copy it again, or decompress it, e.g. with `gdcmconv --raw`",
-        ) from error
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        pixels = pixels.max() - pixels
-    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
-    known = spacing is not None and len(spacing) == 2 and min(map(float, spacing)) > 0
-    stated = header.get("ImageLaterality") or header.get("Laterality") or ""
-    return Radiograph(
-        str(path),
-        pixels,
-        (float(spacing[0]), float(spacing[1])) if known else None,
-        side_of(str(stated)),
-    )
-
-
-def _refuse_other_images(path: Path, header: Any) -> None:
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames > 1 or header.get("SamplesPerPixel", 1) != 1:
-        raise DataError(
-            f"{path} is no radiograph",
-            f"it has {frames} frames" if frames > 1 else "it is in colour",
-            "remove it, or export one grey image",
-        )
-    kind = str(header.get("PhotometricInterpretation", "none"))
-    if kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DataError(
-            f"{path} is no radiograph",
-            f"its photometric interpretation is {kind}",
-            "export it as MONOCHROME2",
-        )
-
-
-def side_of(stated: str) -> Side | None:
-    """L or R, from "L", "left", "R" or "right" in any case; None for all else."""
-    sides: dict[str, Side] = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
-    return sides.get(stated.strip().upper())
-
-
-def _unreadable(path: Path) -> DataError:
-    return DataError(
-        f"{path} cannot be read",
-        "it is truncated, damaged, or neither DICOM nor a picture",
-        "copy or export it again",
-    )

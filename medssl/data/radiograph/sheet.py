@@ -38,5 +38,5 @@ def _panels(spec: DataSpec, cases: Sequence[Case]) -> Iterator[tuple[str, np.nda
             " x ".join(map(str, image.pixels.shape)),
         ]
         if image.spacing is not None:
-            facts.append(f"{image.spacing[0]:.3g} mm")
+            facts.append(f"{' x '.join(f'{mm:.3g}' for mm in sorted(set(image.spacing)))} mm")
         yield f"{case.id}\n{', '.join(facts)}", make_crops(image, whole)[0]

@@ -2,12 +2,15 @@
 
 import gzip
 import json
-import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medssl.data.slide.annotation import Annotation, Shape, outline
+from medssl.data.slide.xml import parse_xml
 from medssl.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +20,8 @@ EXCLUSIONS = frozenset({"_2", "exclusion", "normal", "ignore*"})
 """Names, in lower case, of what is cut out of lesions: CAMELYON16's group `_2`, CAMELYON17's
 `normal`, ASAP's `Exclusion` and QuPath's `Ignore*`."""
 
-_FORBIDDEN = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+_LARGEST = 500_000_000
+"""Bytes of a file, unpacked."""
 
 
 def read_annotation(
@@ -37,9 +41,10 @@ def read_annotation(
     Raises:
         DataError: the file is missing, broken, of another form, or declares XML entities.
     """
-    if path.suffix == ".xml":
+    suffix = path.suffix.lower()
+    if suffix == ".xml":
         named = _asap(path)
-    elif path.suffix in {".geojson", ".json"}:
+    elif suffix in {".geojson", ".json"}:
         document = _load(path)
         if isinstance(document, dict) and "positive" in document:
             return _signed(document, path)
@@ -52,9 +57,10 @@ def read_annotation(
     wanted = None if lesions is None else {name.lower() for name in lesions}
     cut = {name.lower() for name in exclusions}
     shapes = [(name.lower(), shape) for name, shape in named]
-    return Annotation.of(
-        (s for name, s in shapes if name not in cut and (wanted is None or name in wanted)),
-        (shape for name, shape in shapes if name in cut),
+    return _annotation(
+        path,
+        [s for name, s in shapes if name not in cut and (wanted is None or name in wanted)],
+        [shape for name, shape in shapes if name in cut],
     )
 
 
@@ -73,11 +79,30 @@ def read_annotation_set(path: Path) -> dict[str, Annotation]:
     return {str(slide): _signed(polygons, path) for slide, polygons in document.items()}
 
 
+def _annotation(path: Path, lesions: list[Shape], exclusions: list[Shape]) -> Annotation:
+    import shapely
+
+    shapes = [*lesions, *exclusions]
+    if shapes and not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise DataError(
+            f"{path} has a corner that is not two finite numbers", do="export the file again"
+        )
+    try:
+        return Annotation.of(lesions, exclusions)
+    except shapely.errors.ShapelyError as error:
+        raise DataError(f"{path} has an outline that cannot be", str(error)) from error
+
+
 def _load(path: Path) -> Any:
     try:
-        raw = path.read_bytes()
-        return json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    except (OSError, EOFError, ValueError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+        if len(raw) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST // 10**6} MB")
+        return json.loads(raw)
+    except RecursionError as error:
+        raise DataError(f"{path} cannot be read as JSON", "it is nested too deep") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as JSON", str(error)) from error
 
 
@@ -87,10 +112,21 @@ def _signed(polygons: Any, path: Path) -> Annotation:
         raise DataError(f"{path} has a slide whose keys are not 'positive' and 'negative'")
     shapes: dict[str, list[Shape]] = {"positive": [], "negative": []}
     for sign, drawn in polygons.items():
-        for polygon in drawn:
-            vertices = polygon["vertices"] if isinstance(polygon, Mapping) else polygon
-            shapes[sign].append(outline(vertices))
-    return Annotation.of(shapes["positive"], shapes["negative"])
+        for number, polygon in enumerate(drawn if isinstance(drawn, list) else [drawn], start=1):
+            vertices = polygon.get("vertices") if isinstance(polygon, Mapping) else polygon
+            shapes[sign].append(_outline(vertices, f"outline {number} of '{sign}'", path))
+    return _annotation(path, shapes["positive"], shapes["negative"])
+
+
+def _outline(vertices: Any, name: str, path: Path) -> Shape:
+    if not isinstance(vertices, list):
+        raise DataError(f"{name} of {path} is no list of corners")
+    try:
+        return outline(vertices)
+    except DataError as error:
+        raise DataError(
+            f"{name} of {path} has a corner that is not two finite numbers, x and y"
+        ) from error
 
 
 def _geojson(document: Any, path: Path) -> Iterator[tuple[str, Shape]]:
@@ -107,8 +143,15 @@ def _geojson(document: Any, path: Path) -> Iterator[tuple[str, Shape]]:
         try:
             drawn = shape(feature["geometry"])
             name = _class_name(feature.get("properties") or {})
-        except (KeyError, TypeError, AttributeError, ValueError, shapely.GEOSException) as error:
-            raise DataError(f"feature {number} of {path} has no geometry", str(error)) from error
+        except (
+            LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError,
+            shapely.errors.ShapelyError,
+        ) as error:  # fmt: skip
+            raise DataError(
+                f"feature {number} of {path} has no geometry that can be read",
+                str(error),
+                "export the file again from QuPath",
+            ) from error
         yield name, drawn
 
 
@@ -121,30 +164,23 @@ def _class_name(properties: Mapping[str, Any]) -> str:
 
 def _asap(path: Path) -> Iterator[tuple[str, Shape]]:
     """Group and polygon of each ASAP annotation."""
-    from xml.etree import ElementTree
-
     try:
         raw = path.read_bytes()
-        if _FORBIDDEN.search(raw.replace(b"\0", b"")):  # UTF-16 hides them between zeros
-            raise DataError(
-                f"{path} declares a document type or entities",
-                "outlines need none, and entities can be made to exhaust memory",
-                "export the file again from ASAP",
-            )
-        root = ElementTree.fromstring(raw)  # noqa: S314 (entities are refused above)
-    except (OSError, ElementTree.ParseError) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read as XML", str(error)) from error
+    root = parse_xml(raw, path, "outlines")
     if root.tag != "ASAP_Annotations":
         raise DataError(f"{path} is no ASAP file", f"its root is {root.tag}")
     for annotation in root.iter("Annotation"):
-        yield annotation.get("PartOfGroup", ""), outline(_vertices(annotation, path))
+        name = f"annotation {annotation.get('Name', 'without a name')}"
+        vertices = _vertices(annotation, name, path)
+        yield annotation.get("PartOfGroup", ""), _outline(vertices, name, path)
 
 
-def _vertices(annotation: "Element", path: Path) -> list[tuple[float, float]]:
+def _vertices(annotation: "Element", name: str, path: Path) -> list[tuple[float, float]]:
     corners = annotation.iter("Coordinate")
     try:
         ordered = sorted(corners, key=lambda corner: int(float(corner.get("Order", ""))))
         return [(float(corner.get("X", "")), float(corner.get("Y", ""))) for corner in ordered]
-    except ValueError as error:
-        name = annotation.get("Name", "without a name")
-        raise DataError(f"annotation {name} of {path} has a broken coordinate") from error
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{name} of {path} has a broken coordinate") from error

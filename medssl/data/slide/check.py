@@ -3,10 +3,11 @@
 from collections.abc import Set
 from pathlib import Path
 
-from medssl.data.rules import Finding, Rule, Verdict
+from medssl.data.rules import Finding, Rule, Verdict, said
+from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
-from medssl.data.slide.tiles import slide_mpp, tile_grid
+from medssl.data.slide.tiles import MUCH_PEN, pen_note, slide_mpp, tile_grid
 from medssl.data.spec import Case
 from medssl.errors import DataError
 
@@ -21,7 +22,12 @@ def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Findin
     """
     finding = Finding(case)
     path, annotation = case.images["slide"], case.extra["annotation"]
-    if annotation is not None and not annotation.is_file():
+    if annotation is not None and annotation.is_file():
+        try:
+            read_annotation(annotation)
+        except DataError as error:
+            finding.add(annotation, "unreadable", *said(error))
+    elif annotation is not None:
         finding.add(
             annotation,
             "missing label",
@@ -57,13 +63,15 @@ def _look(finding: Finding, path: Path, tiles: TileSettings) -> None:
                 _, (what, *_rest) = slide_mpp(reader, tiles)
                 do = "set assumed_mpp to what the scanner's maker states, if that is wrong"
                 _warn(finding, path, "scale", what, do)
-            kept = len(tile_grid(reader, tiles))
+            grid = tile_grid(reader, tiles)
+            if grid.pen >= MUCH_PEN:
+                do = "look at the kept tiles with `medssl data show`, or set drop_pen=false"
+                _warn(finding, path, "tissue", pen_note(reader, grid.pen), do)
     except DataError as error:
-        what = f"{error.what}: {error.why}" if error.why else error.what
-        finding.add(path, "unreadable", what, error.do or "replace the file")
+        finding.add(path, "unreadable", *said(error))
         return
     finding.digest = slide_digest(path)
-    if not kept:
+    if not len(grid):
         finding.add(
             path,
             "tissue",

@@ -1,12 +1,13 @@
 """Whole-slide files: regions of any size and scale, in bounded memory, from several threads.
 
-OpenSlide reads them; tiffslide what OpenSlide does not know, e.g. TIFFs made of strips.
+OpenSlide reads them; tiffslide what OpenSlide does not know, e.g. TIFFs made of strips and the
+smaller levels of OME-TIFFs.
 """
 
 import hashlib
 import logging
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,13 +15,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from PIL import Image
 
+from medssl.data.slide.ome import is_ome, ome_properties
+from medssl.data.slide.pyramid import PyramidReader
 from medssl.errors import DataError
 
-_BLOCK = 2048  # level pixels of a side that are held at once
-_PLAUSIBLE = (0.02, 50.0)  # microns per pixel; TIFF writers put 72 dpi where nothing is known
-_NEAR = 1.01  # a level this much coarser than asked for still serves
+_GENERIC = "generic-tiff"  # OpenSlide's name of TIFFs of which it knows no more
 _ENDS = 2**20  # bytes of each end of a file that tell it from others
-_WHITE = (255, 255, 255)
 
 
 class SlideReader(Protocol):
@@ -83,10 +83,16 @@ def open_slide(path: Path) -> SlideReader:
     try:
         handle = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
-        return _fallback(path)
+        return _by_tiffslide(path, _ome_description(path), None)
     except openslide.OpenSlideError as error:
         raise _unreadable(path) from error
-    _must_be_whole(path)
+    try:
+        description = _ome_description(path)
+        if description is not None and handle.properties.get("openslide.vendor") == _GENERIC:
+            return _by_tiffslide(path, description, handle)
+    except BaseException:
+        handle.close()
+        raise
     return PyramidReader(path, handle, "openslide", (openslide.OpenSlideError,), nullcontext())
 
 
@@ -101,132 +107,82 @@ def slide_digest(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-class PyramidReader:
-    """A slide behind OpenSlide's interface, which tiffslide shares.
+class _FastAtFullSize:
+    """A slide of tiffslide whose level 0 is read by OpenSlide, faster and by threads at once."""
+
+    def __init__(self, whole: Any, full_size: Any) -> None:
+        self.dimensions = whole.dimensions
+        self.level_downsamples = whole.level_downsamples
+        self.level_dimensions = whole.level_dimensions
+        self.properties = whole.properties
+        self._whole, self._full_size, self._alone = whole, full_size, threading.Lock()
+
+    def read_region(self, place: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """As both libraries do."""
+        if level == 0:
+            found: Image.Image = self._full_size.read_region(place, 0, size)
+        else:
+            with self._alone:
+                found = self._whole.read_region(place, level, size)
+        return found
+
+    def close(self) -> None:
+        """Close both."""
+        self._whole.close()
+        self._full_size.close()
+
+
+def _by_tiffslide(path: Path, description: str | None, full_size: Any) -> PyramidReader:
+    """The slide by tiffslide.
 
     Args:
         path: the file.
-        handle: the open slide of either library.
-        prefix: of the library's own properties.
-        failures: what the library raises on damaged files.
-        alone: held while the library reads, where it is not safe for threads.
+        description: its OME-XML, if it has any.
+        full_size: the slide opened by OpenSlide, if it can; is closed with the reader.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        handle: Any,
-        prefix: str,
-        failures: tuple[type[Exception], ...],
-        alone: AbstractContextManager[Any],
-    ) -> None:
-        self.path = path
-        self.size: tuple[int, int] = tuple(handle.dimensions)
-        self.levels: tuple[float, ...] = tuple(handle.level_downsamples)
-        stated = handle.properties
-        across = [_number(stated.get(f"{prefix}.mpp-{axis}")) for axis in "xy"]
-        known = [mpp for mpp in across if mpp and _PLAUSIBLE[0] <= mpp <= _PLAUSIBLE[1]]
-        self.mpp = sum(known) / len(known) if known else None
-        self.objective_power = _number(stated.get(f"{prefix}.objective-power")) or None
-        self._handle, self._failures, self._alone = handle, failures, alone
-
-    def read(
-        self, x: float, y: float, width: float, height: float, size: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        """See `SlideReader.read`: from the nearest finer level, block by block, resized."""
-        wide, high = size or (round(width), round(height))
-        across, down = width / wide, height / high
-        scale = max(s for s in self.levels if s <= max(1.0, min(across, down) * _NEAR))
-        level = self.levels.index(scale)
-        step_x = max(1, int(_BLOCK * scale / across))
-        step_y = max(1, int(_BLOCK * scale / down))
-        pixels = np.empty((high, wide, 3), np.uint8)
-        for top in range(0, high, step_y):
-            for left in range(0, wide, step_x):
-                right, low = min(wide, left + step_x), min(high, top + step_y)
-                box = (
-                    (x + left * across) / scale,
-                    (y + top * down) / scale,
-                    (x + right * across) / scale,
-                    (y + low * down) / scale,
-                )
-                block = self._block(level, box, (right - left, low - top))
-                pixels[top:low, left:right] = np.asarray(block)
-        return pixels
-
-    def thumbnail(self, side: int) -> np.ndarray:
-        """See `SlideReader.thumbnail`; never enlarged."""
-        width, height = self.size
-        shrink = max(1.0, max(width, height) / side)
-        size = max(1, round(width / shrink)), max(1, round(height / shrink))
-        return self.read(0, 0, width, height, size)
-
-    def _block(
-        self, level: int, box: tuple[float, float, float, float], size: tuple[int, int]
-    ) -> Image.Image:
-        """The box (left, top, right, bottom), in pixels of the level, at `size`."""
-        left, top, right, low = box
-        shrink = min((right - left) / size[0], (low - top) / size[1])
-        if abs(right - left - size[0]) <= 0.5 and abs(low - top - size[1]) <= 0.5:
-            return self._pixels(level, (round(left), round(top)), size)
-        corner = int(np.floor(left)), int(np.floor(top))
-        end = int(np.ceil(right)), int(np.ceil(low))
-        image = self._pixels(level, corner, (end[0] - corner[0], end[1] - corner[1]))
-        # The mean over each pixel's area; nearer to one, Lanczos, which does not alias.
-        how = Image.Resampling.BOX if shrink >= 2 else Image.Resampling.LANCZOS
-        inner = left - corner[0], top - corner[1], right - corner[0], low - corner[1]
-        return image.resize(size, how, inner)
-
-    def _pixels(self, level: int, corner: tuple[int, int], size: tuple[int, int]) -> Image.Image:
-        """Pixels of a level on white, also beyond the level's edges."""
-        width, height = self._handle.level_dimensions[level]
-        left, top = max(0, corner[0]), max(0, corner[1])
-        right, low = min(width, corner[0] + size[0]), min(height, corner[1] + size[1])
-        canvas = Image.new("RGB", size, _WHITE)
-        if left >= right or top >= low:
-            return canvas
-        scale = self.levels[level]
-        place = round(left * scale), round(top * scale)
-        try:
-            with self._alone:
-                found = self._handle.read_region(place, level, (right - left, low - top))
-        except self._failures as error:
-            raise DataError(
-                f"{self.path} cannot be read at {place[0]}, {place[1]}",
-                "it is truncated or damaged there",
-                "copy it again from where it came",
-            ) from error
-        # Where a scanner saw nothing, the slide is transparent.
-        where = (left - corner[0], top - corner[1])
-        canvas.paste(found, where, found if found.mode == "RGBA" else None)
-        return canvas
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._handle.close()
-
-
-def _fallback(path: Path) -> PyramidReader:
-    """The slide by tiffslide."""
+    import openslide
     import tiffslide
 
-    _must_be_whole(path)
+    stated = {} if description is None else ome_properties(description, path)
     try:
-        handle = tiffslide.TiffSlide(path)
-        return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock())
+        handle: Any = tiffslide.TiffSlide(path)
+        _must_be_colours(path, handle)
+        if full_size is None:
+            return PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock(), stated)
+        interleaved = handle.properties["tiffslide.series-axes"] == "YXS"
+        if interleaved and full_size.dimensions == handle.dimensions:
+            handle = _FastAtFullSize(handle, full_size)
+            return PyramidReader(path, handle, "tiffslide", (Exception,), nullcontext(), stated)
+        reader = PyramidReader(path, handle, "tiffslide", (Exception,), threading.Lock(), stated)
+        full_size.close()
+        return reader
+    except DataError:
+        raise
     except Exception as error:  # whatever its TIFF reader stumbles over
-        raise _unreadable(path) from error
+        if full_size is None:
+            raise _unreadable(path) from error
+    failures = (openslide.OpenSlideError,)  # it holds less than tiffslide wants to know
+    return PyramidReader(path, full_size, "openslide", failures, nullcontext(), stated)
 
 
-def _must_be_whole(path: Path) -> None:
-    """Refuse TIFFs whose pixels lie beyond the end of the file: the libraries only notice later."""
+def _must_be_colours(path: Path, handle: Any) -> None:
+    series = handle.ts_tifffile.series[handle.properties["tiffslide.series-index"]]
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    channels = sizes.get("S", sizes.get("C", 1))
+    if series.dtype != np.uint8 or channels not in (1, 3, 4):
+        raise DataError(
+            f"{path} is no slide in red, green and blue",
+            f"it has {channels} channels of {series.dtype}",
+            "export it as RGB with 8 bits a channel",
+        )
+
+
+def _ome_description(path: Path) -> str | None:
+    """The OME-XML of a TIFF, or None.
+
+    Raises:
+        DataError: pixels lie beyond the file's end, which the libraries would only notice later.
+    """
     import tifffile
 
     # It would say again, in its own words, what is said here.
@@ -234,15 +190,22 @@ def _must_be_whole(path: Path) -> None:
     length = path.stat().st_size
     try:
         with tifffile.TiffFile(path) as tiff:
-            for page in tiff.pages:
-                parts = zip(page.dataoffsets, page.databytecounts, strict=False)
-                if any(offset + count > length for offset, count in parts):
-                    raise _unreadable(path)
+            pages = list(tiff.pages)
+            description = str(tiff.pages[0].description)
+            try:
+                pages += [part for page in tiff.pages for part in page.pages or ()]
+            except Exception as error:  # smaller levels that are not there
+                raise _unreadable(path) from error
     except DataError:
         raise
     except Exception:
         # No TIFF, or one whose directory only the library that opens it understands.
-        return
+        return None
+    for page in pages:
+        places = zip(page.dataoffsets, page.databytecounts, strict=False)
+        if any(offset + count > length for offset, count in places):
+            raise _unreadable(path)
+    return description if is_ome(description) else None
 
 
 def _unreadable(path: Path) -> DataError:
@@ -252,10 +215,3 @@ def _unreadable(path: Path) -> DataError:
         "it is empty" if empty else "it is truncated, damaged or not a slide",
         "copy it again from where it came, or remove it",
     )
-
-
-def _number(text: object) -> float | None:
-    try:
-        return float(str(text))
-    except ValueError:
-        return None

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from medssl.section import Section
 
+_VERSION = 2  # of what cutting does; raise it when equal settings give other tiles
+
 
 class TileSettings(Section):
     """A grid of square tiles without overlap, and which of them are kept."""
@@ -26,6 +28,11 @@ class TileSettings(Section):
     tissue_share: float = Field(
         default=0.1, gt=0, le=1, description="otsu: least share of a tile that is tissue"
     )
+    drop_pen: bool = Field(
+        default=True,
+        description="otsu: what has the colours of marker pens is no tissue; false for stains that "
+        "have them too, e.g. the blue or green of a trichrome",
+    )
     edge_threshold: float = Field(
         default=15.0, ge=0, description="edges: kept above it; released: 20 CAMELYON16, 15 TCGA"
     )
@@ -33,4 +40,4 @@ class TileSettings(Section):
     @property
     def key(self) -> str:
         """16 hex characters; equal settings have equal keys."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{_VERSION} {self.model_dump_json()}".encode()).hexdigest()[:16]

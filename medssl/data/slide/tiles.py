@@ -9,7 +9,10 @@ import numpy as np
 
 from medssl.data.slide.reader import SlideReader
 from medssl.data.slide.settings import TileSettings
-from medssl.data.slide.tissue import edge_statistics, tissue_shares
+from medssl.data.slide.tissue import edge_statistics, find_tissue
+
+MUCH_PEN = 0.005
+"""Share of a slide from which on pen is worth a word."""
 
 _NEAR = 0.01  # relative; a level this near to the scale asked for is read as it is
 
@@ -26,6 +29,7 @@ class TileGrid:
         size: side of a tile in pixels, S.
         mpp: microns per pixel of a tile, as far as the slide's scale is known.
         slide_size: width and height of the slide in level-0 pixels.
+        pen: share of the slide that is marked by pen, as far as it was looked for.
         notes: what was assumed or is unusual, a sentence each that names slide and setting.
     """
 
@@ -36,6 +40,7 @@ class TileGrid:
     size: int
     mpp: float
     slide_size: tuple[int, int]
+    pen: float = 0.0
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -55,8 +60,12 @@ def tile_grid(reader: SlideReader, settings: TileSettings, workers: int = 1) -> 
     span = _span(reader, settings, mpp)
     width, height = reader.size
     shape = columns, rows = -(-width // span), -(-height // span)
+    pen = 0.0
     if settings.tissue == "otsu":
-        kept = tissue_shares(reader, span, shape) >= settings.tissue_share
+        shares, pen = find_tissue(reader, span, shape, settings.drop_pen)
+        kept = shares >= settings.tissue_share
+        if pen >= MUCH_PEN:
+            notes = (*notes, pen_note(reader, pen))
     elif settings.tissue == "edges":
         strength = edge_statistics(reader, span, settings.size, shape, workers)
         kept = strength > settings.edge_threshold
@@ -71,6 +80,7 @@ def tile_grid(reader: SlideReader, settings: TileSettings, workers: int = 1) -> 
         size=settings.size,
         mpp=mpp * span / settings.size,
         slide_size=reader.size,
+        pen=pen,
         notes=notes,
     )
 
@@ -106,6 +116,14 @@ def slide_mpp(reader: SlideReader, settings: TileSettings) -> tuple[float, tuple
             "the tile settings; its tiles are enlarged"
         )
     return mpp, tuple(notes)
+
+
+def pen_note(reader: SlideReader, pen: float) -> str:
+    """That a slide is marked by pen, and how much of it."""
+    return (
+        f"{pen:.1%} of {reader.path} has the colours of a marker pen and does not count as tissue "
+        "(drop_pen of the tile settings)"
+    )
 
 
 def _span(reader: SlideReader, settings: TileSettings, mpp: float) -> int:

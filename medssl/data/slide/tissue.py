@@ -3,44 +3,76 @@
 Legend: C columns and R rows of the grid of tiles, H W pixels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image, ImageFilter, ImageStat
 
+from medssl.data.slide.pen import pen_marks
 from medssl.data.slide.reader import SlideReader
 from medssl.data.workers import Workers
 
 _THUMBNAIL = 4096  # longest side, pixels
 _PIXELS_A_TILE = 16  # of the thumbnail, a side
 _LEAST_SATURATION = 10  # of 255; on a bare slide Otsu would split the noise
+_MOST_SATURATION = 120  # what is above counts as this for Otsu; real H&E keeps the same tiles
 _LEAST_VALUE = 25  # of 255; near black, saturation is noise as well
 
 
-def tissue_shares(reader: SlideReader, span: int, shape: tuple[int, int]) -> np.ndarray:
-    """Share of each tile that is tissue: [R, C] float, by Otsu on a thumbnail's saturation.
+class Tissue(NamedTuple):
+    """What a thumbnail shows.
+
+    Attributes:
+        shares: [R, C] float, share of each tile that is tissue.
+        pen: share of the slide that is marked by pen.
+    """
+
+    shares: np.ndarray
+    pen: float
+
+
+def find_tissue(
+    reader: SlideReader, span: int, shape: tuple[int, int], drop_pen: bool = True
+) -> Tissue:
+    """Tissue by Otsu on a thumbnail's saturation, in which pen has no part.
+
+    What is more saturated than tissue usually is counts as no more than that, so that pen which is
+    not recognised as such cannot displace pale tissue either.
 
     Args:
         reader: the slide.
         span: side of a tile, level-0 pixels.
         shape: columns and rows of the grid; beyond the slide there is no tissue.
+        drop_pen: whether pixels in the colours of pens are no tissue.
     """
     columns, rows = shape
     a_tile = max(1, min(_PIXELS_A_TILE, _THUMBNAIL // max(shape)))
     size = columns * a_tile, rows * a_tile
     picture = Image.fromarray(reader.read(0, 0, columns * span, rows * span, size))
-    _, saturation, value = (np.asarray(band) for band in picture.convert("HSV").split())
+    hue, saturation, value = (np.asarray(band) for band in picture.convert("HSV").split())
     inside = np.zeros(saturation.shape, bool)
     width, height = (int(np.ceil(side * a_tile / span)) for side in reader.size)
     inside[:height, :width] = True
-    threshold = max(otsu_threshold(saturation[inside]), _LEAST_SATURATION)
-    tissue = inside & (saturation > threshold) & (value > _LEAST_VALUE)
-    return np.asarray(tissue.reshape(rows, a_tile, columns, a_tile).mean((1, 3)))
+    pen = np.zeros_like(inside)
+    if drop_pen:
+        pen = pen_marks(hue, saturation, value) & inside
+    clean = inside & ~pen
+    typical = saturation[clean].clip(max=_MOST_SATURATION)
+    threshold = max(otsu_threshold(typical), _LEAST_SATURATION)
+    tissue = clean & (saturation > threshold) & (value > _LEAST_VALUE)
+    shares = tissue.reshape(rows, a_tile, columns, a_tile).mean((1, 3))
+    return Tissue(shares, float(pen.sum() / inside.sum()))
 
 
 def otsu_threshold(values: np.ndarray) -> int:
     """The threshold of uint8 values whose two sides differ most: `values > threshold` is one side.
 
+    0 where there are no values.
+
     Source: Otsu, A threshold selection method from gray-level histograms, 1979, equation 18.
     """
+    if not values.size:
+        return 0
     share = np.bincount(values.ravel(), minlength=256) / values.size
     below = share.cumsum()
     mean_below = (share * np.arange(256)).cumsum()

@@ -115,5 +115,5 @@ def _crops(path: Path, settings: CropSettings, said: FileSettings) -> np.ndarray
             f"side={said.side} was given",
             "leave it out; files whose header states their side need none",
         )
-    spacing = image.spacing if said.spacing is None else (said.spacing, said.spacing)
-    return make_crops(replace(image, side=image.side or said.side, spacing=spacing), settings)
+    image = replace(image, side=image.side or said.side).with_spacing(said.spacing)
+    return make_crops(image, settings)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medssl.environment import runs_root
-from medssl.errors import UsageError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.grade_report import read_grades
 from medssl.pipeline.stage import read_config, read_json
 
@@ -58,7 +58,7 @@ def read_result(folder: Path) -> GradeResult:
         found = sorted(read_grades(folder / "scores.csv"), key=lambda image: image.id)
         done = read_json(folder / "done.json", "summary")
         numbers = done["summary"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None

@@ -1,11 +1,10 @@
 """What a study of graders found: study.csv and summary.md."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from medssl.data.rows import table_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.grade_difference import (
     accuracy_difference,
@@ -36,13 +35,11 @@ Runs = Mapping[int, GradeResult]
 def study_csv(results: Mapping[Cell, GradeResult]) -> str:
     """A row per run."""
     names = sorted({name for one in results.values() for name in one.numbers})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "labels", "seed", *names, "mlflow_run"])
+    rows = []
     for cell, one in results.items():
         shown = [f"{one.numbers[name]:.6f}" if name in one.numbers else "" for name in names]
-        writer.writerow([cell.arm, cell.labels or "all", cell.seed, *shown, one.run_id])
-    return text.getvalue()
+        rows.append([cell.arm, cell.labels or "all", cell.seed, *shown, one.run_id])
+    return table_text(["arm", "labels", "seed", *names, "mlflow_run"], rows)
 
 
 def summary(

@@ -1,12 +1,11 @@
 """Studies of pre-training: arms x seeds, each cell an ordinary run, compared by its probes."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
+from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
@@ -139,11 +138,9 @@ def _summary(
 
 def _csv(found: Mapping[PretrainCell, Mapping[str, Numbers]]) -> str:
     names = sorted({name for run in found.values() for row in run.values() for name in row})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "seed", "what", *names])
+    rows = []
     for cell, run in found.items():
         for what, values in run.items():
             shown = [f"{values[name]:.6f}" if name in values else "" for name in names]
-            writer.writerow([cell.arm, cell.seed, what, *shown])
-    return text.getvalue()
+            rows.append([cell.arm, cell.seed, what, *shown])
+    return table_text(["arm", "seed", "what", *names], rows)

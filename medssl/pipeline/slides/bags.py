@@ -36,7 +36,7 @@ def find_bags(
 
     Raises:
         DataError: a file cannot be used; what was encoded before it stays in the cache.
-        UsageError: the encoder's weights do not fit it.
+        UsageError: there is no such file of the encoder's weights.
     """
     if config.spec.layout.kind == "planted":
         return {case.id: planted_bag(config.spec, case) for case in cases}
@@ -44,6 +44,8 @@ def find_bags(
         return {bag.id: bag for bag in read_bags(config.spec, cases)}
     pipeline = config.pipeline
     encoder = build_tile_encoder(pipeline.encoder, pipeline.seed)
+    if encoder.report is not None:
+        reporter.note(f"weights {pipeline.encoder.weights}: {encoder.report}")
     key = encoder_key(pipeline.encoder, pipeline.seed)
     folder = cache_root() / "features" / config.spec.name / f"{pipeline.tiles.key}-{key}"
     reporter.note(f"{len(cases)} slides of {config.spec.name}: encoding what is not in {folder}")

@@ -3,8 +3,6 @@
 A slide of the pipeline is answered by the fold that did not learn from it, others by all folds.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import nn
 
 from medssl.atomic import write_bytes, write_text
 from medssl.data.layouts.slides import is_slide
+from medssl.data.rows import table_text
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide
@@ -171,13 +170,11 @@ def predict_slides(
 def _calls(
     head: nn.Module, bags: Sequence[FeatureBag], found: SlideCheckpoint, device: torch.device
 ) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["slide", "prediction", "threshold", *found.classes])
+    rows = []
     for name, probability in predict_bags(head, bags, device).items():
         chosen = int(np.argmax(probability))
         if len(found.classes) == 2:
             chosen = int(probability[1] >= found.threshold)
         shown = [f"{value:.6f}" for value in probability]
-        writer.writerow([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
-    return text.getvalue()
+        rows.append([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
+    return table_text(["slide", "prediction", "threshold", *found.classes], rows)

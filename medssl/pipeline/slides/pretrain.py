@@ -99,6 +99,8 @@ def pretrain_tiles(
         stream = TileStream(_sample(pipeline, cases, reporter), pipeline.train.batch, pipeline.seed)
         reporter.note(f"{len(stream)} tiles")
         method: Dino = implementation(settings)(settings, pipeline.encoder, pipeline.seed)
+        if (report := method.encoder().report) is not None:
+            reporter.note(f"weights {pipeline.encoder.weights}: {report}")
 
         def save(kind: str, step: int, _: dict[str, float]) -> None:
             save_checkpoint(target, method.encoder(), described.model_copy(update={"step": step}))

@@ -3,14 +3,14 @@
 Legend: S test bags of all folds, K classes.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from medssl.errors import UsageError
+from medssl.data.rows import read_table
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.classification import choose_threshold, predictions
 from medssl.evaluate.ranking import area_under_roc
 from medssl.evaluate.statistics import bootstrap_interval
@@ -115,10 +115,9 @@ def read_right(folder: Path) -> dict[str, bool]:
         UsageError: the file is missing or damaged.
     """
     try:
-        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = read_table(folder / "scores.csv")
         return {row["slide"]: row["truth"] == row["prediction"] for row in rows}
-    except (OSError, ValueError, KeyError, csv.Error):
+    except (KeyError, DataError):
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None

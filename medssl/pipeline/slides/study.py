@@ -1,7 +1,5 @@
 """Studies of slide classifiers: data sets x methods x seeds, each cell an ordinary run."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.mistakes import nearest
@@ -147,11 +146,9 @@ def _result(cell: SlideCell, folder: Path, simulated: bool) -> Result:
 
 def _csv(results: Sequence[Result]) -> str:
     names = sorted({name for one in results for name in one.numbers})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "arm", "seed", *names])
+    rows = []
     for one in results:
         found = [one.numbers.get(name, float("nan")) for name in names]
         shown = ["" if np.isnan(value) else f"{value:.6f}" for value in found]
-        writer.writerow([one.data, one.arm, one.seed, *shown])
-    return text.getvalue()
+        rows.append([one.data, one.arm, one.seed, *shown])
+    return table_text(["data", "arm", "seed", *names], rows)

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def test_numbered_bags_sort_by_number(tmp_path: Path) -> None:
         ("label,bag,f\n0,b1,x\n", "row 2: could not convert string to float: 'x'"),
         ("0,b1\n", "row 1 has 2 cells"),
         ("", "holds no bag"),
+        ("label,bag,label\n0,b1,1\n", "several columns of the label or the bag"),
+        ("0,b1,\0\n", "no CSV table in UTF-8"),
+        ("0;b1;1\n", "row 1 has 1 cells"),
     ],
 )
 def test_a_csv_that_cannot_be_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
@@ -101,7 +105,15 @@ def test_a_csv_that_cannot_be_is_refused(tmp_path: Path, content: str, sentence:
         ({"bag": [0, 0, 1]}, "shapes of its arrays"),
         ({"X": np.array([[1.0, 2], [3, np.nan], [5, 6], [7, 8]])}, "1 instances of bag_0"),
         ({"y": np.array([0, 3])}, "gives bag_1 the class '3'"),
-        ({"X": np.array([[{}]] * 4)}, "does not hold the arrays"),
+        ({"X": np.array([[{}]] * 4)}, "holds objects, which are never unpickled"),
+        ({"X": np.array([["a"]] * 4)}, "X holds no numbers"),
+        ({"X": np.ones((4, 1), complex)}, "X holds no numbers"),
+        ({"bag": np.array([0, 0, 0.5, 1])}, "bag holds something besides whole numbers"),
+        ({"bag": np.array([0, 0, 0, 2**62])}, "bag holds something besides whole numbers"),
+        ({"bag": [0, 0, 0, 10**12]}, "does not count"),
+        ({"y": np.array([0, np.nan])}, "y holds something besides whole numbers"),
+        ({"sizes": np.array(4), "y": np.array(0)}, "y and sizes have several axes"),
+        ({"X": np.full((4, 1), 1e300)}, "3 instances of bag_0"),
     ],
 )
 def test_an_npz_that_cannot_be_is_refused(
@@ -109,6 +121,54 @@ def test_an_npz_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=sentence):
         cases(from_npz(tmp_path, **arrays), tmp_path)
+
+
+def test_labels_may_be_names_or_floats(tmp_path: Path) -> None:
+    for labels in ([b"benign", b"malignant"], ["benign", "malignant"], [0.0, 1.0]):
+        spec = from_npz(tmp_path, y=np.array(labels))
+        assert [case.extra["class"] for case in find_cases(spec)] == [0, 1]
+
+
+def test_an_npz_may_be_cut_or_damaged_anywhere(tmp_path: Path) -> None:
+    spec = from_npz(tmp_path)
+    path = tmp_path / "bags.npz"
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    broken = [whole[:length] for length in range(0, len(whole), 29)]
+    for _ in range(150):
+        changed = bytearray(whole)
+        changed[int(rng.integers(len(whole)))] = int(rng.integers(256))
+        broken.append(bytes(changed))
+    outcomes = set()
+    for content in broken:
+        path.write_bytes(content)
+        try:
+            outcomes.add(len(read_bags(spec, cases(spec, tmp_path))))
+        except DataError as error:
+            outcomes.add(path.name in str(error))
+    assert outcomes == {True, 2}
+
+
+def test_other_files_called_npz_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bags.npz"
+    np.save(tmp_path / "a.npy", np.ones(3))
+    for content in (b"", (tmp_path / "a.npy").read_bytes(), pickle.dumps({"X": 1})):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"bags\.npz is no file of bags; it is damaged"):
+            cases(spec_of(tmp_path, "bags.npz"), tmp_path)
+    np.savez(path, X=np.ones((1, 1)))
+    with pytest.raises(DataError, match="lacks the array bag and y and sizes"):
+        cases(spec_of(tmp_path, "bags.npz"), tmp_path)
+
+
+def test_an_npz_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medssl.data.instances._LARGEST", 10**6)
+    np.savez_compressed(tmp_path / "bags.npz", X=np.zeros((10**6, 1)))
+    assert (tmp_path / "bags.npz").stat().st_size < 20_000
+    with pytest.raises(DataError, match="unpacked it has more than"):
+        cases(spec_of(tmp_path, "bags.npz"), tmp_path)
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

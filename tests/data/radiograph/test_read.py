@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medssl.data.radiograph.image import Radiograph, side_of
 from medssl.data.radiograph.read import (
-    Radiograph,
     is_radiograph,
     make_crops,
     normalise,
     read_radiograph,
-    side_of,
     stem,
 )
 from medssl.data.radiograph.settings import CropSettings
@@ -247,7 +246,7 @@ def make_short(path: Path, values: np.ndarray) -> Path:
     ("make", "message"),
     [
         (make_missing, "does not exist"),
-        (make_text, "neither DICOM nor a picture"),
+        (make_text, "neither DICOM, PNG nor JPEG"),
         (make_broken_png, "truncated, damaged"),
         (make_colour, "is in colour"),
         (make_constant, "the value 7 in every pixel"),

@@ -1,5 +1,6 @@
 import gzip
 import json
+import random
 
 import pytest
 import shapely
@@ -34,6 +35,11 @@ HOLED = {
         ring([10, 10], [20, 10], [20, 20], [10, 20]),
     ],
 }
+NOWHERE = {"type": "Polygon", "coordinates": [[[0, 0], [1, float("nan")], [1, 1], [0, 0]]]}
+ASAP_ORDER = (
+    '<ASAP_Annotations><Annotation Name="long"><Coordinate Order="1e400" X="1" Y="1"/>'
+    "</Annotation></ASAP_Annotations>"
+)
 DOT = {"type": "Point", "coordinates": [5, 5]}
 SMALL = {"type": "Polygon", "coordinates": [ring([50, 50], [60, 50], [60, 60], [50, 60])]}
 
@@ -112,7 +118,25 @@ def test_xml_with_entities_is_refused(tmp_path, encoding):
         ("a.xml", "<broken", "XML"),
         ("a.xml", "<svg/>", "ASAP"),
         ("a.xml", asap(("_0", [["x", 0], [1, 1], [2, 0]])), "coordinate"),
+        ("a.xml", "", "XML"),
+        ("a.xml", asap(("_0", [["nan", 0], [1, 1], [2, 0]])), "annotation 0 .* not two finite"),
+        ("a.xml", ASAP_ORDER, "annotation long .* broken coordinate"),
+        ("a.xml", '<?xml version="1.0" encoding="klingon"?><a/>', "XML"),
         ("a.geojson", "{broken", "JSON"),
+        ("a.geojson", "[" * 100_000, "nested too deep"),
+        ("a.geojson", "3", "list of features"),
+        ("a.geojson", "null", "list of features"),
+        ("a.geojson", ["text", 7], "feature 1"),
+        ("a.geojson", [feature("x", None)], "feature 1"),
+        ("a.geojson", [feature("x", {"type": "Circle", "coordinates": []})], "feature 1"),
+        ("a.geojson", [feature("x", {"type": "Polygon", "coordinates": {"a": 1}})], "feature 1"),
+        ("a.geojson", [{"geometry": SMALL, "properties": [1]}], "feature 1"),
+        ("a.geojson", [{"geometry": SMALL, "properties": {"classification": 5}}], "feature 1"),
+        ("a.geojson", [feature("x", NOWHERE)], "not two finite numbers"),
+        ("a.json", {"positive": 7}, "outline 1 of 'positive'"),
+        ("a.json", {"positive": [{"corners": TRIANGLE}]}, "outline 1 of 'positive'"),
+        ("a.json", {"positive": [TRIANGLE, [["a", 1], [2, 3]]]}, "outline 2 of 'positive'"),
+        ("a.json", {"positive": [TRIANGLE, 7]}, "outline 2 of 'positive'"),
         ("a.geojson", {"type": "FeatureCollection"}, "features"),
         ("a.geojson", [{"type": "Feature"}], "feature 1"),
         ("a.geojson", [feature("x", {"type": "Polygon", "coordinates": [1]})], "feature 1"),
@@ -153,3 +177,33 @@ def test_a_compressed_set(tmp_path):
 def test_a_set_is_a_mapping(written):
     with pytest.raises(DataError, match="mapping"):
         read_annotation_set(written("set.json", [TRIANGLE]))
+
+
+def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("medssl.data.slide.annotation_files._LARGEST", 1000)
+    path = tmp_path / "set.json.gz"
+    path.write_bytes(gzip.compress(b" " * 2000))
+    with pytest.raises(DataError, match=r"set\.json\.gz .* has more than"):
+        read_annotation_set(path)
+
+
+@pytest.mark.parametrize("suffix", ["xml", "geojson", "json"])
+def test_files_of_outlines_may_be_damaged_anywhere(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    whole = {
+        "xml": asap(("_0", [[0, 0], [20.5, 0], [20.5, 20], [0, 20]])),
+        "geojson": json.dumps(FEATURES),
+        "json": json.dumps({"positive": [TRIANGLE], "negative": []}),
+    }[suffix].encode()
+    rng = random.Random(0)
+    outcomes = set()
+    for _ in range(300):
+        changed = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            changed[rng.randrange(len(changed))] = rng.choice(b'0159eE-+.[]{}",:<>/ &\0n')
+        path.write_bytes(changed)
+        try:
+            outcomes.add(read_annotation(path).area >= 0)
+        except DataError as error:
+            outcomes.add(path.name in str(error))
+    assert outcomes == {True}

@@ -14,7 +14,7 @@ from medssl.data.rules import Verdict
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import DataError
 from tests.data.conftest import declare
-from tests.data.slide.conftest import write_slide
+from tests.data.slide.conftest import painted, write_levels, write_slide
 
 HEADER = "slide,label,patient,part,annotation\n"
 ROWS = ("a,normal,p1,train,\n", "b,tumour,p2,train,b.xml\n", "c,normal,p3,test,\n")
@@ -31,7 +31,7 @@ def toy(tmp_path: Path) -> Path:
     """Three sound slides a, b, c with their table."""
     for seed, name in enumerate("abc"):
         write_slide(tmp_path / f"{name}.tif", seed=seed)
-    (tmp_path / "b.xml").touch()
+    (tmp_path / "b.xml").write_text("<ASAP_Annotations/>")
     write_table(tmp_path, *ROWS)
     return tmp_path
 
@@ -40,12 +40,28 @@ def write_table(root: Path, *rows: str) -> None:
     (root / "labels.csv").write_text(HEADER + "".join(rows))
 
 
+def write_marked(path: Path) -> None:
+    """A slide with a red stroke over a quarter of it."""
+    pixels = painted((500, 400), (100, 100, 300, 300), seed=1)
+    pixels[300:] = (200, 20, 30)
+    write_levels(path, [pixels])
+
+
 def cut(path: Path, keep: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+    "pen": (
+        lambda root: write_marked(root / "b.tif"),
+        "warning", "tissue", r"[23][0-9]\.[0-9]% of b.tif has the colours of a marker pen and does "
+        "not count as tissue .*; look at the kept tiles",
+    ),
+    "broken outlines": (
+        lambda root: (root / "b.xml").write_text("<ASAP_Annotations"),
+        "error", "unreadable", "b.xml cannot be read as XML.*; replace the file",
+    ),
     "truncated": (
         lambda root: cut(root / "b.tif", 0.5),
         "error", "unreadable", "b.tif .* is truncated, damaged or not a slide; copy it again",

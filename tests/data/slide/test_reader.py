@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from medssl.data.slide import reader as module
+from medssl.data.slide import pyramid as module
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.errors import DataError
 from tests.data.slide.conftest import painted, write_levels, write_slide

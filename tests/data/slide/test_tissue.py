@@ -9,8 +9,8 @@ from medssl.data.slide.tiles import tile_grid
 from medssl.data.slide.tissue import (
     edge_statistic,
     edge_statistics,
+    find_tissue,
     otsu_threshold,
-    tissue_shares,
 )
 from tests.data.slide.conftest import write_levels, write_slide
 
@@ -67,14 +67,14 @@ def test_the_share_of_a_tile_that_is_tissue(tmp_path: Path) -> None:
     # Tissue from 64 to 160 on both axes: whole, half and quarter tiles of 64 pixels.
     write_slide(tmp_path / "a.tif", (256, 250), (64, 64, 160, 160))
     with open_slide(tmp_path / "a.tif") as slide:
-        shares = tissue_shares(slide, 64, (4, 4))
+        shares = find_tissue(slide, 64, (4, 4)).shares
     assert np.allclose(shares, np.outer((0, 1, 0.5, 0), (0, 1, 0.5, 0)), atol=0.03)
 
 
 def test_beyond_the_border_is_no_tissue(tmp_path: Path) -> None:
     write_slide(tmp_path / "a.tif", (96, 96), (0, 0, 96, 96))
     with open_slide(tmp_path / "a.tif") as slide:
-        shares = tissue_shares(slide, 64, (2, 2))
+        shares = find_tissue(slide, 64, (2, 2)).shares
     assert shares[0, 1] <= 0.5
     assert shares[1, 1] <= 0.25
 
@@ -84,7 +84,7 @@ def test_a_slide_without_tissue_has_none(tmp_path: Path, value: int) -> None:
     rng = np.random.default_rng(0)
     bare = np.clip(value + rng.integers(-2, 3, (256, 256, 3)), 0, 255).astype(np.uint8)
     with open_slide(write_levels(tmp_path / "a.tif", [bare])) as slide:
-        assert tissue_shares(slide, 64, (4, 4)).max() == 0
+        assert find_tissue(slide, 64, (4, 4)).shares.max() == 0
         assert len(tile_grid(slide, TileSettings(size=64))) == 0
 
 

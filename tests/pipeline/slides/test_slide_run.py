@@ -19,6 +19,16 @@ from medssl.train.slide_checkpoint import load_slide_checkpoint
 QUIET = QuietReporter()
 
 
+class Notes(QuietReporter):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -180,7 +190,11 @@ def test_runs_are_compared_bag_by_bag(toys: Path) -> None:
 def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Path) -> None:
     checkpoint = pretrain_tiles("dino", [], QUIET)
     weights = checkpoint / "weights.safetensors"
-    done = run_slides(load_slide_config("slides", [f"encoder.weights={weights}"]), QUIET)
+    told = Notes()
+    done = run_slides(load_slide_config("slides", [f"encoder.weights={weights}"]), told)
+    (loaded,) = [note for note in told.notes if "matched" in note]
+    assert loaded.startswith(f"weights {weights}: 100.0% of the parameters matched")
+    assert loaded.endswith("0 missing, 0 of another shape, 0 unexpected")
     assert load_slide_checkpoint(done.checkpoint)[1].encoder.weights == str(weights)
     plain = run_slides(load_slide_config("slides"), QUIET)
     assert plain.checkpoint != done.checkpoint
