@@ -27,6 +27,7 @@ _PREFIX = ".part-"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _LIFE = uuid.uuid4().hex[:8]
 _swept: set[Path] = set()
+_OF_RUST = re.compile(r"\(os error (\d+)\)")  # as safetensors tells of the system's errors
 _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a-f]{8})-")
 
 
@@ -233,6 +234,8 @@ def is_alive(pid: int) -> bool:
 def _unwritten(error: Exception, path: Path) -> MedsslError | None:
     """The sentence for a failure of the disk; None for any other failure."""
     code = error.errno if isinstance(error, OSError) else None
+    if told := _OF_RUST.search(str(error)):
+        code = int(told[1])
     if code in (errno.ENOSPC, errno.EDQUOT) or _is_full(path.parent):
         return MedsslError(
             f"{path} cannot be written", "the disk is full", "free some space and run again"

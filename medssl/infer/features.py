@@ -3,6 +3,7 @@
 Legend: N tiles of a slide, B tiles of a batch, S pixels of a tile's side, E features.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,8 @@ from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
 from medssl.errors import DataError
 
 __all__ = ["Extraction", "FeatureBag", "extract_features", "read_features"]
+
+logger = logging.getLogger(__name__)
 
 _AHEAD = 4  # batches that are read or wait to be encoded
 
@@ -145,7 +148,12 @@ class _Job:
             return False
         wanted = (self.name, self.encoder, self.settings.key, slide_digest(self.path))
         found = (header.slide, header.encoder, header.tiles, header.source)
-        return found == wanted and is_whole(self.target)
+        if found != wanted:
+            return False
+        whole = is_whole(self.target)
+        if not whole:
+            logger.warning("%s is damaged, and is made anew", self.target)
+        return whole
 
     def plan(self, workers: int) -> "_Plan":
         """The open slide with its kept tiles."""

@@ -101,6 +101,20 @@ def test_what_is_done_is_not_done_again(slides: dict[str, Path], tmp_path: Path)
     assert len(encoder.given) == 2 * calls
 
 
+def test_no_flipped_bit_of_the_features_passes(slides: dict[str, Path], tmp_path: Path) -> None:
+    one = {"a": slides["a"]}
+    path = extract(one, tmp_path / "out").paths["a"]
+    whole, features = path.read_bytes(), read_features(path).features
+    for place in np.random.default_rng(0).integers(0, 8 * len(whole), 60).tolist():
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DataError, match="truncated, damaged"):
+            read_features(path)
+    assert not extract(one, tmp_path / "out").skipped
+    np.testing.assert_array_equal(read_features(path).features, features)
+
+
 @pytest.mark.parametrize("what", ["encoder", "tiles", "slide", "damage"])
 def test_what_was_made_otherwise_is_made_anew(
     slides: dict[str, Path], tmp_path: Path, what: str

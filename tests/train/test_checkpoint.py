@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from medssl.data.spec import Label
@@ -98,6 +99,16 @@ def test_a_failed_write_keeps_the_one_before(saved, monkeypatch):
         save_checkpoint(saved, ensemble(seed=10), describe(step=10))
     assert read_description(saved).step == 9
     assert [path.name for path in saved.parent.iterdir()] == ["last"]
+
+
+def test_a_full_disk_is_told_in_a_sentence(saved, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(MedsslError, match="last cannot be written; the disk is full"):
+        save_checkpoint(saved, ensemble(seed=10), describe(step=10))
+    assert read_description(saved).step == 9
 
 
 @pytest.mark.parametrize("gone", [DESCRIPTION, WEIGHTS])

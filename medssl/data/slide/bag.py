@@ -4,7 +4,6 @@ Legend: N tiles, E features.
 """
 
 import json
-import logging
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from medssl.atomic import appearing
 from medssl.errors import DataError
 
 _FORMAT = "medssl tile features 1"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,14 @@ def read_features(
 ) -> FeatureBag:
     """The bag in a file that `write_features` wrote; by default a patient of its own, no label.
 
+    Reads the whole file for its checksum; later accesses do not.
+
     Raises:
         DataError: there is no such file, or it holds no features of tiles.
     """
     header = read_header(path)
+    if not is_whole(path):
+        raise _damaged(path)
     bag = name or header.slide
     return FeatureBag(bag, patient or bag, label, path, _tensor(path, "places"), header)
 
@@ -131,7 +132,7 @@ def write_features(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file is as it was written; reads all of it, and warns of damage.
+    """Whether the file is as it was written; reads all of it.
 
     Files of earlier versions hold no checksum and are taken as they are.
     """
@@ -144,10 +145,7 @@ def is_whole(path: Path) -> bool:
         arrays = _tensor(path, "features"), _tensor(path, "places")
     except DataError:
         return False
-    whole = stated.get("crc32") in (None, _checksum(stated["header"], *arrays))
-    if not whole:
-        logger.warning("%s is damaged; the features are extracted again", path)
-    return whole
+    return stated.get("crc32") in (None, _checksum(stated["header"], *arrays))
 
 
 def _checksum(header: str, features: np.ndarray, places: np.ndarray) -> str:
