@@ -67,7 +67,7 @@ class Block:
             )
         there = max(0, self.file.stat().st_size - self.start)
         most = {"raw": there, "deflated": _INFLATION * there, "text": self._of_text(there)}
-        if self.skip + self.size > most[self.packing]:
+        if self.start < 0 or self.skip + self.size > most[self.packing]:
             raise self._cut(f"its header claims {self.size} bytes of voxels, it holds too few")
 
     def _of_text(self, there: int) -> int:

@@ -79,6 +79,18 @@ def whole_numbers(path: Path, key: str, value: str) -> tuple[int, ...]:
         raise unreadable(path, f"its {key} are '{shown(value)}'") from error
 
 
+def whole_number(path: Path, key: str, value: str) -> int:
+    """The one integer of a header's line.
+
+    Raises:
+        DataError: it is none, or there are several.
+    """
+    found = whole_numbers(path, key, value)
+    if len(found) != 1:
+        raise unreadable(path, f"its {key} is '{shown(value)}'")
+    return found[0]
+
+
 def known(path: Path, key: str, word: str, choices: Mapping[str, Word]) -> Word:
     """What a word of a header stands for.
 

@@ -12,7 +12,15 @@ import numpy as np
 
 from medssl.data.blocks import Block, unreadable
 from medssl.data.geometry import Geometry
-from medssl.data.headers import LONGEST, beside, known, millimetres, shown, whole_numbers
+from medssl.data.headers import (
+    LONGEST,
+    beside,
+    known,
+    millimetres,
+    shown,
+    whole_number,
+    whole_numbers,
+)
 from medssl.data.stored import LPS_TO_RAS, Axes, Stored, find_axes, grid
 from medssl.errors import DataError
 
@@ -49,10 +57,10 @@ def open_metaimage(path: Path) -> Stored:
     """
     fields, end = _fields(path)
     lengths = whole_numbers(path, "DimSize", fields.get("DimSize", ""))
-    channels = whole_numbers(path, "channels", fields.get("ElementNumberOfChannels", "1"))
-    if fields.get("NDims") != str(len(lengths)) or len(channels) != 1:
+    channels = whole_number(path, "number of channels", fields.get("ElementNumberOfChannels", "1"))
+    if fields.get("NDims") != str(len(lengths)):
         raise unreadable(path, "its header does not say how many axes it has")
-    lengths, colours = ((*channels, *lengths), 0) if channels[0] != 1 else (lengths, None)
+    lengths, colours = ((channels, *lengths), 0) if channels != 1 else (lengths, None)
     axes = find_axes(path, lengths, colours)
     block = _block(path, fields, end, math.prod(lengths))
     block.must_fit()
@@ -104,7 +112,7 @@ def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
     data, start = (path, end) if local else (beside(path, name), 0)
-    (skip,) = whole_numbers(path, "HeaderSize", fields.get("HeaderSize", "0")) or (0,)
+    skip = whole_number(path, "HeaderSize", fields.get("HeaderSize", "0"))
     packed = _is_true(fields.get("CompressedData", ""))
     if (skip > 0 and local) or (skip < 0 and packed):
         raise DataError(
@@ -117,9 +125,7 @@ def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:
     if skip < 0:  # the data end with the file
         return Block(path, data, data.stat().st_size - count * kind.itemsize, kind, count)
     block = Block(path, data, start + skip, kind, count, "deflated" if packed else "raw")
-    (size,) = whole_numbers(path, "CompressedDataSize", fields.get("CompressedDataSize", "0")) or (
-        0,
-    )
+    size = whole_number(path, "CompressedDataSize", fields.get("CompressedDataSize", "0"))
     if packed and data.stat().st_size - block.start < size:
         raise unreadable(path, f"its header claims {size} bytes of compressed voxels")
     return block

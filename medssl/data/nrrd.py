@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from medssl.data.blocks import Block, Packing, unreadable
-from medssl.data.headers import LONGEST, beside, known, millimetres, whole_numbers
+from medssl.data.headers import LONGEST, beside, known, millimetres, whole_number, whole_numbers
 from medssl.data.itk import itk_geometry
 from medssl.data.stored import Axes, Stored, complex_values, find_axes
 from medssl.errors import DataError
@@ -123,8 +123,7 @@ def _block(path: Path, fields: dict[str, str], end: int, count: int) -> Block:
     name = fields.get("datafile")
     data, start = (path, end) if name is None else (beside(path, name), 0)
     lines, skip = (
-        whole_numbers(path, f"{key} skip", fields.get(f"{key}skip", "0"))[0]
-        for key in ("line", "byte")
+        whole_number(path, f"{key} skip", fields.get(f"{key}skip", "0")) for key in ("line", "byte")
     )
     with data.open("rb") as file:
         file.seek(start)

@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "fractions": (
         lambda root: write_volume(mask(1, 2) * np.float32(0.5), GRID, root / LABEL),
-        "unreadable", LABEL, "not whole numbers; export it as integers",
+        "unreadable", LABEL, "not whole numbers: 0.5; export it as integers",
     ),
     "NaN": (
         lambda root: write_volume(with_value(np.nan), GRID, root / IMAGE),
@@ -100,7 +100,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "truncated image": (
         lambda root: truncate(root / IMAGE),
-        "unreadable", IMAGE, "truncated, damaged or not an image; copy",
+        "unreadable", IMAGE, "packed voxels are cut off or damaged; copy or download it again",
     ),
     "truncated label": (
         lambda root: truncate(root / LABEL),
@@ -108,7 +108,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "no image inside": (
         lambda root: (root / IMAGE).write_text("not an image"),
-        "unreadable", IMAGE, "truncated, damaged or not an image; copy",
+        "unreadable", IMAGE, "not begin as a NIfTI file does; copy or download it again",
     ),
     "no bytes": (
         lambda root: (root / IMAGE).write_bytes(b""),

@@ -117,6 +117,8 @@ def test_the_axis_of_channels_may_be_any(tmp_path, kind, place):
         ({"sizes": "4 3 two"}, "its sizes are '4 3 two'"),
         ({"sizes": "4000 3000 2000"}, "claims 2.4e"),
         ({"sizes": "400 300 200"}, "claims 48000000 bytes of voxels, it holds too few"),
+        ({"sizes": "400 300 200", "byte skip": "-1"}, "claims 48000000 bytes of voxels"),
+        ({"byte skip": "1 2"}, "its byte skip is '1 2'"),
         ({"type": "block"}, "gives the type 'block'; convert it"),
         ({"endian": None}, "lacks the endian; convert it"),
         ({"encoding": "bzip2"}, "gives the encoding 'bzip2'; convert it"),
