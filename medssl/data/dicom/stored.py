@@ -4,10 +4,13 @@ pydicom decodes them. What it has no decoder for, e.g. lossless JPEG, ITK decomp
 without the tags by which ITK would rescale or invert the values on its own.
 """
 
+import os
 import struct
 import zlib
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkstemp
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,7 +30,7 @@ DAMAGE = (
 )
 """What pydicom raises on damaged files, whatever it stumbles over."""
 
-PIXEL_TAGS = (
+_DECODING = (
     "SamplesPerPixel",
     "Rows",
     "Columns",
@@ -35,11 +38,13 @@ PIXEL_TAGS = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "PixelData",
 )
+
+PIXEL_TAGS = (*_DECODING, "PhotometricInterpretation", "NumberOfFrames", "PixelData")
 """Tags without which the values of one grey frame cannot be decoded."""
+
+_PIXELS_BEGIN = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"  # compressed values follow
+_PIXELS_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 _END_OF_IMAGE = b"\xff\xd9"
 _START = 1024  # bytes in which a file names its transfer syntax
@@ -55,14 +60,18 @@ def stored_values(header: Any) -> np.ndarray:
     Raises:
         one of DAMAGE: the values are cut off or damaged, or nothing here decodes them.
     """
+    from pydicom.pixels import get_decoder
+
     syntax = _syntax(header)
     if not syntax.is_compressed or syntax.is_deflated:
         return np.asarray(header.pixel_array)
     _must_be_whole(header)
     try:
-        return np.asarray(header.pixel_array)
-    except (RuntimeError, NotImplementedError):  # no decoder, or none for so many bits
-        return _by_itk(header)
+        if get_decoder(syntax).is_available:
+            return np.asarray(header.pixel_array)
+    except (RuntimeError, NotImplementedError):  # no decoder of it, or none for so many bits
+        pass
+    return _by_itk(header)
 
 
 def plain_values(
@@ -138,18 +147,40 @@ def _must_be_whole(header: Any) -> None:
 
 def _by_itk(header: Any) -> np.ndarray:
     import SimpleITK
-    from pydicom.dataset import Dataset
-    from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
+
+    shape = header.Rows, header.Columns
+    numbers = tuple(header.get(name) for name in _DECODING)
+    handle, name = mkstemp(suffix=".dcm")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_head(str(header.file_meta.TransferSyntaxUID), numbers))
+            file.write(_PIXELS_BEGIN + header.PixelData + _PIXELS_END)
+        found: np.ndarray = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(name))
+    finally:
+        path.unlink()
+    return found.reshape(shape)
+
+
+@lru_cache
+def _head(syntax: str, numbers: tuple[int | None, ...]) -> bytes:
+    """A DICOM file up to its pixels, of a plain grey image.
+
+    Args:
+        numbers: values of _DECODING.
+    """
+    from pydicom import dcmwrite
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
 
     plain = Dataset()
-    plain.file_meta = header.file_meta
+    plain.file_meta = FileMetaDataset()
+    plain.file_meta.TransferSyntaxUID = UID(syntax)
     plain.SOPClassUID, plain.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
-    for name in PIXEL_TAGS:
-        if name in header:
-            plain[name] = header[name]
     plain.PhotometricInterpretation = "MONOCHROME2"
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "image.dcm"
-        plain.save_as(path, enforce_file_format=True)
-        found: np.ndarray = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    return found.reshape(int(header.Rows), int(header.Columns))
+    for name, number in zip(_DECODING, numbers, strict=True):
+        if number is not None:
+            setattr(plain, name, number)
+    head = BytesIO()
+    dcmwrite(head, plain, enforce_file_format=True)
+    return head.getvalue()
