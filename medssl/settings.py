@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medssl.errors import UsageError
+from medssl.names import FileName
 from medssl.networks.settings import NetworkSettings
 from medssl.section import Patch, Positive, Section, Triple
 
@@ -298,7 +299,7 @@ class FineTuneSettings(Section):
 class PipelineFile(Section):
     """What a pipeline of every family says."""
 
-    name: str
+    name: FileName
     title: str = ""
     data: str
     seed: int = Field(default=0, ge=0)
