@@ -334,5 +334,7 @@ def main() -> None:
 def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
     if debug:
         raise error
-    typer.echo(f"medssl: {sentence}", err=True)
+    from medssl.names import printable
+
+    typer.echo(f"medssl: {printable(sentence)}", err=True)
     raise SystemExit(code)

@@ -20,9 +20,14 @@ def list_data() -> None:
     """The data sets, whether they are here, and their licences."""
     from medssl.data.layouts import MADE, data_folder
     from medssl.data.spec import list_specs, load_spec
+    from medssl.errors import UsageError
 
     for name in list_specs():
-        spec = load_spec(name)
+        try:
+            spec = load_spec(name)
+        except UsageError as error:
+            typer.echo(f"{name:16} wrong      {error}")
+            continue
         made = spec.layout.kind in MADE
         state = "made here" if made else "here" if data_folder(spec).is_dir() else "missing"
         typer.echo(f"{name:16} {state:10} {spec.title}\n{'':27} {spec.licence}")
@@ -33,13 +38,17 @@ def check(data: DataName, quiet: Quiet = False) -> None:
     """Every way the data are wrong, with the file and the remedy; exit code 3 on errors."""
     from medssl.data.check import check as inspect
     from medssl.errors import DataError
+    from medssl.names import printable
     from medssl.pipeline.progress import Counted, make_reporter
 
-    spec = _spec(data)
+    spec, guessed = _spec(data)
+    if guessed:
+        channels = ", ".join(spec.channels)
+        typer.echo(f"{data} is read as '{spec.layout.kind}' with the channels {channels}")
     with Counted(make_reporter(quiet)) as counted:
-        verdicts = inspect(spec, on_progress=counted)
+        verdicts = inspect(spec, on_progress=counted, guessed=guessed)
     for verdict in verdicts:
-        typer.echo(f"{verdict.level}: {verdict.what}; {verdict.do}")
+        typer.echo(printable(f"{verdict.level}: {verdict.what}; {verdict.do}"))
     errors = sum(verdict.level == "error" for verdict in verdicts)
     found = f"{spec.name}: errors {errors}, warnings {len(verdicts) - errors}"
     if errors:
@@ -57,7 +66,7 @@ def show(
     from medssl.data.layouts import find_cases
     from medssl.data.show import contact_sheet
 
-    spec = _spec(data)
+    spec, _ = _spec(data)
     typer.echo(contact_sheet(spec, find_cases(spec)[:cases], out))
 
 
@@ -103,11 +112,11 @@ def package(
     typer.echo(out)
 
 
-def _spec(data: str) -> "DataSpec":
-    """The data spec of that name or file, else one guessed from the folder."""
+def _spec(data: str) -> "tuple[DataSpec, bool]":
+    """The data spec of that name or file, else one guessed from the folder; whether it is."""
     from medssl.data.guess import guess_spec
     from medssl.data.spec import list_specs, load_spec
 
     if data not in list_specs() and Path(data).is_dir():
-        return guess_spec(Path(data))
-    return load_spec(data)
+        return guess_spec(Path(data)), True
+    return load_spec(data), False

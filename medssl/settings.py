@@ -7,6 +7,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from medssl.device import named_device
 from medssl.errors import UsageError
+from medssl.names import FileName
 from medssl.networks.settings import NetworkSettings
 from medssl.section import Patch, Positive, Section, Triple
 
@@ -301,7 +302,7 @@ class FineTuneSettings(Section):
 class PipelineFile(Section):
     """What a pipeline of every family says."""
 
-    name: str
+    name: FileName
     title: str = ""
     data: str
     seed: int = Field(default=0, ge=0)

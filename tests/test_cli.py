@@ -48,6 +48,26 @@ def test_the_data_check_names_files_and_ends_with_the_code_of_rejected_data(
     assert sum(line.startswith("error: ") for line in out.splitlines()) >= 3
 
 
+def test_a_bare_folder_is_checked_as_what_it_is_read_as(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / "a_0000.nii.gz").write_bytes(b"no image")
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "T1"}}')
+    code, out, error = command("data", "check", "--quiet", str(tmp_path))
+    assert code == 3
+    assert out.splitlines()[0] == f"{tmp_path} is read as 'nnunet' with the channels T1"
+    assert "errors 1, warnings 0" in error
+
+
+def test_what_a_terminal_would_obey_is_printed_and_not_obeyed(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / "a\x1b[2J.nii.gz").write_bytes(b"no image")
+    _, out, error = command("data", "check", "--quiet", str(tmp_path))
+    assert "\x1b" not in out + error
+    assert r"a\x1b[2J" in out
+
+
 def few_knees(source: Path, target: Path) -> None:
     """Six real knees of each part and grade."""
     head, *lines = (source / "labels.csv").read_text().splitlines()
@@ -87,6 +107,18 @@ def test_data_sets_are_listed_with_their_licence(command: Command) -> None:
     assert code == 0
     assert "brain_cohort     made here" in out
     assert "CC-BY-SA 4.0" in out
+
+
+def test_a_data_spec_that_is_wrong_does_not_end_the_list(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data_specs").mkdir()
+    (tmp_path / "data_specs" / "apples.yaml").write_text("title: Apples")
+    code, out, _ = command("data", "list")
+    assert code == 0
+    assert out.startswith("apples           wrong")
+    assert "\nhippocampus " in out
 
 
 def test_methods_are_listed_with_their_papers(command: Command) -> None:

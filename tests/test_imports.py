@@ -33,6 +33,7 @@ LEVELS = {
     "section": -1,
     "mistakes": -1,
     "yaml_keys": -1,
+    "names": -1,
     "environment": -1,
 }
 FREE = {"medssl.methods.settings", "medssl"}

@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import appearing, discard
+from medssl.data.files import files_of
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
+from medssl.data.refusal import attempt, refuse_cases
+from medssl.data.rules import constant, empty, some
 from medssl.data.sealed import is_kept, seal, sealed_content
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
@@ -24,7 +27,7 @@ from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.settings import PreprocessSettings
 
-VERSION = 2  # of what preprocessing does; raise it when equal settings give other voxels
+VERSION = 3  # of what preprocessing does; raise it when equal settings give other voxels
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class CachedCase:
     Attributes:
         floor: smallest intensity; what padding takes.
         record: what undoes the preprocessing.
+        marked: whether the label file marks a voxel; False without a label.
     """
 
     id: str
     folder: Path
     floor: float
     record: Record
+    marked: bool = False
 
     @property
     def image(self) -> np.ndarray:
@@ -73,13 +78,23 @@ class CaseCache:
         workers: int = 2,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, CachedCase]:
-        """Preprocess what is missing; returns every case by id, in the given order."""
+        """Preprocess what is missing; returns every case by id, in the given order.
+
+        Raises:
+            DataError: as `open`, for the first such case; the others are prepared all the same.
+        """
         found: dict[str, CachedCase] = {}
+        errors: list[DataError] = []
         with Workers(workers) as pool:
-            for case in pool.map(self.open, cases):
-                found[case.id] = case
+            tried = pool.map(lambda case: attempt(self.open, case, case.id), cases)
+            for number, opened in enumerate(tried, start=1):
+                if isinstance(opened, DataError):
+                    errors.append(opened)
+                else:
+                    found[opened.id] = opened
                 if on_progress:
-                    on_progress(len(found), len(cases))
+                    on_progress(number, len(cases))
+        refuse_cases(errors, self._spec)
         return found
 
     def open(self, case: Case) -> CachedCase:
@@ -88,7 +103,8 @@ class CaseCache:
         Its files are read whole for their checksums, so it is to be opened once.
 
         Raises:
-            DataError: a file cannot be read, or image and label do not fit.
+            DataError: a file cannot be read, image and label do not fit, the image is the same
+                everywhere, or the label marks nothing and the data set does not mean it so.
         """
         folder = self._root / self._key(case)
         if not _intact(folder, labelled=case.label is not None):
@@ -97,7 +113,11 @@ class CaseCache:
                 _mapped.cache_clear()  # maps of what was discarded
             self._fill(case, folder)
         kept = json.loads(sealed_content(folder / "case.json"))
-        return CachedCase(case.id, folder, kept["floor"], Record.from_json(kept["record"]))
+        if case.label is not None and not (kept["marked"] or self._spec.empty_masks):
+            what, do = empty(case.label)
+            raise DataError(what, do=do)
+        record = Record.from_json(kept["record"])
+        return CachedCase(case.id, folder, kept["floor"], record, kept["marked"])
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
@@ -108,10 +128,9 @@ class CaseCache:
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
-            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                if file.is_file():
-                    with file.open("rb") as stream:
-                        digest.update(hashlib.file_digest(stream, "sha256").digest())
+            for file in files_of(path):
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
 
     def _images(self, case: Case) -> list[Path]:
@@ -126,13 +145,18 @@ class CaseCache:
 
     def _fill(self, case: Case, folder: Path) -> None:
         volume = read_volume(self._images(case))
+        if words := constant(volume):
+            raise DataError(words[0], do=words[1])
         image, record = preprocess(volume, self._settings)
+        indices = None if case.label is None else self._labelled(case.label, record)
+        marked = indices is not None and bool(indices.any())
         with appearing(folder, durable=False, first_wins=True) as beside:
             beside.mkdir()
             np.save(beside / "image.npy", image.astype(self._kind(image)))
-            if case.label is not None:
-                np.save(beside / "mask.npy", self._mask(case.label, record))
-            kept = {"floor": float(image.min()), "record": record.to_json()}
+            if indices is not None:
+                np.save(beside / "mask.npy", preprocess_mask(indices, record))
+            floor = float(image.min())
+            kept = {"floor": floor, "record": record.to_json(), "marked": marked}
             (beside / "case.json").write_text(json.dumps(kept))
             for file in beside.iterdir():
                 seal(file)
@@ -142,7 +166,8 @@ class CaseCache:
         fits = np.abs(image).max() <= np.finfo(np.float16).max
         return np.float16 if fits and self._settings.intensity != "none" else np.float32
 
-    def _mask(self, label: Path, record: Record) -> np.ndarray:
+    def _labelled(self, label: Path, record: Record) -> np.ndarray:
+        """Class indices [X, Y, Z] on the grid of the files, uint8."""
         mask = read_mask(label)
         if not mask.geometry.matches(record.source):
             raise DataError(
@@ -150,7 +175,7 @@ class CaseCache:
                 mask.geometry.difference(record.source),
                 "resample the label to the image, or correct its header",
             )
-        return preprocess_mask(self._indices(mask.array[0], label), record)
+        return self._indices(mask.array[0], label)
 
     def _indices(self, values: np.ndarray, label: Path) -> np.ndarray:
         """Mask values of the data set as class indices."""
@@ -161,9 +186,8 @@ class CaseCache:
             indices[here] = index
             known |= here
         if not known.all():
-            odd = sorted({int(value) for value in np.unique(values[~known])})
             raise DataError(
-                f"label {label} holds the values {odd}",
+                f"label {label} holds the values {some(np.unique(values[~known]).tolist())}",
                 f"the data set {self._spec.name} declares {list(self._spec.label_values)}",
                 "correct the mask or declare the values in the data spec",
             )

@@ -21,7 +21,7 @@ class Fault:
 
     case: str
     file: Path
-    rule: Literal["label", "duplicate", "table", "empty bag", "non-finite"]
+    rule: Literal["label", "duplicate", "table", "empty bag", "non-finite", "name"]
     what: str
     do: str
 

@@ -4,24 +4,39 @@ The data set's folder appears by one rename, when everything in it is verified a
 download left unfinished stays in `NAME.download`, to be continued or to be completed by hand.
 """
 
+import gzip
 import hashlib
+import lzma
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlparse
 from urllib.request import Request, urlopen
 
+from medssl.data.files import visible
 from medssl.data.layouts import MADE, data_folder
 from medssl.data.spec import DataSpec, Download
 from medssl.errors import DataError, UsageError
+from medssl.names import shown, unfit
 
 Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 20
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    RuntimeError,  # a password is asked for, or a way of packing that Python does not know
+    ValueError,
+)
 _TIMEOUT = 30  # seconds without an answer
 
 
@@ -40,7 +55,7 @@ def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
     folder = data_folder(spec)
     if spec.layout.kind in MADE:
         raise UsageError(f"{spec.name} needs no download", "it is made on first use")
-    if folder.is_dir() and any(folder.iterdir()):
+    if visible(folder):
         return folder
     if not spec.downloads:
         raise UsageError(
@@ -48,11 +63,25 @@ def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
             f"its licence: {spec.licence}",
             f"get it from {spec.homepage or 'its owner'} and put it into {folder}",
         )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder} holds hidden files alone", do="remove it, and fetch again")
+    try:
+        _put_there(spec.downloads, folder, on_progress)
+    except OSError as error:
+        raise DataError(
+            f"{spec.name} cannot be put into {folder}",
+            error.strerror or str(error),
+            "make room, or set MEDSSL_DATA to a folder that may be written to; then run again",
+        ) from error
+    return folder
+
+
+def _put_there(downloads: Sequence[Download], folder: Path, on_progress: Progress | None) -> None:
     beside = folder.with_name(f"{folder.name}.download")
     content = beside / "content"
     shutil.rmtree(content, ignore_errors=True)
     content.mkdir(parents=True)
-    for download in spec.downloads:
+    for download in downloads:
         file = _downloaded(download, beside, on_progress)
         if download.unpack:
             _unpack(file, content)
@@ -62,15 +91,11 @@ def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
         folder.rmdir()  # empty, as seen above
     _inner(content).rename(folder)
     shutil.rmtree(beside)
-    return folder
 
 
 def _downloaded(download: Download, folder: Path, on_progress: Progress | None) -> Path:
     """The verified file; a complete one that the user has put there is taken as it is."""
-    url = urlparse(download.url)
-    if url.scheme not in ("http", "https"):
-        raise UsageError(f"{download.url} is no web address", do="correct the data spec")
-    file = folder / Path(unquote(url.path)).name
+    file = folder / _file_name(download.url)
     if file.exists():
         _verify(download, file, f"delete {file} and fetch it again")
     else:
@@ -91,6 +116,20 @@ def _downloaded(download: Download, folder: Path, on_progress: Progress | None) 
     return file
 
 
+def _file_name(address: str) -> str:
+    """The last part of a web address, which names the file."""
+    try:
+        url = urlparse(address)
+        name = Path(unquote(url.path)).name
+    except ValueError:
+        name = ""
+    if not name or url.scheme not in ("http", "https") or unfit(name):
+        raise UsageError(
+            f"{shown(address, 200)} is no web address of a file", do="correct the data spec"
+        )
+    return name
+
+
 def _unreachable(download: Download, file: Path, why: str) -> DataError:
     return DataError(
         f"{download.url} cannot be downloaded",
@@ -108,7 +147,7 @@ def _transfer(download: Download, partial: Path, on_progress: Progress | None) -
     with _answer(download.url, have) as answer:
         have = have if answer.status == 206 else 0
         length = answer.headers.get("Content-Length")
-        whole = have + int(length) if length else download.bytes
+        whole = have + int(length) if length and length.isdecimal() else download.bytes
         with partial.open("ab" if have else "wb") as out:
             while chunk := answer.read(_CHUNK):
                 out.write(chunk)
@@ -155,7 +194,7 @@ def _unpack(file: Path, folder: Path) -> None:
         else:
             with tarfile.open(file) as archive:
                 _unpack_tar(archive, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{file} cannot be unpacked", str(error), "delete it and fetch it again"
         ) from error
@@ -175,5 +214,5 @@ def _unpack_tar(archive: tarfile.TarFile, folder: Path) -> None:
 
 def _inner(content: Path) -> Path:
     """The one folder that an archive consists of, else all of it."""
-    visible = [path for path in content.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    return visible[0] if len(visible) == 1 and visible[0].is_dir() else content
+    inside = [path for path in visible(content) if path.name != "__MACOSX"]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else content

@@ -1,9 +1,16 @@
-"""Image files by name: which files are images, and which belong together."""
+"""Image files by name: which files are images, and which belong together; for every verb alike."""
 
+from contextlib import suppress
 from pathlib import Path
+
+from medssl.errors import DataError, UsageError
+from medssl.names import shown
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Of image files that hold volumes, in small letters; capitals count as these."""
+
+HEADERS = (".nhdr", ".mhd")
+"""Of those, the types whose voxels may lie in a file beside."""
 
 
 def stem(path: Path) -> str:
@@ -14,13 +21,75 @@ def stem(path: Path) -> str:
     return path.name
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether the name is that of a hidden file, as `._case.nii.gz` and `.DS_Store` of macOS."""
+    return path.name.startswith(".")
+
+
 def is_image(path: Path) -> bool:
-    """Whether the name is that of an image file; hidden files (`._case.nii.gz`) are none."""
-    return not path.name.startswith(".") and stem(path) != path.name
+    """Whether the name is that of an image file; hidden files are none."""
+    return not is_hidden(path) and stem(path) != path.name
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies directly in `folder`, sorted, hidden files left out; empty without the folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not is_hidden(path))
+
+
+def matching(root: Path, pattern: str) -> list[Path]:
+    """What fits a pattern below `root`, sorted; hidden files and folders are passed over.
+
+    Raises:
+        UsageError: the pattern is empty or absolute, or `**` stands beside other characters.
+    """
+    try:
+        found = sorted(root.glob(pattern))
+    except (ValueError, IndexError, NotImplementedError) as error:
+        raise UsageError(
+            f"the pattern {shown(pattern)} of the layout cannot be used",
+            str(error),
+            "a pattern starts in the data set's folder, for example */scan.nii.gz",
+        ) from None
+    return [path for path in found if not _lies_hidden(path.relative_to(root))]
+
+
+def _lies_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """Image files directly in `folder` by their stem, sorted; empty without the folder."""
-    if not folder.is_dir():
-        return {}
-    return {stem(path): path for path in sorted(folder.iterdir()) if is_image(path)}
+    """Image files directly in `folder` by their stem, sorted; empty without the folder.
+
+    Raises:
+        DataError: two of them have one stem, e.g. `case.nii` and `case.nii.gz`.
+    """
+    found: dict[str, Path] = {}
+    for path in visible(folder):
+        if not is_image(path):
+            continue
+        if stem(path) in found:
+            raise DataError(
+                f"{found[stem(path)]} and {path.name} beside it are one image by their names",
+                "which of them is meant is not said",
+                "keep one of them",
+            )
+        found[stem(path)] = path
+    return found
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that an image consists of.
+
+    They are the image itself, what lies in the folder of a series, or a header and its data beside
+    it, where the header can be read.
+    """
+    if path.is_dir():
+        return [file for file in visible(path) if file.is_file()]
+    if path.name.lower().endswith(HEADERS) and path.is_file():
+        from medssl.data.pixels import open_image
+
+        with suppress(DataError):
+            return list(dict.fromkeys([path, open_image(path).block.file]))
+    return [path]

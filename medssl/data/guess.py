@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.files import images_in
-from medssl.data.layouts.decathlon import read_listing
-from medssl.data.spec import DataSpec, Label, Layout
-from medssl.errors import DataError
+from medssl.data.layouts.decathlon import is_numbered
+from medssl.data.listing import read_listing
+from medssl.data.spec import DataSpec, make_spec
+from medssl.errors import DataError, UsageError
+from medssl.names import LONGEST, shown, unfit
 
 _PAIRS = (("imagesTr", "labelsTr"), ("images", "labels"))
 _CHANNEL = re.compile(r"_(\d{4})$")
@@ -18,43 +20,54 @@ def guess_spec(folder: Path) -> DataSpec:
     """The layout, channels and labels that the folder shows; labels only from a dataset.json.
 
     Raises:
-        DataError: there is no such folder, or its layout cannot be guessed.
+        DataError: there is no such folder, its dataset.json is damaged, or its layout cannot be
+            guessed.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}", do="check the path")
-    plain = _listing(folder)
+    listing = folder / "dataset.json"
+    plain = read_listing(listing) if listing.is_file() else {}
     numbered = _numbers(folder)
-    if "channel_names" in plain or (numbered and "training" not in plain):
-        layout = Layout(kind="nnunet")
-        names = _named(plain.get("channel_names"))
+    if _is_nnunet(folder, plain, bool(numbered)):
+        layout: dict[str, Any] = {"kind": "nnunet"}
+        names = _named(plain, "channel_names", listing) or _named(plain, "modality", listing)
         channels = names or tuple(f"channel_{i}" for i in range(max(numbered, default=0) + 1))
     else:
         layout = _pairs(folder, plain)
-        channels = _named(plain.get("modality")) or ("image",)
-    return DataSpec(
-        name=re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name).lstrip("_.-") or "folder",
-        title=f"Folder {folder}",
-        modality="CT" if {name.upper() for name in channels} == {"CT"} else "MR",
-        channels=channels,
-        labels=_labels(plain.get("labels")),
-        root=str(folder.absolute()),
-        layout=layout,
-        licence="unknown",
-        citation="unknown",
-    )
+        channels = _named(plain, "modality", listing) or ("image",)
+    labels, regions = _labels(plain, listing)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name)[:LONGEST].strip("_.-")
+    guessed = {
+        "name": name if not unfit(name) else "folder",
+        "title": f"Folder {folder}",
+        "modality": "CT" if {name.upper() for name in channels} == {"CT"} else "MR",
+        "channels": channels,
+        "labels": [{"value": value, "name": name} for value, name in sorted(labels.items())],
+        "regions": regions,
+        "root": str(folder.absolute()),
+        "layout": layout,
+        "licence": "unknown",
+        "citation": "unknown",
+    }
+    try:
+        return make_spec(guessed, f"dataset.json of {folder}")
+    except UsageError as error:
+        raise DataError(error.what, error.why, "correct the file, or write a data spec") from None
 
 
-def _listing(folder: Path) -> dict[str, Any]:
-    path = folder / "dataset.json"
-    return read_listing(path) if path.is_file() else {}
+def _is_nnunet(folder: Path, plain: Mapping[str, Any], numbered: bool) -> bool:
+    """Whether every channel is a file of its own, as in nnU-Net's folders, old and new."""
+    if "channel_names" in plain:
+        return True
+    return numbered and (not plain.get("training") or is_numbered(folder, plain))
 
 
-def _pairs(folder: Path, plain: Mapping[str, Any]) -> Layout:
+def _pairs(folder: Path, plain: Mapping[str, Any]) -> dict[str, Any]:
     if "training" in plain:
-        return Layout(kind="decathlon")
+        return {"kind": "decathlon"}
     for images, labels in _PAIRS:
         if (folder / images).is_dir():
-            return Layout.model_validate({"kind": "decathlon", "images": images, "labels": labels})
+            return {"kind": "decathlon", "images": images, "labels": labels}
     raise DataError(
         f"the layout of {folder} is unknown",
         "it has neither a dataset.json nor a folder imagesTr or images",
@@ -69,24 +82,60 @@ def _numbers(folder: Path) -> list[int]:
     return found if len(found) == len(matches) else []
 
 
-def _named(names: Any) -> tuple[str, ...]:
-    """{"0": "T1", "1": "T2"} as names in order; equal names get their number."""
-    if not isinstance(names, Mapping):
+def _named(plain: Mapping[str, Any], key: str, listing: Path) -> tuple[str, ...]:
+    """{"0": "T1", "1": "T2"} under `key` as names in order; equal names get their number."""
+    names = plain.get(key)
+    if names is None:
         return ()
-    ordered = [str(names[key]) for key in sorted(names, key=int)]
+    if not isinstance(names, Mapping) or not all(_is_number(number) for number in names):
+        raise _wrong(listing, key, names, '{"0": "T1", "1": "T2"}')
+    ordered = [_fitting(str(names[number])) for number in sorted(names, key=int)]
     return tuple(
         name if ordered.count(name) == 1 else f"{name}_{index}"
         for index, name in enumerate(ordered)
     )
 
 
-def _labels(plain: Any) -> tuple[Label, ...]:
-    """Labels of either form: {"1": "name"} or {"name": 1}; nnU-Net's regions are passed over."""
-    if not isinstance(plain, Mapping):
-        return ()
-    found = {}
-    for key, value in plain.items():
-        number, name = (key, value) if str(key).isdigit() else (value, key)
-        if str(number).isdigit() and int(number) > 0:
-            found[int(number)] = str(name)
-    return tuple(Label(value=value, name=found[value]) for value in sorted(found))
+def _labels(
+    plain: Mapping[str, Any], listing: Path
+) -> tuple[dict[int, str], dict[str, tuple[int, ...]]]:
+    """Names of the label values, and nnU-Net's regions: names of several values each.
+
+    Labels have either form: {"1": "name"} or {"name": 1}; a value that only regions have is named
+    by its number.
+    """
+    labels = plain.get("labels")
+    if labels is None:
+        return {}, {}
+    if not isinstance(labels, Mapping):
+        raise _wrong(listing, "labels", labels, '{"background": 0, "liver": 1}')
+    found: dict[int, str] = {}
+    regions: dict[str, tuple[int, ...]] = {}
+    for key, value in labels.items():
+        number, name = (key, value) if _is_number(key) else (value, key)
+        if isinstance(number, list) and number and all(_is_number(one) for one in number):
+            regions[_fitting(str(name))] = tuple(dict.fromkeys(int(one) for one in number))
+        elif _is_number(number):
+            found[int(number)] = _fitting(str(name))
+        else:
+            raise _wrong(listing, "labels", {key: value}, '{"background": 0, "liver": 1}')
+    united = {value for union in regions.values() for value in union}
+    found = {**{value: f"value_{value}" for value in united}, **found}
+    found.pop(0, None)
+    return found, {name: tuple(v for v in union if v) for name, union in regions.items()}
+
+
+def _is_number(given: Any) -> bool:
+    return not isinstance(given, bool | float) and str(given).isdecimal() and len(str(given)) < 10
+
+
+def _fitting(name: str) -> str:
+    """A name of a label or channel without what a name must not have."""
+    plain = re.sub(r"[\x00-\x1f\x7f-\x9f/\\<>:\"|?*#]", "_", name)[:LONGEST].strip(" .")
+    return f"_{plain}" if unfit(plain) else plain
+
+
+def _wrong(listing: Path, key: str, given: Any, right: str) -> DataError:
+    return DataError(
+        f"`{key}` of {listing} is {shown(given)}", "", f"write it as for example {right}"
+    )

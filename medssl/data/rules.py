@@ -1,6 +1,8 @@
 """What can be wrong with one case, each as one sentence that names the file and the remedy."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,8 @@ import numpy as np
 from medssl.data.geometry import Geometry
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
-from medssl.errors import DataError
+from medssl.errors import MedsslError
+from medssl.names import shown
 
 Level = Literal["error", "warning"]
 Rule = Literal[
@@ -33,7 +36,13 @@ Rule = Literal[
     "tissue",
     "contrast",
     "side",
+    "name",
+    "undeclared",
 ]
+
+
+MANY = 10
+"""More values than these are not named."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +76,37 @@ class Finding:
     Attributes:
         digest: of the voxels of its images; None if one could not be read.
         grids: of its images, each once with the first file on it, else of its label.
+        values: of its mask, the least; None where there is none that could be read.
     """
 
     case: Case
     verdicts: list[Verdict] = field(default_factory=list)
     digest: str | None = None
     grids: list[tuple[Path, Geometry]] = field(default_factory=list)
+    values: tuple[int, ...] | None = None
 
     def add(self, file: Path, rule: Rule, what: str, do: str, level: Level = "error") -> None:
         """Note what is wrong."""
         self.verdicts.append(Verdict(self.case.id, file, level, rule, what, do))
+
+
+@contextmanager
+def noted(finding: Finding, path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a file inside becomes a verdict on it, and the check goes on.
+
+    Also what medssl did not foresee: one odd file must not hide what is wrong with the others.
+    """
+    try:
+        yield
+    except MedsslError as error:
+        finding.add(path, "unreadable", *said(error))
+    except MemoryError:
+        what = f"{path} does not fit into the memory of this machine"
+        finding.add(path, "unreadable", what, "check its header, or use a machine with more memory")
+    except Exception as error:
+        words = shown(str(error), 200)
+        what = f"{path} cannot be checked: unexpected {type(error).__name__}: {words}"
+        finding.add(path, "unreadable", what, "please report it, with the file if you may")
 
 
 def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
@@ -114,12 +144,12 @@ def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
 def _images(finding: Finding, spec: DataSpec) -> list[Volume]:
     """The images that can be read, in channel order."""
     case = finding.case
-    if not case.images and case.label is not None:
+    if not case.images:
         finding.add(
-            case.label,
+            case.label or Path(case.id),
             "missing image",
-            f"the label {case.label} has no image",
-            "add the image or remove the label",
+            f"the label {case.label} has no image" if case.label else f"case {case.id} has no file",
+            "add the image or remove the label" if case.label else "name its image or remove it",
         )
     elif absent := [
         name for name in spec.channels if name not in case.images and not spec.holds_sessions
@@ -152,11 +182,14 @@ def _image(finding: Finding, path: Path, channels: int) -> Volume | None:
             "add the file or remove the case",
         )
         return None
-    try:
+    with noted(finding, path):
         volume = read_volume(path)
-    except DataError as error:
-        finding.add(path, "unreadable", *said(error))
-        return None
+        _voxels(finding, path, volume, channels)
+        return volume
+    return None
+
+
+def _voxels(finding: Finding, path: Path, volume: Volume, channels: int) -> None:
     if len(volume.array) != channels:
         finding.add(
             path,
@@ -172,15 +205,30 @@ def _image(finding: Finding, path: Path, channels: int) -> Volume | None:
             f"{path} has {int((~finite).sum())} voxels that are not finite (NaN or infinite)",
             "replace them, by 0 outside the body, or export the image again",
         )
-    elif flat := [i for i, channel in enumerate(volume.array) if channel.min() == channel.max()]:
-        which = f"channel {flat[0]} of {path}" if channels > 1 else f"{path}"
-        finding.add(
-            path,
-            "constant",
-            f"{which} has the value {volume.array[flat[0]].flat[0]:g} in every voxel",
-            "export the image again or remove the case",
-        )
-    return volume
+    elif words := constant(volume):
+        finding.add(path, "constant", *words)
+
+
+def constant(volume: Volume) -> tuple[str, str] | None:
+    """What is wrong with an image that shows nothing, and the remedy; None where it shows more."""
+    for index, channel in enumerate(volume.array):
+        few = channel[::8, ::8, ::8]  # enough to tell nearly every image, without reading it all
+        if few.min() != few.max():
+            continue
+        low = channel.min()
+        if low == channel.max():
+            file = volume.file_of(index)
+            which = f"channel {index} of {file}" if volume.files.count(file) > 1 else file
+            what = f"{which} has the value {low:g} in every voxel"
+            return what, "export the image again or remove the case"
+    return None
+
+
+def empty(label: Path) -> tuple[str, str]:
+    """What is wrong with a mask without foreground, and the remedy."""
+    return f"{label} marks no voxel", (
+        "draw the mask, remove it, or write `empty_masks: true` in the data spec if it is meant so"
+    )
 
 
 def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -> None:
@@ -192,32 +240,28 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
             "add the mask or remove it from the list",
         )
         return
-    try:
+    with noted(finding, path):
         mask = read_mask(path)
-    except DataError as error:
-        finding.add(path, "unreadable", *said(error))
-        return
-    if image is not None:
-        _must_match(finding, path, mask.geometry, image)
-    finding.grids = finding.grids or [(path, mask.geometry)]
-    values = {int(value) for value in np.unique(mask.array)}
+        if image is not None:
+            _must_match(finding, path, mask.geometry, image)
+        finding.grids = finding.grids or [(path, mask.geometry)]
+        values = np.unique(mask.array).tolist()
+        finding.values = tuple(values[:MANY])
+        _values(finding, path, spec, set(values))
+
+
+def _values(finding: Finding, path: Path, spec: DataSpec, values: set[int]) -> None:
     odd = sorted(values - set(spec.label_values))
     if spec.labels and odd:
         declared = ", ".join(str(value) for value in spec.label_values)
         finding.add(
             path,
             "label values",
-            f"{path} holds {', '.join(map(str, odd))} where only {declared} are declared",
+            f"{path} holds {some(odd)} where only {declared} are declared",
             "correct the mask or declare the values under `labels` in the data spec",
         )
     if values == {0} and not spec.empty_masks:
-        finding.add(
-            path,
-            "empty mask",
-            f"{path} marks no voxel",
-            "draw the mask, remove it, or write `empty_masks: true` in the data spec if it is "
-            "meant so",
-        )
+        finding.add(path, "empty mask", *empty(path))
 
 
 def _must_match(finding: Finding, path: Path, grid: Geometry, image: Volume) -> None:
@@ -242,7 +286,13 @@ def _apart(finding: Finding, scan: Volume, first: Volume) -> None:
         )
 
 
-def said(error: DataError) -> tuple[str, str]:
+def some(values: list[int]) -> str:
+    """Values for a sentence, the first of many."""
+    first = ", ".join(map(str, values[:MANY]))
+    return first if len(values) <= MANY else f"{first} and {len(values) - MANY} more values"
+
+
+def said(error: MedsslError) -> tuple[str, str]:
     """What is wrong with a file that cannot be read, and the remedy."""
     fact = f"{error.what}: {error.why}" if error.why else error.what
     return fact, error.do or "replace the file"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLANES = ("sagittal", "coronal", "axial")
+_LONGEST = 65_000  # pixels of a side that matplotlib draws
 COLOURS = ("#ff7f0e", "#1fbeff", "#7fe000", "#e377c2", "#ffe14d", "#b088ff")
 
 
@@ -30,14 +31,15 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     none. To scale in mm; superior is up, the patient's right is right.
 
     Raises:
-        UsageError: there is no case, `path` does not end in .png, or cases are bags of numbers.
+        UsageError: there is no case or too many for a picture, `path` does not end in .png, or
+            cases are bags of numbers.
         DataError: a file cannot be read, or a label does not lie on the grid of its image.
     """
     if spec.layout.kind == "slides":
         return slide_sheet(spec, cases, path)
     if spec.layout.kind == "radiographs":
         return radiograph_sheet(spec, cases, path)
-    if spec.layout.kind == "bags":
+    if spec.layout.kind in ("bags", "planted"):
         raise UsageError(
             f"the data set {spec.name} has nothing to draw",
             "its bags hold numbers and no pictures",
@@ -48,13 +50,21 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     if not cases or path.suffix.lower() != ".png":
         raise UsageError("there is no case to show" if not cases else f"{path} must end in .png")
     columns = 3 * len(spec.channels)
+    if max(len(cases) * 240, columns * 220) > _LONGEST:
+        raise UsageError(
+            f"{len(cases)} cases of {len(spec.channels)} channels are too many for one picture",
+            f"its sides have at most {_LONGEST} pixels",
+            f"show at most {_LONGEST // 240} cases with --cases",
+        )
     figure = Figure(figsize=(0.6 + 2.2 * columns, 2.4 * len(cases) + 1.0), dpi=100)
     grid = figure.subplots(len(cases), columns, squeeze=False)
     for row, case in zip(grid, cases, strict=True):
         _row(row, spec, case)
     for index, axes in enumerate(grid[0]):
-        axes.set_title(f"{spec.channels[index // 3]}, {PLANES[index % 3]}", fontsize=8)
-    figure.suptitle(spec.title + " (simulated)" * spec.simulated, fontsize=9)
+        title = f"{spec.channels[index // 3]}, {PLANES[index % 3]}"
+        axes.set_title(title, fontsize=8, parse_math=False)  # a name may hold a $
+    title = spec.title + " (simulated)" * spec.simulated
+    figure.suptitle(title, fontsize=9, parse_math=False)
     _legend(figure, spec)
     figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 0.99))
     with appearing(path) as beside:
@@ -75,14 +85,17 @@ def _row(row: Sequence["Axes"], spec: DataSpec, case: Case) -> None:
     for axes in row:
         axes.set_xticks([])
         axes.set_yticks([])
-    row[0].set_ylabel(case.id, fontsize=7)
-    volume = read_volume([case.images[name] for name in spec.channels if name in case.images])
+    row[0].set_ylabel(case.id, fontsize=7, parse_math=False)
+    present = [name for name in spec.channels if name in case.images]
+    if not present:
+        row[0].set_xlabel("has no channel", fontsize=7)
+        return
+    volume = read_volume([case.images[name] for name in present])
     mask = _mask(case, volume)
     geometry, turn = volume.geometry.oriented("RAS")
     image = turn.apply(volume.array)
     mask = None if mask is None else turn.apply(mask)
     centre = middle(mask, geometry.shape)
-    present = [name for name in spec.channels if name in case.images]
     for index, axes in enumerate(row):
         channel, axis = spec.channels[index // 3], index % 3
         if channel not in present:
@@ -115,7 +128,7 @@ def _mask(case: Case, image: Volume) -> np.ndarray | None:
 def _outline(axes: "Axes", spec: DataSpec, mask: np.ndarray) -> None:
     for index, label in enumerate(spec.labels):
         here = np.equal(mask.T, label.value)
-        if here.any() and not here.all():
+        if min(here.shape) > 1 and here.any() and not here.all():
             colour = COLOURS[index % len(COLOURS)]
             axes.contour(here, levels=[0.5], colors=[colour], linewidths=0.8)
 
@@ -128,4 +141,7 @@ def _legend(figure: "Figure", spec: DataSpec) -> None:
         for index, label in enumerate(spec.labels)
     ]
     if handles:
-        figure.legend(handles=handles, loc="lower center", ncols=min(4, len(handles)), fontsize=8)
+        columns = min(4, len(handles))
+        legend = figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)

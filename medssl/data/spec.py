@@ -2,15 +2,25 @@
 
 import difflib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 import medssl
+from medssl.data.files import visible
 from medssl.errors import DataError, UsageError
 from medssl.mistakes import mistake
+from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
 from medssl.yaml_keys import read_keys
 
@@ -31,10 +41,17 @@ class Code(Section):
 class Label(Section):
     """One foreground class of a mask."""
 
-    value: int = Field(ge=1, le=255, description="voxel value in the mask files")
+    value: int = Field(strict=True, ge=1, le=255, description="voxel value in the mask files")
     name: str
     code: Code | None = None
     category: Code | None = None
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _is_one_value(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            raise ValueError("a label has one value; name unions of values under `regions`")
+        return given
 
 
 class Layout(Section):
@@ -51,6 +68,13 @@ class Layout(Section):
         description="cases are sessions, whose scans may be missing or lie on grids of their own; "
         "segmentation still refuses such a case; always so in nnssl and bids",
     )
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        for text in _texts(self.model_extra):
+            if is_no_path(text):
+                raise ValueError(f"{shown(text)} is too long or has a control character")
+        return self
 
     def options(self, model: type[Options]) -> Options:
         """The keys that belong to the kind itself.
@@ -74,14 +98,21 @@ class Download(Section):
 class DataSpec(Section):
     """A data set: modality, channels, labels, layout, licence, home."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders")
+    name: FileName = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders"
+    )
     title: str
     modality: Literal["MR", "CT", "CR", "SM", "OT"]
-    channels: tuple[str, ...] = Field(min_length=1)
+    channels: tuple[FileName, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = ()
+    regions: dict[FileName, tuple[int, ...]] = Field(
+        default={},
+        description="unions of label values, as nnU-Net has them; checked, and not learnt yet",
+    )
     root: str = Field(
+        min_length=1,
         description="folder, relative to MEDSSL_DATA unless absolute; "
-        "relative to the cache where the layout makes the files itself"
+        "relative to the cache where the layout makes the files itself",
     )
     layout: Layout
     patient: str | None = Field(
@@ -110,13 +141,33 @@ class DataSpec(Section):
                 raise ValueError(f"two of the {name} have one name")
         if len(set(values)) != len(values):
             raise ValueError("two of the labels have one value")
-        for what, expression in (("patient", self.patient), ("session", self.session)):
-            if expression is not None and re.compile(expression).groups < 1:
-                raise ValueError(f"the expression for the {what} has no group")
+        for name in self.classes:  # here and not in Label, which older checkpoints hold too
+            if reason := unfit(name):
+                raise ValueError(f"the label {shown(name)} cannot name a file: {reason}")
+        for name, union in self.regions.items():
+            if odd := sorted(set(union) - set(values)):
+                raise ValueError(f"the region '{name}' has the value {odd[0]}, which is no label's")
+        if is_no_path(self.root):
+            raise ValueError("the root is too long or has a control character")
+        self._check_expressions()
         self._check_aliases()
         return self
 
+    def _check_expressions(self) -> None:
+        for what, expression in (("patient", self.patient), ("session", self.session)):
+            if expression is None:
+                continue
+            try:
+                groups = re.compile(expression).groups
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"the expression for the {what} is wrong: {error}") from None
+            if groups < 1:
+                raise ValueError(f"the expression for the {what} has no group")
+
     def _check_aliases(self) -> None:
+        for channel in self.channels:
+            if "#" in channel:  # in sessions it stands before the number of a scan
+                raise ValueError(f"the channel '{channel}' has the character #")
         taken = set(self.channels)
         for channel, names in self.aliases.items():
             if channel not in self.channels:
@@ -134,7 +185,14 @@ class DataSpec(Section):
         """
         if self.patient is None:
             return case_id
-        return self._found("patient", self.patient, case_id)
+        found = self._found("patient", self.patient, case_id)
+        if not found:
+            raise DataError(
+                f"the patient of case {case_id} is unknown",
+                f"group 1 of '{self.patient}' in the data spec {self.name} is empty for it",
+                "correct the expression or rename the files",
+            )
+        return found
 
     def session_of(self, case_id: str) -> str:
         """The session a case is, by its id; empty where none is declared.
@@ -197,7 +255,8 @@ class Case:
 
 def list_specs() -> list[str]:
     """Names of the data specs in ./data_specs and of those shipped with medssl, sorted."""
-    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+    found = (path for folder in _folders() for path in visible(folder))
+    return sorted({path.stem for path in found if path.suffix == ".yaml"})
 
 
 def load_spec(name_or_path: str | Path) -> DataSpec:
@@ -209,6 +268,15 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
     path = _find(str(name_or_path))
     plain = {"name": path.stem, **read_keys(path, "a data spec")}
     return _validated(DataSpec, plain, f"data spec {path}")
+
+
+def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
+    """A data spec of plain values; `where` they come from is for the message.
+
+    Raises:
+        UsageError: they make none.
+    """
+    return _validated(DataSpec, plain, where)
 
 
 def _find(name_or_path: str) -> Path:
@@ -232,6 +300,19 @@ def _folders() -> tuple[Path, Path]:
     package = Path(medssl.__file__).parent
     built = package / "_data_specs"
     return Path("data_specs"), built if built.is_dir() else package.parent / "data_specs"
+
+
+def _texts(plain: Any) -> Iterator[str]:
+    """Every text in plain values, keys too."""
+    if isinstance(plain, str):
+        yield plain
+    elif isinstance(plain, Mapping):
+        for key, value in plain.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from _texts(value)
 
 
 def _validated(model: type[Options], plain: dict[str, Any], where: str) -> Options:

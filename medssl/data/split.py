@@ -53,7 +53,7 @@ class Split:
             roles = {role: tuple(map(str, plain[role])) for role in ROLES}
             split = cls(seed=int(plain["seed"]), **roles)
             written = str(plain["hash"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise DataError("the split file is damaged", do="train anew") from None
         if written != split.hash:
             raise DataError(

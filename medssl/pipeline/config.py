@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import medssl
+from medssl.data.files import visible
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
@@ -279,7 +280,8 @@ def find_pipeline(name_or_path: str) -> Path:
 
 def pipeline_names() -> list[str]:
     """Names of the pipelines here and of those shipped; studies are not among them."""
-    found = {path.stem for folder in _folders() for path in folder.glob("*.yaml")}
+    files = (path for folder in _folders() for path in visible(folder))
+    found = {path.stem for path in files if path.suffix == ".yaml"}
     return sorted(name for name in found if not name.endswith("_study"))
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
+from medssl.data.files import SUFFIXES, images_in, is_hidden, is_image, stem, visible
 from medssl.errors import DataError, UsageError
-
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+from medssl.names import alike, shown, unfit
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,12 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> list[Input]:
     """The cases behind `files`, in the given order.
 
     Raises:
-        DataError: a file is missing, of no known format, or a channel cannot be told.
+        DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
+            name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
     found = [_input(path, channels) for path in files]
-    seen: dict[str, Input] = {}
-    for one in found:
-        if one.id in seen:
-            raise UsageError(
-                f"{one.paths[0]} and {seen[one.id].paths[0]} would both be written as '{one.id}'",
-                "outputs are named after the file or folder",
-                "name the case folders instead, or predict them into different folders",
-            )
-        seen[one.id] = one
+    _must_be_apart([(one.id, one.paths[0]) for one in found])
     return found
 
 
@@ -58,51 +51,75 @@ def files_by_name(
         example: what would do, for the message.
 
     Raises:
-        DataError: a file is missing, or none of them.
+        DataError: a file is missing, or none of them; or it has a name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    found: dict[str, Path] = {}
+    found: list[tuple[str, Path]] = []
     for given in files:
-        if not given.exists():
-            raise DataError(f"{given} does not exist", do="check the path")
-        inside = sorted(path for path in given.iterdir() if fits(path)) if given.is_dir() else []
-        for path in inside or [given]:
+        _must_exist(given)
+        for path in [one for one in visible(given) if fits(one)] or [given]:
             if path.is_dir() or not fits(path):
                 raise DataError(f"{path} is no {kind}", do=f"name {example}")
-            name = name_of(path)
-            if name in found:
-                raise UsageError(
-                    f"{path} and {found[name]} would both be written as '{name}'",
-                    do="rename one of them, or predict them into different folders",
-                )
-            found[name] = path
-    return found
+            found.append((_fitting(name_of(path), path), path))
+    _must_be_apart(found)
+    return dict(found)
 
 
-def stem(path: Path) -> str:
-    """File name without its image ending; `case.nii.gz` gives `case`."""
-    for ending in ENDINGS:
-        if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.name
+def _must_be_apart(named: Sequence[tuple[str, Path]]) -> None:
+    """Outputs are named after inputs, on disks too that do not tell capitals apart."""
+    paths: dict[str, Path] = {}
+    for name, path in named:
+        if name in paths:
+            raise _clash(path, paths[name], name)
+        paths[name] = path
+    for one, other in alike(paths):
+        raise _clash(paths[other], paths[one], one)
+
+
+def _clash(path: Path, other: Path, name: str) -> UsageError:
+    return UsageError(
+        f"{path} and {other} would both be written as '{name}'",
+        "outputs are named after the file or folder, and many disks do not tell capitals apart",
+        "rename one of them, or predict them into different folders",
+    )
+
+
+def _must_exist(path: Path) -> None:
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise DataError(f"{shown(str(path), 200)[1:-1]} does not exist", do="check the path")
+
+
+def _fitting(name: str, path: Path) -> str:
+    if reason := unfit(name):
+        raise DataError(
+            f"the outputs of {shown(str(path), 200)} cannot be named after it",
+            reason,
+            "rename the file or folder",
+        )
+    return name
 
 
 def _input(path: Path, channels: Sequence[str]) -> Input:
+    _must_exist(path)
     if path.is_dir():
-        return Input(path.resolve().name, _folder(path, channels))
-    if not path.exists():
-        raise DataError(f"{path} does not exist", do="check the path")
-    if stem(path) == path.name:
+        return Input(_fitting(path.resolve().name, path), _folder(path, channels))
+    if is_hidden(path):
+        raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
+    if not is_image(path):
         raise DataError(
             f"{path} is of no known format",
-            f"its name ends in none of {', '.join(ENDINGS)}",
+            f"its name ends in none of {', '.join(SUFFIXES)}",
             "convert it, or name the folder of its DICOM series",
         )
-    return Input(stem(path), (path,))
+    return Input(_fitting(stem(path), path), (path,))
 
 
 def _folder(folder: Path, channels: Sequence[str]) -> tuple[Path, ...]:
-    images = sorted(path for path in folder.iterdir() if stem(path) != path.name)
+    images = list(images_in(folder).values())
     if not images:
         return (folder,)  # a DICOM series; the reader says so if it is none
     refuse_both_kinds(folder)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
-from medssl.data.split import Split, make_split, patient_key, verify_unseen
+from medssl.data.split import Split, patient_key, verify_unseen
 from medssl.errors import UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.pipeline.cohort import split_cohort
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, PretrainPlan, make_pretrain_plan
@@ -81,8 +81,8 @@ def _pretraining(config: Config) -> PretrainPlan | None:
     choice = config.pipeline.pretrain
     if choice is None or choice.pipeline is None:
         return None
-    cases = find_cases(config.spec)
-    test = set(make_split(cases, config.pipeline.split, config.pipeline.seed).test)
+    cases, split = split_cohort(config)
+    test = set(split.test)
     tested = {patient_key(config.spec.name, case.patient) for case in cases if case.id in test}
     overrides = [f"seed={config.pipeline.seed}", *choice.set]
     return make_pretrain_plan(load_pretrain_config(choice.pipeline, overrides), tested)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.errors import UsageError
+from medssl.pipeline.cohort import split_cohort
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import Plan, Stage, carry_out, make_plan
@@ -51,12 +53,15 @@ def run(
     """
     from medssl.pipeline.evaluate import evaluate_stage
     from medssl.pipeline.predict import predict_stage
+    from medssl.pipeline.preflight import check_test_cases
     from medssl.pipeline.pretrained import with_encoder
 
     choose_device(config.pipeline.train.device)
+    cases, split = split_cohort(config)
+    _check_test(config, split)
+    check_test_cases(config.spec, [case for case in cases if case.id in set(split.test)], reporter)
     config = with_encoder(config, reporter)
     plan = make_plan(config)
-    _check_test(plan)
 
     def work(tracker: Tracker) -> dict[str, Any]:
         checkpoints = train_stage(plan, reporter, resume, train, parent=plan.whole)
@@ -112,16 +117,16 @@ def outcome(plan: Plan) -> Outcome:
     )
 
 
-def _check_test(plan: Plan) -> None:
+def _check_test(config: Config, split: Split) -> None:
     """Refuse at once what would fail only after training."""
-    predict = plan.config.pipeline.predict
-    if not plan.test:
+    predict = config.pipeline.predict
+    if not split.test:
         raise UsageError(
             "there are no test cases",
-            f"the data set {plan.config.spec.name} declares none and split.test is 0",
+            f"the data set {config.spec.name} declares none and split.test is 0",
             "set split.test, or use `medssl train`",
         )
-    if predict.checkpoint == "best" and not plan.split.validation:
+    if predict.checkpoint == "best" and not split.validation:
         raise UsageError(
             "predict.checkpoint=best needs validation cases",
             "split.validation leaves none of the labelled cases for it",

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from medssl.atomic import discard, sweep, write_text
-from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
-from medssl.data.split import Split, make_split, verify
+from medssl.data.split import Split
 from medssl.environment import runs_root
 from medssl.errors import UsageError
+from medssl.pipeline.cohort import split_cohort
 from medssl.pipeline.config import Config, digest, flatten
 from medssl.pipeline.lock import DATED, LOCK, alone_in
 from medssl.pipeline.progress import QuietReporter
@@ -196,14 +196,12 @@ def make_plan(config: Config) -> Plan:
     """Cases, split and stage folders of a run; trains nothing and writes nothing.
 
     Raises:
-        DataError: the data set is missing, or too small for the label budget; or the encoder to
-            start from has seen test patients.
+        DataError: the data set is missing, declares no labels, or is too small for the label
+            budget; or the encoder to start from has seen test patients.
         UsageError: that encoder is not there, or does not fit the network.
     """
     pipeline = config.pipeline
-    cases = find_cases(config.spec)
-    split = make_split(cases, pipeline.split, pipeline.seed)
-    verify(split, cases)
+    cases, split = split_cohort(config)
     inputs = config.hash("data", "preprocess", "network", "method", "pretrain", "augment", "train")
     if pipeline.pretrain is not None:
         from medssl.pipeline.pretrained import verify_start

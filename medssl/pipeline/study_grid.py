@@ -10,6 +10,7 @@ from pydantic import Field
 from medssl.atomic import write_text
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
+from medssl.names import FileName
 from medssl.pipeline.config import (
     find_pipeline,
     load_config,
@@ -31,7 +32,7 @@ USUAL_ARMS = {"grade": ("supervised_mixup", "semixup")}
 class Study(Section):
     """A study file."""
 
-    name: str
+    name: FileName
     title: str = ""
     pipeline: str
     arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")

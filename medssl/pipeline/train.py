@@ -9,17 +9,17 @@ import torch
 
 from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
-from medssl.data.layouts import find_cases
 from medssl.data.spec import Case
-from medssl.data.split import Split, make_split, verify
+from medssl.data.split import Split
 from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
-from medssl.errors import UsageError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.segmentation import dice
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
+from medssl.pipeline.cohort import split_cohort
 from medssl.pipeline.config import Config
 from medssl.pipeline.pretrained import Start, load_start, verify_start
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
@@ -48,7 +48,8 @@ def train(config: Config, folder: Path, tracker: Tracker, reporter: Reporter) ->
     used = used_cases(cases, split)
     tracker.tag("data_fingerprint", fingerprint(used))
     cached = cache_cases(config, used, reporter)
-    empty = any(not np.any(cached[i].mask) for i in split.labelled)
+    _refuse_unmarked(config, [cached[name] for name in split.labelled])
+    empty = any(not cached[name].marked for name in split.labelled)
     method = build_method(config, start)
     hooks = Hooks(
         validate=_validation(config, method, [cached[i] for i in split.validation]),
@@ -76,9 +77,7 @@ def split_cases(config: Config) -> tuple[list[Case], Split]:
     Raises:
         DataError: a patient has two roles, or is tested and was seen by the encoder to start from.
     """
-    cases = find_cases(config.spec)
-    split = make_split(cases, config.pipeline.split, config.pipeline.seed)
-    verify(split, cases)
+    cases, split = split_cohort(config)
     verify_start(config, split, cases)
     return cases, split
 
@@ -103,6 +102,16 @@ def cache_cases(config: Config, cases: Sequence[Case], reporter: Reporter) -> di
         return cache.prepare(cases, on_progress=lambda done, _: reporter.step(done, {}))
     finally:
         reporter.end()
+
+
+def _refuse_unmarked(config: Config, labelled: Sequence[CachedCase]) -> None:
+    """Masks may be empty where the data set means it so, but not all of them."""
+    if labelled and not any(case.marked for case in labelled):
+        raise DataError(
+            f"none of the {len(labelled)} masks of {config.spec.name} to train with marks a voxel",
+            "there is nothing to learn from them",
+            "raise split.labels, or set another seed",
+        )
 
 
 def build_method(config: Config, start: Start | None = None) -> SegmentMethod:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import medssl
+from medssl.data.files import files_of
 from medssl.data.spec import Case
 
 ENDS = 64 * 1024
@@ -16,13 +17,13 @@ def fingerprint(cases: Sequence[Case]) -> str:
     """16 hex characters over the cases' ids, patients and files, in any order.
 
     A file counts by its size and its first and last 64 KiB; a gzip file ends in the checksum of all
-    of it. Names of folders and times of change do not count.
+    of it. Names of folders, times of change and hidden files do not count.
     """
     digest = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.id):
         digest.update(f"{case.id}\0{case.patient}\0".encode())
         for path in [*case.images.values(), *([case.label] if case.label else [])]:
-            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            for file in files_of(path):
                 digest.update(_ends(file))
     return digest.hexdigest()[:16]
 

@@ -21,6 +21,7 @@ from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
 from medssl.settings import PreprocessSettings
+from medssl.train.fingerprint import fingerprint
 from tests.data.conftest import GRID, SHAPE, declare, image
 
 SETTINGS = PreprocessSettings(spacing=(1.0, 1.0, 1.0))
@@ -115,7 +116,7 @@ def test_whatever_changes_the_result_changes_the_key(root, cases, monkeypatch, c
     filled = count_fills(monkeypatch)
     case, declared, settings = cases[0], spec(), SETTINGS
     if change == "image":
-        write_volume(np.ones(SHAPE, np.float32), GRID, case.images["T1"])
+        write_volume(image(9), GRID, case.images["T1"])
     elif change == "label":
         write_mask(np.full(SHAPE, 7, np.uint8), GRID, case.label)
     elif change == "no label":
@@ -218,7 +219,7 @@ def no_image(path):
     ("damage", "words"),
     [
         (shifted, "does not lie on the grid of its image; .*origin"),
-        (undeclared, r"holds the values \[4, 9\]; .*declares \[0, 3, 7\]"),
+        (undeclared, r"holds the values 4, 9; .*declares \[0, 3, 7\]"),
         (cut_short, "a_seg"),
         (no_image, "a_seg"),
         (os.remove, "a_seg.nii.gz does not exist"),
@@ -258,7 +259,7 @@ def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity)
 def test_a_description_says_how_to_undo_it(root, cases):
     case = CaseCache(root, spec(), SETTINGS).open(cases[0])
     kept = json.loads(sealed_content(case.folder / "case.json"))
-    assert kept.keys() == {"floor", "record"}
+    assert kept.keys() == {"floor", "record", "marked"}
     assert case.record.source.matches(GRID)
     assert case.record.network.spacing == (1.0, 1.0, 1.0)
 
@@ -284,3 +285,57 @@ def test_an_entry_without_one_of_its_files_is_made_anew(root, cases):
     first = CaseCache(root, spec(), SETTINGS).open(cases[0])
     (first.folder / "mask.npy").unlink()
     assert CaseCache(root, spec(), SETTINGS).open(cases[0]).mask is not None
+
+
+def test_an_image_that_is_the_same_everywhere_is_refused(root, cases):
+    write_volume(np.full(SHAPE, 5.0), GRID, cases[1].images["T1"])
+    with pytest.raises(DataError, match=r"b\.nii\.gz has the value 5 in every voxel"):
+        CaseCache(root, spec(), SETTINGS).open(cases[1])
+
+
+def test_a_mask_that_marks_nothing_is_refused_unless_it_is_meant_so(root, cases):
+    write_mask(np.zeros(SHAPE, np.uint8), GRID, cases[1].label)
+    meant = spec(empty_masks=True)
+    assert not CaseCache(root, meant, SETTINGS).open(cases[1]).marked
+    assert CaseCache(root, meant, SETTINGS).open(cases[0]).marked
+    for _ in range(2):  # also where it is cached already
+        with pytest.raises(DataError, match=r"b_seg\.nii\.gz marks no voxel"):
+            CaseCache(root, spec(), SETTINGS).open(cases[1])
+
+
+def test_the_first_fault_is_told_with_the_number_of_the_others(root, cases):
+    write_volume(np.full(SHAPE, 5.0), GRID, cases[0].images["T1"])
+    cases[2].images["T1"].unlink()
+    with pytest.raises(DataError) as caught:
+        CaseCache(root, spec(), SETTINGS).prepare(cases)
+    assert "a.nii.gz has the value 5 in every voxel; 1 more case is wrong" in str(caught.value)
+    assert "`medssl data check toy` lists all" in str(caught.value)
+    assert len(entries(root)) == 1  # the sound one is prepared for the next try
+
+
+def test_a_case_that_memory_does_not_hold_is_named(root, cases, monkeypatch):
+    def exhausted(volume, settings):
+        raise MemoryError
+
+    monkeypatch.setattr(cache_module, "preprocess", exhausted)
+    with pytest.raises(DataError, match=r"case a does not fit into the memory.*2 more cases are"):
+        CaseCache(root, spec(), SETTINGS).prepare(cases)
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_voxels_beside_a_header_are_content_too(root, cases, tmp_path, monkeypatch, ending):
+    import SimpleITK
+
+    def store(number):
+        scan = SimpleITK.GetImageFromArray(image(number))
+        SimpleITK.WriteImage(scan, str(tmp_path / f"beside{ending}"))
+
+    store(0)
+    header = (tmp_path / f"beside{ending}").read_bytes()
+    case = Case("x", "x", {"T1": tmp_path / f"beside{ending}"})
+    first = CaseCache(root, spec(), SETTINGS).open(case).image
+    before = fingerprint([case])
+    store(1)
+    assert (tmp_path / f"beside{ending}").read_bytes() == header
+    assert not np.array_equal(CaseCache(root, spec(), SETTINGS).open(case).image, first)
+    assert fingerprint([case]) != before

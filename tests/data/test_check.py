@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medssl.data import rules
 from medssl.data.check import check, check_folder
 from medssl.data.geometry import Geometry
 from medssl.data.rules import Verdict
 from medssl.data.spec import DataSpec, load_spec
 from medssl.data.volume import write_mask, write_volume
-from medssl.errors import DataError
-from tests.data.conftest import GRID, SHAPE, declare, image, mask
+from medssl.errors import DataError, UsageError
+from tests.data.conftest import GRID, SHAPE, declare, image, mask, radiographs, write_dicom
 
 IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
 
@@ -333,3 +334,109 @@ def test_a_real_label_of_another_geometry(shared_data: Path, tmp_path: Path) -> 
     verdict = only(check_folder(tmp_path))
     assert verdict.rule == "geometry"
     assert "shape 512x512x94 against 37x52x33" in verdict.what
+
+
+def test_masks_whose_values_nobody_declares_are_an_error(toy: Path) -> None:
+    verdict = only(check(declare(toy, labels=[])))
+    assert (verdict.rule, verdict.file) == ("undeclared", toy / "labelsTr/a.nii.gz")
+    assert "has 3 masks, with the values 1, 2, and declares no labels" in verdict.what
+    assert "under `labels`" in verdict.do
+
+
+def test_without_a_spec_a_value_of_one_mask_alone_is_pointed_out(toy: Path) -> None:
+    write_mask(mask(1, 2, 7), GRID, toy / LABEL)
+    (verdict,) = check_folder(toy)
+    assert (verdict.level, verdict.rule, verdict.file) == ("warning", "label values", toy / LABEL)
+    assert "the only one of 3 masks that holds 7" in verdict.what
+
+
+def test_masks_may_be_meant_empty_but_not_all_of_them(toy: Path) -> None:
+    for name in "abc":
+        write_mask(mask(), GRID, toy / f"labelsTr/{name}.nii.gz")
+    verdict = only(check(declare(toy, empty_masks=True)))
+    assert "none of the 3 masks of toy marks a voxel" in verdict.what
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            TypeError("Cannot cast\narray"),
+            r"unexpected TypeError: 'Cannot cast\narray'; please",
+        ),
+        (MemoryError(), "does not fit into the memory of this machine"),
+        (UsageError("odd", "why", "do"), "odd: why; do"),
+    ],
+)
+@pytest.mark.parametrize("reader", ["read_volume", "read_mask"])
+def test_whatever_a_file_meets_the_others_get_their_verdicts(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, reader: str
+) -> None:
+    whole = getattr(rules, reader)
+    file = toy / (IMAGE if reader == "read_volume" else LABEL)
+
+    def read(path: Path) -> Any:
+        if path == file:
+            raise error
+        return whole(path)
+
+    monkeypatch.setattr(rules, reader, read)
+    (toy / "labelsTr/c.nii.gz").unlink()
+    second, third = check(declare(toy))
+    assert (second.rule, second.file, second.level) == ("unreadable", file, "error")
+    assert words in second.sentence
+    assert (third.rule, third.case) == ("missing label", "c")
+
+
+def test_whatever_a_radiograph_meets_the_others_get_their_verdicts(tmp_path: Path) -> None:
+    """A number of frames that is no number, as in pydicom's own badVR.dcm."""
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    path = write_dicom(tmp_path / "odd.dcm", pixels, NumberOfFrames="11")
+    sound = b"(\0\x08\0IS\x02\x0011"
+    assert path.read_bytes().count(sound) == 1
+    path.write_bytes(path.read_bytes().replace(sound, sound[:-1] + b"A"))
+    found = check(radiographs(tmp_path, "file,grade,patient\nodd.dcm,none,1\nx.png,mild,2\n"))
+    assert [(verdict.file.name, verdict.rule) for verdict in found] == [
+        ("odd.dcm", "unreadable"),
+        ("x.png", "missing image"),
+    ]
+
+
+def test_a_row_without_files_is_named(toy: Path) -> None:
+    verdicts = check(table(toy, "a,,,,\nb,,imagesTr/b.nii.gz,labelsTr/b.nii.gz,\n"))
+    assert {(verdict.case, verdict.rule) for verdict in verdicts} == {("a", "missing image")}
+
+
+def test_names_that_cannot_be_files_are_verdicts_among_the_others(toy: Path) -> None:
+    rows = "../a,,imagesTr/a.nii.gz,labelsTr/a.nii.gz,\nb,,imagesTr/b.nii.gz,labelsTr/x.nii.gz,\n"
+    first, second = check(table(toy, rows))
+    assert (first.rule, first.level) == ("name", "error")
+    assert "'../a' in" in first.what
+    assert (second.rule, second.case) == ("missing label", "b")
+
+
+def test_equal_names_are_verdicts_among_the_others(toy: Path) -> None:
+    rows = "a,p,imagesTr/a.nii.gz,labelsTr/a.nii.gz,\na,p,imagesTr/b.nii.gz,labelsTr/b.nii.gz,\n"
+    assert only(check(table(toy, rows))).rule == "duplicate"
+
+
+def test_names_that_differ_in_capitals_alone_are_pointed_out(toy: Path) -> None:
+    rows = "x,p,imagesTr/a.nii.gz,labelsTr/a.nii.gz,\nX,q,imagesTr/b.nii.gz,labelsTr/b.nii.gz,\n"
+    (verdict,) = check(table(toy, rows))
+    assert (verdict.level, verdict.rule, verdict.case) == ("warning", "duplicate", "X")
+    assert "x and X differ in capitals" in verdict.what
+
+
+def test_regions_of_an_nnunet_folder_are_no_fault(tmp_path: Path) -> None:
+    for number in range(3):
+        write_volume(image(number), GRID, tmp_path / f"imagesTr/c_{number}_0000.nii.gz")
+        write_mask(mask(1, 2, 3), GRID, tmp_path / f"labelsTr/c_{number}.nii.gz")
+    (tmp_path / "dataset.json").write_text(
+        '{"channel_names": {"0": "T1"}, '
+        '"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enh": 3}}'
+    )
+    assert check_folder(tmp_path) == []
+
+
+def test_simulated_bags_have_nothing_to_be_checked() -> None:
+    assert check(load_spec("planted_keys_small")) == []

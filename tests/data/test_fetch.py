@@ -149,3 +149,35 @@ def test_data_without_a_download_names_its_home(tmp_path: Path) -> None:
         fetch(declare(Path("toy"), layout={"kind": "brain_cohort"}))
     with pytest.raises(UsageError, match="no web address"):
         fetch(wanted(tmp_path, "file:///etc/hostname"))
+
+
+def test_a_folder_of_hidden_files_alone_is_not_the_data_set(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / ".DS_Store").touch()
+    with pytest.raises(DataError, match="holds hidden files alone; remove it"):
+        fetch(wanted(tmp_path, server.url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[1/a.zip", "https://example.org", "ftp://example.org/a.zip", "a\nb", "http://x/%00"],
+)
+def test_what_is_no_web_address_of_a_file_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="is no web address of a file"):
+        fetch(wanted(tmp_path, url))
+
+
+def test_a_place_that_cannot_be_written_to_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "toy.download").touch()
+    with pytest.raises(DataError, match=r"toy cannot be put into .*Not a directory; make room"):
+        fetch(wanted(tmp_path, server.url))
+
+
+def test_an_archive_that_is_damaged_inside_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = CONTENT[:40] + bytes(len(CONTENT) - 40)
+    monkeypatch.setattr(Server, "content", damaged)
+    sha256 = hashlib.sha256(damaged).hexdigest()
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        fetch(wanted(tmp_path, server.url, sha256=sha256))

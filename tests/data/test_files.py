@@ -1,7 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from medssl.data.files import images_in, is_image, stem
+import pytest
+
+from medssl.data.files import files_of, images_in, is_image, stem
+from medssl.errors import DataError
 
 
 def test_the_stem_drops_image_suffixes_only() -> None:
@@ -21,3 +24,19 @@ def test_images_of_a_folder_are_sorted(tmp_path: Path, touch: Callable[[str], Pa
         touch(name)
     assert list(images_in(tmp_path)) == ["a", "b"]
     assert images_in(tmp_path / "absent") == {}
+
+
+def test_one_image_in_two_files_is_no_choice(tmp_path: Path, touch: Callable[[str], Path]) -> None:
+    touch("a.nii")
+    touch("a.nii.gz")
+    with pytest.raises(DataError, match="are one image by their names"):
+        images_in(tmp_path)
+
+
+def test_the_files_of_a_series_are_those_that_can_be_seen(
+    tmp_path: Path, touch: Callable[[str], Path]
+) -> None:
+    for name in ("s/1.dcm", "s/._1.dcm", "s/.DS_Store", "s/more/2.dcm"):
+        touch(name)
+    assert files_of(tmp_path / "s") == [tmp_path / "s/1.dcm"]
+    assert files_of(tmp_path / "s/1.dcm") == [tmp_path / "s/1.dcm"]

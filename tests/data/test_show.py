@@ -4,9 +4,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.show import COLOURS, contact_sheet, middle
-from medssl.data.volume import write_mask
+from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import GRID, declare, mask
 
@@ -65,3 +66,25 @@ def test_only_png(toy: Path) -> None:
     spec = declare(toy)
     with pytest.raises(UsageError, match="must end in"):
         contact_sheet(spec, find_cases(spec), toy / "sheet.jpg")
+
+
+def test_names_are_no_formulas(toy: Path) -> None:
+    """Two dollars would make one, and a wrong one could not be drawn."""
+    spec = declare(toy, title=r"$\frac{$", labels=[{"value": 1, "name": "$x^{$"}])
+    for old in [*(toy / "imagesTr").iterdir(), *(toy / "labelsTr").iterdir()]:
+        old.rename(old.with_name("$_{$" + old.name))
+    assert contact_sheet(spec, find_cases(spec)[:1], toy / "sheet.png").is_file()
+
+
+def test_a_volume_of_one_voxel_is_drawn(tmp_path: Path) -> None:
+    grid = Geometry((1, 1, 1), np.eye(4))
+    write_volume(np.ones((1, 1, 1), np.float32), grid, tmp_path / "imagesTr/a.nii.gz")
+    write_mask(np.ones((1, 1, 1), np.uint8), grid, tmp_path / "labelsTr/a.nii.gz")
+    spec = declare(tmp_path)
+    assert contact_sheet(spec, find_cases(spec), tmp_path / "sheet.png").is_file()
+
+
+def test_a_sheet_that_no_picture_can_hold_is_refused(toy: Path) -> None:
+    spec = declare(toy)
+    with pytest.raises(UsageError, match="at most 270 cases with --cases"):
+        contact_sheet(spec, find_cases(spec) * 100, toy / "sheet.png")

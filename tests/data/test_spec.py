@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 import medssl
+from medssl.data.layouts import data_folder
 from medssl.data.layouts.glob import Options
 from medssl.data.spec import Layout, list_specs, load_spec
 from medssl.errors import DataError, UsageError
@@ -98,7 +99,26 @@ def test_a_misspelt_data_set_gets_the_nearest() -> None:
         (MINIMAL + "labels: [{value: 1, name: a}, {value: 1, name: b}]", "one value"),
         (MINIMAL + "labels: [{value: 1, name: a}, {value: 2, name: a}]", "one name"),
         (MINIMAL + "patient: sub", "no group"),
-        (MINIMAL + "name: ../up", "name='../up' in .* a text that fits"),
+        (MINIMAL + "name: ../up", "name='../up' in .* is wrong"),
+        (MINIMAL + "name: con", "Windows keeps it"),
+        (MINIMAL.replace("[ct]", "[]"), "channels"),
+        (MINIMAL.replace("[ct]", "[ct, ct]"), "one name"),
+        (MINIMAL.replace("[ct]", "['']"), "it is empty"),
+        (MINIMAL.replace("[ct]", "['a#2']"), "has the character #"),
+        (MINIMAL.replace("[ct]", "[a/b]"), "one of the characters"),
+        (MINIMAL + "labels: [{value: 0, name: a}]", r"labels\.0\.value"),
+        (MINIMAL + "labels: [{value: -1, name: a}]", r"labels\.0\.value"),
+        (MINIMAL + "labels: [{value: 256, name: a}]", r"labels\.0\.value"),
+        (MINIMAL + "labels: [{value: 1.0, name: a}]", r"labels\.0\.value"),
+        (MINIMAL + "labels: [{value: yes, name: a}]", r"labels\.0\.value"),
+        (MINIMAL + "labels: [{value: 1, name: ../a}]", "starts with a dot"),
+        (MINIMAL + "labels: [{value: 1, name: background}]", "one name"),
+        (MINIMAL + "labels: [{value: [1, 2], name: a}]", "name unions of values under `regions`"),
+        (MINIMAL + "regions: {all: [1, 2]}", "'all' has the value 1, which is no label's"),
+        (MINIMAL + "patient: '('", "the expression for the patient is wrong"),
+        (MINIMAL.replace("root: mine", 'root: ""'), "root"),
+        (MINIMAL.replace("root: mine", 'root: "a\\0b"'), "root is too long or has a control"),
+        (MINIMAL.replace("kind: table", "kind: table, file: " + "x" * 300), "too long"),
         ("- 1", "holds no keys"),
         ("a: [", "not valid YAML"),
     ],
@@ -154,3 +174,23 @@ def test_the_session_is_found_in_the_name_and_may_be_absent() -> None:
         declare(Path(), session=r"_(\d{4})$").session_of("b")
     with pytest.raises(ValueError, match="the expression for the session has no group"):
         declare(Path(), session="x")
+
+
+def test_a_name_whose_patient_is_empty_has_an_unknown_patient(tmp_path: Path) -> None:
+    spec = declare(tmp_path, patient="^p?([0-9]*)")
+    assert spec.patient_of("p7_scan") == "7"
+    with pytest.raises(DataError, match="the patient of case scan is unknown"):
+        spec.patient_of("scan")
+
+
+def test_hidden_files_are_no_data_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data_specs" / "mine.yaml", MINIMAL)
+    (tmp_path / "data_specs" / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
+    assert "mine" in list_specs()
+    assert not [name for name in list_specs() if name.startswith(".")]
+
+
+def test_a_root_in_the_home_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="~nobody_of_this_name/x"):
+        data_folder(declare(Path("~nobody_of_this_name/x")))

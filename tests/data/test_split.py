@@ -161,6 +161,10 @@ def test_a_split_edited_by_hand_is_refused() -> None:
         Split.from_json(json.dumps(plain))
     with pytest.raises(DataError, match="damaged"):
         Split.from_json("{}")
+    with pytest.raises(DataError, match="damaged"):
+        Split.from_json(json.dumps({**plain, "seed": float("inf")}))
+    with pytest.raises(DataError, match="damaged"):
+        Split.from_json("[" * 100_000)
 
 
 def test_the_hash_is_of_roles_alone() -> None:

@@ -6,8 +6,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
+from medssl.data.files import SUFFIXES
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.inputs import find_inputs, stem
+from medssl.pipeline.inputs import files_by_name, find_inputs
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -16,14 +17,6 @@ def touch(folder: Path, *names: str) -> list[Path]:
     for path in paths:
         path.write_bytes(b"")
     return paths
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("a.b.nii.gz", "a.b"), ("x.NRRD", "x"), ("y.mha", "y"), ("z.txt", "z.txt")],
-)
-def test_stem_drops_only_image_endings(name: str, expected: str) -> None:
-    assert stem(Path(name)) == expected
 
 
 def test_each_file_is_a_case_named_after_it(tmp_path: Path) -> None:
@@ -83,3 +76,40 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
         find_inputs([tmp_path / "no.nii.gz"], ["T1"])
     with pytest.raises(DataError, match="no known format"):
         find_inputs(touch(tmp_path, "notes.txt"), ["T1"])
+
+
+def test_hidden_copies_beside_an_image_are_passed_over(tmp_path: Path) -> None:
+    t1, _ = touch(tmp_path / "case_apple", "t1.nii.gz", "._t1.nii.gz")
+    (found,) = find_inputs([tmp_path / "case_apple"], ["t1"])
+    assert (found.id, found.paths) == ("case_apple", (t1,))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_type_that_can_be_read_can_be_predicted(tmp_path: Path, suffix: str) -> None:
+    small, capital = touch(tmp_path, f"a{suffix}", f"b{suffix.upper()}")
+    assert [one.id for one in find_inputs([small, capital], ["t1"])] == ["a", "b"]
+
+
+def test_a_hidden_file_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a hidden file"):
+        find_inputs(touch(tmp_path, "._t1.nii.gz"), ["t1"])
+
+
+def test_outputs_need_names_that_fit_every_disk(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Windows keeps it"):
+        find_inputs(touch(tmp_path, "con.nii.gz"), ["t1"])
+    with pytest.raises(DataError, match="one of the characters"):
+        find_inputs(touch(tmp_path, "<script>.nii.gz"), ["t1"])
+    with pytest.raises(DataError, match="does not exist"):
+        find_inputs([tmp_path / ("x" * 300)], ["t1"])
+
+
+def test_names_that_differ_in_capitals_alone_would_be_one_output(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="do not tell capitals apart"):
+        find_inputs(touch(tmp_path, "a.nii", "A.nii.gz"), ["t1"])
+
+
+def test_files_of_a_folder_are_those_that_can_be_seen(tmp_path: Path) -> None:
+    path, _ = touch(tmp_path / "in", "a.x", "._a.x")
+    found = files_by_name([tmp_path / "in"], Path.is_file, lambda path: path.stem, "file", "any")
+    assert found == {"a": path}

@@ -2,33 +2,48 @@
 
 A module `table` here with a function `cases(spec, root)` is what makes `layout: {kind: table}`
 work. It returns every case it can see, also those that lack an image, in the data set's own order.
+A function `listed(spec, root)` beside it gives the cases of a table that is wrong in places, and
+what is wrong with it.
 """
 
 import importlib
 import pkgutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from medssl.data.classes import Fault, refuse
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root, data_root
 from medssl.errors import DataError, UsageError
+from medssl.names import has_control, is_no_path, shown, unfit
 
 MADE = frozenset({"brain_cohort", "planted"})
 """Kinds that make their files on first use, under the cache."""
 
 
 def data_folder(spec: DataSpec) -> Path:
-    """Where the files of a data set are, or belong."""
+    """Where the files of a data set are, or belong.
+
+    Raises:
+        UsageError: the root starts with the home folder of somebody who is not known here.
+    """
     base = cache_root() if spec.layout.kind in MADE else data_root()
-    return base / Path(spec.root).expanduser()
+    try:
+        return base / Path(spec.root).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"the root {shown(spec.root)} of the data set {spec.name} is no folder", str(error)
+        ) from None
 
 
 def find_cases(spec: DataSpec) -> list[Case]:
     """The usable cases of a data set, in its own order; labels without an image are left out.
 
     Raises:
-        DataError: the folder is missing (says how to get the data), holds no case, or two cases
-            have one name.
+        DataError: the folder is missing (says how to get the data), holds no case, or a case has a
+            name that another one has or that cannot name a file.
         UsageError: the layout of the spec is wrong.
     """
     found = [case for case in all_cases(spec) if case.images]
@@ -42,9 +57,13 @@ def find_cases(spec: DataSpec) -> list[Case]:
 
 
 def all_cases(spec: DataSpec) -> list[Case]:
-    """Every case, also those that only have a label; for the data check."""
-    kind, root = spec.layout.kind, existing_folder(spec)
-    found: list[Case] = importlib.import_module(f"{__name__}.{kind}").cases(spec, root)
+    """Every case, also those that only have a label.
+
+    Raises:
+        DataError, UsageError: as `find_cases`.
+    """
+    found, faults = listed_cases(spec)
+    refuse(faults)
     twice = [name for name, count in Counter(case.id for case in found).items() if count > 1]
     if twice:
         raise DataError(
@@ -53,6 +72,26 @@ def all_cases(spec: DataSpec) -> list[Case]:
             "give every case its own name",
         )
     return found
+
+
+def listed_cases(spec: DataSpec) -> tuple[list[Case], list[Fault]]:
+    """Every case that can be understood, and what is wrong with how they are listed and named.
+
+    Cases in the faults are not among them where their name or a path cannot be used.
+
+    Raises:
+        DataError: the folder is missing, or its list cannot be read.
+        UsageError: the layout of the spec is wrong.
+    """
+    root = existing_folder(spec)
+    layout: Any = importlib.import_module(f"{__name__}.{spec.layout.kind}")
+    if hasattr(layout, "listed"):
+        found, faults = layout.listed(spec, root)
+    else:
+        found, faults = layout.cases(spec, root), []
+    odd = {number: fault for number, case in enumerate(found) for fault in _unfit(case, root)}
+    kept = [case for number, case in enumerate(found) if number not in odd]
+    return kept, [*faults, *odd.values()]
 
 
 def existing_folder(spec: DataSpec) -> Path:
@@ -66,13 +105,28 @@ def existing_folder(spec: DataSpec) -> Path:
     kind = spec.layout.kind
     if kind not in known:
         raise UsageError(
-            f"the data spec {spec.name} has the unknown layout '{kind}'",
+            f"the data spec {spec.name} has the unknown layout {shown(kind)}",
             do=f"choose one of: {', '.join(known)}",
         )
     root = data_folder(spec)
     if kind not in MADE and not root.is_dir():
         raise _missing(spec, root)
     return root
+
+
+def _unfit(case: Case, root: Path) -> Iterator[Fault]:
+    """What keeps a case from being used: results are files named after it, its files are paths."""
+    if reason := unfit(case.id):
+        what = f"the case {shown(case.id)} in {root} cannot name a file: {reason}"
+        yield Fault(shown(case.id), root, "name", what, "give the case another name")
+    if has_control(case.patient + case.session):
+        what = f"the patient or the session of case {shown(case.id)} has a control character"
+        yield Fault(shown(case.id), root, "name", what, "correct it in the list")
+    for path in (*case.images.values(), *([case.label] if case.label else [])):
+        if is_no_path(str(path)):
+            what = f"the case {shown(case.id)} in {root} names the file {shown(str(path))}"
+            do = "its name is too long or not printable; rename or correct it"
+            yield Fault(shown(case.id), root, "name", what, do)
 
 
 def _missing(spec: DataSpec, root: Path) -> DataError:

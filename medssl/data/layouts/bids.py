@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medssl.data.files import images_in
+from medssl.data.files import images_in, visible
 from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
 
@@ -53,7 +53,7 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
 
 
 def _folders(parent: Path, start: str) -> list[Path]:
-    return sorted(path for path in parent.glob(f"{start}*") if path.is_dir())
+    return [path for path in visible(parent) if path.name.startswith(start) and path.is_dir()]
 
 
 def _scans(session: Path, options: Options) -> Iterator[tuple[str, Path]]:

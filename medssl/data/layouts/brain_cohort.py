@@ -26,7 +26,9 @@ class Options(BaseModel):
 
     patients: int = Field(default=32, ge=1, le=9999)
     spacing: float = Field(default=4.0, ge=1, le=10, description="mm, on all axes")
-    lesions: float = Field(default=0.0, ge=0, description="mean number per patient; mask value 4")
+    lesions: float = Field(
+        default=0.0, ge=0, le=1000, description="mean number per patient; mask value 4"
+    )
     seed: int = Field(default=0, ge=0)
 
 

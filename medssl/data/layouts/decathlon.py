@@ -4,13 +4,14 @@ Without dataset.json, images and labels are paired by file name. Several channel
 file. Test images are used only where they have labels, which the official ones have not.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.files import images_in, stem
+from medssl.data.files import images_in, stem, visible
+from medssl.data.listing import parsed, read_listing, section
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
 
@@ -24,45 +25,64 @@ class Options(BaseModel):
     labels: str = "labelsTr"
 
 
+class Entry(BaseModel):
+    """One case: {"image": path, "label": path}, or the image's path alone."""
+
+    image: str = Field(strict=True, min_length=1)
+    label: str | None = Field(default=None, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, given: Any) -> Any:
+        return {"image": given} if isinstance(given, str) else given
+
+
 def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """Cases in the order of dataset.json, else of file names."""
+    """Cases in the order of dataset.json, else of file names.
+
+    Raises:
+        DataError: dataset.json is damaged, or it is that of an nnU-Net folder.
+    """
     listing = root / "dataset.json"
     if not listing.is_file():
         return _paired(spec, root)
     plain = read_listing(listing)
-    found = [_listed(spec, root, entry, None) for entry in plain.get("training", [])]
-    for entry in plain.get("test", []):
-        if isinstance(entry, dict) and "label" in entry:
-            found.append(_listed(spec, root, entry, "test"))
-    return found
+    if is_numbered(root, plain):
+        raise DataError(
+            f"{root} is a folder of nnU-Net",
+            "each channel of an image is a file of its own, with a number in its name",
+            "write `layout: {kind: nnunet}` in the data spec",
+        )
+    entries = [(entry, None) for entry in _entries(plain, "training", listing)]
+    tests = [(entry, "test") for entry in _entries(plain, "test", listing) if entry.label]
+    return [_listed(spec, root, entry, part) for entry, part in (*entries, *tests)]
 
 
-def read_listing(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def is_numbered(root: Path, plain: Mapping[str, Any]) -> bool:
+    """Whether images are listed without the channel's number that their files have (nnU-Net v1).
 
     Raises:
-        DataError: the file is not JSON or holds no object.
+        DataError: the list of training cases is damaged.
     """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read", str(error), "correct the file") from None
-    if not isinstance(plain, dict):
-        raise DataError(f"{path} holds no JSON object", do="correct the file")
-    return plain
+    names = [Path(entry.image) for entry in _entries(plain, "training", root / "dataset.json")]
+    files = {
+        stem(path) for folder in {name.parent for name in names} for path in visible(root / folder)
+    }
+    listed = {stem(name) for name in names}
+    return not listed & files and bool({f"{name}_0000" for name in listed} & files)
 
 
-def _listed(spec: DataSpec, root: Path, entry: Any, part: str | None) -> Case:
-    if isinstance(entry, str):
-        entry = {"image": entry}
-    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-        raise DataError(
-            f"{root / 'dataset.json'} has an entry without an image",
-            f"it is {entry!r}",
-            'write {"image": "./imagesTr/NAME.nii.gz", "label": "./labelsTr/NAME.nii.gz"}',
-        )
-    image = root / entry["image"]
-    label = root / entry["label"] if entry.get("label") else None
+def _entries(plain: Mapping[str, Any], key: str, listing: Path) -> list[Entry]:
+    do = 'write {"image": "./imagesTr/NAME.nii.gz", "label": "./labelsTr/NAME.nii.gz"}'
+    return [
+        parsed(Entry, entry, f"entry {number} of `{key}` of {listing}", do)
+        for number, entry in enumerate(section(plain, key, listing), start=1)
+    ]
+
+
+def _listed(spec: DataSpec, root: Path, entry: Entry, part: str | None) -> Case:
+    image = root / entry.image
+    label = root / entry.label if entry.label else None
     return _case(spec, stem(image), image, label, part)
 
 

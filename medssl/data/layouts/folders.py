@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
+from medssl.names import shown, unfit
 
 
 class Options(BaseModel):
@@ -58,5 +59,15 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
 def _names(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path} does not exist", do="restore the list or correct `layout.lists`")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} is no list in UTF-8", str(error), "save it as one") from None
+    for number, line in enumerate(lines, start=1):
+        if line and (reason := unfit(line)):  # before it is looked for on the disk
+            raise DataError(
+                f"line {number} of {path} names the case {shown(line)}",
+                reason,
+                "name one folder per line",
+            )
     return [line for line in lines if line]

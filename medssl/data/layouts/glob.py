@@ -2,6 +2,7 @@
 
 `*` and `?` stand for any part of a file or folder name; {case} may stand more than once. A file
 that fits the label's pattern is no image, so that `{case}.nii.gz` and `{case}_seg.nii.gz` agree.
+Hidden files, and what lies in hidden folders, are passed over.
 """
 
 import re
@@ -9,8 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from medssl.data.files import matching
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
+from medssl.names import shown
 
 
 class Options(BaseModel):
@@ -50,12 +53,20 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
 def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[str, Path]:
     """Files that fit `pattern`, by case, but for those in `apart`."""
     if "{case}" not in pattern:
-        raise UsageError(f"the pattern '{pattern}' lacks {{case}}", do="mark where the name stands")
+        raise UsageError(
+            f"the pattern {shown(pattern)} lacks {{case}}", do="mark where the name stands"
+        )
+    if "**" in pattern:
+        raise UsageError(
+            f"the pattern {shown(pattern)} cannot be used",
+            "`*` stands within one name",
+            "write for example */{case}/t1.nii.gz",
+        )
     expression = re.compile(_expression(pattern))
     found: dict[str, Path] = {}
-    for path in sorted(root.glob(pattern.replace("{case}", "*"))):
+    for path in matching(root, pattern.replace("{case}", "*")):
         match = expression.fullmatch(path.relative_to(root).as_posix())
-        if match is None or path in apart or path.name.startswith("."):
+        if match is None or path in apart:
             continue
         name = match.group("case")
         if name in found:

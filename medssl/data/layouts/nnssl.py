@@ -11,15 +11,15 @@ Source: the dataclasses of nnssl's `raw_dataset`.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from medssl.data.layouts.decathlon import read_listing
+from medssl.data.listing import parsed, read_listing
 from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import listed_path
-from medssl.errors import DataError
+from medssl.names import has_control
 
 UNKNOWN = "scan"
 """Contrast of an image without a modality."""
@@ -33,11 +33,17 @@ class Options(BaseModel):
     file: str = "pretrain_data.json"
 
 
+def _printable(name: str) -> str:
+    if has_control(name):
+        raise ValueError("it has a control character")
+    return name
+
+
 class Image(BaseModel):
     """One scan; what else is told about it is not used."""
 
     image_path: str
-    modality: str | None = None
+    modality: Annotated[str, AfterValidator(_printable)] | None = None
 
 
 class Session(BaseModel):
@@ -67,26 +73,14 @@ class Collection(BaseModel):
 def cases(spec: DataSpec, root: Path) -> list[Case]:
     """A case per session, in the order of the file."""
     path = root / spec.layout.options(Options).file
-    collection = _collection(read_listing(path), path)
+    do = "write it with nnssl's Collection.to_dict()"
+    collection = parsed(Collection, read_listing(path), f"{path} as a collection of nnssl", do)
     return [
         _case(spec, root, ids, session)
         for dataset, content in collection.datasets.items()
         for subject, sessions in content.subjects.items()
         for ids, session in _sessions(dataset, subject, sessions)
     ]
-
-
-def _collection(plain: dict[str, Any], path: Path) -> Collection:
-    try:
-        return Collection.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{path} is no collection of nnssl",
-            f"{place}: {first['msg'].lower()}",
-            "write it with nnssl's Collection.to_dict()",
-        ) from None
 
 
 def _sessions(

@@ -7,9 +7,10 @@ cost no memory while they wait.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.spec import Case, DataSpec
 
@@ -19,13 +20,22 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bags: int = Field(default=60, ge=4)
-    patches: int = Field(default=1000, ge=4, description="per bag")
+    bags: int = Field(default=60, ge=4, le=100_000)
+    patches: int = Field(default=1000, ge=4, le=10_000_000, description="per bag")
     keys: tuple[int, int] = Field(default=(1, 3), description="of a positive bag: least, most")
-    width: int = Field(default=64, ge=2)
-    shift: float = Field(default=6.0, gt=0, description="of a key, in deviations of background")
-    seed: int = 0
+    width: int = Field(default=64, ge=2, le=10_000)
+    shift: float = Field(
+        default=6.0, gt=0, le=1000, description="of a key, in deviations of background"
+    )
+    seed: int = Field(default=0, ge=0)
     classes: tuple[str, ...] = Field(min_length=2, max_length=2, description="negative first")
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        least, most = self.keys
+        if not 1 <= least <= most <= self.patches:
+            raise ValueError("keys must be two numbers from 1 to `patches`, the smaller first")
+        return self
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.files import matching
 from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 
@@ -69,7 +70,7 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
         DataError: the table is missing or lacks a column.
     """
     options = spec.layout.options(Options)
-    paths = [path for path in sorted(root.glob(options.pattern)) if is_slide(path)]
+    paths = [path for path in matching(root, options.pattern) if is_slide(path)]
     by_path: dict[Path, Case] = {}
     faults = []
     if options.table is not None:

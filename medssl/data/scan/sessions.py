@@ -18,6 +18,7 @@ import numpy as np
 
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
+from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.scan.contrasts import Contrasts, contrast_of, name_scans
 from medssl.data.scan.settings import PairSettings
 from medssl.data.spec import Case, DataSpec
@@ -131,7 +132,8 @@ def prepare_sessions(
     different grids would not agree.
 
     Raises:
-        DataError: there is no scan, or a file is missing, damaged or no single-channel volume.
+        DataError: there is no scan, or a file is missing, damaged, the same everywhere or no
+            single-channel volume; says the first and how many more, after all were looked at.
         UsageError: a data set is named twice, or one alias has two meanings.
     """
     names = [spec.name for spec, _ in sources]
@@ -143,15 +145,21 @@ def prepare_sessions(
     numbers = {name: number for number, name in enumerate(patients, start=1)}
     groups: list[ScanGroup] = []
     apart: list[Apart] = []
+    wrong: list[tuple[DataSpec, DataError]] = []
     with Workers(workers) as pool:
         work = partial(_prepared, contrasts=contrasts, settings=settings, root=root)
-        done = pool.map(work, sessions)
-        for count, ((spec, case), (scans, lost)) in enumerate(zip(sessions, done, strict=True), 1):
-            number = numbers[_patient(spec, case)]
-            groups += [replace(group, patient=number) for group in scans]
-            apart += lost
+        done = pool.map(lambda session: attempt(work, session, session[1].id), sessions)
+        for count, ((spec, case), prepared) in enumerate(zip(sessions, done, strict=True), 1):
+            if isinstance(prepared, DataError):
+                wrong.append((spec, prepared))
+            else:
+                number = numbers[_patient(spec, case)]
+                groups += [replace(group, patient=number) for group in prepared[0]]
+                apart += prepared[1]
             if on_progress is not None:
                 on_progress(count, len(sessions))
+    if wrong:
+        refuse_cases([error for _, error in wrong], wrong[0][0])
     if not groups:
         raise DataError(f"{' and '.join(names)} hold no scan to learn from", do="name other data")
     return Sessions(tuple(groups), contrasts.names, tuple(patients), tuple(apart))

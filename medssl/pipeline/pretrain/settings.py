@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator
 
 from medssl.data.joint.settings import JointSampling
+from medssl.names import FileName
 from medssl.networks.settings import NetworkSettings
 from medssl.section import Patch, Section
 from medssl.settings import (
@@ -45,7 +46,7 @@ class ProbeSettings(Section):
 class PretrainPipeline(Section):
     """One pipeline file that pre-trains an encoder of volumes, complete."""
 
-    name: str
+    name: FileName
     title: str = ""
     data: tuple[str, ...] = Field(min_length=1, description="data specs; one or several")
     exclude: tuple[str, ...] = Field(

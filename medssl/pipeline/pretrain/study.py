@@ -8,6 +8,7 @@ from pydantic import Field
 from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import UsageError
+from medssl.names import FileName
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
@@ -23,7 +24,7 @@ from medssl.train.fingerprint import code_version
 class PretrainStudy(Section):
     """A study file whose pipeline pre-trains."""
 
-    name: str
+    name: FileName
     title: str = ""
     pipeline: str
     arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")

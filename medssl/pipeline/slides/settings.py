@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
+from medssl.names import FileName
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.section import Section
 from medssl.settings import (
@@ -132,7 +133,7 @@ class TilePretrainSettings(LoopSettings):
 class TilePretrainPipeline(Section):
     """One pipeline file that pre-trains an encoder of tiles, complete."""
 
-    name: str
+    name: FileName
     title: str = ""
     data: str
     seed: int = Field(default=0, ge=0)

@@ -12,6 +12,7 @@ from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.mistakes import nearest
+from medssl.names import FileName
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.compare import read_right
@@ -29,7 +30,7 @@ Axis = Literal["data", "seed", "arm"]
 class SlideStudy(Section):
     """A study file whose pipeline is one of slides."""
 
-    name: str
+    name: FileName
     title: str = ""
     pipeline: str
     data: tuple[str, ...] = Field(min_length=1, description="data sets, in the order of the tables")

@@ -18,7 +18,7 @@ def cached(tmp_path) -> CachedCase:
     geometry = Geometry((6, 4, 3), np.diag([1, 1.5, 4, 1]))
     write_volume(array[0], geometry, tmp_path / "a.nii.gz")
     spec = DataSpec(
-        name="toy", title="", modality="MR", channels=("t1",), root="", licence="", citation="",
+        name="toy", title="", modality="MR", channels=("t1",), root="toy", licence="", citation="",
         layout=Layout(kind="glob"),
     )  # fmt: skip
     case = Case("a", "a", {"t1": tmp_path / "a.nii.gz"})

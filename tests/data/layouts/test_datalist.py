@@ -45,3 +45,33 @@ def test_an_entry_may_name_itself_and_its_patient(tmp_path: Path) -> None:
 def test_a_wrong_entry_is_named(tmp_path: Path, entry: object) -> None:
     with pytest.raises(DataError, match=r"datalist\.json"):
         listed(tmp_path, ("t1", "t2"), training=[entry])
+
+
+def test_a_label_may_be_a_list_of_one_path(tmp_path: Path) -> None:
+    (case,) = listed(tmp_path, training=[{"image": "a.nii", "label": ["b.nii"]}])
+    assert case.label == tmp_path / "b.nii"
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        (1, "a number is a class of the whole image"),
+        (0.5, "a number is a class of the whole image"),
+        ({"liver": "l.nii"}, "only one mask file can be read"),
+        (["a.nii", "b.nii"], "only one mask file can be read"),
+        ([1], "a number is a class of the whole image"),
+    ],
+)
+@pytest.mark.parametrize("section", ["training", "validation", "test"])
+def test_a_label_that_is_no_mask_is_refused_with_its_place(
+    tmp_path: Path, section: str, label: object, why: str
+) -> None:
+    entries = [{"image": "a.nii", "label": "b.nii"}, {"image": "c.nii", "label": label}]
+    with pytest.raises(DataError, match=rf"entry 2 of `{section}` of .*datalist\.json.*{why}"):
+        listed(tmp_path, **{section: entries})
+
+
+@pytest.mark.parametrize("label", [None, "", []])
+def test_nothing_is_no_label(tmp_path: Path, label: object) -> None:
+    (case,) = listed(tmp_path, training=[{"image": "a.nii", "label": label}])
+    assert case.label is None

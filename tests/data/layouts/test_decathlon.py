@@ -72,3 +72,22 @@ def test_the_real_set_is_found_whole(shared_data: Path) -> None:
     assert found[0].id == "hippocampus_001"
     assert len({case.patient for case in found}) == 200
     assert all(case.label and case.label.exists() for case in found)
+
+
+def test_an_old_folder_of_nnunet_is_told_from_a_decathlon(tmp_path: Path, touch: Touch) -> None:
+    touch("imagesTr/a_0000.nii.gz")
+    write_json(tmp_path, training=[{"image": "./imagesTr/a.nii.gz"}])
+    with pytest.raises(DataError, match=r"write `layout: \{kind: nnunet\}`"):
+        cases(declare(tmp_path), tmp_path)
+
+
+def test_names_that_end_in_four_digits_make_no_nnunet(tmp_path: Path, touch: Touch) -> None:
+    touch("imagesTr/a_0000.nii.gz")
+    write_json(tmp_path, training=[{"image": "./imagesTr/a_0000.nii.gz"}])
+    assert [case.id for case in cases(declare(tmp_path), tmp_path)] == ["a_0000"]
+
+
+def test_a_key_that_stands_twice_is_no_choice(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"training": [], "training": ["a.nii"]}')
+    with pytest.raises(DataError, match="'training' stands twice"):
+        cases(declare(tmp_path), tmp_path)

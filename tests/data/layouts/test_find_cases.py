@@ -92,3 +92,77 @@ def test_lists_may_name_the_session(tmp_path: Path, name: str, text: str) -> Non
     kind = {"cases.csv": "table", "datalist.json": "datalist"}[name]
     found = find_cases(declare(tmp_path, layout={"kind": kind}, session="(.)$"))
     assert [case.session for case in found] == ["2019", found[1].id]
+
+
+def named(kind: str, name: str, root: Path) -> dict[str, Any]:
+    """A layout of `kind` with one case that is called `name`."""
+    import json
+
+    texts = {
+        "table": ("cases.csv", f'case,t1\n"{name}",a.nii\n'),
+        "datalist": (
+            "datalist.json",
+            json.dumps({"training": [{"image": "a.nii", "id": name}]}),
+        ),
+        "folders": ("train.list", name),
+        "decathlon": (
+            "dataset.json",
+            json.dumps({"training": [{"image": f"imagesTr/{name}.nii"}]}),
+        ),
+        "bags": ("bags.csv", f'label,bag,x\n0,"{name}",1\n1,b,2\n'),
+        "radiographs": ("labels.csv", f'file,grade,case\na.png,no,"{name}"\n'),
+        "slides": ("labels.csv", f'slide,label\n"{name}",no\n'),
+    }
+    options: dict[str, dict[str, Any]] = {
+        "folders": {"images": {"t1": "a.nii"}, "lists": {"train": "train.list"}},
+        "bags": {"file": "bags.csv", "classes": ["no", "yes"]},
+        "radiographs": {"classes": ["no", "yes"]},
+        "slides": {"table": "labels.csv", "classes": ["no", "yes"]},
+    }
+    file, text = texts[kind]
+    (root / file).write_text(text, encoding="utf-8")
+    return {"kind": kind, **options.get(kind, {})}
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "<script>", "x" * 300, "a|b"])
+@pytest.mark.parametrize(
+    "kind", ["table", "datalist", "folders", "decathlon", "bags", "radiographs", "slides"]
+)
+def test_a_case_whose_name_cannot_be_a_file_is_refused_in_every_layout(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    layout = named(kind, name, tmp_path)
+    with pytest.raises(DataError) as caught:
+        find_cases(declare(tmp_path, layout=layout))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "a/b", "..", ""])
+@pytest.mark.parametrize("kind", ["table", "folders", "datalist"])
+def test_no_case_is_named_out_of_the_folder_of_results(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    layout = named(kind, name, tmp_path)
+    if kind == "datalist" and not name:
+        (case,) = find_cases(declare(tmp_path, layout=layout))
+        assert case.id == "a"  # an empty id is none: the file names the case
+        return
+    with pytest.raises(DataError):
+        find_cases(declare(tmp_path, layout=layout))
+
+
+def test_files_that_no_disk_can_hold_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("case,t1\nx," + "y" * 300 + "\n")
+    with pytest.raises(DataError, match="too long or not printable"):
+        find_cases(declare(tmp_path, layout={"kind": "table"}))
+
+
+def test_lists_may_name_files_anywhere(tmp_path: Path) -> None:
+    """As MONAI's do: whoever writes the list owns the data."""
+    root = tmp_path / "set"
+    root.mkdir()
+    elsewhere = tmp_path / "elsewhere" / "a.nii"
+    (root / "cases.csv").write_text(f"case,t1\nx,{elsewhere}\ny,../elsewhere/b.nii\n")
+    one, two = find_cases(declare(root, layout={"kind": "table"}))
+    assert one.images["t1"] == elsewhere
+    assert two.images["t1"].resolve() == tmp_path / "elsewhere" / "b.nii"

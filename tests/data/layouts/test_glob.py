@@ -64,3 +64,18 @@ def test_sessions_of_a_real_patient_stay_together(shared_data: Path) -> None:
     found = matched(shared_data / "ms_lesions", images, patient=r"(patient\d+)")
     assert len(found) == 9
     assert len({case.patient for case in found}) == 7
+
+
+def test_hidden_folders_hold_no_case(tmp_path: Path, touch: Touch) -> None:
+    touch("a/t1.nii")
+    touch(".trash/t1.nii")
+    touch("a/._t1.nii")
+    layout = {"kind": "glob", "images": {"t1": "{case}/t1.nii"}}
+    assert [case.id for case in cases(declare(tmp_path, layout=layout), tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["**/{case}.nii", "/{case}.nii"])
+def test_a_pattern_that_cannot_be_searched_for_is_refused(tmp_path: Path, pattern: str) -> None:
+    layout = {"kind": "glob", "images": {"t1": pattern}}
+    with pytest.raises(UsageError, match="cannot be used"):
+        cases(declare(tmp_path, layout=layout), tmp_path)

@@ -118,8 +118,8 @@ def test_a_variable_that_is_not_set_is_named(
 @pytest.mark.parametrize(
     ("plain", "words"),
     [
-        ({"datasets": {"d": {"name": "x"}}}, r"datasets\.d\.subjects: field required"),
-        ({"collection_name": "x"}, "datasets: field required"),
+        ({"datasets": {"d": {"name": "x"}}}, r"no datasets\.d\.subjects"),
+        ({"collection_name": "x"}, "it has no datasets"),
         (collection(d={"s": {"1": [{"modality": "t1"}]}}), r"images\.0\.image_path"),
         ([], "no JSON object"),
     ],

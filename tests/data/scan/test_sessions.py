@@ -285,3 +285,11 @@ def test_real_data_for_segmentation_still_refuse_missing_channels(
     assert [case.session for case in cases[:5]] == ["", "", "", "study1", "study2"]
     with pytest.raises(DataError, match="long_patient01_study1 has no file for the channel t1c"):
         CaseCache(tmp_path, ms, PLAIN).open(cases[3])
+
+
+def test_scans_that_cannot_be_used_are_counted_after_all_were_looked_at(tmp_path, make):
+    cases = [make(name, t1=GRID) for name in "abc"]
+    cases[0].images["t1"].write_bytes(b"no image")
+    write_volume(np.full(SHAPE, 3.0), GRID, cases[2].images["t1"])
+    with pytest.raises(DataError, match=r"a/t1\.nii\.gz.*1 more case is wrong.*data check toy"):
+        prepare(tmp_path, *cases)
