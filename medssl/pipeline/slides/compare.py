@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.rows import read_table
 from medssl.environment import runs_root
-from medssl.errors import UsageError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.statistics import paired_difference
 from medssl.pipeline.compare import as_text
-from medssl.pipeline.slides.scores import read_right
 from medssl.pipeline.stage import read_config, read_json
 
 HEADS = ["method", "data", "seed", "accuracy [95 %]", "AUC", "ECE"]
@@ -92,3 +92,18 @@ def _difference(run: FinishedRun, partner: FinishedRun | None) -> list[str]:
         np.random.default_rng(0),
     )
     return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
+
+
+def read_right(folder: Path) -> dict[str, bool]:
+    """Slide to whether it was called right, from the scores.csv of an evaluation.
+
+    Raises:
+        UsageError: the file is missing or damaged.
+    """
+    try:
+        rows = read_table(folder / "scores.csv")
+        return {row["slide"]: row["truth"] == row["prediction"] for row in rows}
+    except (KeyError, DataError):
+        raise UsageError(
+            f"{folder} is not a complete evaluation", do="delete the folder and run again"
+        ) from None

@@ -5,12 +5,9 @@ Legend: S test bags of all folds, K classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from medssl.data.rows import read_table
-from medssl.errors import DataError, UsageError
 from medssl.evaluate.classification import choose_threshold, predictions
 from medssl.evaluate.ranking import area_under_roc
 from medssl.evaluate.statistics import bootstrap_interval
@@ -106,18 +103,3 @@ def _test_chosen(epoch: Probabilities, truth: dict[str, int]) -> tuple[float, fl
     threshold = choose_threshold(probability[:, 1], labels) if probability.shape[1] == 2 else None
     right = float((predictions(probability, threshold) == labels).mean())
     return right, area_under_roc(labels, probability)
-
-
-def read_right(folder: Path) -> dict[str, bool]:
-    """Slide to whether it was called right, from the scores.csv of an evaluation.
-
-    Raises:
-        UsageError: the file is missing or damaged.
-    """
-    try:
-        rows = read_table(folder / "scores.csv")
-        return {row["slide"]: row["truth"] == row["prediction"] for row in rows}
-    except (KeyError, DataError):
-        raise UsageError(
-            f"{folder} is not a complete evaluation", do="delete the folder and run again"
-        ) from None

@@ -14,10 +14,10 @@ from medssl.errors import DataError, UsageError
 from medssl.mistakes import nearest
 from medssl.pipeline.config import find_pipeline, read_mapping, validate
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.slides.compare import read_right
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
-from medssl.pipeline.slides.scores import read_right
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_json
 from medssl.pipeline.study_grid import announced, write_study
