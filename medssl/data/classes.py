@@ -35,7 +35,7 @@ def class_index(stated: str, classes: tuple[str, ...]) -> int | None:
     """The class a table states by name or by index; None where it states none of `classes`."""
     if stated in classes:
         return classes.index(stated)
-    if stated.isdecimal() and int(stated) < len(classes):
+    if stated.isdecimal() and len(stated) < 10 and int(stated) < len(classes):
         return int(stated)
     return None
 

@@ -39,9 +39,11 @@ class Options(BaseModel):
     classes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _has_classes(self) -> Self:
+    def _can_be(self) -> Self:
         if (self.table is not None or self.labels) and len(self.classes) < 2:
             raise ValueError("labels need the names of at least two `classes`")
+        if not self.pattern or Path(self.pattern).is_absolute():
+            raise ValueError("`pattern` is relative to the data set's folder")
         if odd := sorted(set(self.labels.values()) - set(self.classes)):
             raise ValueError(f"`labels` names the class '{odd[0]}', which `classes` does not")
         if len(set(self.classes)) != len(self.classes):

@@ -22,7 +22,7 @@ from medssl.data.spec import Case
 from medssl.data.workers import Workers
 from medssl.errors import DataError
 
-VERSION = 2  # of what cropping does; raise it when equal settings give other crops
+VERSION = 3  # of what cropping does; raise it when equal settings give other crops
 
 
 def cached_crops(

@@ -76,6 +76,7 @@ def test_the_name_gives_the_patient_where_the_table_does_not(tmp_path: Path, tou
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
+        ("slide,label\na," + "9" * 5000 + "\n", "gives a the class '9"),
         ("slide,label\na,tumor\n", "gives a the class 'tumor', where the layout declares normal"),
         ("slide,label\na,2\n", "the class '2'"),
         ("slide,label\n,tumour\n", "row 2 .* names no slide; fill in"),
@@ -131,6 +132,8 @@ def test_two_slides_of_one_name_are_refused(tmp_path: Path, touch: Touch) -> Non
 @pytest.mark.parametrize(
     "options",
     [
+        {"pattern": ""},
+        {"pattern": "/slides/*"},
         {"table": "labels.csv"},
         {"table": "labels.csv", "classes": ["a", "a"]},
         {"labels": {"x": "a"}, "classes": ["n", "t"]},
