@@ -117,7 +117,7 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
     if inner[-1] is not Ellipsis:
         return f"{COUNTS.get(len(inner), len(inner))} {noun}"
     filled = _limit(about, limits.MinLen, "min_length")
-    return f"a list of {noun}" + (f", at least {COUNTS.get(filled, filled)}" if filled else "")
+    return f"a list of {noun}" + (f", at least {filled}" if filled else "")
 
 
 def _bounds(metadata: Sequence[Any]) -> list[Any]:

@@ -93,9 +93,9 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"spacing": [NAN, 1, 1]}, "spacing=[NaN, 1, 1] is wrong; give three numbers above 0"),
         ({"spacing": [-1, 1, 1]}, "spacing=[-1, 1, 1] is wrong; give three numbers above 0"),
         ({"betas": 0.5}, "betas=0.5 is wrong; give two numbers, e.g. [0.5, 0.5]"),
-        ({"channels": "t1"}, "channels='t1' is wrong; give a list of texts, at least one, e.g. "
+        ({"channels": "t1"}, "channels='t1' is wrong; give a list of texts, at least 1, e.g. "
          '["t1"]'),
-        ({"channels": []}, "channels=[] is wrong; give a list of texts, at least one, e.g. "
+        ({"channels": []}, "channels=[] is wrong; give a list of texts, at least 1, e.g. "
          '["t1"]'),
         ({"save": "label"}, "save='label' is wrong; give a list of values out of 'labels', "
          "'entropy', e.g. [\"labels\"]; did you mean 'labels'?"),

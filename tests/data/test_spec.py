@@ -85,7 +85,7 @@ def test_a_misspelt_data_set_gets_the_nearest() -> None:
         (MINIMAL + "chanels: [t1]", "unknown key 'chanels'.*did you mean 'channels'"),
         (MINIMAL.replace("licence", "license"), "unknown key 'license'.*did you mean 'licence'"),
         (MINIMAL.replace("[ct]", "ct"), "channels='ct' in .* give a list of texts.*\\[\"ct\"\\]"),
-        (MINIMAL.replace("[ct]", "[]"), "channels=\\[\\] in .* at least one"),
+        (MINIMAL.replace("[ct]", "[]"), "channels=\\[\\] in .* at least 1"),
         (MINIMAL.replace("CT", "Ct"), "modality='Ct' in .* did you mean 'CT'"),
         (MINIMAL + "labels: [{value: a, name: b}]", "labels.0.value='a' in .* a whole number"),
         (MINIMAL + "labels: [{value: true, name: b}]", "labels.0.value=true in .* a whole number"),

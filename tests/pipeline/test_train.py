@@ -106,7 +106,7 @@ def test_test_cases_are_not_touched(balls):
 def test_a_patch_that_the_network_cannot_halve_is_refused(balls):
     with pytest.raises(UsageError, match=r"train.patch=\[8, 8, 8\]") as caught:
         trained(balls / "run", "train.patch=[8,8,7]", "network.levels=2")
-    assert "divisible by 2" in caught.value.why
+    assert "multiples of 2" in caught.value.why
 
 
 def test_a_method_without_its_unlabelled_cases_is_refused(balls):
