@@ -33,7 +33,7 @@ def parse_yaml(text: str, where: str) -> Any:
         UsageError: it is not YAML; names line and column, both from 1.
     """
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
