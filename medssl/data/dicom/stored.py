@@ -1,21 +1,21 @@
 """The values that a DICOM file stores, before any rescaling.
 
-pydicom decodes them. What it has no decoder for, e.g. lossless JPEG, ITK decompresses from a copy
-without the tags by which ITK would rescale or invert the values on its own.
+pydicom decodes them, and imagecodecs what pydicom has no decoder for, e.g. lossless JPEG. ITK would
+read such files too, but rescales and inverts by its own rules, and ends the process where a stream
+is damaged.
 """
 
-import os
 import struct
 import zlib
-from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any, BinaryIO
 
 import numpy as np
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 DAMAGE = (
+    BytesLengthException,
+    InvalidDicomError,
     OSError,
     EOFError,
     ValueError,
@@ -30,21 +30,16 @@ DAMAGE = (
 )
 """What pydicom raises on damaged files, whatever it stumbles over."""
 
-_DECODING = (
-    "SamplesPerPixel",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-)
-
-PIXEL_TAGS = (*_DECODING, "PhotometricInterpretation", "NumberOfFrames", "PixelData")
+PIXEL_TAGS = (
+    "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames", "PixelData",
+)  # fmt: skip
 """Tags without which the values of one grey frame cannot be decoded."""
 
-_PIXELS_BEGIN = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"  # compressed values follow
-_PIXELS_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+class TooLarge(ValueError):
+    """A file unpacks to more than its reader takes."""
+
 
 _END_OF_IMAGE = b"\xff\xd9"
 _START = 1024  # bytes in which a file names its transfer syntax
@@ -60,18 +55,21 @@ def stored_values(header: Any) -> np.ndarray:
     Raises:
         one of DAMAGE: the values are cut off or damaged, or nothing here decodes them.
     """
-    from pydicom.pixels import get_decoder
+    from pydicom import uid
 
     syntax = _syntax(header)
-    if not syntax.is_compressed or syntax.is_deflated:
+    if not syntax.is_compressed or syntax.is_deflated or syntax == uid.RLELossless:
         return np.asarray(header.pixel_array)
-    _must_be_whole(header)
-    try:
-        if get_decoder(syntax).is_available:
-            return np.asarray(header.pixel_array)
-    except (RuntimeError, NotImplementedError):  # no decoder of it, or none for so many bits
-        pass
-    return _by_itk(header)
+    frame = _frame(header)
+    if syntax in (uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1):
+        from imagecodecs import jpeg8_decode
+
+        return _signed(jpeg8_decode(frame, out=_empty(header)), header)
+    if syntax in (uid.JPEGLSLossless, uid.JPEGLSNearLossless):
+        from imagecodecs import jpegls_decode
+
+        return _signed(jpegls_decode(frame, out=_empty(header)), header)
+    return np.asarray(header.pixel_array)
 
 
 def plain_values(
@@ -103,7 +101,8 @@ def must_not_inflate(file: BinaryIO, limit: int) -> None:
         limit: bytes that a deflated file may hold.
 
     Raises:
-        ValueError: it holds more.
+        TooLarge: it holds more.
+        ValueError: it does not say where it begins.
         zlib.error: it is damaged.
     """
     from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -118,7 +117,7 @@ def must_not_inflate(file: BinaryIO, limit: int) -> None:
         inflating = zlib.decompressobj(-zlib.MAX_WBITS)
         inflating.decompress(file.read(), limit)
         if inflating.unconsumed_tail:
-            raise ValueError(f"inflated it has more than {limit} bytes")
+            raise TooLarge(f"inflated it has more than {limit} bytes")
     file.seek(0)
 
 
@@ -133,54 +132,29 @@ def _syntax(header: Any) -> Any:
     return header.file_meta.TransferSyntaxUID
 
 
-def _must_be_whole(header: Any) -> None:
-    """Refuse a stream of the JPEG family that was cut: decoders would fill it up in silence."""
-    from pydicom.encaps import get_frame
-    from pydicom.uid import RLELossless
+def _frame(header: Any) -> bytes:
+    """The stream of the JPEG family; decoders would fill up one that was cut in silence.
 
-    if header.file_meta.TransferSyntaxUID == RLELossless:
-        return
-    frame = get_frame(header.PixelData, 0, number_of_frames=1)
-    if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise ValueError("the compressed image has no end")
-
-
-def _by_itk(header: Any) -> np.ndarray:
-    import SimpleITK
-
-    shape = header.Rows, header.Columns
-    numbers = tuple(header.get(name) for name in _DECODING)
-    handle, name = mkstemp(suffix=".dcm")
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_head(str(header.file_meta.TransferSyntaxUID), numbers))
-            file.write(_PIXELS_BEGIN + header.PixelData + _PIXELS_END)
-        found: np.ndarray = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(name))
-    finally:
-        path.unlink()
-    return found.reshape(shape)
-
-
-@lru_cache
-def _head(syntax: str, numbers: tuple[int | None, ...]) -> bytes:
-    """A DICOM file up to its pixels, of a plain grey image.
-
-    Args:
-        numbers: values of _DECODING.
+    Raises:
+        ValueError: it has no end.
     """
-    from pydicom import dcmwrite
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
+    from pydicom.encaps import get_frame
 
-    plain = Dataset()
-    plain.file_meta = FileMetaDataset()
-    plain.file_meta.TransferSyntaxUID = UID(syntax)
-    plain.SOPClassUID, plain.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
-    plain.PhotometricInterpretation = "MONOCHROME2"
-    for name, number in zip(_DECODING, numbers, strict=True):
-        if number is not None:
-            setattr(plain, name, number)
-    head = BytesIO()
-    dcmwrite(head, plain, enforce_file_format=True)
-    return head.getvalue()
+    frame: bytes = get_frame(header.PixelData, 0, number_of_frames=1).rstrip(b"\0")
+    if not frame.endswith(_END_OF_IMAGE):
+        raise ValueError("the compressed image has no end")
+    return frame
+
+
+def _empty(header: Any) -> np.ndarray:
+    """Room for the values; unsigned, as the streams hold them."""
+    kind = np.uint8 if header.BitsStored <= 8 else np.uint16
+    return np.empty((header.Rows, header.Columns), kind)
+
+
+def _signed(values: np.ndarray, header: Any) -> np.ndarray:
+    """The values with their sign, where the file says that they have one."""
+    if not header.PixelRepresentation:
+        return values
+    unused = 8 * values.dtype.itemsize - int(header.BitsStored)
+    return np.asarray((values << unused).view(values.dtype.name.removeprefix("u")) >> unused)

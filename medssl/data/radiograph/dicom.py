@@ -3,16 +3,14 @@
 Only tags of pixels, scale and side are read; nothing that names a patient is.
 """
 
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Sized
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.stored import DAMAGE, TooLarge, must_not_inflate, stored_values
 from medssl.data.radiograph.image import (
     LARGEST,
     Radiograph,
@@ -27,14 +25,6 @@ DICOM = (".dcm", ".dicom", ".dic")
 _INFLATED = 4 * LARGEST
 """Bytes that a deflated file may hold."""
 
-_START = 1024
-"""Bytes in which a file names its transfer syntax."""
-
-_META = 128 + 4 + 12
-"""Bytes before what the group length of the meta information counts."""
-
-_END_OF_IMAGE = b"\xff\xd9"
-
 _NEEDED = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation",
     "PhotometricInterpretation",
@@ -43,18 +33,6 @@ _NEEDED = (
 
 # What pydicom warns of is found and said with the file's name.
 warnings.filterwarnings("ignore", "Invalid value for VR", UserWarning)
-
-
-@cache
-def _damage() -> tuple[type[Exception], ...]:
-    """What pydicom raises on damaged files, whatever it stumbles over."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError,
-        LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError, struct.error,
-        zlib.error,
-    )  # fmt: skip
 
 
 def _count(value: Any) -> int:
@@ -135,33 +113,19 @@ def read_dicom(path: Path) -> Radiograph:
 
 def _header(path: Path) -> Any:
     from pydicom import dcmread
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     try:
         with path.open("rb") as file:
-            if DeflatedExplicitVRLittleEndian.encode() in file.read(_START):
-                _must_not_inflate(path)
-            file.seek(0)
+            must_not_inflate(file, _INFLATED)
             return dcmread(file, specific_tags=[*_TAGS, "PixelData"])
-    except _damage() as error:
-        raise unreadable(path) from error
-
-
-def _must_not_inflate(path: Path) -> None:
-    """Refuse a small file that would fill the memory; pydicom inflates without a limit."""
-    from pydicom.filereader import read_file_meta_info
-
-    meta = read_file_meta_info(path)
-    with path.open("rb") as file:
-        file.seek(_META + int(meta.FileMetaInformationGroupLength))
-        inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflating.decompress(file.read(), _INFLATED)
-    if inflating.unconsumed_tail:
+    except TooLarge as error:
         raise DataError(
             f"{path} is too large for a radiograph",
             f"inflated it has more than {_INFLATED // 10**6} MB",
             "copy it again, or export it smaller",
-        )
+        ) from error
+    except DAMAGE as error:
+        raise unreadable(path) from error
 
 
 def _stated(path: Path, header: Any) -> Stated:
@@ -183,7 +147,7 @@ def _stated(path: Path, header: Any) -> Stated:
                 del header[tag]
             else:
                 found[name] = _TAGS[name](value)
-        except _damage() as error:
+        except DAMAGE as error:
             raise DataError(
                 f"{path} has a value of {name} that cannot be",
                 "it is no valid DICOM",
@@ -227,56 +191,13 @@ def _decoded(path: Path, header: Any) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     try:
-        rescaled = apply_modality_lut(_stored(header), header)
+        rescaled = apply_modality_lut(stored_values(header), header)
         with np.errstate(over="ignore"):
             return np.asarray(rescaled.astype(np.float32))
-    except _damage() as error:
+    except DAMAGE as error:
         syntax = header.file_meta.get("TransferSyntaxUID", "unknown")
         raise DataError(
             f"the pixels of {path} cannot be decoded",
             f"the file is damaged, or no decoder of '{getattr(syntax, 'name', syntax)}' is here",
             "copy it again, or decompress it, e.g. with `gdcmconv --raw`",
         ) from error
-
-
-def _stored(header: Any) -> np.ndarray:
-    """[H, W] values as the file stores them, decompressed."""
-    from pydicom import uid
-
-    syntax = header.file_meta.TransferSyntaxUID
-    if not syntax.is_compressed or syntax in (uid.DeflatedExplicitVRLittleEndian, uid.RLELossless):
-        return np.asarray(header.pixel_array)
-    frame = _frame(header)
-    if syntax in (uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1):
-        return _by_libjpeg(header, frame)
-    return np.asarray(header.pixel_array)
-
-
-def _frame(header: Any) -> bytes:
-    """The compressed image; one that was cut would be filled up in silence.
-
-    Raises:
-        ValueError: it has no end.
-    """
-    from pydicom.encaps import get_frame
-
-    frame: bytes = get_frame(header.PixelData, 0, number_of_frames=1).rstrip(b"\0")
-    if not frame.endswith(_END_OF_IMAGE):
-        raise ValueError("the compressed image has no end")
-    return frame
-
-
-def _by_libjpeg(header: Any, frame: bytes) -> np.ndarray:
-    """[H, W] values of a JPEG of more than 8 bits or without loss, for which pydicom has nothing.
-
-    SimpleITK would read them too, but ends the process where a stream is damaged.
-    """
-    from imagecodecs import jpeg8_decode
-
-    stored = int(header.BitsStored)
-    kind = np.dtype(np.uint8 if stored <= 8 else np.uint16)
-    values = jpeg8_decode(frame, out=np.empty((header.Rows, header.Columns), kind))
-    if header.PixelRepresentation:
-        unused = kind.itemsize * 8 - stored
-        values = (values << unused).view(kind.name.removeprefix("u")) >> unused
-    return np.asarray(values)
