@@ -191,7 +191,10 @@ def _decoded(path: Path, header: Any) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     try:
-        rescaled = apply_modality_lut(stored_values(header), header)
+        stored = stored_values(header)
+        if stored.shape != (header.Rows, header.Columns):
+            raise ValueError("not one image of the stated size")
+        rescaled = apply_modality_lut(stored, header)
         with np.errstate(over="ignore"):
             return np.asarray(rescaled.astype(np.float32))
     except DAMAGE as error:

@@ -20,6 +20,7 @@ from medssl.data.slide.pyramid import PyramidReader
 from medssl.errors import DataError
 
 _GENERIC = "generic-tiff"  # OpenSlide's name of TIFFs of which it knows no more
+_LARGEST_TILE = 2**26  # pixels of a tile in the file; scanners' have 2**16 to 2**20
 _ENDS = 2**20  # bytes of each end of a file that tell it from others
 
 
@@ -181,7 +182,8 @@ def _ome_description(path: Path) -> str | None:
     """The OME-XML of a TIFF, or None.
 
     Raises:
-        DataError: pixels lie beyond the file's end, which the libraries would only notice later.
+        DataError: pixels lie beyond the file's end, which the libraries would only notice later, or
+            the tiles cannot be held in memory.
     """
     import tifffile
 
@@ -201,11 +203,23 @@ def _ome_description(path: Path) -> str | None:
     except Exception:
         # No TIFF, or one whose directory only the library that opens it understands.
         return None
-    for page in pages:
-        places = zip(page.dataoffsets, page.databytecounts, strict=False)
-        if any(offset + count > length for offset, count in places):
-            raise _unreadable(path)
+    if not all(_is_sound(page, length) for page in pages):
+        raise _unreadable(path)
     return description if is_ome(description) else None
+
+
+def _is_sound(page: Any, length: int) -> bool:
+    """Whether the pixels of a TIFF's page lie in a file of `length` bytes, in tiles of a sane size.
+
+    For want of the memory of a tile OpenSlide would end the process.
+    """
+    try:
+        if page.is_tiled and page.tilewidth * page.tilelength > _LARGEST_TILE:
+            return False
+        places = zip(page.dataoffsets, page.databytecounts, strict=False)
+        return all(offset + count <= length for offset, count in places)
+    except TypeError:  # a tag is a list where a number belongs
+        return False
 
 
 def _unreadable(path: Path) -> DataError:

@@ -159,6 +159,13 @@ def test_a_missing_size_and_values_beyond_numbers_are_named(tmp_path: Path) -> N
         read_radiograph(write_dicom(tmp_path / "b.dcm", NOISE, **tags))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_pixels_for_two_images_of_the_stated_size_are_not_one(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", NOISE, Rows=len(NOISE) // 2)
+    with pytest.raises(DataError, match=r"pixels of .*a\.dcm cannot be decoded"):
+        read_radiograph(path)
+
+
 def test_files_that_would_fill_the_memory_are_refused_before(tmp_path: Path) -> None:
     huge = write_dicom(tmp_path / "a.dcm", NOISE, Rows=60_000, Columns=60_000)
     with pytest.raises(DataError, match=r"a\.dcm is too large .* 60000 x 60000 pixels"):

@@ -161,6 +161,16 @@ def test_fluorescence_is_no_slide_in_colour(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.ome.tif")
 
 
+def test_tiles_that_no_memory_could_hold_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    pixels = painted((128, 96), (30, 30, 90, 90))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        for name in ("TileWidth", "TileLength"):
+            tiff.pages[0].tags[name].overwrite(2**15)
+    with pytest.raises(DataError, match=r"a\.tif cannot be read as a slide"):
+        open_slide(tmp_path / "a.tif")
+
+
 def test_tiffs_may_be_damaged_anywhere(tmp_path: Path) -> None:
     """Directory, description and pixels; never another error than the file's name."""
     path = write_ome(tmp_path / "a.tif", painted((128, 96), (30, 30, 90, 90)), levels=2)
