@@ -1,0 +1,19 @@
+"""Every format that the fuzz driver knows."""
+
+from tests.drivers.fuzzing import bags, dicom, itk, lists, nifti, outlines, pictures, slides, written
+from tests.drivers.fuzzing.format import Format
+
+FORMATS: tuple[Format, ...] = (
+    nifti.FORMAT,
+    itk.FORMAT,
+    dicom.SERIES,
+    dicom.RADIOGRAPH,
+    pictures.FORMAT,
+    slides.FORMAT,
+    slides.FEATURES,
+    outlines.FORMAT,
+    bags.NPZ,
+    bags.TABLE,
+    *lists.FORMATS,
+    *written.FORMATS,
+)

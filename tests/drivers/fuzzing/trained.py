@@ -1,0 +1,52 @@
+"""Working directories in which a toy pipeline has run, made once for all formats that need one."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.drivers.command import medssl
+from tests.drivers.toys import TOYS
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "balls": ("run", "balls", "train.steps=2", "-q"),
+    "heads": ("pretrain", "encoder", "train.steps=2", "-q"),
+    "joints": ("run", "joints", "train.steps=2", "-q"),
+    "slides": ("run", "slides", "train.epochs=1", "-q"),
+}
+
+
+def finished(toy: str, place: Path) -> None:
+    """Fill `place` with a copy of the toy's working directory after its run."""
+    kept = _store(place) / toy
+    if not kept.is_dir():
+        beside = kept.with_name(f"making_{toy}")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        TOYS[toy](beside)
+        here, before = Path.cwd(), dict(os.environ)
+        os.chdir(beside)
+        for name, folder in (("DATA", "data"), ("RUNS", "runs"), ("CACHE", "cache")):
+            os.environ[f"MEDSSL_{name}"] = folder
+        try:
+            medssl(*RUNS[toy])
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(before)
+        beside.rename(kept)
+    shutil.copytree(kept, place, dirs_exist_ok=True)
+
+
+def checkpoint(toy: str, place: Path) -> None:
+    """Put the checkpoint of the toy's run into `place/checkpoint`."""
+    copy = place.with_name(f"{place.name}_whole")
+    finished(toy, copy)
+    pattern = "*/*/checkpoint" if toy == "slides" else "*/*/checkpoint/last"
+    (found,) = (copy / "runs").glob(pattern)
+    found.rename(place / "checkpoint")
+    shutil.rmtree(copy)
+
+
+def _store(place: Path) -> Path:
+    """Beside the folders in which samples are made."""
+    return place.parent.with_name("trained")

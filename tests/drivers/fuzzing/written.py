@@ -1,0 +1,171 @@
+"""Settings as users write them: pipelines, overrides, studies, settings of methods.
+
+Whoever sets one key changes that key and no other; whatever cannot be is refused before any work.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from numpy.random import Generator
+
+from tests.drivers.command import medssl
+from tests.drivers.fuzzing.damage import ODD, damage_yaml, pick
+from tests.drivers.fuzzing.format import Format, Silent, Step
+from tests.drivers.toys import TOYS
+
+PIPELINES = ("balls", "joints", "bags", "slides", "encoder", "masks")
+STUDIES = ("balls_study", "joints_study", "bags_study", "heads_study")
+
+STEERING = ("name", "title", "data", "exclude", "method.name", "method.preset", "pretrain")
+"""Keys by which others may change."""
+
+
+def _make(place: Path) -> None:
+    for toy in TOYS.values():
+        toy(place)
+
+
+def _damage_pipeline(place: Path, rng: Generator) -> str:
+    name = pick(rng, PIPELINES)
+    (place / "chosen").write_text(json.dumps([name, []]))
+    return damage_yaml(place / "pipelines" / f"{name}.yaml", rng)
+
+
+def _damage_key(place: Path, rng: Generator) -> str:
+    """One or two `key=value`; keys that there are, or nearly."""
+    name = pick(rng, PIPELINES)
+    given = []
+    for _ in range(int(rng.integers(1, 3))):
+        key = pick(rng, [key for key in settings(name) if not key.startswith("name")])
+        key = pick(rng, (key, key, key, key, key, key[:-1], f"{key}.x", key.partition(".")[0]))
+        given.append(f"{key}={_word(rng)}")
+    (place / "chosen").write_text(json.dumps([name, given]))
+    return f"{name} {' '.join(given)!r:.120}"
+
+
+def _damage_method(place: Path, rng: Generator) -> str:
+    """A method with its preset or without, and one key of its own."""
+    from medssl.methods.registry import method_names, settings_class
+
+    method = pick(rng, method_names())
+    chosen = settings_class(method)
+    family = {"segment": "balls", "grade": "joints", "slide": "bags", "pretrain": "encoder"}
+    given = [f"method={method}"]
+    if chosen.presets and rng.random() < 0.4:
+        given.append(f"method.preset={pick(rng, sorted(chosen.presets))}")
+    keys = list(_flat(chosen().model_dump(mode="json")))
+    if keys:
+        given.append(f"method.{pick(rng, keys)}={_word(rng)}")
+    (place / "chosen").write_text(json.dumps([family[chosen.family], given]))
+    return " ".join(given)[:120]
+
+
+def _word(rng: Generator) -> str:
+    """A value as it stands behind the equals sign; numbers most often."""
+    numbers = ("0", "1", "2", "3", "-1", "0.5", "1.5", "7", "32", "1e-3", "10000000", "1e30", ".nan",
+               ".inf", "true", "false", "null", "[1, 2, 3]", "[8, 8, 8]", "[0, 8, 8]", "[7, 7, 7]", "adam",
+               "{name: adam}", "x", "[", "{", "a: b: c", "''")  # fmt: skip
+    if rng.random() < 0.7:
+        return pick(rng, numbers)
+    return yaml.safe_dump(pick(rng, ODD), default_flow_style=True, width=10**6).split("\n")[0]
+
+
+def settings(name: str, given: Iterable[str] = ()) -> dict[str, Any]:
+    """Every setting of a pipeline by dotted key; the configuration of its family is loaded."""
+    return _flat(load(name, given).resolved())
+
+
+def load(name: str, given: Iterable[str] = ()) -> Any:
+    """The configuration of a pipeline of any family."""
+    from medssl.pipeline.config import load_config, pipeline_family
+    from medssl.pipeline.grades.config import load_grade_config
+    from medssl.pipeline.pretrain.config import load_pretrain_config
+    from medssl.pipeline.slides.config import load_slide_config
+
+    family = pipeline_family(name, list(given))
+    loaders = {"grade": load_grade_config, "slide": load_slide_config, "pretrain": load_pretrain_config}
+    return loaders.get(family, load_config)(name, list(given))
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        inner = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def _exercise(place: Path, _: Path) -> Iterable[Step]:
+    name, given = json.loads((place / "chosen").read_text())
+    pretrains = name == "encoder"
+    short = ("train.epochs=1",) if name in ("bags", "slides") else ("train.steps=1",)
+    yield "load", lambda: _only_these_keys(name, given)
+    if (name, pretrains) != ("slides", False):
+        verb = "pretrain" if pretrains else "train"
+        # The overrides come last, unless they ask for a long training.
+        cheap = [one for one in given if not one.startswith(("train.steps", "train.epochs"))]
+        yield verb, lambda: medssl(verb, name, "-q", *short, *cheap)
+
+
+def _only_these_keys(name: str, given: list[str]) -> None:
+    after = settings(name, given)
+    keys = [one.partition("=")[0] for one in given]
+    if any(key == one or one.startswith(f"{key}.") for key in keys for one in STEERING) or not given:
+        return
+    for key, value in settings(name).items():
+        named = any(key == one or key.startswith(f"{one}.") or one.startswith(f"{key}.") for one in keys)
+        if not named and repr(after.get(key, "(gone)")) != repr(value):
+            raise Silent(f"{key} was {value!r} and is {after.get(key, '(gone)')!r}")
+
+
+def _exercise_method(place: Path, _: Path) -> Iterable[Step]:
+    name, given = json.loads((place / "chosen").read_text())
+
+    def only_the_key() -> None:
+        *chosen, last = given
+        before, after = settings(name, chosen), settings(name, given)
+        own = last.partition("=")[0]
+        for key, value in before.items():
+            named = key == own or key.startswith(f"{own}.") or own.startswith(f"{key}.")
+            if last != chosen and not named and repr(after.get(key, "(gone)")) != repr(value):
+                raise Silent(f"{key} was {value!r} and is {after.get(key, '(gone)')!r}")
+
+    yield "load", only_the_key if "=" in given[-1] and len(given) > 1 else lambda: settings(name, given)
+    verb = "pretrain" if name == "encoder" else "train"
+    short = "train.epochs=1" if name == "bags" else "train.steps=1"
+    yield verb, lambda: medssl(verb, name, "-q", *given, short)
+
+
+def _damage_study(place: Path, rng: Generator) -> str:
+    name = pick(rng, STUDIES)
+    (place / "chosen").write_text(json.dumps(name))
+    return damage_yaml(place / "pipelines" / f"{name}.yaml", rng)
+
+
+def _exercise_study(place: Path, _: Path) -> Iterable[Step]:
+    name = json.loads((place / "chosen").read_text())
+    # An arm that is not there: all is read and nothing is run.
+    yield "study", lambda: medssl("study", name, "-q", "--only", "arm=none")
+    yield "grid", _grid(name)
+
+
+def _grid(name: str) -> Any:
+    def look() -> None:
+        from medssl.pipeline.study_grid import cells, load_study
+
+        if name in ("balls_study", "joints_study"):
+            for cell in cells(load_study(name))[:4]:
+                load(load_study(name).pipeline, cell.overrides)
+
+    return look
+
+
+FORMATS = (
+    Format("pipeline", _make, _damage_pipeline, _exercise, weight=0.5),
+    Format("override", _make, _damage_key, _exercise, weight=0.7),
+    Format("method", _make, _damage_method, _exercise_method, weight=0.7),
+    Format("study", _make, _damage_study, _exercise_study),
+)
