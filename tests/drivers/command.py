@@ -15,8 +15,9 @@ def load_all() -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     for name in ("mlflow", "mlflow.entities", "matplotlib.pyplot", "monai.networks.nets", "nilearn",
-                 "openslide", "tiffslide", "tifffile", "shapely", "safetensors.torch", "pydicom.pixels",
-                 "pandas", "jinja2", "sklearn.metrics", "sklearn.linear_model", "scipy.stats"):  # fmt: skip
+                 "openslide", "tiffslide", "tifffile", "shapely", "safetensors.torch",
+                 "pydicom.pixels", "pandas", "jinja2", "sklearn.metrics", "sklearn.linear_model",
+                 "scipy.stats"):  # fmt: skip
         importlib.import_module(name)
 
 

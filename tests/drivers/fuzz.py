@@ -24,10 +24,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MPLBACKEND
 # A store that cannot be: to open one takes seconds, and is no format.
 os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{os.devnull}/mlflow.db"
 
-from tests.drivers.command import load_all  # noqa: E402
-from tests.drivers.fuzzing.formats import FORMATS  # noqa: E402
-from tests.drivers.fuzzing.inputs import Input, Result, attempt, carry_out, share_out  # noqa: E402
-from tests.drivers.fuzzing.watch import FINDINGS  # noqa: E402
+from tests.drivers.command import load_all
+from tests.drivers.fuzzing.formats import FORMATS
+from tests.drivers.fuzzing.inputs import Input, Result, attempt, carry_out, share_out
+from tests.drivers.fuzzing.watch import FINDINGS
 
 
 class Tally:

@@ -16,8 +16,15 @@ from tests.pipeline.grades.conftest import STUDY as JOINTS_STUDY
 from tests.pipeline.grades.conftest import write_joints
 from tests.pipeline.pretrain.conftest import ENCODER, MASKS, STUDY
 from tests.pipeline.pretrain.conftest import SPEC as HEADS_SPEC
-from tests.pipeline.slides.conftest import BAGS, BAGS_SPEC, DINO, SLIDES, SLIDES_SPEC
-from tests.pipeline.slides.conftest import write_bags, write_slides
+from tests.pipeline.slides.conftest import (
+    BAGS,
+    BAGS_SPEC,
+    DINO,
+    SLIDES,
+    SLIDES_SPEC,
+    write_bags,
+    write_slides,
+)
 
 BALLS_STUDY = """
 title: Toy study

@@ -1,4 +1,4 @@
-"""Bags of instance features: NPZ containers and their arrays, CSV tables; read, checked, trained."""
+"""Bags of instance features: NPZ containers and their arrays, CSV tables; checked and trained."""
 
 import io
 import pickle
@@ -41,7 +41,9 @@ def _damage_npz(place: Path, rng: Generator) -> str:
             del arrays[key]
         np.savez(path, **arrays)
         return f"{key}: {words}"
-    kind = pick(rng, ("pickle", "text", "empty", "twice", "deflate64", "npy", "directory", "encrypted"))
+    kind = pick(
+        rng, ("pickle", "text", "empty", "twice", "deflate64", "npy", "directory", "encrypted")
+    )
     members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
     if kind == "npy":
         np.save(path.with_suffix(".npy"), arrays["X"])
@@ -68,8 +70,9 @@ def _npy(array: np.ndarray) -> bytes:
 
 def _odd_array(array: np.ndarray, rng: Generator) -> tuple[np.ndarray | None, str]:
     """The array of another type, shape or value; None to leave it out."""
-    kind = pick(rng, ("gone", "text", "object", "bool", "complex", "float", "scalar", "row", "deep", "one",
-                      "none", "negative", "huge", "nan", "date", "unsigned", "longer", "order", "record"))  # fmt: skip
+    kind = pick(rng, ("gone", "text", "object", "bool", "complex", "float", "scalar", "row", "deep",
+                      "one", "none", "negative", "huge", "nan", "date", "unsigned", "longer",
+                      "order", "record"))  # fmt: skip
     changed = {
         "gone": lambda: None,
         "text": lambda: array.astype(str),

@@ -14,9 +14,11 @@ from numpy.random import Generator
 Item = TypeVar("Item")
 Place = tuple[Any, Any]
 
+NOWHERE = Path("/nowhere")
+
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 3, 10**7, 2**63, 0.5, -2.5, 1e308, math.nan, math.inf,
-    "", " ", "x", "1", "nan", "ä\u2028b", "a\nb", "a\0b", "../x", "/nowhere/x", "a/b", "[b]x[/b]",
+    "", " ", "x", "1", "nan", "ä\u2028b", "a\nb", "a\0b", "../x", f"{NOWHERE}/x", "a/b", "[b]x[/b]",
     "=1+1", "x" * 300, [], [[]], [1], [0, 0, 0], ["x", "x"], {}, {"a": 1}, {"x": {"y": []}},
 )  # fmt: skip
 """Values that stand where another was expected."""
@@ -107,7 +109,8 @@ def damage_yaml(path: Path, rng: Generator) -> str:
         lines = path.read_text(encoding="utf-8").splitlines()
         at = int(rng.integers(len(lines)))
         odd = pick(rng, ("\tx: 1", "[", "}", "x: *y", "x: &a [*a]", "? {}", "!!python/name:os.sep",
-                         "title: 1", "- 1", ": :", "<<: 3", "\x00", "2020-99-99: 1", "%YAML 9"))  # fmt: skip
+                         "title: 1", "- 1", ": :", "<<: 3", "\x00", "2020-99-99: 1",
+                         "%YAML 9"))  # fmt: skip
         lines.insert(at, odd)
         path.write_text("\n".join(lines), encoding="utf-8")
         return f"{path.name}: line {at + 1} {odd!r}"

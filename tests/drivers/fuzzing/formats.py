@@ -1,6 +1,19 @@
 """Every format that the fuzz driver knows."""
 
-from tests.drivers.fuzzing import bags, dicom, itk, lists, nifti, outlines, pictures, slides, written
+from tests.drivers.fuzzing import (
+    bags,
+    commands,
+    dicom,
+    itk,
+    kept,
+    lists,
+    models,
+    nifti,
+    outlines,
+    pictures,
+    slides,
+    written,
+)
 from tests.drivers.fuzzing.format import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -16,4 +29,7 @@ FORMATS: tuple[Format, ...] = (
     bags.TABLE,
     *lists.FORMATS,
     *written.FORMATS,
+    *models.FORMATS,
+    *kept.FORMATS,
+    commands.FORMAT,
 )

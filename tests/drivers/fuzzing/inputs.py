@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.drivers.fuzzing.damage import NOWHERE
 from tests.drivers.fuzzing.format import Format
 from tests.drivers.fuzzing.watch import GIB, LIMIT_S, Outcome, watch
 
@@ -80,11 +81,20 @@ def attempt(one: Input, work: Path) -> list[Result]:
         os.environ[f"MEDSSL_{name}"] = str(place / folder)
     rng = np.random.default_rng([one.seed, zlib.crc32(one.format.name.encode()), one.number])
     damage = one.format.damage(place, rng)
-    return [
+    results = [
         Result(name, damage, outcome)
         for name, action in one.format.exercise(place, base)
         for outcome in watch(action, place)
     ]
+    return results + [Result("all", damage, outcome) for outcome in _escaped(work)]
+
+
+def _escaped(work: Path) -> list[Outcome]:
+    """What was written where only a name that leads out of its folder leads; it is removed."""
+    found = [path for path in (work / "x", NOWHERE) if path.exists()]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return [Outcome("SILENT", f"wrote {path.name} outside of its folders") for path in found]
 
 
 def carry_out(
@@ -107,7 +117,9 @@ def carry_out(
         if remaining:
             lost, remaining = remaining[0], remaining[1:]
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            on_result(lost, [Result("process", "", _fate(number, os.waitstatus_to_exitcode(status)))])
+            on_result(
+                lost, [Result("process", "", _fate(number, os.waitstatus_to_exitcode(status)))]
+            )
 
 
 def _fate(number: int, code: int) -> Outcome:

@@ -27,14 +27,16 @@ OUTSIDE = -12345.0
 
 FILES = ("../../outside.raw", "OUTSIDE", "/etc/hostname", "LIST", "no.raw", "", "LOCAL", "x x", ".")
 LINES = ('space units: "m" "m" "m"', "NDims = 5", "kinds: a b", "dimension: 9", "encoding: hex",
-         "type: block", "x", "endian: big", "spacings: 1 1 nan", "ElementType = MET_CHAR")  # fmt: skip
+         "type: block", "x", "endian: big", "spacings: 1 1 nan",
+         "ElementType = MET_CHAR")  # fmt: skip
 
 
 def _make(place: Path) -> None:
     whole_case(place)
     rng = np.random.default_rng(1)
-    image = SimpleITK.GetImageFromArray(rng.normal(100, 20, SHAPE[::-1]).astype(np.float32))
+    image = SimpleITK.GetImageFromArray(rng.normal(100, 20, SHAPE[::-1]).round().astype("f4"))
     image.SetSpacing((2.0, 1.0, 1.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # as nibabel's diagonal
     short = SimpleITK.Cast(image, SimpleITK.sitkInt16)
     for name in KINDS:
         folder = place / "kinds" / name[0]

@@ -14,7 +14,7 @@ import yaml
 from numpy.random import Generator
 
 from tests.drivers.command import medssl
-from tests.drivers.fuzzing.damage import ODD, damage_csv, damage_json, damage_yaml, pick
+from tests.drivers.fuzzing.damage import damage_csv, damage_json, damage_yaml, pick
 from tests.drivers.fuzzing.format import Format, Silent, Step
 from tests.drivers.toys import TOYS, write_nifti
 
@@ -62,7 +62,8 @@ def _nnunet(version: int) -> Callable[[Path], None]:
         listing: dict[str, Any] = {"numTraining": 3, "file_ending": ".nii.gz"}
         if version == 1:
             pairs = [
-                {"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in NAMES
+                {"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"}
+                for n in NAMES
             ]
             listing |= {"modality": {"0": "T1"}, "training": pairs, "test": []}
             listing["labels"] = {"0": "background", "1": "one"}
@@ -89,10 +90,10 @@ def _datalist(place: Path) -> None:
 def _nnssl(place: Path) -> None:
     root = _declare(place, {"kind": "nnssl"}, labels=[])
     _scans(root, "{}/t1.nii.gz", "")
+    rest = {"name": "t1", "modality": "t1", "associated_masks": None, "image_info": {}}
     sessions = {
-        n: {"session_id": "s", "images": [{"name": "t1", "modality": "t1", "image_path": f"{n}/t1.nii.gz",
-                                           "associated_masks": None, "image_info": {}}]} for n in NAMES
-    }  # fmt: skip
+        n: {"session_id": "s", "images": [{**rest, "image_path": f"{n}/t1.nii.gz"}]} for n in NAMES
+    }
     subjects = {n: {"subject_id": n, "sessions": {n: sessions[n]}} for n in NAMES}
     dataset = {"name": "d", "dataset_index": 1, "subjects": subjects}
     listing = {"collection_index": 0, "collection_name": "c", "datasets": {"d": dataset}}
@@ -114,7 +115,9 @@ def _damage_names(place: Path, rng: Generator) -> str:
     how = pick(rng, ("name", "name", "name", "name", "empty", "kind", "gone"))
     if how == "name":
         part = pick(rng, [part for part in parts if part in path.name] or [path.name])
-        odd = pick(rng, ("", "x", "..", "\n", "ä", "[b]", "-", "__", "x" * 150, " ", "=1", ".nii", "\x01"))
+        odd = pick(
+            rng, ("", "x", "..", "\n", "ä", "[b]", "-", "__", "x" * 150, " ", "=1", ".nii", "\x01")
+        )
         name = path.name.replace(part, odd, 1)
         if name and name not in (".", "..") and not path.with_name(name).exists():
             path.rename(path.with_name(name))
@@ -150,13 +153,14 @@ def _file(name: str, damage: Callable[[Path, Generator], str]) -> Callable[[Path
     return lambda place, rng: damage(place / "data" / "set" / name, rng)
 
 
-def _exercise(place: Path, _: Path) -> Iterable[Step]:
+def _exercise(place: Path, base: Path) -> Iterable[Step]:
     from medssl.data.layouts import find_cases
     from medssl.data.spec import load_spec
 
     yield "cases", lambda: _refuse_odd_ids(find_cases(load_spec("toy")))
     yield "check", lambda: medssl("data", "check", "toy", "-q")
-    yield "folder", lambda: medssl("data", "check", str(place / "data" / "set"), "-q")
+    if (base / "data" / "set" / "dataset.json").is_file():
+        yield "folder", lambda: medssl("data", "check", "data/set", "-q")
 
 
 def _refuse_odd_ids(cases: Iterable[Any]) -> None:

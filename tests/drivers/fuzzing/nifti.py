@@ -28,7 +28,7 @@ UNITS = {1: 1000.0, 3: 0.001}
 def _make(place: Path) -> None:
     whole_case(place)
     rng = np.random.default_rng(1)
-    image = rng.normal(100, 20, SHAPE)
+    image = rng.normal(100, 20, SHAPE).round()
     for name, kind in (("f4", np.float32), ("i2", np.int16), ("u1", np.uint8), ("f8", np.float64)):
         for ending in ("nii", "nii.gz"):
             write_nifti(place / "kinds" / f"{name}.{ending}", image.astype(kind), (2, 1, 1))
@@ -91,8 +91,9 @@ def _odd_array(path: Path, rng: Generator, shape: bool) -> str:
     image = nibabel.load(path)
     array = np.array(image.dataobj)
     if shape:
-        wanted = pick(rng, ((1, 1, 1), (1, 9, 8), (10, 1, 8), (5,), (5, 4), (4, 4, 4, 1, 1), (2, 3, 4, 2),
-                            (4, 4, 4, 1, 3), (2, 1, 1, 1, 1, 2), (200, 1, 1), (3, 3, 0)))  # fmt: skip
+        wanted = pick(rng, ((1, 1, 1), (1, 9, 8), (10, 1, 8), (5,), (5, 4), (4, 4, 4, 1, 1), (2, 3,
+                            4, 2), (4, 4, 4, 1, 3), (2, 1, 1, 1, 1, 2), (200, 1, 1), (3, 3,
+                            0)))  # fmt: skip
         array, words = np.resize(array, wanted), f"shape {wanted}"
     else:
         words = pick(rng, ("constant", "nan", "inf", "one nan", "huge", "negative", "half"))
@@ -103,7 +104,9 @@ def _odd_array(path: Path, rng: Generator, shape: bool) -> str:
         elif words == "one nan":
             array.flat[5] = np.nan
         elif words == "huge":
-            array = (array.astype(np.float64) * 1e300 + 1e300) if array.dtype.kind == "f" else array * 0
+            array = (
+                (array.astype(np.float64) * 1e300 + 1e300) if array.dtype.kind == "f" else array * 0
+            )
         elif words == "negative":
             array = (-array.astype(np.float32) - 5).astype(np.float32)
         elif words == "half":

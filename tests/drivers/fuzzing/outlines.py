@@ -54,11 +54,14 @@ ASAP = """<?xml version="1.0"?>
 def _make(place: Path) -> None:
     (place / "a.geojson").write_text(json.dumps(GEOJSON))
     (place / "b.json").write_text(json.dumps(SIGNED))
+    (place / "d.json").write_text(json.dumps({"slide": SIGNED}))
     (place / "c.xml").write_text(ASAP)
 
 
 def _damage(place: Path, rng: Generator) -> str:
-    path = name_subject(place, place / pick(rng, ("a.geojson", "a.geojson", "b.json", "c.xml")))
+    path = name_subject(
+        place, place / pick(rng, ("a.geojson", "a.geojson", "b.json", "c.xml", "d.json"))
+    )
     if path.suffix != ".xml":
         return damage_json(path, rng)
     if rng.random() < 0.3:
@@ -82,8 +85,10 @@ def _exercise(place: Path, _: Path) -> Iterable[Step]:
         float(found.area), found.outlines
         tile_labels(found, np.array([[0, 0], [64, 64]]), 32.0, 0.5)
 
-    yield "read", read
-    yield "set", lambda: read_annotation_set(path)
+    if path.name == "d.json":
+        yield "set", lambda: read_annotation_set(path)
+    else:
+        yield "read", read
 
 
 FORMAT = Format("outlines", _make, _damage, _exercise)

@@ -21,11 +21,17 @@ def _damage(place: Path, rng: Generator) -> str:
     ending = pick(rng, ("png", "png", "jpg", *ENDINGS))
     path = name_subject(place, place / f"bad.{ending}")
     grey = np.random.default_rng(0).integers(0, 255, (40, 30)).astype(np.uint8)
-    how = pick(rng, ("mode", "size", "bytes", "bytes", "exif", "claimed size", "value", "other format"))
+    how = pick(
+        rng, ("mode", "size", "bytes", "bytes", "exif", "claimed size", "value", "other format")
+    )
     image, words = Image.fromarray(grey), how
     if how == "mode":
         words = pick(rng, MODES)
-        image = Image.fromarray(grey.astype(np.uint16) * 200) if words == "I;16" else image.convert(words)
+        image = (
+            Image.fromarray(grey.astype(np.uint16) * 200)
+            if words == "I;16"
+            else image.convert(words)
+        )
     elif how == "size":
         words = pick(rng, ((1, 1), (1, 40), (30, 1), (2, 2), (3000, 5), (1500, 1500)))
         image = image.resize(words)
@@ -36,7 +42,9 @@ def _damage(place: Path, rng: Generator) -> str:
     if how == "exif":
         words = exif[0x0112] = int(rng.integers(0, 11))
     written = pick(rng, ("PNG", "JPEG", "TIFF", "BMP", "GIF")) if how == "other format" else None
-    kind = written or {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending.lower(), ending.upper())
+    kind = written or {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(
+        ending.lower(), ending.upper()
+    )
     try:
         image.save(path, kind, exif=exif)
     except (OSError, KeyError):
@@ -61,6 +69,4 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(upright)
 
 
-FORMAT = Format(
-    "picture", make_joints, _damage, lambda place, _: read_radiographs(place, _pixels)
-)
+FORMAT = Format("picture", make_joints, _damage, lambda place, _: read_radiographs(place, _pixels))

@@ -29,7 +29,9 @@ def _make(place: Path) -> None:
     (place / "kinds").mkdir()
     tifffile.imwrite(place / "kinds/tiled.tiff", pixels, tile=(64, 64), **eight)
     tifffile.imwrite(place / "kinds/strips.tiff", pixels, rowsperstrip=32, **eight)
-    tifffile.imwrite(place / "kinds/zipped.tiff", pixels, tile=(64, 64), compression="zlib", **eight)
+    tifffile.imwrite(
+        place / "kinds/zipped.tiff", pixels, tile=(64, 64), compression="zlib", **eight
+    )
     ome = {"axes": "YXS", "PhysicalSizeX": 8.0, "PhysicalSizeY": 8.0}
     with tifffile.TiffWriter(place / "kinds/pyramid.ome.tiff", ome=True) as writer:
         writer.write(pixels, tile=(64, 64), subifds=1, metadata=ome, **eight)
@@ -78,7 +80,9 @@ def _odd_tag(path: Path, rng: Generator) -> str:
 
 def _picture(path: Path, rng: Generator) -> str:
     """Another picture: tiny, white, grey, of 16 bits, of several pages, of no stated scale."""
-    kind = pick(rng, ("1x1", "white", "grey", "16 bits", "pages", "no scale", "black", "RGBA", "float"))
+    kind = pick(
+        rng, ("1x1", "white", "grey", "16 bits", "pages", "no scale", "black", "RGBA", "float")
+    )
     pixels = np.full((96, 96, 3), 150, np.uint8)
     pixels[..., 1] = 60
     if kind == "1x1":

@@ -42,7 +42,9 @@ def name_subject(place: Path, path: Path) -> Path:
     return path
 
 
-def read_everywhere(place: Path, compare: Callable[[Path, Any], None]) -> Iterable[Step]:
+def read_everywhere(
+    place: Path, compare: Callable[[Path, Any], None], data: str = "data"
+) -> Iterable[Step]:
     """All that medssl does with a volume; `compare` asks an independent reader."""
     from medssl.data.volume import read_geometry, read_mask, read_volume
 
@@ -52,7 +54,7 @@ def read_everywhere(place: Path, compare: Callable[[Path, Any], None]) -> Iterab
     yield "volume", lambda: compare(path, read_volume(path))
     yield "mask", lambda: read_mask(path)
     yield "cache", lambda: _cache(path, label)
-    yield "check", lambda: medssl("data", "check", "data", "-q")
+    yield "check", lambda: medssl("data", "check", data, "-q")
     yield "predict", lambda: medssl("predict", "checkpoint", str(path), "-o", "out", "-q")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import medssl
 from medssl.errors import MedsslError
-
 from tests.drivers.fuzzing.format import Silent
 
 GIB = 2**30

@@ -65,9 +65,9 @@ def _damage_method(place: Path, rng: Generator) -> str:
 
 def _word(rng: Generator) -> str:
     """A value as it stands behind the equals sign; numbers most often."""
-    numbers = ("0", "1", "2", "3", "-1", "0.5", "1.5", "7", "32", "1e-3", "10000000", "1e30", ".nan",
-               ".inf", "true", "false", "null", "[1, 2, 3]", "[8, 8, 8]", "[0, 8, 8]", "[7, 7, 7]", "adam",
-               "{name: adam}", "x", "[", "{", "a: b: c", "''")  # fmt: skip
+    numbers = ("0", "1", "2", "3", "-1", "0.5", "1.5", "7", "32", "1e-3", "10000000", "1e30",
+               ".nan", ".inf", "true", "false", "null", "[1, 2, 3]", "[8, 8, 8]", "[0, 8, 8]",
+               "[7, 7, 7]", "adam", "{name: adam}", "x", "[", "{", "a: b: c", "''")  # fmt: skip
     if rng.random() < 0.7:
         return pick(rng, numbers)
     return yaml.safe_dump(pick(rng, ODD), default_flow_style=True, width=10**6).split("\n")[0]
@@ -86,7 +86,11 @@ def load(name: str, given: Iterable[str] = ()) -> Any:
     from medssl.pipeline.slides.config import load_slide_config
 
     family = pipeline_family(name, list(given))
-    loaders = {"grade": load_grade_config, "slide": load_slide_config, "pretrain": load_pretrain_config}
+    loaders = {
+        "grade": load_grade_config,
+        "slide": load_slide_config,
+        "pretrain": load_pretrain_config,
+    }
     return loaders.get(family, load_config)(name, list(given))
 
 
@@ -113,10 +117,15 @@ def _exercise(place: Path, _: Path) -> Iterable[Step]:
 def _only_these_keys(name: str, given: list[str]) -> None:
     after = settings(name, given)
     keys = [one.partition("=")[0] for one in given]
-    if any(key == one or one.startswith(f"{key}.") for key in keys for one in STEERING) or not given:
+    if (
+        any(key == one or one.startswith(f"{key}.") for key in keys for one in STEERING)
+        or not given
+    ):
         return
     for key, value in settings(name).items():
-        named = any(key == one or key.startswith(f"{one}.") or one.startswith(f"{key}.") for one in keys)
+        named = any(
+            key == one or key.startswith(f"{one}.") or one.startswith(f"{key}.") for one in keys
+        )
         if not named and repr(after.get(key, "(gone)")) != repr(value):
             raise Silent(f"{key} was {value!r} and is {after.get(key, '(gone)')!r}")
 
@@ -133,7 +142,10 @@ def _exercise_method(place: Path, _: Path) -> Iterable[Step]:
             if last != chosen and not named and repr(after.get(key, "(gone)")) != repr(value):
                 raise Silent(f"{key} was {value!r} and is {after.get(key, '(gone)')!r}")
 
-    yield "load", only_the_key if "=" in given[-1] and len(given) > 1 else lambda: settings(name, given)
+    yield (
+        "load",
+        only_the_key if "=" in given[-1] and len(given) > 1 else lambda: settings(name, given),
+    )
     verb = "pretrain" if name == "encoder" else "train"
     short = "train.epochs=1" if name == "bags" else "train.steps=1"
     yield verb, lambda: medssl(verb, name, "-q", *given, short)
