@@ -6,6 +6,25 @@ import pkgutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
+LATE = (
+    "mlflow.entities",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "matplotlib.pyplot",
+    "monai.networks.nets",
+    "nilearn.plotting",
+    "openslide",
+    "pandas",
+    "pydicom.pixels",
+    "safetensors.numpy",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "tifffile",
+    "tiffslide",
+)
+"""Imported by medssl's libraries or functions when they are used."""
+
 
 def load_all() -> None:
     """Import medssl whole, and what its functions import late, so that a fork has it all."""
@@ -14,11 +33,15 @@ def load_all() -> None:
     for module in pkgutil.walk_packages(medssl.__path__, "medssl."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("mlflow", "mlflow.entities", "matplotlib.pyplot", "monai.networks.nets", "nilearn",
-                 "openslide", "tiffslide", "tifffile", "shapely", "safetensors.torch",
-                 "pydicom.pixels", "pandas", "jinja2", "sklearn.metrics", "sklearn.linear_model",
-                 "scipy.stats"):  # fmt: skip
+    for name in LATE:
         importlib.import_module(name)
+
+    from medssl.evaluate.curves import draw_curves
+    from medssl.train.loop import configure_torch
+
+    # Both import much when they are first used.
+    configure_torch(1, True)
+    draw_curves([(1, {"loss": 1.0}), (2, {"loss": 0.5})])
 
 
 def medssl(*arguments: str) -> str:

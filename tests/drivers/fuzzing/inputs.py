@@ -21,8 +21,8 @@ from tests.drivers.fuzzing.damage import NOWHERE
 from tests.drivers.fuzzing.format import Format
 from tests.drivers.fuzzing.watch import GIB, LIMIT_S, Outcome, watch
 
-PATIENCE_S = 6 * LIMIT_S
-"""Without a word for so long, the process is given up."""
+PATIENCE_S = 10 * LIMIT_S
+"""Without a word for so long, the process is given up; the first input makes the sample too."""
 
 ADDRESS_SPACE = 6 * GIB
 """Beyond what the libraries take; so that a wild allocation fails instead of ending the machine."""

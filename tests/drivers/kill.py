@@ -1,0 +1,91 @@
+"""A command killed before each of its file operations, then run again until it is done.
+
+    python tests/drivers/kill.py                        every operation of a segmentation
+    python tests/drivers/kill.py --family grade --every 5
+    python tests/drivers/kill.py --signal TERM          asked to stop: exit code 75
+
+The result must equal that of an unbroken run in every byte but times and MLflow's ids, and nothing
+may be left: no passing or hidden files, no half-written ones under their last names, no MLflow run
+that is still RUNNING. The exit code is 1 if anything differs.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
+for variable in ("MEDSSL_RUNS", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(variable, None)
+
+from tests.drivers.command import load_all  # noqa: E402
+from tests.drivers.killing.trial import COMMANDS, Report, Trials, make_store  # noqa: E402
+
+KINDS = ("exit_code", "hang", "different", "partial", "left")
+
+
+def kill_all(
+    family: str, every: int, number: int, work: Path, jobs: int = 1, most: int | None = None
+) -> list[Report]:
+    """Every so many operations of a command; at most so many, spread evenly."""
+    work.mkdir(parents=True, exist_ok=True)
+    trials = Trials(family, work, make_store(work / "empty.db"))
+    operations = trials.unbroken()
+    chosen = list(range(1, operations + 1, every))
+    if most is not None and len(chosen) > most:
+        chosen = [chosen[round(at * (len(chosen) - 1) / (most - 1))] for at in range(most)]
+    print(f"{family}: {operations} operations, {len(chosen)} kills", flush=True)
+    reports = []
+    with get_context("fork").Pool(jobs) as pool:
+        tasks = [pool.apply_async(trials.trial, (one, number)) for one in chosen]
+        for task in tasks:
+            report = task.get()
+            reports.append(report)
+            for kind in KINDS:
+                if found := getattr(report, kind):
+                    print(f"  operation {report.operation}: {kind}: {_short(found)}", flush=True)
+    return reports
+
+
+def counts(reports: list[Report]) -> dict[str, int]:
+    """Trials in which something of each kind is wrong."""
+    return {kind: sum(bool(getattr(one, kind)) for one in reports) for kind in KINDS}
+
+
+def _short(found: str | list[str]) -> str:
+    if isinstance(found, str):
+        return found
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+
+
+def main() -> int:
+    """The command."""
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("--family", default="segment", help=f"of {', '.join(COMMANDS)}; or all")
+    reader.add_argument("--every", type=int, default=1, help="operations between kills")
+    reader.add_argument("--most", type=int, help="kills at most, spread over the run")
+    reader.add_argument("--signal", default="KILL", choices=("KILL", "TERM", "INT", "USR1"))
+    reader.add_argument("--jobs", type=int, default=1, help="trials at once")
+    chosen = reader.parse_args()
+    families = list(COMMANDS) if chosen.family == "all" else chosen.family.split(",")
+    load_all()
+    number = getattr(signal, f"SIG{chosen.signal}")
+    bad = 0
+    for family in families:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as work:
+            reports = kill_all(family, chosen.every, number, Path(work), chosen.jobs, chosen.most)
+        said = ", ".join(f"{kind} {count}" for kind, count in counts(reports).items())
+        print(f"{family}: {len(reports)} kills in {time.monotonic() - begun:.0f} s: {said}")
+        bad += sum(not report.clean for report in reports)
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
