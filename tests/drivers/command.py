@@ -7,8 +7,6 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 LATE = (
-    "mlflow.entities",
-    "mlflow.store.tracking.sqlalchemy_store",
     "matplotlib.pyplot",
     "monai.networks.nets",
     "nilearn.plotting",
@@ -25,15 +23,17 @@ LATE = (
 )
 """Imported by medssl's libraries or functions when they are used."""
 
+MLFLOW = ("mlflow.entities", "mlflow.store.tracking.sqlalchemy_store")
 
-def load_all() -> None:
+
+def load_all(more: tuple[str, ...] = ()) -> None:
     """Import medssl whole, and what its functions import late, so that a fork has it all."""
     import medssl
 
     for module in pkgutil.walk_packages(medssl.__path__, "medssl."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in LATE:
+    for name in (*LATE, *more):
         importlib.import_module(name)
 
     from medssl.evaluate.curves import draw_curves
@@ -42,6 +42,16 @@ def load_all() -> None:
     # Both import much when they are first used.
     configure_torch(1, True)
     draw_curves([(1, {"loss": 1.0}), (2, {"loss": 0.5})])
+
+
+def without_mlflow() -> None:
+    """No store is ever opened in this process, which would take seconds."""
+    from medssl.train.track import Tracker
+
+    def refuse(_: Tracker) -> None:
+        raise ConnectionError
+
+    Tracker._open = refuse  # type: ignore[method-assign]
 
 
 def medssl(*arguments: str) -> str:

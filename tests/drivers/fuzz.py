@@ -19,12 +19,10 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MPLBACKEND": "Agg"}
-# A store that cannot be: to open one takes seconds, and is no format.
-os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{os.devnull}/mlflow.db"
 
-from tests.drivers.command import load_all
+from tests.drivers.command import load_all, without_mlflow
 from tests.drivers.fuzzing.formats import FORMATS
 from tests.drivers.fuzzing.inputs import Input, Result, attempt, carry_out, share_out
 from tests.drivers.fuzzing.watch import FINDINGS
@@ -76,6 +74,7 @@ def fuzz(inputs: int, seed: int, only: list[str], work: Path) -> Tally:
     """Carry out so many inputs; findings are printed as they come."""
     chosen = [one for one in FORMATS if not only or one.name in only]
     load_all()
+    without_mlflow()
     tally = Tally(seed)
     carry_out(share_out(chosen, inputs, seed), work, tally.add)
     return tally
@@ -85,6 +84,7 @@ def show(name: str, seed: int, work: Path) -> int:
     """One input in this process, with every traceback."""
     from tests.drivers.fuzzing import watch
 
+    without_mlflow()
     form, _, number = name.partition(":")
     chosen = next(one for one in FORMATS if one.name == form)
     carry = watch._carry_out

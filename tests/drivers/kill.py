@@ -18,13 +18,13 @@ import time
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
 for variable in ("MEDSSL_RUNS", "MLFLOW_TRACKING_URI"):
     os.environ.pop(variable, None)
 
-from tests.drivers.command import load_all  # noqa: E402
+from tests.drivers.command import MLFLOW, load_all  # noqa: E402
 from tests.drivers.killing.trial import COMMANDS, Report, Trials, make_store  # noqa: E402
 
 KINDS = ("exit_code", "hang", "different", "partial", "left")
@@ -74,7 +74,7 @@ def main() -> int:
     reader.add_argument("--jobs", type=int, default=1, help="trials at once")
     chosen = reader.parse_args()
     families = list(COMMANDS) if chosen.family == "all" else chosen.family.split(",")
-    load_all()
+    load_all(MLFLOW)
     number = getattr(signal, f"SIG{chosen.signal}")
     bad = 0
     for family in families:

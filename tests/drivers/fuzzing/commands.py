@@ -43,7 +43,7 @@ WRONG = ("", " ", ".", "no", "no/file.nii.gz", "data", "scan.nii.gz", "checkpoin
 
 
 def _make(place: Path) -> None:
-    finished("balls", place)
+    finished("balls", place, ("run", "balls", "train.steps=2", "evaluate.overlays=0", "-q"))
     checkpoint("balls", place)
     rng = np.random.default_rng(0)
     write_nifti(place / "scan.nii.gz", rng.normal(100, 20, (12, 12, 12)).astype(np.float32))

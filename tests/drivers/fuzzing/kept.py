@@ -115,8 +115,11 @@ def _exercise_crops(place: Path, base: Path) -> Iterable[Step]:
     yield "crops", lambda: _same_arrays([crops(place / "cache")], [crops(base / "cache")])
 
 
+RUN = ("run", "balls", "train.steps=2", "evaluate.overlays=0", "-q")
+
+
 def _make_run(place: Path) -> None:
-    finished("balls", place)
+    finished("balls", place, RUN)
 
 
 def _damage_run(place: Path, rng: Generator) -> str:
@@ -140,7 +143,7 @@ def _exercise_run(place: Path, base: Path) -> Iterable[Step]:
     # Only a prediction that was not done looks at its masks again.
     repeated = not list((place / "runs").rglob("predict-*/done.json"))
     yield "compare", lambda: medssl("compare", "balls")
-    yield "run", lambda: medssl("run", "balls", "train.steps=2", "-q")
+    yield "run", lambda: medssl(*RUN)
     if repeated:
         yield "masks", lambda: _whole_masks(place / "runs", base / "runs")
     yield "compare again", lambda: medssl("compare", "balls")

@@ -7,34 +7,44 @@ from pathlib import Path
 from tests.drivers.command import medssl
 from tests.drivers.toys import TOYS
 
-RUNS: dict[str, tuple[str, ...]] = {
-    "balls": ("run", "balls", "train.steps=2", "-q"),
-    "heads": ("pretrain", "encoder", "train.steps=2", "-q"),
-    "joints": ("run", "joints", "train.steps=2", "-q"),
-    "slides": ("run", "slides", "train.epochs=1", "-q"),
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "balls": ("train", "balls", "train.steps=2", "-q"),
+    "heads": ("pretrain", "encoder", "train.steps=2", "probe.patients=0", "-q"),
+    "joints": ("train", "joints", "train.steps=2", "-q"),
+    "slides": ("train", "slides", "train.epochs=1", "-q"),
 }
 
 
-def finished(toy: str, place: Path) -> None:
-    """Fill `place` with a copy of the toy's working directory after its run."""
+def finished(toy: str, place: Path, more: tuple[str, ...] = ()) -> None:
+    """Fill `place` with a copy of the toy's working directory after its training.
+
+    Args:
+        more: a command that is carried out after it, in the copy alone.
+    """
     kept = _store(place) / toy
     if not kept.is_dir():
         beside = kept.with_name(f"making_{toy}")
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         TOYS[toy](beside)
-        here, before = Path.cwd(), dict(os.environ)
-        os.chdir(beside)
-        for name, folder in (("DATA", "data"), ("RUNS", "runs"), ("CACHE", "cache")):
-            os.environ[f"MEDSSL_{name}"] = folder
-        try:
-            medssl(*RUNS[toy])
-        finally:
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(before)
+        _carry_out(COMMANDS[toy], beside)
         beside.rename(kept)
     shutil.copytree(kept, place, dirs_exist_ok=True)
+    if more:
+        _carry_out(more, place)
+
+
+def _carry_out(words: tuple[str, ...], place: Path) -> None:
+    here, before = Path.cwd(), dict(os.environ)
+    os.chdir(place)
+    for name, folder in (("DATA", "data"), ("RUNS", "runs"), ("CACHE", "cache")):
+        os.environ[f"MEDSSL_{name}"] = folder
+    try:
+        medssl(*words)
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def checkpoint(toy: str, place: Path) -> None:

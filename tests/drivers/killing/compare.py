@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def same(one: Path, other: Path) -> bool:
         return True
     try:
         return _equal(_content(one), _content(other))
-    except (ValueError, RuntimeError, EOFError):
+    except (ValueError, RuntimeError, EOFError, UnpicklingError):
         return False
 
 
