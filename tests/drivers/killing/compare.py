@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-TIMES = {"time", "seconds", "steps_per_s", "wait_share", "run_id", "store", "experiment", "sent"}
-"""Keys whose values tell when or where a run was, not what it found."""
+TIMES = {"time", "seconds", "steps_per_s", "wait_share", "run_id", "store", "sent", "code"}
+"""Keys whose values tell when, where or by which commit a run was, not what it found."""
+
+SUMS = "SHA256SUMS"
 
 APART = ("mlflow.db", "mlartifacts")
 
@@ -68,6 +70,9 @@ def _content(path: Path) -> Any:
         # A line that a continued run wrote again counts instead of the earlier one.
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return {line["step"]: _without_times(line) for line in lines}
+    if path.name == SUMS:
+        # Descriptions hold times, and are compared without them.
+        return [line for line in path.read_text().splitlines() if not line.endswith(".json")]
     if path.suffix == ".pt":  # its archive is named after a passing file
         return torch.load(path, weights_only=True)
     return path.read_bytes()
