@@ -49,9 +49,11 @@ def pretrain_stage(plan: PretrainPlan, reporter: QuietReporter, resume: bool = T
         UsageError, DataError: the settings or the data do not allow it.
     """
     choose_device(plan.config.pipeline.train.device)
+    # What does not fit is refused before anything is written.
+    learner = None if plan.stage.done and resume else _learner(plan, reporter)
 
     def work(tracker: Tracker) -> dict[str, Any]:
-        method, streams = _learner(plan, reporter)
+        method, streams = learner or _learner(plan, reporter)
         probes = _probes(plan, method, reporter, tracker)
         if probes is not None:
             probes.begin()
