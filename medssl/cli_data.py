@@ -37,14 +37,16 @@ def list_data() -> None:
 def check(data: DataName, quiet: Quiet = False) -> None:
     """Every way the data are wrong, with the file and the remedy; exit code 3 on errors."""
     from medssl.data.check import check as inspect
+    from medssl.data.layouts import listed_cases
     from medssl.errors import DataError
     from medssl.names import printable
     from medssl.pipeline.progress import Counted, make_reporter
 
     spec, guessed = _spec(data)
     if guessed:
-        channels = ", ".join(spec.channels)
-        typer.echo(f"{data} is read as '{spec.layout.kind}' with the channels {channels}")
+        cases, channels = len(listed_cases(spec)[0]), ", ".join(spec.channels)
+        how = f"'{spec.layout.kind}': {cases} cases with the channels {channels}"
+        typer.echo(printable(f"{data} is read as {how}"))
     with Counted(make_reporter(quiet)) as counted:
         verdicts = inspect(spec, on_progress=counted, guessed=guessed)
     for verdict in verdicts:

@@ -54,7 +54,7 @@ def test_a_bare_folder_is_checked_as_what_it_is_read_as(command: Command, tmp_pa
     (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "T1"}}')
     code, out, error = command("data", "check", "--quiet", str(tmp_path))
     assert code == 3
-    assert out.splitlines()[0] == f"{tmp_path} is read as 'nnunet' with the channels T1"
+    assert out.splitlines()[0] == f"{tmp_path} is read as 'nnunet': 1 cases with the channels T1"
     assert "errors 1, warnings 0" in error
 
 
