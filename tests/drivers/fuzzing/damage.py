@@ -95,11 +95,17 @@ def damage_tree(document: Any, rng: Generator) -> tuple[Any, str]:
 
 
 def damage_json(path: Path, rng: Generator) -> str:
-    """A JSON file with one value changed, or one time in five with damaged bytes."""
+    """A JSON file with one value changed, or one time in five with damaged bytes.
+
+    What follows the document, such as a checksum, stays.
+    """
     if rng.random() < 0.2:
         return damage_bytes(path, rng)
-    document, words = damage_tree(json.loads(path.read_text(encoding="utf-8")), rng)
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    plain, end = json.JSONDecoder().raw_decode(text)
+    document, words = damage_tree(plain, rng)
+    changed = json.dumps(document, indent=1) + text[end:]
+    path.write_bytes(changed.encode("utf-8", errors="surrogateescape"))
     return f"{path.name}: {words}"
 
 

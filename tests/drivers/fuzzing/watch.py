@@ -70,7 +70,8 @@ def half_written(path: Path) -> bool:
                 while stream.read(2**20):
                     pass
         if name.endswith(".json"):
-            json.loads(path.read_bytes())
+            # A checksum may follow.
+            json.JSONDecoder().raw_decode(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, EOFError, ValueError):
         return True
     return path.stat().st_size == 0 and not name.endswith((".lock", ".jsonl"))

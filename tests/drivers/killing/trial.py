@@ -36,6 +36,9 @@ class Command:
     needs: str = ""
 
 
+SCANS = "../shared/data/balls"
+"""Of all trials the same files, as paths are remembered."""
+
 OFTEN = ("train.checkpoint_every=2", "train.validate_every=2", "-q")
 
 COMMANDS = {
@@ -50,8 +53,8 @@ COMMANDS = {
         (
             "predict",
             "checkpoint",
-            "data/balls/c0.nii.gz",
-            "data/balls/c1.nii.gz",
+            f"{SCANS}/c0.nii.gz",
+            f"{SCANS}/c1.nii.gz",
             "-o",
             "out",
             "-q",
@@ -135,25 +138,24 @@ class Trials:
 
     def _prepare(self, place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        TOYS[self._command.toy](place)
+        shared = self._work / "shared"
+        if not shared.is_dir():
+            TOYS[self._command.toy](shared)
+        for folder in ("data_specs", "pipelines"):
+            shutil.copytree(shared / folder, place / folder)
         if self._command.needs:
             kept = self._work / "checkpoint"
             if not kept.is_dir():
                 other = self._work / "other"
-                self._prepare_for(other, COMMANDS[self._command.needs])
+                shutil.copytree(place, other)
+                code, _ = _run(other, COMMANDS[self._command.needs].words)
+                if code:
+                    raise RuntimeError(f"exit code {code}\n{_log(other)}")
                 next((other / "runs").glob("*/train-*/checkpoint/last")).rename(kept)
             shutil.copytree(kept, place / "checkpoint")
         if self._store is not None:
             (place / "runs").mkdir()
             shutil.copyfile(self._store, place / "runs" / "mlflow.db")
-
-    def _prepare_for(self, place: Path, command: Command) -> None:
-        place.mkdir(parents=True)
-        TOYS[command.toy](place)
-        code, _ = _run(place, command.words)
-        if code:
-            raise RuntimeError(f"{' '.join(command.words)}: exit code {code}\n{_log(place)}")
 
     def _finished(self, place: Path) -> bool:
         """Whether the command was through before the signal told."""
@@ -209,7 +211,10 @@ def _be(place: Path, words: tuple[str, ...], operation: int | None, number: int,
     try:
         _be_quiet(_log_path(place))
         os.chdir(place)
-        os.environ |= {"MEDSSL_DATA": str(place / "data"), "MEDSSL_CACHE": str(place / "cache")}
+        os.environ |= {
+            "MEDSSL_DATA": str(place.with_name("shared") / "data"),
+            "MEDSSL_CACHE": str(place / "cache"),
+        }
         counter = Counter(place, operation, number)
         counter.install()
         sys.argv = ["medssl", *words]
