@@ -22,6 +22,7 @@ from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
+from medssl.train.track import Tracker
 
 NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="instance", dropout=0)
 STEM = "encoder.blocks.0.0.weight"
@@ -64,7 +65,8 @@ def config(encoder, *overrides):
 
 
 def trained(folder, chosen, reporter=None):
-    return train(chosen, folder, None, reporter or QuietReporter(), True) / "last"
+    with Tracker(folder, "balls", "train", None, {}, {}) as tracker:
+        return train(chosen, folder, tracker, reporter or QuietReporter()) / "last"
 
 
 def test_tracoco_from_a_pretrained_encoder_is_one_pipeline(balls, encoder):
