@@ -35,7 +35,7 @@ _WRITER = re.compile(r"^\.part-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<life>[0-9a
 def appearing(
     path: Path,
     check: Callable[[Path], object] | None = None,
-    durable: bool = True,
+    durable: bool = False,
     first_wins: bool = False,
 ) -> Iterator[Path]:
     """A path to write a file or folder to, which becomes `path` when the block ends well.
@@ -45,7 +45,8 @@ def appearing(
 
     Args:
         check: raises where what was written is not whole, e.g. because a full disk was not told.
-        durable: wait until it is on the disk, so that a power cut cannot leave an empty file.
+        durable: wait until it is on the disk, so that a power cut cannot leave an empty file; that
+            may take a tenth of a second, and is for what is dear to make again.
         first_wins: a folder that another process has put there meanwhile stays, for folders that
             several may fill with the same content while others read from them.
 

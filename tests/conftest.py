@@ -37,6 +37,12 @@ def _one_torch_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests do not wait until the disk has written; on some that takes a tenth of a second."""
+    monkeypatch.setattr("medssl.atomic._flush", lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Root of the real data sets, read-only."""

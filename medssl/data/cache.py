@@ -150,7 +150,7 @@ class CaseCache:
         image, record = preprocess(volume, self._settings)
         indices = None if case.label is None else self._labelled(case.label, record)
         marked = indices is not None and bool(indices.any())
-        with appearing(folder, durable=False, first_wins=True) as beside:
+        with appearing(folder, first_wins=True) as beside:
             beside.mkdir()
             np.save(beside / "image.npy", image.astype(self._kind(image)))
             if indices is not None:

@@ -39,10 +39,10 @@ def export_package(checkpoint: Path, out: Path) -> None:
         CHECKSUMS: checksums(checkpoint),  # earlier versions wrote none
     }
     if out.suffix.lower() == ".zip":
-        with appearing(out, _zip_is_whole) as beside:
+        with appearing(out, _zip_is_whole, durable=True) as beside:
             _write_zip(checkpoint, texts, beside, out.stem)
     else:
-        with appearing(out, weights_hash) as beside:
+        with appearing(out, weights_hash, durable=True) as beside:
             _write_folder(checkpoint, texts, beside)
 
 

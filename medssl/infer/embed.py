@@ -107,7 +107,7 @@ class EmbeddedScans:
         volume = torch.from_numpy(np.array(scan.volume, dtype=np.float32)).to(self._device)
         found = embed(volume, scan.geometry, self._embedder)
         folder = self._folder / scan.key
-        with appearing(folder, durable=False, first_wins=True) as beside:
+        with appearing(folder, first_wins=True) as beside:
             beside.mkdir()
             for name, vectors in (("fine", found.fine), ("coarse", found.coarse)):
                 np.save(beside / f"{name}.npy", vectors.cpu().numpy().astype(np.float16))

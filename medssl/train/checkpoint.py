@@ -134,7 +134,7 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -
             f"the weights {odd} are no longer finite numbers: the training has diverged",
             "lower train.optimiser.learning_rate, and train anew with --fresh",
         )
-    with appearing(folder) as beside:
+    with appearing(folder, durable=True) as beside:
         beside.mkdir()
         save_file(weights, beside / WEIGHTS)
         (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))

@@ -60,7 +60,7 @@ class TrainState:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with appearing(path) as beside:
+        with appearing(path, durable=True) as beside:
             with beside.open("wb") as stream:  # a path would be written into the file
                 torch.save(vars(self), stream)
             seal(beside)

@@ -117,6 +117,6 @@ def foreground(volume: np.ndarray) -> np.ndarray:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    with appearing(path, durable=False) as beside:
+    with appearing(path) as beside:
         np.save(beside, array)
         seal(beside)

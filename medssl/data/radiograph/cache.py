@@ -45,7 +45,7 @@ def cached_crops(
     """
     path = folder / f"{_key(cases, settings)}.npy"
     if not is_kept(path):
-        with appearing(path, durable=False) as beside:
+        with appearing(path) as beside:
             _fill(beside, cases, settings, workers, on_progress)
             seal(beside)
     found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -103,7 +103,7 @@ def _write(
         if not len(grid):
             raise no_tissue(slide)
         tiles = read_tiles(reader, grid, draw_tiles(grid, name, count, seed), workers)
-    with appearing(path, durable=False) as beside:
+    with appearing(path) as beside:
         np.save(beside, tiles, allow_pickle=False)
         seal(beside)
 
