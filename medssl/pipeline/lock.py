@@ -28,6 +28,11 @@ STALE_AFTER_S = 180.0
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
+def is_free(folder: Path) -> bool:
+    """Whether nobody holds a folder, or died before giving it back."""
+    return not any((folder / name).exists() for name in (LOCK, DATED))
+
+
 @contextmanager
 def alone_in(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made, until the block ends.

@@ -20,7 +20,7 @@ from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.pipeline.cohort import split_cohort
 from medssl.pipeline.config import Config, digest, flatten
-from medssl.pipeline.lock import DATED, LOCK, alone_in
+from medssl.pipeline.lock import DATED, LOCK, alone_in, is_free
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.track import Tracker, deliver, is_delivered
@@ -119,7 +119,7 @@ def carry_out(
     """
     if stage.done and resume and intact():
         reporter.note(f"{subject.label}: {stage.name} is done already, in {stage.folder}")
-        _deliver(stage, parts, reporter)
+        _settle(stage, parts, reporter)
         return
     with alone_in(stage.folder, reporter.note):
         if not (stage.done and resume and intact()):
@@ -127,7 +127,7 @@ def carry_out(
             if not resume:
                 stage.clear()
             _work(stage, subject, work, reporter, parent)
-    _deliver(stage, parts, reporter)
+    _settle(stage, parts, reporter)
 
 
 def _work(
@@ -149,12 +149,12 @@ def _work(
     stage.finish(run_id=run_id, **facts)
 
 
-def _deliver(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> None:
-    """Give MLflow what it missed of a finished stage and of its parts."""
+def _settle(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> None:
+    """Give MLflow what it missed of a finished stage and its parts; take away a dead one's lock."""
     for one in (stage, *parts):
-        if one.done and not is_delivered(one.folder):
+        if one.done and not (is_delivered(one.folder) and is_free(one.folder)):
             with alone_in(one.folder, reporter.note):
-                run_id = deliver(one.folder)
+                run_id = None if is_delivered(one.folder) else deliver(one.folder)
                 if run_id is not None:
                     one.finish(**{**one.facts, "run_id": run_id})
 

@@ -13,6 +13,7 @@ import torch
 
 from medssl.errors import MedsslError, Stopped, UsageError
 from medssl.pipeline.config import load_config
+from medssl.pipeline.lock import LOCK
 from medssl.pipeline.predict import predict_files
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import Train, run, train_alone
@@ -148,3 +149,10 @@ def test_what_a_kill_left_in_a_stage_goes_with_the_next_run(stage: Stage) -> Non
     os.utime(left, (0, 0))
     carry_out(stage, SUBJECT, lambda _: {}, QuietReporter())
     assert not left.exists()
+
+
+def test_the_lock_of_one_who_died_when_all_was_done_goes_with_the_next_run(stage: Stage) -> None:
+    carry_out(stage, SUBJECT, lambda _: {}, QuietReporter())
+    (stage.folder / LOCK).touch()
+    carry_out(stage, SUBJECT, lambda _: {}, QuietReporter())
+    assert not (stage.folder / LOCK).exists()

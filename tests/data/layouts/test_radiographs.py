@@ -82,7 +82,7 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ({"classes": ["one"]}, "at least two"),
+        ({"classes": ["one"]}, "at least 2"),
         ({"classes": ["one", "one"]}, "two of the classes"),
         ({"spacing": -1.0}, "no positive number"),
         ({"spacing": "file"}, "spacing"),
