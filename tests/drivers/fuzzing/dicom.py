@@ -235,7 +235,10 @@ def read_radiographs(place: Path, theirs: Any) -> Iterable[Step]:
                              f"mean {wanted.mean():g}")  # fmt: skip
 
     yield "read", read
-    yield "crops", lambda: make_crops(read_radiograph(path), CropSettings(side=20))
+    yield (
+        "crops",
+        lambda: make_crops(read_radiograph(path), CropSettings(side=20, field=None, mirror="none")),
+    )
     yield "check", lambda: medssl("data", "check", "joints", "-q")
     yield (
         "grade",

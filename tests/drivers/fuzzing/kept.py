@@ -170,7 +170,7 @@ def _make_prediction(place: Path) -> None:
     TOYS["balls"](place)
     (place / "scans").mkdir()
     for name in ("c0", "c1"):
-        (place / "data" / "balls" / f"{name}.nii.gz").rename(place / "scans" / f"{name}.nii.gz")
+        shutil.copy(place / "data" / "balls" / f"{name}.nii.gz", place / "scans")
     medssl("predict", f"{place}/checkpoint", *_scans(place), "-o", f"{place}/out", "-q")
 
 
