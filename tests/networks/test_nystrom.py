@@ -37,7 +37,7 @@ def test_six_iterations_come_close_to_the_pseudo_inverse():
     near = torch.randn(3, 8, 8, generator=seeded(), dtype=torch.float64) + 4 * torch.eye(8)
     matrix = near.softmax(-1)
     true = torch.linalg.pinv(matrix)
-    errors = [(pseudo_inverse(matrix, n) - true).norm() / true.norm() for n in (2, 6, 12)]
+    errors = [(pseudo_inverse(matrix, n) - true).norm() / true.norm() for n in (1, 2, 6)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-6
 

@@ -194,6 +194,9 @@ def test_a_damaged_encoder_trains_only_where_less_may_match(balls, encoder):
     weights = load_file(encoder / WEIGHTS)
     del weights["blocks.1.3.weight"]
     save_file(weights, encoder / WEIGHTS)
+    with pytest.raises(DataError, match="is damaged"):
+        trained(balls / "run", config(encoder))
+    (encoder / "SHA256SUMS").unlink()
     with pytest.raises(DataError, match="at least 95% are wanted"):
         trained(balls / "run", config(encoder))
     assert not (balls / "run").exists()
