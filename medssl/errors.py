@@ -47,4 +47,6 @@ class Stopped(BaseException):
 
 
 def _sentence(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
+    """One line; what a terminal would obey, or cannot print, as Python writes it."""
+    text = "; ".join(part for part in parts if part)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

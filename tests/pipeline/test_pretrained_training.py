@@ -190,17 +190,26 @@ def test_another_encoder_is_another_run_wherever_it_lies(balls, encoder):
     assert make_plan(config(moved, "fine_tune.layer_decay=0.5")).train.key not in {plain, first}
 
 
-def test_a_damaged_encoder_trains_only_where_less_may_match(balls, encoder):
+def test_an_encoder_that_lacks_its_last_block_trains_only_where_less_may_match(balls, encoder):
     weights = load_file(encoder / WEIGHTS)
-    del weights["blocks.1.3.weight"]
-    save_file(weights, encoder / WEIGHTS)
+    kept = {name: one for name, one in weights.items() if name.startswith("blocks.0.")}
+    save_file(kept, encoder / WEIGHTS)
     with pytest.raises(DataError, match="is damaged"):
         trained(balls / "run", config(encoder))
     (encoder / "SHA256SUMS").unlink()
     with pytest.raises(DataError, match="at least 95% are wanted"):
         trained(balls / "run", config(encoder))
     assert not (balls / "run" / "checkpoint").exists()
-    trained(balls / "run", config(encoder, "pretrain.matched=0.3"))
+    trained(balls / "run", config(encoder, "pretrain.matched=0.05"))
+
+
+def test_an_encoder_that_lacks_a_part_of_a_block_is_refused(balls, encoder):
+    weights = load_file(encoder / WEIGHTS)
+    del weights["blocks.1.3.weight"]
+    save_file(weights, encoder / WEIGHTS)
+    (encoder / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match=r"blocks\.1\.3\.weight"):
+        trained(balls / "run", config(encoder, "pretrain.matched=0.05"))
 
 
 def test_images_of_more_channels_repeat_the_stem_or_are_refused(balls, encoder):
