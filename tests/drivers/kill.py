@@ -31,25 +31,29 @@ KINDS = ("exit_code", "hang", "different", "partial", "left")
 
 
 def kill_all(
-    family: str, every: int, number: int, work: Path, jobs: int = 1, most: int | None = None
+    family: str, every: int, signals: list[str], work: Path, jobs: int = 1, most: int | None = None
 ) -> list[Report]:
-    """Every so many operations of a command; at most so many, spread evenly."""
+    """Each signal at every so many operations of a command; at most so many, spread evenly."""
     work.mkdir(parents=True, exist_ok=True)
     trials = Trials(family, work, make_store(work / "empty.db"))
     operations = trials.unbroken()
     chosen = list(range(1, operations + 1, every))
     if most is not None and len(chosen) > most:
         chosen = [chosen[round(at * (len(chosen) - 1) / (most - 1))] for at in range(most)]
-    print(f"{family}: {operations} operations, {len(chosen)} kills", flush=True)
+    print(f"{family}: {operations} operations, {len(chosen)} kills by each signal", flush=True)
     reports = []
     with get_context("fork").Pool(jobs) as pool:
-        tasks = [pool.apply_async(trials.trial, (one, number)) for one in chosen]
-        for task in tasks:
+        tasks = [
+            (name, pool.apply_async(trials.trial, (one, getattr(signal, f"SIG{name}"))))
+            for name in signals
+            for one in chosen
+        ]
+        for name, task in tasks:
             report = task.get()
             reports.append(report)
             for kind in KINDS:
                 if found := getattr(report, kind):
-                    print(f"  operation {report.operation}: {kind}: {_short(found)}", flush=True)
+                    print(f"  {name} {report.operation}: {kind}: {_short(found)}", flush=True)
     return reports
 
 
@@ -70,17 +74,18 @@ def main() -> int:
     reader.add_argument("--family", default="segment", help=f"of {', '.join(COMMANDS)}; or all")
     reader.add_argument("--every", type=int, default=1, help="operations between kills")
     reader.add_argument("--most", type=int, help="kills at most, spread over the run")
-    reader.add_argument("--signal", default="KILL", choices=("KILL", "TERM", "INT", "USR1"))
+    reader.add_argument("--signal", default="KILL", help="of KILL, TERM, INT, USR1; or several")
     reader.add_argument("--jobs", type=int, default=1, help="trials at once")
     chosen = reader.parse_args()
     families = list(COMMANDS) if chosen.family == "all" else chosen.family.split(",")
     load_all(MLFLOW)
-    number = getattr(signal, f"SIG{chosen.signal}")
     bad = 0
     for family in families:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as work:
-            reports = kill_all(family, chosen.every, number, Path(work), chosen.jobs, chosen.most)
+            reports = kill_all(
+                family, chosen.every, chosen.signal.split(","), Path(work), chosen.jobs, chosen.most
+            )
         said = ", ".join(f"{kind} {count}" for kind, count in counts(reports).items())
         print(f"{family}: {len(reports)} kills in {time.monotonic() - begun:.0f} s: {said}")
         bad += sum(not report.clean for report in reports)

@@ -33,7 +33,7 @@ NUMBERS = (
 def _make(place: Path) -> None:
     for toy in TOYS.values():
         toy(place)
-    write_bags(place / "data" / "toys" / "bags.npz", bags=9)
+    write_bags(place / "data" / "toys" / "bags.npz", bags=18)
 
 
 def _damage_pipeline(place: Path, rng: Generator) -> str:

@@ -114,7 +114,7 @@ class Trials:
 
     def trial(self, operation: int, number: int) -> Report:
         """Send signal `number` before an operation, run the command again, compare."""
-        place, report = self._work / f"kill{operation}", Report(operation)
+        place, report = self._work / f"kill{operation}_{number}", Report(operation)
         self._prepare(place)
         code, _ = _run(place, self._command.words, operation, number)
         finished = self._finished(place)
