@@ -28,13 +28,19 @@ def raising(error: BaseException):
     return action
 
 
+def of_two_lines() -> DataError:
+    error = DataError("one")
+    error.args = ("two\nlines",)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (DataError("the file is empty", do="copy it again"), "told"),
         (SystemExit(2), "told"),
         (SystemExit(1), "RAW"),
-        (DataError("two\nlines"), "UNCLEAR"),
+        (of_two_lines(), "UNCLEAR"),
         (KeyError("x"), "RAW"),
         (MemoryError(), "MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "MEMORY"),
