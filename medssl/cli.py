@@ -12,7 +12,7 @@ import typer
 
 from medssl.cli_data import data_app, export_app
 from medssl.environment import wait_passively
-from medssl.errors import MedsslError, Stopped, UsageError
+from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -324,6 +324,14 @@ def main() -> None:
     except Stopped as stopped:
         typer.echo(f"medssl: {stopped}", err=True)
         STOP.leave(stopped.exit_code)
+    except OSError as error:
+        named = DataError(
+            f"{error.filename or 'a file'} cannot be used",
+            (error.strerror or str(error)).lower(),
+            "check the path and its permissions",
+        )
+        named.__cause__ = error
+        _fail(named, str(named), named.exit_code, debug)
     except Exception as error:
         name = type(error).__name__
         _fail(error, f"unexpected {name}: {error}; add --debug to see where", 1, debug)

@@ -194,3 +194,25 @@ def _raiser(failure: Exception) -> Callable[..., None]:
         raise failure
 
     return fail
+
+
+def test_a_path_that_no_disk_takes_is_named(command: Command) -> None:
+    code, _, error = command("export", "package", "x" * 300, "-o", "out.zip")
+    assert code in (2, 3)
+    assert error.startswith("medssl: ")
+    assert "unexpected" not in error
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "scans/a.nii.gz")
+
+    monkeypatch.setattr("medssl.data.spec.list_specs", refuse)
+    code, _, error = command("data", "list")
+    assert code == 3
+    assert error == (
+        "medssl: scans/a.nii.gz cannot be used; permission denied; "
+        "check the path and its permissions\n"
+    )

@@ -13,6 +13,9 @@ from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.stage import read_config, read_json
 
+COMPARED = {"dice", "hd95", "asd"}
+"""Scores that every case has."""
+
 
 @dataclass(frozen=True)
 class RunScores:
@@ -62,6 +65,8 @@ def read_run(folder: Path) -> RunScores:
     try:
         config = read_config(folder, "method.name", "split.labels", "seed")
         cases = read_scores(folder / "scores.csv")
+        if any(not set(found) >= COMPARED for found in cases.values()):
+            raise DataError(f"{folder / 'scores.csv'} lacks a score")
     except (OSError, ValueError, KeyError, DataError):
         raise UsageError(
             f"{folder} is not a complete evaluation", do="delete the folder and run again"

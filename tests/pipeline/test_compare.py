@@ -7,7 +7,7 @@ import pytest
 
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.compare import compare, tabulate
-from medssl.pipeline.scores import RunScores, read_scores
+from medssl.pipeline.scores import RunScores, read_run, read_scores
 
 
 def a_run(method: str, dice: dict[str, float], seed: int = 0, **more: Any) -> RunScores:
@@ -59,6 +59,14 @@ def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     path.write_text("case,class,dice\n")
     with pytest.raises(DataError, match="no scores"):
         read_scores(path)
+
+
+def test_an_evaluation_that_lacks_a_score_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{method: {name: cps}, split: {labels: 4}, seed: 0}")
+    (tmp_path / "done.json").write_text("{}")
+    (tmp_path / "scores.csv").write_text("case,class,dice,hd95\nc0,ball,0.5,1\n")
+    with pytest.raises(UsageError, match="is not a complete evaluation"):
+        read_run(tmp_path)
 
 
 def test_without_runs_the_next_step_is_named(

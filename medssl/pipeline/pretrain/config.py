@@ -9,6 +9,7 @@ from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
+from medssl.methods.settings.dino import Settings as DinoSettings
 from medssl.pipeline.config import (
     CLASSIFIED,
     check_patch,
@@ -90,6 +91,12 @@ def load_pretrain_config(name_or_path: str, overrides: Sequence[str] = ()) -> Pr
     pipeline = validate(PretrainPipeline, read_pipeline(name_or_path, overrides))
     specs = tuple(load_spec(name) for name in pipeline.data)
     method = method_settings(pipeline.method)
+    if isinstance(method, DinoSettings):
+        raise UsageError(
+            f"{pipeline.method.name} learns from tiles of slides",
+            f"{' and '.join(pipeline.data)} has none",
+            do="name one data spec with the layout 'slides', or another method",
+        )
     refused = set(CLASSIFIED) - ({IMAGES} if method.takes_images else set())
     for spec in specs:
         if spec.layout.kind in refused:

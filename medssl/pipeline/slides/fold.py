@@ -35,7 +35,7 @@ from medssl.train.slide_checkpoint import (
 )
 from medssl.train.standardise import Scale, Scaled, ScaledBag
 
-EPOCHS, CALLS = "epochs.jsonl", "calls.json"
+EPOCHS, CALLS, STATE = "epochs.jsonl", "calls.json", "state.pt"
 
 Probabilities = dict[str, list[float]]
 """Bag to [K]."""
@@ -92,7 +92,7 @@ class FoldTraining:
             MedsslError: a loss is not finite.
         """
         make_folder(self._folder)
-        state, epochs = self._folder / "state.pt", self._folder / EPOCHS
+        state, epochs = self._folder / STATE, self._folder / EPOCHS
         if epochs.is_file():  # a kill may have cut its last line
             kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
             write_text(epochs, kept[0] + kept[1])

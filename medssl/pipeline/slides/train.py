@@ -9,7 +9,7 @@ from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.pipeline.config import digest
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.slides.fold import CALLS, FoldTraining
+from medssl.pipeline.slides.fold import CALLS, STATE, FoldTraining
 from medssl.pipeline.slides.plan import SlidePlan
 from medssl.pipeline.stage import Stage, carry_out
 from medssl.train.checkpoint import save_checkpoint
@@ -41,9 +41,11 @@ def train_stage(
         for number, split in enumerate(plan.folds):
             folder, before = fold_folder(plan, number), steps
             steps += train.epochs * len(split.labelled)
-            if not (folder / CALLS).is_file():
-                log = _FoldLog(tracker, number, before)
-                FoldTraining(plan.config, split, bags, folder).run(reporter, log)
+            if (folder / CALLS).is_file():
+                (folder / STATE).unlink(missing_ok=True)  # left by a kill right after the calls
+                continue
+            log = _FoldLog(tracker, number, before)
+            FoldTraining(plan.config, split, bags, folder).run(reporter, log)
         _join(plan, whole)
         tracker.artifact(whole, "checkpoint")
         return {}

@@ -135,6 +135,11 @@ def test_without_probes_nothing_is_held_out(heads: Path) -> None:
     assert not (plan.stage.folder / "probes.json").exists()
 
 
+def test_a_method_of_tiles_is_refused_on_volumes(heads: Path) -> None:
+    with pytest.raises(UsageError, match="dino learns from tiles of slides; heads has none"):
+        load_pretrain_config("encoder", ["method=dino"])
+
+
 def test_masked_image_modelling_takes_every_scan(heads: Path) -> None:
     chosen = ["method={name: masked_image_modelling, masking: {cell: 4}, decoder_width: 2}"]
     plan = make_pretrain_plan(load_pretrain_config("encoder", chosen))

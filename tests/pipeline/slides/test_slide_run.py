@@ -66,14 +66,18 @@ def test_a_run_killed_between_folds_continues_with_the_folds_that_are_missing(to
     expected = whole.scores.read_text()
     plan = make_slide_plan(config)
     for path in (
+        plan.whole.folder / "done.json",
         plan.train.folder / "done.json",
         plan.train.folder / "fold2" / "calls.json",
         plan.evaluate.folder / "done.json",
     ):
         path.unlink()
+    state = plan.train.folder / "fold0" / "state.pt"
+    state.touch()  # a kill after the calls, before the state is taken away
     kept = (plan.train.folder / "fold0" / "calls.json").stat().st_mtime_ns
     assert run_slides(config, QUIET).scores.read_text() == expected
     assert (plan.train.folder / "fold0" / "calls.json").stat().st_mtime_ns == kept
+    assert not state.exists()
 
 
 def test_the_checkpoint_of_all_folds_scales_features_as_training_did(toys: Path) -> None:
