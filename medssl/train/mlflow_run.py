@@ -18,6 +18,9 @@ from medssl.train.journal import Entry
 
 Item = TypeVar("Item")
 
+MARK = "begun_as"
+"""Tag by which a run is found again whose id a kill kept from being written down."""
+
 _SQLITE = "sqlite:///"
 _LONGEST_VALUE = 6000
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}
@@ -48,6 +51,14 @@ class MlflowRun:
             self._client = connect(uri)
             self._experiment = _experiment(self._client, uri, experiment)
         self.run_id = known if known and _is_active(self._client, known) else ""
+        self._has_params = bool(self.run_id)
+
+    def adopt(self, mark: str) -> None:
+        """Continue the run that was begun with this mark, where the store has it."""
+        found = self._client.search_runs(
+            [self._experiment], f"tags.{MARK} = '{mark}'", max_results=1
+        )
+        self.run_id = found[0].info.run_id if found else ""
 
     def begin(
         self, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str]
@@ -61,12 +72,13 @@ class MlflowRun:
         if self.run_id:
             self._client.update_run(self.run_id, status="RUNNING")
             self.tag(tags)
-            return
-        nested = {"mlflow.parentRunId": parent} if parent else {}
-        run = self._client.create_run(self._experiment, run_name=name, tags={**tags, **nested})
-        self.run_id = run.info.run_id
-        known = (Param(_name(key), str(value)[:_LONGEST_VALUE]) for key, value in params.items())
-        self._log("params", list(known))
+        else:
+            nested = {"mlflow.parentRunId": parent} if parent else {}
+            run = self._client.create_run(self._experiment, run_name=name, tags={**tags, **nested})
+            self.run_id = run.info.run_id
+        if not self._has_params:
+            known = (Param(_name(k), str(value)[:_LONGEST_VALUE]) for k, value in params.items())
+            self._log("params", list(known))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""

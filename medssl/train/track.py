@@ -257,6 +257,7 @@ class Tracker:
             **self._told,
             "store": shown_uri(self._uri),
             "run_id": self.run_id or known["run_id"],
+            "mark": known["mark"],
             "sent": self._sent,
             "owed": [[relative(path, self._folder), where] for path, where in self._owed],
             "complete": self._complete,

@@ -4,13 +4,14 @@ Enough to begin the run and to send everything from the folder alone, at any lat
 """
 
 import json
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
 from medssl.environment import shown_uri
-from medssl.train.mlflow_run import MlflowRun
+from medssl.train.mlflow_run import MARK, MlflowRun
 
 TRACKING = "tracking.json"
 
@@ -28,6 +29,14 @@ def begin_run(folder: Path, uri: str, told: Mapping[str, Any], above: str | None
     known, store = recall(folder), shown_uri(uri)
     mine = known["run_id"] if known["store"] == store else None
     run = MlflowRun(uri, told["experiment"], mine)
+    if not run.run_id:
+        # Written down first: a kill between the two would leave a run that nobody ends.
+        mark = known["mark"] or uuid.uuid4().hex
+        if known["mark"]:
+            run.adopt(mark)
+        known = {**known, "mark": mark}
+        remember(folder, {**known, **told})
+        told = {**told, "tags": {**told["tags"], MARK: mark}}
     run.begin(told["name"], above, told["params"], told["tags"])
     sent = known["sent"] if run.run_id == mine else 0
     remember(folder, {**known, **told, "store": store, "run_id": run.run_id, "sent": sent})
@@ -38,13 +47,15 @@ def recall(folder: Path) -> dict[str, Any]:
     """What tracking.json says; where it is missing or damaged, that there is nothing to send."""
     nothing: dict[str, Any] = {
         "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
-        "store": None, "run_id": None, "sent": 0, "owed": [], "complete": True,
+        "store": None, "run_id": None, "mark": None, "sent": 0, "owed": [], "complete": True,
     }  # fmt: skip
     try:
         plain = json.loads((folder / TRACKING).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return nothing
-    if not isinstance(plain, dict) or not isinstance(plain.get("run_id"), str | None):
+    if not isinstance(plain, dict) or not all(
+        isinstance(plain.get(key), str | None) for key in ("run_id", "mark")
+    ):
         return nothing
     kinds = {key: type(value) for key, value in nothing.items() if value is not None}
     found = nothing | plain

@@ -388,6 +388,37 @@ def test_a_server_that_dies_on_the_way_is_sent_what_it_missed(client, tmp_path, 
     assert _history(client, tracker.run_id, "loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
 
+def test_a_kill_between_a_run_and_the_note_of_it_leaves_no_second_run(
+    client, tmp_path, monkeypatch
+):
+    create = type(client).create_run
+
+    class Killed(BaseException):
+        pass
+
+    def create_and_die(*given, **named):
+        create(*given, **named)
+        raise Killed
+
+    folder = tmp_path / "train"
+    monkeypatch.setattr(type(client), "create_run", create_and_die)
+    with pytest.raises(Killed):
+        _tracker(folder).__enter__()
+    monkeypatch.setattr(type(client), "create_run", create)
+    with _tracker(folder, params={"seed": 1}) as tracker:
+        tracker.metrics(1, {"loss": 0.5})
+        run_id = tracker.run_id
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    mine = [
+        run
+        for run in client.search_runs(experiments)
+        if run.data.tags["folder"] == f"{tmp_path.name}/train"
+    ]
+    assert [run.info.run_id for run in mine] == [run_id]
+    assert mine[0].info.status == "FINISHED"
+    assert mine[0].data.params["seed"] == "1"
+
+
 def test_nothing_is_reported_to_the_makers_of_mlflow(client, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
     monkeypatch.delenv("DO_NOT_TRACK", raising=False)
