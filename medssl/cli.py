@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 import typer
 
 from medssl.cli_data import data_app, export_app
+from medssl.data.spec import load_spec
 from medssl.environment import wait_passively
-from medssl.errors import DataError, MedsslError, Stopped, UsageError
+from medssl.errors import DataError, MedsslError, Stopped
+from medssl.pipeline.config import load_config, refuse_without_encoder
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -59,97 +61,37 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped."""
-    from medssl.pipeline.config import load_config, pipeline_family
-
-    family = pipeline_family(pipeline, overrides or [])
-    if family == "grade":
-        from medssl.pipeline.grades.config import load_grade_config
-
-        radiographs = load_grade_config(pipeline, overrides or [])
-
-        from medssl.pipeline.grades.run import run_grades
-        from medssl.pipeline.progress import make_reporter
-
-        typer.echo(run_grades(radiographs, make_reporter(quiet), resume))
-        return
-    if family == "slide":
-        from medssl.pipeline.slides.config import load_slide_config
-
-        slides = load_slide_config(pipeline, overrides or [])
-
-        from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.slides.run import run_slides
-
-        typer.echo(run_slides(slides, make_reporter(quiet), resume))
-        return
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter
     from medssl.pipeline.run import run as carry_out
 
-    done = carry_out(config, make_reporter(quiet), resume)
-    typer.echo(f"masks    {done.masks}\nscores   {done.scores}\nreport   {done.report}")
+    typer.echo(carry_out(config, make_reporter(quiet), resume))
 
 
 @app.command()
 def pretrain(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
-    """Train an encoder on unlabelled cases; prints the folder of its checkpoint."""
-    from medssl.pipeline.config import pipeline_family, refuse_family
+    """Train an encoder on unlabelled cases, for other pipelines to start from."""
+    config = load_config(pipeline, overrides or [])
+    refuse_without_encoder(config)
 
-    family = pipeline_family(pipeline, overrides or [])
-    if family != "pretrain":
-        refuse_family(family, "pretrain")
-    from medssl.pipeline.pretrain.config import learns_from_tiles, load_pretrain_config
-
-    if learns_from_tiles(pipeline, overrides or []):
-        from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.slides.pretrain import pretrain_tiles
-
-        typer.echo(pretrain_tiles(pipeline, overrides or [], make_reporter(quiet), resume))
-        return
-    config = load_pretrain_config(pipeline, overrides or [])
-
-    from medssl.pipeline.pretrain.plan import make_pretrain_plan
-    from medssl.pipeline.pretrain.run import pretrain_stage
     from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.run import run as carry_out
 
-    typer.echo(pretrain_stage(make_pretrain_plan(config), make_reporter(quiet), resume))
+    typer.echo(carry_out(config, make_reporter(quiet), resume))
 
 
 @app.command()
 def train(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
-    """Train alone; prints the folder of the checkpoints."""
-    from medssl.pipeline.config import load_config, pipeline_family, refuse_family
-
-    family = pipeline_family(pipeline, overrides or [])
-    if family == "slide":
-        from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.slides.config import load_slide_config
-        from medssl.pipeline.slides.run import train_slides
-
-        slides = load_slide_config(pipeline, overrides or [])
-        typer.echo(train_slides(slides, make_reporter(quiet), resume))
-        return
-    if family == "grade":
-        from medssl.pipeline.grades.config import load_grade_config
-
-        radiographs = load_grade_config(pipeline, overrides or [])
-
-        from medssl.pipeline.grades.run import train_grades
-        from medssl.pipeline.progress import make_reporter
-
-        typer.echo(train_grades(radiographs, make_reporter(quiet), resume))
-        return
-    if family != "segment":
-        refuse_family(family, "segment")
+    """Train alone; prints the folder of the model, which `predict` takes."""
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import train_alone
+    from medssl.pipeline.run import train as train_alone
 
     typer.echo(train_alone(config, make_reporter(quiet), resume))
 
@@ -178,50 +120,33 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
+    from medssl.pipeline.family import find_family
+    from medssl.pipeline.progress import make_reporter
     from medssl.train.description import checkpoint_family
 
-    family = checkpoint_family(checkpoint)
-    if written_as and family in ("slide", "grade"):
-        raise UsageError(f"--format does nothing for {family}s", "", "leave it out")
-    if family == "slide":
-        from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.slides.predict import predict_slides
-
-        if settings:
-            raise UsageError("--set does nothing for slides", do="leave it out")
-        reporter = make_reporter(quiet)
-        typer.echo(predict_slides(checkpoint, files, out, reporter, device, overwrite))
-        return
-    if family == "grade":
-        from medssl.pipeline.grades.predict import predict_radiographs
-        from medssl.pipeline.progress import make_reporter
-
-        reporter = make_reporter(quiet)
-        typer.echo(
-            predict_radiographs(checkpoint, files, out, settings or [], reporter, device, overwrite)
-        )
-        return
-    from medssl.pipeline.predict import predict_files
-    from medssl.pipeline.progress import make_reporter
-
+    family = find_family(checkpoint_family(checkpoint))
+    keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     reporter = make_reporter(quiet)
-    overrides = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
-    written = predict_files(checkpoint, files, out, overrides, reporter, device, overwrite)
-    typer.echo(f"{len(written)} masks in {out}")
+    typer.echo(family.predict_files(checkpoint, files, out, keys, reporter, device, overwrite))
 
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of masks named by case.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of masks named by case, or a CSV of grades or calls.")
+    ],
     data: Annotated[str, typer.Option("--data", help="Data spec whose labels are the truth.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Scores of a folder of masks against the labels of a data set."""
-    from medssl.pipeline.evaluate import evaluate_folder
+    """Scores of predictions against the labels of a data set."""
+    from medssl.pipeline.config import evaluating_family
     from medssl.pipeline.progress import make_reporter
 
-    typer.echo(evaluate_folder(predictions, data, out or predictions, make_reporter(quiet)))
+    spec = load_spec(data)
+    folder = predictions if predictions.is_dir() else predictions.parent
+    family = evaluating_family(spec)
+    typer.echo(family.evaluate_files(predictions, spec, out or folder, make_reporter(quiet)))
 
 
 @app.command()
@@ -236,32 +161,16 @@ def study(
     threads: Annotated[int | None, typer.Option(help="CPU threads of each run.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Methods x label budgets x seeds, with statistics and the learning curve; resumable."""
+    """Arms x label budgets or data sets x seeds, with statistics; resumable."""
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.study_grid import load_study, study_family
+    from medssl.pipeline.study import checked_cells, load_study
+
+    chosen = load_study(name, methods, labels, seeds)
+    checked_cells(chosen, only or [])
+
+    from medssl.pipeline.study_run import run_study
 
     command = shlex.join(["medssl", *sys.argv[1:]])
-    family = study_family(name)
-    if family == "pretrain":
-        from medssl.pipeline.pretrain.study import load_pretrain_study, run_pretrain_study
-
-        encoders = load_pretrain_study(name)
-        typer.echo(run_pretrain_study(encoders, make_reporter(quiet), only or [], threads, command))
-        return
-    if family == "slide":
-        from medssl.pipeline.slides.study import load_slide_study, run_slide_study
-
-        slides = load_slide_study(name)
-        typer.echo(run_slide_study(slides, make_reporter(quiet), only or [], threads, command))
-        return
-    chosen = load_study(name, methods, labels, seeds)
-    if family == "grade":
-        from medssl.pipeline.grades.study import run_grade_study
-
-        typer.echo(run_grade_study(chosen, make_reporter(quiet), only or [], threads, command))
-        return
-    from medssl.pipeline.study import run_study
-
     typer.echo(run_study(chosen, make_reporter(quiet), only or [], threads, command))
 
 
@@ -270,29 +179,13 @@ def compare(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="name")],
     reference: Annotated[
         str,
-        typer.Option(
-            help="Method to compare with.", show_default="supervised, abmil or supervised_mixup"
-        ),
+        typer.Option(help="Method to compare with.", show_default="the usual one of the family"),
     ] = "",
 ) -> None:
     """Table across the finished runs of a pipeline, with intervals and p-values."""
-    from medssl.pipeline.config import pipeline_family, pipeline_names
-
-    family = pipeline_family(pipeline) if pipeline in pipeline_names() else "segment"
-    if family == "grade":
-        from medssl.pipeline.grades.compare import compare_grades
-
-        typer.echo(compare_grades(pipeline, reference or "supervised_mixup"))
-        return
-    if family == "slide":
-        from medssl.pipeline.slides.compare import compare_slides
-
-        typer.echo(compare_slides(pipeline, reference or "abmil"))
-        return
-
     from medssl.pipeline.compare import compare as tabulate
 
-    typer.echo(tabulate(pipeline, reference or "supervised"))
+    typer.echo(tabulate(pipeline, reference))
 
 
 @app.command()

@@ -10,6 +10,8 @@ the defaults of `Pseudo` are. This holds at every depth, and wherever the keys c
 free mappings (fields of the type dict) are values: a given one replaces the default as a whole.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -22,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from medssl.errors import UsageError
 
 
 class Noun(str):
@@ -109,3 +113,26 @@ def holds_bool(given: Any) -> bool:
     if isinstance(given, list | tuple):
         return any(map(holds_bool, given))
     return isinstance(given, bool)
+
+
+def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
+    """Whether a network can take a patch, whose sides must be multiples of so many voxels.
+
+    Raises:
+        UsageError: it cannot; names the nearest one that it can take.
+    """
+    most = MOST // multiple * multiple
+    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
+    if fitting != list(patch):
+        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+        raise UsageError(
+            f"train.patch={list(patch)} does not fit the network",
+            f"its sides must be {rule} from {multiple} to {most} voxels",
+            f"the nearest is train.patch={fitting}",
+        )
+
+
+def digest(value: Any) -> str:
+    """8 hex characters of the canonical JSON of a plain value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

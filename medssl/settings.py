@@ -1,4 +1,4 @@
-"""The sections of a pipeline file; every key has a type, a default and a meaning."""
+"""Sections that pipeline files of several families share; every key has a meaning."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -8,7 +8,6 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
-from medssl.networks.settings import NetworkSettings
 from medssl.section import Patch, Positive, Section, Triple
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
@@ -304,30 +303,6 @@ class PipelineFile(Section):
 
     name: FileName
     title: str = ""
-    data: str
     seed: int = Field(default=0, ge=0)
     method: MethodChoice
-
-
-class Pipeline(PipelineFile):
-    """One pipeline file, complete."""
-
-    split: SplitSettings = SplitSettings()
-    preprocess: PreprocessSettings = PreprocessSettings()
-    network: NetworkSettings = NetworkSettings()
-    method: MethodChoice = MethodChoice(name="supervised")
-    pretrain: PretrainChoice | None = None
-    augment: AugmentSettings = AugmentSettings()
-    train: TrainSettings = TrainSettings()
-    fine_tune: FineTuneSettings = FineTuneSettings()
-    predict: PredictSettings = PredictSettings()
-    evaluate: EvaluateSettings = EvaluateSettings()
-
-    @model_validator(mode="after")
-    def _mirrors_what_it_learned(self) -> Self:
-        if self.predict.flips and not self.augment.mirrored:
-            raise ValueError(
-                "predict.flips=true asks about mirrored copies, and augment.flip=none shows the "
-                "network none; set augment.flip=half or leave predict.flips out"
-            )
-        return self
+    train: Section

@@ -14,9 +14,10 @@ import medssl
 ROOT = Path(medssl.__file__).parent
 
 LEVELS = {
-    "cli": 3,
-    "cli_data": 3,
-    "__main__": 3,
+    "cli": 4,
+    "cli_data": 4,
+    "__main__": 4,
+    "families": 3,
     "pipeline": 2,
     "methods": 1,
     "train": 1,

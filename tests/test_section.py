@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import medssl
+from medssl.families.segment.settings import SegmentPipeline
 from medssl.section import Section, Triple
-from medssl.settings import MethodChoice, Pipeline
+from medssl.settings import MethodChoice
 
 
 class Rate(Section):
@@ -86,7 +87,8 @@ def test_a_whole_part_is_taken_as_it_is() -> None:
 
 
 def test_a_part_with_free_keys_keeps_those_given_beside_the_owners_name() -> None:
-    method = Pipeline.model_validate({"name": "a", "data": "b", "method": {"weight": 2}}).method
+    given = {"name": "a", "data": "b", "method": {"weight": 2}}
+    method = SegmentPipeline.model_validate(given).method
     assert (method.name, method.own) == ("supervised", {"weight": 2})
 
 
@@ -173,11 +175,11 @@ def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
         "methods.settings.joint2d3d.Settings.volumes",
         "methods.settings.modality_invariant.Settings.alpha",
         "methods.settings.modality_invariant.Settings.momentum",
-        "pipeline.grades.settings.GradeTrainSettings.optimiser",
-        "pipeline.pretrain.settings.PretrainPipeline.preprocess",
-        "pipeline.pretrain.settings.PretrainTrainSettings.optimiser",
-        "pipeline.slides.settings.SlideTrainSettings.optimiser",
-        "pipeline.slides.settings.TilePretrainSettings.optimiser",
+        "families.grade.settings.GradeTrainSettings.optimiser",
+        "families.pretrain.settings.PretrainPipeline.preprocess",
+        "families.pretrain.settings.PretrainTrainSettings.optimiser",
+        "families.slide.settings.SlideTrainSettings.optimiser",
+        "families.pretrain.tile_settings.TilePretrainSettings.optimiser",
     ]
 
 

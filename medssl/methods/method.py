@@ -6,9 +6,10 @@ Legend: B items, V views, C channels, X Y Z voxels, K classes, N instances, E fe
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from medssl.data.bag import BagBatch
@@ -175,7 +176,29 @@ class Reconstruction(NamedTuple):
     mask: Tensor
 
 
-class PretrainMethod(Method[ScanBatch]):
+class EncoderMethod(Method[AnyBatch]):
+    """Learns an encoder for others to start from."""
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """What pre-training hands on."""
+
+    def described(
+        self, network: NetworkSettings, contrasts: tuple[str, ...], told: dict[str, Any]
+    ) -> BaseModel:
+        """What a checkpoint of `encoder()` says of itself.
+
+        Args:
+            network: of the pipeline.
+            contrasts: names of the known contrasts.
+            told: what every pre-trained network says, see `PretrainedCheckpoint`.
+        """
+        from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
+
+        return VolumeEncoderCheckpoint(network=network, contrasts=contrasts, **told)
+
+
+class PretrainMethod(EncoderMethod[ScanBatch]):
     """Learns an encoder from single-channel scans without labels.
 
     Built as `(settings, task: PretrainTask, seed)`. `streams` are those that its settings ask for:
@@ -235,7 +258,7 @@ class JointScores(NamedTuple):
     volumes: Tensor
 
 
-class JointMethod(Method[JointBatch]):
+class JointMethod(EncoderMethod[JointBatch]):
     """Learns an encoder from images and volumes together, without labels, in batches "joint".
 
     Built as `(settings, task: JointTask, seed)`. Its predictor is its encoder.

@@ -1,10 +1,12 @@
 """Settings of the tile encoders; free of torch so that a wrong key is refused at once."""
 
+import hashlib
+from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from medssl.section import Section
+from medssl.section import Section, digest
 
 
 class TransformerSize(NamedTuple):
@@ -81,3 +83,12 @@ class TileEncoderSettings(Section):
         if size is None:
             return f"at least {RESNET_SMALLEST} are needed"
         return f"a multiple of {size.patch} is needed"
+
+
+def encoder_hash(settings: TileEncoderSettings, seed: int) -> str:
+    """8 hex characters of the encoder with its weights, wherever their file lies."""
+    plain = settings.model_dump(mode="json", exclude={"weights"})
+    if settings.weights is None:
+        return digest([plain, seed])
+    with Path(settings.weights).open("rb") as stream:
+        return digest([plain, hashlib.file_digest(stream, "sha256").hexdigest()])

@@ -3,54 +3,74 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from medssl.errors import UsageError
-from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
 from medssl.pipeline.config import flatten
-from medssl.pipeline.scores import RunScores, read_runs
+from medssl.pipeline.family import find_family
+from medssl.pipeline.results import Result, read_results
 
-APART = ("seed", "name", "title", "split.labels", "method.name")
+APART = ("seed", "name", "title", "split.labels", "method.name", "data")
 """Settings with a column of their own, or without weight."""
 
 
-def compare(pipeline: str, reference: str = "supervised") -> str:
+def compare(pipeline: str, reference: str = "") -> str:
     """A table with a row per run, as text.
 
-    Each run stands against the `reference` method's run with the same labels and seed: difference
-    of mean Dice over the same cases, its 95 % interval, and the Wilcoxon signed-rank p-value.
+    Each run stands against the `reference` method's run on the same data with the same labels and
+    seed: difference of the scores over the same cases, with its 95 % interval.
+
+    Args:
+        reference: name of a method; the usual one of the family unless it is given.
 
     Raises:
         UsageError: there are no finished runs, or none of the reference method.
     """
-    runs = read_runs(pipeline)
-    refuse_reference(pipeline, reference, sorted({run.method for run in runs}))
-    return tabulate(runs, reference)
-
-
-def refuse_reference(pipeline: str, reference: str, known: Sequence[str]) -> None:
-    """Refuse a reference method of which there is no run; of one method alone none is needed.
-
-    Raises:
-        UsageError: names the nearest.
-    """
-    if reference not in known and len(known) > 1:
+    runs = read_results(pipeline)
+    known = sorted({run.method for run in runs})
+    usual = find_family(settings_class(runs[0].method).family).usual_arms[0]
+    if (reference or usual) not in known and (reference or len(known) > 1):
         raise UsageError(
-            f"'{pipeline}' has no finished run of '{reference}'",
-            do=nearest(reference, known).replace("did you mean", "did you mean --reference"),
+            f"'{pipeline}' has no finished run of '{reference or usual}'",
+            do=nearest(reference or usual, known).replace("mean", "mean --reference"),
         )
+    return tabulate(runs, reference or usual)
 
 
-def tabulate(runs: Sequence[RunScores], reference: str) -> str:
+def tabulate(runs: Sequence[Result], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
-    heads = ["method", "labels", "seed", "Dice [95 %]", "HD95 mm", "ASD mm"]
-    heads += [f"- {reference}", "p", "MLflow run"]
+    comparison = runs[0].comparison()
+    axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
+    heads = ["method", *axes, "seed", *comparison.heads]
+    heads += [head.format(reference) for head in comparison.difference_heads]
     differing = differing_settings([(run.method, run.config) for run in runs])
-    rows = [_row(run, _partner(run, runs, reference, differing), differing) for run in runs]
-    return as_text(heads, rows)
+    rows = []
+    for run in runs:
+        partner = _partner(run, runs, reference, differing)
+        rows.append(
+            [
+                " ".join([run.method, *settings_in_words(run.config, differing)]),
+                *(str(getattr(run, axis) or "all") for axis in axes),
+                str(run.seed),
+                *comparison.cells(run),
+                *(
+                    ["" for _ in comparison.difference_heads]
+                    if partner is None
+                    else comparison.difference(run, partner)
+                ),
+                run.run_id[:8],
+            ]
+        )
+    return as_text([*heads, "MLflow run"], rows)
+
+
+def _differs(axis: str, runs: Sequence[Result]) -> bool:
+    """Label budgets are always told where there are any; data sets where there are several."""
+    values = {getattr(run, axis) for run in runs}
+    return len(values) > 1 or (axis == "labels" and values != {0})
 
 
 def as_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -66,50 +86,17 @@ def as_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def _row(run: RunScores, partner: RunScores | None, differing: Sequence[str]) -> list[str]:
-    dice = list(run.values("dice").values())
-    low, high = bootstrap_interval(dice, 2000, np.random.default_rng(0))
-    row = [
-        " ".join([run.method, *settings_in_words(run.config, differing)]),
-        str(run.labels),
-        str(run.seed),
-        f"{run.mean('dice'):.3f} [{low:.3f}, {high:.3f}]",
-        f"{run.mean('hd95'):.2f}",
-        f"{run.mean('asd'):.2f}",
-    ]
-    return [*row, *_difference(run, partner), run.run_id[:8]]
-
-
-def _difference(run: RunScores, partner: RunScores | None) -> list[str]:
-    if partner is None:
-        return ["", ""]
-    mine, theirs = run.values("dice"), partner.values("dice")
-    common = sorted(set(mine) & set(theirs))
-    if len(common) < 2:
-        return ["", ""]
-    found = paired_difference(
-        [mine[case] for case in common],
-        [theirs[case] for case in common],
-        np.random.default_rng(0),
-    )
-    return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
-
-
 def _partner(
-    run: RunScores, runs: Sequence[RunScores], reference: str, differing: Sequence[str]
-) -> RunScores | None:
-    """The reference run with the same labels and seed; the plainest where there are several."""
+    run: Result, runs: Sequence[Result], reference: str, differing: Sequence[str]
+) -> Result | None:
+    """The reference run on the same data, labels and seed; of several, the most alike."""
     if run.method == reference:
         return None
-    fitting = [
-        other
-        for other in runs
-        if (other.method, other.labels, other.seed) == (reference, run.labels, run.seed)
-    ]
-    mine = settings_in_words(run.config, differing)
+    wanted = (reference, run.data, run.labels, run.seed)
+    mine = set(settings_in_words(run.config, differing))
     return min(
-        fitting,
-        key=lambda other: len(set(settings_in_words(other.config, differing)) ^ set(mine)),
+        (one for one in runs if (one.method, one.data, one.labels, one.seed) == wanted),
+        key=lambda other: len(set(settings_in_words(other.config, differing)) ^ mine),
         default=None,
     )
 

@@ -3,13 +3,11 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,23 +18,20 @@ from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
-from medssl.section import MOST
-from medssl.settings import MethodChoice, Pipeline, PipelineFile, pretrain_keys
-from medssl.train.description import weights_hash
+from medssl.pipeline.family import Family, family_names, find_family
+from medssl.section import digest
+from medssl.settings import MethodChoice, PipelineFile, pretrain_keys
 from medssl.yaml_keys import parse_yaml, read_keys
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
 
-CLASSIFIED = {"slides": "slide", "bags": "slide", "planted": "slide", "radiographs": "grade"}
-"""Layouts whose cases have a class each and no mask, and the family of methods for them."""
+CONTENT = {"slides": "slides", "bags": "bags", "planted": "bags", "radiographs": "radiographs"}
 
-WITHOUT_EFFECT: dict[str, set[str]] = {
-    "train": {"log_every", "checkpoint_every", "threads", "device"},
-    "network": {"checkpointing"},
-    "predict": {"window_batch", "format"},
-}
-"""Keys that say how, not what, is computed; they are left out of hashes."""
+
+def content_of(spec: DataSpec) -> str:
+    """What the cases of a data set are."""
+    return CONTENT.get(spec.layout.kind, "volumes")
 
 
 NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
@@ -48,82 +43,79 @@ _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}}
 
 
 @dataclass(frozen=True)
-class RunConfig(ABC, Generic[AnyPipeline]):
+class Config(ABC, Generic[AnyPipeline]):
     """What one run does, of whichever family; complete and checked.
 
     Attributes:
+        file: the sections of its pipeline file.
+        reads: what the cases of its data sets can be, see `medssl.data.layouts`.
         without_effect: keys by section that say how, not what, is computed; they are left out of
             hashes.
+        specs: of its data sets; one, but for pre-training.
     """
 
+    file: ClassVar[type[PipelineFile]]
+    reads: ClassVar[frozenset[str]]
     without_effect: ClassVar[Mapping[str, set[str]]]
 
     pipeline: AnyPipeline
     method: MethodSettings
-    spec: DataSpec
+    specs: tuple[DataSpec, ...]
+
+    @property
+    def family(self) -> Family:
+        """What carries it out."""
+        return find_family(self.method.family)
+
+    @property
+    def spec(self) -> DataSpec:
+        """Of its data set, or of the first."""
+        return self.specs[0]
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
+
+    @property
+    def last_step(self) -> int:
+        """The step under which scores of the finished run are logged."""
+        return int(getattr(self.pipeline.train, "steps", 1))
 
     @abstractmethod
     def declared(self) -> Any:
-        """What the data spec declares that influences results, as plain values."""
+        """What the data specs declare that influences results, as plain values."""
+
+    def check(self) -> None:
+        """Refuse settings that do not fit each other, the method or the data set.
+
+        Raises:
+            UsageError: they do not.
+        """
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; itself a valid pipeline file."""
         plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
-        plain["method"] = self._method()
-        return plain
+        return plain | {"method": self.method_values()}
 
-    def flat(self) -> dict[str, Any]:
-        """`resolved` as "section.key" to value, for the tracker."""
-        return flatten(self.resolved())
+    def method_values(self) -> dict[str, Any]:
+        """The method's name and every setting of it."""
+        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
 
     def hash(self, *sections: str) -> str:
         """8 hex characters over sections of the pipeline; "data" is what `declared` says."""
-        return digest([self._section(section) for section in sections])
+        return digest([self.section(name) for name in sections])
 
-    def _section(self, section: str) -> Any:
-        if section == "method":
-            return self._method()
-        if section == "data":
+    def section(self, name: str) -> Any:
+        """One section as it enters hashes."""
+        if name == "method":
+            return self.method_values()
+        if name == "data":
             return self.declared()
-        value = getattr(self.pipeline, section)
+        value = getattr(self.pipeline, name)
         if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude=self.without_effect.get(section))
+            return value.model_dump(mode="json", exclude=self.without_effect.get(name))
         return value
-
-    def _method(self) -> dict[str, Any]:
-        return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
-
-
-class Config(RunConfig[Pipeline]):
-    """What one run of segmentation does.
-
-    In `hash`, the section "pretrain" is the encoder that training starts from, and how it is
-    fine-tuned; UsageError or DataError where its checkpoint cannot be read.
-    """
-
-    without_effect = WITHOUT_EFFECT
-
-    def declared(self) -> Any:
-        """Images and labels."""
-        spec = self.spec
-        return [spec.modality, spec.channels, spec.classes, spec.label_values]
-
-    def _section(self, section: str) -> Any:
-        return self._start() if section == "pretrain" else super()._section(section)
-
-    def _start(self) -> list[Any] | None:
-        """The encoder by its weights, wherever they lie, and how it is used; None without one."""
-        choice = self.pipeline.pretrain
-        if choice is None:
-            return None
-        used = [choice.matched, choice.channels, self.pipeline.fine_tune.model_dump(mode="json")]
-        return [weights_hash(choice.folder), *used]
-
-
-def digest(value: Any) -> str:
-    """8 hex characters of the canonical JSON of a plain value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -135,50 +127,81 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]:
     """The pipeline of that name or path, with `key.sub=value` overrides applied in order.
 
     Raises:
-        UsageError: unknown pipeline, key, method or preset (names the nearest known one), or a
-            value of the wrong kind.
+        UsageError: unknown pipeline, key, method or preset (names the nearest known one), a value
+            of the wrong kind, or a data set that the method cannot learn from.
     """
     plain = read_pipeline(name_or_path, overrides)
-    spec = load_spec(plain["data"]) if isinstance(plain.get("data"), str) else None
-    if spec is not None and spec.layout.kind in CLASSIFIED:
-        wanted = CLASSIFIED[spec.layout.kind]
-        refuse_family("segment", wanted, f"the data set {spec.name} holds {spec.layout.kind}")
-    pipeline = validate(Pipeline, plain)
-    check_patch(pipeline.train.patch, pipeline.network.side_multiple)
-    _check_stride(pipeline)
-    return Config(pipeline, method_settings(pipeline.method), spec or load_spec(pipeline.data))
+    data = plain.get("data")
+    names = data if isinstance(data, list) else [data]
+    specs = tuple(load_spec(name) for name in names if isinstance(name, str))
+    chosen = _method_of(plain, specs)
+    method = known_method(chosen)
+    kind = find_family(method.family).config(method)
+    for spec in specs:
+        _must_be_readable(kind, chosen, spec)
+    pipeline = validate(kind.file, {"method": {"name": chosen}, **plain})
+    config = kind(pipeline, method_settings(pipeline.method), specs)
+    config.check()
+    return config
 
 
-def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
-    """Whether a network can take a patch, whose sides must be multiples of so many voxels.
+def refuse_without_encoder(config: Config[Any]) -> None:
+    """Refuse a pipeline that trains no encoder for others to start from.
 
     Raises:
-        UsageError: it cannot; names the nearest one that it can take.
+        UsageError: it trains something else.
     """
-    most = MOST // multiple * multiple
-    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
-    if fitting != list(patch):
-        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+    if not config.family.trains_encoders:
         raise UsageError(
-            f"train.patch={list(patch)} does not fit the network",
-            f"its sides must be {rule} from {multiple} to {most} voxels",
-            f"the nearest is train.patch={fitting}",
+            f"the pipeline {config.pipeline.name} trains no encoder for others to start from",
+            f"its method {config.pipeline.method.name} is of the family '{config.family.name}'",
+            "name a pipeline that pre-trains, or use `medssl train`",
         )
 
 
-def _check_stride(pipeline: Pipeline) -> None:
-    patch, stride = pipeline.train.patch, pipeline.predict.stride
-    fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
-    if stride is not None and fitting != list(stride):
-        raise UsageError(
-            f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
-            "windows would leave gaps between them",
-            f"the nearest is predict.stride={fitting}",
-        )
+def evaluating_family(spec: DataSpec) -> Family:
+    """The family that has scores for the cases of a data set.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for name in family_names():
+        family = find_family(name)
+        if content_of(spec) in family.config().reads:
+            return family
+    raise UsageError(f"nothing can be evaluated on {spec.name}", f"it holds {content_of(spec)}")
+
+
+def _method_of(plain: Mapping[str, Any], specs: Sequence[DataSpec]) -> str:
+    """The method that a pipeline names; else the usual one for its data."""
+    choice = plain.get("method")
+    if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
+        return str(choice["name"])
+    family = evaluating_family(specs[0]) if specs else find_family(family_names()[0])
+    return str(family.config().file.model_fields["method"].get_default().name)
+
+
+def _must_be_readable(kind: type[Config[Any]], method: str, spec: DataSpec) -> None:
+    """Refuse a data set whose cases the pipeline's method cannot learn from."""
+    content = content_of(spec)
+    if content in kind.reads:
+        return
+    classes = {name: settings_class(name) for name in method_names()}
+    fitting = [
+        name
+        for name, other in classes.items()
+        if content in find_family(other.family).config(other).reads
+    ]
+    raise UsageError(
+        f"the method {method} learns from {' or '.join(sorted(kind.reads))}",
+        f"the data set {spec.name} holds {content}",
+        "name another data set"
+        + (f", or a method for this one: {', '.join(fitting)}" if fitting else ""),
+    )
 
 
 def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -196,32 +219,6 @@ def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str,
     if isinstance(choice, str):
         plain["method"] = {"name": choice}
     return plain
-
-
-def pipeline_family(name_or_path: str, overrides: Sequence[str] = ()) -> str:
-    """The family of the method that a pipeline asks for; "segment" where it names none.
-
-    Raises:
-        UsageError: unknown pipeline or method.
-    """
-    method = read_pipeline(name_or_path, overrides).get("method")
-    if not isinstance(method, Mapping) or "name" not in method:
-        return "segment"
-    return known_method(str(method["name"])).family
-
-
-def refuse_family(given: str, wanted: str, why: str = "") -> NoReturn:
-    """Refuse a method of another family than the stage, or the data, can be used with.
-
-    Raises:
-        UsageError: names the methods that would do.
-    """
-    fitting = [name for name in method_names() if settings_class(name).family == wanted]
-    raise UsageError(
-        f"the pipeline's method is of the family '{given}'",
-        why or f"this stage trains methods of the family '{wanted}'",
-        f"choose one of: {', '.join(fitting)}" if fitting else "none is installed",
-    )
 
 
 def apply_override(plain: dict[str, Any], text: str) -> None:

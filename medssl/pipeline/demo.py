@@ -4,14 +4,14 @@ from medssl.environment import runs_root, shown_uri, tracking_uri
 from medssl.pipeline.compare import tabulate
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train, run
-from medssl.pipeline.scores import read_run
+from medssl.pipeline.results import read_result
+from medssl.pipeline.run import run
 
 PIPELINE = "brain_cohort"
 ARMS = {"supervised": ["method=supervised"], "tracoco": []}
 
 
-def demo(reporter: QuietReporter, train: Train | None = None) -> str:
+def demo(reporter: QuietReporter) -> str:
     """Run both arms; returns the comparison and where everything lies, as text.
 
     Raises:
@@ -20,8 +20,10 @@ def demo(reporter: QuietReporter, train: Train | None = None) -> str:
     outcomes = {}
     for number, (name, overrides) in enumerate(ARMS.items(), start=1):
         reporter.note(f"{number} of {len(ARMS)}: {name}")
-        outcomes[name] = run(load_config(PIPELINE, overrides), reporter, train=train)
-    table = tabulate([read_run(done.scores.parent) for done in outcomes.values()], "supervised")
+        outcomes[name] = run(load_config(PIPELINE, overrides), reporter)
+    table = tabulate(
+        [read_result(done["scores"].parent) for done in outcomes.values()], "supervised"
+    )
     best = outcomes["tracoco"]
     budget = load_config(PIPELINE).pipeline.split.labels
     return "\n".join(
@@ -31,8 +33,8 @@ def demo(reporter: QuietReporter, train: Train | None = None) -> str:
             "",
             table,
             "",
-            f"masks    {best.masks}",
-            f"report   {best.report}",
+            f"masks    {best['masks']}",
+            f"report   {best['report']}",
             f"MLflow   {shown_uri(tracking_uri())}",
             f"         look at it: mlflow ui --backend-store-uri {shown_uri(tracking_uri())}",
             f"runs     {runs_root() / PIPELINE}",

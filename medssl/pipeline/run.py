@@ -1,24 +1,27 @@
-"""All stages of a pipeline in order: train, predict, evaluate.
+"""All stages of a pipeline in order, of whichever family.
 
 A stage whose results exist and whose inputs have not changed is skipped, so the same command
 continues a run that was stopped or killed.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssl.data.split import Split
 from medssl.device import choose_device
-from medssl.errors import UsageError
-from medssl.pipeline.cohort import split_cohort
-from medssl.pipeline.config import Config
+from medssl.environment import shown_uri, tracking_uri
+from medssl.pipeline.config import Config, load_config, refuse_without_encoder
+from medssl.pipeline.family import Step
+from medssl.pipeline.plan import RUN, Cohort, Job, Plan, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import Plan, Stage, carry_out, make_plan
+from medssl.pipeline.results import read_summary
+from medssl.pipeline.stage import Stage, carry_out
+from medssl.settings import EncoderSource
 from medssl.train.track import Tracker
 
-Train = Callable[[Config, Path, Tracker, QuietReporter], Path]
+HOW = ("device", "threads")
+"""Keys of `train` that say how a run is computed; its pre-training is computed the same way."""
 
 
 @dataclass(frozen=True)
@@ -26,109 +29,154 @@ class Outcome:
     """Where the results of a run are.
 
     Attributes:
-        checkpoints: folder that holds `last` and, with validation cases, `best`.
-        masks: folder of the predicted test cases.
-        report: HTML page.
-        scores: CSV, a row per case and class.
+        paths: by a word, "model" first.
+        found: what was found, in lines.
     """
 
-    checkpoints: Path
-    masks: Path
-    report: Path
-    scores: Path
+    paths: Mapping[str, Path]
+    found: Sequence[str] = ()
+
+    def __getitem__(self, word: str) -> Path:
+        return self.paths[word]
+
+    def __str__(self) -> str:
+        lines = {**self.paths, "MLflow": shown_uri(tracking_uri())}
+        return "\n".join([*self.found, *(f"{word:8} {where}" for word, where in lines.items())])
 
 
-def run(
-    config: Config, reporter: QuietReporter, resume: bool = True, train: Train | None = None
-) -> Outcome:
+def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
     """Carry out every stage of `config` that is not done yet.
 
     Args:
         resume: false trains anew even where a state is kept.
-        train: the training stage; by default `medssl.pipeline.train.train`.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
-        DataError, UsageError: as the stages.
+        DataError, UsageError: the settings or the data do not allow it.
     """
-    from medssl.pipeline.evaluate import evaluate_stage
-    from medssl.pipeline.predict import predict_stage
-    from medssl.pipeline.preflight import check_test_cases
-    from medssl.pipeline.pretrained import with_encoder
-
     choose_device(config.pipeline.train.device)
-    cases, split = split_cohort(config)
-    _check_test(config, split)
-    check_test_cases(config.spec, [case for case in cases if case.id in set(split.test)], reporter)
-    config = with_encoder(config, reporter)
-    plan = make_plan(config)
+    cohort = config.family.cohort(config)
+    config.family.refuse(config, cohort, reporter)
+    plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    return carry_out_plan(plan, reporter, resume)
+
+
+def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
+    """Pre-train where the pipeline asks for it, and train; nothing else.
+
+    Raises:
+        Stopped, DataError, UsageError: as `run`.
+    """
+    choose_device(config.pipeline.train.device)
+    cohort = config.family.cohort(config)
+    plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    job = Job(plan, reporter)
+    _carry_out(job, config.family.steps(plan)[0], resume, None)
+    return Outcome({"model": plan.model})
+
+
+def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
+    """All stages of a plan.
+
+    Raises:
+        Stopped, DataError, UsageError: as `run`.
+    """
+    family, job = plan.config.family, Job(plan, reporter)
+    steps = family.steps(plan)
+    if RUN not in plan.stages:
+        _carry_out(job, steps[0], resume, None)
+        return Outcome(family.results(plan), family.found(plan))
+    whole = plan.stages[RUN]
 
     def work(tracker: Tracker) -> dict[str, Any]:
-        checkpoints = train_stage(plan, reporter, resume, train, parent=plan.whole)
-        chosen = checkpoints / config.pipeline.predict.checkpoint
-        predict_stage(plan, chosen, reporter, resume)
-        tracker.metrics(config.pipeline.train.steps, evaluate_stage(plan, reporter, resume))
+        for step in steps:
+            _carry_out(job, step, resume, whole)
+        if steps[-1].name == plan.last.name:
+            tracker.metrics(plan.config.last_step, read_summary(plan.last.folder))
         return {}
 
-    parts = (plan.train, plan.predict, plan.evaluate)
-    carry_out(plan.whole, plan.subject, work, reporter, parts=parts, resume=resume)
-    return outcome(plan)
+    parts = [stage for name, stage in plan.stages.items() if name != RUN]
+    carry_out(whole, plan.subject, work, reporter, parts=parts, resume=resume)
+    return Outcome(family.results(plan), family.found(plan))
 
 
-def train_alone(config: Config, reporter: QuietReporter, resume: bool = True) -> Path:
-    """Pre-train where the pipeline names it, and train; returns the folder of the checkpoints."""
-    from medssl.pipeline.pretrained import with_encoder
+def _carry_out(job: Job, step: Step, resume: bool, whole: Stage | None) -> None:
+    """One stage, and the log of its scores."""
+    plan, stage = job.plan, job.plan.stages[step.name]
+    if not (stage.done and resume):
+        _ = job.data  # what does not fit is refused before anything is written
 
-    choose_device(config.pipeline.train.device)
-    return train_stage(make_plan(with_encoder(config, reporter)), reporter, resume)
+    def work(tracker: Tracker) -> Mapping[str, Any]:
+        facts = step.work(job, tracker)
+        if "summary" in facts:
+            tracker.metrics(plan.config.last_step, facts["summary"])
+        return facts
 
-
-def train_stage(
-    plan: Plan,
-    reporter: QuietReporter,
-    resume: bool = True,
-    train: Train | None = None,
-    parent: Stage | None = None,
-) -> Path:
-    """Train unless it is done; returns the folder of the checkpoints."""
-    stage = plan.train
-
-    def work(tracker: Tracker) -> dict[str, Any]:
-        (train or _shipped())(plan.config, stage.folder, tracker, reporter)
-        return {}
-
-    carry_out(stage, plan.subject, work, reporter, parent=parent, resume=resume)
-    return stage.folder / "checkpoint"
-
-
-def _shipped() -> Train:
-    from medssl.pipeline.train import train
-
-    return train
-
-
-def outcome(plan: Plan) -> Outcome:
-    """Where the results of a finished run are."""
-    return Outcome(
-        checkpoints=plan.train.folder / "checkpoint",
-        masks=plan.predict.folder,
-        report=plan.evaluate.folder / "report.html",
-        scores=plan.evaluate.folder / "scores.csv",
+    carry_out(
+        stage,
+        plan.subject,
+        work,
+        job.reporter,
+        parent=whole,
+        resume=resume,
+        intact=lambda: step.intact(job),
     )
 
 
-def _check_test(config: Config, split: Split) -> None:
-    """Refuse at once what would fail only after training."""
-    predict = config.pipeline.predict
-    if not split.test:
-        raise UsageError(
-            "there are no test cases",
-            f"the data set {config.spec.name} declares none and split.test is 0",
-            "set split.test, or use `medssl train`",
-        )
-    if predict.checkpoint == "best" and not split.validation:
-        raise UsageError(
-            "predict.checkpoint=best needs validation cases",
-            "split.validation leaves none of the labelled cases for it",
-            "raise split.validation or set predict.checkpoint=last",
-        )
+def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:
+    """`config` with the pre-trained encoder that it names, which is trained first if need be.
+
+    Pre-training takes the run's own seed, device and threads, unless `pretrain.set` gives others;
+    no other override reaches it. It sees no patient that the run tests. Runs that ask for the same
+    one share it.
+
+    Raises:
+        Stopped, DataError, UsageError: as `run`; also where the encoder does not fit the network.
+    """
+    inner = pretraining(config, cohort)
+    if inner is None:
+        return _started(config)
+    reporter.note(
+        f"{config.pipeline.name} starts from {inner.config.pipeline.name} ({inner.config.label}); "
+        "its settings are changed with pretrain.set"
+    )
+    return _started(config, carry_out_plan(inner, reporter)["model"])
+
+
+def with_finished_encoder(config: Config[Any], cohort: Cohort) -> Config[Any] | None:
+    """As `with_encoder`, but None where the pre-training has yet to run."""
+    inner = pretraining(config, cohort)
+    if inner is None:
+        return _started(config)
+    return _started(config, inner.model) if inner.last.done else None
+
+
+def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
+    """The pre-training that a run names; None where it names none, or a checkpoint.
+
+    Raises:
+        UsageError, DataError: there is no such pipeline, or what it trains does not fit.
+    """
+    start, choice = config.family.start(), _choice(config)
+    if start is None or choice is None or choice.pipeline is None:
+        return None
+    how = [f"train.{key}={value}" for key in HOW if (value := getattr(config.pipeline.train, key))]
+    overrides: Sequence[str] = [f"seed={config.pipeline.seed}", *how, *choice.set]
+    inner = load_config(choice.pipeline, overrides)
+    refuse_without_encoder(inner)
+    start.must_fit(config, inner)
+    return make_plan(inner, kept_out=cohort.tested(config.spec.name))
+
+
+def _choice(config: Config[Any]) -> EncoderSource | None:
+    found: EncoderSource | None = getattr(config.pipeline, "pretrain", None)
+    return found
+
+
+def _started(config: Config[Any], folder: Path | None = None) -> Config[Any]:
+    """`config` starting at the encoder in `folder`, or in that which it names."""
+    start, choice = config.family.start(), _choice(config)
+    if start is None or choice is None:
+        return config
+    started: Config[Any] = start.at(config, folder if folder is not None else choice.folder)
+    return started

@@ -1,79 +1,234 @@
-"""Carrying out a study: each of its cells is an ordinary run, and finished ones are skipped."""
+"""What a study consists of: arms x seeds, and label budgets or data sets, of one pipeline."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
-from medssl.environment import runs_root
-from medssl.pipeline.config import load_config
-from medssl.pipeline.pretrain.probe_table import Probed
-from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train, run
-from medssl.pipeline.scores import RunScores, read_run
-from medssl.pipeline.stage import make_plan
-from medssl.pipeline.study_grid import Cell, Study, announced, cells, select
+from pydantic import Field, field_validator, model_validator
+
+from medssl.errors import UsageError
+from medssl.mistakes import nearest
+from medssl.names import FileName
+from medssl.pipeline.config import find_pipeline, load_config, read_mapping, validate
+from medssl.pipeline.family import Family
+from medssl.pipeline.progress import QuietReporter, clock
+from medssl.section import Section
+
+Axis = Literal["data", "labels", "seed", "arm"]
+
+CEILING = "ceiling"
+
+DONE_WITHIN = 2.0
+"""Seconds in which only a run ends that was finished before."""
 
 
-def run_study(
-    study: Study,
-    reporter: QuietReporter,
-    only: Sequence[str] = (),
-    threads: int | None = None,
-    command: str = "",
-    train: Train | None = None,
-) -> str:
-    """Carry out the runs that are missing, write the report; returns a word on where it is.
+class Study(Section):
+    """A study file."""
 
-    Args:
-        only: e.g. ["arm=cps,labels=4"]; values of one axis add up, axes narrow each other.
-        threads: CPU threads of each run; does not change which run it is.
-        command: what to print in the report as the way to repeat it.
-        train: the training stage; by default `medssl.pipeline.train.train`.
+    name: FileName
+    title: str = ""
+    pipeline: str
+    data: tuple[str, ...] = Field(
+        default=(), description="of slides: data sets, in the order of the tables"
+    )
+    arms: dict[str, tuple[str, ...]] = Field(
+        min_length=1, description="name to overrides of the pipeline"
+    )
+    labels: tuple[int, ...] = Field(
+        default=(), description="label budgets, where the pipeline's data set has labels to spend"
+    )
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    reference: tuple[str, ...] = Field(
+        default=(),
+        description="arms to compare with; of several, the best at each budget by mean score",
+    )
+    ceiling: tuple[str, ...] | None = Field(
+        default=None, description="overrides of the arm with all labels, split.labels among them"
+    )
+    order: tuple[Axis, ...] = Field(
+        default=("data", "labels", "seed", "arm"),
+        description="outermost first; values as listed above",
+    )
+
+    @field_validator("data", "reference", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """One name may stand without brackets."""
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _names_every_axis(self) -> Self:
+        wanted = {"seed", "arm", *(name for name in ("data", "labels") if getattr(self, name))}
+        if missing := sorted(wanted - set(self.order)):
+            raise ValueError(f"`order` leaves out {' and '.join(missing)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        labels: label budget; None where a study has none.
+        data: data set; None where it is the pipeline's own.
+        overrides: what it changes in the pipeline.
+    """
+
+    arm: str
+    seed: int
+    labels: int | None = None
+    data: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What `--only` can name."""
+        named = {"data": self.data, "arm": self.arm, "labels": self.labels, "seed": self.seed}
+        return {axis: str(value) for axis, value in named.items() if value is not None}
+
+
+def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") -> Study:
+    """The study of that name or path, or one made of a pipeline and lists such as "4,8".
 
     Raises:
-        UsageError: a part that does not exist; or what a run raises, which ends the study.
+        UsageError: unknown study, pipeline, key or arm; a study file together with lists; or axes
+            that do not fit the pipeline's family.
     """
-    from medssl.pipeline.study_report import write_report
-
-    everything = cells(study)
-    for cell in select(everything, only):
-        load_config(study.pipeline, cell.overrides)  # a mistake in the last arm is told at once
-    for _, overrides in announced(everything, only, threads, reporter):
-        run(load_config(study.pipeline, overrides), reporter, train=train)
-    results = finished(study, everything)
-    folder = study_folder(study)
-    encoders = probed_encoders(study, list(results))
-    write_report(study, results, encoders, len(everything), folder, command)
-    return f"{len(results)} of {len(everything)} runs finished; summary in {folder / 'summary.md'}"
-
-
-def finished(study: Study, grid: Sequence[Cell]) -> dict[Cell, RunScores]:
-    """The scores of the runs that are complete."""
-    from medssl.pipeline.pretrained import with_finished_encoder
-
-    found: dict[Cell, RunScores] = {}
-    for cell in grid:
-        config = with_finished_encoder(load_config(study.pipeline, cell.overrides))
-        if config is None:
-            continue
-        plan = make_plan(config)
-        if plan.evaluate.done:
-            found[cell] = read_run(plan.evaluate.folder)
-    return found
-
-
-def probed_encoders(study: Study, grid: Sequence[Cell]) -> Probed:
-    """What probes of its own pre-training say, by arm and seed; label budgets share an encoder."""
-    from medssl.pipeline.pretrained import encoder_probes
-
-    found: dict[tuple[str, int], dict[str, dict[str, float]]] = {}
-    for cell in grid:
-        if (cell.arm, cell.seed) not in found:
-            numbers = encoder_probes(load_config(study.pipeline, cell.overrides))
-            if numbers:
-                found[cell.arm, cell.seed] = numbers
-    return found
+    path = find_pipeline(name)
+    plain = read_mapping(path)
+    if "arms" in plain:
+        if methods or labels or seeds:
+            raise UsageError(
+                f"{path} is a study and brings its own methods, labels and seeds",
+                do="name a pipeline instead, or choose a part with --only",
+            )
+        if "pipeline" not in plain:
+            raise UsageError(f"the key 'pipeline' is missing in {path}", do="add it")
+        study = validate(Study, {"name": path.stem, **plain})
+        family = load_config(study.pipeline).family
+    else:
+        family = load_config(name).family
+        arms = methods.split(",") if methods else list(family.usual_arms)
+        made: dict[str, Any] = {
+            "name": f"{path.stem}_study",
+            "pipeline": name,
+            "arms": {arm: [f"method={arm}"] for arm in arms},
+            "seeds": (seeds or "0").split(","),
+            "reference": [arms[0]],
+        }
+        if "labels" in family.axes or labels:
+            made["labels"] = (labels or "4,8").split(",")
+        study = validate(Study, made)
+    _check(study, family, path.name)
+    return study
 
 
-def study_folder(study: Study) -> Path:
-    """Where the study's report goes."""
-    return runs_root() / load_config(study.pipeline).pipeline.name / f"study-{study.name}"
+def _check(study: Study, family: Family, where: str) -> None:
+    for axis in ("labels", "data"):
+        if bool(getattr(study, axis)) and axis not in family.axes:
+            raise UsageError(
+                f"{where} names `{axis}`", f"runs of the family '{family.name}' do not differ in it"
+            )
+    if "labels" in family.axes and not study.labels:
+        raise UsageError(f"{where} names no `labels`", do="add e.g. labels: [4, 8]")
+    for arm in study.reference:
+        if arm not in study.arms:
+            raise UsageError(f"the reference '{arm}' is no arm", do=nearest(arm, list(study.arms)))
+
+
+def cells(study: Study) -> list[Cell]:
+    """All runs, in the study's order; those of the ceiling last."""
+    keys = load_config(study.pipeline).family.seed_keys
+    axes: dict[str, list[Any]] = {
+        "data": list(study.data) or [None],
+        "labels": list(study.labels) or [None],
+        "seed": list(study.seeds),
+        "arm": list(study.arms),
+    }
+    order: list[str] = [axis for axis in study.order if axis in axes]
+    order += [axis for axis in axes if axis not in order]
+    grid = [
+        _cell(study, dict(zip(order, values, strict=True)), keys)
+        for values in itertools.product(*(axes[axis] for axis in order))
+    ]
+    if study.ceiling is None:
+        return grid
+    split = load_config(study.pipeline, study.ceiling).pipeline.split
+    return grid + [
+        Cell(CEILING, seed, split.labels or 0, None, (*study.ceiling, *_seeded(keys, seed)))
+        for seed in study.seeds
+    ]
+
+
+def _cell(study: Study, point: dict[str, Any], keys: Sequence[str]) -> Cell:
+    """The run at one point of the grid."""
+    arm, seed, labels, data = (point[axis] for axis in ("arm", "seed", "labels", "data"))
+    overrides = [
+        *([] if data is None else [f"data={data}"]),
+        *study.arms[arm],
+        *([] if labels is None else [f"split.labels={labels}"]),
+        *_seeded(keys, seed),
+    ]
+    return Cell(arm, seed, labels, data, tuple(overrides))
+
+
+def _seeded(keys: Sequence[str], seed: int) -> list[str]:
+    return [f"{key}={seed}" for key in keys]
+
+
+def select(grid: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    """The cells that `only` names.
+
+    Raises:
+        UsageError: an axis or a value that the study does not have.
+    """
+    axes = list(grid[0].words)
+    wanted: dict[str, set[str]] = {}
+    for part in (part for text in only for part in text.split(",")):
+        axis, _, value = part.partition("=")
+        if axis not in axes:
+            known = ", ".join(f"{name}=.." for name in axes)
+            raise UsageError(f"--only {part}: unknown", do=f"name one of {known}")
+        values = list(dict.fromkeys(cell.words[axis] for cell in grid))
+        if value not in values:
+            raise UsageError(f"the study has no {axis} '{value}'", do=nearest(value, values))
+        wanted.setdefault(axis, set()).add(value)
+    return [
+        cell for cell in grid if all(cell.words[axis] in found for axis, found in wanted.items())
+    ]
+
+
+def checked_cells(study: Study, only: Sequence[str]) -> list[Cell]:
+    """The cells that `only` names; a mistake in the last arm is told at once.
+
+    Raises:
+        UsageError: an axis, a value, or an override that is none.
+    """
+    chosen = select(cells(study), only)
+    for cell in chosen:
+        load_config(study.pipeline, cell.overrides)
+    return chosen
+
+
+def announced(
+    chosen: Sequence[Cell], threads: int | None, reporter: QuietReporter
+) -> Iterator[tuple[str, ...]]:
+    """All overrides of each run, announced with the time that the rest will take.
+
+    Args:
+        threads: CPU threads of each run; does not change which run it is.
+    """
+    more = () if threads is None else (f"train.threads={threads}",)
+    spent: list[float] = []
+    for number, cell in enumerate(chosen, start=1):
+        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
+        # Runs that were done before take no time and say nothing about the others.
+        known = [seconds for seconds in spent if seconds > DONE_WITHIN]
+        left = sum(known) / len(known) * (len(chosen) - number + 1) if known else None
+        about = "" if left is None else f" (about {clock(left)} left)"
+        reporter.note(f"run {number} of {len(chosen)}: {words}{about}")
+        since = time.perf_counter()
+        yield (*cell.overrides, *more)
+        spent.append(time.perf_counter() - since)

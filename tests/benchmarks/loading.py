@@ -33,8 +33,8 @@ from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
+from medssl.families.segment.train import build_method, split_cases, streams, used_cases
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.train import build_method, split_cases, streams, used_cases
 from medssl.settings import PreprocessSettings
 from medssl.train.loop import Hooks, fit
 

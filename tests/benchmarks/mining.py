@@ -18,12 +18,12 @@ from medssl.data.scan.matched_stream import MatchedStream, scans_of
 from medssl.data.scan.sessions import prepare_sessions
 from medssl.device import choose_device
 from medssl.environment import cache_root
+from medssl.families.pretrain.train import build_method
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.method import Progress
 from medssl.networks.anatomical_embedding import build_embedder
-from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.plan import make_pretrain_plan
-from medssl.pipeline.pretrain.run import build_method
+from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import make_plan
 from medssl.train.update import make_update
 
 CASES = 24
@@ -33,9 +33,9 @@ def main() -> None:
     torch.set_num_threads(1)
     name = sys.argv[1] if len(sys.argv) > 1 else "hippocampus_alice"
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else 12
-    config = load_pretrain_config(name)
+    config = load_config(name)
     train = config.pipeline.train
-    sources = [(spec, cases[:CASES]) for spec, cases in make_pretrain_plan(config).train]
+    sources = [(spec, cases[:CASES]) for spec, cases in make_plan(config).train]
     sessions = prepare_sessions(sources, config.pipeline.preprocess, cache_root())
     method = build_method(config, sessions)
     device = choose_device(train.device)

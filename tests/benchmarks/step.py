@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from medssl.data.augment import intensity_changes
 from medssl.data.batch import Batch
+from medssl.families.segment.train import build_method
 from medssl.methods.method import Method, Progress
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.train import build_method
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.update import Update, make_update
 

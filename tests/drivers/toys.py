@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.pipeline.conftest import PIPELINE as BALLS
-from tests.pipeline.conftest import SPEC as BALLS_SPEC
-from tests.pipeline.grades.conftest import PIPELINE as JOINTS
-from tests.pipeline.grades.conftest import SPEC as JOINTS_SPEC
-from tests.pipeline.grades.conftest import STUDY as JOINTS_STUDY
-from tests.pipeline.grades.conftest import write_joints
-from tests.pipeline.pretrain.conftest import ENCODER, MASKS, STUDY
-from tests.pipeline.pretrain.conftest import SPEC as HEADS_SPEC
-from tests.pipeline.slides.conftest import (
+from tests.families.grade.conftest import PIPELINE as JOINTS
+from tests.families.grade.conftest import SPEC as JOINTS_SPEC
+from tests.families.grade.conftest import STUDY as JOINTS_STUDY
+from tests.families.grade.conftest import write_joints
+from tests.families.pretrain.conftest import ENCODER, MASKS, STUDY
+from tests.families.pretrain.conftest import SPEC as HEADS_SPEC
+from tests.families.slide.conftest import (
     BAGS,
     BAGS_SPEC,
     DINO,
@@ -25,6 +23,8 @@ from tests.pipeline.slides.conftest import (
     write_bags,
     write_slides,
 )
+from tests.pipeline.conftest import PIPELINE as BALLS
+from tests.pipeline.conftest import SPEC as BALLS_SPEC
 
 BALLS_STUDY = """
 title: Toy study

@@ -1,15 +1,15 @@
 """A toy data set in a working directory of its own, and a training stage that costs nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
-from medssl.pipeline.config import Config
-from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train
+from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import Job
 from medssl.train.track import Tracker
 
 CASES, SIDE = 8, 12
@@ -78,14 +78,26 @@ def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def untrained() -> Train:
-    """A training stage that writes freshly initialised weights."""
-    return write_untrained
+def untrained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A training stage that writes freshly initialised weights; the label of every call."""
+    calls: list[str] = []
+
+    def train(job: Job, tracker: Tracker) -> dict[str, Any]:
+        calls.append(job.plan.config.label)
+        write_untrained(job.plan.config, job.plan.folder("train"))
+        return {}
+
+    monkeypatch.setattr("medssl.families.segment.train.train", train)
+    return calls
 
 
-def write_untrained(
-    config: Config, folder: Path, tracker: Tracker, reporter: QuietReporter
-) -> Path:
+@pytest.fixture
+def untrained_checkpoint(balls: Path) -> Path:
+    """A checkpoint of freshly initialised weights."""
+    return write_untrained(load_config("balls"), balls / "trained") / "last"
+
+
+def write_untrained(config: Any, folder: Path) -> Path:
     """Checkpoint `last` with the weights that the method starts from."""
     from medssl.networks.build import build_network
     from medssl.networks.ensemble import Ensemble

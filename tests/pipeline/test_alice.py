@@ -12,17 +12,15 @@ from medssl.data.scan.sessions import prepare_sessions
 from medssl.data.split import patient_key
 from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
+from medssl.families.pretrain.matched import embedding_plan
+from medssl.families.pretrain.probe_windows import draw_partners
 from medssl.networks.build import build_encoder
 from medssl.pipeline.config import find_pipeline, load_config
-from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.matched import embedding_plan
-from medssl.pipeline.pretrain.plan import make_pretrain_plan
-from medssl.pipeline.pretrain.probe_windows import draw_partners
-from medssl.pipeline.pretrain.run import pretrain_stage
+from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import run
-from medssl.pipeline.study import run_study
-from medssl.pipeline.study_grid import load_study
+from medssl.pipeline.run import carry_out_plan, run
+from medssl.pipeline.study import load_study
+from medssl.pipeline.study_run import run_study
 from medssl.settings import PreprocessSettings
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
@@ -56,21 +54,21 @@ def alice(balls):
 
 
 def plan(*overrides):
-    return make_pretrain_plan(load_pretrain_config("balls_alice", overrides))
+    return make_plan(load_config("balls_alice", overrides))
 
 
 def test_alice_first_trains_its_embedding_then_mines_and_hands_on_an_encoder(alice):
     chosen = plan()
-    folder = pretrain_stage(chosen, QuietReporter())
+    folder = carry_out_plan(chosen, QuietReporter())["model"]
     stages = sorted((alice / "runs" / "balls_alice").glob("pretrain-*"))
     assert len(stages) == 2
-    embedding = embedding_plan(chosen, chosen.config.method)
-    assert embedding.stage.done
-    found = {path.resolve() for path in (embedding.stage.folder, chosen.stage.folder)}
+    embedding = embedding_plan(chosen, chosen.config.method.needs())
+    assert embedding.last.done
+    found = {path.resolve() for path in (embedding.last.folder, chosen.last.folder)}
     assert found == set(stages)
-    assert embedding.train == chosen.train
-    embedder, described = load_embedder(embedding.checkpoint)
-    assert described.seen == chosen.seen == read_encoder(folder).seen
+    assert embedding.cohort.train == chosen.cohort.train
+    embedder, described = load_embedder(embedding.model)
+    assert described.seen == chosen.cohort.seen == read_encoder(folder).seen
     assert described.embedder.features == embedder.settings.features == 4
     encoder, found = load_encoder(folder)
     assert found.method["name"] == "alice"
@@ -80,34 +78,34 @@ def test_alice_first_trains_its_embedding_then_mines_and_hands_on_an_encoder(ali
 
 
 def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
-    chosen = embedding_plan(plan(), plan().config.method)
-    pretrain_stage(chosen, QuietReporter())
-    kept = json.loads((chosen.stage.folder / "probes.json").read_text())
+    chosen = embedding_plan(plan(), plan().config.method.needs())
+    carry_out_plan(chosen, QuietReporter())
+    kept = json.loads((chosen.last.folder / "probes.json").read_text())
     found = {f"{what}{matcher}_mm" for what in ("centroid", "centroid_cut")
              for matcher in ("", "_bounding_box", "_random")}  # fmt: skip
     assert set(kept) == {"untrained", "trained"}
     assert set(kept["trained"]) == found | {"moved_mm", "moved_same_voxel_mm"}
     assert all(0 <= value < 40 for value in kept["trained"].values())
-    pictures = list((chosen.stage.folder / "pictures").glob("matches_*.png"))
+    pictures = list((chosen.last.folder / "pictures").glob("matches_*.png"))
     assert pictures[0].read_bytes()[:4] == b"\x89PNG"
 
 
 def test_windows_of_an_embedding_need_not_suit_a_network_it_does_not_use(alice):
     words = ["method=anatomical_embedding", "method.embedder.width=4", "method.embedder.features=4"]
     words += ["train.patch=[24,16,16]", "train.steps=1", "network.levels=5", "probe.patients=0"]
-    assert pretrain_stage(plan(*words), QuietReporter()).is_dir()
+    assert carry_out_plan(plan(*words), QuietReporter())["model"].is_dir()
 
 
 def test_alice_is_asked_whether_a_window_finds_its_place_in_another_patient(alice):
     chosen = plan("method.views.partner=same_volume")
-    pretrain_stage(chosen, QuietReporter())
-    kept = json.loads((chosen.stage.folder / "probes.json").read_text())
+    carry_out_plan(chosen, QuietReporter())
+    kept = json.loads((chosen.last.folder / "probes.json").read_text())
     for name in ("untrained", "trained", "untrained, head", "trained, head"):
         assert kept[name]["partners"] == 2 * 4
         assert 0 <= kept[name]["partner_top1"] <= kept[name]["partner_top5"] <= 1
     alone = plan("method.views.partner=same_volume", "probe.patients=1")
-    pretrain_stage(alone, QuietReporter())
-    kept = json.loads((alone.stage.folder / "probes.json").read_text())
+    carry_out_plan(alone, QuietReporter())
+    kept = json.loads((alone.last.folder / "probes.json").read_text())
     assert "partners" not in kept["trained"]
 
 
@@ -116,7 +114,7 @@ def test_partners_show_one_relative_place_of_two_patients(alice):
         grid = Geometry((9 + number, 12 + number, 11 + 2 * number), np.eye(4))
         place = np.indices(grid.shape) / (np.array(grid.shape) - 1)[:, None, None, None]
         write_volume((place[0] + 10 * place[1] + 100 * place[2]).astype(np.float32), grid, path)
-    cases = make_pretrain_plan(load_pretrain_config("balls_alice")).probed
+    cases = make_plan(load_config("balls_alice")).cohort.probed
     plain = PreprocessSettings(intensity="none")
     sessions = prepare_sessions(cases, plain, alice / ".cache")
     first, second = draw_partners(sessions, (1, 1, 1), windows=6, seed=0)
@@ -128,48 +126,47 @@ def test_partners_show_one_relative_place_of_two_patients(alice):
 
 
 def test_arms_share_the_embedding_and_controls_train_none(alice):
-    one = embedding_plan(plan(), plan().config.method).stage
+    one = embedding_plan(plan(), plan().config.method.needs()).last
     for other in ("method.within.align=false", "train.steps=9", "network.width=8"):
         found = plan(other)
-        assert found.stage.folder != plan().stage.folder
+        assert found.last.folder != plan().last.folder
         if not other.startswith("network"):
-            assert embedding_plan(found, found.config.method).stage.folder == one.folder
-    pretrain_stage(plan("method.views.partner=same_volume"), QuietReporter())
+            assert embedding_plan(found, found.config.method.needs()).last.folder == one.folder
+    carry_out_plan(plan("method.views.partner=same_volume"), QuietReporter())
     assert len(list((alice / "runs" / "balls_alice").glob("pretrain-*"))) == 1
 
 
 def test_a_given_embedding_is_used_and_its_patients_count_as_seen(alice):
-    given = pretrain_stage(
-        make_pretrain_plan(
-            load_pretrain_config(
+    given = carry_out_plan(
+        make_plan(load_config(
                 "balls_alice",
                 ["method=anatomical_embedding", "method.embedder.width=4",
                  "method.embedder.features=4", "train.patch=[16,16,16]", "probe.patients=0"],
             )
         ),
         QuietReporter(),
-    )  # fmt: skip
+    )["model"]  # fmt: skip
     assert len(read_embedder(given).seen) == 8
     chosen = plan(f"method.embedding.checkpoint={given}")
-    assert chosen.seen == read_embedder(given).seen
-    assert len(plan().seen) == 6
-    pretrain_stage(chosen, QuietReporter())
+    assert chosen.cohort.seen == read_embedder(given).seen
+    assert len(plan().cohort.seen) == 6
+    carry_out_plan(chosen, QuietReporter())
     assert len(list((alice / "runs" / "balls_alice").glob("pretrain-*"))) == 2
     with pytest.raises(UsageError, match=r"the embedding in .* does not fit: .*preprocess.spacing"):
-        pretrain_stage(
+        carry_out_plan(
             plan(f"method.embedding.checkpoint={given}", "preprocess.spacing=[1,1,1]"),
             QuietReporter(),
-        )
+        )["model"]
     with pytest.raises(UsageError, match="is an anatomical embedding"):
         read_encoder(given)
-    encoder = pretrain_stage(chosen, QuietReporter())
+    encoder = carry_out_plan(chosen, QuietReporter())["model"]
     with pytest.raises(UsageError, match="is no anatomical embedding"):
         read_embedder(encoder)
 
 
 def test_a_damaged_embedding_is_refused_in_a_sentence(alice):
-    chosen = embedding_plan(plan("probe.patients=0"), plan().config.method)
-    folder = pretrain_stage(chosen, QuietReporter())
+    chosen = embedding_plan(plan("probe.patients=0"), plan().config.method.needs())
+    folder = carry_out_plan(chosen, QuietReporter())["model"]
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9])
     with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
         load_embedder(folder)
@@ -188,14 +185,16 @@ def test_segmentation_starts_from_alice_in_one_pipeline_without_its_test_patient
     for folder in encoders:
         seen = yaml.safe_load((folder / "checkpoint.json").read_text())["seen"]
         assert not tested & set(seen)
-    assert load_file(done.checkpoints / "last" / WEIGHTS)
+    assert load_file(done["model"] / WEIGHTS)
 
 
 def test_one_patient_alone_is_told_what_to_do(alice):
     for path in (alice / "data" / "balls").glob("c[1-7]*"):
         path.unlink()
     with pytest.raises(DataError, match="no scan has a partner of another patient"):
-        pretrain_stage(plan("probe.patients=0", "method.views.partner=random"), QuietReporter())
+        carry_out_plan(plan("probe.patients=0", "method.views.partner=random"), QuietReporter())[
+            "model"
+        ]
 
 
 def test_a_study_of_labels_tells_what_its_encoders_know(alice):
@@ -219,7 +218,7 @@ def test_a_study_of_labels_tells_what_its_encoders_know(alice):
     "name", ["hippocampus_alice", "left_atrium_alice", "left_atrium_alice_paper"]
 )
 def test_shipped_pipelines_are_complete(name):
-    config = load_pretrain_config(name)
+    config = load_config(name)
     assert config.method.paper.startswith("Jiang")
 
 
@@ -232,19 +231,19 @@ def test_shipped_studies_name_arms_that_load_and_share_encoders(organ, kind):
     for name, overrides in study.arms.items():
         assert overrides == few.arms[name]
         chosen = load_config(study.pipeline, list(overrides)).pipeline
-        own = load_pretrain_config(f"{organ}_alice")
+        own = load_config(f"{organ}_alice")
         assert chosen.network.encoder() == own.pipeline.network.encoder()
         crop = {"crop_foreground": True}  # the default of pre-training alone
         assert chosen.preprocess.model_copy(update=crop) == own.pipeline.preprocess
         if chosen.pretrain is not None:
-            load_pretrain_config(chosen.pretrain.pipeline, chosen.pretrain.set)
+            load_config(chosen.pretrain.pipeline, chosen.pretrain.set)
 
 
 @pytest.mark.parametrize("organ", ["hippocampus", "left_atrium"])
 def test_the_embedding_on_its_own_is_that_of_alice(organ, shared_data):
-    alice = make_pretrain_plan(load_pretrain_config(f"{organ}_alice"))
-    inner = embedding_plan(alice, alice.config.method).config
-    own = load_pretrain_config(f"{organ}_embedding")
+    alice = make_plan(load_config(f"{organ}_alice"))
+    inner = embedding_plan(alice, alice.config.method.needs()).config
+    own = load_config(f"{organ}_embedding")
     assert own.method == inner.method
     assert own.pipeline.preprocess == inner.pipeline.preprocess
     train, other = own.pipeline.train, inner.pipeline.train

@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 
 from medssl.errors import DataError, UsageError
+from medssl.families.segment.results import CaseTable, read_scores
 from medssl.pipeline.compare import compare, tabulate
-from medssl.pipeline.scores import RunScores, read_run, read_scores
+from medssl.pipeline.results import Result, read_result
 
 
-def a_run(method: str, dice: dict[str, float], seed: int = 0, **more: Any) -> RunScores:
-    config = {"method": {"name": method, **more}, "split": {"labels": 4}, "seed": seed}
+def a_run(method: str, dice: dict[str, float], seed: int = 0, **more: Any) -> Result:
+    config = {
+        "method": {"name": method, **more},
+        "data": "balls",
+        "split": {"labels": 4},
+        "seed": seed,
+    }
     cases = {case: {"dice": value, "hd95": 3.0, "asd": 1.0} for case, value in dice.items()}
-    return RunScores(Path("x"), config, cases, "0123456789abcdef")
+    return Result(Path("x"), config, {}, CaseTable(cases), "0123456789abcdef")
 
 
 LOW = {f"c{index}": 0.5 + 0.01 * index for index in range(8)}
@@ -62,16 +68,20 @@ def test_an_empty_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_lacks_a_score_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("{method: {name: cps}, split: {labels: 4}, seed: 0}")
-    (tmp_path / "done.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text(
+        "{method: {name: cps}, data: balls, split: {labels: 4}, seed: 0}"
+    )
+    (tmp_path / "done.json").write_text('{"summary": {}}')
     (tmp_path / "scores.csv").write_text("case,class,dice,hd95\nc0,ball,0.5,1\n")
     with pytest.raises(UsageError, match="is not a complete evaluation"):
-        read_run(tmp_path)
+        read_result(tmp_path)
 
 
 def test_without_runs_the_next_step_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSSL_RUNS", str(tmp_path))
-    with pytest.raises(UsageError, match="medssl run balls"):
-        compare("balls")
+    with pytest.raises(UsageError, match="medssl run hippocampus"):
+        compare("hippocampus")
+    with pytest.raises(UsageError, match="did you mean 'hippocampus'"):
+        compare("hipocampus")

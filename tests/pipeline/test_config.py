@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,18 +12,16 @@ from medssl.errors import UsageError
 from medssl.pipeline.config import (
     NAMED,
     Config,
-    digest,
     load_config,
     method_settings,
-    pipeline_family,
     pipeline_names,
-    refuse_family,
+    refuse_without_encoder,
 )
-from medssl.section import Section, is_named
+from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
 
 
-def hippocampus(*overrides: str) -> Config:
+def hippocampus(*overrides: str) -> Config[Any]:
     return load_config("hippocampus", overrides)
 
 
@@ -150,8 +149,8 @@ def test_a_part_with_a_name_is_chosen_by_it_alone_in_a_file_too(tmp_path: Path) 
 
 
 def test_every_part_with_a_name_is_known_to_overrides() -> None:
-    for family in ("grades", "slides", "pretrain"):
-        importlib.import_module(f"medssl.pipeline.{family}.settings")
+    for family in ("segment", "grade", "slide", "pretrain"):
+        importlib.import_module(f"medssl.families.{family}.family")
     waiting: list[type[BaseModel]] = [Section]
     named = set()
     while waiting:
@@ -195,10 +194,7 @@ def test_keys_lie_over_a_preset_and_a_preset_over_the_method() -> None:
     assert images == {"prototypes": 32, "heads": 3, "queue": 1024, "freeze_steps": 20}
 
 
-SEGMENTING = [name for name in pipeline_names() if pipeline_family(name) == "segment"]
-
-
-@pytest.mark.parametrize("name", SEGMENTING)
+@pytest.mark.parametrize("name", pipeline_names())
 def test_the_resolved_configuration_is_itself_that_pipeline(name: str, tmp_path: Path) -> None:
     config = load_config(name)
     path = tmp_path / "resolved.yaml"
@@ -224,16 +220,16 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert len(digest("x")) == 8
 
 
-def test_a_stage_refuses_methods_of_another_family() -> None:
-    with pytest.raises(UsageError, match=r"family 'segment'; .* 'pretrain'; choose one of: .*dino"):
-        refuse_family("segment", "pretrain")
+def test_a_pipeline_that_trains_no_encoder_is_refused_where_one_is_wanted() -> None:
+    with pytest.raises(UsageError, match=r"hippocampus trains no encoder .*family 'segment'"):
+        refuse_without_encoder(hippocampus())
 
 
 @pytest.mark.parametrize(
     ("pipeline", "overrides", "family"),
-    [("hippocampus", [], "segment"), ("mil", [], "slide"), ("mil", ["method=dino"], "pretrain")],
+    [("hippocampus", [], "segment"), ("mil", [], "slide"), ("slides_dino", [], "pretrain")],
 )
 def test_the_family_of_a_pipeline_is_that_of_its_method(
     pipeline: str, overrides: list[str], family: str
 ) -> None:
-    assert pipeline_family(pipeline, overrides) == family
+    assert load_config(pipeline, overrides).family.name == family

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medssl.data.spec import load_spec
 from medssl.data.volume import read_mask, write_mask
 from medssl.errors import DataError
-from medssl.pipeline.evaluate import evaluate_folder
+from medssl.families.segment.evaluate import evaluate_folder
+from medssl.families.segment.results import read_scores
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.scores import read_scores
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def masks(balls: Path) -> Path:
 
 
 def evaluate(masks: Path) -> str:
-    return evaluate_folder(masks, "balls", masks / "scores", QuietReporter())
+    return evaluate_folder(masks, load_spec("balls"), masks / "scores", QuietReporter())
 
 
 def test_perfect_masks_score_one_and_absent_ones_are_counted(masks: Path) -> None:

@@ -14,9 +14,6 @@ import pytest
 
 from medssl.cli import main
 from medssl.data.volume import read_mask
-from medssl.pipeline.config import load_config
-from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train
 
 PAGE = 4096
 
@@ -74,14 +71,13 @@ def unfinished(disk: Path) -> list[Path]:
 def test_a_prediction(
     balls: Path,
     disk: Path,
-    untrained: Train,
+    untrained_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     pages: int,
 ) -> None:
-    folder = untrained(load_config("balls"), balls / "trained", None, QuietReporter())
     images = sorted((balls / "data" / "balls").glob("c?.nii.gz"))[:2]
-    command = ["predict", "-q", "--device", "cpu", folder / "last", *images, "--out"]
+    command = ["predict", "-q", "--device", "cpu", untrained_checkpoint, *images, "--out"]
     assert medssl(monkeypatch, *command, balls / "enough") == 0
     filler = fill(disk, pages)
     capsys.readouterr()
@@ -127,7 +123,7 @@ def test_a_folder_that_may_only_be_read(
 ) -> None:
     """Said at once, before anything is computed."""
     monkeypatch.setenv("MEDSSL_RUNS", str(disk / "runs"))
-    monkeypatch.setattr("medssl.pipeline.run.train_stage", None)
+    monkeypatch.setattr("medssl.families.segment.train.train", None)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert medssl(monkeypatch, "run", "-q", "balls") == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -140,6 +136,6 @@ def test_a_place_below_a_file(
 ) -> None:
     (balls / "file").touch()
     monkeypatch.setenv("MEDSSL_RUNS", str(balls / "file" / "runs"))
-    monkeypatch.setattr("medssl.pipeline.run.train_stage", None)
+    monkeypatch.setattr("medssl.families.segment.train.train", None)
     assert medssl(monkeypatch, "run", "-q", "balls") == 1
     assert "cannot be written; not a directory; choose another folder" in capsys.readouterr().err

@@ -8,14 +8,13 @@ import pytest
 from PIL import Image
 
 from medssl.errors import UsageError
+from medssl.families.segment.start import load_start
 from medssl.networks.grader import build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.pipeline.config import load_config
-from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.plan import make_pretrain_plan
-from medssl.pipeline.pretrain.run import pretrain_stage
-from medssl.pipeline.pretrained import load_start
+from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import carry_out_plan
 from medssl.train.encoder_checkpoint import load_encoder
 
 KNEES = """
@@ -72,23 +71,23 @@ def both(balls: Path) -> Path:
 
 
 def test_images_and_volumes_give_one_encoder_for_grading_and_segmentation(both):
-    plan = make_pretrain_plan(load_pretrain_config("both"))
+    plan = make_plan(load_config("both"))
     ids: dict[str, set[str]] = {}
-    for spec, cases in (*plan.train, *plan.probed):
+    for spec, cases in (*plan.cohort.train, *plan.cohort.probed):
         ids.setdefault(spec.name, set()).update(case.id for case in cases)
     assert ids["knees"] == {f"knee{n}" for n in range(7)}, "test images are never learnt from"
     assert len(ids["balls"]) == 5, "nor are test patients of the pipelines that exclude names"
-    folder = pretrain_stage(plan, QuietReporter())
+    folder = carry_out_plan(plan, QuietReporter())["model"]
 
     encoder, described = load_encoder(folder)
     assert described.method["name"] == "joint2d3d"
     assert [card.name for card in described.data] == ["knees", "balls"]
-    probes = json.loads((plan.stage.folder / "probes.json").read_text())
+    probes = json.loads((plan.last.folder / "probes.json").read_text())
     assert set(probes) == {"untrained", "trained"}
     assert set(probes["trained"]) == {"retrieval", "order", "rank", "deviation"}
-    pictures = sorted(path.name for path in (plan.stage.folder / "pictures").iterdir())
+    pictures = sorted(path.name for path in (plan.last.folder / "pictures").iterdir())
     assert pictures == ["images_step_000004.png", "volumes_step_000004.png"]
-    first = json.loads((plan.stage.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    first = json.loads((plan.last.folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"loss/intra", "loss/mask", "loss/inter", "volumes_source_nmi"} <= set(first)
 
     grader = build_grader(
@@ -110,7 +109,10 @@ def test_images_and_volumes_give_one_encoder_for_grading_and_segmentation(both):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method=masked_image_modelling"], "learns from volumes and knees has none.*joint2d3d"),
+        (
+            ["method=masked_image_modelling"],
+            "learns from volumes; the data set knees holds radiographs.*joint2d3d",
+        ),
         (["data=[balls]", "method=masked_image_modelling"], "cannot pre-train network.name=slice"),
         (["network.name=vnet"], "cannot pre-train network.name=vnet.*set network.name=slice_unet"),
         (["train.joint.loose=[knees]"], "train.joint.loose names knees"),
@@ -119,18 +121,18 @@ def test_images_and_volumes_give_one_encoder_for_grading_and_segmentation(both):
 )
 def test_mistakes_are_told_before_anything_is_read(both, overrides, message):
     with pytest.raises(UsageError, match=message):
-        load_pretrain_config("both", overrides)
+        load_config("both", overrides)
 
 
 def test_volumes_alone_may_serve_as_loose_slices_too(both):
     overrides = ["data=[balls]", "train.joint.loose=[balls]", "train.steps=2", "probe.patients=0"]
-    plan = make_pretrain_plan(load_pretrain_config("both", overrides))
-    assert (pretrain_stage(plan, QuietReporter()) / "weights.safetensors").is_file()
-    assert not (plan.stage.folder / "probes.json").exists()
+    plan = make_plan(load_config("both", overrides))
+    assert (carry_out_plan(plan, QuietReporter())["model"] / "weights.safetensors").is_file()
+    assert not (plan.last.folder / "probes.json").exists()
 
 
 @pytest.mark.parametrize("name", ["joint2d3d", "joint2d3d_paper"])
 def test_the_shipped_pipelines_are_valid(name):
-    config = load_pretrain_config(name)
+    config = load_config(name)
     assert config.pipeline.data == ("knee", "hippocampus", "left_atrium", "lgg_lesions")
-    assert config.method.takes_images
+    assert config.method.learns_from == "mixed"

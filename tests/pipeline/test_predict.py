@@ -11,24 +11,22 @@ import SimpleITK as sitk
 
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.errors import DataError, UsageError
+from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
-from medssl.pipeline.predict import predict_files, predict_stage
+from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train, run
-from medssl.pipeline.stage import make_plan
-from medssl.pipeline.train import train
+from medssl.pipeline.run import run
+from medssl.pipeline.run import train as train_alone
 from medssl.train.checkpoint import read_description
 from medssl.train.description import CHECKSUMS, DESCRIPTION, checksums
-from medssl.train.track import Tracker
 
 
 @pytest.fixture
-def checkpoint(balls: Path, untrained: Train) -> Path:
+def checkpoint(balls: Path, untrained_checkpoint: Path) -> Path:
     """A checkpoint, away from pipeline and data spec."""
-    folder = untrained(load_config("balls"), balls / "trained", None, QuietReporter())
     for gone in ("pipelines", "data_specs"):
         shutil.rmtree(balls / gone)
-    return folder / "last"
+    return untrained_checkpoint
 
 
 @pytest.fixture
@@ -261,20 +259,18 @@ def test_an_empty_mask_is_warned_of(
     assert capsys.readouterr().err == f"warning: the mask of c0 {words}\n"
 
 
-def test_a_checkpoint_knows_what_its_training_showed(balls: Path, untrained: Train) -> None:
+def test_a_checkpoint_knows_what_its_training_showed(balls: Path) -> None:
     config = load_config("balls", ["augment.flip=half", "augment.flip_axes=[1]"])
-    with Tracker(balls / "trained", "balls", "train", None, {}, {}) as tracker:
-        folder = train(config, balls / "trained", tracker, QuietReporter())
-    found = read_description(folder / "last")
+    found = read_description(train_alone(config, QuietReporter())["model"])
     assert (found.mirrored, found.empty_masks) == ((1,), False)
 
 
-def test_a_run_predicts_again_what_another_file_replaced(balls: Path, untrained: Train) -> None:
+def test_a_run_predicts_again_what_another_file_replaced(balls: Path, untrained: list[str]) -> None:
     config = load_config("balls")
-    masks = run(config, QuietReporter(), train=untrained).masks
+    masks = run(config, QuietReporter())["masks"]
     mask = sorted(masks.glob("c?.nii.gz"))[0]
     own = mask.read_bytes()
     shutil.copy(balls / "data" / "balls" / mask.name.replace(".nii", "_seg.nii"), mask)
-    plan = make_plan(config)
-    predict_stage(plan, plan.train.folder / "checkpoint" / "last", QuietReporter())
+    make_plan(config).stages["run"].clear()
+    assert run(config, QuietReporter())["masks"] == masks
     assert mask.read_bytes() == own

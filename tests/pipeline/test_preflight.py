@@ -11,18 +11,25 @@ from medssl.data import rules
 from medssl.data.volume import read_mask, read_volume, write_mask, write_volume
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import run, train_alone
-from medssl.pipeline.stage import make_plan
+from medssl.pipeline.run import run
+from medssl.pipeline.run import train as train_alone
 
 
-def never(*_: Any) -> NoReturn:
-    pytest.fail("it was trained")
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To train is a failure."""
+
+    def train(*_: Any) -> NoReturn:
+        pytest.fail("it was trained")
+
+    monkeypatch.setattr("medssl.families.segment.train.train", train)
 
 
 def files(root: Path, role: str) -> tuple[Path, Path]:
     """Image and label of the first case of a role."""
-    case = getattr(make_plan(load_config("balls")).split, role)[0]
+    case = getattr(make_plan(load_config("balls")).cohort.split, role)[0]
     folder = root / "data" / "balls"
     return folder / f"{case}.nii.gz", folder / f"{case}_seg.nii.gz"
 
@@ -63,21 +70,25 @@ FAULTS: dict[Callable[[Path, Path], None], str] = {
 @pytest.mark.parametrize("role", ["labelled", "validation", "test"])
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
 def test_a_run_refuses_what_the_data_check_refuses(
-    balls: Path, spoil: Callable[[Path, Path], None], role: str
+    balls: Path,
+    spoil: Callable[[Path, Path], None],
+    role: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     spoil(*files(balls, role))
-    train = never if role == "test" else None
+    if role == "test":
+        request.getfixturevalue("never")
     with pytest.raises(DataError, match=FAULTS[spoil]) as caught:
-        run(load_config("balls"), QuietReporter(), train=train)
+        run(load_config("balls"), QuietReporter())
     assert "`medssl data check balls` lists all" in str(caught.value)
     assert not list((balls / "runs").rglob("metrics.jsonl"))
 
 
-def test_faults_of_several_test_cases_are_counted(balls: Path) -> None:
-    for name in make_plan(load_config("balls")).split.test:
+def test_faults_of_several_test_cases_are_counted(balls: Path, never: None) -> None:
+    for name in make_plan(load_config("balls")).cohort.split.test:
         empty(balls, balls / "data" / "balls" / f"{name}_seg.nii.gz")
     with pytest.raises(DataError, match="marks no voxel; 2 more cases are wrong"):
-        run(load_config("balls"), QuietReporter(), train=never)
+        run(load_config("balls"), QuietReporter())
 
 
 def test_test_cases_are_read_once(balls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,13 +104,14 @@ def test_test_cases_are_read_once(balls: Path, monkeypatch: pytest.MonkeyPatch) 
     def stop(*_: Any) -> NoReturn:
         raise MedsslError("enough")
 
+    monkeypatch.setattr("medssl.families.segment.train.train", stop)
     for _ in range(2):
         with pytest.raises(MedsslError, match="enough"):
-            run(load_config("balls"), QuietReporter(), train=stop)
+            run(load_config("balls"), QuietReporter())
     assert len(read) == 3
     constant(*files(balls, "test"))
     with pytest.raises(DataError, match="every voxel"):
-        run(load_config("balls"), QuietReporter(), train=never)
+        run(load_config("balls"), QuietReporter())
     assert len(read) == 4
 
 
@@ -130,7 +142,7 @@ def test_regions_are_refused_as_long_as_they_are_not_learnt(
 
 def test_training_on_masks_that_are_all_empty_is_refused(balls: Path) -> None:
     respecify(balls, "simulated: true", "empty_masks: true")
-    for name in make_plan(load_config("balls")).split.labelled:
+    for name in make_plan(load_config("balls")).cohort.split.labelled:
         empty(balls, balls / "data" / "balls" / f"{name}_seg.nii.gz")
     with pytest.raises(DataError, match="none of the 1 masks of balls to train with marks a voxel"):
         train_alone(load_config("balls"), QuietReporter())

@@ -1,6 +1,7 @@
 """Training from a pre-trained encoder: one pipeline, any method; what is refused, what is kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
+from medssl.families.segment.train import train
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import Job, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
-from medssl.pipeline.stage import make_plan
-from medssl.pipeline.train import split_cases, train
+from medssl.pipeline.stage import Stage
 from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
@@ -65,8 +67,14 @@ def config(encoder, *overrides):
 
 
 def trained(folder, chosen, reporter=None):
+    plan = replace(make_plan(chosen), stages={"train": Stage("train", "0", folder)})
     with Tracker(folder, "balls", "train", None, {}, {}) as tracker:
-        return train(chosen, folder, tracker, reporter or QuietReporter()) / "last"
+        train(Job(plan, reporter or QuietReporter()), tracker)
+    return folder / "checkpoint" / "last"
+
+
+def split_of(chosen):
+    return chosen.family.cohort(chosen).split
 
 
 def test_tracoco_from_a_pretrained_encoder_is_one_pipeline(balls, encoder):
@@ -75,14 +83,14 @@ def test_tracoco_from_a_pretrained_encoder_is_one_pipeline(balls, encoder):
         "fine_tune.frozen=0.9",
     )  # fmt: skip
     done = run(chosen, QuietReporter())
-    assert done.report.is_file()
-    weights = load_file(done.checkpoints / "last" / WEIGHTS)
+    assert done["report"].is_file()
+    weights = load_file(done["model"] / WEIGHTS)
     given = load_file(encoder / WEIGHTS)
     for member in (0, 1):
         for name, value in given.items():
             assert torch.equal(weights[f"members.{member}.encoder.{name}"], value)
     assert not torch.equal(weights["members.0.head.weight"], weights["members.1.head.weight"])
-    _, found = load_checkpoint(done.checkpoints / "last")
+    _, found = load_checkpoint(done["model"])
     assert found.encoder.weights == weights_hash(encoder)
     assert found.encoder.method == {"name": "masked_image_modelling"}
     assert [card.name for card in found.encoder.data] == ["unlabelled"]
@@ -108,7 +116,10 @@ def test_without_an_encoder_fine_tuning_does_nothing(balls):
     same = trained(balls / "same", load_config("balls", unused))
     assert (plain / WEIGHTS).read_bytes() == (same / WEIGHTS).read_bytes()
     assert load_checkpoint(plain)[1].encoder is None
-    assert make_plan(load_config("balls", unused)).train == make_plan(load_config("balls")).train
+    assert (
+        make_plan(load_config("balls", unused)).stages["train"]
+        == make_plan(load_config("balls")).stages["train"]
+    )
 
 
 def test_it_is_told_what_fits_and_that_images_look_otherwise(balls):
@@ -126,21 +137,20 @@ def test_no_warning_where_images_look_alike(balls, encoder):
     assert not any(line.startswith("warning") for line in notes.lines)
 
 
-@pytest.mark.parametrize("step", [make_plan, split_cases])
-def test_a_test_patient_that_pretraining_saw_is_refused(balls, step):
+def test_a_test_patient_that_pretraining_saw_is_refused(balls):
     """When training, and whenever the run is planned: to predict and to evaluate it too."""
-    _, split = split_cases(load_config("balls"))
+    split = split_of(load_config("balls"))
     leaked = write_encoder(balls / "leaked", seen=[patient_key("balls", split.test[0])])
     with pytest.raises(DataError, match="pre-trained on the patients of 1 of the 3 test") as caught:
-        step(config(leaked))
+        make_plan(config(leaked))
     assert split.test[0] in caught.value.what
     others = [patient_key("balls", name) for name in (*split.labelled, *split.unlabelled)]
-    step(config(write_encoder(balls / "fair", seen=others)))
+    make_plan(config(write_encoder(balls / "fair", seen=others)))
 
 
 def test_an_encoder_found_to_have_leaked_later_stops_the_evaluation(balls, encoder):
     run(config(encoder), QuietReporter())
-    _, split = split_cases(load_config("balls"))
+    split = split_of(load_config("balls"))
     write_encoder(encoder, seen=[patient_key("balls", split.test[0])])
     with pytest.raises(DataError, match="scores would be too good"):
         run(config(encoder), QuietReporter())
@@ -163,10 +173,9 @@ def test_an_encoder_found_to_have_leaked_later_stops_the_evaluation(balls, encod
 def test_an_encoder_of_another_network_is_refused_with_the_keys_to_set(balls, other, do):
     network = NetworkSettings(**{**NETWORK.model_dump(), **other})
     folder = write_encoder(balls / "other", network)
-    for step in (make_plan, split_cases):
-        with pytest.raises(UsageError, match="does not fit the pipeline's network") as caught:
-            step(config(folder))
-        assert caught.value.do == do
+    with pytest.raises(UsageError, match="does not fit the pipeline's network") as caught:
+        make_plan(config(folder))
+    assert caught.value.do == do
     overrides = [word.removeprefix("set ") for word in do.split() if "=" in word]
     make_plan(config(folder, *overrides))
 
@@ -181,13 +190,16 @@ def test_a_network_without_an_encoder_is_refused(balls, encoder):
 
 
 def test_another_encoder_is_another_run_wherever_it_lies(balls, encoder):
-    plain = make_plan(load_config("balls")).train.key
-    first = make_plan(config(encoder)).train.key
+    plain = make_plan(load_config("balls")).stages["train"].key
+    first = make_plan(config(encoder)).stages["train"].key
     moved = encoder.rename(balls / "moved")
-    assert make_plan(config(moved)).train.key == first != plain
+    assert make_plan(config(moved)).stages["train"].key == first != plain
     write_encoder(moved, seed=10)
-    assert make_plan(config(moved)).train.key != first
-    assert make_plan(config(moved, "fine_tune.layer_decay=0.5")).train.key not in {plain, first}
+    assert make_plan(config(moved)).stages["train"].key != first
+    assert make_plan(config(moved, "fine_tune.layer_decay=0.5")).stages["train"].key not in {
+        plain,
+        first,
+    }
 
 
 def test_an_encoder_that_lacks_its_last_block_trains_only_where_less_may_match(balls, encoder):

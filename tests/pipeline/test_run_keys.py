@@ -1,26 +1,21 @@
 """The keys of run folders, written down: a change of one means that finished runs are not found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from medssl.environment import runs_root
 from medssl.pipeline.config import load_config
-from medssl.pipeline.grades.config import load_grade_config
-from medssl.pipeline.grades.plan import make_grade_plan
-from medssl.pipeline.pretrain.config import load_pretrain_config
-from medssl.pipeline.pretrain.plan import make_pretrain_plan
-from medssl.pipeline.slides.config import load_slide_config
-from medssl.pipeline.slides.plan import make_slide_plan
-from medssl.pipeline.stage import make_plan
+from medssl.pipeline.plan import make_plan
+from medssl.pipeline.stage import Stage
 
 COMMON = "simulated: true\nlicence: CC0\ncitation: none\n"
 
 SPECS = {
     "balls": "title: Balls\nmodality: MR\nchannels: [T1]\nlabels: [{value: 3, name: ball}]\n"
-    'root: balls\nlayout: {kind: glob, images: {T1: "{case}.nii.gz"}, label: "{case}_seg.nii.gz"}\n',
+    'root: balls\nlayout: {kind: glob, images: {T1: "{case}.nii.gz"}, '
+    'label: "{case}_seg.nii.gz"}\n',
     "joints": "title: Joints\nmodality: CR\nchannels: [radiograph]\nroot: joints\n"
     "layout: {kind: radiographs, classes: [none, mild, severe]}\n",
     "bags": "title: Bags\nmodality: OT\nchannels: [features]\nroot: planted\n"
@@ -37,8 +32,8 @@ PIPELINES = {
     "crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}\n"
     "method: supervised_grading\n",
     "bags": "data: bags\nsplit: {folds: 3, validation: 0.34}\nmethod: abmil\n",
-    "slides": "data: slides\nencoder: {name: vit_tiny, side: 32}\nsplit: {folds: 2, validation: 0}\n"
-    "tiles: {size: 32, mpp: 8}\nmethod: {name: snuffy, heads: 2, lambda_total: 8}\n",
+    "slides": "data: slides\nencoder: {name: vit_tiny, side: 32}\nsplit: {folds: 2, validation: 0}"
+    "\ntiles: {size: 32, mpp: 8}\nmethod: {name: snuffy, heads: 2, lambda_total: 8}\n",
     "encoder": "data: balls\nnetwork: {name: vnet, width: 2, levels: 2}\n"
     "method: masked_image_modelling\ntrain: {patch: [8, 8, 8], steps: 2}\n",
     "tiles": "data: slides\nmethod: dino\nencoder: {name: vit_tiny, side: 32}\n",
@@ -77,29 +72,9 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def stages(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def stages(name: str, overrides: Sequence[str]) -> Mapping[str, Stage]:
     """Stages of a pipeline by name."""
-    if name == "tiles":
-        from medssl.data.layouts import find_cases
-        from medssl.data.spec import load_spec
-        from medssl.pipeline.config import method_settings, read_pipeline, validate
-        from medssl.pipeline.slides.pretrain import _stage
-        from medssl.pipeline.slides.settings import TilePretrainPipeline
-
-        pipeline = validate(TilePretrainPipeline, read_pipeline(name, overrides))
-        found = find_cases(load_spec(pipeline.data))
-        return {"pretrain": _stage(pipeline, method_settings(pipeline.method), found)}
-    if name == "encoder":
-        return {"pretrain": make_pretrain_plan(load_pretrain_config(name, overrides)).stage}
-    plan: Any
-    if name == "joints":
-        plan = make_grade_plan(load_grade_config(name, overrides))
-    elif name in ("bags", "slides"):
-        plan = make_slide_plan(load_slide_config(name, overrides))
-    else:
-        plan = make_plan(load_config(name, overrides))
-    return {"run": plan.whole, "train": plan.train, "predict": plan.predict,
-            "evaluate": plan.evaluate}  # fmt: skip
+    return make_plan(load_config(name, overrides)).stages
 
 
 KEYS: dict[tuple[str, ...], dict[str, str]] = {

@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from medssl.errors import MedsslError, Stopped, UsageError
+from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
 from medssl.pipeline.lock import LOCK
-from medssl.pipeline.predict import predict_files
+from medssl.pipeline.plan import Plan, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train, run, train_alone
-from medssl.pipeline.stage import Plan, Stage, Subject, carry_out, make_plan, read_summary
+from medssl.pipeline.results import read_summary
+from medssl.pipeline.run import run
+from medssl.pipeline.run import train as train_alone
+from medssl.pipeline.stage import Stage, Subject, carry_out
 from medssl.stop import listening
 from medssl.train.track import Tracker
 
@@ -42,12 +45,12 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob(".*") if path.name != ".cache"]
 
 
-def weights(plan: Plan) -> bytes:
-    return (plan.train.folder / "checkpoint" / "last" / "weights.safetensors").read_bytes()
+def weights(plan: Plan[Any, Any]) -> bytes:
+    return (plan.folder("train") / "checkpoint" / "last" / "weights.safetensors").read_bytes()
 
 
-def journal(plan: Plan) -> list[tuple[int, float]]:
-    lines = (plan.train.folder / "metrics.jsonl").read_text().splitlines()
+def journal(plan: Plan[Any, Any]) -> list[tuple[int, float]]:
+    lines = (plan.folder("train") / "metrics.jsonl").read_text().splitlines()
     return [(one["step"], one["loss"]) for one in map(json.loads, lines)]
 
 
@@ -56,17 +59,17 @@ def test_wherever_a_run_is_stopped_it_goes_on_to_the_same_bits(
 ) -> None:
     unbroken, config = StopAt(), load_config("balls", WORDS)
     done = run(config, unbroken)
-    expected = weights(make_plan(config)), journal(make_plan(config)), done.scores.read_bytes()
+    expected = weights(make_plan(config)), journal(make_plan(config)), done["scores"].read_bytes()
     assert unbroken.told > 20
     for last in range(1, unbroken.told, 7):
         monkeypatch.setenv("MEDSSL_RUNS", str(balls / f"runs{last}"))
         monkeypatch.setenv("MEDSSL_CACHE", str(balls / f"cache{last}"))
         with pytest.raises(Stopped), listening():
             run(config, StopAt(last))
-        assert not make_plan(config).whole.done
+        assert not make_plan(config).stages["run"].done
         done = run(config, QuietReporter())
         plan = make_plan(config)
-        assert (weights(plan), journal(plan), done.scores.read_bytes()) == expected
+        assert (weights(plan), journal(plan), done["scores"].read_bytes()) == expected
         assert leftovers(balls) == []
 
 
@@ -87,7 +90,7 @@ def test_four_commands_at_once_do_the_work_once(balls: Path) -> None:
     plan = make_plan(load_config("balls", words))
     assert leftovers(balls) == []
     together = weights(plan), journal(plan)
-    plan.train.clear()
+    plan.stages["train"].clear()
     train_alone(load_config("balls", words), QuietReporter())
     assert (weights(plan), journal(plan)) == together
 
@@ -113,10 +116,10 @@ def test_a_word_that_is_no_device_is_a_wrong_key(balls: Path) -> None:
         load_config("balls", ["train.device=gpu"])
 
 
-def test_a_runs_folder_that_is_a_file_is_named(balls: Path, untrained: Train) -> None:
+def test_a_runs_folder_that_is_a_file_is_named(balls: Path, untrained: list[str]) -> None:
     (balls / "runs").touch()
     with pytest.raises(MedsslError, match=r"runs/balls/run-.* cannot be written"):
-        run(load_config("balls"), QuietReporter(), train=untrained)
+        run(load_config("balls"), QuietReporter())
 
 
 @pytest.fixture

@@ -6,60 +6,41 @@ from typing import Any
 import pytest
 import yaml
 
-from medssl.pipeline.config import load_config, pipeline_family, pipeline_names
-from medssl.pipeline.grades.config import load_grade_config
-from medssl.pipeline.pretrain.config import learns_from_tiles, load_pretrain_config
-from medssl.pipeline.slides.config import load_slide_config
-
-LOADERS: dict[str, Any] = {
-    "segment": load_config,
-    "grade": load_grade_config,
-    "slide": load_slide_config,
-    "pretrain": load_pretrain_config,
-}
-NAMES = [
-    name
-    for name in pipeline_names()
-    if pipeline_family(name) != "pretrain" or not learns_from_tiles(name)
-]
+from medssl.pipeline.config import load_config, pipeline_names
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", pipeline_names())
 def test_what_a_run_resolved_is_itself_a_pipeline_of_the_same_run(
     name: str, tmp_path: Path
 ) -> None:
-    load = LOADERS[pipeline_family(name)]
-    config = load(name)
+    config = load_config(name)
     path = tmp_path / "resolved.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
-    again = load(str(path))
+    again = load_config(str(path))
     assert again.resolved() == config.resolved()
-    if pipeline_family(name) == "pretrain":
-        assert again.hash() == config.hash()
-    else:
-        sections = [key for key in config.resolved() if key not in {"name", "title", "pretrain"}]
-        assert again.hash(*sections) == config.hash(*sections)
+    sections = [key for key in config.resolved() if key not in {"name", "title", "pretrain"}]
+    assert again.hash(*sections) == config.hash(*sections)
 
 
 def test_a_rate_for_knees_leaves_the_optimiser_of_graders() -> None:
     for name in ("knee", "knee_slices"):
-        optimiser = load_grade_config(name).pipeline.train.optimiser
+        optimiser = load_config(name).pipeline.train.optimiser
         found = (optimiser.name, optimiser.schedule, optimiser.weight_decay)
         assert found == ("adam", "constant", 0.0)
-    arm = load_grade_config("knee", ["train.optimiser.learning_rate=0.03"])
+    arm = load_config("knee", ["train.optimiser.learning_rate=0.03"])
     assert arm.pipeline.train.optimiser.model_dump() | {"learning_rate": 1e-3} == (
-        load_grade_config("knee").pipeline.train.optimiser.model_dump()
+        load_config("knee").pipeline.train.optimiser.model_dump()
     )
 
 
 def test_a_rate_for_slides_leaves_the_optimiser_of_heads() -> None:
-    config = load_slide_config("mil", ["train.optimiser.learning_rate=0.01"])
+    config = load_config("mil", ["train.optimiser.learning_rate=0.01"])
     optimiser = config.pipeline.train.optimiser
     assert (optimiser.name, optimiser.betas, optimiser.schedule) == ("adam", (0.5, 0.9), "cosine")
 
 
 def test_small_prototypes_leave_the_queues_of_joint2d3d() -> None:
-    method: Any = load_pretrain_config("joint2d3d").method
+    method: Any = load_config("joint2d3d").method
     assert (method.images.queue, method.volumes.queue) == (1024, 1024)
 
 
@@ -67,4 +48,4 @@ def test_small_prototypes_leave_the_queues_of_joint2d3d() -> None:
     "name", ["left_atrium_alice", "hippocampus_encoder", "left_atrium_embedding"]
 )
 def test_a_way_of_preprocessing_leaves_the_crop_of_pre_training(name: str) -> None:
-    assert load_pretrain_config(name).pipeline.preprocess.crop_foreground
+    assert load_config(name).pipeline.preprocess.crop_foreground

@@ -8,16 +8,18 @@ import yaml
 
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.stage import Plan, Stage, make_plan, read_config, read_json, read_numbers
+from medssl.pipeline.plan import Plan, make_plan
+from medssl.pipeline.results import read_config, read_json, read_numbers
+from medssl.pipeline.stage import Stage
 from medssl.settings import AugmentSettings
 
 
-def plan(*overrides: str) -> Plan:
+def plan(*overrides: str) -> Plan[Any, Any]:
     return make_plan(load_config("balls", overrides))
 
 
-def keys(found: Plan) -> tuple[str, str, str]:
-    return found.train.key, found.predict.key, found.evaluate.key
+def keys(found: Plan[Any, Any]) -> tuple[str, str, str]:
+    return found.stages["train"].key, found.stages["predict"].key, found.stages["evaluate"].key
 
 
 @pytest.mark.parametrize(
@@ -43,18 +45,18 @@ def test_a_key_follows_what_influences_its_stage(
 
 def test_a_changed_test_image_repeats_prediction_but_not_training(balls: Path) -> None:
     before = plan()
-    image = before.test[0].images["T1"]
+    image = before.cohort.test[0].images["T1"]
     image.write_bytes(image.read_bytes() + b"\0")
     after = plan()
-    assert before.train.key == after.train.key
-    assert before.predict.key != after.predict.key
+    assert before.stages["train"].key == after.stages["train"].key
+    assert before.stages["predict"].key != after.stages["predict"].key
 
 
 def test_a_changed_training_image_repeats_training(balls: Path) -> None:
     before = plan()
-    image = balls / "data" / "balls" / f"{before.split.labelled[0]}.nii.gz"
+    image = balls / "data" / "balls" / f"{before.cohort.split.labelled[0]}.nii.gz"
     image.write_bytes(image.read_bytes() + b"\0")
-    assert plan().train.key != before.train.key
+    assert plan().stages["train"].key != before.stages["train"].key
 
 
 def test_planning_writes_nothing(balls: Path) -> None:
@@ -64,14 +66,16 @@ def test_planning_writes_nothing(balls: Path) -> None:
 
 def test_a_stage_writes_down_its_configuration_and_split(balls: Path) -> None:
     found = plan("train.steps=3")
-    found.train.begin(found.config.resolved(), found.split.to_json())
-    written = yaml.safe_load((found.train.folder / "config.yaml").read_text())
+    found.stages["train"].begin(found.config.resolved(), found.cohort.split.to_json())
+    written = yaml.safe_load((found.stages["train"].folder / "config.yaml").read_text())
     assert written["train"]["steps"] == 3
-    assert read_json(found.train.folder / "split.json")["test"] == list(found.split.test)
-    assert not found.train.done
-    found.train.finish(cases=3)
-    assert found.train.done
-    assert read_json(found.train.folder / "done.json") == {"stage": "train", "cases": 3}
+    assert read_json(found.stages["train"].folder / "split.json")["test"] == list(
+        found.cohort.split.test
+    )
+    assert not found.stages["train"].done
+    found.stages["train"].finish(cases=3)
+    assert found.stages["train"].done
+    assert read_json(found.stages["train"].folder / "done.json") == {"stage": "train", "cases": 3}
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from medssl.errors import UsageError
+from medssl.families.segment.results import CaseTable
+from medssl.families.segment.study_page import Arm, gap_closed, gather, strongest
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import Train
-from medssl.pipeline.scores import RunScores
-from medssl.pipeline.study import run_study
-from medssl.pipeline.study_grid import Cell, Study, cells, load_study, select, study_family
-from medssl.pipeline.study_report import Arm, gap_closed, gather, machine, strongest
+from medssl.pipeline.results import Result
+from medssl.pipeline.study import Cell, Study, cells, load_study, select
+from medssl.pipeline.study_run import machine, run_study
 
 STUDY = """
 title: Balls study
@@ -36,9 +35,9 @@ def study(balls: Path) -> Study:
     return load_study("balls_study")
 
 
-def scores(values: Mapping[str, float]) -> RunScores:
+def scores(values: Mapping[str, float]) -> Result:
     cases = {case: {"dice": value} for case, value in values.items()}
-    return RunScores(Path("x"), {}, cases, "")
+    return Result(Path("x"), {}, {}, CaseTable(cases), "")
 
 
 def test_the_grid_follows_the_order_and_ends_with_the_ceiling(study: Study) -> None:
@@ -80,7 +79,7 @@ def test_a_part_that_does_not_exist_is_refused(study: Study, only: str, words: s
         ("reference: plain\nsedes: [1]", "did you mean 'seeds'"),
         ("reference: plain\nseed: 3", "did you mean 'seeds'"),
         ("reference: plain\nlabels: [4]", "line 10, column 1, .* 'labels' stands .* second time"),
-        ("reference: plain\norder: seed", "order='seed' is wrong; give three values out of"),
+        ("reference: plain\norder: seed", "order='seed' is wrong; give a list of values out of"),
     ],
 )
 def test_a_wrong_study_file_is_refused(study: Study, balls: Path, text: str, words: str) -> None:
@@ -94,7 +93,7 @@ def test_a_study_of_no_pipeline_is_told_what_it_lacks(balls: Path) -> None:
     text = STUDY.replace("pipeline: balls\n", "")
     (balls / "pipelines" / "lost_study.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"'pipeline' is missing in .*lost_study\.yaml"):
-        study_family("lost_study")
+        load_study("lost_study")
 
 
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:
@@ -103,18 +102,14 @@ def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:
     assert (found.labels, found.seeds, found.reference) == ((2, 3), (0,), ("supervised",))
 
 
-def test_runs_in_pieces_make_the_same_study(study: Study, balls: Path, untrained: Train) -> None:
-    calls: list[Any] = []
-
-    def train(*arguments: Any) -> Path:
-        calls.append(arguments)
-        return untrained(*arguments)
-
-    first = run_study(study, QuietReporter(), ["arm=plain,labels=2"], command="c", train=train)
+def test_runs_in_pieces_make_the_same_study(
+    study: Study, balls: Path, untrained: list[str]
+) -> None:
+    first = run_study(study, QuietReporter(), ["arm=plain,labels=2"], command="c")
     assert first.startswith("2 of 10 runs finished")
-    last = run_study(study, QuietReporter(), threads=1, command="medssl study x", train=train)
+    last = run_study(study, QuietReporter(), threads=1, command="medssl study x")
     assert last.startswith("10 of 10 runs finished")
-    assert len(calls) == 10
+    assert len(untrained) == 10
     folder = balls / "runs" / "balls" / "study-balls_study"
     with (folder / "study.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -130,8 +125,8 @@ def test_runs_in_pieces_make_the_same_study(study: Study, balls: Path, untrained
 
 def test_seeds_are_pooled_by_case() -> None:
     results = {
-        Cell("a", 4, 0, ()): scores({"x": 0.2, "y": 0.6}),
-        Cell("a", 4, 1, ()): scores({"x": 0.4, "y": 0.8}),
+        Cell("a", 0, 4): scores({"x": 0.2, "y": 0.6}),
+        Cell("a", 1, 4): scores({"x": 0.4, "y": 0.8}),
     }
     (arm,) = gather(results)
     assert arm.cases == pytest.approx({"x": 0.3, "y": 0.7})
@@ -141,8 +136,8 @@ def test_seeds_are_pooled_by_case() -> None:
 
 def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
     results = {
-        Cell("a", 4, 0, ()): scores({"x": 0.2, "y": 0.6}),
-        Cell("a", 4, 1, ()): scores({"x": 0.4, "z": 0.8}),
+        Cell("a", 0, 4): scores({"x": 0.2, "y": 0.6}),
+        Cell("a", 1, 4): scores({"x": 0.4, "z": 0.8}),
     }
     (arm,) = gather(results)
     assert arm.cases == pytest.approx({"x": 0.3, "y": 0.6, "z": 0.8})

@@ -1,6 +1,7 @@
 """The training stage: what it leaves behind, what it reads and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from torch import nn
 
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
+from medssl.families.segment.train import Validation, cache_cases, train, used_cases
 from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import Job, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.train import Validation, cache_cases, split_cases, train, used_cases
+from medssl.pipeline.stage import Stage
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.description import WEIGHTS
 from medssl.train.track import Tracker
@@ -33,8 +36,18 @@ class KilledAfter(QuietReporter):
 
 
 def trained(folder, *overrides, reporter=None):
+    plan = make_plan(load_config("balls", overrides))
+    job = Job(
+        replace(plan, stages={"train": Stage("train", "0", folder)}), reporter or QuietReporter()
+    )
     with Tracker(folder, "balls", "train", None, {}, {}) as tracker:
-        return train(load_config("balls", overrides), folder, tracker, reporter or QuietReporter())
+        train(job, tracker)
+    return folder / "checkpoint"
+
+
+def cohort_of(*overrides):
+    config = load_config("balls", overrides)
+    return config.family.cohort(config)
 
 
 def weights(checkpoints, kind="last"):
@@ -51,7 +64,7 @@ def test_a_finished_training_is_enough_to_predict_and_to_audit(balls):
     assert found.label_values == (0, 3)
     assert found.method["name"] == "tracoco"
     assert found.data.simulated
-    _, split = split_cases(load_config("balls", TRACOCO))
+    split = cohort_of(*TRACOCO).split
     assert found.split_hash == split.hash
     assert len(split.labelled) == len(split.validation) == 1
     assert 0 <= found.metrics["dice"] <= 1
@@ -73,7 +86,7 @@ def test_a_killed_training_ends_in_the_same_weights(balls):
 def test_labels_of_unlabelled_cases_are_not_even_read(balls):
     """Damage them: training must neither fail nor differ by a bit."""
     whole = trained(balls / "whole", *TRACOCO)
-    _, split = split_cases(load_config("balls", TRACOCO))
+    split = cohort_of(*TRACOCO).split
     for name in split.unlabelled:
         (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
     damaged = trained(balls / "damaged", *TRACOCO)
@@ -81,7 +94,7 @@ def test_labels_of_unlabelled_cases_are_not_even_read(balls):
 
 
 def test_a_damaged_label_of_a_labelled_case_is_named(balls):
-    _, split = split_cases(load_config("balls"))
+    split = cohort_of().split
     (name,) = split.labelled
     (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
     with pytest.raises(DataError, match=f"{name}_seg"):
@@ -89,7 +102,8 @@ def test_a_damaged_label_of_a_labelled_case_is_named(balls):
 
 
 def test_test_cases_are_not_touched(balls):
-    cases, split = split_cases(load_config("balls"))
+    cohort = cohort_of()
+    cases, split = cohort.cases, cohort.split
     used = used_cases(cases, split)
     assert not {case.id for case in used} & set(split.test)
     assert len(used) == len(cases) - len(split.test)
@@ -120,7 +134,8 @@ class Trained:
 
 def test_validation_is_the_dice_of_whole_volumes(balls):
     config = load_config("balls", ["preprocess.intensity=none"])
-    cases, split = split_cases(config)
+    cohort = config.family.cohort(config)
+    cases, split = cohort.cases, cohort.split
     cached = cache_cases(config, used_cases(cases, split), QuietReporter())
     (case,) = (cached[name] for name in split.validation)
     found = Validation(config, Trained(), [case])()["dice"]

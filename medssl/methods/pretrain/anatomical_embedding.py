@@ -11,9 +11,10 @@ voxels of a window, x y z voxels of a crop.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, prod, radians
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from pydantic import BaseModel
 from torch import Generator, Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool3d, grid_sample
 
@@ -31,6 +32,7 @@ from medssl.networks.anatomical_embedding import (
     build_embedder,
     on_fine_grid,
 )
+from medssl.networks.settings import NetworkSettings
 
 Triple = tuple[int, int, int]
 
@@ -282,6 +284,14 @@ class AnatomicalEmbedding(PretrainMethod):
     def encoder(self) -> AnatomicalEmbedder:
         """The embedder; segmentation networks have no such encoder, Alice matches with it."""
         return self.embedder
+
+    def described(
+        self, network: NetworkSettings, contrasts: tuple[str, ...], told: dict[str, Any]
+    ) -> BaseModel:
+        """What a checkpoint of the embedder says of itself."""
+        from medssl.train.embedder_checkpoint import EmbedderCheckpoint
+
+        return EmbedderCheckpoint(embedder=self.settings.embedder, **told)
 
     def predictor(self) -> nn.Module:
         """Scans [B, 1, X, Y, Z] to the mean [B, d] of their coarse vectors."""

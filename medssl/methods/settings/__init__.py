@@ -3,22 +3,23 @@
 A module here named `tracoco` with a class `Settings` is what registers the method `tracoco`.
 """
 
-from typing import ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
+from medssl.data.scan.matching_settings import MatchedViews
 from medssl.section import Section
 
-Family = Literal["pretrain", "segment", "grade", "slide"]
+Family = str
 
 
 class MethodSettings(Section):
     """Base of every method's settings.
 
     Attributes:
-        family: which stage runs it.
+        family: which family runs it, see `medssl.pipeline.family`.
         implementation: "module:Class" of the algorithm.
         paper: what to cite.
         summary: one line for `medssl methods`.
-        takes_images: whether a method of the family "pretrain" learns from images beside volumes.
         presets: named sets of settings, applied before the user's own keys.
     """
 
@@ -26,10 +27,54 @@ class MethodSettings(Section):
     implementation: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
-    takes_images: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, object]]] = {}
 
     @classmethod
     def preset(cls, name: str) -> Self:
         """The settings of a preset, nothing else changed."""
         return cls.model_validate(cls.presets[name])
+
+
+@dataclass(frozen=True)
+class EmbeddingFirst:
+    """An anatomical embedding that a method mines its pairs with, trained as a stage of its own.
+
+    Attributes:
+        checkpoint: folder of a trained one; None: it is trained on the same volumes.
+        method: name of the method that trains it.
+        settings: of that method, as plain values.
+        batch: volumes per step.
+        patch: window in voxels; None: one and a half times the method's own.
+    """
+
+    checkpoint: str | None
+    method: str
+    settings: dict[str, Any]
+    steps: int
+    batch: int
+    learning_rate: float
+    patch: tuple[int, int, int] | None
+
+
+class PretrainMethodSettings(MethodSettings):
+    """Base of the settings of methods that train encoders for others to start from.
+
+    Attributes:
+        learns_from: what its cases are; "mixed": radiographs and volumes together.
+        own_network: whether it leaves out the network that `network` describes, or part of it, so
+            that windows of any size fit.
+        hands_on: an encoder that others start from, or an embedding that finds places again.
+    """
+
+    family: ClassVar[Family] = "pretrain"
+    learns_from: ClassVar[Literal["volumes", "mixed", "tiles"]] = "volumes"
+    own_network: ClassVar[bool] = False
+    hands_on: ClassVar[Literal["encoder", "embedding"]] = "encoder"
+
+    def pairs_of_patients(self) -> MatchedViews | None:
+        """How windows of two patients are paired; None: the method needs no such pairs."""
+        return None
+
+    def needs(self) -> EmbeddingFirst | None:
+        """What has to be trained before; None: nothing."""
+        return None

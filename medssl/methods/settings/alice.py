@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.data.scan.matching_settings import MatchedViews
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.section import Section
 
@@ -178,10 +178,9 @@ _PUBLISHED: dict[str, Any] = {
 }
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """Masked reconstruction with self-distillation between patients and within a volume."""
 
-    family: ClassVar[Family] = "pretrain"
     implementation: ClassVar[str] = "medssl.methods.pretrain.alice:Alice"
     paper: ClassVar[str] = "Jiang et al., Alice, ICCV 2023"
     summary: ClassVar[str] = "the same anatomy in different patients is seen as the same thing"
@@ -214,6 +213,25 @@ class Settings(MethodSettings):
         default="student", description="whose encoder is kept"
     )
     collapse: Collapse = Collapse()
+
+    def pairs_of_patients(self) -> MatchedViews:
+        """Matched, or at random."""
+        return self.views
+
+    def needs(self) -> EmbeddingFirst | None:
+        """The embedding that finds the same place in another patient."""
+        if self.views.partner != "matched":
+            return None
+        chosen = self.embedding
+        return EmbeddingFirst(
+            chosen.checkpoint,
+            "anatomical_embedding",
+            chosen.method.model_dump(mode="json"),
+            chosen.steps,
+            chosen.batch,
+            chosen.learning_rate,
+            chosen.patch,
+        )
 
     @model_validator(mode="after")
     def _learns(self) -> Self:

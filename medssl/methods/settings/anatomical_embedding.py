@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.embedder_settings import EmbedderSettings
 from medssl.section import Section
 
@@ -65,10 +65,11 @@ class CoarseLoss(Section):
     temperature: float = Field(default=0.5, gt=0)
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """A pixel-wise contrastive embedding of anatomy (SAM), from one volume at a time."""
 
-    family: ClassVar[Family] = "pretrain"
+    own_network: ClassVar[bool] = True
+    hands_on: ClassVar = "embedding"
     implementation: ClassVar[str] = (
         "medssl.methods.pretrain.anatomical_embedding:AnatomicalEmbedding"
     )

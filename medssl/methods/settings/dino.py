@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
 
@@ -102,10 +102,10 @@ class Collapse(Section):
     patience: int = Field(default=200, ge=1, description="so many collapsed steps in a row")
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """Self-distillation without labels (DINO), from scratch or on with adapters."""
 
-    family: ClassVar[Family] = "pretrain"
+    learns_from: ClassVar = "tiles"
     implementation: ClassVar[str] = "medssl.methods.pretrain.dino:Dino"
     paper: ClassVar[str] = "Caron et al., DINO, ICCV 2021; adapters: Snuffy, ECCV 2024"
     summary: ClassVar[str] = "a tile encoder learns to agree with its average across crops"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.data.joint.settings import CropSettings, SliceAugment
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
 
@@ -115,16 +115,16 @@ RELEASED: dict[str, Any] = {
 }
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """Joint 2D-3D pre-training: slices and volumes that fall into clusters."""
 
-    family: ClassVar[Family] = "pretrain"
     implementation: ClassVar[str] = "medssl.methods.pretrain.joint2d3d:Joint2d3d"
     paper: ClassVar[str] = "Nguyen et al., Joint self-supervised 2D-3D, AAAI 2023"
     summary: ClassVar[str] = (
         "one encoder from images and volumes, by clusters of slices and volumes"
     )
-    takes_images: ClassVar[bool] = True
+    learns_from: ClassVar = "mixed"
+    own_network: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"images": {"prototypes": 3000}, "volumes": {"prototypes": 3000}},
         "deepcluster": {"clustering": "deepcluster"},

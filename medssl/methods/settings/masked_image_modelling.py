@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
 
@@ -27,10 +27,9 @@ class Masking(Section):
         return self
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """Masked image modelling: fill in what is hidden (SimMIM's form: dense, mask tokens)."""
 
-    family: ClassVar[Family] = "pretrain"
     implementation: ClassVar[str] = (
         "medssl.methods.pretrain.masked_image_modelling:MaskedImageModelling"
     )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import PretrainMethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
 from medssl.section import Section
 
@@ -98,10 +98,9 @@ class Collapse(Section):
     patience: int = Field(default=200, ge=1, description="steps below one of them in a row")
 
 
-class Settings(MethodSettings):
+class Settings(PretrainMethodSettings):
     """Two contrasts of one session are one place: contrastive learning with reconstruction."""
 
-    family: ClassVar[Family] = "pretrain"
     implementation: ClassVar[str] = "medssl.methods.pretrain.modality_invariant:ModalityInvariant"
     paper: ClassVar[str] = "Koutsouvelis et al., arXiv 2511.11311 (2025)"
     summary: ClassVar[str] = "contrasts of a session meet in one embedding, and are filled in"

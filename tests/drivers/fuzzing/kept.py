@@ -105,9 +105,9 @@ def _exercise_crops(place: Path, base: Path) -> Iterable[Step]:
     def crops(root: Path) -> np.ndarray:
         from medssl.data.layouts import find_cases
         from medssl.data.radiograph.cache import cached_crops
-        from medssl.pipeline.grades.config import load_grade_config
+        from medssl.pipeline.config import load_config
 
-        config = load_grade_config("joints")
+        config = load_config("joints")
         (folder,) = {path.parent for path in (base / "cache").rglob("*.npy")}
         kept = root / folder.relative_to(base / "cache")
         return np.array(cached_crops(find_cases(config.spec), config.pipeline.crop, kept))
@@ -226,7 +226,7 @@ def _damage_journal(place: Path, rng: Generator) -> str:
 
 
 def _exercise_journal(place: Path, _: Path) -> Iterable[Step]:
-    from medssl.pipeline.evaluate import logged
+    from medssl.families.segment.evaluate import logged
     from medssl.train.journal import Journal, read_journal
 
     path = place / "runs" / "stage" / "metrics.jsonl"

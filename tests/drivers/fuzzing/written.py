@@ -15,7 +15,7 @@ from tests.drivers.command import medssl
 from tests.drivers.fuzzing.damage import ODD, damage_yaml, pick
 from tests.drivers.fuzzing.format import Format, Silent, Step
 from tests.drivers.toys import TOYS
-from tests.pipeline.slides.conftest import write_bags
+from tests.families.slide.conftest import write_bags
 
 PIPELINES = ("balls", "joints", "bags", "slides", "encoder", "masks")
 STUDIES = ("balls_study", "joints_study", "bags_study", "heads_study")
@@ -109,15 +109,12 @@ def settings(name: str, given: Iterable[str] = ()) -> dict[str, Any]:
 def load(name: str, given: Iterable[str] = ()) -> Any:
     """The configuration of a pipeline of any family."""
     from medssl.pipeline.config import load_config, pipeline_family
-    from medssl.pipeline.grades.config import load_grade_config
-    from medssl.pipeline.pretrain.config import load_pretrain_config
-    from medssl.pipeline.slides.config import load_slide_config
 
     family = pipeline_family(name, list(given))
     loaders = {
-        "grade": load_grade_config,
-        "slide": load_slide_config,
-        "pretrain": load_pretrain_config,
+        "grade": load_config,
+        "slide": load_config,
+        "pretrain": load_config,
     }
     return loaders.get(family, load_config)(name, list(given))
 
@@ -194,8 +191,9 @@ def _exercise_study(place: Path, _: Path) -> Iterable[Step]:
 
 def _grid(name: str) -> None:
     """Every run of a study, of whichever family, with its settings loaded."""
-    from medssl.pipeline.pretrain.study import load_pretrain_study, pretrain_cells
-    from medssl.pipeline.study_grid import cells, load_study, study_family
+    from medssl.families.pretrain.study import load_pretrain_study, pretrain_cells
+
+    from medssl.pipeline.study import cells, load_study, study_family
 
     family = study_family(name)
     if family == "pretrain":

@@ -1,0 +1,88 @@
+"""The images of a run on radiographs, and who has which role."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from medssl.data.layouts import existing_folder, find_cases
+from medssl.data.layouts.radiographs import label_list, patients_known
+from medssl.data.radiograph.split import make_grade_split
+from medssl.data.spec import Case
+from medssl.families.grade.config import GradeConfig
+from medssl.pipeline.plan import Cohort, Plan
+from medssl.train.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class GradeCohort(Cohort):
+    """All images of the data set, in its own order, and their split.
+
+    Attributes:
+        patients_known: whether anything says which images are of one patient.
+    """
+
+    patients_known: bool = True
+
+    def grades_of(self, *roles: str) -> dict[str, int]:
+        """Index of the grade by image; only those that may be read for `roles`."""
+        wanted = {name for role in roles for name in getattr(self.split, role)}
+        return {case.id: case.extra["class"] for case in self.cases if case.id in wanted}
+
+    def places(self, role: str) -> dict[int, str]:
+        """Image by its place in the data set, in the order of the split."""
+        place = {case.id: number for number, case in enumerate(self.cases)}
+        return {place[name]: name for name in getattr(self.split, role)}
+
+    def seen(self, *roles: str) -> list[object]:
+        """What training or prediction reads of each image; grades only where it learns from them.
+
+        Plain values, for the keys of stages.
+        """
+        cases = {case.id: case for case in self.cases}
+        return [
+            [
+                name,
+                _print_of(cases[name]),
+                cases[name].extra["side"],
+                cases[name].extra["spacing"],
+                cases[name].extra["class"] if role in ("labelled", "validation") else None,
+            ]
+            for role in roles
+            for name in getattr(self.split, role)
+        ]
+
+
+GradePlan = Plan[GradeConfig, GradeCohort]
+
+
+def _print_of(case: Case) -> str:
+    """The fingerprint of one image; a study asks for the same ones in every cell."""
+    files = tuple(case.images.values())
+    stamps = tuple((one.st_size, one.st_mtime_ns) for one in map(Path.stat, files) if one)
+    return _printed(case.id, case.patient, files, stamps)
+
+
+@cache
+def _printed(
+    name: str, patient: str, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]
+) -> str:
+    return fingerprint(
+        [Case(name, patient, {str(place): file for place, file in enumerate(files)})]
+    )
+
+
+def find_cohort(config: GradeConfig) -> GradeCohort:
+    """Images and split of a pipeline.
+
+    Raises:
+        DataError: the data set is missing, its table is wrong, or it declares a patient for two
+            parts.
+        UsageError: it has too few images for the labels that are asked for.
+    """
+    pipeline, settings, cases = config.pipeline, config.pipeline.split, find_cases(config.spec)
+    listed = None
+    if settings.lists and settings.labels is not None:
+        folder = existing_folder(config.spec)
+        listed = label_list(config.spec, folder, pipeline.seed, settings.labels)
+    split = make_grade_split(cases, config.grades, settings, pipeline.seed, listed)
+    return GradeCohort(tuple(cases), (split,), patients_known(cases))

@@ -1,0 +1,111 @@
+"""Who is learnt from in a pre-training, who is probed, and who is kept out."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medssl.data.layouts import find_cases
+from medssl.data.spec import Case, DataSpec
+from medssl.data.split import patient_key
+from medssl.errors import DataError
+from medssl.families.pretrain.config import PretrainConfig
+from medssl.pipeline.config import content_of, load_config
+from medssl.pipeline.plan import Cohort, Plan
+from medssl.train.description import description_of
+
+Sources = tuple[tuple[DataSpec, tuple[Case, ...]], ...]
+
+PROBES = "probes.json"
+"""What the probes say, in the stage's folder."""
+
+
+@dataclass(frozen=True)
+class PretrainCohort(Cohort):
+    """The cases by data set.
+
+    Attributes:
+        train: cases that are learnt from, without labels.
+        probed: cases of other patients, on which the encoder is probed.
+        seen: sorted keys of the patients in `train`, and of those whom a given embedding saw.
+    """
+
+    train: Sources = ()
+    probed: Sources = ()
+    seen: tuple[str, ...] = ()
+
+
+PretrainPlan = Plan[PretrainConfig, PretrainCohort]
+
+
+def find_cohort(config: PretrainConfig, kept_out: Collection[str]) -> PretrainCohort:
+    """Cases of all data sets of a pre-training.
+
+    Args:
+        kept_out: keys (`patient_key`) of patients that must not be seen, beside the test patients
+            of the pipelines that `exclude` names.
+
+    Raises:
+        DataError: a data set is missing, or no patient is left to learn from.
+    """
+    kept_out = {*kept_out, *excluded(config.pipeline.exclude)}
+    train, probed = [], []
+    for spec in config.specs:
+        cases = [
+            case
+            for case in find_cases(spec)
+            if _open(spec, case) and patient_key(spec.name, case.patient) not in kept_out
+        ]
+        learnt, held = _divide(cases, config)
+        if not learnt:
+            raise DataError(
+                f"no patient of {spec.name} is left to learn from",
+                f"{len({case.patient for case in held})} are kept for the probes and the test "
+                "patients of other pipelines are kept out",
+                "lower probe.patients, or leave the data set out",
+            )
+        train.append((spec, learnt))
+        probed.append((spec, held))
+    seen = {patient_key(spec.name, case.patient) for spec, part in train for case in part}
+    given = given_embedding(config)
+    if given is not None:
+        seen |= set(description_of(given).get("seen", ()))
+    cases = [case for parts in (train, probed) for _, part in parts for case in part]
+    return PretrainCohort(tuple(cases), (), tuple(train), tuple(probed), tuple(sorted(seen)))
+
+
+def given_embedding(config: PretrainConfig) -> Path | None:
+    """The trained embedding that a method is told to mine with; None where there is none."""
+    needed = config.method.needs()
+    given = None if needed is None else needed.checkpoint
+    return None if given is None else Path(given)
+
+
+def excluded(pipelines: Sequence[str]) -> set[str]:
+    """Keys of the test patients of other pipelines."""
+    keys: set[str] = set()
+    for name in pipelines:
+        config = load_config(name)
+        keys |= config.family.cohort(config).tested(config.spec.name)
+    return keys
+
+
+def _open(spec: DataSpec, case: Case) -> bool:
+    """Whether a case may be learnt from: of radiographs, those of the training part alone."""
+    return content_of(spec) != "radiographs" or case.part in (None, "train")
+
+
+def _divide(
+    cases: Sequence[Case], config: PretrainConfig
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Cases to learn from and cases to probe, by patient; at least one patient is learnt from."""
+    probe = config.pipeline.probe
+    patients = sorted({case.patient for case in cases})
+    count = min(probe.patients, len(patients) - 1)
+    drawn = np.random.default_rng(probe.seed).permutation(len(patients))[: max(0, count)]
+    held = {patients[index] for index in drawn}
+    return (
+        tuple(case for case in cases if case.patient not in held),
+        tuple(case for case in cases if case.patient in held),
+    )

@@ -1,0 +1,136 @@
+"""Joint 2D-3D pre-training in the stage: data sets of images and of volumes, and their stream."""
+
+from collections.abc import Mapping, Sequence
+
+from medssl.data.joint.stack import SliceStack, stack_scans
+from medssl.data.joint.stream import ImageStack, JointSource, JointStream
+from medssl.data.radiograph.cache import cached_crops
+from medssl.data.radiograph.settings import CropSettings
+from medssl.data.scan.sessions import prepare_sessions
+from medssl.data.spec import Case, DataSpec
+from medssl.data.stream import BatchStream
+from medssl.device import choose_device
+from medssl.environment import cache_root
+from medssl.families.pretrain.cohort import PretrainPlan
+from medssl.families.pretrain.config import PretrainConfig
+from medssl.families.pretrain.mixed_probe import JointProbes
+from medssl.families.pretrain.volumes import description
+from medssl.methods.method import JointMethod, JointTask
+from medssl.methods.registry import implementation
+from medssl.pipeline.config import content_of
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.train.track import Tracker
+
+Sources = Sequence[tuple[DataSpec, Sequence[Case]]]
+
+__all__ = ["description", "learner", "probes"]
+
+PICTURED = {"images": 256, "volumes": 32}
+"""How many of the training data are looked through for pictures of clusters."""
+
+
+def learner(
+    job: Job,
+) -> tuple[JointMethod, Mapping[str, BatchStream]]:
+    """The method with fresh networks, and its stream.
+
+    Raises:
+        UsageError, DataError: the settings or the data do not allow it.
+    """
+    plan: PretrainPlan = job.plan
+    pipeline, reporter = plan.config.pipeline, job.reporter
+    sources = joint_sources(plan.cohort.train, plan.config, reporter)
+    stream = JointStream(sources, pipeline.train.joint, pipeline.seed)
+    reporter.note(
+        f"{stream.images} images and loose slices, {stream.volumes} volumes, "
+        f"{stream.numbered} images and slices in all"
+    )
+    task = JointTask(
+        network=pipeline.network,
+        sources=tuple(source.name for source in sources),
+        images=stream.images,
+        numbered=stream.numbered,
+        volumes=stream.volumes,
+    )
+    kind = implementation(plan.config.method)
+    method: JointMethod = kind(plan.config.method, task, pipeline.seed)
+    return method, {"joint": stream}
+
+
+def joint_sources(
+    sources: Sources, config: PretrainConfig, reporter: QuietReporter
+) -> list[JointSource]:
+    """Every data set, prepared in the cache: radiographs as bytes, scans as stacks of slices.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    side, loose = config.pipeline.train.joint.side, config.pipeline.train.joint.loose
+    stacks = _stacks(
+        [pair for pair in sources if content_of(pair[0]) == "volumes"], config, reporter
+    )
+    found = []
+    for spec, cases in sources:
+        if content_of(spec) == "radiographs":
+            found.append(JointSource(spec.name, _images(spec, cases, side, reporter)))
+        else:
+            found.append(JointSource(spec.name, None, stacks[spec.name], spec.name in loose))
+    return found
+
+
+def probes(job: Job, method: JointMethod, tracker: Tracker) -> JointProbes | None:
+    """The probes on held-out patients; None where no volume is held out."""
+    plan: PretrainPlan = job.plan
+    reporter = job.reporter
+    held_out = [(spec, cases) for spec, cases in plan.cohort.probed if cases]
+    sources = joint_sources(held_out, plan.config, reporter)
+    if not any(source.volumes for source in sources):
+        return None
+    pipeline = plan.config.pipeline
+    chosen = pipeline.train.joint
+    learnt = joint_sources(plan.cohort.train, plan.config, reporter)
+    pictured = chosen.model_copy(
+        update={name: count for name, count in PICTURED.items() if getattr(chosen, name)}
+    )
+    return JointProbes(
+        method,
+        sources,
+        JointStream(learnt, pictured, pipeline.probe.seed).batch(0),
+        tuple(source.name for source in learnt),
+        chosen,
+        pipeline.probe,
+        choose_device(pipeline.train.device),
+        plan.last.folder,
+        tracker,
+    )
+
+
+def _images(
+    spec: DataSpec, cases: Sequence[Case], side: int, reporter: QuietReporter
+) -> ImageStack:
+    settings = CropSettings(mode="whole", field=None, side=side)
+    with Counted(reporter) as counted:
+        crops = cached_crops(cases, settings, cache_root() / spec.name, on_progress=counted)
+    return ImageStack(tuple(case.id for case in cases), crops[:, 0])
+
+
+def _stacks(
+    sources: Sources, config: PretrainConfig, reporter: QuietReporter
+) -> dict[str, tuple[SliceStack, ...]]:
+    """The scans of every data set of volumes, by its name."""
+    if not sources:
+        return {}
+    cases = sum(len(part) for _, part in sources)
+    names = " and ".join(spec.name for spec, _ in sources)
+    reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
+    with Counted(reporter) as counted:
+        sessions = prepare_sessions(
+            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
+        )
+    with Counted(reporter) as counted:
+        stacks = stack_scans(sessions.groups, config.pipeline.train.joint.side, counted)
+    return {
+        spec.name: tuple(stack for stack in stacks if stack.id.startswith(f"{spec.name}/"))
+        for spec, _ in sources
+    }

@@ -1,0 +1,70 @@
+"""The sections of a pipeline that pre-trains an encoder of volumes."""
+
+from pydantic import Field, field_validator
+
+from medssl.data.joint.settings import JointSampling
+from medssl.networks.settings import NetworkSettings
+from medssl.section import Patch, Section
+from medssl.settings import (
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PipelineFile,
+    PreprocessSettings,
+)
+
+
+class PretrainTrainSettings(LoopSettings):
+    """The loop over windows of scans."""
+
+    patch: Patch = (32, 32, 32)
+    batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
+    batch_scans: int = Field(default=8, ge=1, description="single scans per step")
+    joint: JointSampling = Field(
+        default=JointSampling(), description="joint2d3d: its batches, in place of the above"
+    )
+    optimiser: OptimiserSettings = OptimiserSettings(
+        name="adamw", learning_rate=1e-3, weight_decay=0.01, schedule="cosine", minimum=1e-5
+    )
+    clip_norm: float | None = Field(default=10.0, gt=0)
+    validate_every: int = Field(default=500, ge=1, description="steps between probes")
+
+
+class ProbeSettings(Section):
+    """What is asked of the encoder while it learns, on patients that it does not learn from."""
+
+    patients: int = Field(
+        default=2, ge=0, description="of each data set, kept from training; 0 probes nothing"
+    )
+    windows: int = Field(default=16, ge=1, description="places per session")
+    seed: int = Field(default=0, description="of the draw of patients, places and affines")
+    neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbour probe")
+    shots: int = Field(default=5, ge=1, description="windows per class that it may compare with")
+    pictures: int = Field(default=4, ge=0, description="reconstructions drawn")
+
+
+class PretrainPipeline(PipelineFile):
+    """One pipeline file that pre-trains an encoder of volumes, complete."""
+
+    data: tuple[str, ...] = Field(min_length=1, description="data specs; one or several")
+    exclude: tuple[str, ...] = Field(
+        default=(), description="segmentation pipelines whose test patients are kept out"
+    )
+    preprocess: PreprocessSettings = PreprocessSettings(crop_foreground=True)
+    network: NetworkSettings = NetworkSettings()
+    method: MethodChoice = MethodChoice(name="masked_image_modelling")
+    train: PretrainTrainSettings = PretrainTrainSettings()
+    probe: ProbeSettings = ProbeSettings()
+
+    @field_validator("network")
+    @classmethod
+    def _learns(cls, network: NetworkSettings) -> NetworkSettings:
+        if network.frozen:
+            raise ValueError("network.frozen leaves nothing to pre-train: leave it out")
+        return network
+
+    @field_validator("data", "exclude", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """One name may stand without brackets."""
+        return (value,) if isinstance(value, str) else value

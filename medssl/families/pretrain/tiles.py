@@ -1,0 +1,116 @@
+"""Pre-training on slides: an encoder of tiles, from a few random tiles of each slide."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from medssl.data.layouts import find_cases
+from medssl.data.slide.sample import sample_slides
+from medssl.data.slide.tile_batch import TileStream
+from medssl.data.spec import Case
+from medssl.data.split import patient_key
+from medssl.data.stream import BatchStream
+from medssl.environment import cache_root
+from medssl.errors import DataError
+from medssl.families.pretrain.cohort import PretrainCohort
+from medssl.families.pretrain.tile_config import TileConfig
+from medssl.methods.registry import implementation
+from medssl.pipeline.plan import Job, Plan
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.train.checkpoint import DataCard
+from medssl.train.fingerprint import code_version
+from medssl.train.tile_checkpoint import TileEncoderCheckpoint
+from medssl.train.track import Tracker
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """The drawn tiles of one slide; a `medssl.data.slide.tile_batch.TileSource`."""
+
+    id: str
+    path: Path
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """[n, S, S, 3] uint8, mapped from the file."""
+        tiles: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return tiles
+
+
+def find_slides(config: TileConfig, kept_out: Collection[str]) -> PretrainCohort:
+    """The slides to learn from.
+
+    Args:
+        kept_out: keys of patients that must not be seen.
+
+    Raises:
+        DataError: the data set is missing, or no slide is left.
+    """
+    spec = config.spec
+    cases = tuple(
+        case for case in find_cases(spec) if patient_key(spec.name, case.patient) not in kept_out
+    )
+    if not cases:
+        raise DataError(
+            f"no slide of {spec.name} is left to learn from",
+            "all patients are kept for testing",
+            "name another data set",
+        )
+    seen = {patient_key(spec.name, case.patient) for case in cases}
+    return PretrainCohort(cases, (), ((spec, cases),), (), tuple(sorted(seen)))
+
+
+def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
+    """The method with fresh networks, and its stream of tiles.
+
+    Raises:
+        UsageError, DataError: the settings or the slides do not allow it.
+    """
+    plan: Plan[TileConfig, PretrainCohort] = job.plan
+    config, pipeline = plan.config, plan.config.pipeline
+    tiles = _sample(config, plan.cohort.cases, job.reporter)
+    stream = TileStream(tiles, pipeline.train.batch, pipeline.seed)
+    job.reporter.note(f"{len(stream)} tiles")
+    method = implementation(config.method)(config.method, pipeline.encoder, pipeline.seed)
+    if (report := method.encoder().report) is not None:
+        job.reporter.note(f"weights {pipeline.encoder.weights}: {report}")
+    return method, {"tiles": stream}
+
+
+def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseModel:
+    """What the checkpoint says of itself, but for its step and metrics."""
+    config, pipeline = plan.config, plan.config.pipeline
+    return TileEncoderCheckpoint(
+        tiles=pipeline.tiles,
+        encoder=pipeline.encoder,
+        method=config.method_values(),
+        paper=config.method.paper,
+        data=DataCard.of(config.spec),
+        code=code_version(),
+        step=0,
+        metrics={},
+        seen=plan.cohort.seen,
+    )
+
+
+def probes(job: Job, method: Any, tracker: Tracker) -> None:
+    """None: nothing is asked of an encoder of tiles while it learns."""
+
+
+def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) -> list[_Sampled]:
+    pipeline = config.pipeline
+    slides = {case.id: case.images["slide"] for case in cases}
+    with Counted(reporter) as counted:
+        paths = sample_slides(
+            slides,
+            cache_root() / "tiles" / pipeline.data,
+            pipeline.tiles,
+            pipeline.train.per_slide,
+            pipeline.seed,
+            on_progress=counted,
+        )
+    return [_Sampled(name, path) for name, path in zip(slides, paths, strict=True)]

@@ -1,0 +1,129 @@
+"""Pre-training on volumes: their sessions, the streams of windows, and the probes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from medssl.data.scan.sessions import Sessions, prepare_sessions
+from medssl.data.scan.stream import PairStream, ScanStream, single_scans
+from medssl.data.spec import Case, DataSpec
+from medssl.data.stream import BatchStream
+from medssl.device import choose_device
+from medssl.environment import cache_root
+from medssl.families.pretrain.cohort import PretrainPlan
+from medssl.families.pretrain.config import PretrainConfig
+from medssl.families.pretrain.matched import matched_stream
+from medssl.families.pretrain.matching_probe import MatchingProbes
+from medssl.families.pretrain.probe import Probes
+from medssl.families.pretrain.probe_windows import draw_looks, draw_partners
+from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.registry import implementation
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.train.checkpoint import DataCard
+from medssl.train.fingerprint import code_version
+from medssl.train.track import Tracker
+
+
+def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
+    """The method with fresh networks, and what it learns from.
+
+    Raises:
+        UsageError, DataError: the settings or the data do not allow it.
+    """
+    plan: PretrainPlan = job.plan
+    sessions = _prepare(plan.cohort.train, plan.config, job.reporter)
+    method = build_method(plan.config, sessions)
+    return method, build_streams(job, method, sessions)
+
+
+def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
+    """The method with freshly initialised networks."""
+    pipeline = config.pipeline
+    task = PretrainTask(
+        network=pipeline.network,
+        patch=pipeline.train.patch,
+        contrasts=sessions.contrasts,
+        patients=len(sessions.patients),
+    )
+    built: PretrainMethod = implementation(config.method)(config.method, task, pipeline.seed)
+    return built
+
+
+def build_streams(job: Job, method: PretrainMethod, sessions: Sessions) -> dict[str, BatchStream]:
+    """The streams the method asks for; single scans beside pairs may be missing.
+
+    Raises:
+        DataError: there are no pairs of two patients, or no scans, and the method needs them.
+    """
+    config: PretrainConfig = job.plan.config
+    views = config.method.pairs_of_patients()
+    if views is not None:
+        return {"pairs": matched_stream(job, views, sessions)}
+    train, seed = config.pipeline.train, config.pipeline.seed
+    pairs, affine = method.pairs(), method.affine()
+    found: dict[str, BatchStream] = {}
+    if pairs is not None:
+        sessions.require_pairs(pairs)
+        if dropped := sessions.dropped(pairs):
+            job.reporter.note(dropped)
+        found["pairs"] = PairStream(
+            sessions.groups, pairs, affine, train.patch, train.batch_pairs, seed
+        )
+    if "scans" in method.streams and (pairs is None or single_scans(sessions.groups, pairs)):
+        found["scans"] = ScanStream(
+            sessions.groups, pairs, affine, train.patch, train.batch_scans, seed
+        )
+    return found
+
+
+def _prepare(
+    sources: Sequence[tuple[DataSpec, Sequence[Case]]],
+    config: PretrainConfig,
+    reporter: QuietReporter,
+) -> Sessions:
+    cases = sum(len(part) for _, part in sources)
+    names = " and ".join(spec.name for spec, _ in sources)
+    reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
+    with Counted(reporter) as counted:
+        return prepare_sessions(
+            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
+        )
+
+
+def description(plan: PretrainPlan, method: PretrainMethod) -> BaseModel:
+    """What the checkpoint says of itself, but for its step and metrics."""
+    config, pipeline = plan.config, plan.config.pipeline
+    told: dict[str, Any] = {
+        "preprocess": pipeline.preprocess,
+        "patch": pipeline.train.patch,
+        "method": config.method_values(),
+        "paper": config.method.paper,
+        "data": tuple(DataCard.of(spec) for spec in config.specs),
+        "code": code_version(),
+        "step": 0,
+        "metrics": {},
+        "seen": plan.cohort.seen,
+    }
+    return method.described(pipeline.network, config.contrasts, told)
+
+
+def probes(job: Job, method: PretrainMethod, tracker: Tracker) -> Probes | MatchingProbes | None:
+    """The probes on held-out patients; None where there are none."""
+    plan: PretrainPlan = job.plan
+    sources = [(spec, cases) for spec, cases in plan.cohort.probed if cases]
+    if not sources:
+        return None
+    config, probe, folder = plan.config, plan.config.pipeline.probe, plan.last.folder
+    held_out = _prepare(sources, config, job.reporter)
+    device = choose_device(config.pipeline.train.device)
+    if config.method.hands_on == "embedding":
+        return MatchingProbes(method, held_out, sources, probe, device, folder, tracker)
+    drawn = (config.pipeline.train.patch, probe.windows, probe.seed)
+    looks, partners = draw_looks(held_out.groups, *drawn), None
+    if config.method.pairs_of_patients() is not None:
+        partners = draw_partners(held_out, *drawn)
+    # Contrasts are numbered over all data sets, also those of which no patient is probed.
+    seen = (looks, partners, held_out.contrasts)
+    return Probes(method, *seen, probe, device, folder, tracker)

@@ -1,0 +1,1 @@
+"""Pipelines of the family "segment": from volumes to masks on their own grids."""

@@ -1,0 +1,65 @@
+"""What one run of segmentation does."""
+
+from typing import Any, ClassVar
+
+from medssl.errors import UsageError
+from medssl.families.segment.settings import SegmentPipeline
+from medssl.pipeline.config import Config
+from medssl.section import check_patch
+from medssl.train.description import weights_hash
+
+WITHOUT_EFFECT: dict[str, set[str]] = {
+    "train": {"log_every", "checkpoint_every", "threads", "device"},
+    "network": {"checkpointing"},
+    "predict": {"window_batch", "format"},
+}
+"""Keys that say how, not what, is computed; they are left out of hashes."""
+
+
+class SegmentConfig(Config[SegmentPipeline]):
+    """What one run of segmentation does, complete and checked.
+
+    In `hash`, the section "pretrain" is the encoder that training starts from, and how it is
+    fine-tuned; UsageError or DataError where its checkpoint cannot be read.
+    """
+
+    file = SegmentPipeline
+    reads = frozenset({"volumes"})
+    without_effect: ClassVar = WITHOUT_EFFECT
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
+        pipeline = self.pipeline
+        return f"{pipeline.method.name}, {pipeline.split.labels} labels, seed {pipeline.seed}"
+
+    def declared(self) -> Any:
+        """Images and labels."""
+        spec = self.spec
+        return [spec.modality, spec.channels, spec.classes, spec.label_values]
+
+    def check(self) -> None:
+        """Refuse patches that the network cannot take, and strides that leave gaps.
+
+        Raises:
+            UsageError: names the nearest that would do.
+        """
+        check_patch(self.pipeline.train.patch, self.pipeline.network.side_multiple)
+        patch, stride = self.pipeline.train.patch, self.pipeline.predict.stride
+        fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
+        if stride is not None and fitting != list(stride):
+            raise UsageError(
+                f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
+                "windows would leave gaps between them",
+                f"the nearest is predict.stride={fitting}",
+            )
+
+    def section(self, name: str) -> Any:
+        """As of every family; the encoder to start from counts by its weights."""
+        if name != "pretrain":
+            return super().section(name)
+        choice = self.pipeline.pretrain
+        if choice is None:
+            return None
+        used = [choice.matched, choice.channels, self.pipeline.fine_tune.model_dump(mode="json")]
+        return [weights_hash(choice.folder), *used]

@@ -1,0 +1,175 @@
+"""The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.atomic import make_folder, write_bytes
+from medssl.data.geometry import Geometry
+from medssl.data.layouts import find_cases
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import FORMATS, read_mask, read_volume
+from medssl.errors import DataError
+from medssl.evaluate.curves import draw_curves
+from medssl.evaluate.overlay import draw_overlay
+from medssl.evaluate.report import Picture, Report, write_report
+from medssl.evaluate.segmentation import case_scores
+from medssl.evaluate.summary import CaseScores, ranked, summarise
+from medssl.evaluate.table import write_scores
+from medssl.families.segment.cohort import SegmentPlan
+from medssl.pipeline.origin import logged, origin
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.settings import EvaluateSettings
+from medssl.train.track import Tracker
+
+
+def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
+    """Score the test cases.
+
+    Raises:
+        DataError: a label or a mask cannot be used.
+    """
+    plan: SegmentPlan = job.plan
+    pipeline, folder, masks = plan.config.pipeline, plan.folder("evaluate"), plan.folder("predict")
+    title = pipeline.title or pipeline.name
+    given = plan.config.spec, pipeline.evaluate, plan.cohort.test, masks, job.reporter
+    report = _report(title, *given)
+    write(replace(report, origin=origin(plan, draw_curves(logged(plan)))), folder)
+    for name in ("scores.csv", "report.html"):
+        tracker.artifact(folder / name)
+    tracker.artifact(folder / "overlays", "overlays")
+    return {"summary": report.summary.flat()}
+
+
+def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter) -> str:
+    """Score a bare folder of masks named CASE.nii.gz (or .nrrd, .mha) against a data set's labels.
+
+    Writes scores.csv, report.html and overlays into `out`; returns a word on the result.
+
+    Raises:
+        DataError: no mask belongs to a labelled case, or one cannot be used.
+    """
+    labelled = [case for case in find_cases(spec) if case.label is not None]
+    cases = [case for case in labelled if _mask(predictions, case).is_file()]
+    if not cases:
+        raise DataError(
+            f"{predictions} holds no mask of a labelled case of {spec.name}",
+            "masks are named after the case, e.g. " + _mask(predictions, labelled[0]).name
+            if labelled
+            else "the data set has no labels",
+            "check the folder and --data",
+        )
+    report = _report(spec.title, spec, EvaluateSettings(), cases, predictions, reporter)
+    write(replace(report, without_mask=len(labelled) - len(cases)), out)
+    dice = report.summary.overall.means["dice"]
+    return (
+        f"{len(cases)} of {len(labelled)} labelled cases: "
+        f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]\n"
+        f"scores   {out / 'scores.csv'}\nreport   {out / 'report.html'}"
+    )
+
+
+def score(
+    cases: Sequence[Case],
+    masks: Path,
+    spec: DataSpec,
+    settings: EvaluateSettings,
+    reporter: QuietReporter,
+) -> list[CaseScores]:
+    """All scores of the masks CASE.nii.gz (or .nrrd, .mha) in a folder.
+
+    Raises:
+        DataError: a mask lies on another grid than its label, or holds undeclared values.
+    """
+    found = []
+    with Steps(reporter, len(cases)) as steps:
+        for case in cases:
+            truth, prediction, grid = _pair(case, masks, spec)
+            classes = case_scores(
+                prediction, truth, grid.spacing, spec.classes, settings.tolerance, settings.pooled
+            )
+            found.append(CaseScores(case.id, tuple(classes)))
+            steps.advance()
+    return found
+
+
+def write(report: Report, out: Path) -> None:
+    """Write scores.csv, report.html and the overlays of the report's pictures."""
+    make_folder(out / "overlays")  # also where no picture is asked for
+    for picture in report.pictures:
+        name = f"{picture.rank}_{picture.case}.png".replace(" ", "_")
+        write_bytes(out / "overlays" / name, picture.png)
+    write_scores(out / "scores.csv", report.cases)
+    write_report(out / "report.html", report)
+
+
+def _report(
+    title: str,
+    spec: DataSpec,
+    settings: EvaluateSettings,
+    cases: Sequence[Case],
+    masks: Path,
+    reporter: QuietReporter,
+) -> Report:
+    """Scores, their means and pictures of some cases."""
+    scores = score(cases, masks, spec, settings, reporter)
+    by_id = {case.id: case for case in cases}
+    pictures = tuple(
+        Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
+        for rank, chosen in ranked(scores, settings.overlays)
+    )
+    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0))
+    return Report(title, spec, settings, summary, scores, pictures)
+
+
+def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:
+    """The overlay of one case on its first channel, PNG."""
+    truth, prediction, grid = _pair(case, masks, spec)
+    image = read_volume(case.images[spec.channels[0]])
+    uncertain = _written(masks, f"{case.id}_entropy")
+    entropy = read_volume(uncertain).array[0] if uncertain.is_file() else None
+    return draw_overlay(image.array[0], truth, prediction, grid, spec.classes, entropy)
+
+
+def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:
+    """Truth and prediction as class indices [X, Y, Z] on their common grid."""
+    if case.label is None:
+        raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
+    truth, prediction = read_mask(case.label), read_mask(_mask(masks, case))
+    if not prediction.geometry.matches(truth.geometry):
+        raise DataError(
+            f"the mask of case {case.id} does not lie on the grid of its label",
+            prediction.geometry.difference(truth.geometry),
+            "predict the case again from the data set's own image",
+        )
+    indices = [_indices(one.array[0], spec, one.source) for one in (truth, prediction)]
+    return indices[0], indices[1], truth.geometry
+
+
+def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
+    """Mask values as class indices, uint8."""
+    odd = set(np.unique(values).tolist()) - set(spec.label_values)
+    if odd:
+        raise DataError(
+            f"{source} holds the values {sorted(odd)}",
+            f"the data set {spec.name} declares {list(spec.label_values)}",
+            "correct the mask or the data spec",
+        )
+    table = np.zeros(256, np.uint8)
+    table[list(spec.label_values)] = np.arange(len(spec.label_values))
+    indices: np.ndarray = table[values]
+    return indices
+
+
+def _mask(folder: Path, case: Case) -> Path:
+    return _written(folder, case.id)
+
+
+def _written(folder: Path, name: str) -> Path:
+    """A mask or map, in whichever format it was written."""
+    files = [folder / f"{name}{ending}" for ending in FORMATS.values()]
+    return next((file for file in files if file.is_file()), files[0])

@@ -1,0 +1,120 @@
+"""The pre-trained encoder that a segmentation network starts from: checked, read, made ready."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.data.split import verify_unseen
+from medssl.errors import UsageError
+from medssl.families.segment.config import SegmentConfig
+from medssl.networks.build import build_encoder
+from medssl.networks.settings import NetworkSettings
+from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.pipeline.family import Start
+from medssl.pipeline.plan import Cohort
+from medssl.settings import PreprocessSettings, PretrainChoice
+from medssl.train.checkpoint import EncoderCard
+from medssl.train.encoder_checkpoint import (
+    VolumeEncoderCheckpoint,
+    encoder_card,
+    load_encoder_weights,
+    read_encoder,
+)
+from medssl.train.loop import Reporter
+
+LOOKS = ("orientation", "spacing", "intensity", "window")
+"""Keys of preprocessing that decide how a structure looks to the network."""
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """What every network of a training starts from.
+
+    Attributes:
+        encoder: weights, and how they are taken.
+        card: what the trained checkpoint remembers of them.
+    """
+
+    encoder: PretrainedEncoder
+    card: EncoderCard
+
+
+class VolumeStart(Start):
+    """From an encoder of volumes."""
+
+    def must_fit(self, config: SegmentConfig, pretraining: Any) -> None:
+        """Refuse a pre-training of another network."""
+        choice, network = config.pipeline.pretrain, getattr(pretraining.pipeline, "network", None)
+        if choice is None or not isinstance(network, NetworkSettings):
+            raise UsageError(
+                f"the pipeline {pretraining.pipeline.name} trains no encoder of volumes",
+                do="name a pipeline that pre-trains on volumes",
+            )
+        _must_fit(config.pipeline.network, network, f"pretrain.pipeline={choice.pipeline}")
+
+    def verify(self, config: SegmentConfig, folder: Path, cohort: Cohort) -> None:
+        """Refuse an encoder of another network, or that has seen a patient of the test cases."""
+        found = read_encoder(folder)
+        _must_fit(config.pipeline.network, found.network, f"the encoder in {folder}")
+        verify_unseen(cohort.split, cohort.cases, config.spec.name, found.seen)
+
+    def at(self, config: SegmentConfig, folder: Path) -> SegmentConfig:
+        """The run with the folder in place of a pipeline."""
+        choice = config.pipeline.pretrain
+        plain = {} if choice is None else choice.model_dump(exclude={"pipeline", "set"})
+        found = PretrainChoice.model_validate(plain | {"checkpoint": str(folder)})
+        pipeline = config.pipeline.model_copy(update={"pretrain": found})
+        return SegmentConfig(pipeline, config.method, config.specs)
+
+
+def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | None:
+    """The encoder of a pipeline, tried on its network once; None where it asks for none.
+
+    Tells the reporter what fits, and where images look otherwise than in pre-training.
+
+    Raises:
+        UsageError, DataError: it cannot be read, or too little of it fits.
+    """
+    choice, network = config.pipeline.pretrain, config.pipeline.network
+    if choice is None:
+        return None
+    weights, found = load_encoder_weights(choice.folder)
+    _must_fit(network, found.network, f"the encoder in {choice.folder}")
+    given = PretrainedEncoder(weights, choice.matched, choice.channels)
+    report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
+    reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
+    for note in _other_looks(config.pipeline.preprocess, found):
+        reporter.note(note)
+    return LoadedEncoder(given, encoder_card(choice.folder, found))
+
+
+def _must_fit(network: NetworkSettings, trained: NetworkSettings, what: str) -> None:
+    own, other = network.encoder(), trained.encoder()
+    if own is None:
+        raise UsageError(
+            f"network.name={network.name} has no encoder that pretrain could fill",
+            do=f"set network.name={trained.name}, as in pre-training",
+        )
+    if own == other or other is None:
+        return
+    differing = [key for key, value in other.items() if own.get(key) != value]
+    here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
+    there = ", ".join(f"{key} {other[key]}" for key in differing)
+    keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+    raise UsageError(
+        f"{what} does not fit the pipeline's network",
+        f"it has {there}; the pipeline has {here}",
+        f"set {keys}",
+    )
+
+
+def _other_looks(own: PreprocessSettings, found: VolumeEncoderCheckpoint) -> list[str]:
+    """A warning for each key by which images differ from those of pre-training."""
+    trained = found.preprocess
+    windowed = "ct_window" in {own.intensity, trained.intensity}
+    return [
+        f"warning: preprocess.{key} is {getattr(own, key)}, and the encoder was pre-trained with "
+        f"{getattr(trained, key)}"
+        for key in LOOKS
+        if getattr(own, key) != getattr(trained, key) and (key != "window" or windowed)
+    ]

@@ -1,0 +1,196 @@
+"""The prediction stage of slides: heat maps of a pipeline's slides, and calls on any slide.
+
+A slide of the pipeline is answered by the fold that did not learn from it, others by all folds.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from medssl.atomic import write_bytes, write_text
+from medssl.data.bag import BagSource
+from medssl.data.layouts.slides import is_slide
+from medssl.data.rows import table_text
+from medssl.data.slide.annotation_files import read_annotation
+from medssl.data.slide.bag import FeatureBag
+from medssl.data.slide.reader import open_slide
+from medssl.data.spec import Case
+from medssl.device import choose_device
+from medssl.environment import cache_root
+from medssl.errors import UsageError
+from medssl.export.geojson import write_tiles
+from medssl.export.heat_map import draw_heat_map
+from medssl.families.slide.cohort import SlidePlan
+from medssl.families.slide.fold import predict_bags
+from medssl.families.slide.instances import InstanceScores, instance_scores
+from medssl.families.slide.train import fold_folder, joined_folder
+from medssl.infer.features import extract_features, read_features
+from medssl.pipeline.inputs import files_by_name
+from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import Counted, QuietReporter, Steps
+from medssl.section import digest
+from medssl.train.description import weights_hash
+from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
+from medssl.train.track import Tracker
+
+CALLS = "calls.csv"
+
+THUMBNAIL = 1200
+"""Longer side of a heat map's slide, pixels."""
+
+
+def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
+    """calls.csv of every case that no fold, or not all, learnt from; of slides, also heat maps.
+
+    Where nothing is held out, of all cases.
+    """
+    plan: SlidePlan = job.plan
+    config, folder, bags = plan.config, plan.folder("predict"), job.data
+    device = choose_device(config.pipeline.train.device)
+    cases = {case.id: case for case in plan.cohort.cases}
+    asked = [(checkpoint, ids) for checkpoint, ids in _heads(plan) if ids]
+    rows = []
+    with Steps(job.reporter, sum(len(ids) for _, ids in asked)) as steps:
+        for checkpoint, ids in asked:
+            classifier, described = load_slide_checkpoint(checkpoint)
+            head = classifier.head.to(device)
+            rows += _rows(head, [bags[name] for name in ids], described, device)
+            for name in ids:
+                if config.tiled and config.pipeline.predict.heat_maps:
+                    _draw(folder, cases[name], bags[name], head, config.classes, device)
+                steps.advance()
+    write_text(folder / CALLS, _table(rows, config.classes))
+    tracker.artifact(folder / CALLS)
+    return {}
+
+
+def _draw(
+    folder: Path,
+    case: Case,
+    bag: FeatureBag,
+    head: nn.Module,
+    classes: Sequence[str],
+    device: torch.device,
+) -> None:
+    """SLIDE.geojson and SLIDE.png, where the method says anything of single tiles."""
+    found = instance_scores(head, bag, device)
+    if found is None:
+        return
+    drawn = case.extra["annotation"]
+    outlines = read_annotation(drawn).outlines if drawn else ()
+    picture, tiles = (folder / f"{case.id}{ending}" for ending in (".png", ".geojson"))
+    write_maps(case.images["slide"], bag, found, classes, picture, tiles, outlines)
+
+
+def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
+    """Checkpoints, and the cases each of them answers for."""
+    folds = plan.cohort.splits
+    for number, split in enumerate(folds):
+        yield fold_folder(plan, number) / "checkpoint" / "best", split.test
+    rest = folds[0].unlabelled if plan.cohort.test else [case.id for case in plan.cohort.cases]
+    yield joined_folder(plan), rest
+
+
+def write_maps(
+    slide: Path,
+    bag: FeatureBag,
+    scores: InstanceScores,
+    classes: Sequence[str],
+    picture: Path,
+    tiles: Path,
+    outlines: Sequence[np.ndarray] = (),
+) -> None:
+    """A PNG, lesions outlined where they are known, and GeoJSON for QuPath."""
+    values = scores.values.astype(np.float64)
+    shares = np.stack([1 - values, values], axis=1)
+    names = (classes[0], " or ".join(classes[1:]))
+    predicted = (values >= 0.5).astype(np.int64)
+    write_tiles(tiles, bag.places, bag.span, shares, names, predicted)
+    with open_slide(slide) as reader:
+        thumbnail = reader.thumbnail(THUMBNAIL)
+    label = f"{scores.kind} of {names[1]}"
+    png = draw_heat_map(thumbnail, bag.slide_size, bag.places, bag.span, values, label, outlines)
+    write_bytes(picture, png)
+
+
+def predict_slides(
+    checkpoint: Path,
+    files: Sequence[Path],
+    out: Path,
+    reporter: QuietReporter,
+    device_name: str = "auto",
+    overwrite: bool = False,
+) -> Path:
+    """Calls and heat maps of slides that need no pipeline and no data spec; returns the CSV.
+
+    Args:
+        overwrite: replace other calls and maps in `out`.
+
+    Raises:
+        UsageError: the checkpoint was trained on bags of features and cannot read slides, two
+            slides have one name, or `out` holds inputs or other results.
+        DataError: a file is missing, no slide or damaged.
+    """
+    device = choose_device(device_name)
+    classifier, found = load_slide_checkpoint(checkpoint)
+    if found.encoder is None or found.tiles is None or classifier.encoder is None:
+        raise UsageError(
+            f"{checkpoint} cannot read slides",
+            "it was trained on bags of features, and does not know how they were made",
+            "train a pipeline whose data set has the layout 'slides'",
+        )
+    slides = files_by_name(
+        files, is_slide, lambda path: path.stem, "slide", "an SVS or a tiled TIFF"
+    )
+    refuse_inputs(out, files)
+    sources = {name: fingerprint_of([path]) for name, path in slides.items()}
+    names = {name: [f"{name}.png", f"{name}.geojson"] for name in slides}
+    made = {"weights": weights_hash(checkpoint)}
+    outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
+    outputs.begin()  # a folder that cannot be written to is said before the work
+    key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
+    with Counted(reporter) as counted:
+        done = extract_features(
+            slides,
+            cache_root() / "features" / f"checkpoint-{key}",
+            classifier.encoder,
+            key,
+            found.tiles,
+            device=device,
+            on_progress=counted,
+        )
+    for note in done.notes:
+        reporter.note(f"note: {note}")
+    head = classifier.head.to(device)
+    bags = [read_features(done.paths[name]) for name in slides]
+    for bag in bags:
+        scores = instance_scores(head, bag, device)
+        if scores is not None:
+            with outputs.writing(names[bag.id]) as (picture, tiles):
+                write_maps(slides[bag.id], bag, scores, found.classes, picture, tiles)
+    with outputs.writing([CALLS]) as (path,):
+        write_text(path, _table(_rows(head, bags, found, device), found.classes))
+    return out / CALLS
+
+
+def _rows(
+    head: nn.Module, bags: Sequence[BagSource], found: SlideCheckpoint, device: torch.device
+) -> list[list[Any]]:
+    """A row for each bag: its name, its class, the threshold and the probabilities."""
+    rows: list[list[Any]] = []
+    for name, probability in predict_bags(head, bags, device).items():
+        chosen = int(np.argmax(probability))
+        if len(found.classes) == 2:
+            chosen = int(probability[1] >= found.threshold)
+        shown = [f"{value:.6f}" for value in probability]
+        rows.append([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
+    return rows
+
+
+def _table(rows: Sequence[Sequence[Any]], classes: Sequence[str]) -> str:
+    return table_text(["slide", "prediction", "threshold", *classes], rows)

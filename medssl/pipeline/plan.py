@@ -1,0 +1,143 @@
+"""What a run will do: its cases, who has which role, and the folders of its stages."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from medssl.data.spec import Case
+from medssl.data.split import ROLES, Split, patient_key
+from medssl.environment import runs_root
+from medssl.pipeline.config import Config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import Stage, Subject
+from medssl.section import digest
+
+AnyConfig = TypeVar("AnyConfig", bound=Config[Any])
+RUN = "run"
+"""The stage that holds the others together."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cases of a run and who has which role.
+
+    Attributes:
+        cases: all of them, in the data set's order.
+        splits: one for each fold; one where nothing is folded, none where nothing is divided.
+    """
+
+    cases: tuple[Case, ...]
+    splits: tuple[Split, ...] = ()
+
+    @property
+    def split(self) -> Split:
+        """The only one, or the first."""
+        return self.splits[0]
+
+    @property
+    def test(self) -> tuple[Case, ...]:
+        """The held-out cases of any fold, in the data set's order."""
+        held = {name for split in self.splits for name in split.test}
+        return tuple(case for case in self.cases if case.id in held)
+
+    def tested(self, spec: str) -> frozenset[str]:
+        """Keys of the patients that pre-training for this run must not see."""
+        return frozenset(patient_key(spec, case.patient) for case in self.test)
+
+    def roles(self) -> dict[str, int]:
+        """How many cases have each role, over all folds."""
+        return {role: sum(len(getattr(s, role)) for s in self.splits) for role in ROLES}
+
+    def to_json(self) -> str | None:
+        """Who has which role, hashes included; None where nothing is divided."""
+        if len(self.splits) < 2:
+            return self.split.to_json() if self.splits else None
+        return json.dumps([json.loads(split.to_json()) for split in self.splits], indent=2)
+
+
+AnyCohort = TypeVar("AnyCohort", bound=Cohort)
+
+
+@dataclass(frozen=True)
+class Plan(Generic[AnyConfig, AnyCohort]):
+    """What a run will do.
+
+    Attributes:
+        stages: by name, in order; "run", which holds the others together, is the last where there
+            are several.
+    """
+
+    config: AnyConfig
+    cohort: AnyCohort
+    stages: Mapping[str, Stage]
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage leaves its results."""
+        return self.stages[stage].folder
+
+    @property
+    def last(self) -> Stage:
+        """The stage whose results are those of the whole run."""
+        return [stage for name, stage in self.stages.items() if name != RUN][-1]
+
+    @property
+    def model(self) -> Path:
+        """Folder of the checkpoint that the run leaves."""
+        return self.config.family.results(self)["model"]
+
+    @property
+    def subject(self) -> Subject:
+        """What its stages have in common."""
+        config, splits = self.config, self.cohort.splits
+        tags = {"method": config.pipeline.method.name}
+        if len(splits) == 1:
+            tags["split"] = splits[0].hash
+        resolved, split = config.resolved(), self.cohort.to_json()
+        return Subject(config.pipeline.name, config.label, resolved, split, tags)
+
+
+@dataclass
+class Job:
+    """A plan that is carried out."""
+
+    plan: Plan[Any, Any]
+    reporter: QuietReporter
+
+    @cached_property
+    def data(self) -> Any:
+        """What the family prepares for all stages, made when it is first asked for."""
+        return self.plan.config.family.prepare(self)
+
+
+def make_plan(
+    config: AnyConfig,
+    cohort: Cohort | None = None,
+    kept_out: Collection[str] = frozenset(),
+) -> Plan[AnyConfig, Any]:
+    """Cases and stage folders of a run; trains nothing and writes nothing.
+
+    Args:
+        cohort: where it is at hand.
+        kept_out: keys of patients that must not be learnt from.
+
+    Raises:
+        DataError, UsageError: the data set is missing or cannot be used for such a run; or the
+            encoder to start from is not there, does not fit, or has seen a test case.
+    """
+    family = config.family
+    found = cohort if cohort is not None else family.cohort(config, kept_out)
+    start, encoder = family.start(), getattr(config.pipeline, "pretrain", None)
+    if start is not None and encoder is not None:
+        start.verify(config, encoder.folder, found)
+    folder = runs_root() / config.pipeline.name
+    stages, key = {}, ""
+    for name, parts in family.inputs(config, found).items():
+        if parts:
+            key = digest([*([key] if key else []), *parts])
+        stages[name] = Stage(name, key, folder / f"{name}-{key}")
+    if len(stages) > 1:
+        stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
+    return Plan(config, found, stages)

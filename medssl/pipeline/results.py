@@ -1,0 +1,180 @@
+"""What finished stages left in their folders, read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssl.environment import runs_root
+from medssl.errors import DataError, UsageError
+from medssl.methods.registry import settings_class
+from medssl.mistakes import nearest
+from medssl.pipeline.comparison import Comparison
+from medssl.pipeline.config import pipeline_names
+from medssl.pipeline.family import Family, find_family
+
+DONE = "done.json"
+"""The mark of a finished stage."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run found.
+
+    Attributes:
+        folder: of its last stage.
+        config: resolved configuration, nested as in the pipeline file.
+        numbers: scores by name.
+        scores: of single cases, as the family keeps them.
+        run_id: MLflow run; empty where MLflow did not answer.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    numbers: Mapping[str, float]
+    scores: Any
+    run_id: str
+
+    def comparison(self) -> Comparison:
+        """How runs of its family are read and compared."""
+        return _family(self.config).comparison()
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.config["method"]["name"])
+
+    @property
+    def labels(self) -> int:
+        """Label budget; 0 where all labels are used or none."""
+        return int((self.config.get("split") or {}).get("labels") or 0)
+
+    @property
+    def data(self) -> str:
+        """Data sets."""
+        data = self.config["data"]
+        return data if isinstance(data, str) else " + ".join(data)
+
+    @property
+    def seed(self) -> int:
+        """Seed of split and training."""
+        return int(self.config["seed"])
+
+
+def read_result(folder: Path) -> Result:
+    """What the last stage of a run left in its folder.
+
+    Raises:
+        UsageError: the folder is damaged, or of a method that is not installed.
+    """
+    try:
+        config = read_config(folder, "method.name", "data", "seed")
+        done = read_json(folder / DONE)
+        numbers, scores = _family(config).comparison().read(folder)
+        result = Result(folder, config, numbers, scores, str(done.get("run_id") or ""))
+        result.labels, result.seed  # noqa: B018 - they must be numbers
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
+        raise UsageError(
+            f"{folder} is not a complete evaluation", do="delete the folder and run again"
+        ) from None
+    return result
+
+
+def _family(config: dict[str, Any]) -> Family:
+    return find_family(settings_class(str(config["method"]["name"])).family)
+
+
+def read_results(pipeline: str) -> list[Result]:
+    """All finished runs of a pipeline, by data, method, labels and seed.
+
+    Raises:
+        UsageError: there is none.
+    """
+    folders = [
+        path.parent
+        for path in sorted((runs_root() / pipeline).glob(f"*/{DONE}"))
+        if path.parent.name.startswith(("evaluate-", "pretrain-"))
+    ]
+    if not folders:
+        known = nearest(pipeline, pipeline_names()) if pipeline not in pipeline_names() else ""
+        raise UsageError(
+            f"there are no finished runs of '{pipeline}' in {runs_root()}",
+            do=known or f"start one with `medssl run {pipeline}`",
+        )
+    found = map(read_result, folders)
+    return sorted(found, key=lambda run: (run.data, run.method, run.labels, run.seed, run.folder))
+
+
+def read_summary(folder: Path) -> dict[str, float]:
+    """The numbers that an evaluation was marked as complete with.
+
+    Raises:
+        UsageError: the mark is missing or damaged.
+    """
+    summary: dict[str, float] = read_json(folder / DONE, "summary")["summary"]
+    return summary
+
+
+def read_json(path: Path, *numbers: str) -> dict[str, Any]:
+    """A JSON object that medssl wrote.
+
+    Args:
+        numbers: its keys that must hold numbers by name.
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(plain, dict) or not all(_are_numbers(plain.get(key)) for key in numbers):
+        raise _damaged(path)
+    return plain
+
+
+def read_numbers(path: Path) -> dict[str, dict[str, float]]:
+    """Groups of numbers by name that medssl wrote; none without the file.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    return read_json(path, *read_json(path)) if path.is_file() else {}
+
+
+def read_config(folder: Path, *keys: str) -> dict[str, Any]:
+    """The resolved configuration that a stage wrote down.
+
+    Args:
+        keys: dotted keys that it must have, e.g. "method.name".
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in keys:
+            reduce(lambda part, name: part[name], key.split("."), plain)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        raise _damaged(path) from None
+    found: dict[str, Any] = plain
+    return found
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, int | float | None) for one in value.values()
+    )
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read",
+        "it is damaged or was changed",
+        f"delete the folder {path.parent} and run again",
+    )

@@ -1,0 +1,149 @@
+"""Carrying out a study: each of its cells is an ordinary run, and finished ones are skipped."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medssl.atomic import write_text
+from medssl.data.rows import table_text
+from medssl.environment import runs_root
+from medssl.errors import DataError
+from medssl.pipeline.config import Config, load_config
+from medssl.pipeline.plan import Cohort, make_plan
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.results import Result, read_result
+from medssl.pipeline.run import pretraining, run, with_finished_encoder
+from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
+from medssl.train.fingerprint import code_version
+
+
+def run_study(
+    study: Study,
+    reporter: QuietReporter,
+    only: Sequence[str] = (),
+    threads: int | None = None,
+    command: str = "",
+) -> str:
+    """Carry out the runs that are missing, write the report; returns a word on where it is.
+
+    Args:
+        only: e.g. ["arm=cps,labels=4"]; values of one axis add up, axes narrow each other.
+        threads: CPU threads of each run; does not change which run it is.
+        command: what to print in the report as the way to repeat it.
+
+    Raises:
+        UsageError: a part that does not exist.
+        UsageError, DataError, Stopped: what a run raises, which ends the study.
+    """
+    everything = cells(study)
+    for overrides in announced(checked_cells(study, only), threads, reporter):
+        run(load_config(study.pipeline, overrides), reporter)
+    results, encoders = finished(study, everything)
+    folder = study_folder(study)
+    write_text(folder / "study.csv", _table(study, results))
+    write_text(folder / "summary.md", _page(study, results, encoders, len(everything), command))
+    if results:
+        load_config(study.pipeline).family.comparison().draw(study, results, folder)
+    return (
+        f"{len(results)} of {len(everything)} runs finished\n"
+        f"summary  {folder / 'summary.md'}\ntable    {folder / 'study.csv'}"
+    )
+
+
+def study_folder(study: Study) -> Path:
+    """Where the study's report goes."""
+    name: str = load_config(study.pipeline).pipeline.name
+    return runs_root() / name / f"study-{study.name}"
+
+
+def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], dict[Cell, Result]]:
+    """What the complete runs found, and the pre-trainings that they started from.
+
+    Label budgets share a pre-training, so one cell of an arm and a seed stands for all. Data sets
+    that are not here have no runs.
+    """
+    results, encoders, seen = {}, {}, set()
+    for cell in grid:
+        config = load_config(study.pipeline, cell.overrides)
+        try:
+            cohort = config.family.cohort(config)
+        except DataError:
+            continue
+        if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
+            encoders[cell] = found
+            seen.add((cell.arm, cell.seed))
+        ready = with_finished_encoder(config, cohort)
+        if ready is not None and (last := make_plan(ready, cohort).last).done:
+            results[cell] = read_result(last.folder)
+    return results, encoders
+
+
+def _encoder(config: Config[Any], cohort: Cohort) -> Result | None:
+    inner = pretraining(config, cohort)
+    return read_result(inner.last.folder) if inner is not None and inner.last.done else None
+
+
+def _page(
+    study: Study,
+    results: Mapping[Cell, Result],
+    encoders: Mapping[Cell, Result],
+    planned: int,
+    command: str,
+) -> str:
+    """summary.md: the same frame for every family, the tables its own."""
+    config = load_config(study.pipeline)
+    comparison = config.family.comparison()
+    lines = [f"# {study.title or study.name}", ""]
+    if any(spec.simulated for spec in config.specs) and not study.data:
+        lines += ["**The data are simulated.**", ""]
+    lines += [
+        f"{len(results)} of {planned} runs. {comparison.introduction(study, config.specs)}",
+        "",
+        f"- command: `{command}`",
+        f"- code: {code_version()}",
+        f"- machine: {machine()}",
+        f"- seeds: {', '.join(map(str, study.seeds))}",
+        "",
+        *comparison.sections(study, results),
+    ]
+    if encoders:
+        known = next(iter(encoders.values())).comparison()
+        lines += [
+            "## Encoders",
+            "",
+            "What they know of patients kept out of their training, mean over seeds (standard "
+            "deviation).",
+            "",
+            *known.sections(study, encoders),
+        ]
+    return "\n".join(lines)
+
+
+def _table(study: Study, results: Mapping[Cell, Result]) -> str:
+    """study.csv: a row per run."""
+    if not results:
+        return table_text(["arm", "seed"], [])
+    comparison = load_config(study.pipeline).family.comparison()
+    found = {cell: comparison.columns(run) for cell, run in results.items()}
+    names = list(dict.fromkeys(name for numbers in found.values() for name in numbers))
+    axes = list(next(iter(results)).words)
+    rows = [
+        [cell.words[axis] for axis in axes]
+        + [f"{numbers[name]:.6f}" if name in numbers else "" for name in names]
+        + [results[cell].folder.name, results[cell].run_id]
+        for cell, numbers in found.items()
+    ]
+    return table_text([*axes, *names, "folder", "mlflow_run"], rows)
+
+
+def machine() -> str:
+    """CPU model and number of cores; no names of hosts or users."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores"

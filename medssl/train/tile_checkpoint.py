@@ -1,0 +1,54 @@
+"""A pre-trained encoder of tiles on disk: what it says of itself.
+
+Written by `medssl.train.checkpoint.save_checkpoint`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from medssl.data.slide.settings import TileSettings
+from medssl.errors import UsageError
+from medssl.networks.tile_settings import TileEncoderSettings
+from medssl.train.checkpoint import DataCard, understood
+from medssl.train.description import description_of
+
+
+class TileEncoderCheckpoint(BaseModel):
+    """The description beside the weights of a pre-trained encoder of tiles.
+
+    Attributes:
+        seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    family: Literal["pretrain"] = "pretrain"
+    tiles: TileSettings
+    encoder: TileEncoderSettings
+    method: dict[str, Any]
+    paper: str
+    data: DataCard
+    code: str
+    step: int
+    metrics: dict[str, float] = {}
+    seen: tuple[str, ...] = ()
+
+
+def read_tile_encoder(folder: Path) -> TileEncoderCheckpoint:
+    """The description alone.
+
+    Raises:
+        UsageError: the folder is no checkpoint, or one of something else.
+        DataError: its description cannot be understood.
+    """
+    plain = description_of(folder)
+    if plain.get("family") != "pretrain" or "tiles" not in plain:
+        raise UsageError(
+            f"{folder} is no encoder of tiles",
+            "",
+            "name the folder that `medssl pretrain slides_dino` printed",
+        )
+    return understood(folder, TileEncoderCheckpoint)

@@ -1,0 +1,246 @@
+"""Whole runs of slide pipelines on toys: from files to calls, reports and heat maps."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from medssl.data.spec import load_spec
+from medssl.errors import DataError, UsageError
+from medssl.families.slide.evaluate import evaluate_calls
+from medssl.families.slide.predict import predict_slides
+from medssl.pipeline.compare import compare
+from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import make_plan
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from medssl.train.slide_checkpoint import load_slide_checkpoint
+
+QUIET = QuietReporter()
+
+
+class Notes(QuietReporter):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def written() -> dict[Path, int]:
+    """When each fold's calls were written."""
+    return {path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")}
+
+
+def test_bags_become_calls_on_every_bag_scores_and_a_report(toys: Path) -> None:
+    done = run(load_config("bags"), QUIET)
+    calls = rows(done["scores"])
+    assert len(calls) == len({call["slide"] for call in calls}) == 24
+    right = sum(call["truth"] == call["prediction"] for call in calls)
+    assert right >= 21  # the toy is easy
+    assert "<html" in done["report"].read_text()
+    assert "maps" not in done.paths
+    said = {row["slide"]: row["prediction"] for row in rows(done["calls"])}
+    assert said == {call["slide"]: call["prediction"] for call in calls}
+
+
+def test_what_is_done_is_not_done_again_and_a_change_is(toys: Path) -> None:
+    run(load_config("bags"), QUIET)
+    first = {path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")}
+    run(load_config("bags"), QUIET)
+    assert first == {
+        path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")
+    }
+    run(load_config("bags", ["seed=1"]), QUIET)
+    assert len(written()) == 2 * len(first) == 6
+
+
+def test_a_run_killed_between_folds_continues_with_the_folds_that_are_missing(toys: Path) -> None:
+    config = load_config("bags")
+    whole = run(config, QUIET)
+    expected = whole["scores"].read_text()
+    plan = make_plan(config)
+    for path in (
+        plan.folder("run") / "done.json",
+        plan.folder("train") / "done.json",
+        plan.folder("train") / "fold2" / "calls.json",
+        plan.folder("evaluate") / "done.json",
+    ):
+        path.unlink()
+    state = plan.folder("train") / "fold0" / "state.pt"
+    state.touch()  # a kill after the calls, before the state is taken away
+    kept = (plan.folder("train") / "fold0" / "calls.json").stat().st_mtime_ns
+    assert run(config, QUIET)["scores"].read_text() == expected
+    assert (plan.folder("train") / "fold0" / "calls.json").stat().st_mtime_ns == kept
+    assert not state.exists()
+
+
+def test_the_checkpoint_of_all_folds_scales_features_as_training_did(toys: Path) -> None:
+    import torch
+
+    done = run(load_config("bags"), QUIET)
+    classifier, found = load_slide_checkpoint(done["model"])
+    assert (found.members, found.classes) == (3, ("normal", "tumour"))
+    assert 0 < found.threshold < 1
+    far, near = torch.full((3, 4), 5.0), torch.full((3, 4), 5.0)
+    far[0, 0] = 21
+    assert classifier.head(far).probability[1] > classifier.head(near).probability[1]
+
+
+def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(toys: Path) -> None:
+    done = run(load_config("slides"), QUIET)
+    drawn = {path.stem for path in done["maps"].glob("*.png")}
+    assert drawn == {"s0", "s1", "s2", "s3", "s4"}  # s4 by all folds
+    tiles = json.loads((done["maps"] / "s1.geojson").read_text())["features"]
+    assert len(tiles) == 12  # 96 x 128 pixels of tissue in tiles of 32
+    assert {"normal", "tumour"} <= {
+        word for key in tiles[0]["properties"]["measurements"] for word in key.split()
+    }
+
+
+def test_outlined_lesions_are_looked_for_in_slides_that_were_held_out(toys: Path) -> None:
+    done = run(load_config("slides"), QUIET)
+    summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
+    assert 0 <= summary["froc"] <= 1
+    assert 0 <= summary["patch_auc"] <= 1
+    assert summary["keys_found"] == 1  # fewer tiles than count as selected
+    assert "FROC" in done["report"].read_text()
+
+
+def test_a_new_slide_is_called_where_neither_pipeline_nor_data_exist(
+    toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = run(load_config("slides"), QUIET)["model"].absolute()
+    slide = (toys / "data" / "toys" / "s4.tiff").rename(toys / "new.tiff")
+    monkeypatch.chdir(toys.parent)
+    monkeypatch.delenv("MEDSSL_DATA")
+    calls = predict_slides(checkpoint, [slide], toys / "out", QUIET)
+    (call,) = rows(calls)
+    assert call["slide"] == "new"
+    assert call["prediction"] in {"normal", "tumour"}
+    assert float(call["normal"]) + float(call["tumour"]) == pytest.approx(1, abs=1e-5)
+    assert (toys / "out" / "new.geojson").is_file()
+    assert (toys / "out" / "new.png").is_file()
+    kept = calls.read_bytes()
+    assert predict_slides(checkpoint, [slide], toys / "out", QUIET).read_bytes() == kept
+    (toys / "out" / "new.png").write_bytes(b"another picture")
+    with pytest.raises(UsageError, match=r"new\.png is in the way; .*changed after medssl"):
+        predict_slides(checkpoint, [slide], toys / "out", QUIET)
+    predict_slides(checkpoint, [slide], toys / "out", QUIET, overwrite=True)
+    assert (toys / "out" / "new.png").read_bytes() != b"another picture"
+    with pytest.raises(UsageError, match="holds the input"):
+        predict_slides(checkpoint, [slide], slide.parent, QUIET)
+
+
+def test_a_checkpoint_of_bags_cannot_read_slides(toys: Path) -> None:
+    checkpoint = run(load_config("bags"), QUIET)["model"]
+    slide = toys / "data" / "toys" / "s0.tiff"
+    with pytest.raises(UsageError, match="cannot read slides"):
+        predict_slides(checkpoint, [slide], toys / "out", QUIET)
+    assert not (toys / "out").exists()
+
+
+def test_files_that_are_no_slides_are_named(toys: Path) -> None:
+    checkpoint = run(load_config("slides"), QUIET)["model"]
+    with pytest.raises(DataError, match="does not exist"):
+        predict_slides(checkpoint, [Path("nowhere.svs")], toys / "out", QUIET)
+    with pytest.raises(DataError, match="is no slide"):
+        predict_slides(checkpoint, [toys / "pipelines" / "bags.yaml"], toys / "out", QUIET)
+
+
+def test_slides_without_any_label_are_refused(toys: Path) -> None:
+    (toys / "data" / "toys" / "labels.csv").write_text("slide,label\n")
+    with pytest.raises(UsageError, match="no case of slides has a class"):
+        run(load_config("slides"), QUIET)
+
+
+def test_a_data_set_of_volumes_is_refused(toys: Path) -> None:
+    with pytest.raises(UsageError, match=r"from bags or slides; .* hippocampus holds volumes"):
+        load_config("bags", ["data=hippocampus"])
+
+
+def test_watching_the_test_bags_adds_the_optimistic_numbers_and_changes_no_other(
+    toys: Path,
+) -> None:
+    plain, watched = (
+        make_plan(load_config("bags", more)) for more in ([], ["train.watch_test=true"])
+    )
+    summaries = []
+    for plan in (plain, watched):
+        run(plan.config, QUIET)
+        summaries.append(json.loads((plan.folder("evaluate") / "done.json").read_text())["summary"])
+    assert set(summaries[1]) - set(summaries[0]) == {"optimistic_accuracy", "optimistic_auc"}
+    assert summaries[0].items() <= summaries[1].items()
+
+
+def test_runs_are_compared_bag_by_bag(toys: Path) -> None:
+    with pytest.raises(UsageError, match="no finished runs"):
+        compare("bags", "abmil")
+    for method in ("abmil", "mean_pool"):
+        run(load_config("bags", [f"method={method}"]), QUIET)
+    head, first, second = compare("bags", "abmil").splitlines()
+    assert "- abmil" in head
+    assert first.split()[:2] == ["abmil", "0"]
+    assert second.split()[:2] == ["mean_pool", "0"]
+    assert "[" in second.split("]", 1)[1]  # a second interval: that of the difference
+
+
+def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Path) -> None:
+    checkpoint = run(load_config("dino"), QUIET)["model"]
+    weights = checkpoint / "weights.safetensors"
+    told = Notes()
+    done = run(load_config("slides", [f"encoder.weights={weights}"]), told)
+    (loaded,) = [note for note in told.notes if "matched" in note]
+    assert loaded.startswith(f"weights {weights}: 100.0% of the parameters matched")
+    assert loaded.endswith("0 missing, 0 of another shape, 0 unexpected")
+    assert load_slide_checkpoint(done["model"])[1].encoder.weights == str(weights)
+    plain = run(load_config("slides"), QUIET)
+    assert plain["model"] != done["model"]
+
+
+def test_pre_training_wants_slides(toys: Path) -> None:
+    with pytest.raises(UsageError, match="dino learns from slides; the data set bags holds bags"):
+        load_config("dino", ["data=bags"])
+
+
+def test_a_pipeline_of_slides_pre_trains_its_encoder_first(toys: Path) -> None:
+    told = Notes()
+    done = run(load_config("slides", ["pretrain=dino"]), told)
+    (encoder,) = Path("runs/dino").glob("pretrain-*/checkpoint/last")
+    assert load_slide_checkpoint(done["model"])[1].encoder.weights == str(
+        encoder / "weights.safetensors"
+    )
+    assert any("slides starts from dino" in note for note in told.notes)
+    given = run(load_config("slides", [f"pretrain={encoder}"]), QUIET)
+    assert given == done  # weights count by content, however they came
+    with pytest.raises(UsageError, match=r"does not fit the pipeline's encoder; set encoder.side"):
+        run(load_config("slides", ["pretrain=dino", "encoder.side=64"]), QUIET)
+
+
+def test_where_nothing_is_held_out_calls_are_shown_without_scores(toys: Path) -> None:
+    done = run(load_config("bags", ["split.folds=0"]), QUIET)
+    assert len(rows(done["calls"])) == 24
+    assert "scores" not in done.paths
+    page = done["report"].read_text()
+    assert "No bag was held out" in page
+    assert "ROC" not in page
+
+
+def test_calls_of_loose_slides_are_scored_against_a_data_set(toys: Path) -> None:
+    done = run(load_config("slides"), QUIET)
+    slides = [toys / "data" / "toys" / f"s{number}.tiff" for number in range(5)]
+    calls = predict_slides(done["model"], slides, toys / "out", QUIET)
+    said = evaluate_calls(calls, load_spec("slides"), toys / "scored")
+    assert said.startswith("4 of 5 slides: balanced accuracy ")
+    assert len(rows(toys / "scored" / "scores.csv")) == 4
+    assert "<html" in (toys / "scored" / "report.html").read_text()
+    with pytest.raises(DataError, match="is no table of calls"):
+        evaluate_calls(toys / "scored" / "scores.csv", load_spec("slides"), toys / "scored")
