@@ -187,17 +187,6 @@ def patch_auc(probability: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -
     return Score(float(roc_auc_score(truth, pooled)), reason="tiles are not independent")
 
 
-def patch_accuracy(
-    probability: Sequence[np.ndarray], labels: Sequence[np.ndarray], threshold: float
-) -> Score:
-    """Share of right tiles over all slides pooled, at a threshold chosen on validation tiles."""
-    pooled, truth = _pooled(probability, labels)
-    if not len(truth):
-        return Score(nan, reason="there are no tiles")
-    right = (pooled >= threshold) == truth
-    return Score(float(right.mean()), reason="tiles are not independent")
-
-
 def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities [S, K] as float64 and class indices [S]; ValueError as `score_slides`."""
     probability, truth = np.asarray(probability, dtype=np.float64), np.asarray(truth)

@@ -236,11 +236,6 @@ def wilcoxon_greater(first: np.ndarray, second: np.ndarray) -> float:
     return float(wilcoxon(difference, alternative="greater", zero_method="wilcox").pvalue)
 
 
-def far_off(predicted: np.ndarray, truth: np.ndarray, distance: int = 3) -> np.ndarray:
-    """Places of the images whose grade is wrong by at least `distance`."""
-    return np.flatnonzero(np.abs(np.asarray(predicted) - np.asarray(truth)) >= distance)
-
-
 def quadratic_kappa(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Cohen's kappa with quadratic weights of rows of grades, [..., S] each, over the last axis.
 
