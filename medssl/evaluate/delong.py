@@ -42,7 +42,7 @@ def delong_covariance(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndar
 
 
 def delong_interval(score: np.ndarray, positive: np.ndarray, level: float = 0.95) -> Interval:
-    """Normal interval of an area, cut to [0, 1].
+    """Confidence interval of an area by the normal approximation, cut to [0, 1].
 
     NaN where the variance is 0 (the classes are perfectly parted) or cannot be estimated (fewer
     than two slides of a kind): an interval without width would claim certainty.
@@ -59,7 +59,7 @@ def delong_interval(score: np.ndarray, positive: np.ndarray, level: float = 0.95
 
 
 def _quantile(level: float) -> float:
-    """Of the standard normal, for a two-sided interval."""
+    """Quantile of the standard normal that bounds a two-sided interval of this level."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(0.5 + level / 2)

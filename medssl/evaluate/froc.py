@@ -78,10 +78,10 @@ def detections_from_tiles(
 ) -> Detections:
     """Detections at the centres of tiles whose probability exceeds a threshold.
 
-    Without `radius` each such tile is one, as in Snuffy's released evaluation: every wrong tile
-    is a false positive. With it only local maxima are: the most probable tile is taken, all tiles
-    whose centre lies in the square of half side `radius` around its centre are struck out, and so
-    on (the challenge's example and its followers, e.g. NCRF). Of equals the first tile is taken.
+    Without `radius` each such tile is a detection, as in Snuffy's released evaluation: every wrong
+    tile is a false positive. With `radius` only local maxima are: the most probable tile is taken,
+    all tiles whose centre lies in the square of half side `radius` around its centre are struck
+    out, and so on, as in the challenge's example and e.g. NCRF. Of equals the first tile is taken.
 
     Args:
         places: [N, 2] top-left corners (x, y) of the tiles, level-0 px.
