@@ -70,7 +70,7 @@ class Lesions:
         downsample: float = DOWNSAMPLE,
         isolated: float = ISOLATED,
     ) -> Self:
-        """The targets in outlines, see `from_mask`; `size` is the slide's (width, height), level-0 px."""
+        """The targets in outlines on a slide of `size` (width, height), level-0 px."""
         mask = lesion_mask(annotation, size, downsample)
         return cls.from_mask(mask > 0, spacing, downsample, isolated)
 

@@ -85,5 +85,5 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 
 def _among(better: np.ndarray, tied: np.ndarray, first: int) -> np.ndarray:
-    """Chance that the own item is among the `first`: it is one of `tied` items after `better` ones."""
+    """Chance that the own item, one of `tied` after `better` ones, is among the `first`."""
     return np.asarray(np.clip((first - better) / tied, 0, 1))

@@ -38,7 +38,7 @@ class VolumeEncoder(nn.Module, ABC):
 
     @abstractmethod
     def layers(self) -> list[nn.ModuleList]:
-        """All modules with weights, a list per level, the stem first; learning rates go by these."""
+        """All modules with weights, a list per level, for learning rates by level."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features [B, widths[l], X / strides[l], ...] for each level l."""
