@@ -51,7 +51,7 @@ class Annotation:
 
     @cached_property
     def area(self) -> float:
-        """Of `region`, square level-0 pixels."""
+        """Area of `region`, square level-0 pixels."""
         return float(self.region.area)
 
     @property
