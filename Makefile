@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test coverage lint clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -10,6 +10,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+coverage: .venv/installed
+	$(BIN)/python -m pytest --cov
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -147,11 +147,6 @@ def sweep(folder: Path) -> None:
         _remove_left(folder.rglob(f"{_PREFIX}*"))
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether `path` is the hidden name of something that is not, or was never, complete."""
-    return path.name.startswith(_PREFIX)
-
-
 def _sweep_once(folder: Path) -> None:
     """Sweep one folder, not what is below it, before the first thing this process writes there."""
     if folder.absolute() not in _swept:

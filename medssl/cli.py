@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.data.spec import load_spec
 from medssl.environment import wait_passively
@@ -20,7 +21,6 @@ from medssl.stop import STOP
 app = typer.Typer(
     help="Medical images with few labels: scans to masks, slides to calls, radiographs to grades.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -33,15 +33,38 @@ Overrides = Annotated[
         metavar="[KEY=VALUE]...", help="e.g. split.labels=4 method=cps", show_default=False
     ),
 ]
-PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="name or YAML file")]
+PipelineName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PIPELINE", help="name or YAML file", autocompletion=completion.pipelines
+    ),
+]
+CheckpointFolder = Annotated[
+    Path,
+    typer.Argument(help="Folder with weights.safetensors.", autocompletion=completion.checkpoints),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Continue, or train anew.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from medssl.train.fingerprint import code_version
+
+        typer.echo(f"medssl {code_version()}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """What every verb takes; `main` reads `--debug` wherever it stands."""
@@ -98,7 +121,7 @@ def train(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with weights.safetensors.")],
+    checkpoint: CheckpointFolder,
     files: Annotated[list[Path], typer.Argument(help="Images, DICOM series or case folders.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     settings: Annotated[
@@ -135,7 +158,14 @@ def evaluate(
     predictions: Annotated[
         Path, typer.Argument(help="Folder of masks named by case, or a CSV of grades or calls.")
     ],
-    data: Annotated[str, typer.Option("--data", help="Data spec whose labels are the truth.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="Data spec whose labels are the truth.",
+            autocompletion=completion.data_specs,
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -151,7 +181,12 @@ def evaluate(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="Study file, or a pipeline.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.pipelines
+        ),
+    ],
     methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",
     labels: Annotated[str, typer.Option(help="Of a pipeline: 4,8")] = "",
     seeds: Annotated[str, typer.Option(help="Of a pipeline: 0,1,2")] = "",
@@ -176,7 +211,10 @@ def study(
 
 @app.command()
 def compare(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="name")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(metavar="PIPELINE", help="name", autocompletion=completion.pipelines),
+    ],
     reference: Annotated[
         str,
         typer.Option(help="Method to compare with.", show_default="the usual one of the family"),

@@ -5,13 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medssl import completion
+
 if TYPE_CHECKING:
     from medssl.data.spec import DataSpec
 
 data_app = typer.Typer(help="Data sets: list, check, look at, download.", no_args_is_help=True)
 export_app = typer.Typer(help="Masks and models for other programs.", no_args_is_help=True)
 
-DataName = Annotated[str, typer.Argument(metavar="DATA", help="data spec, YAML file or folder")]
+DataName = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="data spec, YAML file or folder",
+        autocompletion=completion.data_specs,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
@@ -74,7 +83,11 @@ def show(
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="data spec")], quiet: Quiet = False
+    name: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="data spec", autocompletion=completion.data_specs),
+    ],
+    quiet: Quiet = False,
 ) -> None:
     """Download a data set from its official home; continues where it was stopped."""
     from medssl.data.fetch import fetch as download
@@ -104,7 +117,12 @@ def dicom_seg(
 
 @export_app.command()
 def package(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with weights.safetensors.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with weights.safetensors.", autocompletion=completion.checkpoints
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],
 ) -> None:
     """A checkpoint with its card, to hand on."""

@@ -16,7 +16,6 @@ from medssl.atomic import (
     appearing,
     append_text,
     discard,
-    is_unfinished,
     make_folder,
     sweep,
     write_text,
@@ -82,7 +81,7 @@ def test_a_killed_writer_leaves_one_hidden_name_which_is_swept(tmp_path: Path) -
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     (left,) = tmp_path.iterdir()
-    assert is_unfinished(left)
+    assert left.name.startswith(".")
     sweep(tmp_path.parent)
     assert not list(tmp_path.iterdir())
 

@@ -33,6 +33,13 @@ def test_help_names_every_verb(command: Command) -> None:
         assert f" {verb} " in out
 
 
+def test_the_version_is_printed_and_of_a_checkout_its_commit(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medssl.train.fingerprint.code_version", lambda: "1.2.3 0a1b2c3d4e")
+    assert command("--version") == (0, "medssl 1.2.3 0a1b2c3d4e\n", "")
+
+
 def test_data_help_names_its_verbs(command: Command) -> None:
     _, out, _ = command("data", "--help")
     for verb in ("list", "check", "show", "fetch"):

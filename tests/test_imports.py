@@ -18,6 +18,7 @@ LEVELS = {
     "cli_data": 4,
     "__main__": 4,
     "families": 3,
+    "completion": 4,
     "pipeline": 2,
     "methods": 1,
     "train": 1,
@@ -70,7 +71,7 @@ def test_imports_point_one_way(path: Path) -> None:
             assert LEVELS[target] <= LEVELS[part], f"{part} must not import {module}"
 
 
-def loaded(*arguments: str) -> tuple[int, set[str], str]:
+def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
     """Exit code, heavy modules loaded, and standard error of a command, in its own process."""
     code = (
         "import sys, atexit\n"
@@ -84,7 +85,7 @@ def loaded(*arguments: str) -> tuple[int, set[str], str]:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
         check=False,
     )
     return done.returncode, set(done.stdout.splitlines()[-1].split()[1:]), done.stderr
@@ -94,6 +95,7 @@ def loaded(*arguments: str) -> tuple[int, set[str], str]:
     ("arguments", "code"),
     [
         (["--help"], 0),
+        (["--version"], 0),
         (["train", "--help"], 0),
         (["methods"], 0),
         (["trian"], 2),
@@ -119,6 +121,13 @@ def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -
     found, heavy, error = loaded(*arguments)
     assert (found, heavy) == (code, set())
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("line", ["medssl run hip", "medssl data check hip", "medssl predict r"])
+def test_completion_loads_nothing_heavy(line: str) -> None:
+    word = str(len(line.split()) - 1)
+    found, heavy, error = loaded(_MEDSSL_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=word)
+    assert (found, heavy, error) == (0, set(), "")
 
 
 def test_nothing_that_was_pickled_is_ever_run() -> None:

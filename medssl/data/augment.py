@@ -17,7 +17,7 @@ from medssl.settings import AugmentSettings
 
 
 def intensity_changes(settings: AugmentSettings) -> Callable[[Batch, Generator], Batch]:
-    """What a training step does with every batch it is given."""
+    """The random change that a training step makes to every batch."""
 
     def change(batch: Batch, generator: Generator) -> Batch:
         return replace(batch, image=augment(batch.image, settings, generator))
@@ -47,7 +47,7 @@ def augment(image: Tensor, settings: AugmentSettings, generator: Generator) -> T
 
 
 def _gamma(image: Tensor, log_exponent: Tensor) -> Tensor:
-    """Gamma correction on the item's own range, which is kept."""
+    """Gamma correction within each item's own range of values, which stays the same."""
     dims = (1, 2, 3, 4, 5)
     low, high = image.amin(dims, keepdim=True), image.amax(dims, keepdim=True)
     span = (high - low).clamp_min(1e-6)

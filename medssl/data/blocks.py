@@ -139,7 +139,7 @@ class Block:
 
 
 def unreadable(path: Path, why: str = "") -> DataError:
-    """The sentence for a file that is not what its name says."""
+    """The error for a file that is not what its name says."""
     return DataError(
         f"{path} cannot be read",
         "it is truncated, damaged or not an image" + (f": {why}" if why else ""),

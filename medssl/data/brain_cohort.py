@@ -19,16 +19,18 @@ from medssl.data.geometry import Geometry
 from medssl.data.volume import read_volume
 from medssl.errors import DataError
 
-TISSUES = ("cortical grey matter", "white matter", "deep grey matter", "fluid")
 LESION = 4
-"""Mask value of lesions; tissues 1, 2, 3 have their place in TISSUES, fluid is background."""
+"""Mask value of lesions. Cortical grey matter is 1, white matter 2, deep grey matter 3; fluid is
+background, 0."""
 
-# Relative brightness of TISSUES and lesions. Orders as in textbooks; the numbers are made up.
 CONTRASTS: dict[str, tuple[float, float, float, float, float]] = {
     "t1": (0.60, 0.85, 0.68, 0.25, 0.50),
     "t2": (0.60, 0.45, 0.52, 1.00, 0.85),
     "flair": (0.70, 0.55, 0.62, 0.15, 1.00),
 }
+"""Relative brightness by sequence of cortical grey, white and deep grey matter, of fluid and of
+lesions. Which is brighter than which is as in textbooks; the numbers are made up."""
+
 _COARSE = 8.0  # mm, the grid on which deformations are made
 
 
@@ -37,7 +39,8 @@ class Template:
     """The average brain.
 
     Attributes:
-        maps: [T, *] float32 shares of TISSUES, smoothed for sampling at the scans' spacing.
+        maps: [T, *] float32 shares of the tissues in the order of `CONTRASTS`, smoothed for
+            sampling at the scans' spacing.
         geometry: grid of the maps.
     """
 
@@ -51,7 +54,7 @@ class Scan:
 
     Attributes:
         images: [X, Y, Z] float32 per contrast, arbitrary units.
-        mask: [X, Y, Z] uint8; 1 to 3 as in TISSUES, LESION, else 0.
+        mask: [X, Y, Z] uint8; 1 to 3 for tissues, LESION, else 0.
     """
 
     images: dict[str, np.ndarray]

@@ -32,7 +32,7 @@ def declared_classes(spec: DataSpec) -> tuple[str, ...]:
 
 
 def class_index(stated: str, classes: tuple[str, ...]) -> int | None:
-    """The class a table states by name or by index; None where it states none of `classes`."""
+    """Index of the class that a table states by name or by index; None if not among `classes`."""
     if stated in classes:
         return classes.index(stated)
     if stated.isdecimal() and len(stated) < 10 and int(stated) < len(classes):
@@ -41,7 +41,7 @@ def class_index(stated: str, classes: tuple[str, ...]) -> int | None:
 
 
 def undeclared(case: str, file: Path, stated: str, classes: tuple[str, ...]) -> Fault:
-    """A case of a class that the layout does not declare."""
+    """The fault of a case whose class the layout does not declare."""
     declared = ", ".join(classes) or "none"
     return Fault(
         case,
@@ -53,10 +53,10 @@ def undeclared(case: str, file: Path, stated: str, classes: tuple[str, ...]) -> 
 
 
 def refuse(faults: list[Fault]) -> None:
-    """Raise the first fault, if there is one.
+    """Refuse a table with faults.
 
     Raises:
-        DataError: there is; it tells how many more there are.
+        DataError: `faults` is not empty; the message is the first and how many more there are.
     """
     if faults:
         more = f"{len(faults) - 1} more such faults" if len(faults) > 1 else ""

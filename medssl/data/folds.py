@@ -60,7 +60,7 @@ def stratified_parts(cases: Sequence[Case], count: int, seed: int) -> list[list[
     """`count` parts of about equal size and class frequencies; no patient is in two of them.
 
     Args:
-        cases: each with a class.
+        cases: each with the index of its class in `extra["class"]`.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

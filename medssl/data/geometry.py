@@ -41,12 +41,6 @@ class Orientation:
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.order))
         return turned[(..., *self._steps())]
 
-    def undo(self, array: np.ndarray) -> np.ndarray:
-        """View of `array` [..., X, Y, Z] back on the old axes; no copy."""
-        lead = array.ndim - 3
-        back = (lead + self.order.index(axis) for axis in range(3))
-        return array[(..., *self._steps())].transpose(*range(lead), *back)
-
     def _steps(self) -> tuple[slice, slice, slice]:
         first, second, third = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return first, second, third

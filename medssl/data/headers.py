@@ -23,10 +23,10 @@ Word = TypeVar("Word")
 
 
 def millimetres(path: Path, unit: str) -> float:
-    """What one `unit` measures.
+    """Millimetres in one `unit`.
 
     Raises:
-        DataError: it is none of length.
+        DataError: `unit` is no unit of length.
     """
     plain = unit.strip().lower()
     for size, names in _LENGTHS.items():
@@ -68,10 +68,10 @@ def beside(header: Path, name: str) -> Path:
 
 
 def whole_numbers(path: Path, key: str, value: str) -> tuple[int, ...]:
-    """The integers of a header's line.
+    """The integers in a line of a header.
 
     Raises:
-        DataError: one is none.
+        DataError: a word of the line is no integer.
     """
     try:
         return tuple(int(word) for word in value.split())
@@ -80,10 +80,10 @@ def whole_numbers(path: Path, key: str, value: str) -> tuple[int, ...]:
 
 
 def whole_number(path: Path, key: str, value: str) -> int:
-    """The one integer of a header's line.
+    """The single integer in a line of a header.
 
     Raises:
-        DataError: it is none, or there are several.
+        DataError: the line holds no integer, or several.
     """
     found = whole_numbers(path, key, value)
     if len(found) != 1:
@@ -92,10 +92,10 @@ def whole_number(path: Path, key: str, value: str) -> int:
 
 
 def known(path: Path, key: str, word: str, choices: Mapping[str, Word]) -> Word:
-    """What a word of a header stands for.
+    """The meaning of a word of a header.
 
     Raises:
-        DataError: it is none of `choices`.
+        DataError: the word is missing, or is not among `choices`.
     """
     if word not in choices:
         raise DataError(

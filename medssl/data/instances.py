@@ -42,7 +42,7 @@ class Instances:
         return np.asarray(self.features[self.bag == number])
 
     def faults(self, classes: tuple[str, ...]) -> list[Fault]:
-        """All that is wrong with the bags, in their order."""
+        """The faults of the bags, in their order."""
         counts = np.bincount(self.bag, minlength=len(self.names))
         broken = np.bincount(self.bag[~np.isfinite(self.features).all(1)], minlength=len(counts))
         faults = []
@@ -92,7 +92,7 @@ def _from_npz(path: Path) -> Instances:
         raise _not_laid_out(path, "`sizes` does not count the instances that `bag` numbers")
     if labels.dtype.kind not in "SU":
         labels = _whole(path, "y", labels)
-    with np.errstate(over="ignore"):  # what becomes infinite is a fault of its bag
+    with np.errstate(over="ignore"):  # infinite values are a fault of the bag
         values = features.astype(np.float32)
     return Instances(
         path,
@@ -172,7 +172,7 @@ def _features(path: Path, rows: list[list[str]], apart: set[int], first: int) ->
 
 
 def _names(called: list[str]) -> tuple[str, ...]:
-    """Numbers get leading zeros, so that names sort as they do."""
+    """Names of bags; numbers get leading zeros, so that they sort by value."""
     width = max((len(name) for name in called if name.isdecimal()), default=0)
     return tuple(f"bag_{name.zfill(width) if name.isdecimal() else name}" for name in called)
 

@@ -1,4 +1,4 @@
-"""What is left to ITK: grids of NRRD files, writing them and MetaImages, and fast unpacking."""
+"""ITK's part: grids of NRRD files, writing NRRD and MetaImage files, and fast unpacking."""
 
 import gzip
 import struct
@@ -16,7 +16,7 @@ from medssl.data.stored import LPS_TO_RAS, grid
 _LARGE = 2**20
 """Bytes of values from which on ITK is faster."""
 
-# What ITK warns of on stderr is found and said by medssl itself.
+# medssl itself finds and reports what ITK would warn of on stderr.
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 
@@ -57,7 +57,7 @@ class _Buffer:
 
 
 class PackedIntegers(Block):
-    """Whole numbers of a .nii.gz, stored as they are meant: ITK unpacks them three times faster."""
+    """Integers of a .nii.gz without a scaling, which ITK unpacks three times faster."""
 
     def read(self) -> np.ndarray:
         """All values, [count], perhaps read-only.

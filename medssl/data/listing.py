@@ -39,7 +39,7 @@ def section(plain: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     """The list under `key`; empty where there is none.
 
     Raises:
-        DataError: it is no list.
+        DataError: `key` holds something else than a list.
     """
     found = plain.get(key)
     if not isinstance(found, list | None):
@@ -57,7 +57,7 @@ def parsed(model: type[Model], plain: Any, where: str, do: str) -> Model:
         do: what would be right.
 
     Raises:
-        DataError: it is of another kind; says which key.
+        DataError: a key is missing, unknown or of another kind; the message names it.
     """
     try:
         return model.model_validate(plain)
@@ -74,7 +74,7 @@ def parsed(model: type[Model], plain: Any, where: str, do: str) -> Model:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The last of two equal keys would win in silence."""
+    """Refuse equal keys, of which the last would win in silence."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -85,7 +85,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_kind(part: int | str) -> bool:
-    """Whether a part of pydantic's place names an alternative of a type and no key."""
+    """Whether a part of pydantic's error location names an alternative of a type, not a key."""
     return isinstance(part, str) and (part in ("str", "int") or "[" in part)
 
 

@@ -1,4 +1,4 @@
-"""NRRD files, .nrrd and .nhdr: what ITK does not say of them, or gets wrong.
+"""NRRD files, .nrrd and .nhdr.
 
 ITK finds the grid. Which bytes are the values, and what a length measures, is read here: ITK
 overlooks units, and would open whatever file a header names. The format: teem.sourceforge.net/nrrd.

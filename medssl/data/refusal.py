@@ -27,7 +27,8 @@ def refuse_cases(errors: Sequence[DataError], spec: DataSpec) -> None:
     """Refuse a data set for what is wrong with its cases.
 
     Raises:
-        DataError: there are errors; says the first, how many more there are, and what lists them.
+        DataError: `errors` is not empty; the message is the first, how many more there are and the
+            command that lists them.
     """
     if errors:
         first, more = errors[0], len(errors) - 1

@@ -83,10 +83,10 @@ def _scaled(values: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:
 
 
 def find_axes(path: Path, lengths: tuple[int, ...], colours: int | None = None) -> Axes:
-    """Space is the first three axes but `colours`; one of the others may be longer than 1.
+    """Space is the first three axes except `colours`; of the rest one may be longer than 1.
 
     Raises:
-        DataError: they are not the axes of a volume with channels.
+        DataError: fewer than three axes of space, or several further ones longer than 1.
     """
     space = [axis for axis in range(len(lengths)) if axis != colours]
     more = [axis for axis in range(len(lengths)) if axis not in space[:3] and lengths[axis] > 1]
@@ -111,7 +111,7 @@ def grid(
     """The grid that a header declares.
 
     Raises:
-        DataError: its affine is none.
+        DataError: the affine cannot be inverted, or its voxels have no possible size.
     """
     try:
         return Geometry(shape, affine, nifti)
@@ -120,7 +120,7 @@ def grid(
 
 
 def complex_values(path: Path) -> DataError:
-    """The sentence for numbers with two parts."""
+    """The error for complex numbers."""
     return DataError(
         f"{path} holds complex numbers",
         "an image has one real number per voxel and channel",

@@ -78,7 +78,7 @@ class PatchStream:
         )
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
-        """(running item number, case index) of each item of a batch."""
+        """(running number of the item, index of its case) of each item of a batch."""
         count = len(self.cases)
         if self.kind == "labelled" and count >= self.size:
             epoch, within = divmod(number, count // self.size)

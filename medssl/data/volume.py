@@ -14,10 +14,10 @@ from medssl.data.pixels import open_image, read_grid, read_pixels, suffix
 from medssl.errors import DataError, MedsslError
 
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
-"""What masks and maps can be written as."""
+"""Formats in which masks and maps can be written, with their endings."""
 
 NEARLY_WHOLE = 1e-3
-"""Mask values may be so far from whole numbers, as after a round trip through floats."""
+"""How far a mask value may be from a whole number, as after a round trip through floats."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Volume:
             raise ValueError(f"array {self.array.shape} on a grid of {self.geometry.shape}")
 
     def file_of(self, channel: int) -> str:
-        """What a message names for one channel."""
+        """The file that a message names for a channel."""
         return self.files[channel] if self.files else self.source
 
 
@@ -120,9 +120,9 @@ def read_mask(path: Path) -> Volume:
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:
-    """`array` rounded, where that is all it needs."""
+    """`array` rounded to whole numbers, if all values are near one."""
     whole: np.ndarray = np.rint(array)
-    with np.errstate(invalid="ignore"):  # infinity less itself
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         odd = ~(np.abs(array - whole) <= NEARLY_WHOLE)
     if odd.any():
         values = np.unique(array[odd])

@@ -5,7 +5,7 @@ from types import TracebackType
 
 
 class Workers(ThreadPoolExecutor):
-    """An executor that begins nothing more once its block is left, e.g. because of a signal."""
+    """A thread pool that starts no further task once its `with` block is left, e.g. by a signal."""
 
     def __exit__(
         self,

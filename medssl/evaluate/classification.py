@@ -72,7 +72,7 @@ SCORES: Mapping[str, str] = {
     "brier": "Brier score",
     "ece": "ECE",
 }
-"""Scores of `SlideScores` and what they are called; the last two are better lower."""
+"""Scores of `SlideScores` and how a table calls them; of the last two, lower is better."""
 
 
 def predictions(probability: np.ndarray, threshold: float | None = 0.5) -> np.ndarray:
@@ -127,7 +127,7 @@ def score_slides(
 ) -> SlideScores:
     """Score a classifier.
 
-    What one class alone cannot tell is NaN, with the reason.
+    A score that needs slides of several classes is NaN, with the reason, where there is one class.
 
     Args:
         probability: [S, K], K at least 2, each in [0, 1]; the rows of sigmoid outputs need not sum
@@ -187,19 +187,13 @@ def patch_auc(probability: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -
     return Score(float(roc_auc_score(truth, pooled)), reason="tiles are not independent")
 
 
-def patch_accuracy(
-    probability: Sequence[np.ndarray], labels: Sequence[np.ndarray], threshold: float
-) -> Score:
-    """Share of right tiles over all slides pooled, at a threshold chosen on validation tiles."""
-    pooled, truth = _pooled(probability, labels)
-    if not len(truth):
-        return Score(nan, reason="there are no tiles")
-    right = (pooled >= threshold) == truth
-    return Score(float(right.mean()), reason="tiles are not independent")
-
-
 def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [S, K] as float64 and class indices [S]; ValueError as `score_slides`."""
+    """Probabilities [S, K] as float64 and class indices [S], checked.
+
+    Raises:
+        ValueError: the shapes do not fit, a probability lies outside [0, 1], or a class index
+            beyond K.
+    """
     probability, truth = np.asarray(probability, dtype=np.float64), np.asarray(truth)
     if probability.ndim != 2 or probability.shape[1] < 2 or not len(probability):
         raise ValueError(f"probabilities of shape {probability.shape} are not [S, K], K over 1")

@@ -9,13 +9,13 @@ import numpy as np
 
 
 def nearest_pictures(scores: np.ndarray, rows: int, each: int) -> list[np.ndarray]:
-    """Indices of the `each` nearest pictures of the prototypes that are nearest to most.
+    """Indices of the `each` nearest pictures to each of the largest clusters.
 
     Args:
         scores: [n, K]; the highest is nearest.
 
     Returns:
-        At most `rows` arrays, the largest cluster first; clusters of no picture have none.
+        At most `rows` arrays, the largest cluster first; clusters without a picture are left out.
     """
     sizes = np.bincount(scores.argmax(1), minlength=scores.shape[1])
     largest = np.argsort(-sizes, kind="stable")[:rows]

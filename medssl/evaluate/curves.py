@@ -1,4 +1,4 @@
-"""How training went, as one picture: the loss with its terms, and the score on validation."""
+"""Training curves as one picture: the loss with its terms, and the validation score."""
 
 import io
 from collections.abc import Mapping, Sequence

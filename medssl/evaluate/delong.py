@@ -1,4 +1,4 @@
-"""The area under the ROC curve with its exact variance, and two of them compared.
+"""The area under the ROC curve with DeLong's variance and interval.
 
 DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44: 837-845, by ranks as in Sun & Xu (2014),
 IEEE Signal Processing Letters 21: 1389-1393, in O(n log n).
@@ -7,30 +7,10 @@ Legend: C classifiers, S slides, P slides of the class, Q slides of the others.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from medssl.evaluate.statistics import Interval
-
-
-@dataclass(frozen=True)
-class AucDifference:
-    """First minus second classifier on the same slides.
-
-    Attributes:
-        first, second: their areas.
-        difference: of the areas, with the interval `low` to `high`.
-        p: two-sided; NaN where the areas differ but their variance is 0, so that nothing can be
-            said.
-    """
-
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    p: float
 
 
 def delong_covariance(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +42,7 @@ def delong_covariance(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndar
 
 
 def delong_interval(score: np.ndarray, positive: np.ndarray, level: float = 0.95) -> Interval:
-    """Normal interval of an area, cut to [0, 1].
+    """Confidence interval of an area by the normal approximation, cut to [0, 1].
 
     NaN where the variance is 0 (the classes are perfectly parted) or cannot be estimated (fewer
     than two slides of a kind): an interval without width would claim certainty.
@@ -78,39 +58,8 @@ def delong_interval(score: np.ndarray, positive: np.ndarray, level: float = 0.95
     return Interval(max(0.0, area[0] - reach), min(1.0, area[0] + reach))
 
 
-def delong_test(
-    first: np.ndarray, second: np.ndarray, positive: np.ndarray, level: float = 0.95
-) -> AucDifference:
-    """Whether two classifiers of the same slides differ in area.
-
-    Args:
-        first, second: [S] scores of the same slides in the same order.
-        positive: [S] bool.
-        level: of the interval of the difference.
-
-    Raises:
-        ValueError: fewer than two slides of one kind.
-    """
-    area, covariance = delong_covariance(
-        np.stack([first, second]), np.asarray(positive, dtype=bool)
-    )
-    difference = float(area[0] - area[1])
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    deviation = math.sqrt(max(0.0, variance))
-    if deviation < 1e-9:  # rounding leaves some 1e-17 of variance where there is none
-        same = abs(difference) < 1e-12
-        low = high = 0.0 if same else math.nan
-        p = 1.0 if same else math.nan
-        return AucDifference(float(area[0]), float(area[1]), difference, low, high, p)
-    reach = _quantile(level) * deviation
-    p = math.erfc(abs(difference) / deviation / math.sqrt(2))
-    return AucDifference(
-        float(area[0]), float(area[1]), difference, difference - reach, difference + reach, p
-    )
-
-
 def _quantile(level: float) -> float:
-    """Of the standard normal, for a two-sided interval."""
+    """Quantile of the standard normal that bounds a two-sided interval of this level."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(0.5 + level / 2)

@@ -1,8 +1,8 @@
 """FROC: share of lesions found against false alarms per slide, over all thresholds.
 
-Two scores, named apart, each the mean sensitivity at 1/4, 1/2, 1, 2, 4 and 8 false positives per
-slide: CAMELYON16's own (`froc_score`) takes the first operating point that reaches each rate,
-MONAI's (`monai_froc_score`) interpolates between the two around it.
+The score is that of CAMELYON16: the mean sensitivity at 1/4, 1/2, 1, 2, 4 and 8 false positives per
+slide, each read at the first operating point that reaches the rate. MONAI's score differs: it
+interpolates between the two points around each rate.
 
 Legend: M detections, N tiles, R regions, T thresholds.
 """
@@ -78,10 +78,10 @@ def detections_from_tiles(
 ) -> Detections:
     """Detections at the centres of tiles whose probability exceeds a threshold.
 
-    Without `radius` each such tile is one, as in Snuffy's released evaluation: every wrong tile
-    is a false positive. With it only local maxima are: the most probable tile is taken, all tiles
-    whose centre lies in the square of half side `radius` around its centre are struck out, and so
-    on (the challenge's example and its followers, e.g. NCRF). Of equals the first tile is taken.
+    Without `radius` each such tile is a detection, as in Snuffy's released evaluation: every wrong
+    tile is a false positive. With `radius` only local maxima are: the most probable tile is taken,
+    all tiles whose centre lies in the square of half side `radius` around its centre are struck
+    out, and so on, as in the challenge's example and e.g. NCRF. Of equals the first tile is taken.
 
     Args:
         places: [N, 2] top-left corners (x, y) of the tiles, level-0 px.
@@ -119,7 +119,8 @@ def hits(detections: Detections, lesions: Lesions | None) -> Hits:
     """
     if lesions is None:
         return Hits(np.asarray(detections.probability, dtype=np.float64), np.empty(0))
-    hit = _regions(detections, lesions, np.rint)
+    row, column = _pixels(detections, lesions).T
+    hit = lesions.mask[row, column]
     probability = np.asarray(detections.probability, dtype=np.float64)
     best = np.zeros(int(lesions.mask.max(initial=0)) + 1)
     np.maximum.at(best, hit, probability)
@@ -161,45 +162,7 @@ def froc_score(curve: FrocCurve) -> float:
     return float(np.mean(list(sensitivities(curve).values())))
 
 
-def monai_froc_score(slides: Sequence[tuple[Detections, Lesions | None]]) -> float:
-    """MONAI's score: places cut down to pixels, the lowest probability no threshold, interpolated.
-
-    Args:
-        slides: detections of each slide, and its lesions, None without tumour.
-
-    Returns:
-        In [0, 1]; NaN without targets.
-    """
-    from monai.metrics import compute_froc_curve_data, compute_froc_score
-    from monai.metrics.froc import compute_fp_tp_probs_nd
-
-    wrong, found, targets = [np.empty(0)], [np.empty(0)], 0
-    for detections, lesions in slides:
-        probability = np.asarray(detections.probability, dtype=np.float64)
-        if lesions is None:
-            wrong.append(probability)
-            continue
-        pixels = _pixels(detections, lesions, np.trunc)
-        false, true, count = compute_fp_tp_probs_nd(
-            probability, pixels, lesions.mask, list(lesions.ignored)
-        )
-        wrong.append(false)
-        found.append(true)
-        targets += count
-    if not targets:
-        return float("nan")
-    data = compute_froc_curve_data(
-        np.concatenate(wrong), np.concatenate(found), targets, len(slides)
-    )
-    return float(compute_froc_score(*data, eval_thresholds=RATES))
-
-
-def _regions(detections: Detections, lesions: Lesions, whole: np.ufunc) -> np.ndarray:
-    row, column = _pixels(detections, lesions, whole).T
-    return np.asarray(lesions.mask[row, column])
-
-
-def _pixels(detections: Detections, lesions: Lesions, whole: np.ufunc) -> np.ndarray:
+def _pixels(detections: Detections, lesions: Lesions) -> np.ndarray:
     """Mask pixel (row, column) of each detection, [M, 2]."""
-    places = whole(np.asarray(detections.points, dtype=np.float64)[:, ::-1] / lesions.downsample)
+    places = np.rint(np.asarray(detections.points, dtype=np.float64)[:, ::-1] / lesions.downsample)
     return np.asarray(np.clip(places, 0, np.array(lesions.mask.shape) - 1).astype(np.int64))

@@ -41,7 +41,10 @@ def kappa_difference(
     resamples: int,
     generator: np.random.Generator,
 ) -> Score:
-    """The same of quadratic kappa."""
+    """First less second quadratic kappa, each the mean over its runs.
+
+    The arguments are those of `accuracy_difference`.
+    """
 
     def measure(index: np.ndarray) -> np.ndarray:
         means = [
@@ -57,14 +60,15 @@ def kappa_difference(
 def greater_over_folds(
     first: np.ndarray, second: np.ndarray, truth: np.ndarray, folds: int, seed: int
 ) -> float:
-    """P of the one-sided signed-rank test over parts of the test set; NaN where it is too small.
+    """P-value of the one-sided signed-rank test that `first` is better over parts of the test set.
 
-    Balanced accuracy of each part, the mean over runs, as Semixup was tested (sheet, section 12).
+    It compares the balanced accuracy of each part, averaged over runs, as Semixup was tested
+    (sheet, section 12). NaN where the test set is too small.
 
     Args:
         first, second: [R, S] grades that were given.
         truth: [S] grades.
-        folds: parts with like shares of the grades; each grade needs as many images.
+        folds: number of parts, with like shares of the grades; each grade needs that many images.
         seed: deals out the images.
     """
     _, counts = np.unique(truth, return_counts=True)

@@ -27,7 +27,7 @@ class GradedImage:
 
     Attributes:
         id: of the case; never a patient's name.
-        prediction, truth: grade indices; no truth where nobody said.
+        prediction, truth: grade indices; the truth is None where it is not known.
         probability: of each of the K grades, calibrated.
     """
 
@@ -97,7 +97,7 @@ def read_grades(path: Path) -> list[GradedImage]:
     """What `write_grades` wrote; grades are counted in the order of its columns.
 
     Raises:
-        KeyError, ValueError: the file is another one.
+        KeyError, ValueError: the file was not written by `write_grades`.
         DataError: it is missing or damaged.
     """
     found = read_table(path)
@@ -143,12 +143,12 @@ def render(report: GradeReport) -> str:
 
 
 def _certainty(image: GradedImage) -> float:
-    """Probability of the true grade: those that are most surely wrong come first."""
+    """Probability of the true grade; sorted by it, the most confident mistakes come first."""
     return image.probability[image.truth or 0]
 
 
 def _off(images: Sequence[GradedImage], distance: int) -> int:
-    """How many are wrong by at least so many grades."""
+    """How many images are wrong by at least `distance` grades."""
     return sum(abs(image.prediction - (image.truth or 0)) >= distance for image in images)
 
 

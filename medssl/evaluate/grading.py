@@ -17,7 +17,7 @@ from medssl.evaluate.score import Score, bootstrapped
 from medssl.evaluate.statistics import bootstrap_interval
 
 DISEASE_FROM = 2
-"""Osteoarthritis is Kellgren-Lawrence grade 2 or more."""
+"""Index of the first grade with disease: osteoarthritis is Kellgren-Lawrence grade 2 or more."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class GradeScores:
     """All scores of one set of images.
 
     Attributes:
-        balanced_accuracy: mean recall of the grades; `standard_error` is its class-weighted one.
+        balanced_accuracy: mean recall of the grades.
+        standard_error: class-weighted standard error of the balanced accuracy.
         kappa: Cohen's, with quadratic weights.
         mse: of the predicted grade.
         auc: of disease, with DeLong's interval; the score is the sum of the probabilities of the
@@ -104,7 +105,7 @@ def score_grades(
 ) -> GradeScores:
     """Score a grader; its grade is the most likely one.
 
-    What cannot be told, as a grade has no image, is NaN, with the reason.
+    A score that needs images of every grade is NaN, with the reason, where one has none.
 
     Args:
         probability: [S, K].
@@ -224,7 +225,7 @@ def balanced_accuracy_by_fold(
 
 
 def wilcoxon_greater(first: np.ndarray, second: np.ndarray) -> float:
-    """P of the one-sided paired signed-rank test that `first` is greater; zeros are dropped.
+    """P-value of the one-sided paired signed-rank test that `first` is greater; ties are dropped.
 
     1 where no pair differs.
     """
@@ -234,11 +235,6 @@ def wilcoxon_greater(first: np.ndarray, second: np.ndarray) -> float:
     if not difference.any():
         return 1.0
     return float(wilcoxon(difference, alternative="greater", zero_method="wilcox").pvalue)
-
-
-def far_off(predicted: np.ndarray, truth: np.ndarray, distance: int = 3) -> np.ndarray:
-    """Places of the images whose grade is wrong by at least `distance`."""
-    return np.flatnonzero(np.abs(np.asarray(predicted) - np.asarray(truth)) >= distance)
 
 
 def quadratic_kappa(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

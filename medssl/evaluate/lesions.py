@@ -41,14 +41,14 @@ class Lesions:
 
     @property
     def count(self) -> int:
-        """How many regions are targets; numbers that no pixel holds are counted as regions."""
+        """How many regions are targets, that is the largest number less those ignored."""
         return int(self.mask.max(initial=0)) - len(self.ignored)
 
     @classmethod
     def from_mask(
         cls, tumour: np.ndarray, spacing: float, downsample: float, isolated: float = ISOLATED
     ) -> Self:
-        """By the challenge's procedure.
+        """The targets in a mask of the tumour, by the challenge's procedure.
 
         Args:
             tumour: [h, w] bool.
@@ -70,7 +70,7 @@ class Lesions:
         downsample: float = DOWNSAMPLE,
         isolated: float = ISOLATED,
     ) -> Self:
-        """From outlines on a slide of `size` (width, height) level-0 px; else as `from_mask`."""
+        """The targets in outlines on a slide of `size` (width, height), level-0 px."""
         mask = lesion_mask(annotation, size, downsample)
         return cls.from_mask(mask > 0, spacing, downsample, isolated)
 

@@ -34,7 +34,7 @@ class Warp:
         degrees: largest angle about each axis.
         scale: factor in 1 +/- this, per axis.
         deformation: largest displacement of the smooth part, voxels.
-        smoothness: its standard deviation, as a share of each side.
+        smoothness: standard deviation of the Gaussian that smooths it, as a share of each side.
     """
 
     degrees: float = 8.0
@@ -58,7 +58,7 @@ def draw_warp(shape: tuple[int, int, int], warp: Warp, rng: np.random.Generator)
 
 
 def moved(volume: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The volume [X, Y, Z] as `where` [3, X, Y, Z] says; linear, the border goes on outside."""
+    """The volume [X, Y, Z] at voxels `where` [3, X, Y, Z]; linear, its border repeated outside."""
     plain = np.asarray(volume, dtype=np.float32)
     return np.asarray(map_coordinates(plain, where, order=1, mode="nearest"), dtype=np.float32)
 
@@ -67,8 +67,8 @@ class MovedErrors(NamedTuple):
     """Errors [N] in mm at points of a moved volume, found again in the volume itself.
 
     Attributes:
-        embedding: of the embedder.
-        same_voxel: of the matcher that takes the same voxel.
+        embedding: the embedder's.
+        same_voxel: those of taking the same voxel, which needs no learning.
     """
 
     embedding: np.ndarray
@@ -112,9 +112,9 @@ class CentroidErrors(NamedTuple):
     """Errors [N] in mm at classes that two patients share.
 
     Attributes:
-        embedding: of the embedder.
-        bounding_box: of the same relative position in the body's box.
-        random: of a random place in the body.
+        embedding: the embedder's.
+        bounding_box: those of taking the same relative position in the body's bounding box.
+        random: those of taking a random place in the body.
     """
 
     embedding: np.ndarray
@@ -140,8 +140,8 @@ def centroid_errors(
     """Errors of finding the centroids [K, 3] of one patient in another.
 
     Args:
-        seen: [2, 3] first and last voxel of the first scan that its vectors were made from; what
-            lies outside is not asked.
+        seen: [2, 3] first and last voxel of the part of the first scan that was embedded;
+            centroids outside of it are left out.
     """
     own, other = places
     # Comparisons with nan, of a class that is missing, are false.

@@ -16,7 +16,7 @@ def render_page(
 
     Args:
         template: file name.
-        values: what the template speaks of.
+        values: the template's variables.
         filters: further ones, beside "png", "number" and "interval"; equal names replace these.
     """
     from jinja2 import Environment, StrictUndefined
@@ -33,7 +33,7 @@ def render_page(
 
 
 def embedded(png: bytes) -> str:
-    """A picture as an address that holds it."""
+    """A PNG as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""What can be read off frozen features, and what scans tell without learning.
+"""What frozen features reveal, beside what scans reveal without learning.
 
 Source: sheet of modality-invariant learning, sections 8.2, 10.2 and 10.3.
 
@@ -91,7 +91,10 @@ def masked_error(image: np.ndarray, prediction: np.ndarray, mask: np.ndarray) ->
 
 
 def intensity_features(image: np.ndarray) -> np.ndarray:
-    """Scans [N, X, Y, Z] as themselves, [N, voxels], centred: cosine is their correlation."""
+    """Scans [N, X, Y, Z] as vectors of their voxels, [N, voxels], centred.
+
+    The cosine of two of them is the correlation of the scans.
+    """
     return _centred(image.astype(np.float32))
 
 

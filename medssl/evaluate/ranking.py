@@ -13,7 +13,9 @@ from medssl.evaluate.statistics import Interval
 
 
 def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
-    """Of the second of two classes, or the mean of each against the others; NaN if one is absent.
+    """Area under the ROC curve; NaN if a class is absent.
+
+    With two classes it is that of the second, with more the mean of each against the others.
 
     Args:
         truth: [S] class indices.
@@ -45,7 +47,7 @@ def areas(
         truth: [S] class indices.
         resamples: of the bootstrap.
         generator: draws them.
-        strata: [S] what slides are drawn within, rising with their class; None: the class itself.
+        strata: [S] groups within which slides are drawn, rising with the class; None: the classes.
     """
     classes = probability.shape[1]
     strata = truth if strata is None else strata
@@ -69,7 +71,9 @@ def average_precision(
     generator: np.random.Generator,
     strata: np.ndarray | None = None,
 ) -> Score:
-    """Of the second of two classes, or the mean over more; with the stratified bootstrap.
+    """Average precision, with the stratified bootstrap's interval.
+
+    With two classes it is that of the second, with more the mean over the classes.
 
     Precision depends on how many slides have the class, so compare equal sets only. The arguments
     are those of `areas`.

@@ -13,13 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Retrieval:
-    """One direction.
+    """How well queries find their own item in a gallery, in one direction.
 
     Attributes:
         top1, top5: share of queries whose own item is among the first one or five; an item that
             ties with others is as likely at each of their places.
-        median_rank: of the own item, from 1; ties count half.
-        gallery: N.
+        median_rank: median over queries of the rank of their own item, from 1; ties count half.
+        gallery: N, the items among which is searched.
     """
 
     top1: float
@@ -55,9 +55,9 @@ def retrieve_across(
     """Every ordered pair of contrasts, over the items that have both.
 
     Args:
-        first: [M, E], features of the queries.
-        second: [M, E], features of the same scans, seen otherwise: the gallery.
-        contrast, item: [M], of each row; one row per item and contrast.
+        first: [M, E], features of the queries, a row per item and contrast.
+        second: [M, E], features of another view of the same scans, which form the gallery.
+        contrast, item: [M], those of each row.
     """
     found = {}
     for one, other in permutations(np.unique(contrast[contrast >= 0]).tolist(), 2):
@@ -85,5 +85,5 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 
 def _among(better: np.ndarray, tied: np.ndarray, first: int) -> np.ndarray:
-    """Chance that the own item is among the first so many: `tied` items share the next places."""
+    """Chance that the own item, one of `tied` after `better` ones, is among the `first`."""
     return np.asarray(np.clip((first - better) / tied, 0, 1))

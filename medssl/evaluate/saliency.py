@@ -19,7 +19,7 @@ from medssl.networks.grader import Grader
 
 
 def saliency(network: Grader, image: Tensor, grade: Tensor | None = None) -> np.ndarray:
-    """What speaks for a grade, [B, V, S, S] in [0, 1]; 1 is the most of all crops of an image.
+    """How much each pixel speaks for a grade, [B, V, S, S] in [0, 1]; 1 is an image's maximum.
 
     The network should be in evaluation mode. All 0 where nothing speaks for the grade.
 

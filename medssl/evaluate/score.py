@@ -1,4 +1,4 @@
-"""A number with its interval, from slides drawn again within their class.
+"""A score with its bootstrap interval; slides are resampled within their class.
 
 Legend: S slides, K classes, B resamples.
 """
@@ -59,7 +59,7 @@ def bootstrapped(
     n: int,
     generator: np.random.Generator,
 ) -> Interval:
-    """Percentile interval of `measure`, which gives [B] numbers of [B, S] indices."""
+    """95 % percentile interval of `measure`, which maps indices [B, S] to numbers [B]."""
     blocks = [measure(index) for index in resamples_within_classes(truth, n, generator)]
     low, high = np.quantile(np.concatenate(blocks), (0.025, 0.975))
     return Interval(float(low), float(high))

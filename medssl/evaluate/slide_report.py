@@ -45,7 +45,7 @@ class SlideData:
     Attributes:
         title, licence, citation: as in its data spec.
         unit: what is classified, in the singular, e.g. "slide" or "bag".
-        simulated: the page then says so before any number.
+        simulated: whether the data are made up; the page then says so before any number.
     """
 
     title: str
@@ -130,7 +130,7 @@ def render(report: SlideReport) -> str:
 
 
 def _certainty(row: SlideRow) -> float:
-    """Probability of the true class: those that are most surely wrong come first."""
+    """Probability of the true class; sorted by it, the most confident mistakes come first."""
     return row.probability[row.truth]
 
 

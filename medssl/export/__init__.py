@@ -1,1 +1,1 @@
-"""Results for other systems: NIfTI, DICOM, model packages."""
+"""Results for other programs: DICOM-SEG, GeoJSON, heat maps, model packages."""

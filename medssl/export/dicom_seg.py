@@ -179,7 +179,7 @@ def _describe(number: int, label: Label) -> Any:
 
 @contextmanager
 def _discreet(series: Path) -> Iterator[None]:
-    """Failures of the DICOM libraries without the header values that they quote.
+    """Hide the header values that warnings and errors of the DICOM libraries quote.
 
     pydicom both warns and logs "Invalid value for VR ...: 'VALUE'".
     """

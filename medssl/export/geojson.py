@@ -18,10 +18,10 @@ from medssl.atomic import appearing
 from medssl.export.heat_map import heat_colours
 
 DECIMALS = 4
-"""Of probabilities; more would only make the file longer."""
+"""Decimals of probabilities; more would only make the file longer."""
 
 CLASS_COLOURS = ((86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66))
-"""Okabe and Ito's; told apart by colour-blind readers."""
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart."""
 
 
 def write_tiles(

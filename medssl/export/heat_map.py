@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOUR_MAP = "viridis"
-"""Even in brightness, fit for colour-blind readers, and far from the pinks of stained tissue."""
+"""Its brightness rises evenly, colour-blind readers can read it, and it is far from the pinks of
+stained tissue."""
 
 _OPACITY = 0.7
 _INK = "#1d262e"
@@ -21,7 +22,7 @@ _TRUTH = "#e8112d"
 
 
 def heat_colours(values: np.ndarray) -> np.ndarray:
-    """Colours [N, 3] uint8 of values [N] in [0, 1]; the lowest has a colour like all others."""
+    """Colours [N, 3] uint8 of values [N] in [0, 1]."""
     from matplotlib import colormaps
 
     return np.asarray(colormaps[COLOUR_MAP](np.asarray(values, dtype=float), bytes=True))[..., :3]

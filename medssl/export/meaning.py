@@ -5,7 +5,7 @@ from pathlib import Path
 from medssl.data.spec import Code, Label, load_spec
 from medssl.errors import UsageError
 
-# What 3D Slicer writes where nobody chose a term; true of anything segmented in a body.
+# The terms that 3D Slicer writes where none was chosen; true of anything segmented in a body.
 GENERIC = Code(value="85756007", scheme="SCT", meaning="Tissue")
 
 
@@ -45,7 +45,7 @@ def empty_in_training(source: str) -> bool | None:
 
 
 def empty_mask(name: str, in_training: bool | None) -> str:
-    """What to say of a mask without foreground.
+    """A warning about a mask without foreground.
 
     Args:
         name: the case or file.

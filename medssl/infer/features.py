@@ -40,7 +40,7 @@ _AHEAD = 4  # batches that are read or wait to be encoded
 
 @dataclass(frozen=True)
 class Extraction:
-    """What extracting features brought.
+    """The outcome of extracting features.
 
     Attributes:
         paths: file of each slide, also of those that were there already.
@@ -126,7 +126,7 @@ def extract_features(
 
 @dataclass(frozen=True)
 class _Job:
-    """A slide whose features are wanted."""
+    """A slide to extract features from."""
 
     name: str
     path: Path
@@ -215,7 +215,7 @@ class _Part:
 
 
 class _Feed:
-    """Batches in order; a few are read ahead, and the next slide is opened before it is due."""
+    """Batches in order; a few are read ahead, and the next slide is opened in advance."""
 
     def __init__(self, jobs: list[_Job], batch: int, workers: int) -> None:
         self._jobs, self._batch, self._workers = jobs, batch, workers

@@ -1,7 +1,7 @@
 """Corrections of label maps by what anatomy allows; none is on by default.
 
-Voxels are neighbours here if they share a face, an edge or a corner (26 of them), and holes are
-closed off if no path over faces (6 neighbours) leads out of them: the usual pair.
+Components are connected over faces, edges and corners (26 neighbours); a hole is closed if no path
+over faces (6 neighbours) leads out of it.
 """
 
 from collections.abc import Iterable

@@ -106,7 +106,7 @@ def _probabilities(predictor: Predictor) -> Predictor:
 
 
 def _logits(averaged: Tensor, settings: PredictSettings) -> Tensor:
-    """What windows averaged to, as logits."""
+    """The average over the windows, as logits."""
     if settings.average == "logits":
         return averaged
     return averaged.clamp_min(torch.finfo(averaged.dtype).tiny).log()
@@ -151,7 +151,7 @@ def _restored(labels: np.ndarray, record: Record) -> np.ndarray:
 
 
 def _clean(labels: np.ndarray, settings: PredictSettings) -> np.ndarray:
-    """Largest component and hole filling, as asked for."""
+    """Largest component and hole filling, as the settings ask."""
     classes = range(1, int(labels.max()) + 1)
     if settings.largest_component:
         labels = largest_component(labels, classes)

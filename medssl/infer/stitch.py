@@ -13,7 +13,7 @@ from torch import Tensor
 from medssl.infer.window_grid import Triple, Weighting, Windows, window_weights
 
 PLANES = 16
-"""At most so many planes are divided and handed on at a time; bounds what a reader adds."""
+"""Planes that are divided and handed on at a time, at most; it bounds the memory of a caller."""
 
 
 class Stitch:
@@ -101,7 +101,7 @@ class Stitch:
         return total
 
     def _runs(self, first: int, count: int) -> Iterator[tuple[slice, slice]]:
-        """Consecutive planes as (which of them, where in the ring); two runs where they wrap."""
+        """Consecutive planes as (slice of them, slice of the ring); two runs where they wrap."""
         slot = first % self.depth
         head = min(count, self.depth - slot)
         yield slice(0, head), slice(slot, slot + head)

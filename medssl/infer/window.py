@@ -9,8 +9,8 @@ one patch's depth that way; `sliding_window` holds them all, because it returns 
 The same windows, weights and sums as `monai.inferers.sliding_window_inference` (MONAI 1.6), which
 holds a volume of weights and the outputs of the last call besides.
 
-The result does not depend on the number of windows per call, as far as the network's own kernels
-do not: a window's output is added by itself, in one order.
+The result does not depend on the number of windows per call, unless the network's own kernels do:
+each window's output is added by itself, always in the same order.
 
 Legend: B windows of one call, C channels, K classes, X Y Z voxels of the volume.
 """

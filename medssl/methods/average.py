@@ -6,9 +6,9 @@ from torch import nn
 
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Set what `network` trains to decay * average + (1 - decay) * network, in place.
+    """Set each weight of `average` to decay * itself + (1 - decay) * that of `network`, in place.
 
-    What does not learn is equal in both from the start and stays so.
+    Weights that `network` does not train are left alone: they are equal in both from the start.
     """
     for old, new in zip(average.parameters(), network.parameters(), strict=True):
         if new.requires_grad:
@@ -17,7 +17,10 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 @torch.no_grad()
 def follow_statistics(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """The same of running statistics; counts are copied."""
+    """Move running statistics, such as a batch norm's mean, as `follow` moves weights.
+
+    Integer buffers, such as the number of batches seen, are copied.
+    """
     for old, new in zip(average.buffers(), network.buffers(), strict=True):
         if old.is_floating_point():
             old.lerp_(new, 1 - decay)

@@ -81,7 +81,7 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
         """Update what is not trained by gradient: teachers, queues, prototypes."""
 
     def monitor(self) -> dict[str, float]:
-        """Numbers that tell whether learning is healthy; logged, no part of the loss."""
+        """Numbers by which to see whether learning is healthy; logged, but no part of the loss."""
         return {}
 
     def networks(self) -> Iterable[nn.Module]:
@@ -94,7 +94,7 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
 
     @abstractmethod
     def predictor(self) -> nn.Module:
-        """What answers after training; its input and output are the family's."""
+        """The module that predicts after training; the family says what it maps from and to."""
 
 
 class SegmentMethod(Method[Batch]):
@@ -115,7 +115,7 @@ class BagTask:
     Attributes:
         width: features of an instance.
         classes: names, the negative class first.
-        counts: training bags of each class; where a method weighs classes.
+        counts: training bags of each class, for methods that weigh classes.
     """
 
     width: int
@@ -155,7 +155,7 @@ class PretrainTask:
         network: its encoder is trained; the decoder of the same settings is not needed.
         patch: window in voxels.
         contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
-        patients: how many there are; what says whether a queue of negatives makes sense.
+        patients: how many there are; a queue of negatives needs more than one.
     """
 
     network: NetworkSettings
@@ -165,7 +165,7 @@ class PretrainTask:
 
 
 class Reconstruction(NamedTuple):
-    """What a masked reconstruction makes of scans.
+    """Masked scans and what was filled in.
 
     Attributes:
         prediction: [B, 1, X, Y, Z].
@@ -211,7 +211,7 @@ class PretrainMethod(EncoderMethod[ScanBatch]):
         """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
 
     def pairs(self) -> PairSettings | None:
-        """How "pairs" are drawn; None without that stream."""
+        """How the stream "pairs" is drawn; None where the method has no such stream."""
         return None
 
     @abstractmethod
@@ -272,7 +272,7 @@ class JointMethod(EncoderMethod[JointBatch]):
 
     @abstractmethod
     def scores(self, batch: JointBatch) -> JointScores:
-        """Of a batch as it is, without augmentation."""
+        """Cosines of a batch with the prototypes, without augmentation."""
 
 
 @dataclass(frozen=True)

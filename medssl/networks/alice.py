@@ -1,4 +1,4 @@
-"""Alice's network: an encoder, a decoder and the head that turns both's tokens into answers.
+"""Alice's network: an encoder, a decoder, and a head on the tokens of both.
 
 Source: sheet of Alice, sections 3 (steps 6, 7) and 4.
 
@@ -24,9 +24,9 @@ class Answers(NamedTuple):
         pooled: [B, E], mean of the deepest level's tokens.
         unit: [B, b], of unit length, what the head makes of `pooled` before the prototypes.
         scores: [B, O], cosines of `unit` with the prototypes.
-        tokens: [B, Lq, O], the same of every token of the deepest level, with prototypes of
-            their own.
-        context: [B, Ld, O], of every token of the first decoder map; None where not asked for.
+        tokens: [B, Lq, O], scores of every token of the deepest level, with prototypes of their
+            own.
+        context: [B, Ld, O], scores of every token of the first decoder map; None if not asked for.
         values: [B, 1, X, Y, Z], the crop filled in; None where not asked for.
     """
 
@@ -77,7 +77,7 @@ class AliceNetwork(nn.Module):
     def forward(
         self, image: Tensor, *, context: bool = True, values: bool = True, frozen: bool = False
     ) -> Answers:
-        """Crops [B, 1, X, Y, Z] to what is said of them.
+        """Crops [B, 1, X, Y, Z] to the network's answers.
 
         Args:
             context: whether the decoder's tokens are wanted.

@@ -53,7 +53,7 @@ class _Block(nn.Module):
 
 
 def _plain(inputs: int, outputs: int, stride: Triple) -> nn.Sequential:
-    """Two convolutions with instance norm, which bodies of other intensities ask for."""
+    """Two convolutions with instance norm, which copes with bodies of other intensities."""
     layers: list[nn.Module] = []
     for source, step in ((inputs, stride), (outputs, (1, 1, 1))):
         layers += [

@@ -1,7 +1,7 @@
 """CASA: the conditional anatomical semantic alignment module of Alice.
 
 Source: sheet of Alice, section 5. "Conditional": the student's encoder tokens ask in both
-branches, so that the answers of student and teacher speak of the same places.
+branches, so that the outputs of student and teacher belong to the same places.
 
 Legend: B crops, Lq tokens that ask, Lk tokens that are asked, O outputs of the head (the width).
 """

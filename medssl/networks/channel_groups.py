@@ -14,7 +14,7 @@ Use = Literal["both", "invariant", "specific"]
 
 
 def invariant_channels(width: int) -> int:
-    """The first so many of a level's channels are the invariant group; at least one is not."""
+    """How many of a level's first channels are the invariant group; at least one is left over."""
     return min(width - 1, max(1, round(width * 2 / 3)))
 
 
@@ -29,7 +29,7 @@ def specific_group(features: Tensor) -> Tensor:
 
 
 def only(features: Sequence[Tensor], use: Use) -> list[Tensor]:
-    """Features with the group that is not used set to 0, in every level but the coarsest."""
+    """Features in which the other group is 0, in every level but the coarsest."""
     if use == "both":
         return list(features)
     kept = []

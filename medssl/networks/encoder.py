@@ -17,8 +17,9 @@ class VolumeEncoder(nn.Module, ABC):
     Attributes:
         widths: channels of each level.
         strides: voxels of the image per voxel of each level.
-        embed_width, embed_stride: the same of the embedding.
-        stem: name of the weight that reads the image; its second axis are the image's channels.
+        embed_width: channels of the embedding.
+        embed_stride: voxels of the image per voxel of the embedding.
+        stem: name of the weight that reads the image; its second axis is the image's channels.
     """
 
     widths: tuple[int, ...]
@@ -33,11 +34,11 @@ class VolumeEncoder(nn.Module, ABC):
 
     @abstractmethod
     def stages(self, embedded: Tensor) -> list[Tensor]:
-        """Features of every level from an embedding, a mask token in it or not."""
+        """Features of every level from an embedding, some cells of which may be a mask token."""
 
     @abstractmethod
     def layers(self) -> list[nn.ModuleList]:
-        """All that has weights, by level, the stem's first; what learning rates by level go by."""
+        """All modules with weights, a list per level, for learning rates by level."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features [B, widths[l], X / strides[l], ...] for each level l."""

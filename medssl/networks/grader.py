@@ -133,7 +133,7 @@ class CumulativeHead(nn.Module):
         self.score = nn.Linear(features, 1, bias=False)
         start = torch.tensor([log(k / (grades - k)) for k in range(1, grades)])
         self.first = nn.Parameter(start[:1].clone())
-        self.gaps = nn.Parameter(start.diff().expm1().log())  # softplus gives back the gaps
+        self.gaps = nn.Parameter(start.diff().expm1().log())  # the inverse of softplus
 
     def thresholds(self) -> Tensor:
         """[K - 1], rising."""
@@ -219,14 +219,14 @@ def _encoder(settings: GraderSettings) -> CropEncoder:
 
 
 def _backbone(encoder: CropEncoder) -> nn.Module:
-    """What weights files hold."""
+    """The part of an encoder that weights files hold."""
     if isinstance(encoder, SliceCropEncoder):
         return encoder.slices.backbone
     return encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
 
 
 def _initialise(network: Grader, settings: GraderSettings) -> None:
-    """The head small in every case, so that the first answers are near uniform."""
+    """Start weights; the head's are small, so that the first answers are near uniform."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=PUBLISHED_DEVIATION)

@@ -9,7 +9,8 @@ from medssl.networks.tile_settings import RESNET_SMALLEST
 from medssl.section import Channels, Section
 
 SIAMESE_SMALLEST = 17
-"""Pixels of a side; below, the last map has two rows, which InstanceNorm makes alike for all."""
+"""Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
+every image."""
 
 
 class GraderSettings(Section):
@@ -60,7 +61,7 @@ class GraderSettings(Section):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels of a crop's side that the network can take at least."""
+        """Smallest side of a crop that the network takes, in pixels."""
         if self.name == "slices":
             return self.slice_encoder.smallest_side
         return SIAMESE_SMALLEST if self.name == "siamese" else RESNET_SMALLEST

@@ -41,11 +41,11 @@ class JointEncoder(VolumeEncoder):
     that are no multiple are rounded up; through them nothing is made smaller.
 
     Args:
-        transformer: settings, or None for slices that do not know of each other.
+        transformer: settings, or None: slices are then encoded independently of each other.
         neighbours: slices to each side that come with each as further channels.
 
     Attributes:
-        slices: what serves images and slice-wise networks alone.
+        slices: the network of single slices, which also serves images.
         width: E.
     """
 
@@ -78,7 +78,7 @@ class JointEncoder(VolumeEncoder):
         return [volumes_of(part, len(embedded)) for part in maps]
 
     def layers(self) -> list[nn.ModuleList]:
-        """A level each; what joins slices is of the coarsest."""
+        """A list per level; the transformer that joins slices belongs to the coarsest."""
         found = [nn.ModuleList(part) for part in self.slices.backbone.layers()]
         if self.width:
             found[-1].extend([self.project, self.transformer])
@@ -90,10 +90,10 @@ class JointEncoder(VolumeEncoder):
         return embedded
 
     def tokens(self, embedded: Tensor, valid: Tensor, spacing: Tensor) -> Tensor:
-        """Embeddings [B, N, E] of slices to tokens [B, N, E] that know of each other.
+        """Embeddings [B, N, E] of slices to tokens [B, N, E], each informed by the other slices.
 
         Args:
-            valid: [B, N] bool, false for slices that only fill up.
+            valid: [B, N] bool, false for slices that only pad a shorter volume.
             spacing: [B], mm between slices.
         """
         found: Tensor = self.transformer(embedded, valid, spacing)

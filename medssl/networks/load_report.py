@@ -16,7 +16,7 @@ from torch import Tensor
 from medssl.errors import DataError
 
 NEW = (".adapter.", "num_batches_tracked")
-"""Parts of the names of what may be new, as it changes nothing at the start."""
+"""Parts of names of tensors that a file may lack, since they change nothing at the start."""
 
 FAMILIES = {
     "storage_tokens": "DINOv3, with rotary positions and register tokens",
@@ -38,13 +38,13 @@ FAMILIES = {
     "encoder.layer.": "a transformer under Hugging Face's names",
     "running_mean": "a network with BatchNorm",
 }
-"""What a name in a file tells of the network that it is of."""
+"""Parts of names of tensors, and the kind of network that a file with such names belongs to."""
 
 BESIDE = ("storage_tokens", "rope_embed", "register_tokens", "reg_token", "norm_pre", "fc_norm")
-"""Parts that act on the features though no block holds them."""
+"""Parts of names of tensors that act on the features though they are in no numbered block."""
 
 ALL_OF_IT = ""
-"""The block of all that stands in no numbered block: stem, tokens, positions, last norm."""
+"""Stands for the block of what is in no numbered block: stem, tokens, positions, last norm."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class LoadReport:
         missing: parameters of the network that the file lacks.
         misshapen: parameters that the file holds in another shape.
         unexpected: what the file holds and the network lacks, such as a head.
-        share: of the network's scalars that count, those that were loaded.
-        random: what would keep its random start though the file has a part of its block, or a
-            later block.
+        share: of the scalars in parameters that count, those that were loaded, from 0 to 1.
+        random: parameters that would keep their random start although the file has a part of
+            their block, or a later block.
         adapted: what was changed to fit, in words.
     """
 
@@ -94,7 +94,7 @@ class LoadReport:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What would be left out of parts that are loaded."""
+        """Tensors of the file without a place in the network, though their part is loaded."""
         loaded = {_block(name) or _part(name) for name in self.matched}
         return tuple(
             name
@@ -111,7 +111,7 @@ class LoadReport:
             key: of the setting that `matched` is.
 
         Raises:
-            DataError: too little is there, or not all of what is loaded.
+            DataError: the share is too small, or a part would be loaded incompletely.
         """
         if self.share < matched:
             examples = _some((*self.missing, *self.misshapen))
@@ -152,8 +152,8 @@ def must_be_numbers(
     """Refuse values that no training leaves.
 
     Raises:
-        DataError: one of `names` is of another kind of number, not finite, or a matrix of zeros
-            that does not begin as one.
+        DataError: one of the tensors `names` is of another kind of number, has a value that is not
+            finite, or is all zeros where the network's own start is not.
     """
     for name in names:
         value = found[name]
@@ -174,7 +174,7 @@ def must_be_numbers(
 
 
 def _random(own: Collection[str], matched: Collection[str]) -> Iterator[str]:
-    """Names that get no weights, save those of whole blocks at the network's end."""
+    """Parameters without weights in the file, except those of whole blocks at the network's end."""
     there = set(matched)
     order = list(dict.fromkeys(_block(name) for name in own))
     loaded = {_block(name) for name in there}

@@ -26,7 +26,7 @@ _DAMAGE = (
     UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
-"""What torch raises on damaged files."""
+"""Errors that torch raises on damaged files."""
 
 DSMIL_NAMES = {
     "features.0.": "conv1.",
@@ -118,7 +118,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 
 def _plain_name(name: str) -> str:
-    """The name without what wraps the encoder in its training code."""
+    """The name without the prefix of the training code that wrapped the encoder."""
     while wrapper := next((one for one in WRAPPERS if name.startswith(one)), None):
         name = name.removeprefix(wrapper)
     for numbered, named in DSMIL_NAMES.items():
@@ -128,7 +128,7 @@ def _plain_name(name: str) -> str:
 
 
 def _fit_planes(found: Tensor, own: Tensor, adapted: list[str]) -> Tensor:
-    """A first convolution of colour images for grey ones, as if they came in three equal planes."""
+    """The first convolution of colour weights for grey images: its three planes are summed."""
     if not (own.shape[1] == 1 and found.ndim == 4 and found.shape[1] == 3):
         return found
     adapted.append("planes of colour summed for grey images")
@@ -136,7 +136,7 @@ def _fit_planes(found: Tensor, own: Tensor, adapted: list[str]) -> Tensor:
 
 
 def _fit_positions(found: Tensor, own: Tensor, adapted: list[str]) -> Tensor:
-    """Positions [1, 1 + m * m, E] of another image size as [1, 1 + n * n, E], where that is all."""
+    """Positions [1, 1 + m * m, E] of another image size resized to the network's."""
     if found.ndim != 3 or found.shape[2] != own.shape[2] or found.shape == own.shape:
         return found
     learned, wanted = found.shape[1] - 1, round((own.shape[1] - 1) ** 0.5)

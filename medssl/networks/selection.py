@@ -16,7 +16,7 @@ _SHARE_DENOMINATOR = 1_000_000
 
 
 def token_counts(total: int, random_share: float) -> tuple[int, int]:
-    """(top, random) tokens of a layer; together always `total`.
+    """How many (best, random) tokens a layer has; together always `total`.
 
     Exact: random = floor(total * share) of the fraction that `random_share` stands for. In floating
     point 10 tokens with share 0.7 would be 4 + 7, as in the release.

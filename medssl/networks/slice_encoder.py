@@ -49,7 +49,7 @@ class SliceEncoder(nn.Module):
     Attributes:
         widths, strides: channels of the map of each level, and pixels per pixel of it.
         width: E.
-        stem: name of the weight that reads the image; its second axis are the image's channels.
+        stem: name of the weight that reads the image; its second axis is the image's channels.
     """
 
     def __init__(self, settings: SliceEncoderSettings, channels: int = 1) -> None:

@@ -36,7 +36,7 @@ class SliceEncoderSettings(Section):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels of an image's side of which one is left on the coarsest level."""
+        """Smallest side of an image, in pixels: one pixel of it is left on the coarsest level."""
         return int(2 ** (5 if self.name == "resnet50" else self.levels))
 
 

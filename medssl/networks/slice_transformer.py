@@ -1,4 +1,4 @@
-"""From the vectors of a volume's slices to tokens that know of each other, and to one vector.
+"""From a volume's slice vectors to tokens that are informed by each other, and to one vector.
 
 Source: joint 2D-3D pre-training, AAAI 2023 (sheet, sections 2, 4 and 6). The position code is not
 the paper's, which has none; without it, or with the release's attention, the order of slices is
@@ -51,7 +51,7 @@ class SliceLayer(nn.Module):
 
 
 class SliceTransformer(nn.Module):
-    """Slice embeddings [B, N, E] to tokens [B, N, E] that know of each other."""
+    """Slice embeddings [B, N, E] to tokens [B, N, E], each informed by the other slices."""
 
     def __init__(self, settings: SliceTransformerSettings) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class SliceTransformer(nn.Module):
         """Tokens of embeddings [B, N, E].
 
         Args:
-            valid: [B, N] bool, false for slices that only fill up.
+            valid: [B, N] bool, false for slices that only pad a shorter volume.
             spacing: [B], mm between slices.
         """
         tokens = embedded

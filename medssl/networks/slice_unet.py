@@ -1,4 +1,4 @@
-"""A U-Net of slices for volumes, in which a transformer tells each slice of the others.
+"""A U-Net for volumes, slice by slice, in which a transformer joins the slices.
 
 Source: joint 2D-3D pre-training (sheet, sections 7 and 10). The release segments slice by slice
 without the transformer; here its token of a slice scales and shifts the slice's deepest features

@@ -72,7 +72,7 @@ def own_part(query: Tensor, key: Tensor, value: Tensor, drop: nn.Module) -> Part
 
 
 def joined(one: Part, other: Part) -> Part:
-    """The part of the keys of both."""
+    """The sum over the keys of both parts together."""
     peak = torch.maximum(one.peak, other.peak)
     first, second = (one.peak - peak).exp(), (other.peak - peak).exp()
     return Part(
@@ -140,7 +140,7 @@ class RowSoftmax(SparseAttention):
     """Mode A: selected rows attend to all rows, the others to the selected ones and themselves.
 
     Attributes:
-        attend: false: the others pass unchanged.
+        attend: whether the other rows attend too; if false they pass unchanged.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class SoftAssignment(SparseAttention):
     """Mode B: every row spreads weight 1 over the selected rows, which sum the rows' values.
 
     Attributes:
-        normalised: divide each sum by its weights (not in the paper or the release), so that the
+        normalised: divide each sum by its weights (neither paper nor release does), so that the
             size of the bag does not enter.
     """
 

@@ -30,12 +30,12 @@ class SwinEncoder(VolumeEncoder):
 
     Args:
         levels: maps, the embedding's included; stages are one less, at most 4.
-        depths: attention blocks of each stage; as many as there are stages are used.
-        heads: the same of attention heads, by which width * 2^l must be divisible.
+        depths: attention blocks of each stage; further entries are ignored.
+        heads: attention heads of each stage; they must divide its width, width * 2^l.
         window: side of the window of attention, in cells.
         checkpointing: activations inside the blocks are computed again for the gradient rather
             than kept, as the released code does; the result is the same.
-        drop_path: chance to skip the last block in training, from 0 at the first.
+        drop_path: chance to skip the last block in training; it rises from 0 at the first block.
     """
 
     stem = "swin.patch_embed.proj.weight"
@@ -68,7 +68,7 @@ class SwinEncoder(VolumeEncoder):
             use_checkpoint=checkpointing,
             drop_path_rate=drop_path,
             use_v2=True,
-            downsample="mergingv2",  # MONAI's default passes over two of every eight cells
+            downsample="mergingv2",  # MONAI's default leaves out two of every eight cells
         )
         _use_group_norm(self.swin)
 

@@ -52,12 +52,12 @@ class TileEncoder(nn.Module):
         return self.embed(image)
 
     def embed(self, image: Tensor) -> Tensor:
-        """As `forward`, at the images' own size; pre-training encodes crops of several sizes."""
+        """Like `forward`, but without resizing, as pre-training encodes crops of several sizes."""
         found: Tensor = self.backbone((image - self.mean) / self.std)
         return found
 
     def set_drop_path(self, rate: float) -> None:
-        """Stochastic depth of a transformer while it trains; a ResNet has none."""
+        """Set the rate of stochastic depth in training; a ResNet has none and ignores it."""
         if isinstance(self.backbone, VisionTransformer):
             self.backbone.set_drop_path(rate)
 

@@ -10,7 +10,7 @@ from medssl.section import Section, digest
 
 
 class TransformerSize(NamedTuple):
-    """Measures of a vision transformer; `patch` in pixels."""
+    """Size of a vision transformer; `patch` in pixels."""
 
     patch: int
     width: int
@@ -26,7 +26,7 @@ TRANSFORMERS = {
 }
 RESNET_WIDTH = 512
 RESNET_SMALLEST = 33
-"""Pixels of a side; below, the last map has one pixel, of which InstanceNorm can make nothing."""
+"""Smallest side in pixels: below, the last map has one pixel, which InstanceNorm cannot scale."""
 
 
 class AdapterSettings(Section):

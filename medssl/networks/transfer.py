@@ -23,7 +23,7 @@ class PretrainedEncoder:
         matched: share of the encoder's parameters that must fit.
         channels: what to do where the weights read another number of channels. "repeat": the
             stem's kernel is repeated C times and divided by C, so that an image of C equal
-            channels gives what one of them gave; "same": nothing, which is refused.
+            channels gives what one of them gave; "same": refuse them.
     """
 
     weights: Mapping[str, Tensor]
@@ -37,8 +37,8 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
     Raises:
         UsageError: the number of input channels differs and may not be changed.
         DataError: less than `given.matched` of the encoder's parameters would be loaded, or not all
-            of a part that is (see `LoadReport`); training would start from other features than were
-            learnt, without a word.
+            of a part that is (see `LoadReport`): training would otherwise start from other
+            features than were learnt, unnoticed.
     """
     own = {name: value.detach() for name, value in encoder.state_dict().items()}
     found = dict(given.weights)

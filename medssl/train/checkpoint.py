@@ -42,7 +42,7 @@ class DataCard(BaseModel):
 
     @classmethod
     def of(cls, spec: DataSpec) -> Self:
-        """What a data spec says of itself."""
+        """The card of a data spec."""
         return cls(
             name=spec.name,
             title=spec.title,

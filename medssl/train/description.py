@@ -15,7 +15,7 @@ WEIGHTS, DESCRIPTION, CHECKSUMS = "weights.safetensors", "checkpoint.json", "SHA
 
 
 def checksums(folder: Path) -> str:
-    """What belongs into the file of checksums of a checkpoint that is there and whole."""
+    """The content of the file of checksums for a complete checkpoint folder."""
     return "".join(f"{_sha256(folder / name)}  {name}\n" for name in (WEIGHTS, DESCRIPTION))
 
 
@@ -52,7 +52,7 @@ def description_of(folder: Path) -> dict[str, Any]:
 
 
 def checkpoint_family(folder: Path) -> str:
-    """What the checkpoint does: "segment", "slide", "pretrain".
+    """The family of the checkpoint: "segment", "slide", "grade" or "pretrain".
 
     Raises:
         UsageError, DataError: as `description_of`.
@@ -71,7 +71,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def _verified(folder: Path, name: str) -> str:
-    """SHA-256 of a file of the checkpoint, which is that in the checksums where there are any."""
+    """SHA-256 of a file of the checkpoint, compared with the checksums where there are any."""
     found = _sha256(folder / name)
     try:
         lines = (folder / CHECKSUMS).read_bytes().splitlines()

@@ -18,7 +18,7 @@ class EmbedderCheckpoint(PretrainedCheckpoint):
     """The description beside the weights.
 
     Attributes:
-        encodes: tells it from the encoders, which are of the same family.
+        encodes: "places"; tells it from the encoders, which are of the same family.
     """
 
     encodes: Literal["places"] = "places"

@@ -48,8 +48,8 @@ class VolumeEncoderCheckpoint(PretrainedCheckpoint):
     """The description beside the weights of an encoder.
 
     Attributes:
-        encodes: tells it from an encoder of tiles, which is of the same family.
-        network: the encoder is that of these settings.
+        encodes: "volumes"; tells it from an encoder of tiles, which is of the same family.
+        network: settings of the network whose encoder it is.
         channels: input channels.
         contrasts: names of the contrasts that it learned from.
     """

@@ -20,10 +20,12 @@ from medssl.settings import FineTuneSettings, OptimiserSettings
 from medssl.train.schedule import learning_rate
 
 FROZEN = {"frozen_then_whole": 0.3, "sawtooth": 0.1}
-"""Published shares of the steps in which the encoder rests; nnssl: 15 of 150 epochs."""
+"""Share of the steps in which the encoder rests, by schedule, as published; nnssl: 15 of 150
+epochs."""
 
 WARM_UP = {"frozen_then_whole": 0.05, "warm_up": 0.1, "sawtooth": 0.1}
-"""Published shares of the steps of a rise; nnssl: 15 of 150 epochs."""
+"""Share of the steps in which a rate rises from 0, by schedule, as published; nnssl: 15 of 150
+epochs."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class FineTune:
-    """The rates of one training."""
+    """Learning rates of pre-trained encoders and of the rest, by step and level."""
 
     settings: FineTuneSettings
 
     def rate(self, chosen: OptimiserSettings, step: int, steps: int, encoder: bool) -> float:
-        """Learning rate at `step` of `steps`, of an encoder before its factors or of the rest.
+        """Learning rate at `step` of `steps`, of an encoder (without level factors) or of the rest.
 
         0 while it rests. The schedule of the optimiser starts when a rise is over and ends with
         its phase. "default" has no rise and is the optimiser's schedule itself, warm-up included.
@@ -67,7 +69,7 @@ class FineTune:
         return not any(phase.begin < step <= phase.end for phase in self._phases(steps, True))
 
     def level_factor(self, level: int, levels: int) -> float:
-        """Factor on the rate of level l of L: encoder_rate * layer_decay^(L - 1 - l)."""
+        """Factor on the rate of level l of L levels: encoder_rate * layer_decay^(L - 1 - l)."""
         return self.settings.encoder_rate * self.settings.layer_decay ** (levels - 1 - level)
 
     def _phases(self, steps: int, encoder: bool) -> tuple[Phase, ...]:

@@ -1,4 +1,4 @@
-"""metrics.jsonl: the numbers of a run, one line per step; what plots and trackers are fed from."""
+"""metrics.jsonl: the numbers of a run, one line per step; plots and trackers read it."""
 
 import json
 import math
@@ -28,7 +28,7 @@ class Entry:
 def read_journal(path: Path) -> list[Entry]:
     """The entries of a journal, oldest first; none without the file.
 
-    A line that a kill cut off, or that is none of a journal, is passed over.
+    Lines that a kill cut off, and other lines that are no entries, are passed over.
     """
     entries = []
     for plain in read_lines(path):
@@ -41,7 +41,7 @@ def read_journal(path: Path) -> list[Entry]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file with one a line; other lines are passed over, none without it."""
+    """The JSON objects of a file with one per line, without other lines; none without a file."""
     if not path.is_file():
         return []
     found = []

@@ -1,7 +1,7 @@
 """The training loop: one function for every method, in plain torch.
 
-Legend of its story: batches of every stream, one update of the weights; now and then log,
-validate, save.
+Each step takes a batch of every stream and updates the weights; every so many steps it logs,
+validates and saves.
 """
 
 import time
@@ -50,12 +50,12 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop calls but does not know.
+    """The caller's functions that the loop calls: how to validate and how to save.
 
     Attributes:
-        validate: scores of the present weights, given the step.
-        save: writes the predictor as checkpoint "last" or "best".
-        selects: the score, higher is better, by which "best" is chosen; None chooses none.
+        validate: scores of the present weights by name, given the step; None: no validation.
+        save: writes the predictor as checkpoint "last" or "best", given the step and its numbers.
+        selects: name of the score by which "best" is chosen, higher is better; None chooses none.
     """
 
     validate: Callable[[int], dict[str, float]] | None
@@ -75,9 +75,13 @@ def fit(
     log: Log,
     fine_tune: FineTune | None = None,
 ) -> TrainState:
-    """Train `method` to `settings.steps`, from `state_file` where it exists.
+    """Train `method` up to step `settings.steps`, continuing from `state_file` where it exists.
 
     Args:
+        method: moved to the device of the settings.
+        streams: batches by the name of the stream; batch k is taken in step k + 1.
+        change: applied to every batch on the device.
+        seed: with the step, decides every random number.
         fine_tune: rates of pre-trained encoders in the method; None: one schedule for all.
 
     Raises:
@@ -113,7 +117,7 @@ def fit(
                     log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
-                    # The state comes last: what it says is done is on disk, whenever a kill comes.
+                    # The state is saved last: whenever a kill comes, what it calls done is on disk.
                     hooks.save("last", step, values)
                     state.keep(*trained)
                     state.save(state_file)

@@ -19,12 +19,12 @@ from medssl.train.journal import Entry
 Item = TypeVar("Item")
 
 MARK = "begun_as"
-"""Tag by which a run is found again whose id a kill kept from being written down."""
+"""Tag by which a run is found again if a kill came before its id was written down."""
 
 _SQLITE = "sqlite:///"
 _LONGEST_VALUE = 6000
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}
-"""What MLflow takes in one call, at most."""
+"""How many of each MLflow takes in one call, at most."""
 
 
 class MlflowRun:

@@ -6,16 +6,19 @@ from medssl.settings import OptimiserSettings
 
 
 def held(step: int, every: int) -> int:
-    """The step whose rate holds at `step` where the rate changes every so many steps only.
+    """The step at which to read the schedule, where the rate changes every `every` steps only.
 
-    With `every` steps an epoch, the rate of an epoch counts the epochs that are over, as
-    schedulers that step after each epoch do.
+    With `every` steps an epoch it is the last step of the epoch before, and 0 in the first, like a
+    scheduler that steps after each epoch.
     """
     return step if every == 1 else (step - 1) // every * every
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
-    """Rate at `step` of `steps`; polynomial: lr0 (1 - t / T)^power, as SGD papers of the field."""
+    """Learning rate at `step` of `steps`: a linear warm-up, then the schedule of the settings.
+
+    "polynomial" is lr0 (1 - t / T)^power, with t and T counted from the end of the warm-up.
+    """
     base = settings.learning_rate
     if settings.warmup_steps and step <= settings.warmup_steps:
         return base * step / settings.warmup_steps

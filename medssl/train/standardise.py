@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1 of the training bags, and kept so when predicting.
+"""Features scaled to mean 0 and deviation 1 over the training bags; prediction scales alike.
 
 Legend: N instances, E features.
 """
@@ -16,14 +16,14 @@ from medssl.data.bag import BagSource
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and deviation [E] float32 of every feature; a constant feature has deviation 1."""
+    """Mean and standard deviation [E] float32 of every feature; 1 for a constant feature."""
 
     mean: np.ndarray
     deviation: np.ndarray
 
     @classmethod
     def of(cls, bags: Sequence[BagSource]) -> Self:
-        """Over all instances of `bags`, one bag in memory at a time."""
+        """The scale of all instances of `bags`; one bag is in memory at a time."""
         count, total, squares = 0, 0.0, 0.0
         for bag in bags:
             features = np.asarray(bag.features, np.float64)
@@ -39,7 +39,7 @@ class Scale:
 
     @classmethod
     def none(cls, width: int) -> Self:
-        """Leaves features as they are."""
+        """The scale that leaves features as they are."""
         return cls(np.zeros(width, np.float32), np.ones(width, np.float32))
 
 

@@ -35,7 +35,7 @@ class TrainState:
     def keep(
         self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
     ) -> None:
-        """Take hold of the present weights; they are not copied."""
+        """Refer to the present weights and the optimiser's state, without a copy."""
         self.method, self.optimiser = method.state_dict(), optimiser.state_dict()
         self.scaler = scaler.state_dict()
 

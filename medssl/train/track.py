@@ -1,4 +1,4 @@
-"""What a stage leaves behind of its numbers: metrics.jsonl always, MLflow on top.
+"""Where the numbers of a stage go: always to metrics.jsonl, and from there to MLflow.
 
 The journal on disk is the truth. MLflow follows it in batches (a call costs about 50 ms), and a
 store that fails never ends or holds up a run: it is warned of once and asked again later, and what
@@ -38,9 +38,9 @@ PART = 200
 logger = logging.getLogger(__name__)
 
 _away: dict[str, float] = {}
-"""When a store that did not answer may be asked again, by its address; for all of the process."""
+"""When a store that did not answer may be asked again, by its address; shared by the process."""
 _warned: set[str] = set()
-"""Stores of which it was said that they fail."""
+"""Addresses of stores whose failure was warned of already."""
 
 
 class Tracker:
@@ -162,7 +162,7 @@ class Tracker:
         if self._mlflow is not None:
             self._flush()
         if self._on_run(lambda run: run.end(status)):
-            self._owed = []  # what a store that answers does not take, it never will
+            self._owed = []  # what a store that answers refuses now, it will refuse later too
             self._complete = status == "FINISHED" and not self._pending
         self._remember()
 
@@ -246,7 +246,7 @@ class Tracker:
         return True
 
     def _known(self) -> dict[str, Any]:
-        """What is kept of the run in the present store."""
+        """The content of tracking.json, as far as it is about the present store."""
         known = recall(self._folder)
         mine = known["store"] == shown_uri(self._uri)
         return known if mine else {**known, "run_id": None, "sent": 0}
@@ -293,7 +293,7 @@ def is_first_process() -> bool:
 
 
 def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:
-    """What `action` gives; a server that takes longer is not waited for.
+    """The result of `action`; a server that takes longer than `seconds` is not waited for.
 
     Raises:
         TimeoutError: it took longer, and goes on in a thread that nobody waits for.
@@ -319,7 +319,7 @@ def _is_away(uri: str) -> bool:
 
 
 def _warn(uri: str, error: Exception, folder: Path) -> None:
-    """One warning of a process for each store."""
+    """Warn of a store that fails, once per process."""
     if uri in _warned:
         return
     _warned.add(uri)

@@ -44,7 +44,7 @@ def begin_run(folder: Path, uri: str, told: Mapping[str, Any], above: str | None
 
 
 def recall(folder: Path) -> dict[str, Any]:
-    """What tracking.json says; where it is missing or damaged, that there is nothing to send."""
+    """The content of tracking.json; if missing or damaged, content with nothing to send."""
     nothing: dict[str, Any] = {
         "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
         "store": None, "run_id": None, "mark": None, "sent": 0, "owed": [], "complete": True,
@@ -72,5 +72,5 @@ def remember(folder: Path, plain: Mapping[str, Any]) -> None:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A file of the stage as it is kept: as seen from its folder, if it lies there."""
+    """A file's path as tracking.json keeps it: relative to the stage's folder if it lies there."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())

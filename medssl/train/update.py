@@ -26,7 +26,7 @@ Change = Callable[[Any, torch.Generator], Any]
 
 @dataclass(frozen=True)
 class Update:
-    """What an update needs beside its batches.
+    """One update of the weights, to be called with the batches of a step.
 
     Attributes:
         method: on the device where it trains.
@@ -66,7 +66,7 @@ class Update:
         return {"loss": sum(terms.values()), **losses, **rates}
 
     def _set_schedules(self, progress: Progress) -> dict[str, float]:
-        """Set rates and weight decay of this step; the rates by the name they are logged under."""
+        """Set the rates and the weight decay of this step; returns the rates by name to log."""
         chosen = self.settings.optimiser
         step = held(progress.step, self.settings.rate_every)
         rates = {"learning_rate": learning_rate(chosen, step, progress.steps)}
@@ -80,7 +80,7 @@ class Update:
         return rates
 
     def _fine_tune(self, rule: FineTune, progress: Progress) -> dict[str, float]:
-        """Rates of encoders and of all else; what rests needs no gradient in this step."""
+        """Rates by name for this step; switches the gradient off of encoders that rest."""
         chosen, step, steps = self.settings.optimiser, progress.step, progress.steps
         if rule.settings.schedule == "default":
             step = held(step, self.settings.rate_every)
@@ -96,7 +96,7 @@ class Update:
     def _backward(
         self, batches: dict[str, TrainBatch], progress: Progress, generator: torch.Generator
     ) -> dict[str, float]:
-        """Gradients of every part; the values of the terms are fetched from the device once."""
+        """Compute the gradients of every part; returns the loss terms, fetched in one transfer."""
         terms: dict[str, Tensor] = {}
         for part in range(self.method.parts):
             with self._autocast():
@@ -120,7 +120,7 @@ class Update:
         self.scaler.update()
 
     def _clipped(self) -> Iterator[list[nn.Parameter]]:
-        """Weights whose gradient has one norm."""
+        """Groups of weights, each of which is clipped by the norm of its gradient as a whole."""
         for network in self.method.networks():
             if self.settings.clip_by == "network":
                 yield list(network.parameters())

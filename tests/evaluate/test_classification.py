@@ -10,7 +10,6 @@ from medssl.evaluate.calibration import calibration
 from medssl.evaluate.classification import (
     SCORES,
     choose_threshold,
-    patch_accuracy,
     patch_auc,
     predictions,
     score_slides,
@@ -234,8 +233,6 @@ def test_tiles_are_pooled_over_slides():
     probability = [np.array([0.9, 0.6]), np.array([0.5, 0.1])]
     labels = [np.array([True, False]), np.array([True, False])]
     assert patch_auc(probability, labels).value == 0.75
-    assert patch_accuracy(probability, labels, 0.5).value == 0.75
-    assert patch_accuracy(probability, labels, 0.7).value == 0.75
 
 
 def test_tiles_of_one_kind_have_no_area():

@@ -5,14 +5,12 @@ from hypothesis import strategies as st
 from monai.metrics import compute_fp_tp_probs
 
 from medssl.evaluate.froc import (
-    RATES,
     Detections,
     Hits,
     detections_from_tiles,
     froc_curve,
     froc_score,
     hits,
-    monai_froc_score,
     sensitivities,
 )
 from medssl.evaluate.lesions import Lesions
@@ -75,22 +73,13 @@ def test_a_perfect_detector_scores_1_and_none_scores_0(three_lesions):
     for detections, score in ((perfect, 1), (nothing, 0)):
         slides = [(detections, three_lesions), (nothing, None)]
         assert froc_score(froc_curve([hits(*slide) for slide in slides])) == score
-    # MONAI drops the lowest probability, unless a lesion that nothing hit holds the place of 0.
-    assert monai_froc_score([(perfect, three_lesions), (nothing, None)]) == 1
-    assert monai_froc_score([(nothing, three_lesions), (nothing, None)]) == 0
 
 
-def test_steps_and_interpolation_differ(three_lesions):
-    """One lesion at no false positive, both at two: in between lies a half or nothing.
-
-    Steps: 1/4, 1/2 and 1 already take the next point, where both lesions are found. Interpolated,
-    sensitivity rises from 1/2 at 0 to 1 at 2.
-    """
+def test_between_two_points_the_next_one_counts(three_lesions):
+    """One lesion at no false positive, both at two: 1/4, 1/2 and 1 take the latter."""
     detections = at((5, 5, 0.9), (30, 5, 0.5), (31, 5, 0.5), (50, 30, 0.5), (1, 39, 0.1))
     curve = froc_curve([hits(detections, three_lesions)])
     assert froc_score(curve) == 1
-    straight = np.interp(RATES, [0, 2], [0.5, 1])
-    assert monai_froc_score([(detections, three_lesions)]) == pytest.approx(straight.mean())
 
 
 def test_the_end_of_the_curve_counts_for_rates_beyond_it(three_lesions):
@@ -130,7 +119,6 @@ def test_every_point_is_a_count(claims):
 def test_without_lesions_there_is_no_sensitivity():
     curve = froc_curve([wrong(0.5)])
     assert np.isnan(froc_score(curve))
-    assert np.isnan(monai_froc_score([(at((1, 1, 0.5)), None)]))
 
 
 def test_places_are_rounded_to_pixels_and_kept_on_the_mask(three_lesions):
@@ -141,7 +129,6 @@ def test_places_are_rounded_to_pixels_and_kept_on_the_mask(three_lesions):
         near.probability, near.points[:, 1], near.points[:, 0], three_lesions.mask, [2], 5
     )
     assert (false.tolist(), true.tolist()) == ([0.9], [0, 0, 0])
-    assert monai_froc_score([(near, three_lesions)]) == 0
     assert hits(at((59.9, 39.9, 0.9)), three_lesions).false_positives.tolist() == [0.9]
 
 

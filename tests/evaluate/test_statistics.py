@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from medssl.evaluate.statistics import bootstrap_interval, holm, paired_difference
+from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 
 
 def generator() -> np.random.Generator:
@@ -85,17 +83,3 @@ def test_no_difference_at_all():
 def test_unequal_lengths_are_no_pairs():
     with pytest.raises(ValueError, match="pairs"):
         paired_difference([0.1, 0.2], [0.1], generator())
-
-
-def test_holm_by_hand():
-    """0.01 x 3; 0.03 x 2; 0.04 x 1 raised to the one before it."""
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_never_lowers_and_keeps_the_order(p_values):
-    adjusted = holm(p_values)
-    assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
-    order = np.argsort(p_values, kind="stable")
-    assert (np.diff(np.array(adjusted)[order]) >= 0).all()

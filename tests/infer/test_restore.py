@@ -37,7 +37,7 @@ def _literal(logits, record):
         torch.from_numpy(logits)[None], size=wanted, mode="trilinear", align_corners=False
     )
     labels = np.zeros(record.source.shape, np.uint8)
-    labels[record.box] = record.orientation.undo(full[0].argmax(0).numpy())
+    record.orientation.apply(labels[record.box])[...] = full[0].argmax(0).numpy()
     return labels
 
 

@@ -71,7 +71,7 @@ def refuse_both_kinds(folder: Path) -> None:
     """Refuse a folder that holds DICOM slices and an image of another format.
 
     Raises:
-        DataError: it does; which of them is meant nobody can tell.
+        DataError: it holds both, so that nobody can tell which is meant.
     """
     image = next((path for path in sorted(folder.iterdir()) if is_image(path)), None)
     found = first_slice_in(folder) if image is not None else None
@@ -104,7 +104,7 @@ def _refuse_mixtures(folder: Path, slices: Sequence[Slice]) -> None:
 
 
 def _refuse_gaps(slices: Sequence[Slice], depths: np.ndarray) -> None:
-    """Slices must be evenly spaced."""
+    """Refuse slices that are not evenly spaced."""
     steps = np.diff(depths)
     step = float(np.median(steps))
     folder = slices[0].path.parent
@@ -127,7 +127,7 @@ def _refuse_gaps(slices: Sequence[Slice], depths: np.ndarray) -> None:
 
 
 def _refuse_jumps(slices: Sequence[Slice], places: np.ndarray, normal: np.ndarray) -> None:
-    """Slices must lie on one straight line; it may lean, as that of a tilted gantry does."""
+    """Refuse slices that do not lie on one straight line; it may lean, as with a tilted gantry."""
     aside = places - np.outer(places @ normal, normal)
     line = np.linspace(aside[0], aside[-1], len(aside))
     if np.linalg.norm(aside - line, axis=1).max() <= _SHIFTED * min(slices[0].spacing):

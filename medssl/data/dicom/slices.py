@@ -40,7 +40,7 @@ class _Header:
 
 
 class _NoDicom(Exception):
-    """A file is not DICOM; its text says why."""
+    """Raised where a file is not DICOM; its text says why."""
 
 
 def slices_in(folder: Path) -> list[Slice]:

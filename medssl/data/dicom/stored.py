@@ -28,7 +28,7 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What pydicom raises on damaged files, whatever it stumbles over."""
+"""Errors that pydicom raises on damaged files."""
 
 PIXEL_TAGS = (
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
@@ -38,7 +38,7 @@ PIXEL_TAGS = (
 
 
 class TooLarge(ValueError):
-    """A file unpacks to more than its reader takes."""
+    """Raised where a file unpacks to more than its reader takes."""
 
 
 _END_OF_IMAGE = b"\xff\xd9"

@@ -131,7 +131,7 @@ def read_slice(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice
 
 
 def refuse(path: Path, what: str, why: str) -> NoReturn:
-    """Refuse a file of a series.
+    """Raise the DataError about a file of a series, saying what is wrong and why.
 
     Raises:
         DataError: always.
@@ -167,7 +167,7 @@ class _Tags:
         return found or self._refuse_empty(keyword)
 
     def numbers(self, keyword: str, count: int, meaning: str) -> list[float]:
-        """Numbers that the file has as text."""
+        """`count` numbers that the file stores as text."""
         try:
             found = [float(value) for value in self.text(keyword).split("\\")]
         except ValueError:
@@ -180,7 +180,7 @@ class _Tags:
         return self.numbers(keyword, 1, "a number")[0] if self.has(keyword) else default
 
     def count(self, keyword: str, least: int = 1) -> int:
-        """A number that the file has in two bytes."""
+        """A number that the file stores in two bytes; at least `least`."""
         value = self._bytes(keyword)
         little = self._found[keyword].is_little_endian
         found = int.from_bytes(value, "little" if little else "big")

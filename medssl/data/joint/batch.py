@@ -31,12 +31,12 @@ class Volumes:
 
     Attributes:
         slices: [B3, N, S, S] float32; a short volume is filled up behind its last slice.
-        valid: [B3, N] bool, false for what only fills up; true for the first slices of each.
+        valid: [B3, N] bool, true for the first slices of each; false for those that only pad it.
         spacing: [B3] float32, mm between slices.
         foreground: [B3, N] float32, share of each slice that is not air.
         number: [B3] int64, of each among the volumes of all data sets.
-        slice_number: [B3, N] int64, of each slice among all images and slices; the last valid
-            one's where a slice only fills up.
+        slice_number: [B3, N] int64, of each slice among all images and slices; padding has the
+            number of the last valid slice.
         source: [B3] int64, index of its data set.
     """
 

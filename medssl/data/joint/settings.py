@@ -20,7 +20,7 @@ Area = Annotated[tuple[float, float], AfterValidator(_is_share)]
 
 
 class SliceAugment(Section):
-    """The random view of an image, or of a volume: then all its slices alike, but for the noise."""
+    """The random view of an image or a volume, whose slices change alike, except for the noise."""
 
     rotation: float = Field(default=17.0, ge=0, le=180, description="degrees, +/- this")
     scale: float = Field(default=0.05, ge=0, lt=1, description="factor in 1 +/- this, per axis")
@@ -38,7 +38,7 @@ class SliceAugment(Section):
 
 
 class LocalCrops(Section):
-    """Small crops, which are told from what the two large ones show."""
+    """Small crops, which predict the clusters of the two large ones."""
 
     count: int = Field(default=0, ge=0, description="released SwAV: 6")
     side: int = Field(default=96, ge=1, description="pixels")

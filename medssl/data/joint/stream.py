@@ -111,7 +111,7 @@ class JointStream:
         return JointBatch(self._stacked_images(images), self._stacked_volumes(volumes), ids)
 
     def _draw(self, kind: int, item: int) -> tuple[int, np.random.Generator]:
-        """The data set of an item, and what draws the rest of it."""
+        """The data set of an item, and the generator that draws the rest of it."""
         rng = np.random.default_rng([self._seed, SEED_WORDS["joint"], kind, item])
         return int(rng.choice(len(self._sources), p=self._chances[kind])), rng
 
@@ -198,7 +198,7 @@ def _numbered(sources: Sequence[JointSource]) -> tuple[list[_Place], int, int]:
 
 
 def _chances(counts: Sequence[int], temperature: float) -> np.ndarray:
-    """Of each data set, n^temperature of the sum; 0 for one without items."""
+    """Chance of each data set, proportional to n^temperature; 0 for one without items."""
     weight = np.array([count**temperature if count else 0.0 for count in counts])
     chances: np.ndarray = weight / max(weight.sum(), 1e-12)
     return chances

@@ -78,7 +78,7 @@ _TAGS: dict[str, Callable[[Any], Any]] = {
     "ImageLaterality": str,
     "Laterality": str,
 }
-"""Tags that are read, and what makes their values what they must be."""
+"""Tags that are read, with the function that checks and converts their values."""
 
 Stated = dict[str, Any]
 """Values of the tags that a file has and that are not empty."""

@@ -14,7 +14,8 @@ from medssl.errors import DataError
 Side = Literal["L", "R"]
 
 LARGEST = 100_000_000
-"""Pixels of an image; a whole leg at 0.1 mm has 60 million, a small file can claim any number."""
+"""Pixels that an image may have: a whole leg at 0.1 mm has 60 million. A damaged header may claim
+any number."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def must_not_be_huge(path: Path, rows: int, columns: int) -> None:
 
 
 def unreadable(path: Path) -> DataError:
-    """What to say of a file that no reader understands."""
+    """The error for a file that no reader understands."""
     empty = path.stat().st_size == 0
     return DataError(
         f"{path} cannot be read",

@@ -20,7 +20,7 @@ _DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError,
     ArithmeticError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
-"""What Pillow raises on damaged files."""
+"""Errors that Pillow raises on damaged files."""
 
 _PLANES = ("1", "L", "I;16", "I", "RGB")
 """Modes of Pillow whose values are read as they are; others become RGB."""
@@ -60,7 +60,7 @@ def read_picture(path: Path) -> Radiograph:
 
 
 def _must_be_one_picture(path: Path, image: "Image.Image") -> None:
-    """Refuse what would be read in part: of several pictures, of more bits, seen through."""
+    """Refuse what would be read in part: several pictures, more than 16 bits, transparency."""
     pictures = getattr(image, "n_frames", 1)
     if pictures > 1:
         raise DataError(

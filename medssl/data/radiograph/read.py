@@ -61,7 +61,7 @@ def read_radiograph(path: Path) -> Radiograph:
 
 
 def make_crops(image: Radiograph, settings: CropSettings) -> np.ndarray:
-    """The crops of an image, [V, S, S] uint8; what is round in the body is round in them.
+    """The crops of an image, [V, S, S] uint8; they keep the aspect of the body.
 
     Raises:
         DataError: the settings ask for mm or for a side, and the image does not say them.

@@ -17,7 +17,7 @@ from medssl.data.radiograph.settings import RadiographAugment, StrongAugment
 
 GREY = 0.5
 SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))
-"""Kernel of Pillow's smoothing, which its sharpness blends with; of sum 13."""
+"""Pillow's smoothing kernel, with which its sharpness blends; its entries sum to 13."""
 
 
 def weaker(settings: RadiographAugment) -> RadiographAugment:
@@ -72,7 +72,10 @@ def _blend(
     probability: float,
     generator: Generator,
 ) -> Tensor:
-    """Amount of the crops, the rest of `towards`, in those that are chosen."""
+    """Crops [N, 1, S, S] mixed with `towards`, each with `probability`.
+
+    The crop's weight w is uniform in `amount`, that of `towards` is 1 - w.
+    """
     drawn = uniform((len(crops), 1, 1, 1), *amount, crops, generator)
     blended = torch.lerp(towards.expand_as(crops), crops, drawn)
     return torch.where(chance(crops, probability, generator), blended, crops)

@@ -19,7 +19,7 @@ from medssl.data.augment import uniform
 from medssl.data.scan.settings import IntensitySettings
 
 DEGREE = 3
-"""Of the bias field's polynomial."""
+"""Degree of the bias field's polynomial."""
 
 COEFFICIENTS = tuple(
     (i, j, k)
@@ -69,7 +69,7 @@ def _changed(image: Tensor, settings: IntensitySettings, generator: Generator) -
 def _where(
     image: Tensor, chosen: Tensor, change: Callable[..., Tensor], *amounts: Tensor
 ) -> Tensor:
-    """`image` with `change` on the scans that `chosen` [N] bool on the CPU says."""
+    """`image` with `change` applied to the scans where `chosen` [N], bool on the CPU, is true."""
     places = chosen.nonzero()[:, 0].to(image.device)
     if not len(places):
         return image
@@ -78,19 +78,19 @@ def _where(
 
 
 def scale_about_mean(image: Tensor, factor: Tensor) -> Tensor:
-    """Contrast times `factor` [N], the mean kept."""
+    """Scans with their deviation from the mean multiplied by `factor` [N]; the mean stays."""
     mean = image.mean((1, 2, 3, 4), keepdim=True)
     return (image - mean) * _per_scan(factor) + mean
 
 
 def add_noise(image: Tensor, deviation: float, generator: Generator) -> Tensor:
-    """Gaussian noise with a standard deviation."""
+    """Scans with Gaussian noise of this standard deviation added."""
     drawn = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
     return image + deviation * drawn
 
 
 def blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with `sigma` [N, 3] in voxels of each axis, by the voxels that there are."""
+    """Scans blurred by a Gaussian of `sigma` [N, 3] voxels; weights are renormalised at borders."""
     weights = []
     for axis, side in enumerate(image.shape[2:]):
         place = torch.arange(side, device=image.device, dtype=image.dtype)
@@ -100,7 +100,7 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
 
 
 def multiply_bias(image: Tensor, coefficients: Tensor) -> Tensor:
-    """Times exp of a Legendre polynomial of degree 3 with `coefficients` [N, 20]."""
+    """Scans times exp of a Legendre polynomial of degree 3 with `coefficients` [N, 20]."""
     cube = image.new_zeros(len(image), *(DEGREE + 1,) * 3)
     i, j, k = (list(part) for part in zip(*COEFFICIENTS, strict=True))
     cube[:, i, j, k] = coefficients
@@ -116,7 +116,7 @@ def _legendre(side: int, like: Tensor) -> Tensor:
 
 
 def ring(image: Tensor, cut_off: Tensor) -> Tensor:
-    """Gibbs ringing: k-space outside of a sphere is lost.
+    """Scans with Gibbs ringing: k-space outside of a sphere is set to 0.
 
     Args:
         cut_off: [N], share of the radius that is cut off; at 0 the sphere reaches half the diagonal
@@ -132,19 +132,19 @@ def ring(image: Tensor, cut_off: Tensor) -> Tensor:
 
 
 def correct_gamma(image: Tensor, gamma: Tensor) -> Tensor:
-    """Gamma correction with exponents [N] on each scan's own range, which is kept."""
+    """Gamma correction with exponents [N] within each scan's own range, which stays the same."""
     low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
     span = (high - low).clamp_min(1e-6)
     return ((image - low) / span) ** _per_scan(gamma) * span + low
 
 
 def lower_resolution(image: Tensor, zoom: Tensor) -> Tensor:
-    """Shrunk to `zoom` [N] of each side by the nearest voxel and stretched back linearly."""
+    """Scans shrunk to `zoom` [N] of each side by the nearest voxel and stretched back linearly."""
     return _along_axes(image, [_there_and_back(zoom, side) for side in image.shape[2:]])
 
 
 def _there_and_back(zoom: Tensor, side: int) -> Tensor:
-    """Weights [N, L, L] of one axis."""
+    """Weights [N, L, L] that shrink and stretch one axis of `side` voxels, one matrix per scan."""
     short = (zoom * side).round().clamp_min(1)[:, None]
     place = torch.arange(side, device=zoom.device, dtype=zoom.dtype)
     centre = ((place + 0.5) * short / side - 0.5).clamp_min(0)

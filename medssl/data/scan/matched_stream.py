@@ -55,7 +55,7 @@ class Scan:
 
     @property
     def geometry(self) -> Geometry:
-        """Of its voxels, RAS+ mm."""
+        """The grid of its voxels, RAS+ mm."""
         return self.place[0].record.network
 
 
@@ -73,7 +73,7 @@ class MatchedStream:
     """Batches of pairs Q, K.
 
     Attributes:
-        embedded: the vectors of a scan; asked for by matched alone.
+        embedded: gives the vectors of a scan; needed only where partners are found by matching.
         size: pairs per batch.
         patch: sides of the windows in voxels.
 
@@ -129,7 +129,7 @@ class MatchedStream:
         return (query, place), (key, found)
 
     def _first(self) -> list[Scan]:
-        """The scans that may be Q."""
+        """Scans that can be the first of a pair."""
         if self.views.partner == "same_volume":
             return list(self.scans)
         return [scan for scan in self.scans if _partners(scan, self.scans)]
@@ -140,7 +140,7 @@ class MatchedStream:
     def _find(
         self, query: Scan, key: Scan, places: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The first place with a believed match, and its match; the nearest miss where none is."""
+        """The first place with a believed match, and the match; without one the nearest miss."""
         if self.views.partner == "random":
             return places[0], draw_places(key, 1, self.views.margin, rng)[0]
         if self.views.partner == "bounding_box":
@@ -260,7 +260,7 @@ def cut_window(
 
 
 def affine_of(views: MatchedViews) -> AffineSettings:
-    """What each window draws for itself; never a mirror: left stays left."""
+    """The range of each window's own affine. It never mirrors: left stays left."""
     return AffineSettings(
         rotation=radians(views.rotation),
         scale=views.scale,
@@ -271,7 +271,7 @@ def affine_of(views: MatchedViews) -> AffineSettings:
 
 
 def reach(views: MatchedViews) -> float:
-    """Longest side of what a window may show, over its own."""
+    """Side of the largest region that a window may show, as a multiple of the window's side."""
     return (1 + views.scale) * min(3**0.5, 1 + 2 * sin(radians(views.rotation)))
 
 

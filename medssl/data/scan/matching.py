@@ -85,12 +85,12 @@ def cell_geometry(volume: Geometry, stride: Triple) -> Geometry:
 
 
 class Matches(NamedTuple):
-    """Answers for N points, on the CPU.
+    """Where N points were found, on the CPU.
 
     Attributes:
         points: [N, 3] float64, mm RAS+ in the target.
         score: [N] float32, similarity in [-1, 1].
-        missed: [N] float32, fine cells between where a point began and the match of its match.
+        missed: [N] float32, distance in fine cells from a point to the match of its match.
         believed: [N] bool, by the cycle test, the score and its quantile.
     """
 

@@ -8,7 +8,7 @@ from medssl.section import Section
 
 
 class MatchingSettings(Section):
-    """Search for the most similar place, and which answers are believed (sheet of Alice, 8.2)."""
+    """How the most similar place is sought, and which matches count (sheet of Alice, 8.2)."""
 
     coarse_cells: int = Field(
         default=27, ge=1, description="coarse cells whose fine cells are compared, per point"

@@ -80,7 +80,7 @@ class Sessions:
         groups: in the order of data sets and cases.
         contrasts: names of the known contrasts.
         patients: "data set/patient" by number; number 1 comes first.
-        apart: two scans each that only their grids keep from being a pair.
+        apart: every two scans that are no pair only because their grids differ.
     """
 
     groups: tuple[ScanGroup, ...]
@@ -101,10 +101,10 @@ class Sessions:
         )
 
     def require_pairs(self, pairs: PairSettings) -> None:
-        """Whether contrastive learning has what it needs.
+        """Refuse scans from which contrastive learning cannot learn.
 
         Raises:
-            DataError: there is no pair, or none of a second patient.
+            DataError: fewer than two patients have a pair.
         """
         paired = {g.patient for g in self.groups if g.pairs(pairs.contrasts_differ)}
         if len(paired) > 1:
@@ -132,8 +132,8 @@ def prepare_sessions(
     different grids would not agree.
 
     Raises:
-        DataError: there is no scan, or a file is missing, damaged, the same everywhere or no
-            single-channel volume; says the first and how many more, after all were looked at.
+        DataError: there is no scan, or a file is missing, damaged, of one value everywhere or no
+            single-channel volume; all are looked at, the message names the first.
         UsageError: a data set is named twice, or one alias has two meanings.
     """
     names = [spec.name for spec, _ in sources]

@@ -25,10 +25,10 @@ Choice = tuple[ScanGroup, tuple[int, ...]]
 
 
 def pair_units(groups: Sequence[ScanGroup], settings: PairSettings) -> list[list[Choice]]:
-    """What is met equally often; of a unit, one of its ordered pairs is drawn.
+    """Units that are drawn equally often, each with the ordered pairs from which one is drawn.
 
-    With `same_scan` a pair is one scan twice, of the scans that else could be a pair; from a
-    session each of them as often as it would be in a pair.
+    With kind "same_scan" a pair is one scan twice. Only scans that could pair with another are
+    taken, and within a session each as often as it would be in a pair.
     """
     both: list[list[Choice]]
     sessions: dict[str, list[Choice]] = {}

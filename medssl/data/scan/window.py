@@ -100,7 +100,7 @@ def cut_sources(
     """Source boxes [B, V, 1, x, y, z] and affines [B, V, 3, 4], float32, as in a `ScanBatch`.
 
     Args:
-        about: whose centre the affines leave where it is.
+        about: the volume or the window: whose centre the affines leave in place.
     """
     shape = np.array([window.volumes[0].shape for window in windows])[:, None]  # [B, 1, 3]
     centre = (shape - 1) / 2

@@ -51,7 +51,7 @@ class Annotation:
 
     @cached_property
     def area(self) -> float:
-        """Of `region`, square level-0 pixels."""
+        """Area of `region`, square level-0 pixels."""
         return float(self.region.area)
 
     @property
@@ -143,30 +143,6 @@ def tile_labels(
     return np.asarray(
         np.bincount(tile, weights=common, minlength=len(tiles)) >= share * span**2 * (1 - 1e-9)
     )
-
-
-def lesion_at(annotation: Annotation, points: np.ndarray) -> np.ndarray:
-    """The number of the lesion at each point; 0 outside all and in exclusions.
-
-    Args:
-        annotation: of the slide.
-        points: [N, 2] (x, y), level-0 px; of lesions that overlap the lowest number is given.
-
-    Returns:
-        [N] int32.
-    """
-    import shapely
-
-    places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    tree = shapely.STRtree(np.asarray(shapely.points(places)))
-    numbers = np.zeros(len(places), dtype=np.int32)
-    if annotation.lesions:
-        lesion, point = tree.query(np.array(annotation.lesions), predicate="intersects")
-        order = np.argsort(-lesion, kind="stable")
-        numbers[point[order]] = lesion[order] + 1
-    if annotation.exclusions:
-        numbers[tree.query(np.array(annotation.exclusions), predicate="contains")[1]] = 0
-    return numbers
 
 
 def lesion_mask(annotation: Annotation, size: tuple[int, int], downsample: float) -> np.ndarray:

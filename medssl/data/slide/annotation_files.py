@@ -1,8 +1,6 @@
 """Files of outlines: QuPath's GeoJSON, ASAP's XML (CAMELYON), and JSON of polygons by sign."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ EXCLUSIONS = frozenset({"_2", "exclusion", "normal", "ignore*"})
 `normal`, ASAP's `Exclusion` and QuPath's `Ignore*`."""
 
 _LARGEST = 500_000_000
-"""Bytes of a file, unpacked."""
+"""Bytes of a file."""
 
 
 def read_annotation(
@@ -64,21 +62,6 @@ def read_annotation(
     )
 
 
-def read_annotation_set(path: Path) -> dict[str, Annotation]:
-    """Outlines of many slides: {slide: {"positive": [[[x, y], ...]], "negative": [...]}}.
-
-    Args:
-        path: JSON, also compressed (`.json.gz`).
-
-    Raises:
-        DataError: the file is missing, broken or of another form.
-    """
-    document = _load(path)
-    if not isinstance(document, dict):
-        raise DataError(f"{path} is no mapping from slides to outlines")
-    return {str(slide): _signed(polygons, path) for slide, polygons in document.items()}
-
-
 def _annotation(path: Path, lesions: list[Shape], exclusions: list[Shape]) -> Annotation:
     import shapely
 
@@ -95,21 +78,21 @@ def _annotation(path: Path, lesions: list[Shape], exclusions: list[Shape]) -> An
 
 def _load(path: Path) -> Any:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
         if len(raw) > _LARGEST:
             raise ValueError(f"it has more than {_LARGEST // 10**6} MB")
         return json.loads(raw)
     except RecursionError as error:
         raise DataError(f"{path} cannot be read as JSON", "it is nested too deep") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON", str(error)) from error
 
 
-def _signed(polygons: Any, path: Path) -> Annotation:
+def _signed(polygons: dict[str, Any], path: Path) -> Annotation:
     """{"positive": [...], "negative": [...]}, each polygon a list or {"vertices": list}."""
-    if not isinstance(polygons, Mapping) or not {"positive", "negative"} >= set(polygons):
-        raise DataError(f"{path} has a slide whose keys are not 'positive' and 'negative'")
+    if not {"positive", "negative"} >= set(polygons):
+        raise DataError(f"{path} has keys other than 'positive' and 'negative'")
     shapes: dict[str, list[Shape]] = {"positive": [], "negative": []}
     for sign, drawn in polygons.items():
         for number, polygon in enumerate(drawn if isinstance(drawn, list) else [drawn], start=1):

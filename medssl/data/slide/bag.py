@@ -84,7 +84,7 @@ class FeatureBag:
 def read_features(
     path: Path, patient: str | None = None, label: int | None = None, name: str | None = None
 ) -> FeatureBag:
-    """The bag in a file that `write_features` wrote; by default a patient of its own, no label.
+    """The bag in a file of `write_features`; by default it has no label and is its own patient.
 
     Reads the whole file for its checksum; later accesses do not.
 

@@ -20,7 +20,7 @@ MICRONS = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4,
     "um": 1.0, "micron": 1.0, "microns": 1.0, "in": 25_400.0, "inch": 25_400.0,
 }  # fmt: skip
-"""Units of length; without one, lengths are in microns."""
+"""Microns in each unit of length; without a unit, lengths are in microns."""
 
 
 def is_ome(description: str) -> bool:

@@ -119,7 +119,7 @@ class _FastAtFullSize:
         self._whole, self._full_size, self._alone = whole, full_size, threading.Lock()
 
     def read_region(self, place: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
-        """As both libraries do."""
+        """See `read_region` of both libraries: level 0 by OpenSlide, the others by tiffslide."""
         if level == 0:
             found: Image.Image = self._full_size.read_region(place, 0, size)
         else:
@@ -187,7 +187,7 @@ def _ome_description(path: Path) -> str | None:
     """
     import tifffile
 
-    # It would say again, in its own words, what is said here.
+    # tifffile would log what is reported here.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     length = path.stat().st_size
     try:

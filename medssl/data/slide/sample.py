@@ -81,7 +81,7 @@ def read_tiles(
 
 
 def no_tissue(path: Path) -> DataError:
-    """What to say of a slide of which no tile was kept."""
+    """The error for a slide of which no tile was kept."""
     return DataError(
         f"no tissue was found on {path}",
         "no tile passes the tissue test of the tile settings",

@@ -12,7 +12,7 @@ from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tissue import edge_statistics, find_tissue
 
 MUCH_PEN = 0.005
-"""Share of a slide from which on pen is worth a word."""
+"""Share of a slide from which on marker pen is reported."""
 
 _NEAR = 0.01  # relative; a level this near to the scale asked for is read as it is
 
@@ -119,7 +119,7 @@ def slide_mpp(reader: SlideReader, settings: TileSettings) -> tuple[float, tuple
 
 
 def pen_note(reader: SlideReader, pen: float) -> str:
-    """That a slide is marked by pen, and how much of it."""
+    """The note that a slide is marked by pen, and how much of it."""
     return (
         f"{pen:.1%} of {reader.path} has the colours of a marker pen and does not count as tissue "
         "(drop_pen of the tile settings)"
@@ -127,7 +127,7 @@ def pen_note(reader: SlideReader, pen: float) -> str:
 
 
 def _span(reader: SlideReader, settings: TileSettings, mpp: float) -> int:
-    """Side of a tile in level-0 pixels, so that a level near to the scale needs no resizing."""
+    """Side of a tile in level-0 pixels; a level near the wanted scale is taken as it is."""
     factor = settings.mpp / mpp
     for scale in reader.levels:
         if abs(factor / scale - 1) <= _NEAR:

@@ -71,5 +71,5 @@ class Ict(OneNetworkGrader):
         follow(self.teacher, self.network, teacher_decay(progress.step, self.settings.decay))
 
     def predictor(self) -> nn.Module:
-        """Teacher or student, as set."""
+        """The teacher or the student, as `method.predictor` says."""
         return self.teacher if self.settings.predictor == "teacher" else self.network

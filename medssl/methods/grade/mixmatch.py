@@ -30,7 +30,7 @@ def sharpen(probability: Tensor, temperature: float) -> Tensor:
 
 
 def mix_each(values: Tensor, order: Tensor, weights: Tensor) -> Tensor:
-    """[n, ...] with their partners, each with its own weight [n]; equations 9 to 11."""
+    """Rows [n, ...] mixed with their partners, each by its own weight [n]; equations 9 to 11."""
     own = weights.view(-1, *(1,) * (values.ndim - 1))
     return own * values + (1 - own) * values[order]
 
@@ -87,5 +87,5 @@ class MixMatch(OneNetworkGrader):
         follow(self.average, self.network, teacher_decay(progress.step, self.settings.decay))
 
     def predictor(self) -> nn.Module:
-        """The average or the trained network, as set."""
+        """The average or the trained network, as `method.predictor` says."""
         return self.average if self.settings.predictor == "average" else self.network

@@ -17,15 +17,15 @@ class Mixture(NamedTuple):
     """One weight for a whole batch, and the partner of every image.
 
     Attributes:
-        weight: of the image itself, lambda.
-        order: [B] int64, whose place the partner has.
+        weight: lambda, that of the image itself; its partner has 1 - lambda.
+        order: [B] int64, index in the batch of each image's partner.
     """
 
     weight: float
     order: Tensor
 
     def mix(self, image: Tensor) -> Tensor:
-        """[B, ...] with their partners; all crops of an image have the same one."""
+        """Images [B, ...] mixed with their partners; all crops of an image have the same one."""
         return self.weight * image + (1 - self.weight) * image[self.order]
 
 
@@ -35,7 +35,7 @@ def draw_mixture(
     """Partners of images [B, ...], and a weight of Beta(alpha, alpha).
 
     Args:
-        floor: fold the weight to at least a half, and raise it to this; None: neither.
+        floor: if given, a weight w below a half becomes 1 - w, and is then raised to `floor`.
     """
     weight = float(draw_weights(1, alpha, generator, floor)[0])
     order = torch.randperm(len(image), generator=generator, device=image.device)

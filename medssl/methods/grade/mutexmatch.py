@@ -49,7 +49,7 @@ def negative_loss(
     Args:
         strong, weak: r of the two views, [U, K].
         logits_weak: z of the weak view, [U, K].
-        keep: so many largest entries of the target count; 0 or K: all.
+        keep: how many of the largest entries of the target count; 0 or K: all.
     """
     target = weak.detach().softmax(1)
     if 0 < keep < target.shape[1]:

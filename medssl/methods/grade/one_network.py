@@ -18,7 +18,7 @@ from medssl.networks.grader import Grader, build_grader
 
 
 class OneNetworkGrader(GradeMethod):
-    """A method that trains one network; that answers after training, too, unless it says so.
+    """A method that trains one network, which also predicts unless a subclass says otherwise.
 
     Raises:
         UsageError: the network cannot take crops of the task's side, or its answer to an image

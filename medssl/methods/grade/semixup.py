@@ -24,7 +24,7 @@ from medssl.methods.settings.semixup import Settings
 
 
 class Distances(NamedTuple):
-    """Scalars, without weights.
+    """The three unweighted distances, each a scalar.
 
     Attributes:
         in_manifold: D(z2, z1).

@@ -53,18 +53,18 @@ def temperature(settings: TeacherTemperature, progress: Progress) -> float:
 
 
 class _Step(NamedTuple):
-    """What after_step needs of the step before.
+    """What `forward` leaves to `after_step`.
 
     Attributes:
-        pooled: [R, E] of the student.
-        own: [R, b], what its head makes of that.
-        unit: [R, b], scores: [R, O] of the teacher.
-        patient: [R].
+        pooled: [R, E], the student's pooled features of crops.
+        own: [R, b], the output of the student's head for `pooled`, of unit length.
+        unit, scores: [R, b] and [R, O], the same output and the prototype scores of the teacher.
+        patient: [R] number of each crop's patient.
         target: [R, O], the teacher's probabilities of crops; None in contrast.
-        aligned: [R, Lq, O] of the target branch; None without that term.
-        within: [R, Lq, O], its probabilities.
+        aligned: [R, Lq, O], output of the target branch; None without the term within a volume.
+        within: [R, Lq, O], the probabilities that follow from `aligned`.
         losses: unweighted values of the terms.
-        factor: of the ramp.
+        factor: of the ramp at this step, in [0, 1].
     """
 
     pooled: Tensor
@@ -254,7 +254,7 @@ class Alice(PretrainMethod):
         own = _answer(self.casa(student.tokens, student.context), self.zeta)
         with torch.no_grad():
             asked = teacher.tokens if teacher.context is None else teacher.context
-            # The student's own module drops out here too, as in the code.
+            # The student's own module has its dropout on here too, as in the released code.
             casa = self.casa if self.target_casa is None else self.target_casa
             zeta = self.zeta if self.target_zeta is None else self.target_zeta
             target = _answer(casa(student.tokens, asked), zeta)
@@ -282,7 +282,7 @@ class Alice(PretrainMethod):
         self._watch(self._step, progress)
 
     def _averaged(self) -> Iterable[tuple[nn.Module, nn.Module]]:
-        """Every average with what it is of."""
+        """Each moving average with the module that it follows."""
         yield self.teacher, self.student
         if self.casa is not None and self.target_casa is not None:
             yield self.target_casa, self.casa
@@ -297,7 +297,7 @@ class Alice(PretrainMethod):
         between, within = step.losses.get("between"), step.losses.get("within")
         signs: dict[Alarm, Tensor] = {}
         if between is not None:
-            # Of the head's vectors: in features that are never negative, what is common prevails.
+            # On the head's output, as features before it are never negative and so look alike.
             signs[self.narrow] = feature_deviation(step.own) < limit.deviation
         if between is not None and step.target is not None:
             distance = (between - log(self.settings.head.outputs)).abs()
@@ -343,7 +343,7 @@ class Alice(PretrainMethod):
         return found
 
     def networks(self) -> Iterable[nn.Module]:
-        """The student, its alignment module and what belongs to neither."""
+        """The student, its alignment module with prototypes, and the value of masked voxels."""
         yield self.student
         if self.casa is not None:
             yield self.casa
@@ -352,7 +352,7 @@ class Alice(PretrainMethod):
         yield nn.ParameterList([self.mask_value])
 
     def encoder(self) -> VolumeEncoder:
-        """The student's or the teacher's, as `hand_on` says."""
+        """The encoder of the student or of the teacher, as `method.hand_on` says."""
         chosen = self.teacher if self.settings.hand_on == "teacher" else self.student
         return chosen.encoder
 
@@ -362,7 +362,7 @@ class Alice(PretrainMethod):
 
     @torch.no_grad()
     def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The head's vector of unit length, by which crops are compared."""
+        """The teacher's head output [B, b] of unit length, by which crops are compared."""
         if not self.distils:
             return {}
         answers: Answers = self.teacher(image, context=False, values=False)
@@ -379,7 +379,7 @@ class Alice(PretrainMethod):
 
 
 def _answer(aligned: Tensor, prototypes: Prototypes | None) -> Tensor:
-    """What the alignment module gives, as cosines with prototypes where there are any."""
+    """The alignment module's output, as cosines with the prototypes where there are any."""
     if prototypes is None:
         return aligned
     scores: Tensor = prototypes(normalize(aligned, dim=-1), False)
@@ -387,7 +387,7 @@ def _answer(aligned: Tensor, prototypes: Prototypes | None) -> Tensor:
 
 
 def _alarms(settings: Collapse) -> tuple[Alarm, Alarm, Alarm]:
-    """Of a constant teacher, of too easy an alignment, of features that are all alike."""
+    """Alarms: a constant teacher, too easy an alignment, features that are all alike."""
     return (
         Alarm("the term between volumes was ln(method.head.outputs)", settings.patience),
         Alarm(f"the term within a volume was below {settings.within}", settings.patience),

@@ -142,7 +142,7 @@ class Level(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Cells that ask, with what they should find.
+    """Query cells of one crop, and the cells of the other crop that they should find.
 
     Attributes:
         asks: [B, Q] index of the cell among M.
@@ -255,7 +255,7 @@ class AnatomicalEmbedding(PretrainMethod):
             )
 
     def affine(self) -> AffineSettings:
-        """None: crops draw their own, so that it is known where each lies."""
+        """None: the crops draw affines of their own, so that the place of each cell is known."""
         return AffineSettings(rotation=0, scale=0, shear=0, flip_pairs=(), flip_scans=())
 
     def forward(
@@ -278,11 +278,11 @@ class AnatomicalEmbedding(PretrainMethod):
             }
 
     def networks(self) -> Iterable[nn.Module]:
-        """The one that is trained."""
+        """The embedder, which is all that is trained."""
         yield self.embedder
 
     def encoder(self) -> AnatomicalEmbedder:
-        """The embedder; segmentation networks have no such encoder, Alice matches with it."""
+        """The embedder itself; it starts no segmentation network, but `alice` matches by it."""
         return self.embedder
 
     def described(
@@ -299,7 +299,7 @@ class AnatomicalEmbedding(PretrainMethod):
 
 
 class _Pooled(nn.Module):
-    """The mean of the coarse vectors."""
+    """Scans [B, 1, X, Y, Z] to the mean [B, d] of their coarse vectors."""
 
     def __init__(self, embedder: AnatomicalEmbedder) -> None:
         super().__init__()

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 
 class ClusterUse(nn.Module):
-    """The clusters of the last items.
+    """The clusters of the latest items.
 
     Args:
-        items: how many different ones there are.
-        least: so many are remembered at least; twice the prototypes where that is more.
+        prototypes: how many clusters there are.
+        items: how many different items there are.
+        least: items that are remembered, unless twice the prototypes are more.
     """
 
     cluster: Tensor
@@ -35,9 +36,9 @@ class ClusterUse(nn.Module):
         self.seen += len(cluster)
 
     def used(self) -> Tensor:
-        """Share of the prototypes that the remembered items went to, of those they could; scalar.
+        """Share of the prototypes in use, of those that the remembered items could reach; scalar.
 
-        NaN before the first item.
+        A prototype is in use if a remembered item went to it. NaN before the first item.
         """
         counts = torch.bincount(self.cluster + 1, minlength=self.prototypes + 1)[1:]
         return (counts > 0).sum() / self.seen.clamp_max(self.reachable)
@@ -47,7 +48,7 @@ class ClusterUse(nn.Module):
         return self.seen >= len(self.cluster)
 
     def agreement_with_source(self) -> float:
-        """Normalised mutual information of clusters and data sets: 1 if the one tells the other.
+        """Normalised mutual information of clusters and data sets: 1 if one determines the other.
 
         0 where all are of one data set.
         """

@@ -45,7 +45,7 @@ def swav_loss(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: 
 
 
 class Found(NamedTuple):
-    """What a step says of clusters.
+    """The outcome of one step.
 
     Attributes:
         loss: scalar.
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 class Clusters(nn.Module, ABC):
-    """Prototypes with what belongs to them.
+    """A set of prototypes and the loss by which items are assigned to them.
 
     Attributes:
         prototypes: [H, K, E].
@@ -78,8 +78,8 @@ class Clusters(nn.Module, ABC):
 
         Args:
             crops: [B, E] unit embeddings of each crop, the two that are assigned first.
-            number: [B] of each item among all.
-            step: of this loss, from 1.
+            number: [B] int64, number of each item among all items.
+            step: how often this loss has been computed, this time included.
         """
 
     @abstractmethod
@@ -102,7 +102,7 @@ class SwavClusters(Clusters):
     def forward(
         self, crops: Sequence[Tensor], number: Tensor, step: int, generator: Generator
     ) -> Found:
-        """See `Clusters`; nothing is drawn."""
+        """See `Clusters`; the generator is not used."""
         weight: Tensor = self.prototypes[0]
         if step <= self.level.freeze_steps:
             weight = weight.detach()

@@ -15,10 +15,10 @@ from torch.nn.functional import normalize
 
 
 class Spread(NamedTuple):
-    """Of a teacher's answers to a batch, as scalars in nats.
+    """How much a teacher's answers to a batch differ, as scalars in nats.
 
     Attributes:
-        entropy: mean of each image's own.
+        entropy: mean over the images of each answer's entropy.
         information: entropy of the mean answer, less `entropy`; 0 where all answers are equal, at
             most ln(min(B, K)).
     """

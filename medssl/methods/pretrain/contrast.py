@@ -24,7 +24,8 @@ def contrastive_loss(
         query, key: [B, E]; row i belongs to row i.
         others: [K, E].
         allowed: [B, K] bool, the entries that are negatives of each query.
-        phantoms: released slip: what is not allowed counts as of cosine -1.
+        phantoms: count entries that are not allowed as negatives of cosine -1, as the released
+            code does by mistake.
     """
     query, key, others = (at_least_float32(part) for part in (query, key, others))
     with torch.autocast(query.device.type, enabled=False):
@@ -36,10 +37,11 @@ def contrastive_loss(
 
 
 def of_others(patient: Tensor, stored: Tensor) -> Tensor:
-    """[B, K], which stored entries are of another patient; 0 marks an empty place.
+    """[B, K] bool: which stored entries are of another patient than the query.
 
     Args:
-        patient: [B] from 1; stored: [K].
+        patient: [B], the queries' patients, from 1.
+        stored: [K], the entries' patients; 0 marks an empty place.
     """
     return (stored > 0) & (stored != patient.unsqueeze(1))
 

@@ -17,7 +17,10 @@ from medssl.methods.settings.alice import Masking
 
 
 def cell_side(settings: Masking, window: Sequence[int]) -> int:
-    """Side of a masked cell in voxels: as set, or what suits the window's sides."""
+    """Side of a masked cell in voxels: `settings.side`, else the largest that suits the window.
+
+    Such a side divides all sides of the window and is at most a quarter of the longest.
+    """
     most = max(1, max(window) // 4)
     common = gcd(*window)
     return settings.side or max(side for side in range(1, most + 1) if common % side == 0)
@@ -43,10 +46,11 @@ def reconstruction_loss(image: Tensor, prediction: Tensor, mask: Tensor, where: 
 
 
 def refuse_masks(settings: Masking, window: tuple[int, int, int]) -> None:
-    """Whether cells divide the window, and some are hidden and some seen.
+    """Refuse masks that do not suit the window.
 
     Raises:
-        UsageError: it is not so.
+        UsageError: the window's sides are no multiples of a cell's, or the ratio hides all cells of
+            a window or none.
     """
     side = cell_side(settings, window)
     if any(length % side for length in window):

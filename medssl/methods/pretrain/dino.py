@@ -68,7 +68,7 @@ class TileNetwork(nn.Module):
 
 
 class Answers(NamedTuple):
-    """The teacher's, to the two global crops of every tile.
+    """The teacher's answers to the two global crops of every tile.
 
     Attributes:
         features: [2 * B, E].
@@ -209,7 +209,7 @@ class Dino(Method[TileBatch]):
         return self.teacher.encoder
 
     def predictor(self) -> TileEncoder:
-        """The same: tiles [B, 3, S, S] in [0, 1] to features [B, E]."""
+        """The teacher's encoder: tiles [B, 3, S, S] in [0, 1] to features [B, E]."""
         return self.teacher.encoder
 
 

@@ -53,8 +53,8 @@ def contrast(
 
     Args:
         student, teacher: [2 R, b] of unit length, first crops and then second.
-        queue: [N, b] of unit length, the teacher's of earlier steps.
-        filled: [N] bool, which of these there are yet.
+        queue: [N, b] of unit length, the teacher's vectors of earlier steps.
+        filled: [N] bool, which places of the queue hold a vector already.
         settings: the temperature, and whether the positive is left out of the denominator (DCL).
     """
     temperature, decoupled = settings

@@ -43,7 +43,7 @@ REMEMBERED = 0.01
 
 
 class Step(NamedTuple):
-    """What a step leaves to `after_step`, by level.
+    """What a step leaves to `after_step`, of images or of volumes.
 
     Attributes:
         crops: unit embeddings of each crop of the items.
@@ -316,11 +316,11 @@ class Joint2d3d(JointMethod):
         return found
 
     def networks(self) -> Iterable[nn.Module]:
-        """All of it is one."""
+        """The method as a whole: gradients of all its parts are clipped together."""
         yield self
 
     def encoder(self) -> JointEncoder:
-        """What pre-training hands on: of slices, and with the transformer of volumes."""
+        """The network of slices together with the transformer of volumes."""
         return self.trained
 
     @torch.no_grad()
@@ -335,7 +335,7 @@ class Joint2d3d(JointMethod):
         return JointScores(images @ by_image.T, whole @ by_volume.T)
 
     def predictor(self) -> JointEncoder:
-        """The same; its `represent` takes volumes, its `embed_slices` images."""
+        """The encoder; its `represent` takes volumes, its `embed_slices` images."""
         return self.trained
 
 
@@ -346,10 +346,10 @@ def _chosen(stack: Tensor, picks: Tensor) -> Tensor:
 
 
 def _encoder(network: NetworkSettings, seed: int) -> JointEncoder:
-    """The encoder of that network.
+    """The encoder of `network`.
 
     Raises:
-        UsageError: it does not join single slices.
+        UsageError: it has no transformer over slices, or takes neighbouring slices as channels.
     """
     found = build_encoder(network, 1, seed)
     if not isinstance(found, JointEncoder) or not found.width or found.neighbours:

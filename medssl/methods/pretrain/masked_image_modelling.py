@@ -95,7 +95,7 @@ class MaskedImageModelling(PretrainMethod):
         return {} if self._share is None else {"masked_error": float(self._share)}
 
     def affine(self) -> AffineSettings:
-        """As set."""
+        """The range of the random affine of each scan, `method.affine`."""
         return self.settings.affine
 
     def encoder(self) -> VolumeEncoder:

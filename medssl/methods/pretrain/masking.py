@@ -42,10 +42,11 @@ def enlarge(cells: Tensor, shape: torch.Size) -> Tensor:
 
 
 def refuse_cells(settings: Masking, patch: Triple, embed_stride: int) -> None:
-    """Whether cubes fit the window, and the encoder's embedding fits the cubes.
+    """Refuse cubes that do not suit the window or the encoder.
 
     Raises:
-        UsageError: they do not; names cubes that do.
+        UsageError: cubes do not divide the window, or the encoder's embedded cells do not divide
+            the cubes; the message names sides that fit.
     """
     fitting = [
         cell

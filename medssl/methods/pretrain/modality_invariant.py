@@ -295,7 +295,7 @@ class ModalityInvariant(PretrainMethod):
         )
 
     def affine(self) -> AffineSettings:
-        """As set."""
+        """The range of the random affine of each scan, `method.affine`."""
         return self.settings.affine
 
     def encoder(self) -> VolumeEncoder:
@@ -338,7 +338,7 @@ def _streams(settings: Settings) -> tuple[Stream, ...]:
 
 
 def _unused(method: ModalityInvariant, settings: Settings) -> Iterable[nn.Module | nn.Parameter]:
-    """What an arm does not train."""
+    """Modules that the chosen arm does not train."""
     if not settings.contrastive:
         yield method.embedder.projector
     if not settings.fills_in:

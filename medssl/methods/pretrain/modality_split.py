@@ -48,11 +48,14 @@ class SplitHeads(nn.Module):
         )
 
     def told(self, specific: Tensor, contrast: Tensor) -> Tensor:
-        """Cross-entropy of the contrasts [B] told from z_spec [B, E]; unknown ones cost nothing."""
+        """Cross-entropy of telling the contrasts [B] from z_spec [B, E], unknown ones left out."""
         return _cross_entropy(self.modality(specific), contrast)
 
     def hidden(self, features: Sequence[Tensor], contrast: Tensor) -> Tensor:
-        """The same from the pooled invariant channels, which learn to make it impossible."""
+        """Cross-entropy of telling the contrasts [B] from the pooled invariant channels.
+
+        Its gradient is reversed on its way to the encoder, which so learns to make it impossible.
+        """
         if self.reversal is None:
             return features[0].new_zeros(())
         pooled = [invariant_group(level).mean((2, 3, 4)) for level in features[:-1]]

@@ -13,10 +13,10 @@ from medssl.methods.processes import largest, total
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Assignments [B, K] of scores [B, K]; each item's sum to 1.
+    """Assignments [B, K] from scores [B, K]; those of an item sum to 1.
 
-    Prototypes get about the same each, the closer the more iterations are done; the items of all
-    processes count. In float32, as half precision cannot hold exp(1 / 0.05).
+    All prototypes get nearly the same total over the items of all processes, more nearly with more
+    iterations. In float32, as half precision cannot hold exp(1 / 0.05).
     """
     with torch.autocast(scores.device.type, enabled=False):
         logits = scores.float() / epsilon

@@ -17,7 +17,7 @@ CHUNK = 65536
 
 @torch.no_grad()
 def spherical_kmeans(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Clusters of unit rows [n, E], which all processes hold alike and share the work on.
+    """Clusters of unit rows [n, E]; every process holds all rows and does a part of the work.
 
     Args:
         start: [K, E], the first centroids.

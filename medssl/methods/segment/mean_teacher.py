@@ -115,6 +115,6 @@ class MeanTeacher(SegmentMethod):
         yield self.student
 
     def predictor(self) -> nn.Module:
-        """Teacher or student, as set."""
+        """The teacher or the student, as `method.predictor` says."""
         chosen = self.settings.predictor
         return Ensemble([self.teacher if chosen == "teacher" else self.student])

@@ -213,10 +213,11 @@ class TraCoCo(SegmentMethod):
         return torch.stack(kl).sum(), mean
 
     def _pseudo(self, part: int, image: Tensor, rows: int, generator: Generator) -> Tensor:
-        """Loss of network `part` against the pseudo-labels of its teacher on unlabelled rows.
+        """Loss of network `part` on the unlabelled rows, against the pseudo-labels of its teacher.
 
-        The teacher sees the clean image; donors of CutMix may be labelled rows, but what is pasted
-        is always a pseudo-label.
+        The teacher is the other network, or with `cotraining` off the network itself. It sees the
+        clean image. Donors of CutMix may be labelled rows, but what is pasted is always a
+        pseudo-label.
         """
         other = 1 - part if self.settings.cotraining else part
         skip = self._skipped(rows)

@@ -14,7 +14,7 @@ from medssl.section import Section
 
 
 class Weights(Section):
-    """Of the terms that need no label; 0 leaves a term out."""
+    """Weights of the terms that need no label; 0 leaves a term out."""
 
     in_manifold: float = Field(default=2.0, ge=0, description="view with view")
     in_out_manifold: float = Field(default=2.0, ge=0, description="either view with the mix")

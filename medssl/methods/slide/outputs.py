@@ -49,7 +49,7 @@ class SigmoidHead(BagMethod, Generic[Network]):
 
 
 def sigmoid_outputs(task: BagTask) -> int:
-    """C of that many classes."""
+    """Number of sigmoid outputs C: one for two classes, else one for each class."""
     return 1 if len(task.classes) == 2 else len(task.classes)
 
 
@@ -101,7 +101,7 @@ def bag_probability(sigmoids: Tensor) -> Tensor:
 
 
 def refuse_empty(features: Tensor) -> None:
-    """A bag has patches.
+    """Refuse a bag without patches.
 
     Raises:
         DataError: features [N, E] has no row.

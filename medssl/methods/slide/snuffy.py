@@ -79,7 +79,7 @@ class SnuffyNetwork(nn.Module):
         return Scores(patches, self.readout(pooled))
 
     def drawn_at_random(self, patches: int) -> bool:
-        """Whether two calls on a bag of so many patches can choose other tokens."""
+        """Whether two calls on the same bag of so many patches can choose different tokens."""
         _, random = token_counts(self.settings.lambda_total, self.settings.random_share)
         return random > 0 and patches > self.settings.lambda_total
 
@@ -208,10 +208,10 @@ def initialise(part: nn.Module, kind: Init) -> None:
 
 
 def refuse_heads(width: int, heads: int) -> None:
-    """The heads share the width evenly.
+    """Refuse a number of heads that does not divide the width.
 
     Raises:
-        UsageError: they cannot; it names the numbers up to 16 that can.
+        UsageError: it does not; the message names the numbers up to 16 that do.
     """
     if width % heads:
         fitting = [str(n) for n in range(1, 17) if width % n == 0]

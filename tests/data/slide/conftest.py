@@ -1,5 +1,7 @@
 """Tiny pyramids on disk, and real outlines of 110 slides of CAMELYON16."""
 
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import tifffile
 
 from medssl.data.slide.annotation import Annotation
-from medssl.data.slide.annotation_files import read_annotation_set
+from medssl.data.slide.annotation_files import read_annotation
 
 BACKGROUND, STAIN = 244, (150, 60, 140)
 
@@ -60,6 +62,16 @@ def write_slide(
 
 
 @pytest.fixture(scope="session")
-def camelyon16(shared_data: Path) -> dict[str, Annotation]:
+def camelyon16(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Annotation]:
     """Annotation of each training slide with tumour, by its name."""
-    return read_annotation_set(shared_data / "camelyon16_meta" / "c16_train_tumor_polygons.json.gz")
+    path = shared_data / "camelyon16_meta" / "c16_train_tumor_polygons.json.gz"
+    with gzip.open(path) as stream:
+        slides = json.load(stream)
+    file = tmp_path_factory.mktemp("outlines") / "slide.json"
+    found = {}
+    for name, polygons in slides.items():
+        file.write_text(json.dumps(polygons))
+        found[name] = read_annotation(file)
+    return found

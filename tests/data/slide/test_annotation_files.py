@@ -1,11 +1,10 @@
-import gzip
 import json
 import random
 
 import pytest
 import shapely
 
-from medssl.data.slide.annotation_files import read_annotation, read_annotation_set
+from medssl.data.slide.annotation_files import read_annotation
 from medssl.errors import DataError
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]
@@ -160,31 +159,16 @@ def test_a_missing_file(tmp_path):
 def test_polygons_by_sign(written):
     named = {"positive": [{"name": "Annotation 0", "vertices": TRIANGLE}], "negative": []}
     assert read_annotation(written("a.json", named)).area == 50
-    both = {"one": named, "two": {"positive": [TRIANGLE, [[0, 0], [1, 1]]], "negative": []}}
-    found = read_annotation_set(written("set.json", both))
-    assert {slide: len(shape.lesions) for slide, shape in found.items()} == {"one": 1, "two": 1}
+    bare = {"positive": [TRIANGLE, [[0, 0], [1, 1]]], "negative": []}
+    assert len(read_annotation(written("b.json", bare)).lesions) == 1  # a line has no area
 
 
-def test_a_compressed_set(tmp_path):
-    path = tmp_path / "set.json.gz"
-    path.write_bytes(gzip.compress(json.dumps({"a": {"positive": [TRIANGLE]}}).encode()))
-    assert read_annotation_set(path)["a"].area == 50
-    path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(DataError, match="set"):
-        read_annotation_set(path)
-
-
-def test_a_set_is_a_mapping(written):
-    with pytest.raises(DataError, match="mapping"):
-        read_annotation_set(written("set.json", [TRIANGLE]))
-
-
-def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("medssl.data.slide.annotation_files._LARGEST", 1000)
-    path = tmp_path / "set.json.gz"
-    path.write_bytes(gzip.compress(b" " * 2000))
-    with pytest.raises(DataError, match=r"set\.json\.gz .* has more than"):
-        read_annotation_set(path)
+    path = tmp_path / "large.json"
+    path.write_bytes(b" " * 2000)
+    with pytest.raises(DataError, match=r"large\.json .* has more than"):
+        read_annotation(path)
 
 
 @pytest.mark.parametrize("suffix", ["xml", "geojson", "json"])

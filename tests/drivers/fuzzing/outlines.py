@@ -1,4 +1,4 @@
-"""Lesions drawn on slides: QuPath's GeoJSON, polygons by sign, ASAP's XML; a bag of several."""
+"""Lesions drawn on slides: QuPath's GeoJSON, polygons by sign, ASAP's XML."""
 
 import json
 import re
@@ -54,14 +54,11 @@ ASAP = """<?xml version="1.0"?>
 def _make(place: Path) -> None:
     (place / "a.geojson").write_text(json.dumps(GEOJSON))
     (place / "b.json").write_text(json.dumps(SIGNED))
-    (place / "d.json").write_text(json.dumps({"slide": SIGNED}))
     (place / "c.xml").write_text(ASAP)
 
 
 def _damage(place: Path, rng: Generator) -> str:
-    path = name_subject(
-        place, place / pick(rng, ("a.geojson", "a.geojson", "b.json", "c.xml", "d.json"))
-    )
+    path = name_subject(place, place / pick(rng, ("a.geojson", "a.geojson", "b.json", "c.xml")))
     if path.suffix != ".xml":
         return damage_json(path, rng)
     if rng.random() < 0.3:
@@ -76,7 +73,7 @@ def _damage(place: Path, rng: Generator) -> str:
 
 def _exercise(place: Path, _: Path) -> Iterable[Step]:
     from medssl.data.slide.annotation import tile_labels
-    from medssl.data.slide.annotation_files import read_annotation, read_annotation_set
+    from medssl.data.slide.annotation_files import read_annotation
 
     path = subject(place)
 
@@ -85,10 +82,7 @@ def _exercise(place: Path, _: Path) -> Iterable[Step]:
         float(found.area), found.outlines
         tile_labels(found, np.array([[0, 0], [64, 64]]), 32.0, 0.5)
 
-    if path.name == "d.json":
-        yield "set", lambda: read_annotation_set(path)
-    else:
-        yield "read", read
+    yield "read", read
 
 
 FORMAT = Format("outlines", _make, _damage, _exercise)
