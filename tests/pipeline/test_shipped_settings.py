@@ -1,16 +1,39 @@
-"""What the shipped pipelines and studies run, and that a resolved one runs the same again."""
+"""What the shipped pipelines and studies run, and that a resolved one runs the same again.
 
+`python tests/pipeline/test_shipped_settings.py` writes what they run anew, where it was meant to
+change; the difference of the file then says where.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from medssl.pipeline.config import load_config, pipeline_family, pipeline_names
+import medssl
+from medssl.data.spec import list_specs, load_spec
+from medssl.pipeline.config import (
+    load_config,
+    method_settings,
+    pipeline_family,
+    pipeline_names,
+    read_pipeline,
+    validate,
+)
 from medssl.pipeline.grades.config import load_grade_config
 from medssl.pipeline.pretrain.config import learns_from_tiles, load_pretrain_config
+from medssl.pipeline.pretrain.study import load_pretrain_study, pretrain_cells
 from medssl.pipeline.slides.config import load_slide_config
+from medssl.pipeline.slides.settings import TilePretrainPipeline
+from medssl.pipeline.slides.study import load_slide_study, slide_cells
+from medssl.pipeline.study_grid import cells, load_study, study_family
 
+GOLDEN = Path(__file__).with_name("golden") / "shipped.json"
+SHIPPED = Path(medssl.__file__).parents[1] / "pipelines"
+STUDIES = sorted(path.stem for path in SHIPPED.rglob("*_study.yaml"))
 LOADERS: dict[str, Any] = {
     "segment": load_config,
     "grade": load_grade_config,
@@ -22,6 +45,86 @@ NAMES = [
     for name in pipeline_names()
     if pipeline_family(name) != "pretrain" or not learns_from_tiles(name)
 ]
+
+
+def resolved(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Every key of what a pipeline runs, of whichever family."""
+    family = pipeline_family(name, overrides)
+    if family == "pretrain" and learns_from_tiles(name, overrides):
+        pipeline = validate(TilePretrainPipeline, read_pipeline(name, overrides))
+        method = method_settings(pipeline.method).model_dump(mode="json")
+        plain: dict[str, Any] = pipeline.model_dump(mode="json")
+        return plain | {"method": {"name": pipeline.method.name, **method}}
+    found: dict[str, Any] = LOADERS[family](name, overrides).resolved()
+    return found
+
+
+def arms(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A study's own keys but for the arms, and what the first run of each arm is.
+
+    All runs of an arm differ by the keys of the study alone.
+    """
+    family = study_family(name)
+    study: Any
+    if family == "pretrain":
+        study = load_pretrain_study(name)
+        found: Sequence[Any] = pretrain_cells(study)
+    elif family == "slide":
+        study = load_slide_study(name)
+        found = slide_cells(study)
+    else:
+        study = load_study(name)
+        found = cells(study)
+    first = {cell.arm: cell for cell in reversed(found)}
+    runs = {arm: resolved(study.pipeline, first[arm].overrides) for arm in sorted(first)}
+    return study.model_dump(mode="json", exclude={"arms"}) | {"arms": list(study.arms)}, runs
+
+
+def digest(plain: Any) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def study_digests(name: str) -> dict[str, str]:
+    keys, runs = arms(name)
+    return {"study": digest(keys)} | {f"arm {arm}": digest(plain) for arm, plain in runs.items()}
+
+
+def measured() -> dict[str, Any]:
+    return {
+        "data specs": {
+            name: digest(load_spec(name).model_dump(mode="json")) for name in list_specs()
+        },
+        "pipelines": {name: digest(resolved(name)) for name in pipeline_names()},
+        "studies": {name: study_digests(name) for name in STUDIES},
+    }
+
+
+def golden() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(GOLDEN.read_text())
+    return found
+
+
+def test_what_is_shipped_is_what_is_written_down() -> None:
+    written = golden()
+    assert list_specs() == sorted(written["data specs"])
+    assert pipeline_names() == sorted(written["pipelines"])
+    assert sorted(written["studies"]) == STUDIES
+
+
+@pytest.mark.parametrize("name", list_specs())
+def test_a_data_spec_says_what_it_said(name: str) -> None:
+    assert digest(load_spec(name).model_dump(mode="json")) == golden()["data specs"][name]
+
+
+@pytest.mark.parametrize("name", pipeline_names())
+def test_a_pipeline_runs_what_it_ran(name: str) -> None:
+    assert digest(resolved(name)) == golden()["pipelines"][name]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_of_a_study_runs_what_it_ran(name: str) -> None:
+    assert study_digests(name) == golden()["studies"][name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,3 +171,8 @@ def test_small_prototypes_leave_the_queues_of_joint2d3d() -> None:
 )
 def test_a_way_of_preprocessing_leaves_the_crop_of_pre_training(name: str) -> None:
     assert load_pretrain_config(name).pipeline.preprocess.crop_foreground
+
+
+if __name__ == "__main__":
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(json.dumps(measured(), indent=1, sort_keys=True) + "\n")
