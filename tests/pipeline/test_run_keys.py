@@ -1,0 +1,188 @@
+"""The keys of run folders, written down: a change of one means that finished runs are not found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medssl.environment import runs_root
+from medssl.pipeline.config import load_config
+from medssl.pipeline.grades.config import load_grade_config
+from medssl.pipeline.grades.plan import make_grade_plan
+from medssl.pipeline.pretrain.config import load_pretrain_config
+from medssl.pipeline.pretrain.plan import make_pretrain_plan
+from medssl.pipeline.slides.config import load_slide_config
+from medssl.pipeline.slides.plan import make_slide_plan
+from medssl.pipeline.stage import make_plan
+
+COMMON = "simulated: true\nlicence: CC0\ncitation: none\n"
+
+SPECS = {
+    "balls": "title: Balls\nmodality: MR\nchannels: [T1]\nlabels: [{value: 3, name: ball}]\n"
+    'root: balls\nlayout: {kind: glob, images: {T1: "{case}.nii.gz"}, label: "{case}_seg.nii.gz"}\n',
+    "joints": "title: Joints\nmodality: CR\nchannels: [radiograph]\nroot: joints\n"
+    "layout: {kind: radiographs, classes: [none, mild, severe]}\n",
+    "bags": "title: Bags\nmodality: OT\nchannels: [features]\nroot: planted\n"
+    "layout: {kind: planted, bags: 24, classes: [negative, positive]}\n",
+    "slides": "title: Slides\nmodality: SM\nchannels: [rgb]\nroot: slides\n"
+    'layout: {kind: slides, table: labels.csv, pattern: "*.tiff", classes: [normal, tumour]}\n',
+}
+
+PIPELINES = {
+    "balls": "data: balls\nsplit: {labels: 2, validation: 0.5, test: 3}\n"
+    "network: {name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}\n"
+    "method: supervised\ntrain: {steps: 2, patch: [8, 8, 8]}\n",
+    "joints": "data: joints\nsplit: {labels: 4, validation: null}\n"
+    "crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}\n"
+    "method: supervised_grading\n",
+    "bags": "data: bags\nsplit: {folds: 3, validation: 0.34}\nmethod: abmil\n",
+    "slides": "data: slides\nencoder: {name: vit_tiny, side: 32}\nsplit: {folds: 2, validation: 0}\n"
+    "tiles: {size: 32, mpp: 8}\nmethod: {name: snuffy, heads: 2, lambda_total: 8}\n",
+    "encoder": "data: balls\nnetwork: {name: vnet, width: 2, levels: 2}\n"
+    "method: masked_image_modelling\ntrain: {patch: [8, 8, 8], steps: 2}\n",
+    "tiles": "data: slides\nmethod: dino\nencoder: {name: vit_tiny, side: 32}\n",
+}
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with data sets whose files are never read as images."""
+    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for name, text in SPECS.items():
+        write(tmp_path / "data_specs" / f"{name}.yaml", text + COMMON)
+    for name, text in PIPELINES.items():
+        write(tmp_path / "pipelines" / f"{name}.yaml", text)
+    data = tmp_path / "data"
+    for number in range(8):
+        write(data / "balls" / f"c{number}.nii.gz", f"image {number}")
+        write(data / "balls" / f"c{number}_seg.nii.gz", f"mask {number}")
+        write(data / "slides" / f"s{number}.tiff", f"slide {number}")
+    rows = [f"s{number},{number % 2}" for number in range(8)]
+    write(data / "slides" / "labels.csv", "\n".join(["slide,label", *rows]) + "\n")
+    rows = ["file,grade,patient,split"]
+    for part, count in (("train", 24), ("val", 9), ("test", 12)):
+        for number in range(count):
+            write(data / "joints" / f"{part}{number}.png", f"{part} {number}")
+            rows.append(f"{part}{number}.png,{number % 3},p{part}{number},{part}")
+    write(data / "joints" / "labels.csv", "\n".join(rows) + "\n")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def stages(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Stages of a pipeline by name."""
+    if name == "tiles":
+        from medssl.data.layouts import find_cases
+        from medssl.data.spec import load_spec
+        from medssl.pipeline.config import method_settings, read_pipeline, validate
+        from medssl.pipeline.slides.pretrain import _stage
+        from medssl.pipeline.slides.settings import TilePretrainPipeline
+
+        pipeline = validate(TilePretrainPipeline, read_pipeline(name, overrides))
+        found = find_cases(load_spec(pipeline.data))
+        return {"pretrain": _stage(pipeline, method_settings(pipeline.method), found)}
+    if name == "encoder":
+        return {"pretrain": make_pretrain_plan(load_pretrain_config(name, overrides)).stage}
+    plan: Any
+    if name == "joints":
+        plan = make_grade_plan(load_grade_config(name, overrides))
+    elif name in ("bags", "slides"):
+        plan = make_slide_plan(load_slide_config(name, overrides))
+    else:
+        plan = make_plan(load_config(name, overrides))
+    return {"run": plan.whole, "train": plan.train, "predict": plan.predict,
+            "evaluate": plan.evaluate}  # fmt: skip
+
+
+KEYS: dict[tuple[str, ...], dict[str, str]] = {
+    ("balls",): {
+        "run": "5be149dd",
+        "train": "96a3b16a",
+        "predict": "19d9e69b",
+        "evaluate": "5be149dd",
+    },
+    ("balls", "seed=1"): {
+        "run": "2078a565",
+        "train": "aca6ee34",
+        "predict": "c69ed18c",
+        "evaluate": "2078a565",
+    },
+    ("balls", "method=tracoco", "augment.flip=half", "predict.flips=true"): {
+        "run": "5520ca32",
+        "train": "6c55143f",
+        "predict": "fc638c18",
+        "evaluate": "5520ca32",
+    },
+    ("balls", "predict.save=[entropy]"): {
+        "run": "02ed2e1b",
+        "train": "96a3b16a",
+        "predict": "d3bbf1b8",
+        "evaluate": "02ed2e1b",
+    },
+    ("joints",): {
+        "run": "041c3759",
+        "train": "8e4b66d2",
+        "predict": "2bd25028",
+        "evaluate": "041c3759",
+    },
+    ("joints", "split.labels=2", "method=semixup"): {
+        "run": "d391ba7f",
+        "train": "841d272b",
+        "predict": "0c5a539f",
+        "evaluate": "d391ba7f",
+    },
+    ("joints", "evaluate.disease_from=1"): {
+        "run": "525c030d",
+        "train": "8e4b66d2",
+        "predict": "2bd25028",
+        "evaluate": "525c030d",
+    },
+    ("bags",): {
+        "run": "a30b6f23",
+        "train": "45eb5ab6",
+        "predict": "a30b6f23",
+        "evaluate": "a30b6f23",
+    },
+    ("bags", "method=snuffy", "seed=2"): {
+        "run": "c453d8e7",
+        "train": "6865edb6",
+        "predict": "c453d8e7",
+        "evaluate": "c453d8e7",
+    },
+    ("slides",): {
+        "run": "4586333e",
+        "train": "370b9dbe",
+        "predict": "4586333e",
+        "evaluate": "4586333e",
+    },
+    ("encoder",): {"pretrain": "1e2f038b"},
+    ("encoder", "probe.patients=1", "seed=3"): {"pretrain": "cbe9228f"},
+    ("tiles",): {"pretrain": "05ebc667"},
+    ("tiles", "train.per_slide=5"): {"pretrain": "097174e5"},
+}
+
+
+@pytest.mark.parametrize("run", KEYS, ids=" ".join)
+def test_a_run_has_the_folders_that_it_always_had(planned: Path, run: tuple[str, ...]) -> None:
+    name, *overrides = run
+    found = stages(name, overrides)
+    assert {stage: one.key for stage, one in found.items()} == KEYS[run]
+    for stage, one in found.items():
+        assert one.folder == runs_root() / name / f"{stage}-{one.key}"
+        assert one.name == stage
+
+
+@pytest.mark.parametrize("name", ["balls", "joints", "bags"])
+@pytest.mark.parametrize("override", ["train.device=cpu", "train.threads=1"])
+def test_how_it_is_computed_does_not_change_which_run_it_is(
+    planned: Path, name: str, override: str
+) -> None:
+    assert stages(name, [override]) == stages(name, [])
