@@ -276,7 +276,8 @@ def compare(
     ] = "",
 ) -> None:
     """Table across the finished runs of a pipeline, with intervals and p-values."""
-    from medssl.pipeline.config import pipeline_family, pipeline_names
+    from medssl.pipeline.config import pipeline_family
+    from medssl.pipeline.files import pipeline_names
 
     family = pipeline_family(pipeline) if pipeline in pipeline_names() else "segment"
     if family == "grade":

@@ -3,7 +3,7 @@
 import difflib
 import json
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as limits
@@ -27,7 +27,7 @@ def mistake(
     plain: Mapping[str, Any],
     error: ValidationError,
     prefix: str = "",
-    place: str = "",
+    place: str | Callable[[list[str]], str] = "",
 ) -> UsageError:
     """What to tell of a mapping that is no `model`.
 
@@ -35,12 +35,15 @@ def mistake(
 
     Args:
         prefix: where the mapping stands, with its final dot, e.g. "method.".
-        place: what it stands in, e.g. "data spec lung.yaml"; may be empty.
+        place: what it stands in, e.g. "data spec lung.yaml", or what tells it of the wrong key's
+            parts; may be empty.
     """
     found = error.errors(include_url=False)
     first = min(found, key=lambda one: one["type"] not in {"extra_forbidden", "invalid_key"})
     where = [str(part) for part in first["loc"] if part != "[key]"]
     dotted = prefix + ".".join(where)
+    if not isinstance(place, str):
+        place = place(where)
     inside = f" in the {place}" if place else ""
     if first["type"] == "extra_forbidden":
         return UsageError(f"unknown key '{dotted}'{inside}", do=_instead(model, where, prefix))

@@ -26,6 +26,8 @@ LEVELS = {
     "data": 0,
     "networks": 0,
     "settings": 0,
+    "overrides": 0,
+    "named_files": 0,
     "atomic": -1,
     "device": -1,
     "stop": -1,

@@ -16,7 +16,8 @@ from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.config import WITHOUT_EFFECT, apply_override, validate
+from medssl.overrides import apply_override
+from medssl.pipeline.config import WITHOUT_EFFECT, validate
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.progress import QuietReporter, Steps

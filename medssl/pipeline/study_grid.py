@@ -11,13 +11,8 @@ from medssl.atomic import write_text
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.names import FileName
-from medssl.pipeline.config import (
-    find_pipeline,
-    load_config,
-    pipeline_family,
-    read_mapping,
-    validate,
-)
+from medssl.pipeline.config import load_config, pipeline_family, validate
+from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter
 from medssl.section import Section
 

@@ -13,7 +13,8 @@ from medssl.data.split import patient_key
 from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_encoder
-from medssl.pipeline.config import find_pipeline, load_config
+from medssl.pipeline.config import load_config
+from medssl.pipeline.files import find_pipeline
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.matched import embedding_plan
 from medssl.pipeline.pretrain.plan import make_pretrain_plan

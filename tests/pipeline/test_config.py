@@ -8,16 +8,16 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.errors import UsageError
+from medssl.overrides import NAMED
 from medssl.pipeline.config import (
-    NAMED,
     Config,
     digest,
     load_config,
     method_settings,
     pipeline_family,
-    pipeline_names,
     refuse_family,
 )
+from medssl.pipeline.files import pipeline_names
 from medssl.section import Section, is_named
 from medssl.settings import MethodChoice
 

@@ -19,10 +19,10 @@ from medssl.pipeline.config import (
     load_config,
     method_settings,
     pipeline_family,
-    pipeline_names,
     read_pipeline,
     validate,
 )
+from medssl.pipeline.files import pipeline_names
 from medssl.pipeline.grades.config import load_grade_config
 from medssl.pipeline.pretrain.config import learns_from_tiles, load_pretrain_config
 from medssl.pipeline.pretrain.study import load_pretrain_study, pretrain_cells

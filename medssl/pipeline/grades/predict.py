@@ -13,7 +13,8 @@ from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import graded, write_grades
 from medssl.infer.grade import calibrated, grade_logits
-from medssl.pipeline.config import apply_override, validate
+from medssl.overrides import apply_override
+from medssl.pipeline.config import validate
 from medssl.pipeline.grades.plan import GradePlan
 from medssl.pipeline.grades.settings import FileSettings
 from medssl.pipeline.inputs import files_by_name

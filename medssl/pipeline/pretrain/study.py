@@ -9,7 +9,8 @@ from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import UsageError
 from medssl.names import FileName
-from medssl.pipeline.config import find_pipeline, read_mapping, validate
+from medssl.pipeline.config import validate
+from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.pretrain.config import load_pretrain_config
 from medssl.pipeline.pretrain.plan import PROBES, make_pretrain_plan
 from medssl.pipeline.pretrain.probe_table import Numbers, named_rows, probe_table

@@ -13,7 +13,8 @@ from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.mistakes import nearest
 from medssl.names import FileName
-from medssl.pipeline.config import find_pipeline, read_mapping, validate
+from medssl.pipeline.config import validate
+from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.slides.compare import read_right
 from medssl.pipeline.slides.config import load_slide_config
