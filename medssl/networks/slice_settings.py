@@ -1,7 +1,7 @@
 """Settings of the networks that see volumes slice by slice; free of torch.
 
 Defaults are those of the sheet of joint 2D-3D pre-training (section 9, "ours"); `released` sizes
-stand in `pipelines/joint2d3d_paper.yaml`.
+stand in `pipelines/joint2d3d/joint2d3d_paper.yaml`.
 """
 
 from typing import Literal, Self

@@ -60,7 +60,7 @@ def load_pretrain_study(name: str) -> PretrainStudy:
         raise UsageError(
             f"{path} is a pipeline that pre-trains and no study",
             "a study of pre-training names its arms and seeds in a file",
-            "start from pipelines/ms_lesions_study.yaml",
+            "start from pipelines/lesions/ms_lesions_study.yaml",
         )
     return validate(PretrainStudy, {"name": path.stem, **plain})
 

@@ -70,7 +70,7 @@ def load_slide_study(name: str) -> SlideStudy:
         raise UsageError(
             f"{path} is a pipeline of slides and no study",
             "a study of slides names its data sets, arms and seeds in a file",
-            "start from pipelines/mil_study.yaml",
+            "start from pipelines/bags/mil_study.yaml",
         )
     study = validate(SlideStudy, {"name": path.stem, **plain})
     if study.reference not in study.arms:
