@@ -32,16 +32,16 @@ SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
 class Code(Section):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
 
-    value: str
-    scheme: str = "SCT"
-    meaning: str
+    value: str = Field(description="of the concept in its scheme")
+    scheme: str = Field(default="SCT", description="coding scheme; SCT: SNOMED CT")
+    meaning: str = Field(description="of the code, in words")
 
 
 class Label(Section):
     """One foreground class of a mask."""
 
     value: int = Field(strict=True, ge=1, le=255, description="voxel value in the mask files")
-    name: str
+    name: str = Field(description="of the class, in reports and file names")
     code: Code | None = None
     category: Code | None = None
 
@@ -58,7 +58,9 @@ class Layout(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str
+    kind: str = Field(
+        description="how the files lie; its own keys stand beside it, see `medssl keys layout.KIND`"
+    )
     unlabelled: bool = Field(
         default=False, description="cases without a label are meant to have none"
     )
@@ -87,9 +89,9 @@ class Layout(Section):
 class Download(Section):
     """One file at the data set's official home."""
 
-    url: str
-    bytes: int | None = None
-    sha256: str | None = None
+    url: str = Field(description="of the file")
+    bytes: int | None = Field(default=None, description="its size")
+    sha256: str | None = Field(default=None, description="its checksum")
     md5: str | None = Field(default=None, description="where the home publishes no SHA-256")
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
 
@@ -100,9 +102,13 @@ class DataSpec(Section):
     name: FileName = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders"
     )
-    title: str
-    modality: Literal["MR", "CT", "CR", "SM", "OT"]
-    channels: tuple[FileName, ...] = Field(min_length=1)
+    title: str = Field(description="for reports and figures")
+    modality: Literal["MR", "CT", "CR", "SM", "OT"] = Field(
+        description="as in DICOM; SM: slide microscopy, CR: radiograph, OT: other"
+    )
+    channels: tuple[FileName, ...] = Field(
+        min_length=1, description="of an image, in the network's order"
+    )
     labels: tuple[Label, ...] = ()
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
@@ -126,10 +132,10 @@ class DataSpec(Section):
         description="other names of a channel, in lists of nnssl, BIDS names and other data specs",
     )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
-    simulated: bool = False
-    licence: str
-    citation: str
-    homepage: str = ""
+    simulated: bool = Field(default=False, description="reports then say that no patient is in it")
+    licence: str = Field(description="under which it may be used")
+    citation: str = Field(description="what to cite")
+    homepage: str = Field(default="", description="where to get it")
     downloads: tuple[Download, ...] = ()
 
     @model_validator(mode="after")

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
+from annotated_types import MinLen
 from pydantic import Field
 
 from medssl.atomic import write_text
@@ -14,7 +15,7 @@ from medssl.names import FileName
 from medssl.pipeline.config import load_config, pipeline_family, validate
 from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter
-from medssl.section import Section
+from medssl.section import OneAlone, Section
 
 Axis = Literal["labels", "seed", "arm"]
 
@@ -27,14 +28,17 @@ USUAL_ARMS = {"grade": ("supervised_mixup", "semixup")}
 class Study(Section):
     """A study file."""
 
-    name: FileName
-    title: str = ""
-    pipeline: str
+    name: FileName = Field(description="names the folder of its report")
+    title: str = Field(default="", description="heads the report")
+    pipeline: str = Field(description="name or path of the pipeline that all runs share")
     arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")
-    labels: tuple[int, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    reference: tuple[str, ...] = Field(
-        min_length=1,
+    labels: tuple[int, ...] = Field(
+        min_length=1, description="values of split.labels: one run of each arm and seed for each"
+    )
+    seeds: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="one run of each arm and label budget for each"
+    )
+    reference: Annotated[tuple[str, ...], MinLen(1), OneAlone()] = Field(
         description="arms to compare with; of several, the best at each budget by mean test Dice",
     )
     ceiling: tuple[str, ...] | None = Field(
@@ -101,8 +105,6 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
             "seeds": (seeds or "0").split(","),
             "reference": [arms[0]],
         }
-    if isinstance(plain.get("reference"), str):
-        plain["reference"] = [plain["reference"]]
     study = validate(Study, plain)
     for arm in study.reference:
         if arm not in study.arms:

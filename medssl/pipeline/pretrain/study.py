@@ -25,9 +25,9 @@ from medssl.train.fingerprint import code_version
 class PretrainStudy(Section):
     """A study file whose pipeline pre-trains."""
 
-    name: FileName
-    title: str = ""
-    pipeline: str
+    name: FileName = Field(description="names the folder of its report")
+    title: str = Field(default="", description="heads the report")
+    pipeline: str = Field(description="name or path of the pipeline that all runs share")
     arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="of the training and of the draw of probed patients"

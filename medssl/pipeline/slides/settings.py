@@ -54,13 +54,19 @@ class SlideTrainSettings(Section):
     checkpoint_epochs: int = Field(
         default=1, ge=1, description="between saved states; more for bags that take no time"
     )
-    clip_norm: float | None = Field(default=None, gt=0)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient; null: any"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the passes through the head; the weights stay float32"
+    )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of torch; null: torch's"
     )
-    deterministic: bool = True
+    deterministic: bool = Field(
+        default=True, description="false: faster kernels of a GPU, whose results vary by rounding"
+    )
 
     def loop(self, bags: int) -> LoopSettings:
         """Settings of the loop over `bags` training bags; the rate changes once an epoch."""
@@ -93,7 +99,7 @@ class SlideEvaluateSettings(Section):
     threshold: Literal["validation", "half"] = Field(
         default="validation", description="where a bag is called positive; two classes only"
     )
-    bootstrap: int = Field(default=2000, ge=100)
+    bootstrap: int = Field(default=2000, ge=100, description="draws of bags for the 95 % intervals")
     top: int = Field(
         default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
     )
@@ -115,7 +121,7 @@ class SlidePipeline(PipelineFile):
 class TilePretrainSettings(LoopSettings):
     """The loop over tiles without labels."""
 
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, description="training steps")
     batch: int = Field(default=16, ge=2, description="tiles")
     per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
     optimiser: OptimiserSettings = OptimiserSettings(
@@ -127,17 +133,39 @@ class TilePretrainSettings(LoopSettings):
         schedule="cosine",
         minimum=1e-6,
     )
-    clip_norm: float | None = Field(default=3.0, gt=0)
+    clip_norm: float | None = Field(
+        default=3.0, gt=0, description="largest norm of a gradient; null: any"
+    )
 
 
 class TilePretrainPipeline(Section):
     """One pipeline file that pre-trains an encoder of tiles, complete."""
 
-    name: FileName
-    title: str = ""
-    data: str
-    seed: int = Field(default=0, ge=0)
+    name: FileName = Field(description="names the run's folder")
+    title: str = Field(default="", description="of the pipeline, for readers")
+    data: str = Field(description="name or path of a data spec of slides")
+    seed: int = Field(default=0, ge=0, description="of initial weights and all draws")
     tiles: TileSettings = TileSettings()
     encoder: TileEncoderSettings = TileEncoderSettings()
     method: MethodChoice = MethodChoice(name="dino")
     train: TilePretrainSettings = TilePretrainSettings()
+
+
+Axis = Literal["data", "seed", "arm"]
+
+
+class SlideStudy(Section):
+    """A study file whose pipeline is one of slides."""
+
+    name: FileName = Field(description="names the folder of its report")
+    title: str = Field(default="", description="heads the report")
+    pipeline: str = Field(description="name or path of the pipeline that all runs share")
+    data: tuple[str, ...] = Field(min_length=1, description="data sets, in the order of the tables")
+    arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")
+    seeds: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="one run of each arm and data set for each"
+    )
+    reference: str = Field(description="the arm that all others are compared with")
+    order: tuple[Axis, Axis, Axis] = Field(
+        default=("data", "seed", "arm"), description="outermost first; values as listed above"
+    )

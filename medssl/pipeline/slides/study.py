@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from medssl.data.rows import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.mistakes import nearest
-from medssl.names import FileName
 from medssl.pipeline.config import validate
 from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter
@@ -20,27 +18,10 @@ from medssl.pipeline.slides.compare import read_right
 from medssl.pipeline.slides.config import load_slide_config
 from medssl.pipeline.slides.plan import FoldedCases, fold_cases, make_slide_plan
 from medssl.pipeline.slides.run import run_slides
+from medssl.pipeline.slides.settings import SlideStudy
 from medssl.pipeline.slides.study_report import Result, summary
 from medssl.pipeline.stage import read_summary
 from medssl.pipeline.study_grid import announced, write_study
-from medssl.section import Section
-
-Axis = Literal["data", "seed", "arm"]
-
-
-class SlideStudy(Section):
-    """A study file whose pipeline is one of slides."""
-
-    name: FileName
-    title: str = ""
-    pipeline: str
-    data: tuple[str, ...] = Field(min_length=1, description="data sets, in the order of the tables")
-    arms: dict[str, tuple[str, ...]] = Field(description="name to overrides of the pipeline")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    reference: str = Field(description="the arm that all others are compared with")
-    order: tuple[Axis, Axis, Axis] = Field(
-        default=("data", "seed", "arm"), description="outermost first; values as listed above"
-    )
 
 
 @dataclass(frozen=True)
