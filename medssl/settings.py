@@ -108,10 +108,13 @@ class OptimiserSettings(Section):
         default="sgd", description="stochastic gradient descent with momentum, Adam, or AdamW"
     )
     learning_rate: float = Field(
-        default=0.05, gt=0, description="at its highest; the schedule lowers it"
+        default=0.05, gt=0, description="at its highest; the schedule may lower it"
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="adam, adamw")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.999),
+        description="of adam and adamw: how long both averages of the gradient last",
+    )
     weight_decay: float = Field(
         default=1e-4,
         ge=0,
@@ -128,8 +131,8 @@ class OptimiserSettings(Section):
         default="polynomial",
         description="how the rate goes to the end of training: polynomial and cosine fall",
     )
-    power: float = Field(default=0.9, gt=0, description="polynomial")
-    minimum: float = Field(default=0.0, ge=0, description="cosine ends here")
+    power: float = Field(default=0.9, gt=0, description="of the polynomial")
+    minimum: float = Field(default=0.0, ge=0, description="learning rate at which a cosine ends")
     warmup_steps: int = Field(
         default=0, ge=0, description="steps in which the rate rises linearly from 0"
     )
@@ -231,7 +234,7 @@ class EvaluateSettings(Section):
 
 
 class MethodChoice(Section):
-    """`method: tracoco`, or a mapping with `name`, `preset` and the method's own keys."""
+    """What the network learns by: a name, or `name`, `preset` and the method's own keys."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -107,7 +107,8 @@ def read_section(name: str) -> Section:
     start, _, own = name.partition(".")
     if start == "layout":
         kind = layout_options(own)
-        return Section(name, _sentence(kind), tuple(_keys(kind, "layout.")))
+        about = _sentence(sys.modules[kind.__module__])
+        return Section(name, about, tuple(_keys(kind, "layout.")))
     settings = settings_class(own)
     presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
     about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
@@ -261,7 +262,7 @@ def _takes(annotation: Any, part: type[BaseModel] | None) -> str:
         return wanted(annotation)
     keys = "keys of its own"
     if tuple in _origins(annotation):
-        keys = "a list of such keys"
+        keys = "a list, each with keys of its own"
     short = next((text for kind, text in IN_SHORT.items() if issubclass(part, kind)), "")
     if is_named(part):
         short = "one of its names"
@@ -287,10 +288,10 @@ def _shown(default: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _sentence(kind: type[BaseModel]) -> str:
-    """The first sentence of a type's docstring, to go on with."""
-    text = " ".join((kind.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+def _sentence(documented: Any) -> str:
+    """The first lines of a docstring, to go on with."""
+    text = " ".join((documented.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
+    return text if text[1:2].isupper() or text[1:2] == "-" else text[:1].lower() + text[1:]
 
 
 if __name__ == "__main__":
