@@ -121,10 +121,10 @@ class NamedFiles:
             if path.is_file():
                 return path
             raise UsageError(f"there is no {self.noun} {path}{why}", do="check the path")
+        itself = extending and extending.resolve()
         for folder in self.folders():
             found = [path for path in _files(folder) if path.stem == name_or_path]
-            if extending is not None:
-                found = [path for path in found if path.resolve() != extending.resolve()]
+            found = [path for path in found if itself is None or path.resolve() != itself]
             if len(found) > 1:
                 raise UsageError(
                     f"two files are called {name_or_path}: {found[0]} and {found[1]}",
@@ -132,6 +132,8 @@ class NamedFiles:
                 )
             if found:
                 return found[0]
+        if extending is not None and name_or_path == extending.stem:
+            return extending  # a circle of one
         # A study is not what was meant where a pipeline is asked for, and the other way round.
         studies = name_or_path.endswith("_study")
         known = [name for name in self.names() if name.endswith("_study") == studies]

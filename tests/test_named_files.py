@@ -91,8 +91,9 @@ def test_a_circle_is_refused_by_the_file_that_closes_it() -> None:
     write("recipes/a.yaml", "extends: b\n")
     write("recipes/b.yaml", "extends: a\n")
     assert refusal("a").startswith("recipes/b.yaml extends a, and so itself in the end; ")
-    write("recipes/c.yaml", "extends: c.yaml\n")
-    assert refusal("c").startswith("recipes/c.yaml extends c.yaml, and so itself")
+    for itself in ("c", "c.yaml"):
+        write("recipes/c.yaml", f"extends: {itself}\n")
+        assert refusal("c").startswith(f"recipes/c.yaml extends {itself}, and so itself")
 
 
 def test_what_is_not_there_is_named_with_the_file_that_extends_it() -> None:
