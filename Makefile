@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage lint clean
+.PHONY: demo test coverage lint docs clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -19,6 +19,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint docker/Dockerfile
+
+# The page of every key, from their types.
+docs: .venv/installed
+	$(BIN)/python -m medssl.pipeline.keys > docs/keys.md
 
 # Done only when pyproject.toml has changed since the last time.
 .venv/installed: pyproject.toml docker/install_torch.sh

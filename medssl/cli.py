@@ -241,6 +241,26 @@ def methods() -> None:
         )
 
 
+@app.command()
+def keys(
+    section: Annotated[
+        str, typer.Argument(metavar="[SECTION]", help="e.g. train, method.cps, data, layout.glob")
+    ] = "",
+    schema: Annotated[
+        bool, typer.Option("--schema", help="A JSON schema for editors, of one kind of file.")
+    ] = False,
+) -> None:
+    """Every key of pipelines, data specs, layouts and studies: type, default, unit, meaning."""
+    if schema:
+        from medssl.pipeline.schema import schema_text
+
+        typer.echo(schema_text(section))
+        return
+    from medssl.pipeline.keys import describe, overview
+
+    typer.echo(describe(section) if section else overview())
+
+
 def main() -> None:
     """The console script: failures as one sentence on stderr, with the exit code of their kind."""
     # Taken out here, so that `--debug` may stand anywhere, after the verb too.

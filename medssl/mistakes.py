@@ -3,7 +3,7 @@
 import difflib
 import json
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as limits
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from medssl.errors import UsageError
-from medssl.section import Noun, holds_bool, is_named
+from medssl.section import Noun, OneAlone, holds_bool, is_named
 
 WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
 ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
@@ -27,7 +27,7 @@ def mistake(
     plain: Mapping[str, Any],
     error: ValidationError,
     prefix: str = "",
-    place: str = "",
+    place: str | Callable[[list[str]], str] = "",
 ) -> UsageError:
     """What to tell of a mapping that is no `model`.
 
@@ -35,12 +35,15 @@ def mistake(
 
     Args:
         prefix: where the mapping stands, with its final dot, e.g. "method.".
-        place: what it stands in, e.g. "data spec lung.yaml"; may be empty.
+        place: what it stands in, e.g. "data spec lung.yaml", or what tells it of the wrong key's
+            parts; may be empty.
     """
     found = error.errors(include_url=False)
     first = min(found, key=lambda one: one["type"] not in {"extra_forbidden", "invalid_key"})
     where = [str(part) for part in first["loc"] if part != "[key]"]
     dotted = prefix + ".".join(where)
+    if not isinstance(place, str):
+        place = place(where)
     inside = f" in the {place}" if place else ""
     if first["type"] == "extra_forbidden":
         return UsageError(f"unknown key '{dotted}'{inside}", do=_instead(model, where, prefix))
@@ -101,7 +104,9 @@ def wanted(annotation: Any, bounds: Sequence[Any] = ()) -> str:  # noqa: PLR0911
     if annotation in WORDS:
         noun = next((one for one in bounds if isinstance(one, Noun)), WORDS[annotation])
         return ONE.get(noun, f"one of the {noun}") + _range(bounds)
-    return "a mapping of keys to values" if kind is dict else "another value"
+    if kind is dict:
+        return f"a mapping of keys to values, each {wanted(inner[1])}"
+    return "another value"
 
 
 def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
@@ -117,7 +122,8 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
     if inner[-1] is not Ellipsis:
         return f"{COUNTS.get(len(inner), len(inner))} {noun}"
     filled = _limit(about, limits.MinLen, "min_length")
-    return f"a list of {noun}" + (f", at least {filled}" if filled else "")
+    alone = "a text, or " if any(isinstance(one, OneAlone) for one in about) else ""
+    return f"{alone}a list of {noun}" + (f", at least {filled}" if filled else "")
 
 
 def _bounds(metadata: Sequence[Any]) -> list[Any]:
@@ -157,7 +163,7 @@ def _example(annotation: Any, given: Any, default: Any) -> Any:
     candidates.append(default)
     if annotation is str and not isinstance(given, list | Mapping) and given is not None:
         return str(given)
-    if annotation in (bool, str) or next(_models(annotation), None) is not None:
+    if annotation in (bool, str) or next(models_of(annotation), None) is not None:
         return None
     if inner is None and list(_choices(annotation)):
         return None
@@ -228,15 +234,16 @@ def _key(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[int, Any, An
             annotation = field.annotation
             if field.metadata:
                 annotation = Annotated[annotation, *field.metadata]
-            inside = next(_models(annotation), None)
+            inside = next(models_of(annotation), None)
     return depth, annotation, default
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The groups of keys that an annotation is made of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _models(inner)
+        yield from models_of(inner)
 
 
 def _at(plain: Any, loc: Sequence[int | str], otherwise: Any) -> Any:
@@ -255,7 +262,7 @@ def _instead(model: type[BaseModel], where: list[str], prefix: str) -> str:
     for part in where[:-1]:
         if not part.isdigit() and inside is not None:
             field = inside.model_fields.get(part)
-            inside = None if field is None else next(_models(field.annotation), None)
+            inside = None if field is None else next(models_of(field.annotation), None)
     known = [] if inside is None else list(inside.model_fields)
     if not difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5):
         for key in _everywhere(model):
@@ -269,7 +276,7 @@ def _everywhere(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """All keys of a model and of its parts, with dots."""
     for key, field in model.model_fields.items():
         yield prefix + key
-        for inner in _models(field.annotation):
+        for inner in models_of(field.annotation):
             yield from _everywhere(inner, f"{prefix}{key}.")
 
 

@@ -19,17 +19,38 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from medssl.errors import UsageError
 
 
 class Noun(str):
     """What a number is called in messages, in the plural."""
+
+
+class OneAlone:
+    """Marks a list of texts of which a single one may stand without brackets."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """The list, after a text was put into one."""
+        listed = handler(source)
+        return core_schema.no_info_before_validator_function(
+            lambda given: (given,) if isinstance(given, str) else given, listed
+        )
+
+    def __get_pydantic_json_schema__(
+        self, listed: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A text or the list."""
+        return {"anyOf": [{"type": "string"}, handler(listed)]}
 
 
 MOST = 4096

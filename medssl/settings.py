@@ -41,8 +41,16 @@ class PreprocessSettings(Section):
     spacing: tuple[Positive, Positive, Positive] | None = Field(
         default=None, description="mm; null keeps"
     )
-    crop_foreground: bool = False
-    intensity: Literal["robust_zscore", "zscore", "minmax", "ct_window", "none"] = "robust_zscore"
+    crop_foreground: bool = Field(
+        default=False,
+        description="cuts away the margin at the channels' lowest value, which is air or padding",
+    )
+    intensity: Literal["robust_zscore", "zscore", "minmax", "ct_window", "none"] = Field(
+        default="robust_zscore",
+        description="of each scan for itself; robust_zscore: of the foreground, clipped at "
+        "the percentiles 0.5 and 99.5; zscore: of all voxels; minmax: to 0..1; ct_window: "
+        "`window` to 0..1",
+    )
     window: tuple[float, float] = Field(default=(-125.0, 275.0), description="HU, for ct_window")
 
     @field_validator("orientation")
@@ -95,27 +103,44 @@ class AugmentSettings(Section):
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: float = Field(default=0.05, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="adam, adamw")
-    weight_decay: float = Field(default=1e-4, ge=0)
+    name: Literal["sgd", "adam", "adamw"] = Field(
+        default="sgd", description="stochastic gradient descent with momentum, Adam, or AdamW"
+    )
+    learning_rate: float = Field(
+        default=0.05, gt=0, description="at its highest; the schedule may lower it"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.999),
+        description="of adam and adamw: how long both averages of the gradient last",
+    )
+    weight_decay: float = Field(
+        default=1e-4,
+        ge=0,
+        description="factor on the weights that is added to the gradient, or with adamw "
+        "taken from the weights",
+    )
     weight_decay_end: float | None = Field(
         default=None, ge=0, description="cosine from weight_decay to here; null: constant"
     )
     decay_vectors: bool = Field(
         default=True, description="false: biases and norms, all with one axis, do not decay"
     )
-    schedule: Literal["polynomial", "cosine", "constant"] = "polynomial"
-    power: float = Field(default=0.9, gt=0, description="polynomial")
-    minimum: float = Field(default=0.0, ge=0, description="cosine ends here")
-    warmup_steps: int = Field(default=0, ge=0)
+    schedule: Literal["polynomial", "cosine", "constant"] = Field(
+        default="polynomial",
+        description="how the rate goes to the end of training: polynomial and cosine fall",
+    )
+    power: float = Field(default=0.9, gt=0, description="of the polynomial")
+    minimum: float = Field(default=0.0, ge=0, description="learning rate at which a cosine ends")
+    warmup_steps: int = Field(
+        default=0, ge=0, description="steps in which the rate rises linearly from 0"
+    )
 
 
 class LoopSettings(Section):
     """The training loop of every family."""
 
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, description="training steps")
     optimiser: OptimiserSettings = OptimiserSettings()
     rate_every: int = Field(
         default=1, ge=1, description="steps between changes of the learning rate"
@@ -127,11 +152,20 @@ class LoopSettings(Section):
         default="network",
         description="what has such a norm: a network's weights together, or each tensor of them",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    channels_last: bool = False
-    validate_every: int = Field(default=100, ge=1)
-    checkpoint_every: int = Field(default=100, ge=1)
-    log_every: int = Field(default=10, ge=1)
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the passes through the network; the weights stay float32"
+    )
+    channels_last: bool = Field(
+        default=False,
+        description="memory layout that is faster on some machines; results differ by rounding",
+    )
+    validate_every: int = Field(default=100, ge=1, description="steps between validations")
+    checkpoint_every: int = Field(
+        default=100,
+        ge=1,
+        description="steps between saved states, from which a stopped run continues",
+    )
+    log_every: int = Field(default=10, ge=1, description="steps between values in the log")
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of torch; null: torch's"
@@ -142,28 +176,46 @@ class LoopSettings(Section):
 class TrainSettings(LoopSettings):
     """The loop on patches of volumes."""
 
-    patch: Patch = (32, 32, 32)
-    batch_labelled: int = Field(default=2, ge=1)
-    batch_unlabelled: int = Field(default=2, ge=1)
+    patch: Patch = Field(
+        default=(32, 32, 32), description="voxels of the windows that the network learns from"
+    )
+    batch_labelled: int = Field(default=2, ge=1, description="labelled patches per step")
+    batch_unlabelled: int = Field(
+        default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
+    )
 
 
 class PredictSettings(Section):
     """Sliding window and what comes after."""
 
-    checkpoint: Literal["last", "best"] = "last"
+    checkpoint: Literal["last", "best"] = Field(
+        default="last",
+        description="which weights predict; best: those with the best validation score",
+    )
     stride: Triple | None = Field(default=None, description="voxels; null: half the patch")
-    weighting: Literal["gaussian", "constant"] = "gaussian"
+    weighting: Literal["gaussian", "constant"] = Field(
+        default="gaussian",
+        description="gaussian trusts the middle of a window most, constant all of it alike",
+    )
     window_batch: int | None = Field(
         default=None, ge=1, description="windows per call; null chooses by device and patch"
     )
     average: Literal["logits", "probabilities"] = Field(
         default="logits", description="what is averaged where windows overlap"
     )
-    network: Literal["ensemble", "first", "second"] = "ensemble"
+    network: Literal["ensemble", "first", "second"] = Field(
+        default="ensemble", description="of a method with two networks: the mean of both, or one"
+    )
     flips: bool = Field(default=False, description="average over mirrored copies")
-    largest_component: bool = False
-    fill_holes: bool = False
-    save: tuple[Literal["labels", "probabilities", "entropy"], ...] = ("labels", "entropy")
+    largest_component: bool = Field(
+        default=False, description="keeps the largest connected part of each class alone"
+    )
+    fill_holes: bool = Field(default=False, description="fills holes inside masks")
+    save: tuple[Literal["labels", "probabilities", "entropy"], ...] = Field(
+        default=("labels", "entropy"),
+        description="what is written of each case: the mask, a map per class, where the "
+        "network is unsure",
+    )
     format: Literal["nifti", "nrrd", "mha"] = Field(
         default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
     )
@@ -174,17 +226,21 @@ class EvaluateSettings(Section):
 
     tolerance: float = Field(default=1.0, gt=0, description="mm, normalised surface distance")
     pooled: bool = Field(default=False, description="also the voxel form of published tables")
-    bootstrap: int = Field(default=2000, ge=100)
+    bootstrap: int = Field(
+        default=2000, ge=100, description="draws of cases for the 95 % intervals"
+    )
     overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
 
 
 class MethodChoice(Section):
-    """`method: tracoco`, or a mapping with `name`, `preset` and the method's own keys."""
+    """What the network learns by: a name, or `name`, `preset` and the method's own keys."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: str
-    preset: str | None = None
+    name: str = Field(description="see `medssl methods`")
+    preset: str | None = Field(
+        default=None, description="named settings of the method, which lie below its other keys"
+    )
 
     @property
     def own(self) -> dict[str, Any]:
@@ -301,8 +357,8 @@ class FineTuneSettings(Section):
 class PipelineFile(Section):
     """What a pipeline of every family says."""
 
-    name: FileName
-    title: str = ""
-    seed: int = Field(default=0, ge=0)
+    name: FileName = Field(description="names the run's folder")
+    title: str = Field(default="", description="heads the report")
+    seed: int = Field(default=0, ge=0, description="of splits, initial weights and all draws")
     method: MethodChoice
     train: Section

@@ -1,8 +1,7 @@
 """What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -16,15 +15,15 @@ from pydantic import (
     model_validator,
 )
 
-import medssl
-from medssl.data.files import visible
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.mistakes import mistake
+from medssl.named_files import NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
-from medssl.yaml_keys import read_keys
 
 Options = TypeVar("Options", bound=BaseModel)
+
+SPECS = NamedFiles("data_specs", "data spec")
 
 SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
 """Kinds that list sessions of scans, whole or not."""
@@ -33,16 +32,16 @@ SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
 class Code(Section):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
 
-    value: str
-    scheme: str = "SCT"
-    meaning: str
+    value: str = Field(description="of the concept in its scheme")
+    scheme: str = Field(default="SCT", description="coding scheme; SCT: SNOMED CT")
+    meaning: str = Field(description="of the code, in words")
 
 
 class Label(Section):
     """One foreground class of a mask."""
 
     value: int = Field(strict=True, ge=1, le=255, description="voxel value in the mask files")
-    name: str
+    name: str = Field(description="of the class, in reports and file names")
     code: Code | None = None
     category: Code | None = None
 
@@ -59,7 +58,9 @@ class Layout(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str
+    kind: str = Field(
+        description="how the files lie; its own keys stand beside it, see `medssl keys layout.KIND`"
+    )
     unlabelled: bool = Field(
         default=False, description="cases without a label are meant to have none"
     )
@@ -88,9 +89,9 @@ class Layout(Section):
 class Download(Section):
     """One file at the data set's official home."""
 
-    url: str
-    bytes: int | None = None
-    sha256: str | None = None
+    url: str = Field(description="of the file")
+    bytes: int | None = Field(default=None, description="its size")
+    sha256: str | None = Field(default=None, description="its checksum")
     md5: str | None = Field(default=None, description="where the home publishes no SHA-256")
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
 
@@ -101,9 +102,13 @@ class DataSpec(Section):
     name: FileName = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders"
     )
-    title: str
-    modality: Literal["MR", "CT", "CR", "SM", "OT"]
-    channels: tuple[FileName, ...] = Field(min_length=1)
+    title: str = Field(description="for reports and figures")
+    modality: Literal["MR", "CT", "CR", "SM", "OT"] = Field(
+        description="as in DICOM; SM: slide microscopy, CR: radiograph, OT: other"
+    )
+    channels: tuple[FileName, ...] = Field(
+        min_length=1, description="of an image, in the network's order"
+    )
     labels: tuple[Label, ...] = ()
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
@@ -127,10 +132,10 @@ class DataSpec(Section):
         description="other names of a channel, in lists of nnssl, BIDS names and other data specs",
     )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
-    simulated: bool = False
-    licence: str
-    citation: str
-    homepage: str = ""
+    simulated: bool = Field(default=False, description="reports then say that no patient is in it")
+    licence: str = Field(description="under which it may be used")
+    citation: str = Field(description="what to cite")
+    homepage: str = Field(default="", description="where to get it")
     downloads: tuple[Download, ...] = ()
 
     @model_validator(mode="after")
@@ -255,19 +260,20 @@ class Case:
 
 def list_specs() -> list[str]:
     """Names of the data specs in ./data_specs and of those shipped with medssl, sorted."""
-    found = (path for folder in _folders() for path in visible(folder))
-    return sorted({path.stem for path in found if path.suffix == ".yaml"})
+    return SPECS.names()
 
 
 def load_spec(name_or_path: str | Path) -> DataSpec:
     """The data spec at a path (.yaml, .yml), else ./data_specs/NAME.yaml, else the shipped one.
 
     Raises:
-        UsageError: there is none (names the nearest), or it is no valid data spec.
+        UsageError: there is none (names the nearest), or it, or one it extends, is no valid data
+            spec.
     """
-    path = _find(str(name_or_path))
-    plain = {"name": path.stem, **read_keys(path, "a data spec")}
-    return _validated(DataSpec, plain, f"data spec {path}")
+    path = SPECS.find(str(name_or_path))
+    layers = SPECS.layers(path)
+    plain = {"name": path.stem, **layers.laid()}
+    return _validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
 
 
 def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
@@ -277,29 +283,6 @@ def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
         UsageError: they make none.
     """
     return _validated(DataSpec, plain, where)
-
-
-def _find(name_or_path: str) -> Path:
-    if name_or_path.endswith((".yaml", ".yml")):
-        if Path(name_or_path).is_file():
-            return Path(name_or_path)
-        raise UsageError(f"there is no data spec {name_or_path}", do="check the path")
-    for folder in _folders():
-        if (folder / f"{name_or_path}.yaml").is_file():
-            return folder / f"{name_or_path}.yaml"
-    known = list_specs()
-    close = difflib.get_close_matches(name_or_path, known, n=1)
-    raise UsageError(
-        f"no data set is called '{name_or_path}'",
-        do=f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}",
-    )
-
-
-def _folders() -> tuple[Path, Path]:
-    """The user's own data specs, then the shipped: a wheel's, or those of the source tree."""
-    package = Path(medssl.__file__).parent
-    built = package / "_data_specs"
-    return Path("data_specs"), built if built.is_dir() else package.parent / "data_specs"
 
 
 def _texts(plain: Any) -> Iterator[str]:
@@ -315,7 +298,9 @@ def _texts(plain: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _validated(model: type[Options], plain: dict[str, Any], where: str) -> Options:
+def _validated(
+    model: type[Options], plain: dict[str, Any], where: str | Callable[[list[str]], str]
+) -> Options:
     try:
         return model.model_validate(plain)
     except ValidationError as error:

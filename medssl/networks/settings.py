@@ -20,7 +20,11 @@ ENCODER_KEYS: dict[str, tuple[str, ...]] = {
 class NetworkSettings(Section):
     """Which network, and how large."""
 
-    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = "vnet"
+    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = Field(
+        default="vnet",
+        description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
+        "or convolutions), or 2-D slices with a transformer across them",
+    )
     width: Channels = Field(
         default=16,
         description="channels of the first level; doubled per level; published for swin_fpn: 48",

@@ -1,7 +1,7 @@
 """Settings of the networks that see volumes slice by slice; free of torch.
 
 Defaults are those of the sheet of joint 2D-3D pre-training (section 9, "ours"); `released` sizes
-stand in `pipelines/joint2d3d_paper.yaml`.
+stand in `pipelines/joint2d3d/joint2d3d_paper.yaml`.
 """
 
 from typing import Literal, Self
@@ -14,7 +14,9 @@ from medssl.section import Channels, Section
 class SliceEncoderSettings(Section):
     """The network of single slices and of images."""
 
-    name: Literal["resnet50", "conv"] = "resnet50"
+    name: Literal["resnet50", "conv"] = Field(
+        default="resnet50", description="ResNet-50, or a few convolutions for a CPU"
+    )
     width: Channels = Field(default=16, description="conv: channels of the first level; doubled")
     levels: int = Field(default=3, ge=1, le=6, description="conv: halvings of the image's sides")
     norm: Literal["batch", "group"] = Field(
@@ -45,10 +47,10 @@ class SliceTransformerSettings(Section):
 
     width: int = Field(default=256, ge=2, le=16384, description="of a token; released: 640")
     layers: int = Field(default=3, ge=1, description="released: 4")
-    heads: int = Field(default=8, ge=1)
+    heads: int = Field(default=8, ge=1, description="of the attention; must divide the width")
     points: int = Field(default=4, ge=1, description="places that a head of a slice looks at")
     hidden: int = Field(default=512, ge=1, le=65536, description="released: 720")
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="after every sub-layer")
     norm: Literal["post", "pre"] = Field(default="post", description="after or before a sub-layer")
     position: Literal["mm", "index", "none"] = Field(
         default="mm", description="what the code of a slice's place counts; released: none"

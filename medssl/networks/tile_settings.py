@@ -40,7 +40,11 @@ class TileEncoderSettings(Section):
     """What turns a tile into a feature vector."""
 
     name: Literal["vit_tiny", "vit_small_16", "vit_small_8", "vit_base_16", "resnet18_instance"] = (
-        "vit_tiny"
+        Field(
+            default="vit_tiny",
+            description="vision transformers by size and pixels of a patch, or ResNet18 with "
+            "InstanceNorm (DSMIL)",
+        )
     )
     side: int = Field(default=224, ge=1, description="pixels; tiles are resized to it")
     normalise: Literal["none", "imagenet"] = Field(

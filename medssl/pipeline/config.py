@@ -6,22 +6,20 @@ Free of torch, so that a wrong key is refused at once.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-import medssl
-from medssl.data.files import visible
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
+from medssl.overrides import apply_override, laid_over
 from medssl.pipeline.family import Family, family_names, find_family
+from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.section import digest
-from medssl.settings import MethodChoice, PipelineFile, pretrain_keys
-from medssl.yaml_keys import parse_yaml, read_keys
+from medssl.settings import MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
@@ -34,20 +32,14 @@ def content_of(spec: DataSpec) -> str:
     return CONTENT.get(spec.layout.kind, "volumes")
 
 
-NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
-"""Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
-other keys of the file stay."""
-
-_CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}}
-"""Parts that an override with one of these keys chooses anew, whatever the file has."""
-
-
 @dataclass(frozen=True)
 class Config(ABC, Generic[AnyPipeline]):
     """What one run does, of whichever family; complete and checked.
 
     Attributes:
         file: the sections of its pipeline file.
+        about: what pipelines of this type do, after "pipelines that".
+        kind: tells types of one family apart.
         reads: what the cases of its data sets can be, see `medssl.data.layouts`.
         without_effect: keys by section that say how, not what, is computed; they are left out of
             hashes.
@@ -55,6 +47,8 @@ class Config(ABC, Generic[AnyPipeline]):
     """
 
     file: ClassVar[type[PipelineFile]]
+    about: ClassVar[str]
+    kind: ClassVar[str] = ""
     reads: ClassVar[frozenset[str]]
     without_effect: ClassVar[Mapping[str, set[str]]]
 
@@ -208,7 +202,8 @@ def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str,
     """The pipeline as plain values, overrides applied, its method as a mapping.
 
     Raises:
-        UsageError: unknown pipeline, or an override is not of the form key=value.
+        UsageError: unknown pipeline, one that extends what it cannot, or an override is not of the
+            form key=value.
     """
     path = find_pipeline(name_or_path)
     plain = read_mapping(path)
@@ -219,83 +214,6 @@ def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str,
     if isinstance(choice, str):
         plain["method"] = {"name": choice}
     return plain
-
-
-def apply_override(plain: dict[str, Any], text: str) -> None:
-    """Set one `key.sub=value`, the value in YAML, in `plain`.
-
-    `key={a: 1}` is `key.a=1`: keys lie over those that are there. A method, and an encoder to start
-    from, are chosen as a whole; their keys belong to them.
-
-    Raises:
-        UsageError: `text` is not of that form.
-    """
-    key, equals, right = text.partition("=")
-    *parents, last = key.split(".")
-    if not equals or not all((*parents, last)):
-        raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
-    value = parse_yaml(right, f"the value of '{text}'")
-    place = plain
-    for part in parents:
-        # A copy: YAML anchors may let two keys share one mapping.
-        place[part] = _as_keys(part, place.get(part))
-        place = place[part]
-    if last in NAMED and isinstance(value, str) and isinstance(place.get(last), dict):
-        value = {"name": value}
-    if isinstance(value, dict) and not (_CHOICES.get(last, set()) & value.keys()):
-        value = _merged(_as_keys(last, place.get(last)), value)
-    place[last] = value
-
-
-def _as_keys(part: str, given: Any) -> dict[str, Any]:
-    """A copy of the keys of a part, also of one that is given by its name alone."""
-    if isinstance(given, str):
-        return pretrain_keys(given) if part == "pretrain" else {"name": given}
-    return dict(given) if isinstance(given, dict) else {}
-
-
-def find_pipeline(name_or_path: str) -> Path:
-    """A path as it is, else ./pipelines/NAME.yaml, else the pipeline shipped with medssl.
-
-    Raises:
-        UsageError: there is none; names the nearest.
-    """
-    given = Path(name_or_path)
-    if given.suffix in {".yaml", ".yml"}:
-        if given.is_file():
-            return given
-        raise UsageError(f"there is no pipeline file {given}", do="check the path")
-    for folder in _folders():
-        if (folder / f"{name_or_path}.yaml").is_file():
-            return folder / f"{name_or_path}.yaml"
-    known = pipeline_names()
-    raise UsageError(
-        f"no pipeline is called '{name_or_path}'",
-        do=nearest(name_or_path, known) or f"choose one of: {', '.join(known)}",
-    )
-
-
-def pipeline_names() -> list[str]:
-    """Names of the pipelines here and of those shipped; studies are not among them."""
-    files = (path for folder in _folders() for path in visible(folder))
-    found = {path.stem for path in files if path.suffix == ".yaml"}
-    return sorted(name for name in found if not name.endswith("_study"))
-
-
-def _folders() -> tuple[Path, Path]:
-    """The user's own pipelines, then the shipped: a wheel's, or those of the source tree."""
-    package = Path(medssl.__file__).parent
-    built = package / "_pipelines"
-    return Path("pipelines"), built if built.is_dir() else package.parent / "pipelines"
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in the YAML file of a pipeline or a study.
-
-    Raises:
-        UsageError: the file is not YAML or not a mapping.
-    """
-    return read_keys(path, "a pipeline")
 
 
 def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> Model:
@@ -337,16 +255,4 @@ def method_settings(choice: MethodChoice) -> MethodSettings:
                 do=nearest(choice.preset, list(settings.presets)) or f"its presets: {known}",
             )
         plain = dict(settings.presets[choice.preset])
-    return validate(settings, _merged(plain, choice.own), "method.")
-
-
-def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `top` laid over it, mapping by mapping."""
-    merged = dict(base)
-    for key, value in top.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(below, value)
-        else:
-            merged[key] = value
-    return merged
+    return validate(settings, laid_over(plain, choice.own), "method.")

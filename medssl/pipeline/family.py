@@ -97,6 +97,10 @@ class Family(ABC):
     def config(self, method: type[MethodSettings] | None = None) -> "type[Config[Any]]":
         """The type of its pipelines, for a method where that matters."""
 
+    def configs(self) -> "Sequence[type[Config[Any]]]":
+        """Every type of its pipelines."""
+        return (self.config(),)
+
     @abstractmethod
     def cohort(self, config: Any, kept_out: Collection[str] = frozenset()) -> "Cohort":
         """The cases of a run and who has which role; reads no image.

@@ -14,8 +14,8 @@ from medssl.errors import DataError, UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
 from medssl.pipeline.comparison import Comparison
-from medssl.pipeline.config import pipeline_names
 from medssl.pipeline.family import Family, find_family
+from medssl.pipeline.files import pipeline_names
 
 DONE = "done.json"
 """The mark of a finished stage."""

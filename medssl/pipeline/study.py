@@ -4,17 +4,18 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.names import FileName
-from medssl.pipeline.config import find_pipeline, load_config, read_mapping, validate
+from medssl.pipeline.config import load_config, validate
 from medssl.pipeline.family import Family
+from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter, clock
-from medssl.section import Section
+from medssl.section import OneAlone, Section
 
 Axis = Literal["data", "labels", "seed", "arm"]
 
@@ -27,20 +28,26 @@ DONE_WITHIN = 2.0
 class Study(Section):
     """A study file."""
 
-    name: FileName
-    title: str = ""
-    pipeline: str
-    data: tuple[str, ...] = Field(
+    name: FileName = Field(description="names the folder of its report")
+    title: str = Field(default="", description="heads the report")
+    pipeline: str = Field(description="name or path of the pipeline that all runs share")
+    data: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="of slides: data sets, in the order of the tables"
     )
     arms: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="name to overrides of the pipeline"
     )
     labels: tuple[int, ...] = Field(
-        default=(), description="label budgets, where the pipeline's data set has labels to spend"
+        default=(),
+        description="of segmentation and grading: values of split.labels, one run of each arm and "
+        "seed for each",
     )
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    reference: tuple[str, ...] = Field(
+    seeds: tuple[int, ...] = Field(
+        default=(0,),
+        min_length=1,
+        description="one run of each arm (and budget) for each",
+    )
+    reference: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(),
         description="arms to compare with; of several, the best at each budget by mean score",
     )
@@ -51,12 +58,6 @@ class Study(Section):
         default=("data", "labels", "seed", "arm"),
         description="outermost first; values as listed above",
     )
-
-    @field_validator("data", "reference", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        """One name may stand without brackets."""
-        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _names_every_axis(self) -> Self:

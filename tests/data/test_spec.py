@@ -194,3 +194,27 @@ def test_hidden_files_are_no_data_specs(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_root_in_the_home_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="~nobody_of_this_name/x"):
         data_folder(declare(Path("~nobody_of_this_name/x")))
+
+
+def test_a_spec_may_extend_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data_specs" / "mine.yaml", MINIMAL)
+    text = "extends: mine\ntitle: Yours\nroot: yours\nlayout: {file: list.csv}\n"
+    write(tmp_path / "data_specs" / "yours.yaml", text)
+    spec = load_spec("yours")
+    assert (spec.name, spec.title, spec.root, spec.modality) == ("yours", "Yours", "yours", "CT")
+    assert spec.layout == Layout.model_validate({"kind": "table", "file": "list.csv"})
+
+
+def test_a_wrong_key_is_told_of_the_spec_in_which_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data_specs" / "mine.yaml", MINIMAL + "modalty: MR\n")
+    write(tmp_path / "data_specs" / "yours.yaml", "extends: mine\ntitle: Yours\n")
+    with pytest.raises(UsageError, match=r"key 'modalty' in the data spec data_specs/mine\.yaml"):
+        load_spec("yours")
+    write(tmp_path / "data_specs" / "mine.yaml", MINIMAL)
+    write(tmp_path / "data_specs" / "yours.yaml", "extends: mine\n")
+    with pytest.raises(UsageError, match=r"'title' is missing in the data spec data_specs/yours"):
+        load_spec("yours")

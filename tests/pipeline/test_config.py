@@ -9,14 +9,14 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.errors import UsageError
+from medssl.overrides import NAMED
 from medssl.pipeline.config import (
-    NAMED,
     Config,
     load_config,
     method_settings,
-    pipeline_names,
     refuse_without_encoder,
 )
+from medssl.pipeline.files import pipeline_names
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
 
@@ -233,3 +233,24 @@ def test_the_family_of_a_pipeline_is_that_of_its_method(
     pipeline: str, overrides: list[str], family: str
 ) -> None:
     assert load_config(pipeline, overrides).family.name == family
+
+
+def test_a_pipeline_may_extend_another_one_and_keeps_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipelines" / "ours").mkdir(parents=True)
+    mine = tmp_path / "pipelines" / "ours" / "mine.yaml"
+    mine.write_text(
+        "extends: hippocampus\ntrain: {optimiser: adam}\nmethod: {cutmix: {alpha: 2}}\n"
+    )
+    found, base = load_config("mine", ["train.steps=9"]), load_config("hippocampus")
+    assert (found.pipeline.name, found.pipeline.title) == ("mine", "")
+    assert found.pipeline.train.steps == 9
+    assert found.pipeline.train.optimiser.name == "adam"
+    assert found.pipeline.train.optimiser.learning_rate == 0.05
+    assert found.method.model_dump()["cutmix"]["alpha"] == 2
+    assert found.method.model_dump()["noise"] == base.method.model_dump()["noise"]
+    assert "extends" not in found.resolved()
+    mine.write_text("extends: hippocampus\nmethod: mean_teacher\n")
+    assert load_config("mine").method == method_settings(MethodChoice(name="mean_teacher"))

@@ -1,12 +1,90 @@
-"""What the shipped pipelines and studies run, and that a resolved one runs the same again."""
+"""What the shipped pipelines and studies run, and that a resolved one runs the same again.
 
+`python tests/pipeline/test_shipped_settings.py` writes what they run anew, where it was meant to
+change; the difference of the file then says where.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from medssl.pipeline.config import load_config, pipeline_names
+import medssl
+from medssl.data.spec import list_specs, load_spec
+from medssl.pipeline.config import load_config
+from medssl.pipeline.files import pipeline_names
+from medssl.pipeline.study import cells, load_study
+
+GOLDEN = Path(__file__).with_name("golden") / "shipped.json"
+SHIPPED = Path(medssl.__file__).parents[1] / "pipelines"
+STUDIES = sorted(path.stem for path in SHIPPED.rglob("*_study.yaml"))
+
+
+def resolved(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Every key of what a pipeline runs, of whichever family."""
+    return load_config(name, overrides).resolved()
+
+
+def arms(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A study's own keys but for the arms, and what the first run of each arm is.
+
+    All runs of an arm differ by the keys of the study alone.
+    """
+    study = load_study(name)
+    first = {cell.arm: cell for cell in reversed(cells(study))}
+    runs = {arm: resolved(study.pipeline, first[arm].overrides) for arm in sorted(first)}
+    return study.model_dump(mode="json", exclude={"arms"}) | {"arms": list(study.arms)}, runs
+
+
+def digest(plain: Any) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def study_digests(name: str) -> dict[str, str]:
+    keys, runs = arms(name)
+    return {"study": digest(keys)} | {f"arm {arm}": digest(plain) for arm, plain in runs.items()}
+
+
+def measured() -> dict[str, Any]:
+    return {
+        "data specs": {
+            name: digest(load_spec(name).model_dump(mode="json")) for name in list_specs()
+        },
+        "pipelines": {name: digest(resolved(name)) for name in pipeline_names()},
+        "studies": {name: study_digests(name) for name in STUDIES},
+    }
+
+
+def golden() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(GOLDEN.read_text())
+    return found
+
+
+def test_what_is_shipped_is_what_is_written_down() -> None:
+    written = golden()
+    assert list_specs() == sorted(written["data specs"])
+    assert pipeline_names() == sorted(written["pipelines"])
+    assert sorted(written["studies"]) == STUDIES
+
+
+@pytest.mark.parametrize("name", list_specs())
+def test_a_data_spec_says_what_it_said(name: str) -> None:
+    assert digest(load_spec(name).model_dump(mode="json")) == golden()["data specs"][name]
+
+
+@pytest.mark.parametrize("name", pipeline_names())
+def test_a_pipeline_runs_what_it_ran(name: str) -> None:
+    assert digest(resolved(name)) == golden()["pipelines"][name]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_of_a_study_runs_what_it_ran(name: str) -> None:
+    assert study_digests(name) == golden()["studies"][name]
 
 
 @pytest.mark.parametrize("name", pipeline_names())
@@ -49,3 +127,8 @@ def test_small_prototypes_leave_the_queues_of_joint2d3d() -> None:
 )
 def test_a_way_of_preprocessing_leaves_the_crop_of_pre_training(name: str) -> None:
     assert load_config(name).pipeline.preprocess.crop_foreground
+
+
+if __name__ == "__main__":
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(json.dumps(measured(), indent=1, sort_keys=True) + "\n")

@@ -96,6 +96,18 @@ def test_a_study_of_no_pipeline_is_told_what_it_lacks(balls: Path) -> None:
         load_study("lost_study")
 
 
+def test_a_study_may_extend_another_one_and_add_arms(study: Study, balls: Path) -> None:
+    text = "extends: balls_study\nseeds: [5]\narms: {noisy: [method.noise=0.2], more: []}\n"
+    (balls / "pipelines" / "more_study.yaml").write_text(text)
+    found = load_study("more_study")
+    assert (found.name, found.title, found.labels, found.seeds) == ("more_study", "", (3, 2), (5,))
+    assert found.arms == {
+        "plain": ("evaluate.overlays=0",),
+        "noisy": ("method.noise=0.2",),
+        "more": (),
+    }
+
+
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:
     found = load_study("balls", "supervised,cps", "2,3", "0")
     assert found.arms == {"supervised": ("method=supervised",), "cps": ("method=cps",)}

@@ -19,8 +19,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str
-    classes: tuple[str, ...] = Field(min_length=2)
+    file: str = Field(description=".npz or .csv, in the data set's folder")
+    classes: tuple[str, ...] = Field(
+        min_length=2, description="names, the negative class first; a label is a name or an index"
+    )
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:

@@ -24,12 +24,12 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patients: int = Field(default=32, ge=1, le=9999)
+    patients: int = Field(default=32, ge=1, le=9999, description="how many are made")
     spacing: float = Field(default=4.0, ge=1, le=10, description="mm, on all axes")
     lesions: float = Field(
         default=0.0, ge=0, le=1000, description="mean number per patient; mask value 4"
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of all that is drawn")
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:

@@ -24,7 +24,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = "datalist.json"
+    file: str = Field(default="datalist.json", description="the list, in the data set's folder")
 
 
 def _paths(given: Any) -> Any:

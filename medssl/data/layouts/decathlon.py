@@ -21,8 +21,8 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: str = "imagesTr"
-    labels: str = "labelsTr"
+    images: str = Field(default="imagesTr", description="folder of the images")
+    labels: str = Field(default="labelsTr", description="folder of the masks")
 
 
 class Entry(BaseModel):

@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
@@ -24,9 +24,14 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: dict[str, str]
-    label: str = "label.nii.gz"
-    lists: dict[Literal["train", "test"], str] = {"train": "train.list", "test": "test.list"}
+    images: dict[str, str] = Field(description="file name of each channel in a case's folder")
+    label: str = Field(
+        default="label.nii.gz", description="file name of the mask in a case's folder"
+    )
+    lists: dict[Literal["train", "test"], str] = Field(
+        default={"train": "train.list", "test": "test.list"},
+        description="list file of each part; the part also names the folder",
+    )
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:

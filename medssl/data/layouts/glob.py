@@ -8,7 +8,7 @@ Hidden files, and what lies in hidden folders, are passed over.
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.files import matching
 from medssl.data.spec import Case, DataSpec
@@ -21,8 +21,12 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: dict[str, str]
-    label: str | None = None
+    images: dict[str, str] = Field(
+        description="pattern of each channel, with {case} where the case's name stands"
+    )
+    label: str | None = Field(
+        default=None, description="pattern of the masks; null: there are none"
+    )
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:

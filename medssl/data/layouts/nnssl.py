@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from medssl.data.listing import parsed, read_listing
 from medssl.data.scan.contrasts import name_scans
@@ -30,7 +30,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = "pretrain_data.json"
+    file: str = Field(
+        default="pretrain_data.json", description="nnssl's collection, in the data set's folder"
+    )
 
 
 def _printable(name: str) -> str:

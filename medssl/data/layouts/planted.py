@@ -20,14 +20,16 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bags: int = Field(default=60, ge=4, le=100_000)
+    bags: int = Field(
+        default=60, ge=4, le=100_000, description="how many are made; half of them positive"
+    )
     patches: int = Field(default=1000, ge=4, le=10_000_000, description="per bag")
     keys: tuple[int, int] = Field(default=(1, 3), description="of a positive bag: least, most")
-    width: int = Field(default=64, ge=2, le=10_000)
+    width: int = Field(default=64, ge=2, le=10_000, description="features of a patch")
     shift: float = Field(
         default=6.0, gt=0, le=1000, description="of a key, in deviations of background"
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of all that is drawn")
     classes: tuple[str, ...] = Field(min_length=2, max_length=2, description="negative first")
 
     @model_validator(mode="after")

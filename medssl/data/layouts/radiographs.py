@@ -30,11 +30,11 @@ class Columns(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = "file"
-    grade: str = "grade"
+    file: str = Field(default="file", description="column of the image files")
+    grade: str = Field(default="grade", description="column of the grades")
     case: str | None = Field(default="case", description="names the image; else its file does")
-    patient: str | None = "patient"
-    split: str | None = "split"
+    patient: str | None = Field(default="patient", description="column of the patients")
+    split: str | None = Field(default="split", description="column of the words that `parts` lists")
     side: str | None = Field(default="side", description="of the body: L, R, left, right")
 
     @property
@@ -53,9 +53,11 @@ class Parts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: tuple[str, ...] = ("train",)
-    validation: tuple[str, ...] = ("validation", "val")
-    test: tuple[str, ...] = ("test",)
+    train: tuple[str, ...] = Field(default=("train",), description="words for training")
+    validation: tuple[str, ...] = Field(
+        default=("validation", "val"), description="words for validation"
+    )
+    test: tuple[str, ...] = Field(default=("test",), description="words for testing")
 
     def of(self, word: str) -> str | None:
         """The part a word means; None for an unknown one."""
@@ -77,12 +79,20 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table: str = "labels.csv"
+    table: str = Field(default="labels.csv", description="CSV, in the data set's folder")
     columns: Columns = Columns()
     parts: Parts = Parts()
-    classes: tuple[str, ...] = Field(min_length=2)
-    spacing: float | Literal["header"] | None = None
-    label_lists: str | None = None
+    classes: tuple[str, ...] = Field(
+        min_length=2, description="names of the grades, in order; a cell holds a name or an index"
+    )
+    spacing: float | Literal["header"] | None = Field(
+        default=None,
+        description="mm per pixel of every file; header: each file's header must say it; "
+        "null: the scale is not known, and no size in mm can be asked for",
+    )
+    label_lists: str | None = Field(
+        default=None, description="JSON with fixed label lists: {seed: {images per grade: [files]}}"
+    )
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:

@@ -9,7 +9,7 @@ row, or without a table, are unlabelled.
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
 from medssl.data.files import matching
@@ -33,10 +33,18 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table: str | None = None
-    labels: dict[str, str] = {}
-    pattern: str = "*"
-    classes: tuple[str, ...] = ()
+    table: str | None = Field(
+        default=None, description="CSV with the columns slide and label, in the data set's folder"
+    )
+    labels: dict[str, str] = Field(
+        default={},
+        description="class of a slide by its name without suffix, for slides without a row: "
+        "a handful needs no table",
+    )
+    pattern: str = Field(
+        default="*", description="which files are slides; `**` stands for folders at any depth"
+    )
+    classes: tuple[str, ...] = Field(default=(), description="names, the negative class first")
 
     @model_validator(mode="after")
     def _can_be(self) -> Self:

@@ -5,7 +5,7 @@ Paths are relative to the data set's folder. An empty cell means that there is n
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
@@ -19,7 +19,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = "cases.csv"
+    file: str = Field(
+        default="cases.csv",
+        description="CSV with the columns case, one per channel, and if need be patient, "
+        "label and part",
+    )
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:

@@ -14,11 +14,11 @@ class RadiographAugment(Section):
     """The random transform T, drawn for every crop of an image by itself."""
 
     noise: float = Field(default=0.3, ge=0, le=1, description="largest share of noise in the mix")
-    noise_chance: float = Field(default=0.5, ge=0, le=1)
+    noise_chance: float = Field(default=0.5, ge=0, le=1, description="probability of noise")
     rotation: float = Field(default=10.0, ge=0, le=45, description="degrees, +/- this")
     pad: float = Field(default=1.05, ge=1, description="least canvas before the crop, per side")
     gamma: tuple[float, float] = Field(default=(0.5, 1.5), description="out = in^(1 / gamma)")
-    gamma_chance: float = Field(default=0.5, ge=0, le=1)
+    gamma_chance: float = Field(default=0.5, ge=0, le=1, description="probability of a gamma")
 
     @model_validator(mode="after")
     def _gamma_is_positive(self) -> Self:

@@ -14,6 +14,7 @@ class GradeConfig(Config[GradePipeline]):
     """What one run on radiographs does, complete and checked."""
 
     file = GradePipeline
+    about = "grade radiographs"
     reads = frozenset({"radiographs"})
     without_effect: ClassVar = {
         "train": {"log_every", "checkpoint_every", "threads", "device"},

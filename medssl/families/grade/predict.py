@@ -15,7 +15,8 @@ from medssl.evaluate.grade_report import graded, write_grades
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.settings import FileSettings
 from medssl.infer.grade import calibrated, grade_logits
-from medssl.pipeline.config import apply_override, validate
+from medssl.overrides import apply_override
+from medssl.pipeline.config import validate
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job

@@ -45,7 +45,9 @@ class GradeEvaluateSettings(Section):
     disease_from: int = Field(
         default=2, ge=1, description="index of the least grade with the disease; knees: KL 2"
     )
-    bootstrap: int = Field(default=1000, ge=100)
+    bootstrap: int = Field(
+        default=1000, ge=100, description="draws of images for the 95 % intervals"
+    )
     overlays: int = Field(
         default=3,
         ge=0,
@@ -57,7 +59,7 @@ class GradeEvaluateSettings(Section):
 class GradePipeline(PipelineFile):
     """One pipeline file of radiographs, complete."""
 
-    data: str
+    data: str = Field(description="name or path of the data spec")
     split: GradeSplitSettings = GradeSplitSettings()
     crop: CropSettings = CropSettings()
     network: GraderSettings = GraderSettings()

@@ -17,6 +17,7 @@ class PretrainConfig(Config[PretrainPipeline]):
     """What one pre-training on volumes does, complete and checked."""
 
     file = PretrainPipeline
+    about = "pre-train an encoder of volumes"
     reads: ClassVar[frozenset[str]] = frozenset({"volumes"})
     without_effect: ClassVar = WITHOUT_EFFECT
 

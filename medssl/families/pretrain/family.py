@@ -32,6 +32,10 @@ class PretrainFamily(Family):
         """The sections of a pipeline that pre-trains, by what its method learns from."""
         return CONFIGS[getattr(method, "learns_from", "volumes")]
 
+    def configs(self) -> Sequence[type[Config[Any]]]:
+        """Of volumes, also with images, and of tiles."""
+        return (PretrainConfig, TileConfig)
+
     def cohort(self, config: Any, kept_out: Collection[str] = frozenset()) -> Cohort:
         """Who is learnt from, and who is probed; no patient in `kept_out` is either."""
         if isinstance(config, TileConfig):

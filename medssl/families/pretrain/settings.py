@@ -1,10 +1,13 @@
 """The sections of a pipeline that pre-trains an encoder of volumes."""
 
+from typing import Annotated
+
+from annotated_types import MinLen
 from pydantic import Field, field_validator
 
 from medssl.data.joint.settings import JointSampling
 from medssl.networks.settings import NetworkSettings
-from medssl.section import Patch, Section
+from medssl.section import OneAlone, Patch, Section
 from medssl.settings import (
     LoopSettings,
     MethodChoice,
@@ -17,7 +20,9 @@ from medssl.settings import (
 class PretrainTrainSettings(LoopSettings):
     """The loop over windows of scans."""
 
-    patch: Patch = (32, 32, 32)
+    patch: Patch = Field(
+        default=(32, 32, 32), description="voxels of the windows that the encoder learns from"
+    )
     batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
     batch_scans: int = Field(default=8, ge=1, description="single scans per step")
     joint: JointSampling = Field(
@@ -26,7 +31,9 @@ class PretrainTrainSettings(LoopSettings):
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw", learning_rate=1e-3, weight_decay=0.01, schedule="cosine", minimum=1e-5
     )
-    clip_norm: float | None = Field(default=10.0, gt=0)
+    clip_norm: float | None = Field(
+        default=10.0, gt=0, description="largest norm of a gradient; null: any"
+    )
     validate_every: int = Field(default=500, ge=1, description="steps between probes")
 
 
@@ -46,8 +53,10 @@ class ProbeSettings(Section):
 class PretrainPipeline(PipelineFile):
     """One pipeline file that pre-trains an encoder of volumes, complete."""
 
-    data: tuple[str, ...] = Field(min_length=1, description="data specs; one or several")
-    exclude: tuple[str, ...] = Field(
+    data: Annotated[tuple[str, ...], MinLen(1), OneAlone()] = Field(
+        description="data specs; one or several"
+    )
+    exclude: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="segmentation pipelines whose test patients are kept out"
     )
     preprocess: PreprocessSettings = PreprocessSettings(crop_foreground=True)
@@ -62,9 +71,3 @@ class PretrainPipeline(PipelineFile):
         if network.frozen:
             raise ValueError("network.frozen leaves nothing to pre-train: leave it out")
         return network
-
-    @field_validator("data", "exclude", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        """One name may stand without brackets."""
-        return (value,) if isinstance(value, str) else value

@@ -12,6 +12,8 @@ class TileConfig(Config[TilePretrainPipeline]):
     """What one pre-training on tiles does, complete and checked."""
 
     file = TilePretrainPipeline
+    about = "pre-train an encoder of tiles"
+    kind = "tiles"
     reads: ClassVar[frozenset[str]] = frozenset({"slides"})
     without_effect: ClassVar = WITHOUT_EFFECT
 

@@ -10,7 +10,7 @@ from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, Pipel
 class TilePretrainSettings(LoopSettings):
     """The loop over tiles without labels."""
 
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, description="training steps")
     batch: int = Field(default=16, ge=2, description="tiles")
     per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
     optimiser: OptimiserSettings = OptimiserSettings(
@@ -22,13 +22,15 @@ class TilePretrainSettings(LoopSettings):
         schedule="cosine",
         minimum=1e-6,
     )
-    clip_norm: float | None = Field(default=3.0, gt=0)
+    clip_norm: float | None = Field(
+        default=3.0, gt=0, description="largest norm of a gradient; null: any"
+    )
 
 
 class TilePretrainPipeline(PipelineFile):
     """One pipeline file that pre-trains an encoder of tiles, complete."""
 
-    data: str
+    data: str = Field(description="name or path of a data spec of slides")
     tiles: TileSettings = TileSettings()
     encoder: TileEncoderSettings = TileEncoderSettings()
     method: MethodChoice = MethodChoice(name="dino")

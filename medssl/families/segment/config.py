@@ -24,6 +24,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     """
 
     file = SegmentPipeline
+    about = "segment volumes"
     reads = frozenset({"volumes"})
     without_effect: ClassVar = WITHOUT_EFFECT
 

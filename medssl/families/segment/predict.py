@@ -19,7 +19,8 @@ from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.config import WITHOUT_EFFECT, SegmentConfig
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.config import apply_override, validate
+from medssl.overrides import apply_override
+from medssl.pipeline.config import validate
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job

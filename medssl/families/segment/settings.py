@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import (
@@ -22,7 +22,7 @@ from medssl.settings import (
 class SegmentPipeline(PipelineFile):
     """One pipeline file that segments volumes, complete."""
 
-    data: str
+    data: str = Field(description="name or path of the data spec")
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     network: NetworkSettings = NetworkSettings()

@@ -14,6 +14,7 @@ class SlideConfig(Config[SlidePipeline]):
     """What one run on slides does, complete and checked."""
 
     file = SlidePipeline
+    about = "call slides or bags of features"
     reads = frozenset({"slides", "bags"})
     without_effect: ClassVar = {
         "train": {"checkpoint_epochs", "device", "threads"},

@@ -54,13 +54,19 @@ class SlideTrainSettings(Section):
     checkpoint_epochs: int = Field(
         default=1, ge=1, description="between saved states; more for bags that take no time"
     )
-    clip_norm: float | None = Field(default=None, gt=0)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient; null: any"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the passes through the head; the weights stay float32"
+    )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of torch; null: torch's"
     )
-    deterministic: bool = True
+    deterministic: bool = Field(
+        default=True, description="false: faster kernels of a GPU, whose results vary by rounding"
+    )
 
     def loop(self, bags: int) -> LoopSettings:
         """Settings of the loop over `bags` training bags; the rate changes once an epoch."""
@@ -93,7 +99,7 @@ class SlideEvaluateSettings(Section):
     threshold: Literal["validation", "half"] = Field(
         default="validation", description="where a bag is called positive; two classes only"
     )
-    bootstrap: int = Field(default=2000, ge=100)
+    bootstrap: int = Field(default=2000, ge=100, description="draws of bags for the 95 % intervals")
     top: int = Field(
         default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
     )
@@ -103,7 +109,7 @@ class SlideEvaluateSettings(Section):
 class SlidePipeline(PipelineFile):
     """One pipeline file of slides, complete."""
 
-    data: str
+    data: str = Field(description="name or path of the data spec")
     tiles: TileSettings = TileSettings()
     encoder: TileEncoderSettings = TileEncoderSettings()
     pretrain: EncoderSource | None = Field(

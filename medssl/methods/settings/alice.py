@@ -26,7 +26,7 @@ class Embedding(Section):
     checkpoint: str | None = Field(
         default=None, description="folder of a trained one; null trains it, or takes what is there"
     )
-    steps: int = Field(default=500, ge=1)
+    steps: int = Field(default=500, ge=1, description="training steps of the embedding")
     batch: int = Field(default=2, ge=1, description="volumes per step")
     learning_rate: float = Field(default=1e-3, gt=0, description="AdamW; a cosine takes it to 0")
     patch: tuple[int, int, int] | None = Field(
@@ -48,7 +48,9 @@ class Masking(Section):
         "divides all (16 for the paper's 64, 8 for 32)",
     )
     ratio: float = Field(default=0.75, gt=0, lt=1, description="share of the cells, exactly")
-    fill: Literal["zeros", "learned"] = "zeros"
+    fill: Literal["zeros", "learned"] = Field(
+        default="zeros", description="what stands in hidden cells"
+    )
 
 
 class Reconstruction(Section):
@@ -63,15 +65,15 @@ class Reconstruction(Section):
 class TeacherTemperature(Section):
     """Linear from the first to the last in a share of training."""
 
-    first: float = Field(default=0.04, gt=0)
-    last: float = Field(default=0.07, gt=0)
+    first: float = Field(default=0.04, gt=0, description="at the first step")
+    last: float = Field(default=0.07, gt=0, description="after the warm-up")
     warmup: Share = Field(default=0.03, ge=0, le=1, description="30 of 1000 epochs")
 
 
 class Between(Section):
     """Between volumes: a crop as a whole."""
 
-    weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, description="of this loss; 0 leaves it out")
     kind: Literal["distillation", "nt_xent", "dcl"] = Field(
         default="nt_xent",
         description="distillation: the paper's, which ends in one answer for all where batches "
@@ -92,7 +94,7 @@ class Between(Section):
 class Within(Section):
     """Within a volume: the tokens of a crop, aligned by CASA."""
 
-    weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, description="of this loss; 0 leaves it out")
     align: bool = Field(default=True, description="false leaves the alignment module out")
     target_context: Literal["encoder", "decoder"] = Field(
         default="encoder",
@@ -108,18 +110,24 @@ class Within(Section):
     balance: Literal["centre", "sinkhorn"] = Field(
         default="sinkhorn", description="of the teacher's answers; the paper's: centre"
     )
-    student_temperature: float = Field(default=0.1, gt=0)
+    student_temperature: float = Field(default=0.1, gt=0, description="of the student's answers")
     teacher_temperature: TeacherTemperature = TeacherTemperature()
-    heads: int = Field(default=8, ge=1)
-    hidden: int = Field(default=2048, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    heads: int = Field(
+        default=8, ge=1, description="of the module's attention; must divide head.outputs"
+    )
+    hidden: int = Field(
+        default=2048, ge=1, description="width inside the module's feed-forward layers"
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="in the module")
 
 
 class Head(Section):
     """From tokens to prototypes."""
 
-    hidden: int = Field(default=2048, ge=1)
-    bottleneck: int = Field(default=256, ge=1)
+    hidden: int = Field(default=2048, ge=1, description="width of the hidden layers")
+    bottleneck: int = Field(
+        default=256, ge=1, description="width of the vectors that meet the prototypes"
+    )
     outputs: int = Field(default=512, ge=2, description="prototypes; also the width of CASA")
     freeze_steps: int = Field(
         default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
@@ -132,7 +140,9 @@ class Teacher(Section):
     momentum: float = Field(
         default=0.996, ge=0, le=1, description="at the first step; a cosine takes it to 1"
     )
-    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+    centre_momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="of the mean answer that is taken off the teacher's"
+    )
 
 
 class Ramp(Section):

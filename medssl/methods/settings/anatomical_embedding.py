@@ -47,7 +47,7 @@ class FineLoss(Section):
     exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
     hardest: int = Field(default=900, ge=1, description="by the sum of both similarities")
     negatives: int = Field(default=300, ge=1, description="drawn from the hardest")
-    temperature: float = Field(default=0.5, gt=0)
+    temperature: float = Field(default=0.5, gt=0, description="divides the similarities")
 
 
 class CoarseLoss(Section):
@@ -59,10 +59,10 @@ class CoarseLoss(Section):
         default=None, gt=0, description="voxels along the last axis, at most; null: any"
     )
     exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
-    hardest: int = Field(default=100, ge=1)
+    hardest: int = Field(default=100, ge=1, description="by the sum of both similarities")
     negatives: int = Field(default=60, ge=1, description="drawn from the hardest")
     others: int = Field(default=60, ge=0, description="from other volumes of the batch")
-    temperature: float = Field(default=0.5, gt=0)
+    temperature: float = Field(default=0.5, gt=0, description="divides the similarities")
 
 
 class Settings(PretrainMethodSettings):

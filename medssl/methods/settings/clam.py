@@ -25,7 +25,9 @@ class Settings(MethodSettings):
     )
     embed_width: int = Field(default=512, ge=1, description="of the first layer")
     hidden: int = Field(default=256, ge=1, description="of the attention")
-    dropout: float = Field(default=0.25, ge=0, lt=1)
+    dropout: float = Field(
+        default=0.25, ge=0, lt=1, description="after the first layer and in the attention"
+    )
     patches: int = Field(
         default=8, ge=1, description="most and least attended, each; at most half the bag"
     )

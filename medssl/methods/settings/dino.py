@@ -38,10 +38,10 @@ class GlobalCrops(Section):
 class LocalCrops(Section):
     """The small crops, which the student alone sees."""
 
-    count: int = Field(default=8, ge=0)
+    count: int = Field(default=8, ge=0, description="crops of each tile")
     side: int = Field(default=96, ge=1, description="pixels")
     scale: Scale = Field(default=(0.05, 0.4), description="share of the tile's area")
-    blur: Probability = 0.5
+    blur: Probability = Field(default=0.5, description="probability of a blur")
 
 
 class Colour(Section):
@@ -53,7 +53,7 @@ class Colour(Section):
     contrast: float = Field(default=0.4, ge=0, le=1, description="factor in 1 +/- this")
     saturation: float = Field(default=0.2, ge=0, le=1, description="factor in 1 +/- this")
     hue: float = Field(default=0.1, ge=0, le=0.5, description="shift in +/- this, of a full turn")
-    grey: Probability = 0.2
+    grey: Probability = Field(default=0.2, description="all colour is taken out")
     sigma: tuple[float, float] = Field(
         default=(0.1, 2.0), description="of the blur, pixels of the crop"
     )
@@ -69,8 +69,10 @@ class Head(Section):
     """From features to prototypes."""
 
     outputs: int = Field(default=65536, ge=2, description="prototypes; a few hundred on a CPU")
-    hidden: int = Field(default=2048, ge=1)
-    bottleneck: int = Field(default=256, ge=1)
+    hidden: int = Field(default=2048, ge=1, description="width of the hidden layers")
+    bottleneck: int = Field(
+        default=256, ge=1, description="width of the vectors that meet the prototypes"
+    )
     fixed_gain: bool = Field(
         default=False, description="prototypes of length 1 (DINO's norm_last_layer)"
     )
@@ -88,7 +90,9 @@ class Teacher(Section):
     temperature: float = Field(default=0.04, gt=0, description="after the warm-up")
     warmup_temperature: float = Field(default=0.04, gt=0, description="at the first step")
     warmup_steps: int = Field(default=0, ge=0, description="linear from one to the other")
-    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+    centre_momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="of the mean answer that is taken off the teacher's"
+    )
 
 
 class Collapse(Section):
@@ -123,6 +127,6 @@ class Settings(PretrainMethodSettings):
     colour: Colour = Colour()
     head: Head = Head()
     teacher: Teacher = Teacher()
-    student_temperature: float = Field(default=0.1, gt=0)
+    student_temperature: float = Field(default=0.1, gt=0, description="of the student's answers")
     drop_path: float = Field(default=0.1, ge=0, lt=1, description="of the student's last block")
     collapse: Collapse = Collapse()

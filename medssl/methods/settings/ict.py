@@ -25,4 +25,6 @@ class Settings(MethodSettings):
         default=0.25, ge=0, le=1, description="share of the training; paper: a quarter"
     )
     decay: float = Field(default=0.999, ge=0, lt=1, description="of the teacher's moving average")
-    predictor: Literal["teacher", "student"] = "teacher"
+    predictor: Literal["teacher", "student"] = Field(
+        default="teacher", description="which network grades: the moving average or the trained one"
+    )

@@ -102,8 +102,8 @@ class Collapse(Section):
 class Head(Section):
     """From embeddings of slices to the space where they are clustered."""
 
-    hidden: int = Field(default=2048, ge=1)
-    outputs: int = Field(default=128, ge=1)
+    hidden: int = Field(default=2048, ge=1, description="width of the hidden layer")
+    outputs: int = Field(default=128, ge=1, description="width of the space")
 
 
 RELEASED: dict[str, Any] = {
@@ -161,7 +161,11 @@ class Settings(PretrainMethodSettings):
         default=0.0, ge=0, lt=1, description="share after it on hidden slices alone, with the "
         "network of slices at rest"
     )  # fmt: skip
-    clustering: Literal["swav", "deepcluster"] = "swav"
+    clustering: Literal["swav", "deepcluster"] = Field(
+        default="swav",
+        description="how clusters are found: swapped assignments of a batch, or k-means over "
+        "all items",
+    )
     images: Level = Level(prototypes=512, queue=1024)
     volumes: Level = Level(prototypes=64, queue=1024)
     temperature: float = Field(default=0.1, gt=0, description="of predictions of clusters")

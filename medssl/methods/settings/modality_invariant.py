@@ -17,8 +17,8 @@ from medssl.section import Section
 class Ramp(Section):
     """Linear between two shares of the training, constant before and after."""
 
-    start: float
-    end: float
+    start: float = Field(description="value before `begin`")
+    end: float = Field(description="value after `stop`")
     begin: float = Field(ge=0, le=1, description="share of the steps")
     stop: float = Field(ge=0, le=1, description="share of the steps")
 
@@ -32,8 +32,8 @@ class Ramp(Section):
 class Projector(Section):
     """Pooled features to the sphere: linear, ReLU, linear, unit length."""
 
-    hidden: int = Field(default=512, ge=1)
-    outputs: int = Field(default=128, ge=2)
+    hidden: int = Field(default=512, ge=1, description="width of the hidden layer")
+    outputs: int = Field(default=128, ge=2, description="width of the embedding")
 
 
 class Negatives(Section):
@@ -44,7 +44,7 @@ class Negatives(Section):
         description="auto: the batch with fewer patients than `few`, where a queue would hold each "
         "of them many times; else the queue",
     )
-    few: int = Field(default=200, ge=1)
+    few: int = Field(default=200, ge=1, description="patients")
     queue: int = Field(default=16384, ge=2, description="embeddings kept")
     phantoms: bool = Field(
         default=False,
@@ -59,7 +59,7 @@ class SplitParts(Section):
     Off while `enabled` is false; each weight of 0 switches its term off.
     """
 
-    enabled: bool = False
+    enabled: bool = Field(default=False, description="true divides the features")
     specific: int = Field(default=64, ge=2, description="width of the specific part")
     modality: float = Field(default=0.5, ge=0, description="weight: contrast told from z_spec")
     covariance: float = Field(default=0.05, ge=0, description="weight of the independence penalty")
@@ -118,9 +118,12 @@ class Settings(PretrainMethodSettings):
         default="mcl_mim",
         description="cl: one scan twice; mcl: two contrasts; mim: reconstruction; and both",
     )
-    sampler: Literal["session", "file_pair"] = PairSettings.model_fields["sampler"].default
+    sampler: Literal["session", "file_pair"] = Field(
+        default=PairSettings.model_fields["sampler"].default,
+        description=PairSettings.model_fields["sampler"].description,
+    )
     contrasts_differ: bool = Field(default=True, description="released: false")
-    temperature: float = Field(default=0.2, gt=0)
+    temperature: float = Field(default=0.2, gt=0, description="divides the similarities")
     projector: Projector = Projector()
     negatives: Negatives = Negatives()
     momentum: Ramp = Ramp(start=0.996, end=0.999, begin=0.05, stop=0.2)

@@ -75,8 +75,12 @@ class Settings(MethodSettings):
         description="must divide the features' width; 2 divides all published ones (166 to 768)",
     )
     mlp_ratio: int = Field(default=4, ge=1, description="feed-forward, in widths")
-    activation: Literal["relu", "gelu"] = "relu"
-    block_dropout: float = Field(default=0.1, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = Field(
+        default="relu", description="of the feed-forward layers"
+    )
+    block_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="after attention and feed-forward"
+    )
     attn_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the attention weights")
     l2_features: bool = Field(default=False, description="divide each patch by its norm first")
     pool: Literal["all", "selected"] = Field(

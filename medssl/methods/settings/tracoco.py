@@ -15,19 +15,29 @@ from medssl.section import Section
 class Translation(Section):
     """Two overlapping views must agree on what both show (sheet 5.2)."""
 
-    enabled: bool = True
-    weight: float = Field(default=0.3, ge=0)
+    enabled: bool = Field(default=True, description="false leaves this loss out")
+    weight: float = Field(default=0.3, ge=0, description="of this loss")
     axis: Literal["class", "x"] = Field(
         default="class", description="of the softmax; x is what the release computes"
     )
     logit_clamp: tuple[float, float] | None = Field(
         default=None, description="released: 1e-6 to 1; confident voxels then get no gradient"
     )
-    rows: Literal["all", "unlabelled"] = "all"
+    rows: Literal["all", "unlabelled"] = Field(
+        default="all", description="which patches it compares"
+    )
     stop_gradient: bool = Field(default=False, description="no gradient into the shifted view")
     min_overlap: float = Field(default=0.0, ge=0, lt=1, description="share of the patch volume")
-    sampler: Literal["released", "first_release"] = "released"
-    repair: Literal["left_atrium", "pancreas", "none"] = "left_atrium"
+    sampler: Literal["released", "first_release"] = Field(
+        default="released",
+        description="how the second view is drawn: from a lower index, as the released code "
+        "does, or on either side, as its first release did",
+    )
+    repair: Literal["left_atrium", "pancreas", "none"] = Field(
+        default="left_atrium",
+        description="what happens to views too far apart: the rule of one of the released "
+        "data sets, or nothing",
+    )
 
 
 class Entropy(Section):
@@ -39,10 +49,20 @@ class Entropy(Section):
 class Pseudo(Section):
     """What the other network's pseudo-labels teach (CBC, later called CRC; sheet 5.3)."""
 
-    kind: Literal["cbc", "cross_entropy", "mse", "none"] = "cbc"
-    positive_threshold: float = Field(default=0.65, ge=0, le=1)
-    negative_threshold: float = Field(default=0.1, ge=0, le=1)
-    confidence_weight: bool = True
+    kind: Literal["cbc", "cross_entropy", "mse", "none"] = Field(
+        default="cbc",
+        description="confident voxels alone (CBC), hard pseudo-labels, squared differences, "
+        "or nothing",
+    )
+    positive_threshold: float = Field(
+        default=0.65, ge=0, le=1, description="least probability of a class that is taught"
+    )
+    negative_threshold: float = Field(
+        default=0.1, ge=0, le=1, description="the least likely class below it is taught as absent"
+    )
+    confidence_weight: bool = Field(
+        default=True, description="weighs voxels by the teacher's probability"
+    )
     dice: bool = Field(default=False, description="ACDC: half CBC, half Dice on hard labels")
     train_mode: bool = Field(
         default=True, description="pseudo-labels with dropout and batch statistics, as released"
@@ -52,16 +72,24 @@ class Pseudo(Section):
 class CutMix(Section):
     """Boxes of another item, in the image and in the pseudo-labels (sheet section 6)."""
 
-    networks: tuple[Literal[1, 2], ...] = (2,)
-    axes: Literal["xy", "xyz"] = "xy"
+    networks: tuple[Literal[1, 2], ...] = Field(
+        default=(2,), description="which of the two learn from mixed patches"
+    )
+    axes: Literal["xy", "xyz"] = Field(
+        default="xy", description="along which a box is cut; xy: through the whole patch in z"
+    )
     alpha: float = Field(default=4.0, gt=0, description="of the symmetric Beta distribution")
 
 
 class Noise(Section):
     """Uniform noise, drawn anew for every pass that trains."""
 
-    amplitude: float = Field(default=0.2, ge=0)
-    clip: tuple[float, float] | None = None
+    amplitude: float = Field(
+        default=0.2, ge=0, description="noise in +/- this, in units of the treated intensities"
+    )
+    clip: tuple[float, float] | None = Field(
+        default=None, description="intensities stay in this interval after it; null: any"
+    )
 
 
 class Unsupervised(Section):

@@ -16,7 +16,7 @@ class Settings(MethodSettings):
     summary: ClassVar[str] = "a transformer with Nystrom attention and positional convolutions"
 
     embed_width: int = Field(default=512, ge=1, description="of the tokens; heads must divide it")
-    heads: int = Field(default=8, ge=1)
+    heads: int = Field(default=8, ge=1, description="of the attention")
     landmarks: int = Field(default=256, ge=1, description="half the width in the release")
     iterations: int = Field(default=6, ge=1, description="of the pseudo-inverse")
     kernel: int = Field(

@@ -1,0 +1,61 @@
+"""How keys lie over keys: an override over a file, and a file over the one that it extends."""
+
+from typing import Any
+
+from medssl.errors import UsageError
+from medssl.settings import pretrain_keys
+from medssl.yaml_keys import parse_yaml
+
+NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
+"""Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
+other keys of the file stay."""
+
+_CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}
+"""Parts that are chosen anew, whatever lies below, by a mapping with one of these keys."""
+
+
+def apply_override(plain: dict[str, Any], text: str) -> None:
+    """Set one `key.sub=value`, the value in YAML, in `plain`.
+
+    `key={a: 1}` is `key.a=1`: keys lie over those that are there, as in `laid_over`.
+
+    Raises:
+        UsageError: `text` is not of that form.
+    """
+    key, equals, right = text.partition("=")
+    *parents, last = key.split(".")
+    if not equals or not all((*parents, last)):
+        raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
+    value = parse_yaml(right, f"the value of '{text}'")
+    place = plain
+    for part in parents:
+        # A copy: YAML anchors may let two keys share one mapping.
+        place[part] = _as_keys(part, place.get(part))
+        place = place[part]
+    place[last] = _over(last, place.get(last), value)
+
+
+def laid_over(below: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """The keys of `top` over those `below`, mapping by mapping; lists are replaced.
+
+    A part with a name of its own, such as the network, may be given by that name alone, and keeps
+    its other keys. A method, an encoder to start from, and a layout are chosen as a whole: their
+    keys belong to them.
+    """
+    return below | {key: _over(key, below.get(key), value) for key, value in top.items()}
+
+
+def _over(key: str, below: Any, value: Any) -> Any:
+    """What `key` is, with `value` laid over what lies below."""
+    if key in NAMED and isinstance(value, str) and isinstance(below, dict):
+        value = {"name": value}
+    if not isinstance(value, dict) or _CHOICES.get(key, set()) & value.keys():
+        return value
+    return laid_over(_as_keys(key, below), value)
+
+
+def _as_keys(part: str, given: Any) -> dict[str, Any]:
+    """A copy of the keys of a part, also of one that is given by its name alone."""
+    if isinstance(given, str):
+        return pretrain_keys(given) if part == "pretrain" else {"name": given}
+    return dict(given) if isinstance(given, dict) else {}

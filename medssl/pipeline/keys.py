@@ -1,0 +1,293 @@
+"""Every key of the files that people write, read from their types: as text and as docs/keys.md.
+
+`make docs` writes the page anew.
+"""
+
+import difflib
+import importlib
+import pkgutil
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+import yaml
+from pydantic import BaseModel
+
+import medssl.data.layouts
+from medssl.data.spec import DataSpec
+from medssl.errors import UsageError
+from medssl.methods.registry import method_names, settings_class
+from medssl.mistakes import models_of, nearest, wanted
+from medssl.pipeline.family import family_names, find_family
+from medssl.pipeline.study import Study
+from medssl.section import is_named
+from medssl.settings import EncoderSource, MethodChoice
+
+FILES: dict[str, tuple[type[BaseModel], str]] = {
+    **{
+        "_".join(filter(None, (name, kind.kind))): (kind.file, f"pipelines that {kind.about}")
+        for name in family_names()
+        for kind in find_family(name).configs()
+    },
+    "data": (DataSpec, "data specs"),
+    "study": (Study, "studies"),
+}
+"""The types of all files, and what they are."""
+
+IN_SHORT: dict[type[BaseModel], str] = {
+    MethodChoice: "the name of a method",
+    EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
+}
+"""Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key.
+
+    Attributes:
+        name: with dots, as in an override; `labels[].name` is a key of each in a list.
+        takes: what it may be, in words.
+        default: in YAML; empty where its own keys have defaults; None: it must be given.
+        meaning: with its unit.
+    """
+
+    name: str
+    takes: str
+    default: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """The keys of a kind of file, a method or a layout, or some of them."""
+
+    name: str
+    about: str
+    keys: tuple[Key, ...]
+
+    def part(self, inside: str) -> tuple[Key, ...]:
+        """The key of that name and those below it."""
+        starts = (f"{inside}.", f"{inside}[].")
+        return tuple(key for key in self.keys if key.name == inside or key.name.startswith(starts))
+
+
+def layout_names() -> list[str]:
+    """Kinds of layouts, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(medssl.data.layouts.__path__))
+
+
+def layout_options(kind: str) -> type[BaseModel]:
+    """The type of a layout's own keys."""
+    module = importlib.import_module(f"{medssl.data.layouts.__name__}.{kind}")
+    found: type[BaseModel] = module.Options
+    return found
+
+
+def section_names() -> list[str]:
+    """Kinds of files, then `method.NAME` and `layout.KIND`."""
+    methods = [f"method.{name}" for name in method_names()]
+    return [*FILES, *methods, *(f"layout.{kind}" for kind in layout_names())]
+
+
+def read_section(name: str) -> Section:
+    """One of `section_names`, with all its keys."""
+    if name in FILES:
+        return Section(name, FILES[name][1], _file_keys(name))
+    start, _, own = name.partition(".")
+    if start == "layout":
+        kind = layout_options(own)
+        about = _sentence(sys.modules[kind.__module__])
+        return Section(name, about, tuple(_keys(kind, "layout.")))
+    settings = settings_class(own)
+    presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
+    about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
+    return Section(name, about, tuple(_keys(settings, "method.")))
+
+
+def find_sections(asked: str) -> list[Section]:
+    """What a section, such as train, segment.train, method.tracoco or data, holds.
+
+    Raises:
+        UsageError: nothing is called so; names the nearest.
+    """
+    found = [read_section(asked)] if asked in section_names() else []
+    for name in section_names():
+        # A method's or a layout's keys start with `method.` or `layout.`, as in a file.
+        before = "" if name in FILES else f"{name.partition('.')[0]}."
+        if asked.startswith(f"{name}."):
+            section = read_section(name)
+            part = section.part(before + asked.removeprefix(f"{name}."))
+            found += [Section(asked, section.about, part)] if part else []
+    for name in FILES:
+        section = read_section(name)
+        part = section.part(asked)
+        # A single key says less than the kind of file that has its name, such as data.
+        if len(part) > 1 or (part and asked not in FILES):
+            found.append(Section(f"{name}.{asked}", section.about, part))
+    if not found:
+        keys = [(name, key.name.replace("[]", "")) for name in FILES for key in _file_keys(name)]
+        known = [*section_names(), *(key for _, key in keys), *(".".join(one) for one in keys)]
+        raise UsageError(
+            f"no section or key is called '{asked}'",
+            do=nearest(asked, list(dict.fromkeys(known)))
+            if difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+            else "`medssl keys` lists the sections",
+        )
+    return found
+
+
+def overview() -> str:
+    """Which sections there are."""
+    lines = [
+        "`medssl keys SECTION` says what each key of a section takes, its default and its meaning,",
+        "e.g. `medssl keys train` or `medssl keys segment.train.optimiser`.",
+        "",
+    ]
+    for name, (_, about) in FILES.items():
+        tops = dict.fromkeys(re.split(r"[.[]", key.name)[0] for key in _file_keys(name))
+        lines += _wrapped(f"{name}: {about}", ", ".join(tops))
+    lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
+    lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(layout_names()))
+    return "\n".join(lines)
+
+
+def describe(asked: str) -> str:
+    """The keys of a section for a reader, each as it can be given on the command line.
+
+    Raises:
+        UsageError: as `find_sections`.
+    """
+    lines: list[str] = []
+    for section in find_sections(asked):
+        lines += [*textwrap.wrap(f"# {section.name}: {section.about}", WIDTH), ""]
+        for key in section.keys:
+            default = "" if not key.default else f"={key.default}"
+            needed = "; must be given" if key.default is None else ""
+            lines += _wrapped(f"{key.name}{default}  ({key.takes}{needed})", key.meaning)
+        lines += [""] if section.keys else ["It has no keys of its own.", ""]
+    own = {"method": method_names(), "layout": layout_names()}.get(asked)
+    if own:
+        lines += _wrapped(
+            f"`medssl keys {asked}.NAME` prints the keys of its own of", ", ".join(own)
+        )
+    return "\n".join(lines).rstrip()
+
+
+def _wrapped(first: str, rest: str) -> list[str]:
+    indent = " " * 4
+    return [
+        first, *textwrap.wrap(rest, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    ]  # fmt: skip
+
+
+def page() -> str:
+    """docs/keys.md."""
+    lines = [
+        "# Every key",
+        "",
+        "What pipelines, data specs, layouts and studies may say, as `medssl keys SECTION` does.",
+        "Keys have dots, as in an override: `train.steps=500` is `train: {steps: 500}` in a file.",
+        "`labels[].name` is a key of each in a list. Made by `make docs`; do not edit.",
+        "",
+    ]
+    for section in map(read_section, section_names()):
+        lines += [f"## {section.name}", "", f"{_sentence_case(section.about)}.", ""]
+        if not section.keys:
+            lines += ["It has no keys of its own.", ""]
+            continue
+        lines += ["| key | takes | default | meaning |", "|---|---|---|---|"]
+        for key in section.keys:
+            default = "must be given" if key.default is None else _code(key.default)
+            cells = (_code(key.name), key.takes, default, key.meaning)
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _file_keys(name: str) -> tuple[Key, ...]:
+    model, _ = FILES[name]
+    noun = {"data": "data spec", "study": "study"}.get(name.split("_", maxsplit=1)[0], "pipeline")
+    extends = Key("extends", "a text", "null", f"name or path of a {noun} whose keys stand below")
+    named = "the file's name unless given; "
+    keys = [
+        Key(key.name, key.takes, "", named + key.meaning) if key.name == "name" else key
+        for key in _keys(model)
+    ]
+    return (extends, *keys)
+
+
+def _keys(
+    model: type[BaseModel], prefix: str = "", owner: BaseModel | None = None
+) -> Iterator[Key]:
+    """The keys of a type and of its parts; `owner` has the defaults where it is a part."""
+    for name, field in model.model_fields.items():
+        annotation: Any = field.annotation
+        if field.metadata:
+            annotation = Annotated[annotation, *field.metadata]
+        default = field.get_default(call_default_factory=True)
+        if owner is not None:
+            default = getattr(owner, name)
+        needed = field.is_required() and owner is None
+        part = next(models_of(annotation), None)
+        meaning = field.description or ("" if part is None else _sentence(part))
+        shown = None if needed else _shown(default)
+        yield Key(f"{prefix}{name}", _takes(annotation, part), shown, meaning)
+        if part is not None:
+            each = "[]" if tuple in _origins(annotation) else ""
+            below = default if isinstance(default, part) else None
+            yield from _keys(part, f"{prefix}{name}{each}.", below)
+
+
+def _takes(annotation: Any, part: type[BaseModel] | None) -> str:
+    if part is None:
+        return wanted(annotation)
+    keys = "keys of its own"
+    if tuple in _origins(annotation):
+        keys = "a list, each with keys of its own"
+    short = next((text for kind, text in IN_SHORT.items() if issubclass(part, kind)), "")
+    if is_named(part):
+        short = "one of its names"
+    empty = ", or null" if type(None) in get_args(annotation) else ""
+    return f"{short}, or {keys}{empty}" if short else f"{keys}{empty}"
+
+
+def _origins(annotation: Any) -> Iterator[Any]:
+    """The kinds of lists and mappings an annotation is made of."""
+    yield getattr(annotation, "__origin__", None)
+    for inner in get_args(annotation):
+        yield from _origins(inner)
+
+
+def _shown(default: Any) -> str:
+    """A default in YAML; of a part its name, if it has one."""
+    if isinstance(default, BaseModel):
+        return str(getattr(default, "name", ""))
+    if isinstance(default, tuple):
+        default = [one.model_dump() if isinstance(one, BaseModel) else one for one in default]
+        default = [list(one) if isinstance(one, tuple) else one for one in default]
+    text = yaml.safe_dump(default, default_flow_style=True, width=10_000)
+    return text.removesuffix("...\n").strip()
+
+
+def _sentence(documented: Any) -> str:
+    """The first lines of a docstring, to go on with."""
+    text = " ".join((documented.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
+    return text if text[1:2].isupper() or text[1:2] == "-" else text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

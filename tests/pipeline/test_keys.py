@@ -1,0 +1,144 @@
+"""Every key is printed from its type: as text and as docs/keys.md."""
+
+from pathlib import Path
+
+import pytest
+
+import medssl
+from medssl.errors import UsageError
+from medssl.pipeline.keys import (
+    FILES,
+    Key,
+    describe,
+    find_sections,
+    overview,
+    page,
+    read_section,
+    section_names,
+)
+
+DOCS = Path(medssl.__file__).parents[1] / "docs"
+
+
+def key(section: str, name: str) -> Key:
+    return next(one for one in read_section(section).keys if one.name == name)
+
+
+def test_a_key_says_what_it_takes_its_default_and_its_meaning() -> None:
+    assert key("segment", "evaluate.tolerance") == Key(
+        "evaluate.tolerance", "a number above 0", "1.0", "mm, normalised surface distance"
+    )
+    assert key("segment", "train.patch").takes == "three sizes"
+    assert key("segment", "predict.checkpoint").takes == "one of 'last', 'best'"
+    assert key("pretrain", "data").takes == "a text, or a list of texts, at least 1"
+    assert key("data", "regions").takes == (
+        "a mapping of keys to values, each a list of whole numbers"
+    )
+
+
+def test_a_default_can_be_given_as_it_is_printed() -> None:
+    assert key("segment", "train.patch").default == "[32, 32, 32]"
+    assert key("segment", "train.clip_norm").default == "null"
+    assert key("segment", "train.deterministic").default == "true"
+    assert key("slide", "train.optimiser.minimum").default == "5.0e-06"
+
+
+def test_the_default_of_a_part_is_its_owners() -> None:
+    assert key("segment", "train.optimiser").default == "sgd"
+    assert key("grade", "train.optimiser").default == "adam"
+    assert key("grade", "train.optimiser.learning_rate").default == "0.0001"
+    assert key("method.cps", "method.pseudo.kind").default == "cross_entropy"
+    assert key("method.tracoco", "method.pseudo.kind").default == "cbc"
+
+
+def test_what_must_be_given_says_so_and_a_name_is_that_of_the_file() -> None:
+    assert key("data", "licence").default is None
+    assert key("data", "labels[].value").default is None
+    assert (key("data", "name").default, key("data", "extends").default) == ("", "null")
+    assert key("segment", "pretrain.checkpoint").default == "null"
+
+
+def test_a_part_that_has_a_short_form_says_so() -> None:
+    assert key("segment", "method").takes == "the name of a method, or keys of its own"
+    assert key("segment", "network").takes == "one of its names, or keys of its own"
+    assert key("segment", "pretrain").takes == (
+        "a pre-training pipeline, or the folder of a checkpoint, or keys of its own, or null"
+    )
+    assert key("segment", "train").takes == "keys of its own"
+
+
+@pytest.mark.parametrize("name", section_names())
+def test_every_key_has_a_type_and_a_meaning(name: str) -> None:
+    section = read_section(name)
+    assert section.about
+    for one in section.keys:
+        assert one.meaning, one.name
+        assert "another value" not in one.takes, one.name
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("segment", ["segment"]),
+        ("segment.train", ["segment.train"]),
+        ("fine_tune", ["segment.fine_tune"]),
+        ("network", ["segment.network", "grade.network", "pretrain.network"]),
+        ("data", ["data"]),
+        ("data.labels", ["data.labels"]),
+        ("labels", ["data.labels", "study.labels"]),
+        ("pretrain", ["pretrain", "segment.pretrain", "grade.pretrain"]),
+        ("train.joint", ["pretrain.train.joint"]),
+        ("train.watched", ["grade.train.watched"]),
+        ("method.tracoco", ["method.tracoco"]),
+        ("method.tracoco.noise", ["method.tracoco.noise"]),
+        ("layout.glob.label", ["layout.glob.label"]),
+        ("study", ["study"]),
+    ],
+)
+def test_a_section_is_found_alone_or_within_a_kind_of_file(asked: str, found: list[str]) -> None:
+    assert [section.name for section in find_sections(asked)] == found
+
+
+def test_a_section_holds_the_keys_below_it_and_no_others() -> None:
+    (noise,) = find_sections("method.tracoco.noise")
+    names = [one.name for one in noise.keys]
+    assert names == ["method.noise", "method.noise.amplitude", "method.noise.clip"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("trian", "did you mean 'train'?"),
+        ("segment.trian", "did you mean 'segment.train'?"),
+        ("train.setps", "did you mean 'train.steps'?"),
+        ("method.tracco", "did you mean 'method.tracoco'?"),
+        ("layout.golb", "did you mean 'layout.glob'?"),
+        ("xyzzy", "`medssl keys` lists the sections"),
+    ],
+)
+def test_an_unknown_section_is_refused_with_the_nearest(asked: str, near: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_sections(asked)
+    assert str(caught.value) == f"no section or key is called '{asked}'; {near}"
+
+
+def test_a_section_is_printed_key_by_key() -> None:
+    text = describe("segment.evaluate.tolerance")
+    assert text == (
+        "# segment.evaluate.tolerance: pipelines that segment volumes\n\n"
+        "evaluate.tolerance=1.0  (a number above 0)\n"
+        "    mm, normalised surface distance"
+    )
+    assert "(a text; must be given)" in describe("data.licence")
+    assert describe("method").endswith("transmil")
+    assert "no keys of its own" in describe("layout.nnunet")
+
+
+def test_the_overview_names_all_sections() -> None:
+    words = overview()
+    for name in (*FILES, "method.NAME", "layout.KIND", "tracoco", "datalist", "fine_tune"):
+        assert name in words
+
+
+def test_the_page_of_all_keys_is_up_to_date() -> None:
+    assert (DOCS / "keys.md").read_text() == page(), "run `make docs`"

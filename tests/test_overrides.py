@@ -1,0 +1,73 @@
+"""How keys lie over keys."""
+
+from typing import Any
+
+import pytest
+
+from medssl.overrides import apply_override, laid_over
+
+
+@pytest.mark.parametrize(
+    ("below", "top", "found"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+        # A part with a name keeps its other keys, at every depth.
+        (
+            {"train": {"optimiser": {"name": "sgd", "power": 1}}},
+            {"train": {"optimiser": "adam"}},
+            {"train": {"optimiser": {"name": "adam", "power": 1}}},
+        ),
+        # What is chosen as a whole keeps none.
+        (
+            {"method": {"name": "cps", "noise": 1}},
+            {"method": {"name": "tracoco", "axis": "x"}},
+            {"method": {"name": "tracoco", "axis": "x"}},
+        ),
+        ({"method": {"name": "cps", "noise": 1}}, {"method": "cps"}, {"method": "cps"}),
+        (
+            {"method": "cps"},
+            {"method": {"noise": 2}},
+            {"method": {"name": "cps", "noise": 2}},
+        ),
+        (
+            {"pretrain": {"pipeline": "p", "set": ["a=1"]}},
+            {"pretrain": {"checkpoint": "folder"}},
+            {"pretrain": {"checkpoint": "folder"}},
+        ),
+        (
+            {"pretrain": "encoder"},
+            {"pretrain": {"set": ["a=1"]}},
+            {"pretrain": {"pipeline": "encoder", "set": ["a=1"]}},
+        ),
+        (
+            {"layout": {"kind": "bags", "file": "a"}},
+            {"layout": {"kind": "slides"}},
+            {"layout": {"kind": "slides"}},
+        ),
+        (
+            {"layout": {"kind": "bags", "file": "a"}},
+            {"layout": {"file": "b"}},
+            {"layout": {"kind": "bags", "file": "b"}},
+        ),
+    ],
+)
+def test_keys_lie_over_keys(
+    below: dict[str, Any], top: dict[str, Any], found: dict[str, Any]
+) -> None:
+    assert laid_over(below, top) == found
+
+
+def test_an_override_in_braces_does_what_a_file_on_top_does() -> None:
+    plain = {"train": {"steps": 1, "optimiser": {"name": "sgd", "power": 1}}}
+    apply_override(plain, "train={optimiser: adam}")
+    assert plain == {"train": {"steps": 1, "optimiser": {"name": "adam", "power": 1}}}
+
+
+def test_keys_that_two_parts_share_by_an_anchor_are_changed_in_one() -> None:
+    shared = {"x": 1}
+    plain: dict[str, Any] = {"a": shared, "b": shared}
+    apply_override(plain, "a.x=2")
+    assert plain == {"a": {"x": 2}, "b": {"x": 1}}
+    assert laid_over({"a": shared, "b": shared}, {"b": {"x": 3}})["a"] == {"x": 1}
