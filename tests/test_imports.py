@@ -34,6 +34,7 @@ LEVELS = {
     "mistakes": -1,
     "yaml_keys": -1,
     "names": -1,
+    "registry": -1,
     "environment": -1,
 }
 FREE = {"medssl.methods.settings", "medssl"}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 import medssl
 from medssl.data.layouts import data_folder
 from medssl.data.layouts.glob import Options
-from medssl.data.spec import Layout, list_specs, load_spec
+from medssl.data.spec import LayoutChoice, list_specs, load_spec
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import declare
 
@@ -132,7 +132,7 @@ def test_a_wrong_spec_is_refused_in_one_sentence(tmp_path: Path, text: str, mess
 
 
 def test_a_layout_refuses_keys_of_other_kinds() -> None:
-    layout = Layout.model_validate({"kind": "glob", "images": {}, "labels": "x"})
+    layout = LayoutChoice.model_validate({"kind": "glob", "images": {}, "labels": "x"})
     with pytest.raises(UsageError, match=r"'labels'.*did you mean 'label'"):
         layout.options(Options)
 
