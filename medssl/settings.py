@@ -194,7 +194,7 @@ class EvaluateSettings(Section):
     @classmethod
     def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         for name in metrics:
-            METRICS.require(name, "evaluate.metrics")
+            METRICS.find(name, object, "evaluate.metrics")
         return tuple(dict.fromkeys(metrics))
 
     @model_serializer(mode="wrap")

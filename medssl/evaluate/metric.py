@@ -15,8 +15,8 @@ from medssl.registry import METRICS
 class Metric:
     """A number of each class of each case, and how it is called and read.
 
-    A package offers one under its key. It is imported when masks are scored, and measured where
-    `evaluate.metrics` names it.
+    A package offers one under its key. It is measured where `evaluate.metrics` names it, and
+    imported to check that key, so heavy packages are imported inside `measure`.
 
     Attributes:
         key: its column in scores.csv.
@@ -85,9 +85,9 @@ def further_scores(
             found[metric.key] = _finite(metric, prediction, truth, mm)
         except Exception as error:
             raise UsageError(
-                f"the metric '{metric.key}' of {METRICS.package(metric.key)} fails for {name}",
+                f"the metric '{metric.key}' fails for {name}",
                 f"{type(error).__name__}: {error}",
-                "correct the package, or leave the metric out of evaluate.metrics",
+                "correct its package, or leave it out of evaluate.metrics",
             ) from error
     return found
 
