@@ -1,17 +1,35 @@
 """The verbs `medssl data ...` and `medssl export ...`; each calls one function."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from medssl import completion
+from medssl.registry import EXPORTERS
 
 if TYPE_CHECKING:
     from medssl.data.spec import DataSpec
 
+
+class ExportGroup(TyperGroup):
+    """The exporters of medssl, then those of other packages, which are imported when they run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the help."""
+        return [*super().list_commands(ctx), *EXPORTERS.names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None where there is none."""
+        found = super().get_command(ctx, cmd_name)
+        return _further(cmd_name) if found is None and cmd_name in EXPORTERS.names() else found
+
+
 data_app = typer.Typer(help="Data sets: list, check, look at, download.", no_args_is_help=True)
-export_app = typer.Typer(help="Masks and models for other programs.", no_args_is_help=True)
+export_app = typer.Typer(
+    cls=ExportGroup, help="Masks and models for other programs.", no_args_is_help=True
+)
 
 DataName = Annotated[
     str,
@@ -27,18 +45,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 @data_app.command("list")
 def list_data() -> None:
     """The data sets, whether they are here, and their licences."""
-    from medssl.data.layouts import MADE, data_folder
+    from medssl.data.layouts import data_folder, layout_of
     from medssl.data.spec import list_specs, load_spec
     from medssl.errors import UsageError
 
     for name in list_specs():
         try:
             spec = load_spec(name)
+            made, here = layout_of(spec).makes_files, data_folder(spec).is_dir()
         except UsageError as error:
             typer.echo(f"{name:16} wrong      {error}")
             continue
-        made = spec.layout.kind in MADE
-        state = "made here" if made else "here" if data_folder(spec).is_dir() else "missing"
+        state = "made here" if made else "here" if here else "missing"
         typer.echo(f"{name:16} {state:10} {spec.title}\n{'':27} {spec.licence}")
 
 
@@ -130,6 +148,23 @@ def package(
 
     export_package(checkpoint, out)
     typer.echo(out)
+
+
+def _further(name: str) -> Any:
+    """The command of an exporter of another package."""
+
+    def write(
+        source: Annotated[Path, typer.Argument(help="File or folder.")],
+        out: Annotated[Path, typer.Option("--out", "-o", help="File or folder to write.")],
+    ) -> None:
+        from medssl.export.exporter import export
+
+        export(name, source, out)
+        typer.echo(out)
+
+    command = typer.Typer(add_completion=False)
+    command.command(name, help=f"By the package {EXPORTERS.package(name)}.")(write)
+    return typer.main.get_command(command)
 
 
 def _spec(data: str) -> "tuple[DataSpec, bool]":

@@ -38,6 +38,7 @@ LEVELS = {
     "mistakes": -1,
     "yaml_keys": -1,
     "names": -1,
+    "registry": -1,
     "environment": -1,
 }
 FREE = {"medssl.methods.settings", "medssl"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.files import is_image, visible
 from medssl.data.layouts import data_folder
 from medssl.data.rules import Finding, Verdict, some
 from medssl.data.spec import Case, DataSpec
@@ -152,4 +153,22 @@ def unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
                 f"{file} has a geometry unlike the rest: {size} mm, against usually "
                 f"{' x '.join(f'{side:.0f}' for side in usual)} mm (sides sorted)",
                 "check that it belongs to this data set and that its spacing is right",
+            )
+
+
+def unused_files(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Files beside the used ones, in folders of images or labels, that belong to no case."""
+    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
+    for folder in sorted({path.parent for path in used if path.parent.is_dir()}):
+        for path in visible(folder):
+            if path.is_dir() or path in used:
+                continue
+            why = "no case has it" if is_image(path) else "its name is not that of an image"
+            yield Verdict(
+                "",
+                path,
+                "warning",
+                "unused",
+                f"{path} is not used: {why}",
+                "name or list it as the layout asks, or remove it",
             )

@@ -15,23 +15,14 @@ from medssl.data.across import (
     unusual_grids,
 )
 from medssl.data.classes import Fault
-from medssl.data.files import is_image, visible
 from medssl.data.guess import guess_spec
-from medssl.data.instances import read_instances
-from medssl.data.layouts import (
-    bags,
-    data_folder,
-    existing_folder,
-    listed_cases,
-    radiographs,
-    slides,
-)
+from medssl.data.layouts import data_folder, holds_sessions, layout_of, listed_cases
 from medssl.data.rules import Finding, Verdict, inspect, noted
 from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
-from medssl.data.slide.settings import TileSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.data.workers import Workers
 from medssl.errors import DataError
+from medssl.registry import load
 
 Progress = Callable[[int, int], None]
 
@@ -57,19 +48,20 @@ def check(
     Raises:
         DataError: there is no case to check, or the list of cases cannot be read.
     """
-    if spec.layout.kind == "bags":
-        return _bags(spec)
+    layout = layout_of(spec)
     chosen, faults = listed_cases(spec) if cases is None else (list(cases), [])
-    if spec.layout.kind == "planted":
-        return []  # made from numbers, when they are read
     if not chosen and not faults:
         raise DataError(
             f"there is no case in {data_folder(spec)}",
             f"no file fits the layout '{spec.layout.kind}' of {spec.name}",
             "compare the folder with the data spec",
         )
-    findings = _findings(chosen, _work(spec, chosen, faults), workers, on_progress)
-    verdicts = [_error(fault) for fault in faults]
+    look = Finding if layout.inspector is None else load(layout.inspector)(spec, chosen, faults)
+    findings = _findings(chosen, look, workers, on_progress)
+    verdicts = [
+        Verdict(fault.case, fault.file, "error", fault.rule, fault.what, fault.do)
+        for fault in faults
+    ]
     verdicts += [verdict for finding in findings for verdict in finding.verdicts]
     verdicts += [
         *same_names(chosen),
@@ -80,11 +72,8 @@ def check(
         *undeclared_masks(spec, findings, guessed),
     ]
     if cases is None:
-        verdicts += [
-            *_unused(spec, chosen),
-            *_lookalikes(spec, chosen),
-            *_unknown_patients(spec, chosen),
-        ]
+        verdicts += _lookalikes(spec, chosen)
+        verdicts += [] if layout.remarks is None else load(layout.remarks)(spec, chosen)
     return verdicts
 
 
@@ -101,96 +90,39 @@ def check_folder(
 
 def _findings(
     cases: Sequence[Case],
-    work: Callable[[Case], Finding],
+    look: Callable[[Case], Finding],
     workers: int | None,
     on_progress: Progress | None,
 ) -> list[Finding]:
     """What looking at each case brings, in order."""
 
-    def look(case: Case) -> Finding:
+    def looked_at(case: Case) -> Finding:
         failed = Finding(case)
         with noted(failed, any_file(case)):
-            return work(case)
+            return look(case)
         return failed
 
     found = []
     with Workers(workers or min(8, os.cpu_count() or 1)) as pool:
-        for finding in pool.map(look, cases):
+        for finding in pool.map(looked_at, cases):
             found.append(finding)
             if on_progress is not None:
                 on_progress(len(found), len(cases))
     return found
 
 
-def _work(
+def inspector_of_volumes(
     spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
 ) -> Callable[[Case], Finding]:
-    """What looks at a case on its own."""
-    if spec.layout.kind == "slides":
-        from medssl.data.slide.check import inspect_slide
-
-        tabled = spec.layout.options(slides.Options).table is not None
-        mislabelled = {fault.case for fault in faults if fault.rule == "label"}
-        expected = {case.id for case in cases} - mislabelled
-        labelled = expected if tabled and not spec.layout.unlabelled else set()
-        return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
-    if spec.layout.kind == "radiographs":
-        from medssl.data.radiograph.check import inspect_radiograph
-
-        return partial(inspect_radiograph, spec=spec)
+    """What looks at a volume and its mask; masks are expected where any are declared."""
     masks = bool(spec.labels) or any(case.label is not None for case in cases)
     return partial(inspect, spec=spec, labelled=masks and not spec.layout.unlabelled)
 
 
-def _bags(spec: DataSpec) -> list[Verdict]:
-    """All that is wrong with a file of bags."""
-    options = spec.layout.options(bags.Options)
-    found = read_instances(existing_folder(spec) / options.file)
-    return [_error(fault) for fault in found.faults(options.classes)]
-
-
-def _error(fault: Fault) -> Verdict:
-    return Verdict(fault.case, fault.file, "error", fault.rule, fault.what, fault.do)
-
-
-def _unknown_patients(spec: DataSpec, cases: list[Case]) -> Iterator[Verdict]:
-    """Radiographs of which nothing says who they are of."""
-    if spec.layout.kind == "radiographs" and not radiographs.patients_known(cases):
-        yield Verdict(
-            "",
-            data_folder(spec),
-            "warning",
-            "patient",
-            f"nothing says which images of {spec.name} are of one patient; each counts as its own",
-            "name the column in the data spec (layout.columns.patient), or an expression as "
-            "`patient`; scores are too good if parts share patients",
-        )
-
-
 def _lookalikes(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
     """Contrasts of sessions that look like one under two names."""
-    if not spec.holds_sessions:
+    if not holds_sessions(spec):
         return
     scans = [contrast_of(name) for case in cases for name in case.images]
     for what, do in lookalike_sentences(scans, spec):
         yield Verdict("", data_folder(spec), "warning", "contrast", what, do)
-
-
-def _unused(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
-    """Files beside the used ones, in folders of images or labels, that belong to no case."""
-    if spec.layout.kind not in ("decathlon", "nnunet"):
-        return
-    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
-    for folder in sorted({path.parent for path in used if path.parent.is_dir()}):
-        for path in visible(folder):
-            if path.is_dir() or path in used:
-                continue
-            why = "no case has it" if is_image(path) else "its name is not that of an image"
-            yield Verdict(
-                "",
-                path,
-                "warning",
-                "unused",
-                f"{path} is not used: {why}",
-                "name or list it as the layout asks, or remove it",
-            )

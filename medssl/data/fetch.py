@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 from urllib.request import Request, urlopen
 
 from medssl.data.files import visible
-from medssl.data.layouts import MADE, data_folder
+from medssl.data.layouts import data_folder, layout_of
 from medssl.data.spec import DataSpec, Download
 from medssl.errors import DataError, UsageError
 from medssl.names import shown, unfit
@@ -53,7 +53,7 @@ def fetch(spec: DataSpec, on_progress: Progress | None = None) -> Path:
         DataError: no connection (says what to download and where to put it), or a wrong file.
     """
     folder = data_folder(spec)
-    if spec.layout.kind in MADE:
+    if layout_of(spec).makes_files:
         raise UsageError(f"{spec.name} needs no download", "it is made on first use")
     if visible(folder):
         return folder

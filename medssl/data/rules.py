@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from medssl.data.geometry import Geometry
+from medssl.data.layouts import holds_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.errors import MedsslError
@@ -123,7 +124,7 @@ def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
         if not any(volume.geometry.matches(grid) for _, grid in finding.grids):
             finding.grids.append((Path(volume.source), volume.geometry))
     for other in volumes[1:]:
-        if spec.holds_sessions:
+        if holds_sessions(spec):
             _apart(finding, other, volumes[0])
         else:
             _must_match(finding, Path(other.source), other.geometry, volumes[0])
@@ -152,7 +153,7 @@ def _images(finding: Finding, spec: DataSpec) -> list[Volume]:
             "add the image or remove the label" if case.label else "name its image or remove it",
         )
     elif absent := [
-        name for name in spec.channels if name not in case.images and not spec.holds_sessions
+        name for name in spec.channels if name not in case.images and not holds_sessions(spec)
     ]:
         file = next(iter(case.images.values()))
         finding.add(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssl.atomic import appearing
-from medssl.data.radiograph.sheet import radiograph_sheet
-from medssl.data.slide.sheet import slide_sheet
+from medssl.data.layouts import layout_of
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.errors import DataError, UsageError
+from medssl.registry import load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,28 +23,34 @@ COLOURS = ("#ff7f0e", "#1fbeff", "#7fe000", "#e377c2", "#ffe14d", "#b088ff")
 
 
 def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
-    """Write the sheet to `path`; it appears complete or not at all.
-
-    Of slides, a panel per case with its kept tiles, see `slide_sheet`; of radiographs, a panel per
-    image. Of volumes, a row per case;
-    a column per channel and plane, through the middle of the mask, or of the volume where there is
-    none. To scale in mm; superior is up, the patient's right is right.
+    """Write the sheet to `path`, as the layout draws it; it appears complete or not at all.
 
     Raises:
         UsageError: there is no case or too many for a picture, `path` does not end in .png, or
-            cases are bags of numbers.
+            cases hold nothing to draw.
         DataError: a file cannot be read, or a label does not lie on the grid of its image.
     """
-    if spec.layout.kind == "slides":
-        return slide_sheet(spec, cases, path)
-    if spec.layout.kind == "radiographs":
-        return radiograph_sheet(spec, cases, path)
-    if spec.layout.kind in ("bags", "planted"):
+    sheet = layout_of(spec).contact_sheet
+    if sheet is None:
         raise UsageError(
             f"the data set {spec.name} has nothing to draw",
-            "its bags hold numbers and no pictures",
+            f"its {layout_of(spec).content} hold numbers and no pictures",
             f"run `medssl data check {spec.name}` to have them checked",
         )
+    load(sheet)(spec, cases, path)
+    return path
+
+
+def volume_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> None:
+    """Write a row per case, a column per channel and plane, to the PNG `path`.
+
+    Slices go through the middle of the mask, or of the volume where there is none. To scale in mm;
+    superior is up, the patient's right is right.
+
+    Raises:
+        UsageError: there is no case or too many for a picture, or `path` does not end in .png.
+        DataError: a file cannot be read, or a label does not lie on the grid of its image.
+    """
     from matplotlib.figure import Figure
 
     if not cases or path.suffix.lower() != ".png":
@@ -69,7 +75,6 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 0.99))
     with appearing(path) as beside:
         figure.savefig(beside, format="png")
-    return path
 
 
 def middle(mask: np.ndarray | None, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -25,9 +25,6 @@ Options = TypeVar("Options", bound=BaseModel)
 
 SPECS = NamedFiles("data_specs", "data spec")
 
-SESSION_LAYOUTS = frozenset({"bids", "nnssl"})
-"""Kinds that list sessions of scans, whole or not."""
-
 
 class Code(Section):
     """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
@@ -53,8 +50,8 @@ class Label(Section):
         return given
 
 
-class Layout(Section):
-    """How files in a folder become cases; `kind` names a module of `medssl.data.layouts`."""
+class LayoutChoice(Section):
+    """How files in a folder become cases: the name of a layout, as `kind`, and its own keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -119,7 +116,7 @@ class DataSpec(Section):
         description="folder, relative to MEDSSL_DATA unless absolute; "
         "relative to the cache where the layout makes the files itself",
     )
-    layout: Layout
+    layout: LayoutChoice
     patient: str | None = Field(
         default=None, description="regular expression; its group 1 in the case id is the patient"
     )
@@ -216,11 +213,6 @@ class DataSpec(Section):
                 "correct the expression or rename the files",
             )
         return match.group(1) or ""
-
-    @property
-    def holds_sessions(self) -> bool:
-        """Whether cases may lack scans or have them on several grids."""
-        return self.layout.sessions or self.layout.kind in SESSION_LAYOUTS
 
     @property
     def classes(self) -> tuple[str, ...]:

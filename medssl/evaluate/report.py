@@ -8,8 +8,9 @@ from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.spec import DataSpec
+from medssl.evaluate.metric import Metric
 from medssl.evaluate.page import render_page
-from medssl.evaluate.summary import CaseScores, Mean, Metric, Row, Summary
+from medssl.evaluate.summary import CaseScores, Mean, Row, Summary
 from medssl.settings import EvaluateSettings
 
 STRIP = 150

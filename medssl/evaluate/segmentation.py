@@ -13,11 +13,12 @@ Legend: X Y Z voxels, K classes with background first.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from medssl.evaluate.metric import Metric, further_scores
 from medssl.evaluate.surface import Box, Spacing, surface_distances
 
 Outcome = Literal["found", "missed", "false_alarm", "absent"]
@@ -41,6 +42,7 @@ class ClassScore:
         truth_ml, prediction_ml: volumes of the masks, millilitres.
         hd95_voxels, asd_voxels: the same distances counted in voxels whatever their size, as the
             published tables do; None where they were not asked for.
+        further: metrics of other packages, by key.
     """
 
     name: str
@@ -55,6 +57,12 @@ class ClassScore:
     prediction_ml: float
     hd95_voxels: float | None = None
     asd_voxels: float | None = None
+    further: dict[str, float] = field(default_factory=dict)
+
+    def value(self, key: str) -> float | None:
+        """One number by its name; None where it was not asked for."""
+        found: float | None = self.further[key] if key in self.further else getattr(self, key)
+        return found
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -82,6 +90,7 @@ def case_scores(
     classes: Sequence[str],
     tolerance: float,
     pooled_voxels: bool = False,
+    further: Sequence[Metric] = (),
 ) -> list[ClassScore]:
     """Score every foreground class of one case in one pass.
 
@@ -92,13 +101,16 @@ def case_scores(
         classes: K names, background first; background is not scored.
         tolerance: of the normalised surface distance, mm.
         pooled_voxels: also give `hd95_voxels` and `asd_voxels`.
+        further: metrics of other packages.
 
     Raises:
+        UsageError: a metric of another package fails.
         ValueError: the masks are not 3-D, differ in shape or hold an index beyond `classes`.
     """
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise ValueError(f"not two masks on one 3-D grid: {prediction.shape} and {truth.shape}")
     shape, everything = truth.shape, _occupied(prediction, truth)
+    whole = prediction, truth
     # Contiguous, since readers hand out transposed arrays and all that follows is by rows.
     prediction = np.ascontiguousarray(prediction[everything])
     truth = np.ascontiguousarray(truth[everything])
@@ -107,7 +119,12 @@ def case_scores(
     for index, name in enumerate(classes[1:], start=1):
         box = _joint(predicted_boxes[index - 1], true_boxes[index - 1])
         masks = prediction[box] == index, truth[box] == index
-        scores.append(_class_score(name, masks, shape, spacing, tolerance, pooled_voxels))
+        score = _class_score(name, masks, shape, spacing, tolerance, pooled_voxels)
+        if further:
+            predicted, true = (one == index for one in whole)
+            found = further_scores(further, name, predicted, true, spacing)
+            score = replace(score, further=found)
+        scores.append(score)
     return scores
 
 

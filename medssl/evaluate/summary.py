@@ -5,30 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medssl.evaluate.metric import MEASURED, Metric, further_metric
 from medssl.evaluate.segmentation import ClassScore
 from medssl.evaluate.statistics import bootstrap_interval
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a number of `ClassScore` is called and read."""
-
-    key: str
-    title: str
-    unit: str = ""
-    higher_is_better: bool = False
-
-
-METRICS = (
-    Metric("dice", "Dice", higher_is_better=True),
-    Metric("jaccard", "Jaccard", higher_is_better=True),
-    Metric("nsd", "NSD", higher_is_better=True),
-    Metric("hd95", "HD95", "mm"),
-    Metric("asd", "ASD", "mm"),
-    Metric("assd", "ASSD", "mm"),
-    Metric("hd95_voxels", "HD95", "voxels"),
-    Metric("asd_voxels", "ASD", "voxels"),
-)
 
 
 @dataclass(frozen=True)
@@ -39,8 +18,9 @@ class CaseScores:
     classes: tuple[ClassScore, ...]
 
     def mean(self, key: str) -> float:
-        """Mean of one metric over the classes."""
-        return float(np.mean([getattr(score, key) for score in self.classes]))
+        """Mean of one metric over the classes; it must have been measured."""
+        values: list[float | None] = [score.value(key) for score in self.classes]
+        return float(np.mean([value for value in values if value is not None]))
 
 
 @dataclass(frozen=True)
@@ -60,7 +40,7 @@ class Row:
         n: cases; all of them, whatever the outcome.
         missed, false_alarms, absent: how many of them by the rule for empty masks (for the mean
             over classes: how many pairs of case and class).
-        means: by key of `METRICS`.
+        means: by key of the metric.
         dice: each case's Dice, in the order of the cases.
     """
 
@@ -123,7 +103,10 @@ def summarise(
         raise ValueError("there are no cases to summarise")
     first = cases[0].classes
     draw = int(generator.integers(2**63))  # the same for all, so that equal columns stay equal
-    metrics = tuple(metric for metric in METRICS if getattr(first[0], metric.key) is not None)
+    metrics = (
+        *(metric for metric in MEASURED if first[0].value(metric.key) is not None),
+        *map(further_metric, first[0].further),
+    )
 
     def row(name: str, chosen: Sequence[CaseScores]) -> Row:
         return _row(name, chosen, metrics, resamples, draw)

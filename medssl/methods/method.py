@@ -20,6 +20,7 @@ from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.settings import RadiographAugment
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
+from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.joint_encoder import JointEncoder
 from medssl.networks.settings import NetworkSettings
@@ -106,6 +107,13 @@ class SegmentMethod(Method[Batch]):
     @abstractmethod
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
         """How patches are drawn from a volume for this method."""
+
+    @abstractmethod
+    def predictor(self) -> Ensemble:
+        """The mean of one or more networks built from `task.network`.
+
+        Checkpoints hold the weights of these networks and nothing else.
+        """
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,10 @@ import torch
 from torch import nn
 
 from medssl.errors import UsageError
-from medssl.networks.conv_encoder import ConvEncoder
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.fpn import FpnNetwork, LinearNetwork
-from medssl.networks.joint_encoder import JointEncoder
-from medssl.networks.settings import ENCODER_KEYS, NetworkSettings
-from medssl.networks.slice_unet import SliceUNet
-from medssl.networks.swin import SwinEncoder
+from medssl.networks.settings import Network, NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
-from medssl.networks.unet3d import UNet3d
-from medssl.networks.vnet import VNet
+from medssl.registry import NETWORKS, load
 
 
 def build_network(
@@ -36,7 +30,7 @@ def build_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _build(settings, channels, classes)
+        network: nn.Module = load(settings.kind.build)(settings, channels, classes)
     if encoder is not None:
         transfer(encoder_of(network, settings), encoder)
     if settings.frozen:
@@ -64,70 +58,11 @@ def encoder_of(network: nn.Module, settings: NetworkSettings) -> VolumeEncoder:
         raise UsageError(
             f"network.name={settings.name} has no encoder of its own",
             "so none can be pre-trained for it, nor put into it",
-            f"choose one of: {', '.join(ENCODER_KEYS)}",
+            f"choose one of: {', '.join(_with_encoder())}",
         )
     return found
 
 
-def _build(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    plain = (settings.width, settings.levels, settings.norm, settings.dropout)
-    if settings.name == "vnet":
-        return VNet(channels, classes, *plain)
-    if settings.name == "unet3d":
-        return UNet3d(channels, classes, *plain)
-    if settings.name == "monai_unet":
-        return _monai_unet(settings, channels, classes)
-    if settings.name == "slice_unet":
-        return _slice_unet(settings, channels, classes)
-    encoder = (
-        _swin(settings, channels) if settings.name == "swin_fpn" else _conv(settings, channels)
-    )
-    if settings.decoder == "linear":
-        return LinearNetwork(encoder, classes, settings.use)
-    return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout, settings.use)
-
-
-def _swin(settings: NetworkSettings, channels: int) -> VolumeEncoder:
-    return SwinEncoder(
-        channels,
-        settings.width,
-        settings.levels,
-        settings.embed_stride,
-        settings.depths,
-        settings.heads,
-        settings.window,
-        settings.checkpointing,
-        settings.drop_path,
-    )
-
-
-def _conv(settings: NetworkSettings, channels: int) -> VolumeEncoder:
-    return ConvEncoder(channels, settings.width, settings.levels)
-
-
-def _slice_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    transformer = settings.slice_transformer if settings.film else None
-    return SliceUNet(
-        JointEncoder(channels, settings.slice_encoder, transformer, settings.neighbours),
-        classes,
-        settings.decoder_width,
-        settings.norm,
-        settings.dropout,
-        settings.slice_spacing,
-    )
-
-
-def _monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    from monai.networks.nets import UNet
-
-    network: nn.Module = UNet(
-        spatial_dims=3,
-        in_channels=channels,
-        out_channels=classes,
-        channels=[settings.width * 2**level for level in range(settings.levels)],
-        strides=[2] * (settings.levels - 1),
-        num_res_units=settings.residual_units,
-        norm=settings.norm,
-        dropout=settings.dropout,
-    )
-    return network
+def _with_encoder() -> list[str]:
+    """Names of the networks that have an encoder of their own."""
+    return [name for name in NETWORKS.names() if NETWORKS.find(name, Network).encoder_keys]

@@ -1,29 +1,57 @@
-"""Settings of the networks; free of torch so that a wrong key is refused at once."""
+"""Networks before they are built: which there are, their settings and what depends on these.
 
-from typing import Any, Literal, Self
+Free of torch, so that a wrong key is refused at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
+from medssl.registry import NETWORKS
 from medssl.section import Channels, Section
 
-ENCODER_KEYS: dict[str, tuple[str, ...]] = {
-    "vnet": ("width", "levels", "norm"),
-    "unet3d": ("width", "levels", "norm"),
-    "swin_fpn": ("width", "levels", "embed_stride", "depths", "heads", "window"),
-    "conv_fpn": ("width", "levels"),
-    "slice_unet": ("slice_encoder", "slice_transformer"),
-}
-"""What the weights of each network's encoder depend on; monai_unet has no encoder of its own."""
+if TYPE_CHECKING:
+    NetworkName = str
+else:
+    NetworkName = Literal[tuple(NETWORKS.names())]
+    """Known networks, those of other packages too, so that messages and schemas list them."""
+
+
+def halvings(settings: "NetworkSettings") -> int:
+    """The side multiple of a network that halves its input between levels."""
+    return 1 << (settings.levels - 1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that a pipeline may name.
+
+    Attributes:
+        build: "module:function" that is given the `NetworkSettings`, the number of channels and
+            the number of classes, and returns a module from images [B, channels, X, Y, Z] to
+            logits [B, classes, X, Y, Z]. Torch's generator is seeded when it is called, so that
+            equal seeds give equal weights.
+        side_multiple: of the settings, how many voxels the sides of a patch must be a multiple of.
+        encoder_keys: the keys of the settings that the weights of its encoder depend on. Such a
+            network has an attribute `encoder`, a `medssl.networks.encoder.VolumeEncoder`, which
+            can be pre-trained. Empty: it has none.
+    """
+
+    build: str
+    side_multiple: Callable[["NetworkSettings"], int] = halvings
+    encoder_keys: tuple[str, ...] = ()
 
 
 class NetworkSettings(Section):
     """Which network, and how large."""
 
-    name: Literal["vnet", "unet3d", "monai_unet", "swin_fpn", "conv_fpn", "slice_unet"] = Field(
+    name: NetworkName = Field(
         default="vnet",
         description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
-        "or convolutions), or 2-D slices with a transformer across them",
+        "or convolutions), 2-D slices with a transformer across them, or one of another package",
     )
     width: Channels = Field(
         default=16,
@@ -120,29 +148,50 @@ class NetworkSettings(Section):
                 )
 
     @property
-    def side_multiple(self) -> int:
-        """Patch sides must be a multiple of this many voxels, so that every level halves exactly.
+    def kind(self) -> Network:
+        """What is known of the network before it is built.
 
-        swin_fpn halves from a grid of cells that is coarser than the image already: with cells of 2
-        voxels and five levels 2 * 2^4 = 32. Its transformer would pad odd grids by itself, but then
-        its maps would no longer lie over each other. slice_unet takes sides of any length.
+        Raises:
+            UsageError: that of another package cannot be used.
         """
-        if self.name == "slice_unet":
-            return 1
-        finest = self.embed_stride if self.name == "swin_fpn" else 1
-        return finest << (self.levels - 1)
+        return NETWORKS.find(self.name, Network)
+
+    @property
+    def side_multiple(self) -> int:
+        """Voxels that patch sides must be a multiple of, so that every level halves exactly."""
+        return self.kind.side_multiple(self)
 
     def encoder(self) -> dict[str, Any] | None:
         """What an encoder's weights depend on, by key; None where there is no encoder.
 
         Two networks with equal answers can hand their encoders to each other.
         """
-        if self.name not in ENCODER_KEYS:
+        keys = self.kind.encoder_keys
+        if not keys:
             return None
         kept: dict[str, Any] = {"name": self.name}
-        for key in ENCODER_KEYS[self.name]:
+        for key in keys:
             value = getattr(self, key)
             if isinstance(value, tuple):
                 value = list(value[: self.levels - 1])
             kept[key] = value.model_dump() if isinstance(value, BaseModel) else value
         return kept
+
+
+VNET = Network("medssl.networks.shipped:vnet", encoder_keys=("width", "levels", "norm"))
+UNET3D = Network("medssl.networks.shipped:unet3d", encoder_keys=("width", "levels", "norm"))
+MONAI_UNET = Network("medssl.networks.shipped:monai_unet")
+CONV_FPN = Network("medssl.networks.shipped:conv_fpn", encoder_keys=("width", "levels"))
+SWIN_FPN = Network(
+    "medssl.networks.shipped:swin_fpn",
+    # Halved from a grid of cells, coarser than the image already: with cells of 2 voxels and five
+    # levels 2 * 2^4 = 32. The transformer would pad odd grids by itself, but then its maps would no
+    # longer lie over each other.
+    side_multiple=lambda settings: settings.embed_stride * halvings(settings),
+    encoder_keys=("width", "levels", "embed_stride", "depths", "heads", "window"),
+)
+SLICE_UNET = Network(
+    "medssl.networks.shipped:slice_unet",
+    side_multiple=lambda _: 1,  # sides of any length
+    encoder_keys=("slice_encoder", "slice_transformer"),
+)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
@@ -23,13 +24,6 @@ from medssl.settings import MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
-
-CONTENT = {"slides": "slides", "bags": "bags", "planted": "bags", "radiographs": "radiographs"}
-
-
-def content_of(spec: DataSpec) -> str:
-    """What the cases of a data set are."""
-    return CONTENT.get(spec.layout.kind, "volumes")
 
 
 @dataclass(frozen=True)
@@ -165,9 +159,11 @@ def evaluating_family(spec: DataSpec) -> Family:
     """
     for name in family_names():
         family = find_family(name)
-        if content_of(spec) in family.config().reads:
+        if layout_of(spec).content in family.config().reads:
             return family
-    raise UsageError(f"nothing can be evaluated on {spec.name}", f"it holds {content_of(spec)}")
+    raise UsageError(
+        f"nothing can be evaluated on {spec.name}", f"it holds {layout_of(spec).content}"
+    )
 
 
 def _method_of(plain: Mapping[str, Any], specs: Sequence[DataSpec]) -> str:
@@ -181,7 +177,7 @@ def _method_of(plain: Mapping[str, Any], specs: Sequence[DataSpec]) -> str:
 
 def _must_be_readable(kind: type[Config[Any]], method: str, spec: DataSpec) -> None:
     """Refuse a data set whose cases the pipeline's method cannot learn from."""
-    content = content_of(spec)
+    content = layout_of(spec).content
     if content in kind.reads:
         return
     classes = {name: settings_class(name) for name in method_names()}

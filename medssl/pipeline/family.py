@@ -6,19 +6,16 @@ data, its training, its scores and its words. Importing it must not import torch
 imported inside its methods.
 """
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medssl.data.spec import DataSpec
 from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
-from medssl.mistakes import nearest
+from medssl.registry import FAMILIES
 
 if TYPE_CHECKING:
     from medssl.pipeline.comparison import Comparison
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
     from medssl.pipeline.plan import Cohort, Job, Plan
     from medssl.pipeline.progress import QuietReporter
     from medssl.train.track import Tracker
-
-SHIPPED = ("segment", "grade", "slide", "pretrain")
-"""A folder `medssl/families/NAME` whose module `family` has an object `FAMILY`."""
 
 
 @dataclass(frozen=True)
@@ -188,21 +182,14 @@ class Family(ABC):
 
 def family_names() -> list[str]:
     """Every known family: those of this package, then those that other packages offer."""
-    return [*SHIPPED, *sorted({point.name for point in entry_points(group="medssl.families")})]
+    shipped = list(FAMILIES.shipped)
+    return [*shipped, *(name for name in FAMILIES.names() if name not in shipped)]
 
 
-@cache
 def find_family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        UsageError: there is none; names the nearest.
+        UsageError: there is none (names the nearest), or that of another package cannot be used.
     """
-    for point in entry_points(group="medssl.families"):
-        if point.name == name:
-            offered: Family = point.load()
-            return offered
-    if name not in SHIPPED:
-        raise UsageError(f"no family is called '{name}'", do=nearest(name, family_names()))
-    shipped: Family = importlib.import_module(f"medssl.families.{name}.family").FAMILY
-    return shipped
+    return FAMILIES.find(name, Family)  # type: ignore[type-abstract]

@@ -4,8 +4,6 @@
 """
 
 import difflib
-import importlib
-import pkgutil
 import re
 import sys
 import textwrap
@@ -16,13 +14,14 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel
 
-import medssl.data.layouts
+from medssl.data.layout import Layout
 from medssl.data.spec import DataSpec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import models_of, nearest, wanted
 from medssl.pipeline.family import family_names, find_family
 from medssl.pipeline.study import Study
+from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
 
@@ -79,14 +78,12 @@ class Section:
 
 def layout_names() -> list[str]:
     """Kinds of layouts, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(medssl.data.layouts.__path__))
+    return LAYOUTS.names()
 
 
 def layout_options(kind: str) -> type[BaseModel]:
     """The type of a layout's own keys."""
-    module = importlib.import_module(f"{medssl.data.layouts.__name__}.{kind}")
-    found: type[BaseModel] = module.Options
-    return found
+    return LAYOUTS.find(kind, Layout).options
 
 
 def section_names() -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from medssl.data.spec import Layout
+from medssl.data.spec import LayoutChoice
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import nearest
@@ -45,7 +45,7 @@ def schema_text(name: str = "") -> str:
     methods = {method: settings_class(method) for method in method_names()}
     layouts = {kind: layout_options(kind) for kind in layout_names()} if "data" in chosen else {}
     models: list[type[BaseModel]] = [FILES[one][0] for one in chosen]
-    models += [*methods.values(), *layouts.values(), Layout]
+    models += [*methods.values(), *layouts.values(), LayoutChoice]
     references, whole = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], schema_generator=_Schema
     )
@@ -61,7 +61,7 @@ def schema_text(name: str = "") -> str:
             ]
             file["properties"]["method"] = {"anyOf": [{"enum": list(fitting)}, *variants]}
         if one == "data":
-            common = parts[names[Layout]]["properties"]
+            common = parts[names[LayoutChoice]]["properties"]
             file["properties"]["layout"] = {
                 "anyOf": [_layout(common, parts[names[o]], kind) for kind, o in layouts.items()]
             }

@@ -231,7 +231,7 @@ def understood(folder: Path, kind: type[Described]) -> Described:
         raise DataError(
             f"{folder / DESCRIPTION} cannot be understood",
             f"{where}: {first['msg']}" if where else first["msg"],
-            "use the version of medssl that wrote it",
+            "use the version of medssl that wrote it, with the packages that it used",
         ) from error
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 import medssl
 from medssl.data.layouts import data_folder
 from medssl.data.layouts.glob import Options
-from medssl.data.spec import Layout, list_specs, load_spec
+from medssl.data.spec import LayoutChoice, list_specs, load_spec
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import declare
 
@@ -132,7 +132,7 @@ def test_a_wrong_spec_is_refused_in_one_sentence(tmp_path: Path, text: str, mess
 
 
 def test_a_layout_refuses_keys_of_other_kinds() -> None:
-    layout = Layout.model_validate({"kind": "glob", "images": {}, "labels": "x"})
+    layout = LayoutChoice.model_validate({"kind": "glob", "images": {}, "labels": "x"})
     with pytest.raises(UsageError, match=r"'labels'.*did you mean 'label'"):
         layout.options(Options)
 
@@ -203,7 +203,7 @@ def test_a_spec_may_extend_another_one(tmp_path: Path, monkeypatch: pytest.Monke
     write(tmp_path / "data_specs" / "yours.yaml", text)
     spec = load_spec("yours")
     assert (spec.name, spec.title, spec.root, spec.modality) == ("yours", "Yours", "yours", "CT")
-    assert spec.layout == Layout.model_validate({"kind": "table", "file": "list.csv"})
+    assert spec.layout == LayoutChoice.model_validate({"kind": "table", "file": "list.csv"})
 
 
 def test_a_wrong_key_is_told_of_the_spec_in_which_it_stands(

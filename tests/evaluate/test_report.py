@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from medssl.data.spec import DataSpec, Label, Layout
+from medssl.data.spec import DataSpec, Label, LayoutChoice
 from medssl.evaluate.report import Origin, Picture, Report, render, write_report
 from medssl.evaluate.summary import summarise
 from medssl.settings import EvaluateSettings
@@ -52,7 +52,7 @@ def report(scored):
             channels=("t1",),
             labels=(Label(value=1, name="near"), Label(value=2, name="far")),
             root="bars",
-            layout=Layout(kind="glob"),
+            layout=LayoutChoice(kind="glob"),
             licence="CC0",
             citation="Nobody & Sons <2026>",
             simulated=simulated,

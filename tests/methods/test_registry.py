@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from pydantic import ValidationError
 
 from medssl.data.batch import Batch
 from medssl.errors import UsageError
-from medssl.methods import registry
 from medssl.methods.method import Method, Progress, Task
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.settings import NetworkSettings
@@ -72,15 +70,6 @@ def test_tracoco_has_its_presets():
 def test_an_unknown_method_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match=r"no method is called 'tracocoo'.*tracoco"):
         settings_class("tracocoo")
-
-
-def test_a_method_of_another_package_is_found(monkeypatch):
-    """Entry point group `medssl.methods`; its settings name the implementation."""
-    point = EntryPoint("elsewhere", "medssl.methods.settings.cps:Settings", "medssl.methods")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    assert "elsewhere" in method_names()
-    assert settings_class("elsewhere") is settings_class("cps")
-    assert settings_class("tracoco").summary
 
 
 def test_settings_of_all_methods_are_read_without_torch():

@@ -1,35 +1,49 @@
-"""How files in a folder become cases: one module per kind.
+"""How files in a folder become cases: one module per kind, and what is asked of every kind.
 
-A module `table` here with a function `cases(spec, root)` is what makes `layout: {kind: table}`
-work. It returns every case it can see, also those that lack an image, in the data set's own order.
-A function `listed(spec, root)` beside it gives the cases of a table that is wrong in places, and
-what is wrong with it.
+A module `table` here with a `LAYOUT` is what makes `layout: {kind: table}` work; a package of
+others offers its own by the entry-point group `medssl.layouts`.
 """
 
-import importlib
-import pkgutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from medssl.data.classes import Fault, refuse
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root, data_root
 from medssl.errors import DataError, UsageError
 from medssl.names import has_control, is_no_path, shown, unfit
+from medssl.registry import LAYOUTS
 
-MADE = frozenset({"brain_cohort", "planted"})
-"""Kinds that make their files on first use, under the cache."""
+
+def layout_of(spec: DataSpec) -> Layout:
+    """The layout that a data spec names; imports no torch.
+
+    Raises:
+        UsageError: there is none of that name (names the nearest), or that of another package
+            cannot be used.
+    """
+    return LAYOUTS.find(spec.layout.kind, Layout, f"the data spec {spec.name}")
+
+
+def holds_sessions(spec: DataSpec) -> bool:
+    """Whether cases may lack scans or have them on several grids.
+
+    Raises:
+        UsageError: as `layout_of`.
+    """
+    return spec.layout.sessions or layout_of(spec).sessions
 
 
 def data_folder(spec: DataSpec) -> Path:
     """Where the files of a data set are, or belong.
 
     Raises:
-        UsageError: the root starts with the home folder of somebody who is not known here.
+        UsageError: the layout is unknown, or the root starts with the home folder of somebody who
+            is not known here.
     """
-    base = cache_root() if spec.layout.kind in MADE else data_root()
+    base = cache_root() if layout_of(spec).makes_files else data_root()
     try:
         return base / Path(spec.root).expanduser()
     except RuntimeError as error:
@@ -84,8 +98,8 @@ def listed_cases(spec: DataSpec) -> tuple[list[Case], list[Fault]]:
         UsageError: the layout of the spec is wrong.
     """
     root = existing_folder(spec)
-    layout: Any = importlib.import_module(f"{__name__}.{spec.layout.kind}")
-    if hasattr(layout, "listed"):
+    layout = layout_of(spec)
+    if layout.listed is not None:
         found, faults = layout.listed(spec, root)
     else:
         found, faults = layout.cases(spec, root), []
@@ -101,15 +115,8 @@ def existing_folder(spec: DataSpec) -> Path:
         DataError: the folder is missing (says how to get the data).
         UsageError: the layout of the spec is unknown.
     """
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    kind = spec.layout.kind
-    if kind not in known:
-        raise UsageError(
-            f"the data spec {spec.name} has the unknown layout {shown(kind)}",
-            do=f"choose one of: {', '.join(known)}",
-        )
     root = data_folder(spec)
-    if kind not in MADE and not root.is_dir():
+    if not layout_of(spec).makes_files and not root.is_dir():
         raise _missing(spec, root)
     return root
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medssl.data.classes import class_index, refuse
+from medssl.data.classes import Fault, class_index, refuse
 from medssl.data.instances import read_instances
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
 
@@ -35,9 +36,19 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
         DataError: the file is missing or not laid out as described, or a bag is empty, without a
             label of its own, or has features that are not finite.
     """
+    found, faults = listed(spec, root)
+    refuse(faults)
+    return found
+
+
+def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
+    """The cases of all bags, and what is wrong with these bags; an unknown class is None.
+
+    Raises:
+        DataError: the file is missing or not laid out as described.
+    """
     options = spec.layout.options(Options)
     found = read_instances(root / options.file)
-    refuse(found.faults(options.classes))
     return [
         Case(
             id=name,
@@ -46,4 +57,15 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
             extra={"class": class_index(stated[0], options.classes), "index": number},
         )
         for number, (name, stated) in enumerate(zip(found.names, found.stated, strict=True))
-    ]
+    ], found.faults(options.classes)
+
+
+LAYOUT = Layout(
+    Options,
+    cases,
+    listed,
+    content="bags",
+    inspector=None,
+    contact_sheet=None,
+    bag_reader="medssl.data.bags:read_bags",
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.files import images_in, visible
+from medssl.data.layout import Layout
 from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
 
@@ -67,3 +68,6 @@ def _scans(session: Path, options: Options) -> Iterator[tuple[str, Path]]:
             if entities.get("space") == options.space and entities.get("part", "mag") == "mag":
                 agent = entities.get("ce")
                 yield (f"ce-{agent}_{suffix}" if agent else suffix), path
+
+
+LAYOUT = Layout(Options, cases, sessions=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.atomic import appearing
 from medssl.data.brain_cohort import CONTRASTS, load_template, simulate
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import UsageError
@@ -70,3 +71,6 @@ def _make(spec: DataSpec, options: Options, folder: Path) -> None:
                 write_volume(image, scan.geometry, case.images[channel])
             declared = np.where(np.isin(scan.mask, spec.label_values), scan.mask, 0)
             write_mask(declared, scan.geometry, beside / case.id / "label.nii.gz")
+
+
+LAYOUT = Layout(Options, cases, makes_files=True)

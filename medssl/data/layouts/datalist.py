@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from medssl.data.files import stem
+from medssl.data.layout import Layout
 from medssl.data.listing import parsed, read_listing, section
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
@@ -110,3 +111,6 @@ def _file_names_differ(entries: Sequence[Entry]) -> bool:
 
 def _name(path: Path, named: bool) -> str:
     return stem(path) if named else "_".join((*path.parent.parts, stem(path))).lstrip("._/")
+
+
+LAYOUT = Layout(Options, cases)

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.files import images_in, stem, visible
+from medssl.data.layout import Layout
 from medssl.data.listing import parsed, read_listing, section
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
@@ -99,3 +100,6 @@ def _case(
     images = {} if image is None else dict.fromkeys(spec.channels, image)
     session = spec.session_of(name)
     return Case(name, spec.patient_of(name), images, label, session, part)
+
+
+LAYOUT = Layout(Options, cases, remarks="medssl.data.across:unused_files")

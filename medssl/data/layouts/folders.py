@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
 from medssl.names import shown, unfit
@@ -76,3 +77,6 @@ def _names(path: Path) -> list[str]:
                 "name one folder per line",
             )
     return [line for line in lines if line]
+
+
+LAYOUT = Layout(Options, cases)

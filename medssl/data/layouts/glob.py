@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.files import matching
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
 from medssl.names import shown
@@ -94,3 +95,6 @@ def _expression(pattern: str) -> str:
         else:
             text += meaning.get(part, re.escape(part))
     return text
+
+
+LAYOUT = Layout(Options, cases)

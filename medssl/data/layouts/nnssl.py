@@ -15,6 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from medssl.data.layout import Layout
 from medssl.data.listing import parsed, read_listing
 from medssl.data.scan.contrasts import name_scans
 from medssl.data.spec import Case, DataSpec
@@ -104,3 +105,6 @@ def _case(spec: DataSpec, root: Path, ids: tuple[str, str, str], session: Sessio
         images=name_scans(spec, found),
         session=spec.session_of(name) or ids[2],
     )
+
+
+LAYOUT = Layout(Options, cases, sessions=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from medssl.data.files import images_in
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
@@ -46,3 +47,6 @@ def _folder(spec: DataSpec, root: Path, ending: str, part: str | None) -> list[C
         patient, session = spec.patient_of(name), spec.session_of(name)
         found.append(Case(name, patient, images, labels.get(name), session, part))
     return found
+
+
+LAYOUT = Layout(Options, cases, remarks="medssl.data.across:unused_files")

@@ -5,6 +5,7 @@ of it is a function of the seed; features are made when they are read, so that b
 cost no memory while they wait.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
 
@@ -92,3 +94,19 @@ def planted_bag(spec: DataSpec, case: Case) -> PlantedBag:
     """The bag of a case."""
     options = spec.layout.options(Options)
     return PlantedBag(case.id, case.patient, case.extra["class"], options, case.extra["index"])
+
+
+def planted_bags(spec: DataSpec, cases: Sequence[Case]) -> list[PlantedBag]:
+    """The bags of `cases`, in their order."""
+    return [planted_bag(spec, case) for case in cases]
+
+
+LAYOUT = Layout(
+    Options,
+    cases,
+    content="bags",
+    makes_files=True,
+    inspector=None,
+    contact_sheet=None,
+    bag_reader="medssl.data.layouts.planted:planted_bags",
+)

@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.layout import Layout
 from medssl.data.radiograph.image import side_of
 from medssl.data.radiograph.read import stem
 from medssl.data.rows import Row, read_rows
@@ -230,3 +231,14 @@ def _same_names(table: Path, found: list[Case]) -> list[Fault]:
         Fault(name, table, "duplicate", f"several images of {table} are called {name}", do)
         for name in twice
     ]
+
+
+LAYOUT = Layout(
+    Options,
+    cases,
+    listed,
+    content="radiographs",
+    inspector="medssl.data.radiograph.check:inspector_of_radiographs",
+    remarks="medssl.data.radiograph.check:unknown_patients",
+    contact_sheet="medssl.data.radiograph.sheet:radiograph_sheet",
+)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
 from medssl.data.files import matching
+from medssl.data.layout import Layout
 from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 
@@ -144,3 +145,13 @@ def _faults(
         what = f"row {number} of {table} has the part '{row['part']}'"
         faults.append(Fault(case.id, table, "table", what, "write train, test or nothing"))
     return faults
+
+
+LAYOUT = Layout(
+    Options,
+    cases,
+    listed,
+    content="slides",
+    inspector="medssl.data.slide.check:inspector_of_slides",
+    contact_sheet="medssl.data.slide.sheet:slide_sheet",
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medssl.data.layout import Layout
 from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
@@ -49,3 +50,6 @@ def _case(spec: DataSpec, root: Path, path: Path, number: int, row: dict[str, st
         session=row.get("session") or spec.session_of(row["case"]),
         part=part,
     )
+
+
+LAYOUT = Layout(Options, cases)

@@ -1,15 +1,40 @@
 """What can be wrong with one radiograph, each as one sentence that names file and remedy."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
-from medssl.data.layouts.radiographs import Options
+from medssl.data.classes import Fault
+from medssl.data.layouts import data_folder
+from medssl.data.layouts.radiographs import Options, patients_known
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import read_radiograph
-from medssl.data.rules import Finding, said
+from medssl.data.rules import Finding, Verdict, said
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
+
+
+def inspector_of_radiographs(
+    spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
+) -> Callable[[Case], Finding]:
+    """What looks at a radiograph."""
+    return partial(inspect_radiograph, spec=spec)
+
+
+def unknown_patients(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """A data set of which nothing says which images are of one patient."""
+    if not patients_known(cases):
+        yield Verdict(
+            "",
+            data_folder(spec),
+            "warning",
+            "patient",
+            f"nothing says which images of {spec.name} are of one patient; each counts as its own",
+            "name the column in the data spec (layout.columns.patient), or an expression as "
+            "`patient`; scores are too good if parts share patients",
+        )
 
 
 def inspect_radiograph(case: Case, spec: DataSpec) -> Finding:

@@ -1,15 +1,29 @@
 """What can be wrong with one slide, each as one sentence that names the file and the remedy."""
 
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
+from functools import partial
 from pathlib import Path
 
+from medssl.data.classes import Fault
+from medssl.data.layouts.slides import Options
 from medssl.data.rules import Finding, Rule, Verdict, said
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import MUCH_PEN, pen_note, slide_mpp, tile_grid
-from medssl.data.spec import Case
+from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
+
+
+def inspector_of_slides(
+    spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
+) -> Callable[[Case], Finding]:
+    """What looks at a slide; where there is a table, a slide without a label is pointed out."""
+    tabled = spec.layout.options(Options).table is not None
+    mislabelled = {fault.case for fault in faults if fault.rule == "label"}
+    expected = {case.id for case in cases} - mislabelled
+    labelled = expected if tabled and not spec.layout.unlabelled else set()
+    return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
 
 
 def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Finding:

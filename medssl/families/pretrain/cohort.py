@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.data.layouts import find_cases
+from medssl.data.layouts import find_cases, layout_of
 from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
 from medssl.errors import DataError
 from medssl.families.pretrain.config import PretrainConfig
-from medssl.pipeline.config import content_of, load_config
+from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Cohort, Plan
 from medssl.train.description import description_of
 
@@ -93,7 +93,7 @@ def excluded(pipelines: Sequence[str]) -> set[str]:
 
 def _open(spec: DataSpec, case: Case) -> bool:
     """Whether a case may be learnt from: of radiographs, those of the training part alone."""
-    return content_of(spec) != "radiographs" or case.part in (None, "train")
+    return layout_of(spec).content != "radiographs" or case.part in (None, "train")
 
 
 def _divide(

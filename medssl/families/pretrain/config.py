@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar
 
+from medssl.data.layouts import layout_of
 from medssl.data.scan.contrasts import Contrasts
 from medssl.errors import UsageError
 from medssl.families.pretrain.settings import PretrainPipeline
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.pipeline.config import Config, content_of
+from medssl.pipeline.config import Config
 from medssl.section import check_patch, digest
 
 WITHOUT_EFFECT = {"train": {"log_every", "checkpoint_every", "threads", "device"}}
@@ -55,7 +56,7 @@ class PretrainConfig(Config[PretrainPipeline]):
             pipeline.train.patch, 1 if method.own_network else pipeline.network.side_multiple
         )
         self.check_network()
-        volumes = {spec.name for spec in self.specs if content_of(spec) == "volumes"}
+        volumes = {spec.name for spec in self.specs if layout_of(spec).content == "volumes"}
         if unknown := set(pipeline.train.joint.loose) - volumes:
             raise UsageError(
                 f"train.joint.loose names {' and '.join(sorted(unknown))}",

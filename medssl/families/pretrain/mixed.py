@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from medssl.data.joint.stack import SliceStack, stack_scans
 from medssl.data.joint.stream import ImageStack, JointSource, JointStream
+from medssl.data.layouts import layout_of
 from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.scan.sessions import prepare_sessions
@@ -17,7 +18,6 @@ from medssl.families.pretrain.mixed_probe import JointProbes
 from medssl.families.pretrain.volumes import description
 from medssl.methods.method import JointMethod, JointTask
 from medssl.methods.registry import implementation
-from medssl.pipeline.config import content_of
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.track import Tracker
@@ -68,11 +68,11 @@ def joint_sources(
     """
     side, loose = config.pipeline.train.joint.side, config.pipeline.train.joint.loose
     stacks = _stacks(
-        [pair for pair in sources if content_of(pair[0]) == "volumes"], config, reporter
+        [pair for pair in sources if layout_of(pair[0]).content == "volumes"], config, reporter
     )
     found = []
     for spec, cases in sources:
-        if content_of(spec) == "radiographs":
+        if layout_of(spec).content == "radiographs":
             found.append(JointSource(spec.name, _images(spec, cases, side, reporter)))
         else:
             found.append(JointSource(spec.name, None, stacks[spec.name], spec.name in loose))

@@ -14,6 +14,7 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import FORMATS, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
+from medssl.evaluate.metric import further_metric
 from medssl.evaluate.overlay import draw_overlay
 from medssl.evaluate.report import Picture, Report, write_report
 from medssl.evaluate.segmentation import case_scores
@@ -84,13 +85,21 @@ def score(
 
     Raises:
         DataError: a mask lies on another grid than its label, or holds undeclared values.
+        UsageError: a metric of another package cannot be used.
     """
     found = []
+    further = [further_metric(name) for name in settings.metrics]
     with Steps(reporter, len(cases)) as steps:
         for case in cases:
             truth, prediction, grid = _pair(case, masks, spec)
             classes = case_scores(
-                prediction, truth, grid.spacing, spec.classes, settings.tolerance, settings.pooled
+                prediction,
+                truth,
+                grid.spacing,
+                spec.classes,
+                settings.tolerance,
+                settings.pooled,
+                further,
             )
             found.append(CaseScores(case.id, tuple(classes)))
             steps.advance()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medssl.data.bag import Bag
-from medssl.data.bags import read_bags
-from medssl.data.layouts.planted import PlantedBag, planted_bag
+from medssl.data.layouts import layout_of
+from medssl.data.layouts.planted import PlantedBag
 from medssl.data.slide.annotation import tile_labels
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag, read_features
@@ -35,10 +35,9 @@ def find_bags(
         DataError: a file cannot be used; what was encoded before it stays in the cache.
         UsageError: there is no such file of the encoder's weights.
     """
-    if config.spec.layout.kind == "planted":
-        return {case.id: planted_bag(config.spec, case) for case in cases}
-    if not config.tiled:
-        return {bag.id: bag for bag in read_bags(config.spec, cases)}
+    bags = layout_of(config.spec).bags(config.spec, cases)
+    if bags is not None:
+        return {bag.id: bag for bag in bags}
     pipeline = config.pipeline
     encoder = build_tile_encoder(pipeline.encoder, pipeline.seed)
     if encoder.report is not None:

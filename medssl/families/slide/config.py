@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from medssl.data.classes import declared_classes
+from medssl.data.layouts import layout_of
 from medssl.errors import UsageError
 from medssl.families.slide.settings import SlidePipeline
-from medssl.pipeline.config import Config, content_of
+from medssl.pipeline.config import Config
 
 
 class SlideConfig(Config[SlidePipeline]):
@@ -29,7 +30,7 @@ class SlideConfig(Config[SlidePipeline]):
     @property
     def tiled(self) -> bool:
         """Whether the cases are slides, which have to be cut and encoded first."""
-        return content_of(self.spec) == "slides"
+        return layout_of(self.spec).content == "slides"
 
     @property
     def label(self) -> str:

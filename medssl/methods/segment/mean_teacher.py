@@ -114,7 +114,7 @@ class MeanTeacher(SegmentMethod):
         """The student; the teacher has no gradient."""
         yield self.student
 
-    def predictor(self) -> nn.Module:
+    def predictor(self) -> Ensemble:
         """The teacher or the student, as `method.predictor` says."""
         chosen = self.settings.predictor
         return Ensemble([self.teacher if chosen == "teacher" else self.student])

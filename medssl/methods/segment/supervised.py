@@ -52,6 +52,6 @@ class Supervised(SegmentMethod):
         """The members."""
         return self.members
 
-    def predictor(self) -> nn.Module:
+    def predictor(self) -> Ensemble:
         """Mean of the members."""
         return Ensemble(self.members)

@@ -268,6 +268,6 @@ class TraCoCo(SegmentMethod):
         """Network 1 and network 2."""
         return self.pair
 
-    def predictor(self) -> nn.Module:
+    def predictor(self) -> Ensemble:
         """Both networks; which of them answers is chosen when predicting."""
         return Ensemble(self.pair)

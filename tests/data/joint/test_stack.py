@@ -6,7 +6,7 @@ import pytest
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.joint.stack import foreground, square_slices, stack_scan
-from medssl.data.spec import Case, DataSpec, Layout
+from medssl.data.spec import Case, DataSpec, LayoutChoice
 from medssl.data.volume import write_volume
 from medssl.settings import PreprocessSettings
 
@@ -19,7 +19,7 @@ def cached(tmp_path) -> CachedCase:
     write_volume(array[0], geometry, tmp_path / "a.nii.gz")
     spec = DataSpec(
         name="toy", title="", modality="MR", channels=("t1",), root="toy", licence="", citation="",
-        layout=Layout(kind="glob"),
+        layout=LayoutChoice(kind="glob"),
     )  # fmt: skip
     case = Case("a", "a", {"t1": tmp_path / "a.nii.gz"})
     return CaseCache(tmp_path / "cache", spec, PreprocessSettings(intensity="none")).open(case)

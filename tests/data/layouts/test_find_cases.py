@@ -39,9 +39,13 @@ def test_an_empty_folder_is_no_data_set(tmp_path: Path) -> None:
         find_cases(declare(tmp_path))
 
 
-def test_an_unknown_layout_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"decathlon.*glob.*nnunet.*table"):
-        find_cases(declare(tmp_path, layout={"kind": "bins"}))
+@pytest.mark.parametrize(
+    ("kind", "do"),
+    [("bins", "did you mean 'bids'?"), ("x", r"choose one of: bags, .*decathlon.*table")],
+)
+def test_an_unknown_layout_is_refused_with_the_known(tmp_path: Path, kind: str, do: str) -> None:
+    with pytest.raises(UsageError, match=rf"no layout is called '{kind}' in the data spec .*{do}"):
+        find_cases(declare(tmp_path, layout={"kind": kind}))
 
 
 def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""What other packages add works as what is shipped does, wherever the package lies."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl.data.geometry import Geometry
+from medssl.data.rows import read_table
+from medssl.data.volume import read_mask, write_mask, write_volume
+
+PACKAGE = Path(__file__).parent / "package"
+
+SPEC = """
+title: Toy pairs
+modality: MR
+channels: [T1]
+labels: [{value: 3, name: ball}]
+root: balls
+layout: {kind: pairs, file: list.txt}
+simulated: true
+licence: CC0
+citation: none
+"""
+
+PIPELINE = """
+title: All from outside
+data: balls
+split: {labels: 2, validation: 0.5, test: 3}
+network: {name: two_levels, width: 4}
+method: {name: steady, noise: 0.2}
+train: {steps: 3, patch: [8, 8, 8], device: cpu}
+evaluate: {bootstrap: 100, overlays: 0, metrics: [volume_error]}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A working directory with eight balls of 16^3 voxels, their data spec and a pipeline."""
+    for folder, text in (("data_specs", SPEC), ("pipelines", PIPELINE)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "balls.yaml").write_text(text)
+    rng, grid = np.random.default_rng(0), Geometry((16, 16, 16), np.diag([2.0, 1.0, 1.0, 1.0]))
+    data, lines = tmp_path / "data" / "balls", []
+    for number in range(8):
+        distance = ((np.indices(grid.shape) - rng.uniform(5, 10, (3, 1, 1, 1))) ** 2).sum(0)
+        mask = (distance < 16).astype(np.uint8)
+        image = (mask + 0.1 * rng.normal(size=mask.shape)).astype(np.float32)
+        write_volume(image, grid, data / f"image{number}.nii.gz")
+        write_mask(3 * mask, grid, data / f"mask{number}.nii.gz")
+        lines.append(f"c{number} image{number}.nii.gz mask{number}.nii.gz")
+    (data / "list.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder that holds the package as an installer leaves it; outside of the source tree."""
+    return install(tmp_path / "site")
+
+
+def install(site: Path) -> Path:
+    """Copy the package and write what its pyproject.toml says, as an installer does."""
+    shutil.copytree(PACKAGE / "outside_toy", site / "outside_toy")
+    project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
+    about = site / f"outside_toy-{project['version']}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    return site
+
+
+def medssl(place: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A verb in a process of its own that finds the packages in `site`."""
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "MEDSSL_DATA": str(place / "data"),
+        "MEDSSL_RUNS": str(place / "runs"),
+        "MEDSSL_CACHE": str(place / "cache"),
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody answers: a store takes seconds
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "medssl", *arguments],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installed: Path) -> None:
+    """Method, network, layout, metric and exporter; a family stands beside them once it can."""
+    done = medssl(place, installed, "run", "balls", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (scores,) = place.glob("runs/balls/evaluate-*/scores.csv")
+    rows = read_table(scores)
+    assert len(rows) == 3
+    (masks,) = place.glob("runs/balls/predict-*")
+    for row in rows:
+        number = row["case"].removeprefix("c")
+        truth = read_mask(place / f"data/balls/mask{number}.nii.gz").array > 0
+        found = read_mask(masks / f"{row['case']}.nii.gz").array > 0
+        error = abs(int(found.sum()) - int(truth.sum())) / max(found.sum(), truth.sum())
+        assert float(row["volume_error"]) == pytest.approx(error)
+    page = (scores.parent / "report.html").read_text()
+    assert "Volume error" in page
+    assert "difference of both volumes over the larger one" in page
+
+    done = medssl(place, installed, "export", "volumes", str(masks), "--out", "volumes.csv")
+    assert (done.returncode, done.stdout.strip()) == (0, "volumes.csv"), done.stderr
+    volumes = {row["case"]: float(row["ml"]) for row in read_table(place / "volumes.csv")}
+    expected = {row["case"]: pytest.approx(float(row["prediction_ml"])) for row in rows}
+    assert volumes == expected
+
+
+def test_its_data_are_checked_and_shown_as_those_of_every_layout(
+    place: Path, installed: Path
+) -> None:
+    (place / "data" / "balls" / "mask3.nii.gz").unlink()
+    checked = medssl(place, installed, "data", "check", "balls", "--quiet")
+    assert checked.returncode == 3
+    assert "mask3.nii.gz" in checked.stdout
+    shown = medssl(place, installed, "data", "show", "balls", "--cases", "2", "--out", "s.png")
+    assert shown.returncode == 0, shown.stderr
+    assert (place / "s.png").is_file()
+
+
+def test_help_lists_what_a_broken_package_offers_and_only_its_use_fails(
+    place: Path, installed: Path
+) -> None:
+    (installed / "outside_toy" / "exporter.py").write_text("import a_package_that_is_not_there")
+    helped = medssl(place, installed, "export", "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert "volumes    By the package outside-toy 0.1." in helped.stdout
+    used = medssl(place, installed, "export", "volumes", "masks", "--out", "x.csv")
+    assert (used.returncode, used.stderr.strip()) == (
+        2,
+        "medssl: the exporter 'volumes' of outside-toy 0.1 cannot be loaded; ModuleNotFoundError: "
+        "No module named 'a_package_that_is_not_there'; correct or uninstall outside-toy 0.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("network=two_level", "did you mean 'two_levels'?"),
+        ("evaluate.metrics=[volume_eror]", "did you mean 'volume_error'?"),
+        ("train.patch=[7,8,8]", "its sides must be multiples of 2 from 2 to 4096 voxels"),
+    ],
+)
+def test_a_wrong_name_or_size_is_refused_before_anything_runs(
+    place: Path, installed: Path, override: str, sentence: str
+) -> None:
+    done = medssl(place, installed, "run", "balls", override)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not (place / "runs").exists()
