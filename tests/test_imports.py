@@ -47,9 +47,22 @@ FREE = {"medssl.methods.settings", "medssl"}
 HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK")
 
 
+def is_for_types(node: ast.AST) -> bool:
+    """Whether a part of a file is never carried out: `if TYPE_CHECKING`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def parts_of(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, but for what is there for types alone."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not is_for_types(child):
+            yield from parts_of(child)
+
+
 def imported(path: Path) -> Iterator[str]:
     """Modules of medssl that a file imports, at its top or inside functions."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in parts_of(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("medssl"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("medssl"):
@@ -72,6 +85,33 @@ def test_imports_point_one_way(path: Path) -> None:
         if module not in FREE and part != "__init__":
             target = module.split(".")[1]
             assert LEVELS[target] <= LEVELS[part], f"{part} must not import {module}"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    """Inside functions counts too: a circle there is a circle that has been hidden."""
+    modules = {module_of(path): path for path in ROOT.rglob("*.py")}
+    needs = {
+        name: {found for found in imported(path) if found in modules and found != name}
+        for name, path in modules.items()
+    }
+    waiting = dict(needs)
+    while free := [name for name, others in waiting.items() if not others & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    assert waiting == {}, "these import each other in a circle, or one that does"
+
+
+def test_the_engine_names_no_family() -> None:
+    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+        assert not [name for name in imported(path) if "families" in name], path
+        words = path.read_text(encoding="utf-8")
+        for name in ("segment", "grade", "slide"):
+            assert f'"{name}"' not in words, f"{path} names the family {name}"
 
 
 def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import appearing, discard
-from medssl.data.files import files_of
+from medssl.data.pixels import files_of
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.rules import constant, empty, some

@@ -1,6 +1,5 @@
 """Image files by name: which files are images, and which belong together; for every verb alike."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from medssl.errors import DataError, UsageError
@@ -8,9 +7,6 @@ from medssl.names import shown
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Of image files that hold volumes, in small letters; capitals count as these."""
-
-HEADERS = (".nhdr", ".mhd")
-"""Of those, the types whose voxels may lie in a file beside."""
 
 
 def stem(path: Path) -> str:
@@ -77,19 +73,3 @@ def images_in(folder: Path) -> dict[str, Path]:
             )
         found[stem(path)] = path
     return found
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files that an image consists of.
-
-    They are the image itself, what lies in the folder of a series, or a header and its data beside
-    it, where the header can be read.
-    """
-    if path.is_dir():
-        return [file for file in visible(path) if file.is_file()]
-    if path.name.lower().endswith(HEADERS) and path.is_file():
-        from medssl.data.pixels import open_image
-
-        with suppress(DataError):
-            return list(dict.fromkeys([path, open_image(path).block.file]))
-    return [path]

@@ -1,18 +1,22 @@
 """Voxel values and grid of one image file, of whatever format; axes are X, Y, Z, places RAS+ mm."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from medssl.data.dicom.series import find_series
 from medssl.data.dicom.values import read_series
-from medssl.data.files import SUFFIXES
+from medssl.data.files import SUFFIXES, visible
 from medssl.data.geometry import Geometry
 from medssl.data.metaimage import open_metaimage
 from medssl.data.nifti import open_nifti
 from medssl.data.nrrd import open_nrrd
 from medssl.data.stored import Stored
 from medssl.errors import DataError
+
+HEADERS = (".nhdr", ".mhd")
+"""Types whose voxels may lie in a file beside the header."""
 
 _OPENERS = {"nii": open_nifti, "nrrd": open_nrrd, "nhdr": open_nrrd}
 
@@ -31,6 +35,20 @@ def suffix(path: Path) -> str:
         f"its name ends in none of {' '.join(SUFFIXES)}",
         "convert it, or give the folder of a DICOM series",
     )
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that an image consists of.
+
+    They are the image itself, what lies in the folder of a series, or a header and its data beside
+    it, where the header can be read.
+    """
+    if path.is_dir():
+        return [file for file in visible(path) if file.is_file()]
+    if path.name.lower().endswith(HEADERS) and path.is_file():
+        with suppress(DataError):
+            return list(dict.fromkeys([path, open_image(path).block.file]))
+    return [path]
 
 
 def read_pixels(path: Path) -> tuple[np.ndarray, Geometry]:

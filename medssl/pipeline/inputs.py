@@ -47,7 +47,7 @@ def files_by_name(
         files: what the user named.
         fits: whether a name is that of such a file.
         name_of: the name of its outputs.
-        kind: what the files are, e.g. "slide".
+        kind: what the files are, e.g. "radiograph".
         example: what would do, for the message.
 
     Raises:

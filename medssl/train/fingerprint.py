@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import medssl
-from medssl.data.files import files_of
+from medssl.data.pixels import files_of
 from medssl.data.spec import Case
 
 ENDS = 64 * 1024

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from medssl.data.files import files_of, images_in, is_image, stem
+from medssl.data.files import images_in, is_image, stem
+from medssl.data.pixels import files_of
 from medssl.errors import DataError
 
 

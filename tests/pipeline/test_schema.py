@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 import medssl
 from medssl.errors import UsageError
-from medssl.pipeline.config import pipeline_family
+from medssl.pipeline.config import load_config
 from medssl.pipeline.keys import FILES
 from medssl.pipeline.schema import schema_text
 
@@ -44,7 +44,7 @@ def test_every_kind_of_file_has_a_schema_and_refuses_unknown_keys(name: str) -> 
 def test_a_shipped_pipeline_fits_the_schema_of_its_family() -> None:
     for name in ("hippocampus", "knee", "mil", "ms_lesions"):
         (path,) = ROOT.glob(f"pipelines/**/{name}.yaml")
-        assert checker(pipeline_family(name)).is_valid(yaml.safe_load(path.read_text()))
+        assert checker(load_config(name).family.name).is_valid(yaml.safe_load(path.read_text()))
 
 
 @pytest.mark.parametrize(

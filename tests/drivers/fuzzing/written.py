@@ -108,15 +108,9 @@ def settings(name: str, given: Iterable[str] = ()) -> dict[str, Any]:
 
 def load(name: str, given: Iterable[str] = ()) -> Any:
     """The configuration of a pipeline of any family."""
-    from medssl.pipeline.config import load_config, pipeline_family
+    from medssl.pipeline.config import load_config
 
-    family = pipeline_family(name, list(given))
-    loaders = {
-        "grade": load_config,
-        "slide": load_config,
-        "pretrain": load_config,
-    }
-    return loaders.get(family, load_config)(name, list(given))
+    return load_config(name, list(given))
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
