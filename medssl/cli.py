@@ -12,10 +12,8 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
-from medssl.data.spec import load_spec
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped
-from medssl.pipeline.config import load_config, refuse_without_encoder
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -84,6 +82,8 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped."""
+    from medssl.pipeline.config import load_config
+
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter
@@ -97,6 +97,8 @@ def pretrain(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train an encoder on unlabelled cases, for other pipelines to start from."""
+    from medssl.pipeline.config import load_config, refuse_without_encoder
+
     config = load_config(pipeline, overrides or [])
     refuse_without_encoder(config)
 
@@ -111,6 +113,8 @@ def train(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train alone; prints the folder of the model, which `predict` takes."""
+    from medssl.pipeline.config import load_config
+
     config = load_config(pipeline, overrides or [])
 
     from medssl.pipeline.progress import make_reporter
@@ -170,6 +174,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Scores of predictions against the labels of a data set."""
+    from medssl.data.spec import load_spec
     from medssl.pipeline.config import evaluating_family
     from medssl.pipeline.progress import make_reporter
 

@@ -7,7 +7,6 @@ import typer
 from typer.core import TyperGroup
 
 from medssl import completion
-from medssl.registry import EXPORTERS
 
 if TYPE_CHECKING:
     from medssl.data.spec import DataSpec
@@ -18,10 +17,14 @@ class ExportGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help."""
+        from medssl.registry import EXPORTERS
+
         return [*super().list_commands(ctx), *EXPORTERS.names()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name; None where there is none."""
+        from medssl.registry import EXPORTERS
+
         found = super().get_command(ctx, cmd_name)
         return _further(cmd_name) if found is None and cmd_name in EXPORTERS.names() else found
 
@@ -163,6 +166,8 @@ def _further(name: str) -> Any:
         typer.echo(out)
 
     command = typer.Typer(add_completion=False)
+    from medssl.registry import EXPORTERS
+
     command.command(name, help=f"By the package {EXPORTERS.package(name)}.")(write)
     return typer.main.get_command(command)
 

@@ -1,5 +1,6 @@
 """What other packages add works as what is shipped does, wherever the package lies."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -36,6 +37,19 @@ network: {name: two_levels, width: 4}
 method: {name: steady, noise: 0.2}
 train: {steps: 3, patch: [8, 8, 8], device: cpu}
 evaluate: {bootstrap: 100, overlays: 0, metrics: [volume_error]}
+"""
+
+
+VOLUMETRY = """
+data: balls
+split: {labels: 2, validation: 0, test: 3}
+method: mean_volume
+"""
+
+STUDY = """
+pipeline: volumes
+labels: [2]
+arms: {mean: [], half: [method.factor=0.5]}
 """
 
 
@@ -78,8 +92,10 @@ def install(site: Path) -> Path:
     return site
 
 
-def medssl(place: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A verb in a process of its own that finds the packages in `site`."""
+def medssl(
+    place: Path, site: Path, *arguments: str, code: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A verb, or some code, in a process of its own that finds the packages in `site`."""
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
@@ -91,7 +107,7 @@ def medssl(place: Path, site: Path, *arguments: str) -> subprocess.CompletedProc
         "COLUMNS": "200",
     }
     return subprocess.run(
-        [sys.executable, "-m", "medssl", *arguments],
+        [sys.executable, *(["-c", code] if code else ["-m", "medssl"]), *arguments],
         cwd=place,
         env=environment,
         capture_output=True,
@@ -101,7 +117,7 @@ def medssl(place: Path, site: Path, *arguments: str) -> subprocess.CompletedProc
 
 
 def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installed: Path) -> None:
-    """Method, network, layout, metric and exporter; a family stands beside them once it can."""
+    """Method, network, layout, metric and exporter."""
     done = medssl(place, installed, "run", "balls", "--quiet")
     assert done.returncode == 0, done.stderr
     (scores,) = place.glob("runs/balls/evaluate-*/scores.csv")
@@ -123,6 +139,34 @@ def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installe
     volumes = {row["case"]: float(row["ml"]) for row in read_table(place / "volumes.csv")}
     expected = {row["case"]: pytest.approx(float(row["prediction_ml"])) for row in rows}
     assert volumes == expected
+
+
+def test_a_family_from_outside_runs_is_compared_and_studied(place: Path, installed: Path) -> None:
+    """The engine gives it finished stages, keys, a table of runs, studies and its keys in print."""
+    (place / "pipelines" / "volumes.yaml").write_text(VOLUMETRY)
+    (place / "pipelines" / "volumes_study.yaml").write_text(STUDY)
+    code = (
+        "import sys\nfrom medssl.cli import app\n"
+        "for line in sys.argv[1:]:\n"
+        "    app(line.split(), prog_name='medssl', standalone_mode=False)\n"
+    )
+    lines = ["run volumes -q", "study volumes_study -q", "compare volumes", "keys volumetry"]
+    done = medssl(place, installed, *lines, code=code)
+    assert done.returncode == 0, done.stderr
+    (model,) = [line for line in done.stdout.splitlines() if line.startswith("model ")]
+    found = json.loads((place / model.split()[1]).read_text())
+    split = json.loads(next(place.glob("runs/volumes/train-*/split.json")).read_text())
+    shown = [
+        2 * int((read_mask(place / f"data/balls/mask{name[1:]}.nii.gz").array > 0).sum())
+        for name in split["labelled"]
+    ]
+    assert found == pytest.approx(np.mean(shown))
+    assert "2 of 2 runs finished" in done.stdout
+    assert "mean_volume factor=0.5" in done.stdout
+    assert "# volumetry: pipelines that measure volumes" in done.stdout
+    page = next(place.glob("runs/volumes/study-*/summary.md")).read_text()
+    assert "Errors of volumes in mm³." in page
+    assert "- half: " in page
 
 
 def test_its_data_are_checked_and_shown_as_those_of_every_layout(
