@@ -91,7 +91,10 @@ def check(data: DataName, quiet: Quiet = False) -> None:
 @data_app.command()
 def show(
     data: DataName,
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("sheet.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="PNG to write.", show_default="contact_sheet_NAME.png"),
+    ] = None,
     cases: Annotated[int, typer.Option(help="At most so many cases.", min=1)] = 8,
 ) -> None:
     """A contact sheet: middle slices of the first cases with the outlines of their masks."""
@@ -99,7 +102,8 @@ def show(
     from medssl.data.show import contact_sheet
 
     spec, _ = _spec(data)
-    typer.echo(contact_sheet(spec, find_cases(spec)[:cases], out))
+    chosen = out or Path(f"contact_sheet_{spec.name}.png")
+    typer.echo(contact_sheet(spec, find_cases(spec)[:cases], chosen))
 
 
 @data_app.command()

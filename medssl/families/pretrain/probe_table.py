@@ -37,6 +37,33 @@ Retrieval is the mean over ordered pairs of contrasts; `place` tells eighths of 
 patient; mm are medians."""
 
 
+MEANING = {
+    "top1": "share of windows whose own place in another contrast is found first; 1 is best",
+    "top5": "the same among the first five",
+    "median_rank": "at which place it is found; 1 is best",
+    "gallery": "windows among which it is looked for",
+    "distance": "of one place in two contrasts, against that of two places; 0 is best",
+    "modality": "accuracy in telling contrasts apart; chance is best for invariant features",
+    "place": "accuracy in telling eighths of a volume apart; higher is better",
+    "rank": "directions that the features use; near 1 they have collapsed",
+    "masked_error": "of filling in what is masked, as a share of guessing the mean; 0 is best",
+    "partner_top1": "share of windows whose place in another patient is found first; 1 is best",
+    "partner_top5": "the same among the first five",
+    "partners": "windows among which it is looked for",
+    "moved_mm": "median error of finding places again in the volume moved",
+    "moved_same_voxel_mm": "the same without learning: the voxel that it was",
+    "centroid_mm": "median error of finding label centroids in another patient",
+    "centroid_bounding_box_mm": "the same without learning: by place in the bounding box",
+    "centroid_random_mm": "the same by chance",
+    "centroid_cut_mm": "as label centroids, where the field of view is cut",
+    "centroid_cut_bounding_box_mm": "the same without learning",
+    "retrieval": "share of volumes whose other view is found first; 1 is best",
+    "order": "likeness of a volume and its reverse; near 1 the order of slices is not seen",
+    "deviation": "spread of the features; near 0 they have collapsed",
+}
+"""What each number says, for the lines after a pre-training."""
+
+
 def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
     """Lines of the table: a row for each name with numbers, mean over seeds (their deviation)."""
     told = {name for runs in rows.values() for run in runs for name in run}
@@ -54,13 +81,23 @@ def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
 
 
 def probe_lines(found: Mapping[str, Numbers]) -> list[str]:
-    """A line for each number of the trained network, with that before training if it was other."""
+    """A line for each number of the trained network: what it is, that before training, meaning."""
     before, after = found.get("untrained", {}), found.get("trained", {})
     return [
-        f"  {COLUMNS[name]}: {value:.3f}"
-        + (f" (untrained {before[name]:.3f})" if before.get(name, value) != value else "")
-        for name, value in ((name, after[name]) for name in COLUMNS if name in after)
+        f"  {COLUMNS.get(name, name)}: {_shown(name, after[name])}"
+        + (
+            f" (untrained {_shown(name, before[name])})"
+            if before.get(name, after[name]) != after[name]
+            else ""
+        )
+        + f" - {meaning}"
+        for name, meaning in MEANING.items()
+        if name in after
     ]
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("gallery", "partners") else f"{value:.3f}"
 
 
 def named_rows(found: Probed) -> dict[str, list[Numbers]]:
