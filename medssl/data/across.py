@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.case_checks import Finding, Verdict, some
 from medssl.data.files import is_image, visible
 from medssl.data.layouts import data_folder
-from medssl.data.rules import Finding, Verdict, some
 from medssl.data.spec import Case, DataSpec
 from medssl.names import alike
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import appearing, discard
+from medssl.data.case_checks import constant, empty, some
 from medssl.data.pixels import files_of
 from medssl.data.preprocess import Record, preprocess, preprocess_mask
 from medssl.data.refusal import attempt, refuse_cases
-from medssl.data.rules import constant, empty, some
 from medssl.data.sealed import is_kept, seal, sealed_content
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume

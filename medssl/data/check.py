@@ -14,10 +14,10 @@ from medssl.data.across import (
     undeclared_masks,
     unusual_grids,
 )
+from medssl.data.case_checks import Finding, Verdict, inspect, noted
 from medssl.data.classes import Fault
 from medssl.data.guess import guess_spec
 from medssl.data.layouts import data_folder, holds_sessions, layout_of, listed_cases
-from medssl.data.rules import Finding, Verdict, inspect, noted
 from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
 from medssl.data.spec import Case, DataSpec
 from medssl.data.workers import Workers

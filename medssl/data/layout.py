@@ -35,14 +35,14 @@ class Layout:
         makes_files: whether the layout makes the files itself on first use, in the cache.
         sessions: whether each case is a session of scans, some of which may be missing.
         inspector: "module:function" that is given the spec, all cases and the faults of the list,
-            and returns a function from a case to a `medssl.data.rules.Finding`; None: a case has
-            nothing that could be wrong by itself.
+            and returns a function from a case to a `medssl.data.case_checks.Finding`; None: a case
+            has nothing that could be wrong by itself.
         remarks: "module:function" that is given the spec and all cases, and yields a
-            `medssl.data.rules.Verdict` for what is wrong with the data set as a whole.
+            `medssl.data.case_checks.Verdict` for what is wrong with the data set as a whole.
         contact_sheet: "module:function" that is given the spec, some cases and the path of a PNG,
             and writes it; None: the cases hold nothing to draw.
         bag_reader: "module:function" that is given the spec and some cases, and returns a
-            `medssl.data.bag.BagSource` for each; None: the cases are no bags of features.
+            `medssl.data.bags.bag.BagSource` for each; None: the cases are no bags of features.
     """
 
     options: type[BaseModel]
@@ -53,11 +53,11 @@ class Layout:
     sessions: bool = False
     inspector: str | None = "medssl.data.check:inspector_of_volumes"
     remarks: str | None = None
-    contact_sheet: str | None = "medssl.data.show:volume_sheet"
+    contact_sheet: str | None = "medssl.data.show:volume_contact_sheet"
     bag_reader: str | None = None
 
     def bags(self, spec: DataSpec, cases: Sequence[Case]) -> list[Any] | None:
-        """A `medssl.data.bag.BagSource` per case, in their order; None where cases are no bags.
+        """A `medssl.data.bags.bag.BagSource` per case, in order; None where cases are no bags.
 
         Raises:
             DataError: a file cannot be used.

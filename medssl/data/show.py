@@ -41,7 +41,7 @@ def contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     return path
 
 
-def volume_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> None:
+def volume_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> None:
     """Write a row per case, a column per channel and plane, to the PNG `path`.
 
     Slices go through the middle of the mask, or of the volume where there is none. To scale in mm;

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import write_text
-from medssl.data.rows import read_table, table_text
+from medssl.data.csv_table import read_table, table_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.grading import SCORES, GradeScores, disease_probability
 from medssl.evaluate.page import render_page

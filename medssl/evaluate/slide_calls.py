@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
-from medssl.data.rows import read_table
+from medssl.data.csv_table import read_table
 from medssl.errors import DataError
 from medssl.evaluate.page import render_page
 from medssl.evaluate.report import Origin, Picture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import write_text
-from medssl.data.rows import table_text
+from medssl.data.csv_table import table_text
 from medssl.evaluate.classification import SCORES, SlideScores
 from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
 from medssl.evaluate.page import render_page

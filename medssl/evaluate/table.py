@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medssl.atomic import write_text
-from medssl.data.rows import table_text
+from medssl.data.csv_table import table_text
 from medssl.evaluate.summary import CaseScores
 
 

@@ -12,9 +12,9 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
-from medssl.data.joint.batch import JointBatch
+from medssl.data.mixed.batch import MixedBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.settings import RadiographAugment
@@ -22,7 +22,7 @@ from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
-from medssl.networks.joint_encoder import JointEncoder
+from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder
 
@@ -236,7 +236,7 @@ class PretrainMethod(EncoderMethod[ScanBatch]):
 
 
 @dataclass(frozen=True)
-class JointTask:
+class MixedTask:
     """What an encoder of images and volumes together is pre-trained from.
 
     Attributes:
@@ -254,7 +254,7 @@ class JointTask:
     volumes: int
 
 
-class JointScores(NamedTuple):
+class MixedScores(NamedTuple):
     """How near prototypes are to what they stand for, as cosines.
 
     Attributes:
@@ -266,20 +266,20 @@ class JointScores(NamedTuple):
     volumes: Tensor
 
 
-class JointMethod(EncoderMethod[JointBatch]):
+class MixedMethod(EncoderMethod[MixedBatch]):
     """Learns an encoder from images and volumes together, without labels, in batches "joint".
 
-    Built as `(settings, task: JointTask, seed)`. Its predictor is its encoder.
+    Built as `(settings, task: MixedTask, seed)`. Its predictor is its encoder.
     """
 
     streams: tuple[Stream, ...] = ("joint",)
 
     @abstractmethod
-    def encoder(self) -> JointEncoder:
+    def encoder(self) -> MixedEncoder:
         """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
 
     @abstractmethod
-    def scores(self, batch: JointBatch) -> JointScores:
+    def scores(self, batch: MixedBatch) -> MixedScores:
         """Cosines of a batch with the prototypes, without augmentation."""
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from medssl.networks.conv_encoder import ConvEncoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.fpn import FpnNetwork, LinearNetwork
-from medssl.networks.joint_encoder import JointEncoder
+from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.slice_unet import SliceUNet
 from medssl.networks.swin import SwinEncoder
@@ -50,7 +50,7 @@ def slice_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Mod
     """A 2-D U-Net on slices that a transformer joins."""
     transformer = settings.slice_transformer if settings.film else None
     return SliceUNet(
-        JointEncoder(channels, settings.slice_encoder, transformer, settings.neighbours),
+        MixedEncoder(channels, settings.slice_encoder, transformer, settings.neighbours),
         classes,
         settings.decoder_width,
         settings.norm,

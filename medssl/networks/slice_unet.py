@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from medssl.networks.joint_encoder import JointEncoder, slices_of, volumes_of
+from medssl.networks.mixed_encoder import MixedEncoder, slices_of, volumes_of
 from medssl.networks.norm import group_norm
 
 
@@ -62,7 +62,7 @@ class SliceUNet(nn.Module):
 
     def __init__(
         self,
-        encoder: JointEncoder,
+        encoder: MixedEncoder,
         classes: int,
         width: int,
         norm: str,

@@ -41,7 +41,7 @@ class Step:
     intact: "Callable[[Job], bool]" = lambda job: True
 
 
-class Start(ABC):
+class InitialEncoder(ABC):
     """How runs start from a pre-trained encoder, which `pretrain` in a pipeline names."""
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Family(ABC):
         """What all stages of a run work on; not asked for where the first stage is done."""
         return None
 
-    def start(self) -> Start | None:
+    def initial_encoder(self) -> InitialEncoder | None:
         """How a run starts from a pre-trained encoder; None where it never does."""
         return None
 

@@ -5,7 +5,7 @@ from typing import Any
 from medssl.evaluate.report import Origin
 from medssl.pipeline.plan import Plan
 from medssl.train.fingerprint import code_version
-from medssl.train.journal import read_journal
+from medssl.train.jsonl_log import read_log
 
 
 def origin(plan: Plan[Any, Any], curves: bytes | None) -> Origin:
@@ -31,4 +31,4 @@ def origin(plan: Plan[Any, Any], curves: bytes | None) -> Origin:
 def logged(plan: Plan[Any, Any]) -> list[tuple[int, dict[str, float]]]:
     """Steps and numbers of the training; none where there is no log."""
     path = plan.folder("train") / "metrics.jsonl"
-    return [(entry.step, entry.values) for entry in read_journal(path)]
+    return [(entry.step, entry.values) for entry in read_log(path)]

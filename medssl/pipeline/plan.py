@@ -129,9 +129,9 @@ def make_plan(
     """
     family = config.family
     found = cohort if cohort is not None else family.cohort(config, kept_out)
-    start, encoder = family.start(), getattr(config.pipeline, "pretrain", None)
-    if start is not None and encoder is not None:
-        start.verify(config, encoder.folder, found)
+    initial, encoder = family.initial_encoder(), getattr(config.pipeline, "pretrain", None)
+    if initial is not None and encoder is not None:
+        initial.verify(config, encoder.folder, found)
     folder = runs_root() / config.pipeline.name
     stages, key = {}, ""
     for name, parts in family.inputs(config, found).items():

@@ -157,14 +157,14 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
     Raises:
         UsageError, DataError: there is no such pipeline, or what it trains does not fit.
     """
-    start, choice = config.family.start(), _choice(config)
-    if start is None or choice is None or choice.pipeline is None:
+    initial, choice = config.family.initial_encoder(), _choice(config)
+    if initial is None or choice is None or choice.pipeline is None:
         return None
     how = [f"train.{key}={value}" for key in HOW if (value := getattr(config.pipeline.train, key))]
     overrides: Sequence[str] = [f"seed={config.pipeline.seed}", *how, *choice.set]
     inner = load_config(choice.pipeline, overrides)
     refuse_without_encoder(inner)
-    start.must_fit(config, inner)
+    initial.must_fit(config, inner)
     return make_plan(inner, kept_out=cohort.tested(config.spec.name))
 
 
@@ -175,8 +175,8 @@ def _choice(config: Config[Any]) -> EncoderSource | None:
 
 def _started(config: Config[Any], folder: Path | None = None) -> Config[Any]:
     """`config` starting at the encoder in `folder`, or in that which it names."""
-    start, choice = config.family.start(), _choice(config)
-    if start is None or choice is None:
+    initial, choice = config.family.initial_encoder(), _choice(config)
+    if initial is None or choice is None:
         return config
-    started: Config[Any] = start.at(config, folder if folder is not None else choice.folder)
+    started: Config[Any] = initial.at(config, folder if folder is not None else choice.folder)
     return started

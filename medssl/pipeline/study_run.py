@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
-from medssl.data.rows import table_text
+from medssl.data.csv_table import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.config import Config, load_config

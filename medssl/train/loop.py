@@ -22,7 +22,7 @@ from medssl.stop import held, listening
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
-from medssl.train.update import Change, make_update
+from medssl.train.update import BatchTransform, make_update
 
 
 class Reporter(Protocol):
@@ -49,7 +49,7 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Callbacks:
     """The caller's functions that the loop calls: how to validate and how to save.
 
     Attributes:
@@ -67,10 +67,10 @@ def fit(
     method: Method[Any],
     streams: Mapping[str, BatchStream],
     settings: LoopSettings,
-    change: Change,
+    batch_transform: BatchTransform,
     seed: int,
     state_file: Path,
-    hooks: Hooks,
+    callbacks: Callbacks,
     reporter: Reporter,
     log: Log,
     fine_tune: FineTune | None = None,
@@ -80,7 +80,7 @@ def fit(
     Args:
         method: moved to the device of the settings.
         streams: batches by the name of the stream; batch k is taken in step k + 1.
-        change: applied to every batch on the device.
+        batch_transform: applied to every batch on the device.
         seed: with the step, decides every random number.
         fine_tune: rates of pre-trained encoders in the method; None: one schedule for all.
 
@@ -92,7 +92,7 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, change, seed, device, fine_tune)
+    update = make_update(method, settings, batch_transform, seed, device, fine_tune)
     trained = method, update.optimiser, update.scaler
     state = TrainState()
     if state_file.exists():
@@ -111,14 +111,14 @@ def fit(
                 last = step == settings.steps
                 validates = last or step % settings.validate_every == 0
                 if validates:
-                    values |= _validate(method, hooks, state)
+                    values |= _validate(method, callbacks, state)
                     clock.skip()
-                if last or step % settings.log_every == 0 or (validates and hooks.validate):
+                if last or step % settings.log_every == 0 or (validates and callbacks.validate):
                     log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
                 if last or stop.requested or step % settings.checkpoint_every == 0:
                     # The state is saved last: whenever a kill comes, what it calls done is on disk.
-                    hooks.save("last", step, values)
+                    callbacks.save("last", step, values)
                     state.keep(*trained)
                     state.save(state_file)
                 if stop.requested:
@@ -141,17 +141,17 @@ def configure_torch(threads: int | None, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _validate(method: Method[Any], hooks: Hooks, state: TrainState) -> dict[str, float]:
+def _validate(method: Method[Any], callbacks: Callbacks, state: TrainState) -> dict[str, float]:
     """Scores on the validation cases; the best weights so far are kept."""
-    if hooks.validate is None:
+    if callbacks.validate is None:
         return {}
     method.eval()
-    scores = hooks.validate(state.step)
-    if hooks.selects is not None:
-        chosen = scores[hooks.selects]
+    scores = callbacks.validate(state.step)
+    if callbacks.selects is not None:
+        chosen = scores[callbacks.selects]
         if state.best is None or chosen > state.best:
             state.best, state.best_step = float(chosen), state.step
-            hooks.save("best", state.step, scores)
+            callbacks.save("best", state.step, scores)
     method.train()
     return scores
 

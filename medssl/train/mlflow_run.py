@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from medssl.atomic import appearing, make_folder
-from medssl.train.journal import Entry
+from medssl.train.jsonl_log import Entry
 
 Item = TypeVar("Item")
 

@@ -5,7 +5,7 @@ from math import cos, pi
 from medssl.settings import OptimiserSettings
 
 
-def held(step: int, every: int) -> int:
+def last_rate_step(step: int, every: int) -> int:
     """The step at which to read the schedule, where the rate changes every `every` steps only.
 
     With `every` steps an epoch it is the last step of the epoch before, and 0 in the first, like a

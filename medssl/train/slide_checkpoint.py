@@ -19,7 +19,7 @@ from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood
 from medssl.train.description import DESCRIPTION
-from medssl.train.standardise import Scale, Scaled
+from medssl.train.feature_scaling import Scale, Scaled
 
 
 class SlideCheckpoint(BaseModel):

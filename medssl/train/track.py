@@ -20,7 +20,7 @@ from medssl.atomic import make_folder
 from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
-from medssl.train.journal import Entry, Journal, read_journal
+from medssl.train.jsonl_log import Entry, Journal, read_log
 from medssl.train.mlflow_run import MlflowRun, is_file, load_client
 from medssl.train.tracking import begin_run, recall, relative, remember, run_beside
 
@@ -171,7 +171,7 @@ class Tracker:
         with held():
             self._mlflow = _within(PATIENCE_S, self._uri, self._connect)
             self._sent = self._known()["sent"]
-            self._pending = read_journal(self._folder / METRICS)[self._sent :]
+            self._pending = read_log(self._folder / METRICS)[self._sent :]
             self._due = time.monotonic() + SEND_EVERY_S
 
     def _connect(self) -> MlflowRun:

@@ -18,9 +18,9 @@ from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
 from medssl.train.fine_tune import FineTune, encoder_levels
-from medssl.train.schedule import held, learning_rate, weight_decay
+from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
 
-Change = Callable[[Any, torch.Generator], Any]
+BatchTransform = Callable[[Any, torch.Generator], Any]
 """What is done to a batch on the device before the method sees it, e.g. random intensities."""
 
 
@@ -30,14 +30,14 @@ class Update:
 
     Attributes:
         method: on the device where it trains.
-        change: applied to every batch.
+        transform: applied to every batch.
         scaler: of gradients in float16; does nothing otherwise.
         fine_tune: rates of pre-trained encoders; None: all follow one schedule.
     """
 
     method: Method[Any]
     settings: LoopSettings
-    change: Change
+    transform: BatchTransform
     seed: int
     device: torch.device
     optimiser: torch.optim.Optimizer
@@ -54,7 +54,7 @@ class Update:
         _seed_global(dropout, self.device)
         generator = torch.Generator(self.device).manual_seed(rest)
         batches = {
-            kind: self.change(batch.to(self.device), generator) for kind, batch in given.items()
+            kind: self.transform(batch.to(self.device), generator) for kind, batch in given.items()
         }
         rates = self._set_schedules(progress)
         self.optimiser.zero_grad(set_to_none=True)
@@ -68,7 +68,7 @@ class Update:
     def _set_schedules(self, progress: Progress) -> dict[str, float]:
         """Set the rates and the weight decay of this step; returns the rates by name to log."""
         chosen = self.settings.optimiser
-        step = held(progress.step, self.settings.rate_every)
+        step = last_rate_step(progress.step, self.settings.rate_every)
         rates = {"learning_rate": learning_rate(chosen, step, progress.steps)}
         if self.fine_tune is not None:
             rates = self._fine_tune(self.fine_tune, progress)
@@ -83,7 +83,7 @@ class Update:
         """Rates by name for this step; switches the gradient off of encoders that rest."""
         chosen, step, steps = self.settings.optimiser, progress.step, progress.steps
         if rule.settings.schedule == "default":
-            step = held(step, self.settings.rate_every)
+            step = last_rate_step(step, self.settings.rate_every)
         for group in self.optimiser.param_groups:
             if group["encoder"]:
                 for parameter in group["params"]:
@@ -131,7 +131,7 @@ class Update:
 def make_update(
     method: Method[Any],
     settings: LoopSettings,
-    change: Change,
+    transform: BatchTransform,
     seed: int,
     device: torch.device,
     fine_tune: FineTune | None = None,
@@ -143,7 +143,7 @@ def make_update(
     return Update(
         method,
         settings,
-        change,
+        transform,
         seed,
         device,
         build_optimiser(method, settings, fine_tune),

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.methods.method import BagTask, Progress
 from medssl.methods.settings.snuffy import Settings
 from medssl.methods.slide.snuffy import Snuffy

@@ -36,7 +36,7 @@ from medssl.errors import DataError
 from medssl.families.segment.train import build_method, split_cases, streams, used_cases
 from medssl.pipeline.config import Config, load_config
 from medssl.settings import PreprocessSettings
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Callbacks, fit
 
 CASES, REPEATS, STEPS = 8, 5, 30
 PIPELINES = ("hippocampus", "left_atrium")
@@ -154,7 +154,7 @@ def waiting(config: Config) -> dict[str, float]:
             intensity_changes(config.pipeline.augment),
             config.pipeline.seed,
             Path(root) / "state.pt",
-            Hooks(None, lambda *_: None),
+            Callbacks(None, lambda *_: None),
             watch,
             watch,
         )

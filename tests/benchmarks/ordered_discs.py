@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from medssl.data.joint.batch import Images, JointBatch, Volumes
-from medssl.methods.method import JointTask, Progress
+from medssl.data.mixed.batch import Images, MixedBatch, Volumes
+from medssl.methods.method import MixedTask, Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d
 from medssl.methods.settings.joint2d3d import Settings
-from medssl.networks.joint_encoder import JointEncoder
+from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.settings import NetworkSettings
 
 SLICES, SIDE, CLASSES = 16, 32, 4
@@ -79,7 +79,7 @@ def ordered(radii: np.ndarray, kind: int) -> np.ndarray:
     return (radii, radii[::-1], bulge, waist)[kind]
 
 
-def batch_of(discs: Discs, index: Tensor) -> JointBatch:
+def batch_of(discs: Discs, index: Tensor) -> MixedBatch:
     """Those volumes, no images."""
     count = len(index)
     shape = (count, SLICES)
@@ -94,7 +94,7 @@ def batch_of(discs: Discs, index: Tensor) -> JointBatch:
     )
     nothing = torch.zeros(0, dtype=torch.int64)
     images = Images(torch.zeros(0, SIDE, SIDE), nothing, nothing)
-    return JointBatch(images, volumes, tuple(f"disc{n}" for n in index.tolist()))
+    return MixedBatch(images, volumes, tuple(f"disc{n}" for n in index.tolist()))
 
 
 def pretrain(
@@ -102,7 +102,7 @@ def pretrain(
 ) -> Joint2d3d:
     """`steps` steps of AdamW, `size` volumes each."""
     count = len(discs.label)
-    task = JointTask(NETWORK, ("discs",), 0, count * SLICES, count)
+    task = MixedTask(NETWORK, ("discs",), 0, count * SLICES, count)
     method = Joint2d3d(Settings(**{**SETTINGS, **settings}), task, seed).train()
     optimiser = torch.optim.AdamW(method.parameters(), 1e-3, weight_decay=1e-4)
     for step in range(1, steps + 1):
@@ -119,7 +119,7 @@ def pretrain(
 
 
 @torch.no_grad()
-def vectors(encoder: JointEncoder, volume: Tensor) -> tuple[Tensor, Tensor]:
+def vectors(encoder: MixedEncoder, volume: Tensor) -> tuple[Tensor, Tensor]:
     """Vectors [n, E] of volumes, and the means [n, E] of their slices' embeddings."""
     encoder.eval()
     found, means = [], []
@@ -137,7 +137,7 @@ def neighbours(known: Tensor, label: Tensor, asked: Tensor, truth: Tensor, k: in
     return float((label[nearest].mode(1).values == truth).float().mean())
 
 
-def score(encoder: JointEncoder, few: Discs, test: Discs) -> dict[str, float]:
+def score(encoder: MixedEncoder, few: Discs, test: Discs) -> dict[str, float]:
     """5-NN accuracy on the vector and on the mean over slices, and cosine to the reverse."""
     (known, mean), (asked, asked_mean) = vectors(encoder, few.volume), vectors(encoder, test.volume)
     reverse, _ = vectors(encoder, test.volume.flip(1))

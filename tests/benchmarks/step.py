@@ -69,9 +69,9 @@ def recorded(update: Update, batches: dict[str, Batch], progress: Progress) -> l
     def note(network: nn.Module, given: tuple[Tensor, ...]) -> None:
         passes.append(Pass(network, given[0].shape, torch.is_grad_enabled()))
 
-    hooks = [network.register_forward_pre_hook(note) for network in update.method.networks()]
+    callbacks = [network.register_forward_pre_hook(note) for network in update.method.networks()]
     update(batches, progress)
-    for hook in hooks:
+    for hook in callbacks:
         hook.remove()
     return passes
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from medssl.settings import LoopSettings, OptimiserSettings
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Callbacks, fit
 
 
 class Killed(Exception):
@@ -41,6 +41,6 @@ def trained(
     """All weights after the training, or after the step at which it was killed."""
     reporter = KillAfter(kill_after)
     with suppress(Killed):
-        hooks = Hooks(validate=None, save=lambda kind, step, values: None)
-        fit(method, streams, settings, change, seed, state_file, hooks, reporter, reporter)
+        callbacks = Callbacks(validate=None, save=lambda kind, step, values: None)
+        fit(method, streams, settings, change, seed, state_file, callbacks, reporter, reporter)
     return method.state_dict()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medssl.data.bag import Bag, BagStream
+from medssl.data.bags.bag import Bag, BagStream
 from medssl.methods.method import BagTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.train.update import make_update

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medssl.data import rules
+from medssl.data import case_checks
+from medssl.data.case_checks import Verdict
 from medssl.data.check import check, check_folder
 from medssl.data.geometry import Geometry
-from medssl.data.rules import Verdict
 from medssl.data.spec import DataSpec, load_spec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError, UsageError
@@ -372,7 +372,7 @@ def test_masks_may_be_meant_empty_but_not_all_of_them(toy: Path) -> None:
 def test_whatever_a_file_meets_the_others_get_their_verdicts(
     toy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, reader: str
 ) -> None:
-    whole = getattr(rules, reader)
+    whole = getattr(case_checks, reader)
     file = toy / (IMAGE if reader == "read_volume" else LABEL)
 
     def read(path: Path) -> Any:
@@ -380,7 +380,7 @@ def test_whatever_a_file_meets_the_others_get_their_verdicts(
             raise error
         return whole(path)
 
-    monkeypatch.setattr(rules, reader, read)
+    monkeypatch.setattr(case_checks, reader, read)
     (toy / "labelsTr/c.nii.gz").unlink()
     second, third = check(declare(toy))
     assert (second.rule, second.file, second.level) == ("unreadable", file, "error")

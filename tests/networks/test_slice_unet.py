@@ -5,7 +5,7 @@ import torch
 
 from medssl.errors import DataError
 from medssl.networks.build import build_encoder, build_network
-from medssl.networks.joint_encoder import slices_of, volumes_of
+from medssl.networks.mixed_encoder import slices_of, volumes_of
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
-from medssl.data.rows import read_table
 from medssl.data.volume import read_mask, write_mask, write_volume
 
 PACKAGE = Path(__file__).parent / "package"

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from medssl.data import rules
+from medssl.data import case_checks
 from medssl.data.volume import read_mask, read_volume, write_mask, write_volume
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.config import load_config
@@ -99,7 +99,7 @@ def test_test_cases_are_read_once(balls: Path, monkeypatch: pytest.MonkeyPatch) 
         read.append(path)
         return read_volume(path)
 
-    monkeypatch.setattr(rules, "read_volume", watched)
+    monkeypatch.setattr(case_checks, "read_volume", watched)
 
     def stop(*_: Any) -> NoReturn:
         raise MedsslError("enough")

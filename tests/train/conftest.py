@@ -17,7 +17,7 @@ from medssl.data.stream import PatchStream
 from medssl.methods.method import Progress, SegmentMethod
 from medssl.settings import AugmentSettings, TrainSettings
 from medssl.train.fine_tune import FineTune
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Callbacks, fit
 from medssl.train.state import TrainState
 
 PATCH = (4, 4, 4)
@@ -109,7 +109,7 @@ class Training:
             intensity_changes(AugmentSettings(gamma=0.2, brightness=0.1)),
             SEED,
             self.state_file,
-            Hooks(self.validate, self._save, self.selects),
+            Callbacks(self.validate, self._save, self.selects),
             self,
             self,
             self.fine_tune,

@@ -1,7 +1,7 @@
 import pytest
 
 from medssl.settings import OptimiserSettings
-from medssl.train.schedule import held, learning_rate, weight_decay
+from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_rate_held_for_an_epoch_is_that_of_torchs_scheduler_stepped_after_each
     settings = OptimiserSettings(learning_rate=1.0, schedule="cosine", minimum=0.1)
     for epoch in range(4):
         for step in (3 * epoch + 1, 3 * epoch + 2, 3 * epoch + 3):
-            assert learning_rate(settings, held(step, 3), 12) == pytest.approx(
+            assert learning_rate(settings, last_rate_step(step, 3), 12) == pytest.approx(
                 optimiser.param_groups[0]["lr"]
             )
         optimiser.step()

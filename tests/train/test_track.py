@@ -16,7 +16,7 @@ import pytest
 from medssl.errors import Stopped
 from medssl.stop import listening
 from medssl.train import track
-from medssl.train.journal import Journal, read_journal
+from medssl.train.jsonl_log import Journal, read_log
 from medssl.train.mlflow_run import alone
 from medssl.train.track import METRICS, Tracker, deliver, is_delivered
 from medssl.train.tracking import TRACKING
@@ -226,7 +226,7 @@ def test_a_resumed_stage_continues_its_run_and_replaces_repeated_steps(client, t
             second.metrics(step, {"loss": 1.0 / step})
     assert second.run_id == first.run_id
     assert client.get_run(second.run_id).info.status == "FINISHED"
-    assert [entry.step for entry in read_journal(tmp_path / "run" / METRICS)] == [10, 20, 30, 40]
+    assert [entry.step for entry in read_log(tmp_path / "run" / METRICS)] == [10, 20, 30, 40]
     assert set(_history(client, second.run_id, "loss")) == {(s, 1.0 / s) for s in (10, 20, 30, 40)}
 
 
@@ -255,7 +255,7 @@ def test_a_dead_server_costs_one_warning_and_no_numbers(dead_store, tmp_path, ca
         tracker.artifact(tmp_path)
         tracker.tag("a", "b")
     assert tracker.run_id is None
-    assert [entry.values for entry in read_journal(tmp_path / "run" / METRICS)] == [{"loss": 3.0}]
+    assert [entry.values for entry in read_log(tmp_path / "run" / METRICS)] == [{"loss": 3.0}]
     said = [record.getMessage() for record in caplog.records if "medssl" in record.name]
     assert len(said) == 1
     assert "127.0.0.1:9 fails" in said[0]
@@ -448,23 +448,23 @@ def test_a_cut_off_line_is_passed_over_and_then_replaced(tmp_path):
     journal.append(1, {"loss": 1.0})
     with (tmp_path / METRICS).open("a") as stream:
         stream.write('{"step": 2, "los')
-    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [1]
+    assert [entry.step for entry in read_log(tmp_path / METRICS)] == [1]
     assert journal.rewind(2) == 1
     journal.append(2, {"loss": 0.5})
-    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [1, 2]
+    assert [entry.step for entry in read_log(tmp_path / METRICS)] == [1, 2]
 
 
 @pytest.mark.parametrize("line", ["[1]", '"x"', '{"step": 1}', '{"step": [], "time": 0}', "\xff"])
 def test_a_damaged_line_is_passed_over(tmp_path, line):
     (tmp_path / METRICS).write_text(line + '\n{"step": 2, "time": 0, "loss": 1}\n', "latin-1")
-    assert [entry.step for entry in read_journal(tmp_path / METRICS)] == [2]
+    assert [entry.step for entry in read_log(tmp_path / METRICS)] == [2]
 
 
 def test_numbers_that_are_not_finite_are_valid_json(tmp_path):
     Journal(tmp_path / METRICS).append(1, {"loss": math.nan, "dice": 0.5})
     assert '"loss": null, "dice": 0.5' in (tmp_path / METRICS).read_text()
-    assert math.isnan(read_journal(tmp_path / METRICS)[0].values["loss"])
+    assert math.isnan(read_log(tmp_path / METRICS)[0].values["loss"])
 
 
 def test_the_journal_of_a_folder_without_one_is_empty(tmp_path):
-    assert read_journal(tmp_path / METRICS) == []
+    assert read_log(tmp_path / METRICS) == []

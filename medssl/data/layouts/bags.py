@@ -1,11 +1,11 @@
-"""Bags of instance features in one file: NPZ or CSV, see `medssl.data.instances`."""
+"""Bags of instance features in one file: NPZ or CSV, see `medssl.data.bags.instances`."""
 
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medssl.data.bags.instances import read_instances
 from medssl.data.classes import Fault, class_index, refuse
-from medssl.data.instances import read_instances
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
@@ -67,5 +67,5 @@ LAYOUT = Layout(
     content="bags",
     inspector=None,
     contact_sheet=None,
-    bag_reader="medssl.data.bags:read_bags",
+    bag_reader="medssl.data.bags.read:read_bags",
 )

@@ -44,7 +44,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class PlantedBag:
-    """A `medssl.data.bag.BagSource` that is made whenever it is read."""
+    """A `medssl.data.bags.bag.BagSource` that is made whenever it is read."""
 
     id: str
     patient: str

@@ -13,10 +13,10 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.csv_table import Row, read_rows
 from medssl.data.layout import Layout
 from medssl.data.radiograph.image import side_of
 from medssl.data.radiograph.read import stem
-from medssl.data.rows import Row, read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
 
@@ -240,5 +240,5 @@ LAYOUT = Layout(
     content="radiographs",
     inspector="medssl.data.radiograph.check:inspector_of_radiographs",
     remarks="medssl.data.radiograph.check:unknown_patients",
-    contact_sheet="medssl.data.radiograph.sheet:radiograph_sheet",
+    contact_sheet="medssl.data.radiograph.contact_sheet:radiograph_contact_sheet",
 )

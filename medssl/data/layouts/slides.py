@@ -12,9 +12,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.csv_table import read_rows
 from medssl.data.files import matching
 from medssl.data.layout import Layout
-from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide")
@@ -153,5 +153,5 @@ LAYOUT = Layout(
     listed,
     content="slides",
     inspector="medssl.data.slide.check:inspector_of_slides",
-    contact_sheet="medssl.data.slide.sheet:slide_sheet",
+    contact_sheet="medssl.data.slide.contact_sheet:slide_contact_sheet",
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medssl.data.csv_table import read_rows
 from medssl.data.layout import Layout
-from medssl.data.rows import read_rows
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
 

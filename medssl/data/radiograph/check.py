@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
+from medssl.data.case_checks import Finding, Verdict, said
 from medssl.data.classes import Fault
 from medssl.data.layouts import data_folder
 from medssl.data.layouts.radiographs import Options, patients_known
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import read_radiograph
-from medssl.data.rules import Finding, Verdict, said
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError
 

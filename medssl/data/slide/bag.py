@@ -44,7 +44,7 @@ class FeatureHeader:
 
 @dataclass(frozen=True)
 class FeatureBag:
-    """A slide as a bag whose features stay on disk; a `medssl.data.bag.BagSource`.
+    """A slide as a bag whose features stay on disk; a `medssl.data.bags.bag.BagSource`.
 
     Attributes:
         patient: what splits keep together.

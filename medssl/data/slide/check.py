@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence, Set
 from functools import partial
 from pathlib import Path
 
+from medssl.data.case_checks import Finding, Rule, Verdict, said
 from medssl.data.classes import Fault
 from medssl.data.layouts.slides import Options
-from medssl.data.rules import Finding, Rule, Verdict, said
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings

@@ -10,7 +10,7 @@ from medssl.families.grade.config import GradeConfig
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison
 from medssl.pipeline.config import Config
-from medssl.pipeline.family import Family, Start, Step
+from medssl.pipeline.family import Family, InitialEncoder, Step
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.progress import QuietReporter
 
@@ -81,11 +81,11 @@ class GradeFamily(Family):
             "report": scored / "report.html",
         }
 
-    def start(self) -> Start:
+    def initial_encoder(self) -> InitialEncoder:
         """From an encoder of slices."""
-        from medssl.families.grade.start import SliceStart
+        from medssl.families.grade.initial_encoder import InitialSliceEncoder
 
-        return SliceStart()
+        return InitialSliceEncoder()
 
     def comparison(self) -> Comparison:
         """By balanced accuracy and quadratic kappa."""

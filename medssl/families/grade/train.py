@@ -23,7 +23,7 @@ from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.grade_checkpoint import GradeCheckpoint
-from medssl.train.loop import Hooks, configure_torch, fit
+from medssl.train.loop import Callbacks, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -51,7 +51,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         lambda batch, _: batch,
         config.pipeline.seed,
         folder / "state.pt",
-        Hooks(validation, saver, validation.selects),
+        Callbacks(validation, saver, validation.selects),
         job.reporter,
         tracker,
     )

@@ -78,7 +78,7 @@ class PretrainConfig(Config[PretrainPipeline]):
             )
 
 
-class JointConfig(PretrainConfig):
+class MixedConfig(PretrainConfig):
     """What one pre-training on radiographs and volumes together does."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"volumes", "radiographs"})

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.families.pretrain.config import JointConfig, PretrainConfig
+from medssl.families.pretrain.config import MixedConfig, PretrainConfig
 from medssl.families.pretrain.tile_config import TileConfig
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison
@@ -14,7 +14,7 @@ from medssl.pipeline.plan import Cohort, Job, Plan
 
 CONFIGS: dict[str, type[Config[Any]]] = {
     "volumes": PretrainConfig,
-    "mixed": JointConfig,
+    "mixed": MixedConfig,
     "tiles": TileConfig,
 }
 """By what a method learns from."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from medssl.data.joint.stack import SliceStack, stack_scans
-from medssl.data.joint.stream import ImageStack, JointSource, JointStream
 from medssl.data.layouts import layout_of
+from medssl.data.mixed.stack import SliceStack, stack_scans
+from medssl.data.mixed.stream import ImageStack, MixedSource, MixedStream
 from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.scan.sessions import prepare_sessions
@@ -14,9 +14,9 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
-from medssl.families.pretrain.mixed_probe import JointProbes
+from medssl.families.pretrain.mixed_probe import MixedProbes
 from medssl.families.pretrain.volumes import description
-from medssl.methods.method import JointMethod, JointTask
+from medssl.methods.method import MixedMethod, MixedTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
@@ -32,7 +32,7 @@ PICTURED = {"images": 256, "volumes": 32}
 
 def learner(
     job: Job,
-) -> tuple[JointMethod, Mapping[str, BatchStream]]:
+) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
     """The method with fresh networks, and its stream.
 
     Raises:
@@ -41,12 +41,12 @@ def learner(
     plan: PretrainPlan = job.plan
     pipeline, reporter = plan.config.pipeline, job.reporter
     sources = joint_sources(plan.cohort.train, plan.config, reporter)
-    stream = JointStream(sources, pipeline.train.joint, pipeline.seed)
+    stream = MixedStream(sources, pipeline.train.joint, pipeline.seed)
     reporter.note(
         f"{stream.images} images and loose slices, {stream.volumes} volumes, "
         f"{stream.numbered} images and slices in all"
     )
-    task = JointTask(
+    task = MixedTask(
         network=pipeline.network,
         sources=tuple(source.name for source in sources),
         images=stream.images,
@@ -54,13 +54,13 @@ def learner(
         volumes=stream.volumes,
     )
     kind = implementation(plan.config.method)
-    method: JointMethod = kind(plan.config.method, task, pipeline.seed)
+    method: MixedMethod = kind(plan.config.method, task, pipeline.seed)
     return method, {"joint": stream}
 
 
 def joint_sources(
     sources: Sources, config: PretrainConfig, reporter: QuietReporter
-) -> list[JointSource]:
+) -> list[MixedSource]:
     """Every data set, prepared in the cache: radiographs as bytes, scans as stacks of slices.
 
     Raises:
@@ -73,13 +73,13 @@ def joint_sources(
     found = []
     for spec, cases in sources:
         if layout_of(spec).content == "radiographs":
-            found.append(JointSource(spec.name, _images(spec, cases, side, reporter)))
+            found.append(MixedSource(spec.name, _images(spec, cases, side, reporter)))
         else:
-            found.append(JointSource(spec.name, None, stacks[spec.name], spec.name in loose))
+            found.append(MixedSource(spec.name, None, stacks[spec.name], spec.name in loose))
     return found
 
 
-def probes(job: Job, method: JointMethod, tracker: Tracker) -> JointProbes | None:
+def probes(job: Job, method: MixedMethod, tracker: Tracker) -> MixedProbes | None:
     """The probes on held-out patients; None where no volume is held out."""
     plan: PretrainPlan = job.plan
     reporter = job.reporter
@@ -93,10 +93,10 @@ def probes(job: Job, method: JointMethod, tracker: Tracker) -> JointProbes | Non
     pictured = chosen.model_copy(
         update={name: count for name, count in PICTURED.items() if getattr(chosen, name)}
     )
-    return JointProbes(
+    return MixedProbes(
         method,
         sources,
-        JointStream(learnt, pictured, pipeline.probe.seed).batch(0),
+        MixedStream(learnt, pictured, pipeline.probe.seed).batch(0),
         tuple(source.name for source in learnt),
         chosen,
         pipeline.probe,

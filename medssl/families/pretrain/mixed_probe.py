@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from medssl.atomic import write_bytes, write_text
-from medssl.data.joint.augment import random_view
-from medssl.data.joint.batch import JointBatch, Volumes
-from medssl.data.joint.settings import JointSampling, SliceAugment
-from medssl.data.joint.stream import JointSource, JointStream
+from medssl.data.mixed.augment import random_view
+from medssl.data.mixed.batch import MixedBatch, Volumes
+from medssl.data.mixed.settings import MixedSampling, SliceAugment
+from medssl.data.mixed.stream import MixedSource, MixedStream
 from medssl.evaluate.clusters import draw_clusters
 from medssl.families.pretrain.cohort import PROBES
 from medssl.families.pretrain.settings import ProbeSettings
-from medssl.methods.method import JointMethod
+from medssl.methods.method import MixedMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.results import read_numbers
 from medssl.train.track import Tracker
@@ -31,7 +31,7 @@ VOLUMES = 16
 """Windows of held-out volumes that are probed."""
 
 
-class JointProbes:
+class MixedProbes:
     """Asks the same questions whenever it is called; answers and pictures are kept.
 
     Args:
@@ -43,11 +43,11 @@ class JointProbes:
 
     def __init__(
         self,
-        method: JointMethod,
-        held_out: Sequence[JointSource],
-        pictured: JointBatch,
+        method: MixedMethod,
+        held_out: Sequence[MixedSource],
+        pictured: MixedBatch,
         names: tuple[str, ...],
-        sampling: JointSampling,
+        sampling: MixedSampling,
         settings: ProbeSettings,
         device: torch.device,
         folder: Path,
@@ -57,7 +57,7 @@ class JointProbes:
         self._settings, self._device = settings, device
         self._folder, self._tracker = folder, tracker
         asked = sampling.model_copy(update={"images": 0, "volumes": VOLUMES})
-        self._volumes = JointStream(held_out, asked, settings.seed).batch(0).to(device).volumes
+        self._volumes = MixedStream(held_out, asked, settings.seed).batch(0).to(device).volumes
 
     def begin(self) -> None:
         """Probe the network as it is now, unless that is known."""

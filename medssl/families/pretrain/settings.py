@@ -5,7 +5,7 @@ from typing import Annotated
 from annotated_types import MinLen
 from pydantic import Field, field_validator
 
-from medssl.data.joint.settings import JointSampling
+from medssl.data.mixed.settings import MixedSampling
 from medssl.networks.settings import NetworkSettings
 from medssl.section import OneAlone, Patch, Section
 from medssl.settings import (
@@ -25,8 +25,8 @@ class PretrainTrainSettings(LoopSettings):
     )
     batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
     batch_scans: int = Field(default=8, ge=1, description="single scans per step")
-    joint: JointSampling = Field(
-        default=JointSampling(), description="joint2d3d: its batches, in place of the above"
+    joint: MixedSampling = Field(
+        default=MixedSampling(), description="joint2d3d: its batches, in place of the above"
     )
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw", learning_rate=1e-3, weight_decay=0.01, schedule="cosine", minimum=1e-5

@@ -17,7 +17,7 @@ from medssl.data.stream import BatchStream
 from medssl.methods.method import Method
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import save_checkpoint
-from medssl.train.loop import Hooks, configure_torch, fit
+from medssl.train.loop import Callbacks, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -86,7 +86,7 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
         lambda batch, _: batch,
         plan.config.pipeline.seed,
         folder / "state.pt",
-        Hooks(probes, _Saver(material.method, material.described, target), selects=None),
+        Callbacks(probes, _Saver(material.method, material.described, target), selects=None),
         job.reporter,
         tracker,
     )

@@ -10,7 +10,7 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison
 from medssl.pipeline.config import Config
-from medssl.pipeline.family import Family, Start, Step
+from medssl.pipeline.family import Family, InitialEncoder, Step
 from medssl.pipeline.plan import Cohort, Plan
 from medssl.pipeline.progress import QuietReporter
 
@@ -87,11 +87,11 @@ class SegmentFamily(Family):
             "report": scored / "report.html",
         }
 
-    def start(self) -> Start:
+    def initial_encoder(self) -> InitialEncoder:
         """From an encoder of volumes."""
-        from medssl.families.segment.start import VolumeStart
+        from medssl.families.segment.initial_encoder import InitialVolumeEncoder
 
-        return VolumeStart()
+        return InitialVolumeEncoder()
 
     def comparison(self) -> Comparison:
         """By Dice over cases."""

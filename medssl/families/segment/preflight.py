@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from medssl.atomic import write_text
+from medssl.data.case_checks import Finding, Verdict, inspect
 from medssl.data.refusal import refuse_cases
-from medssl.data.rules import Finding, Verdict, inspect
 from medssl.data.spec import Case, DataSpec
 from medssl.data.workers import Workers
 from medssl.environment import cache_root

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.data.rows import read_table
+from medssl.data.csv_table import read_table
 from medssl.errors import DataError
 
 COMPARED = {"dice", "hd95", "asd"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import write_bytes, write_text
-from medssl.data.rows import table_text
+from medssl.data.csv_table import table_text
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
 from medssl.families.segment.results import CaseTable
 from medssl.pipeline.config import load_config

@@ -18,7 +18,7 @@ from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.evaluate.segmentation import dice
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.start import LoadedEncoder, load_start
+from medssl.families.segment.initial_encoder import LoadedEncoder, load_start
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation
@@ -26,7 +26,7 @@ from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.loop import Hooks, Reporter, configure_torch, fit
+from medssl.train.loop import Callbacks, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 
 
@@ -50,7 +50,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     _refuse_unmarked(config, [cached[name] for name in split.labelled])
     empty = any(not cached[name].marked for name in split.labelled)
     method = build_method(config, start)
-    hooks = Hooks(
+    callbacks = Callbacks(
         validate=_validation(config, method, [cached[i] for i in split.validation]),
         save=_Saver(config, method, split, folder / "checkpoint", start, empty),
     )
@@ -61,7 +61,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         intensity_changes(pipeline.augment),
         pipeline.seed,
         folder / "state.pt",
-        hooks,
+        callbacks,
         reporter,
         tracker,
         FineTune(pipeline.fine_tune) if start else None,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medssl.data.bag import Bag
+from medssl.data.bags.bag import Bag
 from medssl.data.layouts import layout_of
 from medssl.data.layouts.planted import PlantedBag
 from medssl.data.slide.annotation import tile_labels

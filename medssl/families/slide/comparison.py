@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.rows import read_table
+from medssl.data.csv_table import read_table
 from medssl.data.spec import DataSpec
 from medssl.evaluate.statistics import paired_difference
 from medssl.families.slide.study_page import sections

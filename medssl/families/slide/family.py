@@ -10,7 +10,7 @@ from medssl.families.slide.config import SlideConfig
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison
 from medssl.pipeline.config import Config
-from medssl.pipeline.family import Family, Start, Step
+from medssl.pipeline.family import Family, InitialEncoder, Step
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.progress import QuietReporter
 
@@ -73,11 +73,11 @@ class SlideFamily(Family):
             "report": scored / "report.html",
         }
 
-    def start(self) -> Start:
+    def initial_encoder(self) -> InitialEncoder:
         """From an encoder of tiles."""
-        from medssl.families.slide.start import TileStart
+        from medssl.families.slide.initial_encoder import InitialTileEncoder
 
-        return TileStart()
+        return InitialTileEncoder()
 
     def comparison(self) -> Comparison:
         """By accuracy over bags."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from medssl.atomic import append_text, make_folder, write_text
-from medssl.data.bag import BagSource, BagStream
+from medssl.data.bags.bag import BagSource, BagStream
 from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.errors import UsageError
@@ -25,15 +25,15 @@ from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation
 from medssl.pipeline.results import read_json
 from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
 from medssl.train.fingerprint import code_version
-from medssl.train.journal import read_lines
-from medssl.train.loop import Hooks, Log, Reporter, fit
+from medssl.train.jsonl_log import read_lines
+from medssl.train.loop import Callbacks, Log, Reporter, fit
 from medssl.train.slide_checkpoint import (
     SlideCheckpoint,
     SlideClassifier,
     load_slide_checkpoint,
 )
-from medssl.train.standardise import Scale, Scaled, ScaledBag
 
 EPOCHS, CALLS, STATE = "epochs.jsonl", "calls.json", "state.pt"
 
@@ -103,7 +103,7 @@ class FoldTraining:
             lambda batch, _: batch,
             self._config.pipeline.seed,
             state,
-            Hooks(self._after_epoch, self._save, selects="score"),
+            Callbacks(self._after_epoch, self._save, selects="score"),
             reporter,
             log,
         )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssl.data.bag import BagSource
+from medssl.data.bags.bag import BagSource
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.spec import Case

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from medssl.atomic import write_bytes, write_text
-from medssl.data.bag import BagSource
+from medssl.data.bags.bag import BagSource
+from medssl.data.csv_table import table_text
 from medssl.data.layouts.slides import is_slide
-from medssl.data.rows import table_text
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.grade.mixup import draw_mixture
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
@@ -68,7 +68,7 @@ class Ict(OneNetworkGrader):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the teacher: a true average at first, exponential later."""
-        follow(self.teacher, self.network, teacher_decay(progress.step, self.settings.decay))
+        update_ema(self.teacher, self.network, teacher_decay(progress.step, self.settings.decay))
 
     def predictor(self) -> nn.Module:
         """The teacher or the student, as `method.predictor` says."""

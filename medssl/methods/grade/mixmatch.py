@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.grade.mixup import draw_weights
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
@@ -84,7 +84,7 @@ class MixMatch(OneNetworkGrader):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the average: a true one at first, exponential later."""
-        follow(self.average, self.network, teacher_decay(progress.step, self.settings.decay))
+        update_ema(self.average, self.network, teacher_decay(progress.step, self.settings.decay))
 
     def predictor(self) -> nn.Module:
         """The average or the trained network, as `method.predictor` says."""

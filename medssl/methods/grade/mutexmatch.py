@@ -18,7 +18,7 @@ from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import random_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.strong import strong_view, weaker
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.segment.losses import at_least_float32
@@ -123,7 +123,7 @@ class MutexMatch(OneNetworkGrader):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the average."""
-        follow(self.average, self.network, self.settings.decay)
+        update_ema(self.average, self.network, self.settings.decay)
 
     def monitor(self) -> dict[str, float]:
         """Signs of collapse, and the share of unlabelled images with a sure answer."""

@@ -21,7 +21,7 @@ from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.average import follow, follow_statistics
+from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
 from medssl.methods.pretrain.contrast import KeyQueue
@@ -271,7 +271,7 @@ class Alice(PretrainMethod):
             return
         momentum = teacher_momentum(self.settings.teacher.momentum, progress)
         for teacher, student in self._averaged():
-            follow(teacher, student, momentum)
+            update_ema(teacher, student, momentum)
             follow_statistics(teacher, student, momentum)
         rate = 1 - self.settings.teacher.centre_momentum
         self.crop_centre.lerp_(self._step.scores.mean(0), rate)

@@ -19,7 +19,7 @@ from medssl.data.batch import Stream
 from medssl.data.slide.tile_augment import View, draw_view
 from medssl.data.slide.tile_batch import TileBatch
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.method import Method, Progress
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation, spread
 from medssl.methods.segment.losses import at_least_float32
@@ -162,7 +162,7 @@ class Dino(Method[TileBatch]):
             MedsslError: the teacher has given every tile the same answer for too many steps.
         """
         momentum = teacher_momentum(self.settings.teacher.momentum, progress)
-        follow(self.teacher, self.student, momentum)
+        update_ema(self.teacher, self.student, momentum)
         if self._answers is not None:
             rate = 1 - self.settings.teacher.centre_momentum
             self.centre.lerp_(self._answers.scores.mean(0), rate)

@@ -16,10 +16,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
-from medssl.data.joint.augment import random_view, reverse_some
-from medssl.data.joint.batch import JointBatch, Volumes
+from medssl.data.mixed.augment import random_view, reverse_some
+from medssl.data.mixed.batch import MixedBatch, Volumes
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.method import JointMethod, JointScores, JointTask, Progress
+from medssl.methods.method import MixedMethod, MixedScores, MixedTask, Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
 from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
 from medssl.methods.pretrain.collapse import feature_deviation
@@ -27,7 +27,7 @@ from medssl.methods.pretrain.joint_phases import Phase, phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Level, Settings
 from medssl.networks.build import build_encoder
-from medssl.networks.joint_encoder import JointEncoder
+from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.slice_transformer import holistic
 
@@ -70,14 +70,14 @@ class Embedded(NamedTuple):
     picked: list[Tensor]
 
 
-class Joint2d3d(JointMethod):
+class Joint2d3d(MixedMethod):
     """One network of slices, one of volumes, prototypes for each."""
 
     collapsed: Tensor
     mask_share: Tensor
     means: Tensor
 
-    def __init__(self, settings: Settings, task: JointTask, seed: int) -> None:
+    def __init__(self, settings: Settings, task: MixedTask, seed: int) -> None:
         super().__init__()
         _refuse_nothing_to_learn(settings, task)
         self.settings, self.task = settings, task
@@ -105,7 +105,7 @@ class Joint2d3d(JointMethod):
 
     def forward(
         self,
-        batches: dict[str, JointBatch],
+        batches: dict[str, MixedBatch],
         progress: Progress,
         generator: Generator,
         part: int = 0,
@@ -140,7 +140,7 @@ class Joint2d3d(JointMethod):
         return torch.where(volumes.valid.gather(1, picks), picks, picks[:, :1])
 
     def _embed(
-        self, batch: JointBatch, picks: Tensor, phase: Phase, generator: Generator
+        self, batch: MixedBatch, picks: Tensor, phase: Phase, generator: Generator
     ) -> Embedded:
         """Two views of all that a step needs, through the network of slices at once."""
         whole = phase.mask or phase.inter
@@ -177,7 +177,7 @@ class Joint2d3d(JointMethod):
 
     def _intra(
         self,
-        batch: JointBatch,
+        batch: MixedBatch,
         picks: Tensor,
         embedded: Embedded,
         phase: Phase,
@@ -319,12 +319,12 @@ class Joint2d3d(JointMethod):
         """The method as a whole: gradients of all its parts are clipped together."""
         yield self
 
-    def encoder(self) -> JointEncoder:
+    def encoder(self) -> MixedEncoder:
         """The network of slices together with the transformer of volumes."""
         return self.trained
 
     @torch.no_grad()
-    def scores(self, batch: JointBatch) -> JointScores:
+    def scores(self, batch: MixedBatch) -> MixedScores:
         """Cosines to the prototypes of images, and to those of volumes (of the first head)."""
         volumes = batch.volumes
         embedded = self.trained.embed_slices(batch.images.pixels.unsqueeze(1))
@@ -332,9 +332,9 @@ class Joint2d3d(JointMethod):
         whole = self.trained.represent(volumes.slices, volumes.valid, volumes.spacing)
         near = (clusters.prototypes[0] for clusters in (self.image_clusters, self.volume_clusters))
         by_image, by_volume = (normalize(weight, dim=1) for weight in near)
-        return JointScores(images @ by_image.T, whole @ by_volume.T)
+        return MixedScores(images @ by_image.T, whole @ by_volume.T)
 
-    def predictor(self) -> JointEncoder:
+    def predictor(self) -> MixedEncoder:
         """The encoder; its `represent` takes volumes, its `embed_slices` images."""
         return self.trained
 
@@ -345,14 +345,14 @@ def _chosen(stack: Tensor, picks: Tensor) -> Tensor:
     return stack.gather(1, index.expand(*picks.shape, *stack.shape[2:]))
 
 
-def _encoder(network: NetworkSettings, seed: int) -> JointEncoder:
+def _encoder(network: NetworkSettings, seed: int) -> MixedEncoder:
     """The encoder of `network`.
 
     Raises:
         UsageError: it has no transformer over slices, or takes neighbouring slices as channels.
     """
     found = build_encoder(network, 1, seed)
-    if not isinstance(found, JointEncoder) or not found.width or found.neighbours:
+    if not isinstance(found, MixedEncoder) or not found.width or found.neighbours:
         raise UsageError(
             "joint2d3d pre-trains a network of single slices with a transformer over them",
             f"the pipeline has network.name={network.name}, network.film={network.film}, "
@@ -371,7 +371,7 @@ def _clusters(
     return DeepClusters(level, settings.deepcluster, settings.temperature, width, items, drift)
 
 
-def _refuse_nothing_to_learn(settings: Settings, task: JointTask) -> None:
+def _refuse_nothing_to_learn(settings: Settings, task: MixedTask) -> None:
     weights = settings.weights
     if not task.volumes and (weights.mask or weights.inter):
         raise UsageError(

@@ -21,7 +21,7 @@ from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.methods.pretrain.contrast import KeyQueue, contrastive_loss, of_others
@@ -179,7 +179,7 @@ class ModalityInvariant(PretrainMethod):
     def _see(self, changed: Tensor, momentum: Embedder, progress: Progress) -> Seen:
         """Both passes over unmasked scans; the momentum copy moves first."""
         with torch.no_grad():
-            follow(momentum, self.embedder, ramp(self.settings.momentum, progress))
+            update_ema(momentum, self.embedder, ramp(self.settings.momentum, progress))
             key_features = momentum.encoder(changed)
             key = momentum.project(key_features)
         features = self.embedder.encoder(changed)

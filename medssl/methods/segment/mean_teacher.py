@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.settings.mean_teacher import Settings
@@ -108,7 +108,7 @@ class MeanTeacher(SegmentMethod):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the teacher towards the student; normalisation statistics are its own."""
-        follow(self.teacher, self.student, teacher_decay(progress.step, self.settings.decay))
+        update_ema(self.teacher, self.student, teacher_decay(progress.step, self.settings.decay))
 
     def networks(self) -> Iterable[nn.Module]:
         """The student; the teacher has no gradient."""

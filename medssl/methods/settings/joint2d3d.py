@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medssl.data.joint.settings import CropSettings, SliceAugment
+from medssl.data.mixed.settings import CropSettings, SliceAugment
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 

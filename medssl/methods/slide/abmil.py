@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Generator, Tensor, nn
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.abmil import Settings
 from medssl.methods.slide.outputs import (

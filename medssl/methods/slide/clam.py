@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
 from medssl.methods.settings.clam import Settings
 from medssl.methods.slide.outputs import refuse_empty

@@ -5,7 +5,7 @@ Legend: N patches, E features, K classes, C sigmoid outputs.
 
 from torch import Generator, Tensor, nn
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.mean_pool import Settings
 from medssl.methods.slide.outputs import (

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.errors import UsageError
 from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
 from medssl.methods.settings.transmil import Settings

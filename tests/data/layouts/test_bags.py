@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medssl.data.bags import read_bags
+from medssl.data.bags.read import read_bags
 from medssl.data.layouts import find_cases
 from medssl.data.layouts.bags import cases
 from medssl.data.spec import DataSpec, load_spec
@@ -164,7 +164,7 @@ def test_other_files_called_npz_are_refused(tmp_path: Path) -> None:
 def test_an_npz_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("medssl.data.instances._LARGEST", 10**6)
+    monkeypatch.setattr("medssl.data.bags.instances._LARGEST", 10**6)
     np.savez_compressed(tmp_path / "bags.npz", X=np.zeros((10**6, 1)))
     assert (tmp_path / "bags.npz").stat().st_size < 20_000
     with pytest.raises(DataError, match="unpacked it has more than"):

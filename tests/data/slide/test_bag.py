@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from medssl.data.bag import BagSource, BagStream
+from medssl.data.bags.bag import BagSource, BagStream
 from medssl.data.slide.bag import FeatureHeader, read_features, read_header, write_features
 from medssl.errors import DataError
 

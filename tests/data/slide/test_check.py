@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medssl.data.case_checks import Verdict
 from medssl.data.check import check
-from medssl.data.rules import Verdict
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import DataError
 from tests.data.conftest import declare

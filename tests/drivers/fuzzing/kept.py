@@ -227,10 +227,10 @@ def _damage_journal(place: Path, rng: Generator) -> str:
 
 def _exercise_journal(place: Path, _: Path) -> Iterable[Step]:
     from medssl.families.segment.evaluate import logged
-    from medssl.train.journal import Journal, read_journal
+    from medssl.train.jsonl_log import Journal, read_log
 
     path = place / "runs" / "stage" / "metrics.jsonl"
-    yield "read", lambda: read_journal(path)
+    yield "read", lambda: read_log(path)
     yield "curves", lambda: logged(path)
     yield "rewind", lambda: Journal(path).rewind(5)
     yield "append", lambda: _append(path)
@@ -238,10 +238,10 @@ def _exercise_journal(place: Path, _: Path) -> Iterable[Step]:
 
 def _append(path: Path) -> None:
     """What is written after the damage is read again."""
-    from medssl.train.journal import Journal, read_journal
+    from medssl.train.jsonl_log import Journal, read_log
 
     Journal(path).append(99, {"loss": 0.25})
-    entries: list[Any] = read_journal(path)
+    entries: list[Any] = read_log(path)
     if not entries or entries[-1].step != 99:
         raise Silent("an entry after a damaged line is lost")
 

@@ -15,7 +15,7 @@ from medssl.methods.pretrain.dino import Dino
 from medssl.methods.settings.dino import Settings
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.settings import LoopSettings
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Callbacks, fit
 
 SMALL: dict[str, Any] = {
     "global_crops": {"side": 32},
@@ -102,7 +102,7 @@ class Training:
             lambda batch, generator: batch,
             0,
             self.state_file,
-            Hooks(None, lambda kind, step, values: None),
+            Callbacks(None, lambda kind, step, values: None),
             self,
             self,
         )

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.average import follow
+from medssl.methods.ema import update_ema
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.pretrain.alice import Alice, temperature
 from medssl.methods.pretrain.crop_masking import cell_side, draw_mask, reconstruction_loss
@@ -160,7 +160,7 @@ def test_7_the_average_of_two_and_four_with_half_momentum_is_three():
     old, new = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     for module, value in ((old, 2.0), (new, 4.0)):
         torch.nn.init.constant_(module.weight, value)
-    follow(old.requires_grad_(False), new, 0.5)
+    update_ema(old.requires_grad_(False), new, 0.5)
     assert old.weight.item() == 3.0
 
 

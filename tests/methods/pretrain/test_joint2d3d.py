@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import normalize
 
-from medssl.data.joint.batch import Images, JointBatch, Volumes
+from medssl.data.mixed.batch import Images, MixedBatch, Volumes
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.method import JointTask, Progress
+from medssl.methods.method import MixedTask, Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d
 from medssl.methods.pretrain.joint_phases import phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
@@ -48,16 +48,16 @@ ROOMY = NETWORK.model_copy(
 
 
 def build(seed: int = 0, network: NetworkSettings = NETWORK, **settings) -> Joint2d3d:
-    task = JointTask(network, ("x", "v"), 5, 5 + 4 * 6, 4)
+    task = MixedTask(network, ("x", "v"), 5, 5 + 4 * 6, 4)
     return Joint2d3d(Settings(**{**SMALL, **settings}), task, seed).train()
 
 
-def given(seed: int = 0, images: int = 5, lengths: tuple[int, ...] = (6, 4, 6, 5)) -> JointBatch:
+def given(seed: int = 0, images: int = 5, lengths: tuple[int, ...] = (6, 4, 6, 5)) -> MixedBatch:
     """Five images and four volumes of up to six slices."""
     g = torch.Generator().manual_seed(seed)
     count, place = len(lengths), torch.arange(6)
     valid = place < torch.tensor(lengths).view(-1, 1)
-    return JointBatch(
+    return MixedBatch(
         Images(
             torch.randn(images, 16, 16, generator=g),
             torch.arange(images),
@@ -76,7 +76,7 @@ def given(seed: int = 0, images: int = 5, lengths: tuple[int, ...] = (6, 4, 6, 5
     )
 
 
-def step(method: Joint2d3d, batch: JointBatch | None = None, seed: int = 0, progress=WHOLE):
+def step(method: Joint2d3d, batch: MixedBatch | None = None, seed: int = 0, progress=WHOLE):
     torch.manual_seed(seed)
     batches = {"joint": batch or given()}
     return method(batches, progress, torch.Generator().manual_seed(seed))
@@ -130,7 +130,7 @@ def test_phases_that_leave_nothing_or_have_no_loss_are_refused():
 @pytest.mark.parametrize("preset", Settings.presets)
 def test_every_preset_takes_a_step_of_every_phase(preset):
     settings = Settings.preset(preset)
-    method = Joint2d3d(settings, JointTask(NETWORK, ("x", "v"), 5, 29, 4), 0).train()
+    method = Joint2d3d(settings, MixedTask(NETWORK, ("x", "v"), 5, 29, 4), 0).train()
     for count in (1, 50, 100):
         progress = Progress(count, 100)
         terms = step(method, progress=progress)
@@ -367,7 +367,7 @@ def test_the_seed_decides_the_weights_and_the_global_generator_is_left_alone():
 
 def test_without_images_and_without_volumes_the_rest_still_learns():
     assert set(step(build(), given(images=0))) == {"intra", "mask", "inter"}
-    task = JointTask(NETWORK, ("x",), 5, 5, 0)
+    task = MixedTask(NETWORK, ("x",), 5, 5, 0)
     chosen = {**SMALL, "weights": {"mask": 0.0, "inter": 0.0}}
     method = Joint2d3d(Settings(**chosen), task, 0)
     batch = given(lengths=())
@@ -378,15 +378,15 @@ def test_without_images_and_without_volumes_the_rest_still_learns():
 @pytest.mark.parametrize(
     ("task", "settings", "message"),
     [
-        (JointTask(NETWORK, ("x",), 5, 5, 0), {}, "no volumes to learn from.*x hold images alone"),
-        (JointTask(NETWORK, ("v",), 0, 9, 2), {"slices": 0}, "no images or slices to cluster"),
+        (MixedTask(NETWORK, ("x",), 5, 5, 0), {}, "no volumes to learn from.*x hold images alone"),
+        (MixedTask(NETWORK, ("v",), 0, 9, 2), {"slices": 0}, "no images or slices to cluster"),
         (
-            JointTask(NetworkSettings(), ("v",), 0, 9, 2),
+            MixedTask(NetworkSettings(), ("v",), 0, 9, 2),
             {},
             "has network.name=vnet.*set network.name=slice_unet",
         ),
         (
-            JointTask(NETWORK.model_copy(update={"film": False}), ("v",), 0, 9, 2),
+            MixedTask(NETWORK.model_copy(update={"film": False}), ("v",), 0, 9, 2),
             {},
             "network.film=False",
         ),

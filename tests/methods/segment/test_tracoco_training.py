@@ -17,7 +17,7 @@ from medssl.methods.segment.tracoco import TraCoCo
 from medssl.methods.settings.tracoco import Settings
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import AugmentSettings, TrainSettings
-from medssl.train.loop import Hooks, fit
+from medssl.train.loop import Callbacks, fit
 
 PATCH = (8, 8, 8)
 
@@ -77,7 +77,7 @@ class Run:
             intensity_changes(changes),
             0,
             self.state_file,
-            Hooks(None, lambda *_: None),
+            Callbacks(None, lambda *_: None),
             self,
             self,
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from medssl.data.bag import BagBatch
+from medssl.data.bags.bag import BagBatch
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation, settings_class
 

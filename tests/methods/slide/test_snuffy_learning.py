@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from medssl.data.bag import Bag, BagStream
+from medssl.data.bags.bag import Bag, BagStream
 from medssl.methods.method import Progress
 from medssl.networks.selection import top_tokens
 from medssl.settings import LoopSettings, OptimiserSettings

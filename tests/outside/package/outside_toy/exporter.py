@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import write_text
+from medssl.data.csv_table import table_text
 from medssl.data.files import images_in
-from medssl.data.rows import table_text
 from medssl.data.volume import read_mask
 from medssl.errors import DataError
 from medssl.export.exporter import Exporter

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from medssl.data.joint.augment import draw_affine, random_view, reverse_some
-from medssl.data.joint.settings import SliceAugment
+from medssl.data.mixed.augment import draw_affine, random_view, reverse_some
+from medssl.data.mixed.settings import SliceAugment
 
 STILL = SliceAugment(rotation=0, scale=0, shift=0, flip=0, gain=0, offset=0, blur=0, noise=0)
 

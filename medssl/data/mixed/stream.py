@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from medssl.data.joint.batch import Images, JointBatch, Volumes
-from medssl.data.joint.settings import JointSampling
-from medssl.data.joint.stack import SliceStack
+from medssl.data.mixed.batch import Images, MixedBatch, Volumes
+from medssl.data.mixed.settings import MixedSampling
+from medssl.data.mixed.stack import SliceStack
 from medssl.data.stream import SEED_WORDS
 from medssl.errors import DataError
 
@@ -41,7 +41,7 @@ class ImageStack:
 
 
 @dataclass(frozen=True)
-class JointSource:
+class MixedSource:
     """One data set.
 
     Attributes:
@@ -65,7 +65,7 @@ class _Place:
     volumes: int
 
 
-class JointStream:
+class MixedStream:
     """Batches without end; batch k is a function of (seed, k).
 
     Each item's data set is drawn with a chance as its number of items to the power of
@@ -80,7 +80,7 @@ class JointStream:
         DataError: images or volumes are asked for and there are none.
     """
 
-    def __init__(self, sources: Sequence[JointSource], settings: JointSampling, seed: int) -> None:
+    def __init__(self, sources: Sequence[MixedSource], settings: MixedSampling, seed: int) -> None:
         self._sources, self._settings, self._seed = sources, settings, seed
         self._places, self.numbered, self.volumes = _numbered(sources)
         counts = [_images_of(source) for source in sources]
@@ -102,13 +102,13 @@ class JointStream:
             _chances([len(source.volumes) for source in sources], settings.temperature),
         )
 
-    def batch(self, number: int) -> JointBatch:
+    def batch(self, number: int) -> MixedBatch:
         """Batch `number`, counted from 0."""
         chosen = self._settings
         images = [self._image(item) for item in _items(number, chosen.images)]
         volumes = [self._volume(item) for item in _items(number, chosen.volumes)]
         ids = (*(item[0] for item in images), *(item[0] for item in volumes))
-        return JointBatch(self._stacked_images(images), self._stacked_volumes(volumes), ids)
+        return MixedBatch(self._stacked_images(images), self._stacked_volumes(volumes), ids)
 
     def _draw(self, kind: int, item: int) -> tuple[int, np.random.Generator]:
         """The data set of an item, and the generator that draws the rest of it."""
@@ -179,13 +179,13 @@ def _items(number: int, size: int) -> range:
     return range(number * size, (number + 1) * size)
 
 
-def _images_of(source: JointSource) -> int:
+def _images_of(source: MixedSource) -> int:
     """Native images and loose slices of a data set."""
     loose = sum(len(stack) for stack in source.volumes) if source.loose else 0
     return loose + (0 if source.images is None else len(source.images))
 
 
-def _numbered(sources: Sequence[JointSource]) -> tuple[list[_Place], int, int]:
+def _numbered(sources: Sequence[MixedSource]) -> tuple[list[_Place], int, int]:
     """Where each data set's items stand, and how many numbers of both kinds there are."""
     places, images, volumes = [], 0, 0
     for source in sources:

@@ -50,7 +50,7 @@ class Volumes:
 
 
 @dataclass
-class JointBatch:
+class MixedBatch:
     """Images and volumes of one step; either may be none at all, with a first axis of 0."""
 
     images: Images

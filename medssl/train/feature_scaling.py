@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medssl.data.bag import BagSource
+from medssl.data.bags.bag import BagSource
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from medssl.errors import UsageError
 from medssl.families.grade.cohort import GradeCohort
 from medssl.families.grade.config import GradeConfig
 from medssl.networks.settings import NetworkSettings
-from medssl.pipeline.family import Start
+from medssl.pipeline.family import InitialEncoder
 from medssl.settings import EncoderSource
 from medssl.train.description import WEIGHTS
 from medssl.train.encoder_checkpoint import read_encoder
 
 
-class SliceStart(Start):
+class InitialSliceEncoder(InitialEncoder):
     """From an encoder of slices."""
 
     def must_fit(self, config: GradeConfig, pretraining: Any) -> None:

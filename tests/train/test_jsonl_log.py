@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from medssl.train.journal import Journal, read_journal, read_lines
+from medssl.train.jsonl_log import Journal, read_lines, read_log
 
 
 def test_numbers_come_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "metrics.jsonl")
     journal.append(1, {"loss": 0.5})
     journal.append(2, {"loss": float("inf")})
-    first, second = read_journal(tmp_path / "metrics.jsonl")
+    first, second = read_log(tmp_path / "metrics.jsonl")
     assert (first.step, first.values) == (1, {"loss": 0.5})
     assert second.step == 2
     assert str(second.values["loss"]) == "nan"
@@ -41,7 +41,7 @@ def test_a_line_that_is_cut_or_of_another_kind_is_passed_over(tmp_path: Path, li
     with path.open("ab") as file:
         file.write(line + b"\n")
     journal.append(3, {"loss": 0.25})
-    assert [entry.step for entry in read_journal(path)] == [1, 3]
+    assert [entry.step for entry in read_log(path)] == [1, 3]
     assert journal.rewind(4) == 2
     assert line not in path.read_bytes()
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from medssl.data.bag import Bag
-from medssl.data.instances import read_instances
+from medssl.data.bags.bag import Bag
+from medssl.data.bags.instances import read_instances
 from medssl.data.layouts import data_folder
 from medssl.data.layouts.bags import Options
 from medssl.data.spec import Case, DataSpec

@@ -52,7 +52,7 @@ class CropSettings(Section):
     local: LocalCrops = LocalCrops()
 
 
-class JointSampling(Section):
+class MixedSampling(Section):
     """What a batch of images and volumes holds."""
 
     images: int = Field(default=128, ge=0, description="native images and loose slices per step")

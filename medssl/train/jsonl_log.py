@@ -25,7 +25,7 @@ class Entry:
     values: dict[str, float]
 
 
-def read_journal(path: Path) -> list[Entry]:
+def read_log(path: Path) -> list[Entry]:
     """The entries of a journal, oldest first; none without the file.
 
     Lines that a kill cut off, and other lines that are no entries, are passed over.
@@ -70,7 +70,7 @@ class Journal:
 
         A run that resumes from a checkpoint repeats the steps after it.
         """
-        kept = [entry for entry in read_journal(self._path) if entry.step < step]
+        kept = [entry for entry in read_log(self._path) if entry.step < step]
         write_text(self._path, "".join(map(_line, kept)))
         return len(kept)
 

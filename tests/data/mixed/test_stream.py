@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.joint.settings import JointSampling
-from medssl.data.joint.stack import SliceStack
-from medssl.data.joint.stream import ImageStack, JointSource, JointStream
+from medssl.data.mixed.settings import MixedSampling
+from medssl.data.mixed.stack import SliceStack
+from medssl.data.mixed.stream import ImageStack, MixedSource, MixedStream
 from medssl.errors import DataError
 
 SMALL = {"images": 6, "volumes": 4, "slices": 5, "side": 8}
@@ -32,14 +32,14 @@ def images(count: int) -> ImageStack:
     return ImageStack(tuple(f"x{n}" for n in range(count)), grey)
 
 
-def stream(sources, seed=0, **settings) -> JointStream:
-    return JointStream(sources, JointSampling(**{**SMALL, **settings}), seed)
+def stream(sources, seed=0, **settings) -> MixedStream:
+    return MixedStream(sources, MixedSampling(**{**SMALL, **settings}), seed)
 
 
 def test_volumes_of_two_data_sets_have_numbers_0_to_4(stack):
     """The sheet's test 11: data sets of 3 and of 2 volumes; each number is met."""
-    first = JointSource("a", volumes=tuple(stack(f"a{n}", 5) for n in range(3)))
-    second = JointSource("b", volumes=tuple(stack(f"b{n}", 5) for n in range(2)))
+    first = MixedSource("a", volumes=tuple(stack(f"a{n}", 5) for n in range(3)))
+    second = MixedSource("b", volumes=tuple(stack(f"b{n}", 5) for n in range(2)))
     joint = stream([first, second], images=0)
     assert joint.volumes == 5
     assert joint.numbered == 25
@@ -53,9 +53,9 @@ def test_volumes_of_two_data_sets_have_numbers_0_to_4(stack):
 def test_images_and_slices_never_share_a_number(stack):
     joint = stream(
         [
-            JointSource("x", images(3)),
-            JointSource("v", volumes=(stack("v0", 4), stack("v1", 6)), loose=True),
-            JointSource("y", images(2)),
+            MixedSource("x", images(3)),
+            MixedSource("v", volumes=(stack("v0", 4), stack("v1", 6)), loose=True),
+            MixedSource("y", images(2)),
         ]
     )
     assert (joint.images, joint.numbered, joint.volumes) == (15, 15, 2)
@@ -83,7 +83,7 @@ def test_images_and_slices_never_share_a_number(stack):
 
 
 def test_a_batch_is_a_function_of_seed_and_number(stack):
-    sources = [JointSource("x", images(9)), JointSource("v", volumes=(stack("v0", 9),))]
+    sources = [MixedSource("x", images(9)), MixedSource("v", volumes=(stack("v0", 9),))]
     one, same, other = (stream(sources, seed) for seed in (0, 0, 1))
     assert torch.equal(one.batch(3).images.number, same.batch(3).images.number)
     assert one.batch(3).ids == same.batch(3).ids
@@ -93,7 +93,7 @@ def test_a_batch_is_a_function_of_seed_and_number(stack):
 
 def test_a_long_volume_gives_a_window_and_a_short_one_is_filled_up(stack):
     long, short = stack("long", 12, spacing=3.5), stack("short", 3)
-    joint = stream([JointSource("v", volumes=(long, short))], images=0, volumes=40)
+    joint = stream([MixedSource("v", volumes=(long, short))], images=0, volumes=40)
     given = joint.batch(0).volumes
     starts = set()
     for row in range(40):
@@ -116,30 +116,30 @@ def test_a_long_volume_gives_a_window_and_a_short_one_is_filled_up(stack):
 @pytest.mark.parametrize(("temperature", "share"), [(1.0, 0.9), (0.5, 0.75), (0.0, 0.5)])
 def test_data_sets_are_balanced_by_temperature(temperature, share):
     """81 and 9 images: 90 %, sqrt 81 : sqrt 9 = 75 %, or half."""
-    sources = [JointSource("large", images(81)), JointSource("small", images(9))]
+    sources = [MixedSource("large", images(81)), MixedSource("small", images(9))]
     joint = stream(sources, temperature=temperature, images=2000, volumes=0)
     found = (joint.batch(0).images.source == 0).float().mean().item()
     assert found == pytest.approx(share, abs=0.03)
 
 
 def test_images_or_volumes_may_be_none_at_all(stack):
-    batch = stream([JointSource("x", images(3))], volumes=0).batch(0)
+    batch = stream([MixedSource("x", images(3))], volumes=0).batch(0)
     assert batch.volumes.slices.shape == (0, 5, 8, 8)
     assert len(batch.ids) == 6
-    batch = stream([JointSource("v", volumes=(stack("v0", 9),))], images=0).batch(0)
+    batch = stream([MixedSource("v", volumes=(stack("v0", 9),))], images=0).batch(0)
     assert batch.images.pixels.shape == (0, 8, 8)
     assert batch.damaged() == ()
 
 
 def test_what_is_asked_for_must_be_there(stack):
     with pytest.raises(DataError, match=r"no images to learn from; v hold volumes alone"):
-        stream([JointSource("v", volumes=(stack("v0", 9),))])
+        stream([MixedSource("v", volumes=(stack("v0", 9),))])
     with pytest.raises(DataError, match=r"no volumes to learn from; x hold images alone"):
-        stream([JointSource("x", images(3))])
+        stream([MixedSource("x", images(3))])
 
 
 def test_damaged_volumes_are_named(stack):
-    joint = stream([JointSource("v", volumes=(stack("v0", 9),))], images=0)
+    joint = stream([MixedSource("v", volumes=(stack("v0", 9),))], images=0)
     batch = joint.batch(0)
     batch.volumes.slices[2, 1, 0, 0] = torch.nan
     assert batch.damaged() == ("set/v0",)

@@ -10,7 +10,7 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
-from medssl.pipeline.family import Start
+from medssl.pipeline.family import InitialEncoder
 from medssl.pipeline.plan import Cohort
 from medssl.settings import PreprocessSettings, PretrainChoice
 from medssl.train.checkpoint import EncoderCard
@@ -39,7 +39,7 @@ class LoadedEncoder:
     card: EncoderCard
 
 
-class VolumeStart(Start):
+class InitialVolumeEncoder(InitialEncoder):
     """From an encoder of volumes."""
 
     def must_fit(self, config: SegmentConfig, pretraining: Any) -> None:

@@ -6,9 +6,9 @@ from PIL import Image
 
 from medssl.data.layouts import find_cases
 from medssl.data.show import contact_sheet
+from medssl.data.slide.contact_sheet import OUTLINE, kept_tiles
 from medssl.data.slide.reader import open_slide
 from medssl.data.slide.settings import TileSettings
-from medssl.data.slide.sheet import OUTLINE, kept_tiles
 from medssl.data.slide.tiles import tile_grid
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import DataError, UsageError

@@ -5,7 +5,7 @@ import pytest
 
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
-from medssl.data.joint.stack import foreground, square_slices, stack_scan
+from medssl.data.mixed.stack import foreground, square_slices, stack_scan
 from medssl.data.spec import Case, DataSpec, LayoutChoice
 from medssl.data.volume import write_volume
 from medssl.settings import PreprocessSettings

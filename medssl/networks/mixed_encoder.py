@@ -34,7 +34,7 @@ def volumes_of(slices: Tensor, items: int) -> Tensor:
     return slices.view(items, -1, *slices.shape[1:]).permute(0, 2, 4, 3, 1)
 
 
-class JointEncoder(VolumeEncoder):
+class MixedEncoder(VolumeEncoder):
     """Slices to embeddings by one network, embeddings of a volume to tokens by another.
 
     As a `VolumeEncoder` its levels are the maps of slices: `strides` hold within them, and sides

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssl.data.bag import Bag
-from medssl.train.standardise import Scale, Scaled, ScaledBag
+from medssl.data.bags.bag import Bag
+from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
 
 
 def bags() -> list[Bag]:

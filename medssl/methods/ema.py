@@ -5,7 +5,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Set each weight of `average` to decay * itself + (1 - decay) * that of `network`, in place.
 
     Weights that `network` does not train are left alone: they are equal in both from the start.

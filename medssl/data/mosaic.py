@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 _MARGIN, _CAPTION, _COLUMNS = 12, 34, 4  # pixels; panels a row
 
 
-def panel_sheet(
+def mosaic(
     title: str, panels: Iterable[tuple[str, np.ndarray]], count: int, side: int, path: Path
 ) -> Path:
     """Write captioned panels to the PNG `path`; it appears complete or not at all.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import medssl
-from medssl.data.rows import read_rows, read_table, table_text
+from medssl.data.csv_table import read_rows, read_table, table_text
 from medssl.errors import DataError
 
 KEY, NAMES = "layout.table", "file, grade"

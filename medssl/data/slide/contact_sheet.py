@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from medssl.data.panels import panel_sheet
+from medssl.data.mosaic import mosaic
 from medssl.data.slide.reader import SlideReader, open_slide
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, tile_grid
@@ -36,7 +36,7 @@ def kept_tiles(reader: SlideReader, grid: TileGrid, side: int) -> np.ndarray:
     return np.array(image)
 
 
-def slide_sheet(
+def slide_contact_sheet(
     spec: DataSpec, cases: Sequence[Case], path: Path, settings: TileSettings | None = None
 ) -> Path:
     """Write a panel per slide to the PNG `path`; it appears complete or not at all.
@@ -47,7 +47,7 @@ def slide_sheet(
     """
     title = spec.title + " (simulated)" * spec.simulated
     panels = _panels(cases, settings or TileSettings())
-    return panel_sheet(title, panels, len(cases), _PANEL, path)
+    return mosaic(title, panels, len(cases), _PANEL, path)
 
 
 def _panels(cases: Sequence[Case], settings: TileSettings) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from medssl.data.augment import uniform
-from medssl.data.joint.settings import SliceAugment
+from medssl.data.mixed.settings import SliceAugment
 from medssl.data.slide.tile_augment import ASPECT, blur, chance
 
 WHOLE = (1.0, 1.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.classes import Fault, class_index, undeclared
-from medssl.data.rows import read_cells
+from medssl.data.csv_table import read_cells
 from medssl.errors import DataError
 
 _KEYS = ("X", "bag", "y", "sizes")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.classes import declared_classes
-from medssl.data.panels import panel_sheet
+from medssl.data.mosaic import mosaic
 from medssl.data.radiograph.cache import read_case
 from medssl.data.radiograph.read import make_crops
 from medssl.data.radiograph.settings import CropSettings
@@ -15,7 +15,7 @@ from medssl.data.spec import Case, DataSpec
 _PANEL = 240  # pixels
 
 
-def radiograph_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
+def radiograph_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
     """Write a panel per image to the PNG `path`: normalised, whole, not mirrored.
 
     Raises:
@@ -23,7 +23,7 @@ def radiograph_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> Path:
         DataError: an image cannot be read.
     """
     title = spec.title + " (simulated)" * spec.simulated
-    return panel_sheet(title, _panels(spec, cases), len(cases), _PANEL, path)
+    return mosaic(title, _panels(spec, cases), len(cases), _PANEL, path)
 
 
 def _panels(spec: DataSpec, cases: Sequence[Case]) -> Iterator[tuple[str, np.ndarray]]:

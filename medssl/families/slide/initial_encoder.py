@@ -8,13 +8,13 @@ from medssl.errors import UsageError
 from medssl.families.slide.cohort import SlideCohort
 from medssl.families.slide.config import SlideConfig
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.pipeline.family import Start
+from medssl.pipeline.family import InitialEncoder
 from medssl.settings import EncoderSource
 from medssl.train.description import WEIGHTS
 from medssl.train.tile_checkpoint import read_tile_encoder
 
 
-class TileStart(Start):
+class InitialTileEncoder(InitialEncoder):
     """From an encoder of tiles."""
 
     def must_fit(self, config: SlideConfig, pretraining: Any) -> None:
