@@ -13,7 +13,7 @@ import typer
 from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.environment import wait_passively
-from medssl.errors import DataError, MedsslError, Stopped
+from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -149,12 +149,20 @@ def predict(
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.pipeline.family import find_family
     from medssl.pipeline.progress import make_reporter
+    from medssl.registry import load
     from medssl.train.description import checkpoint_family
 
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     reporter = make_reporter(quiet)
-    typer.echo(family.predict_files(checkpoint, files, out, keys, reporter, device, overwrite))
+    if family.predict_files is None:
+        raise UsageError(
+            f"{checkpoint} cannot be asked about files",
+            f"it is of the family '{family.name}'",
+            f"train a pipeline that starts from it, with pretrain={checkpoint}",
+        )
+    given = checkpoint, files, out, keys, reporter, device, overwrite
+    typer.echo(load(family.predict_files)(*given))
 
 
 @app.command()
@@ -177,11 +185,15 @@ def evaluate(
     from medssl.data.spec import load_spec
     from medssl.pipeline.config import evaluating_family
     from medssl.pipeline.progress import make_reporter
+    from medssl.registry import load
 
     spec = load_spec(data)
     folder = predictions if predictions.is_dir() else predictions.parent
     family = evaluating_family(spec)
-    typer.echo(family.evaluate_files(predictions, spec, out or folder, make_reporter(quiet)))
+    if family.evaluate_files is None:
+        raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
+    given = predictions, spec, out or folder, make_reporter(quiet)
+    typer.echo(load(family.evaluate_files)(*given))
 
 
 @app.command()

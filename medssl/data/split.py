@@ -128,20 +128,19 @@ def patient_key(spec: str, patient: str) -> str:
     return hashlib.sha256(f"{spec}/{patient}".encode()).hexdigest()[:16]
 
 
-def verify_unseen(split: Split, cases: Sequence[Case], spec: str, seen: Collection[str]) -> None:
+def verify_unseen(tested: Sequence[Case], spec: str, seen: Collection[str]) -> None:
     """Check that pre-training has seen no patient of the test cases.
 
     Patients are known by data set and id: one that two data specs name differently is not found.
 
     Args:
-        spec: name of the data spec of `cases`.
+        spec: name of the data spec of `tested`.
         seen: `patient_key` of every patient in pre-training.
 
     Raises:
         DataError: a test patient was seen.
     """
-    test, before = set(split.test), set(seen)
-    tested = [case for case in cases if case.id in test]
+    before = set(seen)
     known = [case for case in tested if patient_key(spec, case.patient) in before]
     if known:
         raise DataError(

@@ -157,13 +157,12 @@ def evaluating_family(spec: DataSpec) -> Family:
     Raises:
         UsageError: there is none.
     """
+    content = layout_of(spec).content
     for name in family_names():
         family = find_family(name)
-        if layout_of(spec).content in family.config().reads:
+        if content in family.configs[0].reads:
             return family
-    raise UsageError(
-        f"nothing can be evaluated on {spec.name}", f"it holds {layout_of(spec).content}"
-    )
+    raise UsageError(f"nothing can be evaluated on {spec.name}", f"it holds {content}")
 
 
 def _method_of(plain: Mapping[str, Any], specs: Sequence[DataSpec]) -> str:
@@ -172,7 +171,7 @@ def _method_of(plain: Mapping[str, Any], specs: Sequence[DataSpec]) -> str:
     if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
         return str(choice["name"])
     family = evaluating_family(specs[0]) if specs else find_family(family_names()[0])
-    return str(family.config().file.model_fields["method"].get_default().name)
+    return str(family.configs[0].file.model_fields["method"].get_default().name)
 
 
 def _must_be_readable(kind: type[Config[Any]], method: str, spec: DataSpec) -> None:

@@ -1,183 +1,99 @@
-"""What the engine asks of a family: of segmentation, grading, slides, pre-training, or of yours.
+"""What a family is: one kind of work, such as segmentation, from cases to results.
 
-A family is one object, found by name through the entry-point group `medssl.families`. The engine
-alone knows finished stages, locks, keys, MLflow, studies and the order of work; a family knows its
-data, its training, its scores and its words. Importing it must not import torch: whatever does is
-imported inside its methods.
+The engine alone knows finished stages, locks, keys, MLflow, studies and the order of work. A family
+says what differs. It is one object, found by name through the entry-point group `medssl.families`,
+and names its functions as "module:function", which are imported when they are called: to look at a
+family imports no torch.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from medssl.data.spec import DataSpec
-from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
 from medssl.registry import FAMILIES
 
 if TYPE_CHECKING:
-    from medssl.pipeline.comparison import Comparison
     from medssl.pipeline.config import Config
-    from medssl.pipeline.plan import Cohort, Job, Plan
-    from medssl.pipeline.progress import QuietReporter
-    from medssl.train.track import Tracker
 
 
 @dataclass(frozen=True)
-class Step:
-    """One stage of a run.
+class InitialEncoder:
+    """How runs start from a pre-trained encoder, which `pretrain` in their pipeline names.
 
     Attributes:
-        name: of the stage and the first part of its folder's name.
-        work: does it in the stage's folder; returns facts for its mark, of which "summary", numbers
-            by name, is also logged.
-        intact: whether what it wrote is there as it was written.
+        part: section of a pipeline, of the run and of the pre-training, that describes it. Where
+            this section of the run has a key `weights`, the encoder's file is set there.
+        read: (folder) -> the description of a trained one, which has `part` and `seen`.
+        must_fit: (config, part, what) refuses, with the keys to set, an encoder that a run cannot
+            take: the section `part` of what trained it, and what it is in words.
     """
 
-    name: str
-    work: "Callable[[Job, Tracker], Mapping[str, Any]]"
-    intact: "Callable[[Job], bool]" = lambda job: True
+    part: str
+    read: str
+    must_fit: str
 
 
-class InitialEncoder(ABC):
-    """How runs start from a pre-trained encoder, which `pretrain` in a pipeline names."""
+@dataclass(frozen=True)
+class Family:
+    """One kind of work.
 
-    @abstractmethod
-    def must_fit(self, config: Any, pretraining: Any) -> None:
-        """Refuse a pre-training, before it is run, whose encoder the run cannot take.
-
-        Args:
-            config: of the run.
-            pretraining: the `Config` of the pre-training.
-
-        Raises:
-            UsageError: says what to set.
-        """
-
-    @abstractmethod
-    def verify(self, config: Any, folder: Path, cohort: Any) -> None:
-        """Refuse a trained encoder that does not fit, or that has seen a test case.
-
-        Raises:
-            UsageError, DataError: it does not, or it has.
-        """
-
-    @abstractmethod
-    def at(self, config: Any, folder: Path) -> Any:
-        """`config` of a run that starts at the encoder in `folder`."""
-
-
-class Family(ABC):
-    """One kind of work, from cases to results.
+    All errors that its functions raise are `MedsslError`s.
 
     Attributes:
         name: as methods name it in `MethodSettings.family`.
-        axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
+        configs: types of its pipelines. Of several, the first is the usual one, and a method takes
+            the one whose `kind` it names in `learns_from`.
         usual_arms: methods that a study compares which is made of a pipeline alone; the first is
             what the finished runs of a pipeline are compared with.
+        cohort: (config, kept_out) -> `Cohort`: the cases of a run and who has which role; reads no
+            image. Patients with a key (`patient_key`) in `kept_out` are not to be learnt from.
+        inputs: (config, cohort) -> what decides the result of each stage, by its name and in order,
+            beyond that of the stage before: plain values, after which folders are named. A stage
+            that depends on nothing more shares the key of the one before.
+        steps: of each stage, (job, tracker) -> facts for its mark. The numbers by name in its
+            "summary" are logged too.
+        results: (plan) -> where the results of a finished run are, by a word, "model" first.
+        comparison: () -> the `Comparison` of its finished runs.
+        prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
+        intact: of a stage, (job) -> whether what it wrote is there as it was written.
+        preflight: (config, cohort, reporter) refuses what would fail only after training, when a
+            whole run is asked for.
+        found: (plan) -> what a finished run found, in lines for people.
+        initial_encoder: how runs start from a pre-trained encoder; None: they never do.
+        predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
+            made of loose files, in words.
+        evaluate_files: (predictions, spec, out, reporter) -> scores of such results, in words.
+        axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.
+        tested: what the test cases are called without which a run makes no sense; empty: it does.
         trains_encoders: whether what it trains is what other families start from.
     """
 
-    name: ClassVar[str]
-    axes: ClassVar[tuple[str, ...]] = ()
-    usual_arms: ClassVar[tuple[str, ...]]
-    seed_keys: ClassVar[tuple[str, ...]] = ("seed",)
-    trains_encoders: ClassVar[bool] = False
+    name: str
+    configs: "tuple[type[Config[Any]], ...]"
+    usual_arms: tuple[str, ...]
+    cohort: str
+    inputs: str
+    steps: Mapping[str, str]
+    results: str
+    comparison: str
+    prepare: str | None = None
+    intact: Mapping[str, str] = field(default_factory=dict)
+    preflight: str | None = None
+    found: str | None = None
+    initial_encoder: InitialEncoder | None = None
+    predict_files: str | None = None
+    evaluate_files: str | None = None
+    axes: tuple[str, ...] = ()
+    seed_keys: tuple[str, ...] = ("seed",)
+    tested: str = ""
+    trains_encoders: bool = False
 
-    @abstractmethod
-    def config(self, method: type[MethodSettings] | None = None) -> "type[Config[Any]]":
-        """The type of its pipelines, for a method where that matters."""
-
-    def configs(self) -> "Sequence[type[Config[Any]]]":
-        """Every type of its pipelines."""
-        return (self.config(),)
-
-    @abstractmethod
-    def cohort(self, config: Any, kept_out: Collection[str] = frozenset()) -> "Cohort":
-        """The cases of a run and who has which role; reads no image.
-
-        Args:
-            kept_out: keys (`medssl.data.split.patient_key`) of patients that must not be learnt
-                from. Only a family that takes part in the runs of others needs to look at them.
-
-        Raises:
-            DataError, UsageError: the data set is missing, or cannot be used for such a run.
-        """
-
-    @abstractmethod
-    def inputs(self, config: Any, cohort: Any) -> Mapping[str, Sequence[Any]]:
-        """What decides the result of each stage beyond that of the one before, as plain values.
-
-        The stages' folders are named after it. A stage that depends on nothing more shares the key
-        of the one before.
-        """
-
-    @abstractmethod
-    def steps(self, plan: "Plan[Any, Any]") -> Sequence[Step]:
-        """The stages of a run, in order, of those that `inputs` names."""
-
-    @abstractmethod
-    def results(self, plan: "Plan[Any, Any]") -> Mapping[str, Path]:
-        """Where the results of a finished run are, by a word; "model" first."""
-
-    def found(self, plan: "Plan[Any, Any]") -> Sequence[str]:
-        """What a finished run found, in a few lines for people."""
-        return ()
-
-    def refuse(  # noqa: B027 - a family may have nothing to refuse
-        self, config: Any, cohort: Any, reporter: "QuietReporter"
-    ) -> None:
-        """Refuse at once what would fail only after training, when a whole run is asked for.
-
-        Raises:
-            UsageError, DataError: there is such a thing.
-        """
-
-    def prepare(self, job: "Job") -> Any:
-        """What all stages of a run work on; not asked for where the first stage is done."""
-        return None
-
-    def initial_encoder(self) -> InitialEncoder | None:
-        """How a run starts from a pre-trained encoder; None where it never does."""
-        return None
-
-    @abstractmethod
-    def comparison(self) -> "Comparison":
-        """How finished runs are read, compared and told of."""
-
-    def predict_files(
-        self,
-        checkpoint: Path,
-        files: Sequence[Path],
-        out: Path,
-        overrides: Sequence[str],
-        reporter: "QuietReporter",
-        device: str,
-        overwrite: bool,
-    ) -> str:
-        """Results of loose files, without pipeline and data spec; returns what was made, in words.
-
-        Raises:
-            UsageError, DataError: a file, a setting or `out` cannot be used; by default always.
-        """
-        raise UsageError(
-            f"{checkpoint} cannot be asked about images",
-            "it is a pre-trained encoder",
-            f"train a pipeline that starts from it, with pretrain={checkpoint}",
-        )
-
-    def evaluate_files(
-        self, predictions: Path, spec: DataSpec, out: Path, reporter: "QuietReporter"
-    ) -> str:
-        """Scores of results that `predict_files` wrote; returns them in words.
-
-        Raises:
-            UsageError, DataError: they cannot be scored; by default always.
-        """
-        raise UsageError(f"the family '{self.name}' has nothing to evaluate files by")
+    def config(self, method: type[MethodSettings]) -> "type[Config[Any]]":
+        """The type of the pipelines of a method."""
+        kind = getattr(method, "learns_from", self.configs[0].kind)
+        return next((one for one in self.configs if one.kind == kind), self.configs[0])
 
 
 def family_names() -> list[str]:
@@ -192,4 +108,4 @@ def find_family(name: str) -> Family:
     Raises:
         UsageError: there is none (names the nearest), or that of another package cannot be used.
     """
-    return FAMILIES.find(name, Family)  # type: ignore[type-abstract]
+    return FAMILIES.find(name, Family)

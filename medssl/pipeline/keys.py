@@ -27,9 +27,10 @@ from medssl.settings import EncoderSource, MethodChoice
 
 FILES: dict[str, tuple[type[BaseModel], str]] = {
     **{
-        "_".join(filter(None, (name, kind.kind))): (kind.file, f"pipelines that {kind.about}")
+        f"{name}_{kind.kind}" if number else name: (kind.file, f"pipelines that {kind.about}")
         for name in family_names()
-        for kind in find_family(name).configs()
+        for number, kind in enumerate(find_family(name).configs)
+        if number == 0 or kind.file is not find_family(name).configs[0].file
     },
     "data": (DataSpec, "data specs"),
     "study": (Study, "studies"),

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from medssl.data.spec import Case
-from medssl.data.split import ROLES, Split, patient_key
+from medssl.data.split import ROLES, Split, patient_key, verify_unseen
 from medssl.environment import runs_root
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import Stage, Subject
+from medssl.registry import load
 from medssl.section import digest
 
 AnyConfig = TypeVar("AnyConfig", bound=Config[Any])
@@ -43,9 +44,14 @@ class Cohort:
         held = {name for split in self.splits for name in split.test}
         return tuple(case for case in self.cases if case.id in held)
 
+    @property
+    def kept_from_pretraining(self) -> tuple[Case, ...]:
+        """The cases whose patients an encoder that the run starts from must not have seen."""
+        return self.test
+
     def tested(self, spec: str) -> frozenset[str]:
-        """Keys of the patients that pre-training for this run must not see."""
-        return frozenset(patient_key(spec, case.patient) for case in self.test)
+        """Keys of these patients; `spec` is the name of their data spec."""
+        return frozenset(patient_key(spec, case.patient) for case in self.kept_from_pretraining)
 
     def roles(self) -> dict[str, int]:
         """How many cases have each role, over all folds."""
@@ -86,7 +92,12 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     @property
     def model(self) -> Path:
         """Folder of the checkpoint that the run leaves."""
-        return self.config.family.results(self)["model"]
+        return self.results["model"]
+
+    @property
+    def results(self) -> dict[str, Path]:
+        """Where the results of the finished run are, by a word."""
+        return dict(load(self.config.family.results)(self))
 
     @property
     def subject(self) -> Subject:
@@ -109,13 +120,24 @@ class Job:
     @cached_property
     def data(self) -> Any:
         """What the family prepares for all stages, made when it is first asked for."""
-        return self.plan.config.family.prepare(self)
+        prepare = self.plan.config.family.prepare
+        return None if prepare is None else load(prepare)(self)
+
+
+def cohort_of(config: Config[Any], kept_out: Collection[str] = frozenset()) -> Any:
+    """The cases of a run and who has which role; reads no image.
+
+    Args:
+        kept_out: keys of patients that must not be learnt from.
+
+    Raises:
+        DataError, UsageError: the data set is missing or cannot be used for such a run.
+    """
+    return load(config.family.cohort)(config, kept_out)
 
 
 def make_plan(
-    config: AnyConfig,
-    cohort: Cohort | None = None,
-    kept_out: Collection[str] = frozenset(),
+    config: AnyConfig, cohort: Cohort | None = None, kept_out: Collection[str] = frozenset()
 ) -> Plan[AnyConfig, Any]:
     """Cases and stage folders of a run; trains nothing and writes nothing.
 
@@ -124,20 +146,32 @@ def make_plan(
         kept_out: keys of patients that must not be learnt from.
 
     Raises:
-        DataError, UsageError: the data set is missing or cannot be used for such a run; or the
-            encoder to start from is not there, does not fit, or has seen a test case.
+        DataError, UsageError: as `cohort_of`; or the encoder to start from is not there, does not
+            fit, or has seen a test case.
     """
-    family = config.family
-    found = cohort if cohort is not None else family.cohort(config, kept_out)
-    initial, encoder = family.initial_encoder(), getattr(config.pipeline, "pretrain", None)
-    if initial is not None and encoder is not None:
-        initial.verify(config, encoder.folder, found)
+    found = cohort if cohort is not None else cohort_of(config, kept_out)
+    verify_encoder(config, found)
     folder = runs_root() / config.pipeline.name
     stages, key = {}, ""
-    for name, parts in family.inputs(config, found).items():
+    for name, parts in load(config.family.inputs)(config, found).items():
         if parts:
             key = digest([*([key] if key else []), *parts])
         stages[name] = Stage(name, key, folder / f"{name}-{key}")
     if len(stages) > 1:
         stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
     return Plan(config, found, stages)
+
+
+def verify_encoder(config: Config[Any], cohort: Cohort) -> None:
+    """Refuse a trained encoder to start from that does not fit, or that has seen a test case.
+
+    Raises:
+        UsageError, DataError: it does not, or it has.
+    """
+    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
+    if initial is None or choice is None:
+        return
+    found = load(initial.read)(choice.folder)
+    part = getattr(found, initial.part)
+    load(initial.must_fit)(config, part, f"the encoder in {choice.folder}")
+    verify_unseen(cohort.kept_from_pretraining, config.spec.name, found.seen)

@@ -16,6 +16,7 @@ from medssl.mistakes import nearest
 from medssl.pipeline.comparison import Comparison
 from medssl.pipeline.family import Family, find_family
 from medssl.pipeline.files import pipeline_names
+from medssl.registry import load
 
 DONE = "done.json"
 """The mark of a finished stage."""
@@ -41,7 +42,7 @@ class Result:
 
     def comparison(self) -> Comparison:
         """How runs of its family are read and compared."""
-        return _family(self.config).comparison()
+        return comparison_of(_family(self.config))
 
     @property
     def method(self) -> str:
@@ -74,7 +75,7 @@ def read_result(folder: Path) -> Result:
     try:
         config = read_config(folder, "method.name", "data", "seed")
         done = read_json(folder / DONE)
-        numbers, scores = _family(config).comparison().read(folder)
+        numbers, scores = comparison_of(_family(config)).read(folder)
         result = Result(folder, config, numbers, scores, str(done.get("run_id") or ""))
         result.labels, result.seed  # noqa: B018 - they must be numbers
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
@@ -82,6 +83,12 @@ def read_result(folder: Path) -> Result:
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None
     return result
+
+
+def comparison_of(family: Family) -> Comparison:
+    """How runs of a family are read and compared."""
+    found: Comparison = load(family.comparison)()
+    return found
 
 
 def _family(config: dict[str, Any]) -> Family:

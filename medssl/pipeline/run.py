@@ -5,19 +5,20 @@ continues a run that was stopped or killed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medssl.device import choose_device
 from medssl.environment import shown_uri, tracking_uri
+from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
-from medssl.pipeline.family import Step
-from medssl.pipeline.plan import RUN, Cohort, Job, Plan, make_plan
+from medssl.pipeline.plan import RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import read_summary
 from medssl.pipeline.stage import Stage, carry_out
-from medssl.settings import EncoderSource
+from medssl.registry import load
+from medssl.train.description import WEIGHTS
 from medssl.train.track import Tracker
 
 HOW = ("device", "threads")
@@ -55,8 +56,10 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
         DataError, UsageError: the settings or the data do not allow it.
     """
     choose_device(config.pipeline.train.device)
-    cohort = config.family.cohort(config)
-    config.family.refuse(config, cohort, reporter)
+    cohort = cohort_of(config)
+    _refuse_untested(config, cohort)
+    if config.family.preflight is not None:
+        load(config.family.preflight)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
     return carry_out_plan(plan, reporter, resume)
 
@@ -68,10 +71,9 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
         Stopped, DataError, UsageError: as `run`.
     """
     choose_device(config.pipeline.train.device)
-    cohort = config.family.cohort(config)
+    cohort = cohort_of(config)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
-    job = Job(plan, reporter)
-    _carry_out(job, config.family.steps(plan)[0], resume, None)
+    _carry_out(Job(plan, reporter), next(iter(plan.stages)), resume, None)
     return Outcome({"model": plan.model})
 
 
@@ -81,46 +83,58 @@ def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool =
     Raises:
         Stopped, DataError, UsageError: as `run`.
     """
-    family, job = plan.config.family, Job(plan, reporter)
-    steps = family.steps(plan)
-    if RUN not in plan.stages:
-        _carry_out(job, steps[0], resume, None)
-        return Outcome(family.results(plan), family.found(plan))
-    whole = plan.stages[RUN]
+    job, whole = Job(plan, reporter), plan.stages.get(RUN)
+    parts = {name: stage for name, stage in plan.stages.items() if name != RUN}
 
     def work(tracker: Tracker) -> dict[str, Any]:
-        for step in steps:
-            _carry_out(job, step, resume, whole)
-        if steps[-1].name == plan.last.name:
-            tracker.metrics(plan.config.last_step, read_summary(plan.last.folder))
+        for name in parts:
+            _carry_out(job, name, resume, whole)
+        tracker.metrics(plan.config.last_step, read_summary(plan.last.folder))
         return {}
 
-    parts = [stage for name, stage in plan.stages.items() if name != RUN]
-    carry_out(whole, plan.subject, work, reporter, parts=parts, resume=resume)
-    return Outcome(family.results(plan), family.found(plan))
+    if whole is None:
+        _carry_out(job, plan.last.name, resume, None)
+    else:
+        stages = tuple(parts.values())
+        carry_out(whole, plan.subject, work, reporter, parts=stages, resume=resume)
+    found = plan.config.family.found
+    return Outcome(plan.results, () if found is None else load(found)(plan))
 
 
-def _carry_out(job: Job, step: Step, resume: bool, whole: Stage | None) -> None:
+def _refuse_untested(config: Config[Any], cohort: Cohort) -> None:
+    """Refuse at once what would fail only after training."""
+    cases = config.family.tested
+    if cases and not cohort.test:
+        raise UsageError(
+            f"there are no test {cases}",
+            f"the data set {config.spec.name} declares none and split.test is 0",
+            "set split.test, or use `medssl train`",
+        )
+    chosen = getattr(getattr(config.pipeline, "predict", None), "checkpoint", None)
+    if cases and chosen == "best" and not cohort.split.validation:
+        raise UsageError(
+            f"predict.checkpoint=best needs validation {cases}",
+            "split.validation leaves none",
+            "raise split.validation or set predict.checkpoint=last",
+        )
+
+
+def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     """One stage, and the log of its scores."""
-    plan, stage = job.plan, job.plan.stages[step.name]
+    plan, stage, family = job.plan, job.plan.stages[name], job.plan.config.family
     if not (stage.done and resume):
         _ = job.data  # what does not fit is refused before anything is written
 
     def work(tracker: Tracker) -> Mapping[str, Any]:
-        facts = step.work(job, tracker)
+        facts: Mapping[str, Any] = load(family.steps[name])(job, tracker)
         if "summary" in facts:
             tracker.metrics(plan.config.last_step, facts["summary"])
         return facts
 
-    carry_out(
-        stage,
-        plan.subject,
-        work,
-        job.reporter,
-        parent=whole,
-        resume=resume,
-        intact=lambda: step.intact(job),
-    )
+    def intact() -> bool:
+        return name not in family.intact or bool(load(family.intact[name])(job))
+
+    carry_out(stage, plan.subject, work, job.reporter, parent=whole, resume=resume, intact=intact)
 
 
 def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:
@@ -157,26 +171,32 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
     Raises:
         UsageError, DataError: there is no such pipeline, or what it trains does not fit.
     """
-    initial, choice = config.family.initial_encoder(), _choice(config)
+    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
     if initial is None or choice is None or choice.pipeline is None:
         return None
     how = [f"train.{key}={value}" for key in HOW if (value := getattr(config.pipeline.train, key))]
-    overrides: Sequence[str] = [f"seed={config.pipeline.seed}", *how, *choice.set]
-    inner = load_config(choice.pipeline, overrides)
+    inner = load_config(choice.pipeline, [f"seed={config.pipeline.seed}", *how, *choice.set])
     refuse_without_encoder(inner)
-    initial.must_fit(config, inner)
+    part = getattr(inner.pipeline, initial.part, None)
+    if part is None:
+        raise UsageError(
+            f"the encoder that {choice.pipeline} trains is of another kind",
+            f"its pipeline has no section '{initial.part}'",
+            "name another pipeline that pre-trains",
+        )
+    load(initial.must_fit)(config, part, f"the encoder of pretrain.pipeline={choice.pipeline}")
     return make_plan(inner, kept_out=cohort.tested(config.spec.name))
-
-
-def _choice(config: Config[Any]) -> EncoderSource | None:
-    found: EncoderSource | None = getattr(config.pipeline, "pretrain", None)
-    return found
 
 
 def _started(config: Config[Any], folder: Path | None = None) -> Config[Any]:
     """`config` starting at the encoder in `folder`, or in that which it names."""
-    initial, choice = config.family.initial_encoder(), _choice(config)
+    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
     if initial is None or choice is None:
         return config
-    started: Config[Any] = initial.at(config, folder if folder is not None else choice.folder)
-    return started
+    found = folder if folder is not None else choice.folder
+    finished = {"checkpoint": str(found), "pipeline": None, "set": ()}
+    changes: dict[str, Any] = {"pretrain": choice.model_copy(update=finished)}
+    part = getattr(config.pipeline, initial.part)
+    if hasattr(part, "weights"):
+        changes[initial.part] = part.model_copy(update={"weights": str(found / WEIGHTS)})
+    return replace(config, pipeline=config.pipeline.model_copy(update=changes))

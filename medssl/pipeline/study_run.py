@@ -11,9 +11,9 @@ from medssl.data.csv_table import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.plan import Cohort, make_plan
+from medssl.pipeline.plan import Cohort, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import Result, read_result
+from medssl.pipeline.results import Result, comparison_of, read_result
 from medssl.pipeline.run import pretraining, run, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
 from medssl.train.fingerprint import code_version
@@ -45,7 +45,7 @@ def run_study(
     write_text(folder / "study.csv", _table(study, results))
     write_text(folder / "summary.md", _page(study, results, encoders, len(everything), command))
     if results:
-        load_config(study.pipeline).family.comparison().draw(study, results, folder)
+        comparison_of(load_config(study.pipeline).family).draw(study, results, folder)
     return (
         f"{len(results)} of {len(everything)} runs finished\n"
         f"summary  {folder / 'summary.md'}\ntable    {folder / 'study.csv'}"
@@ -68,7 +68,7 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
     for cell in grid:
         config = load_config(study.pipeline, cell.overrides)
         try:
-            cohort = config.family.cohort(config)
+            cohort = cohort_of(config)
         except DataError:
             continue
         if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
@@ -94,7 +94,7 @@ def _page(
 ) -> str:
     """summary.md: the same frame for every family, the tables its own."""
     config = load_config(study.pipeline)
-    comparison = config.family.comparison()
+    comparison = comparison_of(config.family)
     lines = [f"# {study.title or study.name}", ""]
     if any(spec.simulated for spec in config.specs) and not study.data:
         lines += ["**The data are simulated.**", ""]
@@ -125,7 +125,7 @@ def _table(study: Study, results: Mapping[Cell, Result]) -> str:
     """study.csv: a row per run."""
     if not results:
         return table_text(["arm", "seed"], [])
-    comparison = load_config(study.pipeline).family.comparison()
+    comparison = comparison_of(load_config(study.pipeline).family)
     found = {cell: comparison.columns(run) for cell, run in results.items()}
     names = list(dict.fromkeys(name for numbers in found.values() for name in numbers))
     axes = list(next(iter(results)).words)

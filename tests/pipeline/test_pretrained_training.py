@@ -16,7 +16,7 @@ from medssl.families.segment.train import train
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
-from medssl.pipeline.plan import Job, make_plan
+from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.pipeline.stage import Stage
@@ -74,7 +74,7 @@ def trained(folder, chosen, reporter=None):
 
 
 def split_of(chosen):
-    return chosen.family.cohort(chosen).split
+    return cohort_of(chosen).split
 
 
 def test_tracoco_from_a_pretrained_encoder_is_one_pipeline(balls, encoder):

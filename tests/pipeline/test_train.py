@@ -12,7 +12,7 @@ from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.train import Validation, cache_cases, train, used_cases
 from medssl.pipeline.config import load_config
-from medssl.pipeline.plan import Job, make_plan
+from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import Stage
 from medssl.train.checkpoint import load_checkpoint
@@ -45,9 +45,9 @@ def trained(folder, *overrides, reporter=None):
     return folder / "checkpoint"
 
 
-def cohort_of(*overrides):
+def cohort(*overrides):
     config = load_config("balls", overrides)
-    return config.family.cohort(config)
+    return cohort_of(config)
 
 
 def weights(checkpoints, kind="last"):
@@ -64,7 +64,7 @@ def test_a_finished_training_is_enough_to_predict_and_to_audit(balls):
     assert found.label_values == (0, 3)
     assert found.method["name"] == "tracoco"
     assert found.data.simulated
-    split = cohort_of(*TRACOCO).split
+    split = cohort(*TRACOCO).split
     assert found.split_hash == split.hash
     assert len(split.labelled) == len(split.validation) == 1
     assert 0 <= found.metrics["dice"] <= 1
@@ -86,7 +86,7 @@ def test_a_killed_training_ends_in_the_same_weights(balls):
 def test_labels_of_unlabelled_cases_are_not_even_read(balls):
     """Damage them: training must neither fail nor differ by a bit."""
     whole = trained(balls / "whole", *TRACOCO)
-    split = cohort_of(*TRACOCO).split
+    split = cohort(*TRACOCO).split
     for name in split.unlabelled:
         (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
     damaged = trained(balls / "damaged", *TRACOCO)
@@ -94,7 +94,7 @@ def test_labels_of_unlabelled_cases_are_not_even_read(balls):
 
 
 def test_a_damaged_label_of_a_labelled_case_is_named(balls):
-    split = cohort_of().split
+    split = cohort().split
     (name,) = split.labelled
     (balls / "data" / "balls" / f"{name}_seg.nii.gz").write_bytes(b"damaged")
     with pytest.raises(DataError, match=f"{name}_seg"):
@@ -102,8 +102,8 @@ def test_a_damaged_label_of_a_labelled_case_is_named(balls):
 
 
 def test_test_cases_are_not_touched(balls):
-    cohort = cohort_of()
-    cases, split = cohort.cases, cohort.split
+    found = cohort()
+    cases, split = found.cases, found.split
     used = used_cases(cases, split)
     assert not {case.id for case in used} & set(split.test)
     assert len(used) == len(cases) - len(split.test)
@@ -134,8 +134,8 @@ class Trained:
 
 def test_validation_is_the_dice_of_whole_volumes(balls):
     config = load_config("balls", ["preprocess.intensity=none"])
-    cohort = config.family.cohort(config)
-    cases, split = cohort.cases, cohort.split
+    found = cohort_of(config)
+    cases, split = found.cases, found.split
     cached = cache_cases(config, used_cases(cases, split), QuietReporter())
     (case,) = (cached[name] for name in split.validation)
     found = Validation(config, Trained(), [case])()["dice"]

@@ -1,8 +1,10 @@
 """The images of a run on radiographs, and who has which role."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from medssl.data.layouts import existing_folder, find_cases
 from medssl.data.layouts.radiographs import label_list, patients_known
@@ -71,7 +73,7 @@ def _printed(
     )
 
 
-def find_cohort(config: GradeConfig) -> GradeCohort:
+def find_cohort(config: GradeConfig, kept_out: Collection[str] = ()) -> GradeCohort:
     """Images and split of a pipeline.
 
     Raises:
@@ -86,3 +88,25 @@ def find_cohort(config: GradeConfig) -> GradeCohort:
         listed = label_list(config.spec, folder, pipeline.seed, settings.labels)
     split = make_grade_split(cases, config.grades, settings, pipeline.seed, listed)
     return GradeCohort(tuple(cases), (split,), patients_known(cases))
+
+
+def inputs(config: GradeConfig, cohort: GradeCohort) -> dict[str, list[Any]]:
+    """The settings, and what each stage reads of the images."""
+    settings = ("data", "crop", "network", "method", "augment", "train")
+    learnt = cohort.seen("labelled", "unlabelled", "validation")
+    return {
+        "train": [config.hash(*settings), config.pipeline.seed, learnt],
+        "predict": [config.hash("predict"), cohort.seen("test")],
+        "evaluate": [config.hash("evaluate"), cohort.grades_of("test")],
+    }
+
+
+def results(plan: GradePlan) -> dict[str, Path]:
+    """The weights that grade, the grades of the test images, their scores and the report."""
+    scored = plan.folder("evaluate")
+    return {
+        "model": plan.folder("train") / "checkpoint" / plan.config.pipeline.predict.checkpoint,
+        "grades": plan.folder("predict") / "grades.csv",
+        "scores": scored / "scores.csv",
+        "report": scored / "report.html",
+    }

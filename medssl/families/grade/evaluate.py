@@ -35,6 +35,7 @@ from medssl.infer.grade import calibrated
 from medssl.networks.grader import Grader
 from medssl.pipeline.origin import logged, origin
 from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import QuietReporter
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 
@@ -134,7 +135,9 @@ def _origin(plan: GradePlan) -> Origin:
     return origin(plan, curves)
 
 
-def evaluate_grades(predictions: Path, spec: DataSpec, out: Path) -> str:
+def evaluate_grades(
+    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+) -> str:
     """Score grades that `medssl predict` wrote against the grades of a data set.
 
     Writes scores.csv into `out`; returns the scores in words.

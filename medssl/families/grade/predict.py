@@ -28,6 +28,11 @@ from medssl.train.track import Tracker
 GRADES = "grades.csv"
 
 
+def predict_in_words(*given: Any) -> str:
+    """As `predict_radiographs`; returns where the grades are."""
+    return f"grades   {predict_radiographs(*given)}"
+
+
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     """Grade the test images into grades.csv; no true grade is read."""
     plan: GradePlan = job.plan

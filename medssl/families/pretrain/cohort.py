@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,12 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
 from medssl.errors import DataError
 from medssl.families.pretrain.config import PretrainConfig
+from medssl.families.pretrain.probe_table import probe_lines
 from medssl.pipeline.config import load_config
-from medssl.pipeline.plan import Cohort, Plan
-from medssl.train.description import description_of
+from medssl.pipeline.plan import Cohort, Plan, cohort_of
+from medssl.pipeline.results import read_numbers
+from medssl.train.description import description_of, weights_hash
+from medssl.train.fingerprint import fingerprint
 
 Sources = tuple[tuple[DataSpec, tuple[Case, ...]], ...]
 
@@ -39,7 +43,7 @@ class PretrainCohort(Cohort):
 PretrainPlan = Plan[PretrainConfig, PretrainCohort]
 
 
-def find_cohort(config: PretrainConfig, kept_out: Collection[str]) -> PretrainCohort:
+def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     """Cases of all data sets of a pre-training.
 
     Args:
@@ -49,7 +53,8 @@ def find_cohort(config: PretrainConfig, kept_out: Collection[str]) -> PretrainCo
     Raises:
         DataError: a data set is missing, or no patient is left to learn from.
     """
-    kept_out = {*kept_out, *excluded(config.pipeline.exclude)}
+    probed_too = isinstance(config, PretrainConfig)
+    kept_out = {*kept_out, *(excluded(config.pipeline.exclude) if probed_too else ())}
     train, probed = [], []
     for spec in config.specs:
         cases = [
@@ -57,7 +62,7 @@ def find_cohort(config: PretrainConfig, kept_out: Collection[str]) -> PretrainCo
             for case in find_cases(spec)
             if _open(spec, case) and patient_key(spec.name, case.patient) not in kept_out
         ]
-        learnt, held = _divide(cases, config)
+        learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
         if not learnt:
             raise DataError(
                 f"no patient of {spec.name} is left to learn from",
@@ -71,11 +76,34 @@ def find_cohort(config: PretrainConfig, kept_out: Collection[str]) -> PretrainCo
     given = given_embedding(config)
     if given is not None:
         seen |= set(description_of(given).get("seen", ()))
-    cases = [case for parts in (train, probed) for _, part in parts for case in part]
-    return PretrainCohort(tuple(cases), (), tuple(train), tuple(probed), tuple(sorted(seen)))
+    everything = tuple(case for parts in (train, probed) for _, part in parts for case in part)
+    return PretrainCohort(everything, (), tuple(train), tuple(probed), tuple(sorted(seen)))
 
 
-def given_embedding(config: PretrainConfig) -> Path | None:
+def inputs(config: Any, cohort: PretrainCohort) -> dict[str, list[Any]]:
+    """The settings, the files of every data set, and a given embedding."""
+    parts = [part for _, part in (*cohort.train, *cohort.probed)]
+    volumes = isinstance(config, PretrainConfig)
+    files = [fingerprint(part) for part in parts] if volumes else fingerprint(cohort.cases)
+    given = given_embedding(config)
+    embedding = [] if given is None else [weights_hash(given)]
+    return {"pretrain": [*config.shaping(), files, *embedding]}
+
+
+def results(plan: Plan[Any, PretrainCohort]) -> dict[str, Path]:
+    """The encoder, and what the probes say where there are any."""
+    folder = plan.folder("pretrain")
+    probes = {"probes": folder / PROBES} if (folder / PROBES).is_file() else {}
+    return {"model": folder / "checkpoint" / "last", **probes}
+
+
+def found(plan: Plan[Any, PretrainCohort]) -> list[str]:
+    """What the probes of patients kept out of training say."""
+    lines = probe_lines(read_numbers(plan.last.folder / PROBES))
+    return ["probes of patients kept out of training:", *lines] if lines else []
+
+
+def given_embedding(config: Any) -> Path | None:
     """The trained embedding that a method is told to mine with; None where there is none."""
     needed = config.method.needs()
     given = None if needed is None else needed.checkpoint
@@ -87,7 +115,7 @@ def excluded(pipelines: Sequence[str]) -> set[str]:
     keys: set[str] = set()
     for name in pipelines:
         config = load_config(name)
-        keys |= config.family.cohort(config).tested(config.spec.name)
+        keys |= cohort_of(config).tested(config.spec.name)
     return keys
 
 

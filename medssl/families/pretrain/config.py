@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from medssl.data.layouts import layout_of
 from medssl.data.scan.contrasts import Contrasts
 from medssl.errors import UsageError
-from medssl.families.pretrain.settings import PretrainPipeline
+from medssl.families.pretrain.settings import PretrainPipeline, TilePretrainPipeline
 from medssl.methods.settings import PretrainMethodSettings
+from medssl.networks.tile_settings import encoder_hash
 from medssl.pipeline.config import Config
 from medssl.section import check_patch, digest
 
@@ -19,6 +20,7 @@ class PretrainConfig(Config[PretrainPipeline]):
 
     file = PretrainPipeline
     about = "pre-train an encoder of volumes"
+    kind = "volumes"
     reads: ClassVar[frozenset[str]] = frozenset({"volumes"})
     without_effect: ClassVar = WITHOUT_EFFECT
 
@@ -39,11 +41,11 @@ class PretrainConfig(Config[PretrainPipeline]):
         """Channels and their other names."""
         return [[spec.channels, spec.aliases] for spec in self.specs]
 
-    def hash_of_all(self) -> str:
-        """8 hex characters over all that shapes the encoder."""
+    def shaping(self) -> list[Any]:
+        """All that shapes the encoder but the cases, as plain values."""
         named = ("seed", "preprocess", "network", "method", "train", "probe")
         sections = {name: self.section(name) for name in named}
-        return digest([sections | {"data": list(self.pipeline.data)}, self.declared()])
+        return [digest([sections | {"data": list(self.pipeline.data)}, self.declared()])]
 
     def check(self) -> None:
         """Refuse settings that do not fit the method.
@@ -81,6 +83,7 @@ class PretrainConfig(Config[PretrainPipeline]):
 class MixedConfig(PretrainConfig):
     """What one pre-training on radiographs and volumes together does."""
 
+    kind = "mixed"
     reads: ClassVar[frozenset[str]] = frozenset({"volumes", "radiographs"})
 
     def check_network(self) -> None:
@@ -92,3 +95,28 @@ class MixedConfig(PretrainConfig):
                 "it learns a network of slices",
                 "set network.name=slice_unet",
             )
+
+
+class TileConfig(Config[TilePretrainPipeline]):
+    """What one pre-training on tiles of slides does, complete and checked."""
+
+    file = TilePretrainPipeline
+    about = "pre-train an encoder of tiles"
+    kind = "tiles"
+    reads: ClassVar[frozenset[str]] = frozenset({"slides"})
+    without_effect: ClassVar = WITHOUT_EFFECT
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, e.g. "dino on slides, seed 0"."""
+        return f"{self.pipeline.method.name} on {self.pipeline.data}, seed {self.pipeline.seed}"
+
+    def declared(self) -> Any:
+        """Nothing beyond the slides themselves."""
+        return []
+
+    def shaping(self) -> list[Any]:
+        """All that shapes the encoder but the slides, as plain values."""
+        named = ("seed", "tiles", "encoder", "method", "train")
+        sections = {name: self.section(name) for name in named} | {"data": self.pipeline.data}
+        return [sections, encoder_hash(self.pipeline.encoder, self.pipeline.seed)]

@@ -1,6 +1,6 @@
 """Pre-training on slides: an encoder of tiles, from a few random tiles of each slide."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from medssl.data.layouts import find_cases
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case
-from medssl.data.split import patient_key
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
-from medssl.errors import DataError
 from medssl.families.pretrain.cohort import PretrainCohort
-from medssl.families.pretrain.tile_config import TileConfig
+from medssl.families.pretrain.config import TileConfig
 from medssl.methods.registry import implementation
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
@@ -39,29 +36,6 @@ class _Sampled:
         """[n, S, S, 3] uint8, mapped from the file."""
         tiles: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return tiles
-
-
-def find_slides(config: TileConfig, kept_out: Collection[str]) -> PretrainCohort:
-    """The slides to learn from.
-
-    Args:
-        kept_out: keys of patients that must not be seen.
-
-    Raises:
-        DataError: the data set is missing, or no slide is left.
-    """
-    spec = config.spec
-    cases = tuple(
-        case for case in find_cases(spec) if patient_key(spec.name, case.patient) not in kept_out
-    )
-    if not cases:
-        raise DataError(
-            f"no slide of {spec.name} is left to learn from",
-            "all patients are kept for testing",
-            "name another data set",
-        )
-    seen = {patient_key(spec.name, case.patient) for case in cases}
-    return PretrainCohort(cases, (), ((spec, cases),), (), tuple(sorted(seen)))
 
 
 def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:

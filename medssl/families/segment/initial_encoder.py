@@ -1,24 +1,18 @@
 """The pre-trained encoder that a segmentation network starts from: checked, read, made ready."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from medssl.data.split import verify_unseen
 from medssl.errors import UsageError
 from medssl.families.segment.config import SegmentConfig
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
-from medssl.pipeline.family import InitialEncoder
-from medssl.pipeline.plan import Cohort
-from medssl.settings import PreprocessSettings, PretrainChoice
+from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
     VolumeEncoderCheckpoint,
     encoder_card,
     load_encoder_weights,
-    read_encoder,
 )
 from medssl.train.loop import Reporter
 
@@ -39,34 +33,6 @@ class LoadedEncoder:
     card: EncoderCard
 
 
-class InitialVolumeEncoder(InitialEncoder):
-    """From an encoder of volumes."""
-
-    def must_fit(self, config: SegmentConfig, pretraining: Any) -> None:
-        """Refuse a pre-training of another network."""
-        choice, network = config.pipeline.pretrain, getattr(pretraining.pipeline, "network", None)
-        if choice is None or not isinstance(network, NetworkSettings):
-            raise UsageError(
-                f"the pipeline {pretraining.pipeline.name} trains no encoder of volumes",
-                do="name a pipeline that pre-trains on volumes",
-            )
-        _must_fit(config.pipeline.network, network, f"pretrain.pipeline={choice.pipeline}")
-
-    def verify(self, config: SegmentConfig, folder: Path, cohort: Cohort) -> None:
-        """Refuse an encoder of another network, or that has seen a patient of the test cases."""
-        found = read_encoder(folder)
-        _must_fit(config.pipeline.network, found.network, f"the encoder in {folder}")
-        verify_unseen(cohort.split, cohort.cases, config.spec.name, found.seen)
-
-    def at(self, config: SegmentConfig, folder: Path) -> SegmentConfig:
-        """The run with the folder in place of a pipeline."""
-        choice = config.pipeline.pretrain
-        plain = {} if choice is None else choice.model_dump(exclude={"pipeline", "set"})
-        found = PretrainChoice.model_validate(plain | {"checkpoint": str(folder)})
-        pipeline = config.pipeline.model_copy(update={"pretrain": found})
-        return SegmentConfig(pipeline, config.method, config.specs)
-
-
 def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | None:
     """The encoder of a pipeline, tried on its network once; None where it asks for none.
 
@@ -79,7 +45,7 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     if choice is None:
         return None
     weights, found = load_encoder_weights(choice.folder)
-    _must_fit(network, found.network, f"the encoder in {choice.folder}")
+    must_fit(config, found.network, f"the encoder in {choice.folder}")
     given = PretrainedEncoder(weights, choice.matched, choice.channels)
     report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
     reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
@@ -88,7 +54,13 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     return LoadedEncoder(given, encoder_card(choice.folder, found))
 
 
-def _must_fit(network: NetworkSettings, trained: NetworkSettings, what: str) -> None:
+def must_fit(config: SegmentConfig, trained: NetworkSettings, what: str) -> None:
+    """Refuse an encoder of another network.
+
+    Raises:
+        UsageError: names the keys to set.
+    """
+    network = config.pipeline.network
     own, other = network.encoder(), trained.encoder()
     if own is None:
         raise UsageError(

@@ -74,6 +74,13 @@ def predict_files(
     return _predict(predictor, found, settings, cases, out, outputs, reporter, device)
 
 
+def predict_in_words(
+    checkpoint: Path, files: Sequence[Path], out: Path, *given: Any, **named: Any
+) -> str:
+    """As `predict_files`; returns how many masks there are, and where."""
+    return f"{len(predict_files(checkpoint, files, out, *given, **named))} masks in {out}"
+
+
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     """Predict the test cases whose masks are not there.
 

@@ -1,6 +1,5 @@
 """Test cases, looked at before training, so that no run fails on them hours later."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,8 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.workers import Workers
 from medssl.environment import cache_root
 from medssl.errors import DataError
+from medssl.families.segment.config import SegmentConfig
+from medssl.pipeline.plan import Cohort
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
@@ -21,18 +22,15 @@ VERSION = 1  # of what is looked for; raise it when cases that passed need anoth
 WORKERS = 2
 
 
-def check_test_cases(spec: DataSpec, cases: Sequence[Case], reporter: QuietReporter) -> None:
+def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> None:
     """Read images and labels of the test cases once; those that passed before are not read again.
 
     Training cases are checked when they are cached.
 
-    Args:
-        spec: of a data set to segment.
-        cases: with labels.
-
     Raises:
         DataError: a file is missing, damaged or does not fit; says how many more cases are wrong.
     """
+    spec, cases = config.spec, cohort.test
     marks = {case.id: _mark(spec, case) for case in cases}
     new = [_declared(spec, case) for case in cases if not marks[case.id].is_file()]
     if not new:

@@ -4,8 +4,6 @@ Bags that come as features are read. Slides are cut into tiles and encoded once;
 kept in the cache, under a key of everything that influences them.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from medssl.data.bags.bag import Bag
@@ -21,20 +19,21 @@ from medssl.families.slide.config import SlideConfig
 from medssl.infer.features import extract_features
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import encoder_hash
-from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import Counted
 
 SlideBag = Bag | FeatureBag | PlantedBag
 
 
-def find_bags(
-    config: SlideConfig, cases: Sequence[Case], reporter: QuietReporter
-) -> dict[str, SlideBag]:
+def find_bags(job: Job) -> dict[str, SlideBag]:
     """Every case as a bag, by id; features of slides that are in the cache are not made again.
 
     Raises:
         DataError: a file cannot be used; what was encoded before it stays in the cache.
         UsageError: there is no such file of the encoder's weights.
     """
+    config: SlideConfig = job.plan.config
+    cases, reporter = job.plan.cohort.cases, job.reporter
     bags = layout_of(config.spec).bags(config.spec, cases)
     if bags is not None:
         return {bag.id: bag for bag in bags}

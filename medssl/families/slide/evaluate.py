@@ -32,6 +32,7 @@ from medssl.families.slide.scores import BagCall, fold_calls, optimistic, summar
 from medssl.families.slide.train import fold_folder
 from medssl.pipeline.origin import origin
 from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import QuietReporter
 from medssl.train.slide_checkpoint import load_slide_checkpoint
 from medssl.train.track import Tracker
 
@@ -69,7 +70,9 @@ def _told(plan: SlidePlan) -> CallsReport:
     )
 
 
-def evaluate_calls(predictions: Path, spec: DataSpec, out: Path) -> str:
+def evaluate_calls(
+    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+) -> str:
     """Score calls that `medssl predict` wrote against the classes of a data set.
 
     Writes scores.csv and report.html into `out`; returns the scores in words.

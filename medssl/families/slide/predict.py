@@ -44,6 +44,25 @@ THUMBNAIL = 1200
 """Longer side of a heat map's slide, pixels."""
 
 
+def predict_in_words(
+    checkpoint: Path,
+    files: Sequence[Path],
+    out: Path,
+    overrides: Sequence[str],
+    reporter: QuietReporter,
+    device: str,
+    overwrite: bool,
+) -> str:
+    """As `predict_slides`; returns where the calls are.
+
+    Raises:
+        UsageError: as there, and for any override.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]} does nothing for slides", do="leave it out")
+    return f"calls    {predict_slides(checkpoint, files, out, reporter, device, overwrite)}"
+
+
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     """calls.csv of every case that no fold, or not all, learnt from; of slides, also heat maps.
 

@@ -12,7 +12,7 @@ from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.pipeline.config import load_config
-from medssl.pipeline.plan import make_plan
+from medssl.pipeline.plan import cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run, with_encoder, with_finished_encoder
 from medssl.train.encoder_checkpoint import load_encoder, read_encoder
@@ -175,17 +175,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 def test_a_pipeline_pre_trains_first_and_without_the_patients_it_tests(heads: Path) -> None:
     config = load_config("masks", ["pretrain=encoder", "pretrain.set=[probe.patients=1]"])
-    assert with_finished_encoder(config, config.family.cohort(config)) is None
+    assert with_finished_encoder(config, cohort_of(config)) is None
     done = run(config, QuietReporter())
     assert done["scores"].is_file()
-    started = with_encoder(config, config.family.cohort(config), QuietReporter())
+    started = with_encoder(config, cohort_of(config), QuietReporter())
     assert started.pipeline.pretrain is not None
     seen = read_encoder(started.pipeline.pretrain.folder).seen
     cases = find_cases(config.spec)
     tested = {c.patient for c in cases if c.id in make_plan(started).cohort.split.test}
     assert len(seen) == 2
     assert not set(seen) & keys(*tested)
-    finished = with_finished_encoder(config, config.family.cohort(config))
+    finished = with_finished_encoder(config, cohort_of(config))
     assert finished is not None
     assert make_plan(finished).stages["evaluate"].done
 
@@ -195,9 +195,7 @@ def test_runs_of_one_seed_share_their_encoder_and_those_of_another_do_not(heads:
         config = load_config(
             "masks", ["pretrain=encoder", "pretrain.set=[probe.patients=1]", *overrides]
         )
-        found = with_encoder(
-            config, config.family.cohort(config), QuietReporter()
-        ).pipeline.pretrain
+        found = with_encoder(config, cohort_of(config), QuietReporter()).pipeline.pretrain
         assert found is not None
         return found.folder
 

@@ -16,7 +16,7 @@ from medssl.data.split import make_split
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison
 from medssl.pipeline.config import Config
-from medssl.pipeline.family import Family, Step
+from medssl.pipeline.family import Family
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.results import Result, read_summary
 from medssl.pipeline.study import Cell, Study
@@ -30,7 +30,7 @@ class MeanSettings(MethodSettings):
     """The mean of what was shown."""
 
     family = "volumetry"
-    implementation = "outside_toy.family:VolumetryFamily"
+    implementation = "outside_toy.family:train"
     paper = "none"
     summary = "guesses the mean volume"
 
@@ -71,35 +71,21 @@ class VolumetryConfig(Config[VolumetryPipeline]):
         return self.spec.label_values
 
 
-class VolumetryFamily(Family):
-    """Volumes without masks."""
+def cohort(config: VolumetryConfig, kept_out: Collection[str]) -> Cohort:
+    cases = find_cases(config.spec)
+    return Cohort(tuple(cases), (make_split(cases, config.pipeline.split, 0),))
 
-    name = "volumetry"
-    axes = ("labels",)
-    usual_arms = ("mean_volume",)
 
-    def config(self, method: type[MethodSettings] | None = None) -> type[Config[Any]]:
-        return VolumetryConfig
+def inputs(config: VolumetryConfig, cohort: Cohort) -> dict[str, list[Any]]:
+    return {
+        "train": [config.hash("data", "method"), cohort.split.hash],
+        "evaluate": [fingerprint(cohort.test)],
+    }
 
-    def cohort(self, config: Any, kept_out: Collection[str] = frozenset()) -> Cohort:
-        cases = find_cases(config.spec)
-        return Cohort(tuple(cases), (make_split(cases, config.pipeline.split, 0),))
 
-    def inputs(self, config: Any, cohort: Any) -> Mapping[str, Sequence[Any]]:
-        return {
-            "train": [config.hash("data", "method"), cohort.split.hash],
-            "evaluate": [fingerprint(cohort.test)],
-        }
-
-    def steps(self, plan: Plan[Any, Any]) -> Sequence[Step]:
-        return Step("train", train), Step("evaluate", evaluate)
-
-    def results(self, plan: Plan[Any, Any]) -> Mapping[str, Path]:
-        scores = plan.folder("evaluate") / "scores.json"
-        return {"model": plan.folder("train") / "mean.json", "scores": scores}
-
-    def comparison(self) -> Comparison:
-        return VolumetryComparison()
+def results(plan: Plan[VolumetryConfig, Cohort]) -> dict[str, Path]:
+    scores = plan.folder("evaluate") / "scores.json"
+    return {"model": plan.folder("train") / "mean.json", "scores": scores}
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -143,4 +129,17 @@ class VolumetryComparison(Comparison):
         return [f"- {cell.arm}: {run.numbers['error']:.1f}" for cell, run in results.items()]
 
 
-FAMILY = VolumetryFamily()
+HERE = "outside_toy.family"
+
+FAMILY = Family(
+    name="volumetry",
+    configs=(VolumetryConfig,),
+    usual_arms=("mean_volume",),
+    cohort=f"{HERE}:cohort",
+    inputs=f"{HERE}:inputs",
+    steps={"train": f"{HERE}:train", "evaluate": f"{HERE}:evaluate"},
+    results=f"{HERE}:results",
+    comparison=f"{HERE}:VolumetryComparison",
+    axes=("labels",),
+    tested="volumes",
+)
