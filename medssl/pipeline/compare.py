@@ -44,26 +44,21 @@ def tabulate(runs: Sequence[Result], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
     comparison = runs[0].comparison()
     axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
-    heads = ["method", *axes, "seed", *comparison.heads]
-    heads += [head.format(reference) for head in comparison.difference_heads]
+    chosen = range(len(comparison.differences)) if comparison.brief is None else comparison.brief
+    heads = ["method", *axes, "seed", *comparison.heads()]
+    heads += [comparison.differences[number].format(f"- {reference}") for number in chosen]
     differing = differing_settings([(run.method, run.config) for run in runs])
     rows = []
     for run in runs:
+        words = " ".join([run.method, *settings_in_words(run.config, differing)])
         partner = _partner(run, runs, reference, differing)
-        rows.append(
-            [
-                " ".join([run.method, *settings_in_words(run.config, differing)]),
-                *(str(getattr(run, axis) or "all") for axis in axes),
-                str(run.seed),
-                *comparison.cells(run),
-                *(
-                    ["" for _ in comparison.difference_heads]
-                    if partner is None
-                    else comparison.difference(run, partner)
-                ),
-                run.run_id[:8],
-            ]
+        row = [words, *(str(getattr(run, axis) or "all") for axis in axes), str(run.seed)]
+        row += comparison.cells({run.seed: run})
+        cells = (
+            [] if partner is None else comparison.difference({run.seed: run}, {run.seed: partner})
         )
+        row += [cells[number] if cells else "" for number in chosen]
+        rows.append([*row, run.run_id[:8]])
     return as_text([*heads, "MLflow run"], rows)
 
 

@@ -1,60 +1,115 @@
-"""What a family says of its finished runs: how they are read, set side by side and told of."""
+"""How finished runs are set against each other: what a family says, and what is the same for all.
+
+Runs of one arm under several seeds are one thing here: every test item enters with its mean over
+the seeds.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from medssl.data.spec import DataSpec
+from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+
 if TYPE_CHECKING:
-    from medssl.data.spec import DataSpec
     from medssl.pipeline.results import Result
     from medssl.pipeline.study import Cell, Study
 
+Runs = Mapping[int, "Result"]
+"""The runs of one arm by seed."""
+
+DRAWS = 2000
+"""Of a bootstrap over test items."""
+
 
 class Comparison(ABC):
-    """How runs of a family are compared; it may import torch, as it is asked for late.
+    """What a family says of its finished runs.
 
     Attributes:
-        heads: headings of the scores in the table of `medssl compare`.
-        difference_heads: of the columns that set a run against the reference; "{}" in the first
-            stands for the reference.
+        score: what `items` gives, e.g. "Dice"; empty where single items have no score.
+        shown: further numbers of `columns` that tables show, and their headings.
+        differences: headings of what `difference` gives; "{}" stands for "- REFERENCE".
+        brief: which of them the table of `medssl compare` shows; all unless given.
+        budget: what a label budget counts.
     """
 
-    heads: ClassVar[tuple[str, ...]]
-    difference_heads: ClassVar[tuple[str, ...]] = ()
+    score: ClassVar[str] = ""
+    shown: ClassVar[Mapping[str, str]]
+    differences: ClassVar[tuple[str, ...]] = ("{} [95 %]", "Wilcoxon p")
+    brief: ClassVar[tuple[int, ...] | None] = None
+    budget: ClassVar[str] = "labels"
 
     @abstractmethod
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
-        """Numbers of a finished run by name, and the scores of its single cases.
+        """Numbers of a finished run by name, and the scores of its single test items.
 
         Raises:
             UsageError, DataError, OSError, ValueError, KeyError, TypeError: they are damaged.
         """
 
     @abstractmethod
-    def cells(self, run: "Result") -> list[str]:
-        """The scores of one run, under `heads`."""
-
-    def difference(self, run: "Result", reference: "Result") -> list[str]:
-        """A run against the reference over the cases of both, under `difference_heads`.
-
-        Empty texts where they have too few cases in common.
-        """
-        return ["" for _ in self.difference_heads]
-
-    @abstractmethod
-    def introduction(self, study: "Study", specs: "Sequence[DataSpec]") -> str:
+    def introduction(self, specs: Sequence[DataSpec]) -> str:
         """One paragraph: what the numbers of a study's page are."""
 
-    @abstractmethod
-    def sections(self, study: "Study", results: "Mapping[Cell, Result]") -> list[str]:
-        """Lines of Markdown: the tables of a study's page."""
+    def items(self, run: "Result") -> Mapping[str, float]:
+        """The score of each test item by its name."""
+        return {}
 
     def columns(self, run: "Result") -> Mapping[str, float]:
-        """The numbers of a run in study.csv, by name."""
+        """The numbers of a run in study.csv and in tables, by name."""
         return run.numbers
 
-    def draw(  # noqa: B027 - most families draw nothing
-        self, study: "Study", results: "Mapping[Cell, Result]", folder: Path
-    ) -> None:
-        """Further files of a study, such as a learning curve."""
+    def heads(self) -> list[str]:
+        """Headings of what `cells` gives."""
+        return [*([f"{self.score} [95 %]"] if self.score else []), *self.shown.values()]
+
+    def cells(self, runs: Runs) -> list[str]:
+        """The scores of an arm: over items with an interval, the others over seeds."""
+        first = []
+        if self.score:
+            values = list(self.pooled(runs).values())
+            low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
+            first = [f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"]
+        return [*first, *(mean_sd(self.numbers(runs, name)) for name in self.shown)]
+
+    def mean(self, run: "Result") -> float:
+        """The one number by which runs are ranked."""
+        return float(np.mean(list(self.items(run).values())))
+
+    def pooled(self, runs: Runs) -> dict[str, float]:
+        """Item to its mean score over the seeds that tested it."""
+        values: dict[str, list[float]] = {}
+        for run in runs.values():
+            for item, score in self.items(run).items():
+                values.setdefault(item, []).append(score)
+        return {item: float(np.mean(found)) for item, found in sorted(values.items())}
+
+    def difference(self, runs: Runs, reference: Runs) -> list[str]:
+        """An arm less another over the items of both; empty texts where these are too few."""
+        mine, theirs = self.pooled(runs), self.pooled(reference)
+        common = sorted(set(mine) & set(theirs))
+        if len(common) < 2:
+            return ["" for _ in self.differences]
+        pairs = [mine[item] for item in common], [theirs[item] for item in common]
+        found = paired_difference(*pairs, np.random.default_rng(0))
+        return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
+
+    def tables(self, study: "Study", results: "Mapping[Cell, Result]") -> list[str] | None:
+        """Lines of Markdown in place of the tables of `medssl.pipeline.study_page`."""
+        return None
+
+    def numbers(self, runs: Runs, name: str) -> list[float]:
+        """One number of an arm by seed, of the runs that have it."""
+        found = (self.columns(runs[seed]) for seed in sorted(runs))
+        return [numbers[name] for numbers in found if np.isfinite(numbers.get(name, np.nan))]
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """The mean, with the standard deviation of several."""
+    if not values:
+        return "-"
+    deviation = f" ({np.std(values):.3f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"

@@ -11,11 +11,13 @@ from medssl.data.csv_table import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.config import Config, load_config
+from medssl.pipeline.learning_curve import write_curve
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import Result, comparison_of, read_result
 from medssl.pipeline.run import pretraining, run, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
+from medssl.pipeline.study_page import tables
 from medssl.train.fingerprint import code_version
 
 
@@ -44,8 +46,10 @@ def run_study(
     folder = study_folder(study)
     write_text(folder / "study.csv", _table(study, results))
     write_text(folder / "summary.md", _page(study, results, encoders, len(everything), command))
-    if results:
-        comparison_of(load_config(study.pipeline).family).draw(study, results, folder)
+    config = load_config(study.pipeline)
+    comparison = comparison_of(config.family)
+    if results and study.labels and comparison.score:
+        write_curve(study, results, comparison, config.spec.simulated, folder)
     return (
         f"{len(results)} of {len(everything)} runs finished\n"
         f"summary  {folder / 'summary.md'}\ntable    {folder / 'study.csv'}"
@@ -99,14 +103,14 @@ def _page(
     if any(spec.simulated for spec in config.specs) and not study.data:
         lines += ["**The data are simulated.**", ""]
     lines += [
-        f"{len(results)} of {planned} runs. {comparison.introduction(study, config.specs)}",
+        f"{len(results)} of {planned} runs. {comparison.introduction(config.specs)}",
         "",
         f"- command: `{command}`",
         f"- code: {code_version()}",
         f"- machine: {machine()}",
         f"- seeds: {', '.join(map(str, study.seeds))}",
         "",
-        *comparison.sections(study, results),
+        *tables(study, results, comparison),
     ]
     if encoders:
         known = next(iter(encoders.values())).comparison()
@@ -116,7 +120,7 @@ def _page(
             "What they know of patients kept out of their training, mean over seeds (standard "
             "deviation).",
             "",
-            *known.sections(study, encoders),
+            *tables(study, encoders, known),
         ]
     return "\n".join(lines)
 

@@ -166,7 +166,8 @@ def test_a_family_from_outside_runs_is_compared_and_studied(place: Path, install
     assert "# volumetry: pipelines that measure volumes" in done.stdout
     page = next(place.glob("runs/volumes/study-*/summary.md")).read_text()
     assert "Errors of volumes in mm³." in page
-    assert "- half: " in page
+    assert "| half | 1 |" in page
+    assert next(place.glob("runs/volumes/study-*/learning_curve.png")).is_file()
 
 
 def test_its_data_are_checked_and_shown_as_those_of_every_layout(

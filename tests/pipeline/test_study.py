@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from medssl.errors import UsageError
+from medssl.families.segment.comparison import SegmentComparison
 from medssl.families.segment.results import CaseTable
-from medssl.families.segment.study_page import Arm, gap_closed, gather, strongest
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import Result
 from medssl.pipeline.study import Cell, Study, cells, load_study, select
+from medssl.pipeline.study_page import gap_closed, strongest, tables
 from medssl.pipeline.study_run import machine, run_study
 
 STUDY = """
@@ -36,8 +37,9 @@ def study(balls: Path) -> Study:
 
 
 def scores(values: Mapping[str, float]) -> Result:
-    cases = {case: {"dice": value} for case, value in values.items()}
-    return Result(Path("x"), {}, {}, CaseTable(cases), "")
+    cases = {case: {"dice": value, "hd95": 1.0, "asd": 1.0} for case, value in values.items()}
+    config = {"split": {"labels": 5}}
+    return Result(Path("x"), config, {}, CaseTable(cases), "")
 
 
 def test_the_grid_follows_the_order_and_ends_with_the_ceiling(study: Study) -> None:
@@ -135,45 +137,51 @@ def test_runs_in_pieces_make_the_same_study(
         assert words in summary
 
 
+DICE = SegmentComparison()
+
+
 def test_seeds_are_pooled_by_case() -> None:
-    results = {
-        Cell("a", 0, 4): scores({"x": 0.2, "y": 0.6}),
-        Cell("a", 1, 4): scores({"x": 0.4, "y": 0.8}),
-    }
-    (arm,) = gather(results)
-    assert arm.cases == pytest.approx({"x": 0.3, "y": 0.7})
-    assert arm.seeds == pytest.approx({0: 0.4, 1: 0.6})
-    assert arm.mean == pytest.approx(0.5)
+    runs = {0: scores({"x": 0.2, "y": 0.6}), 1: scores({"x": 0.4, "y": 0.8})}
+    assert DICE.pooled(runs) == pytest.approx({"x": 0.3, "y": 0.7})
+    assert [DICE.mean(run) for run in runs.values()] == pytest.approx([0.4, 0.6])
+    assert DICE.cells(runs)[0].startswith("0.500 [0.3")
 
 
 def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
-    results = {
-        Cell("a", 0, 4): scores({"x": 0.2, "y": 0.6}),
-        Cell("a", 1, 4): scores({"x": 0.4, "z": 0.8}),
-    }
-    (arm,) = gather(results)
-    assert arm.cases == pytest.approx({"x": 0.3, "y": 0.6, "z": 0.8})
+    runs = {0: scores({"x": 0.2, "y": 0.6}), 1: scores({"x": 0.4, "z": 0.8})}
+    assert DICE.pooled(runs) == pytest.approx({"x": 0.3, "y": 0.6, "z": 0.8})
 
 
 def test_the_reference_is_the_strongest_of_those_named(study: Study) -> None:
     both = study.model_copy(update={"reference": ("plain", "noisy")})
-    arms = [
-        Arm("plain", 2, {}, {"x": 0.4}),
-        Arm("noisy", 2, {}, {"x": 0.5}),
-        Arm("z", 2, {}, {"x": 1}),
+    arms = {name: {0: scores({"x": dice})} for name, dice in (("plain", 0.4), ("noisy", 0.5))}
+    assert strongest(both, arms | {"z": {0: scores({"x": 1.0})}}, DICE) == "noisy"
+    assert strongest(both, {"z": arms["plain"]}, DICE) is None
+
+
+def test_a_page_sets_arms_against_the_reference_and_tells_the_gap(study: Study) -> None:
+    low = {f"c{number}": 0.4 + 0.02 * number for number in range(8)}
+    results = {
+        Cell("plain", 0, 3): scores(low),
+        Cell("noisy", 0, 3): scores({case: dice + 0.1 for case, dice in low.items()}),
+        Cell("ceiling", 0, 5): scores({case: dice + 0.2 for case, dice in low.items()}),
+    }
+    page = tables(study, results, DICE)
+    assert page[0] == "## 3 labels"
+    row = next(line for line in page if line.startswith("| noisy") and "+" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        "noisy",
+        "+0.100 [+0.100, +0.100]",
+        "0.0078",  # 2 / 2**8: the smallest two-sided p of eight pairs
+        "50% [50%, 50%]",
     ]
-    found = strongest(both, arms, 2)
-    assert found is not None
-    assert found.name == "noisy"
-    assert strongest(both, arms, 3) is None
+    assert page[page.index("## 2 labels") + 2] == "No run is finished."
+    assert "## Ceiling: 5 labels" in page
 
 
 def test_the_share_of_the_gap_by_hand() -> None:
     low = {"x": 0.4, "y": 0.6}
-    mine = Arm("m", 4, {}, {"x": 0.5, "y": 0.7})
-    share, bottom, top = gap_closed(
-        mine, Arm("r", 4, {}, low), Arm("c", 9, {}, {"x": 0.6, "y": 0.8})
-    )
+    share, bottom, top = gap_closed({"x": 0.5, "y": 0.7}, low, {"x": 0.6, "y": 0.8})
     assert share == pytest.approx(0.5)
     assert (bottom, top) == pytest.approx((0.5, 0.5))
 
@@ -186,7 +194,7 @@ def test_the_machine_is_described_without_names() -> None:
 
 
 def test_no_gap_gives_no_share(study: Study) -> None:
-    flat = Arm("r", 4, {}, {"x": 0.5, "y": 0.5})
+    flat = {"x": 0.5, "y": 0.5}
     with np.errstate(all="ignore"):
         share, *interval = gap_closed(flat, flat, flat)
     assert math.isnan(share)

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from medssl.data.spec import DataSpec
-from medssl.evaluate.grade_difference import accuracy_difference, kappa_difference
+from medssl.evaluate.grade_difference import (
+    accuracy_difference,
+    greater_over_folds,
+    kappa_difference,
+)
 from medssl.evaluate.grade_report import read_grades
-from medssl.families.grade.study_page import FOLDS, RESAMPLES, sections
-from medssl.pipeline.comparison import Comparison
+from medssl.evaluate.grading import wilcoxon_greater
+from medssl.pipeline.comparison import DRAWS, Comparison, Runs
 from medssl.pipeline.results import Result, read_summary
-from medssl.pipeline.study import Cell, Study
 
-DRAWS = 1000
+FOLDS = 20
+
+DIFFERENCES = {"balanced_accuracy": accuracy_difference, "kappa": kappa_difference}
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,25 @@ class GradedImages:
 class GradeComparison(Comparison):
     """By balanced accuracy and quadratic kappa over the same images."""
 
-    heads = ("balanced accuracy [95 %]", "kappa", "MSE", "AUC", "ECE")
-    difference_heads = ("- {}", "kappa")
+    budget = "labels per grade"
+    shown = {  # noqa: RUF012 - a ClassVar of the base
+        "balanced_accuracy": "balanced accuracy",
+        "kappa": "quadratic kappa",
+        "mse": "MSE",
+        "auc": "AUC",
+        "average_precision": "AP",
+        "ece": "ECE",
+    }
+    differences = (
+        "{} of balanced accuracy [95 %]",
+        "by seed",
+        "p seeds",
+        "p parts",
+        "{} of quadratic kappa [95 %]",
+        "by seed",
+        "p seeds",
+    )
+    brief = (0, 4)
 
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
         """Scores by name, and the grades of the images."""
@@ -48,41 +70,41 @@ class GradeComparison(Comparison):
         )
         return read_summary(folder), graded
 
-    def cells(self, run: Result) -> list[str]:
-        """Balanced accuracy with its interval, and the other scores."""
-        numbers = run.numbers
-        ends = ("balanced_accuracy_low", "balanced_accuracy_high")
-        low, high = (numbers.get(end, float("nan")) for end in ends)
-        first, *others = (
-            f"{numbers[name]:.3f}" if name in numbers else "-"
-            for name in ("balanced_accuracy", "kappa", "mse", "auc", "ece")
-        )
-        return [f"{first} [{low:.3f}, {high:.3f}]", *others]
-
-    def difference(self, run: Result, reference: Result) -> list[str]:
-        """Of both scores over the same images, with 95 % intervals."""
-        mine, theirs = run.scores, reference.scores
-        if mine.images != theirs.images:
-            return ["", ""]
-        cells = []
-        for difference in (accuracy_difference, kappa_difference):
-            given = mine.predicted[None], theirs.predicted[None], mine.truth
-            found = difference(*given, DRAWS, np.random.default_rng(0))
-            cells.append(f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
-        return cells
-
-    def introduction(self, study: Study, specs: Sequence[DataSpec]) -> str:
+    def introduction(self, specs: Sequence[DataSpec]) -> str:
         """What the tables show."""
         return (
             f"Data: {specs[0].title}. Scores are of the test images, mean (standard deviation) "
             "over seeds. Differences are to the reference arm with the same seeds: "
-            f"their 95 % intervals draw test images again within their grade ({RESAMPLES} times, "
-            "the same for both arms, seeds averaged); p are of the one-sided signed-rank test that "
-            "the arm is better, over seeds (with 5 at least 0.031) and over "
+            f"their 95 % intervals draw test images again within their grade ({DRAWS} times, the "
+            "same for both arms, seeds averaged); p are of the one-sided signed-rank test that the "
+            "arm is better, over seeds (with 5 at least 0.031) and over "
             f"{FOLDS} stratified parts of the test images (balanced accuracy, seeds averaged). Not "
             "corrected for the number of arms."
         )
 
-    def sections(self, study: Study, results: Mapping[Cell, Result]) -> list[str]:
-        """Two tables per label budget."""
-        return sections(study, results)
+    def mean(self, run: Result) -> float:
+        """Balanced accuracy."""
+        return float(run.numbers["balanced_accuracy"])
+
+    def difference(self, runs: Runs, reference: Runs) -> list[str]:
+        """Of both scores, over the seeds that both arms have on the same images."""
+        seeds = sorted(set(runs) & set(reference))
+        if not seeds or any(
+            runs[seed].scores.images != reference[seed].scores.images for seed in seeds
+        ):
+            return ["" for _ in self.differences]
+        first, second = (
+            np.stack([arm[seed].scores.predicted for seed in seeds]) for arm in (runs, reference)
+        )
+        truth = runs[seeds[0]].scores.truth
+        cells = []
+        for name, difference in DIFFERENCES.items():
+            found = difference(first, second, truth, DRAWS, np.random.default_rng(0))
+            pairs = [(runs[s].numbers[name], reference[s].numbers[name]) for s in seeds]
+            cells += [
+                f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
+                ", ".join(f"{one - other:+.3f}" for one, other in pairs),
+                f"{wilcoxon_greater(*map(np.array, zip(*pairs, strict=True))):.2g}",
+            ]
+        parts = greater_over_folds(first, second, truth, FOLDS, seed=0)
+        return [*cells[:3], "-" if np.isnan(parts) else f"{parts:.2g}", *cells[3:]]

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl.families.grade.comparison import GradedImages
-from medssl.families.grade.study_page import sections
+from medssl.families.grade.comparison import GradeComparison, GradedImages
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import Result
 from medssl.pipeline.study import Cell, Study, cells, load_study
+from medssl.pipeline.study_page import tables
 from medssl.pipeline.study_run import run_study
 
 QUIET = QuietReporter()
@@ -62,7 +62,7 @@ def test_differences_are_those_of_the_mean_over_seeds(joints: Path) -> None:
         labels=(5,),
         reference=("base",),
     )
-    lines = sections(study, results)
+    lines = tables(study, results, GradeComparison())
     scores = next(line for line in lines if line.startswith("| base"))
     assert scores.startswith("| base | 2 | 0.625 (0.292) | 0.250 (0.250) | - |")
     (row,) = (line for line in lines if line.startswith("| other") and "+" in line)

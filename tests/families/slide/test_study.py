@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from medssl.errors import UsageError
-from medssl.families.slide.study_page import sections
+from medssl.families.slide.comparison import SlideComparison
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import Result
 from medssl.pipeline.study import Cell, Study, cells, load_study, select
+from medssl.pipeline.study_page import tables
 from medssl.pipeline.study_run import run_study
 
 STUDY = """
@@ -72,12 +73,15 @@ def test_differences_are_over_bags_with_the_mean_over_seeds(toys: Path) -> None:
             result("two", 1, True, True, True, True),
         ]
     )
-    made = Study(name="s", pipeline="bags", arms={"one": (), "two": ()}, reference="one")
-    page = "\n".join(sections(made, results))
-    row = next(line for line in page.splitlines() if line.startswith("| two"))
-    assert "1.000 [1.000, 1.000]" in row
-    assert "+0.375 [" in row  # bags: 0, 1, 1/2 and 0
-    assert "0.550 (0.050)" in row
+    made = Study(
+        name="s", pipeline="bags", data="bags", arms={"one": (), "two": ()}, reference="one"
+    )
+    page = "\n".join(tables(made, results, SlideComparison()))
+    scored, compared = (line for line in page.splitlines() if line.startswith("| two"))
+    assert "1.000 [1.000, 1.000]" in scored
+    assert "0.550 (0.050)" in scored
+    assert "+0.375 [" in compared  # bags: 0, 1, 1/2 and 0
+    assert "optimistic" not in page  # no run has such numbers
 
 
 def test_a_pipeline_of_bags_makes_a_study_of_two_methods(toys: Path) -> None:

@@ -19,7 +19,6 @@ from medssl.pipeline.config import Config
 from medssl.pipeline.family import Family
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.results import Result, read_summary
-from medssl.pipeline.study import Cell, Study
 from medssl.section import Section
 from medssl.settings import MethodChoice, PipelineFile, SplitSettings
 from medssl.train.fingerprint import fingerprint
@@ -113,20 +112,18 @@ def volume(case: Any) -> float:
 class VolumetryComparison(Comparison):
     """By the error of volumes."""
 
-    heads = ("error, mm³",)
-    difference_heads = ("- {}",)
+    score = "error, mm³"
+    shown = {}  # noqa: RUF012 - a ClassVar of the base
 
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
         return read_summary(folder), json.loads((folder / "scores.json").read_text())
 
-    def cells(self, run: Result) -> list[str]:
-        return [f"{run.numbers['error']:.1f}"]
-
-    def introduction(self, study: Study, specs: Sequence[DataSpec]) -> str:
+    def introduction(self, specs: Sequence[DataSpec]) -> str:
         return "Errors of volumes in mm³."
 
-    def sections(self, study: Study, results: Mapping[Cell, Result]) -> list[str]:
-        return [f"- {cell.arm}: {run.numbers['error']:.1f}" for cell, run in results.items()]
+    def items(self, run: Result) -> Mapping[str, float]:
+        errors: dict[str, float] = run.scores
+        return errors
 
 
 HERE = "outside_toy.family"
