@@ -150,10 +150,10 @@ def test_a_wrong_key_is_one_sentence(command: Command) -> None:
     )
 
 
-def test_pretraining_says_that_no_method_offers_it(command: Command) -> None:
+def test_pretraining_refuses_a_pipeline_that_trains_no_encoder(command: Command) -> None:
     code, _, error = command("pretrain", "hippocampus")
     assert code == 2
-    assert "family 'pretrain'" in error
+    assert "hippocampus trains no encoder" in error
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import medssl
-from medssl.families.segment.settings import SegmentPipeline
+from medssl.families.segment.config import SegmentPipeline
 from medssl.section import Section, Triple
 from medssl.settings import MethodChoice
 
@@ -167,6 +167,11 @@ def leaves(part: BaseModel) -> Iterator[dict[str, Any]]:
 
 def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
     assert sorted(parts_started_otherwise()) == [
+        "families.grade.config.GradeTrainSettings.optimiser",
+        "families.pretrain.config.PretrainPipeline.preprocess",
+        "families.pretrain.config.PretrainTrainSettings.optimiser",
+        "families.pretrain.config.TilePretrainSettings.optimiser",
+        "families.slide.config.SlideTrainSettings.optimiser",
         "methods.settings.cps.Settings.cutmix",
         "methods.settings.cps.Settings.entropy",
         "methods.settings.cps.Settings.pseudo",
@@ -175,11 +180,6 @@ def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
         "methods.settings.joint2d3d.Settings.volumes",
         "methods.settings.modality_invariant.Settings.alpha",
         "methods.settings.modality_invariant.Settings.momentum",
-        "families.grade.settings.GradeTrainSettings.optimiser",
-        "families.pretrain.settings.PretrainPipeline.preprocess",
-        "families.pretrain.settings.PretrainTrainSettings.optimiser",
-        "families.slide.settings.SlideTrainSettings.optimiser",
-        "families.pretrain.tile_settings.TilePretrainSettings.optimiser",
     ]
 
 

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import medssl
-from medssl.data.pixels import files_of
 from medssl.data.spec import Case
 
 ENDS = 64 * 1024
@@ -19,6 +18,8 @@ def fingerprint(cases: Sequence[Case]) -> str:
     A file counts by its size and its first and last 64 KiB; a gzip file ends in the checksum of all
     of it. Names of folders, times of change and hidden files do not count.
     """
+    from medssl.data.pixels import files_of
+
     digest = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.id):
         digest.update(f"{case.id}\0{case.patient}\0".encode())

@@ -91,4 +91,4 @@ def test_one_module_alone_reads_and_writes_csv() -> None:
     """So that no table is written without the rule above."""
     root = Path(medssl.__file__).parent
     users = [path for path in root.rglob("*.py") if "import csv" in path.read_text("utf-8")]
-    assert users == [root / "data" / "rows.py"]
+    assert users == [root / "data" / "csv_table.py"]

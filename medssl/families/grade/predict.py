@@ -13,7 +13,7 @@ from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import graded, write_grades
 from medssl.families.grade.cohort import GradePlan
-from medssl.families.grade.settings import FileSettings
+from medssl.families.grade.config import FileSettings
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.overrides import apply_override
 from medssl.pipeline.config import validate

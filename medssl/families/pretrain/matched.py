@@ -9,8 +9,7 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.families.pretrain.cohort import PretrainPlan
-from medssl.families.pretrain.config import PretrainConfig
-from medssl.families.pretrain.settings import PretrainTrainSettings
+from medssl.families.pretrain.config import PretrainConfig, PretrainTrainSettings
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.settings import EmbeddingFirst
 from medssl.pipeline.config import method_settings

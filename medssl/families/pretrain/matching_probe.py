@@ -27,7 +27,7 @@ from medssl.evaluate.matching import (
 )
 from medssl.evaluate.matching_picture import draw_matches
 from medssl.families.pretrain.cohort import PROBES
-from medssl.families.pretrain.settings import ProbeSettings
+from medssl.families.pretrain.config import ProbeSettings
 from medssl.infer.embed import embed
 from medssl.methods.method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder

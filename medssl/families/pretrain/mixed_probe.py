@@ -19,7 +19,7 @@ from medssl.data.mixed.settings import MixedSampling, SliceAugment
 from medssl.data.mixed.stream import MixedSource, MixedStream
 from medssl.evaluate.clusters import draw_clusters
 from medssl.families.pretrain.cohort import PROBES
-from medssl.families.pretrain.settings import ProbeSettings
+from medssl.families.pretrain.config import ProbeSettings
 from medssl.methods.method import MixedMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.results import read_numbers

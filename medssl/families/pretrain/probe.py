@@ -23,8 +23,8 @@ from medssl.evaluate.probes import (
 from medssl.evaluate.reconstruction import draw_reconstructions
 from medssl.evaluate.retrieval import cross_distance, retrieve, retrieve_across
 from medssl.families.pretrain.cohort import PROBES
+from medssl.families.pretrain.config import ProbeSettings
 from medssl.families.pretrain.probe_windows import Look
-from medssl.families.pretrain.settings import ProbeSettings
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.results import read_numbers

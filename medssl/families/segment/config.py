@@ -1,12 +1,52 @@
-"""What one run of segmentation does."""
+"""The sections of a pipeline that segments volumes, and what one run of it does."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
-from medssl.families.segment.settings import SegmentPipeline
+from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_patch
+from medssl.settings import (
+    AugmentSettings,
+    EvaluateSettings,
+    FineTuneSettings,
+    MethodChoice,
+    PipelineFile,
+    PredictSettings,
+    PreprocessSettings,
+    PretrainChoice,
+    SplitSettings,
+    TrainSettings,
+)
 from medssl.train.description import weights_hash
+
+
+class SegmentPipeline(PipelineFile):
+    """One pipeline file that segments volumes, complete."""
+
+    data: str = Field(description="name or path of the data spec")
+    split: SplitSettings = SplitSettings()
+    preprocess: PreprocessSettings = PreprocessSettings()
+    network: NetworkSettings = NetworkSettings()
+    method: MethodChoice = MethodChoice(name="supervised")
+    pretrain: PretrainChoice | None = None
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings()
+    fine_tune: FineTuneSettings = FineTuneSettings()
+    predict: PredictSettings = PredictSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _mirrors_what_it_learned(self) -> Self:
+        if self.predict.flips and not self.augment.mirrored:
+            raise ValueError(
+                "predict.flips=true asks about mirrored copies, and augment.flip=none shows the "
+                "network none; set augment.flip=half or leave predict.flips out"
+            )
+        return self
+
 
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "train": {"log_every", "checkpoint_every", "threads", "device"},

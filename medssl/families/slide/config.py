@@ -1,14 +1,131 @@
-"""What one run on slides, or on bags of features, does."""
+"""The sections of a pipeline of slides or bags, and what one run of it does."""
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
+from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
-from medssl.families.slide.settings import SlidePipeline
+from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.pipeline.config import Config
+from medssl.section import Section
+from medssl.settings import (
+    DeviceName,
+    EncoderSource,
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PipelineFile,
+)
+
+
+class FoldSettings(Section):
+    """Who trains, validates and tests; patients are never divided."""
+
+    folds: int = Field(
+        default=10,
+        ge=0,
+        description="of a stratified cross-validation, where the data set declares no test cases; "
+        "0 holds nothing out",
+    )
+    validation: float = Field(
+        default=0.2, ge=0, le=0.5, description="share of a fold's training patients"
+    )
+
+
+class SlideTrainSettings(Section):
+    """The loop over bags: one bag, one step."""
+
+    epochs: int = Field(default=40, ge=1, description="passes over the training bags")
+    watch_test: bool = Field(
+        default=False,
+        description="also keep what every epoch says of the test bags, for the published "
+        "protocol that is too optimistic; nothing is chosen by it",
+    )
+    standardise: bool = Field(
+        default=False, description="features to mean 0, deviation 1 of the training bags"
+    )
+    optimiser: OptimiserSettings = OptimiserSettings(
+        name="adam",
+        learning_rate=2e-4,
+        betas=(0.5, 0.9),
+        weight_decay=5e-3,
+        schedule="cosine",
+        minimum=5e-6,
+    )
+    checkpoint_epochs: int = Field(
+        default=1, ge=1, description="between saved states; more for bags that take no time"
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient; null: any"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the passes through the head; the weights stay float32"
+    )
+    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; null: torch's"
+    )
+    deterministic: bool = Field(
+        default=True, description="false: faster kernels of a GPU, whose results vary by rounding"
+    )
+
+    def loop(self, bags: int) -> LoopSettings:
+        """Settings of the loop over `bags` training bags; the rate changes once an epoch."""
+        steps = self.epochs * bags
+        return LoopSettings(
+            steps=steps,
+            optimiser=self.optimiser,
+            clip_norm=self.clip_norm,
+            precision=self.precision,
+            device=self.device,
+            threads=self.threads,
+            deterministic=self.deterministic,
+            rate_every=bags,
+            validate_every=bags,
+            log_every=bags,
+            checkpoint_every=self.checkpoint_epochs * bags,
+        )
+
+
+class SlidePredictSettings(Section):
+    """What is drawn of slides that were not trained on."""
+
+    heat_maps: bool = Field(default=True, description="GeoJSON and PNG per slide")
+    batch: int = Field(default=64, ge=1, description="tiles per call of the encoder")
+
+
+class SlideEvaluateSettings(Section):
+    """Scores of the test bags."""
+
+    threshold: Literal["validation", "half"] = Field(
+        default="validation", description="where a bag is called positive; two classes only"
+    )
+    bootstrap: int = Field(default=2000, ge=100, description="draws of bags for the 95 % intervals")
+    top: int = Field(
+        default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
+    )
+    pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
+
+
+class SlidePipeline(PipelineFile):
+    """One pipeline file of slides, complete."""
+
+    data: str = Field(description="name or path of the data spec")
+    tiles: TileSettings = TileSettings()
+    encoder: TileEncoderSettings = TileEncoderSettings()
+    pretrain: EncoderSource | None = Field(
+        default=None, description="what pre-trains the encoder; in place of encoder.weights"
+    )
+    split: FoldSettings = FoldSettings()
+    method: MethodChoice = MethodChoice(name="snuffy")
+    train: SlideTrainSettings = SlideTrainSettings()
+    predict: SlidePredictSettings = SlidePredictSettings()
+    evaluate: SlideEvaluateSettings = SlideEvaluateSettings()
 
 
 class SlideConfig(Config[SlidePipeline]):

@@ -226,12 +226,12 @@ def _damage_journal(place: Path, rng: Generator) -> str:
 
 
 def _exercise_journal(place: Path, _: Path) -> Iterable[Step]:
-    from medssl.families.segment.evaluate import logged
+    from medssl.evaluate.curves import draw_curves
     from medssl.train.jsonl_log import Journal, read_log
 
     path = place / "runs" / "stage" / "metrics.jsonl"
     yield "read", lambda: read_log(path)
-    yield "curves", lambda: logged(path)
+    yield "curves", lambda: draw_curves([(one.step, one.values) for one in read_log(path)])
     yield "rewind", lambda: Journal(path).rewind(5)
     yield "append", lambda: _append(path)
 

@@ -185,19 +185,11 @@ def _exercise_study(place: Path, _: Path) -> Iterable[Step]:
 
 def _grid(name: str) -> None:
     """Every run of a study, of whichever family, with its settings loaded."""
-    from medssl.families.pretrain.study import load_pretrain_study, pretrain_cells
+    from medssl.pipeline.study import cells, load_study
 
-    from medssl.pipeline.study import cells, load_study, study_family
-
-    family = study_family(name)
-    if family == "pretrain":
-        encoders = load_pretrain_study(name)
-        for cell in pretrain_cells(encoders)[:4]:
-            load(encoders.pipeline, cell.overrides)
-    elif family != "slide":
-        study = load_study(name)
-        for one in cells(study)[:4]:
-            load(study.pipeline, one.overrides)
+    study = load_study(name)
+    for one in cells(study)[:4]:
+        load(study.pipeline, one.overrides)
 
 
 def _refused(*words: str) -> None:
