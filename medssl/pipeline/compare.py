@@ -9,9 +9,10 @@ from rich.table import Table
 from medssl.errors import UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
+from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import flatten
 from medssl.pipeline.family import find_family
-from medssl.pipeline.results import Result, read_results
+from medssl.pipeline.results import comparison_for, read_results
 
 APART = ("seed", "name", "title", "split.labels", "method.name", "data")
 """Settings with a column of their own, or without weight."""
@@ -42,7 +43,7 @@ def compare(pipeline: str, reference: str = "") -> str:
 
 def tabulate(runs: Sequence[Result], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
-    comparison = runs[0].comparison()
+    comparison = comparison_for(runs[0])
     axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
     chosen = range(len(comparison.differences)) if comparison.brief is None else comparison.brief
     heads = ["method", *axes, "seed", *comparison.heads()]

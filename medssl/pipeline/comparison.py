@@ -6,19 +6,58 @@ the seeds.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from medssl.data.spec import DataSpec
 from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+from medssl.pipeline.study import Cell, Study
 
-if TYPE_CHECKING:
-    from medssl.pipeline.results import Result
-    from medssl.pipeline.study import Cell, Study
 
-Runs = Mapping[int, "Result"]
+@dataclass(frozen=True)
+class Result:
+    """What a finished run found.
+
+    Attributes:
+        folder: of its last stage.
+        config: resolved configuration, nested as in the pipeline file.
+        numbers: scores by name.
+        scores: of single cases, as the family keeps them.
+        run_id: MLflow run; empty where MLflow did not answer.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    numbers: Mapping[str, float]
+    scores: Any
+    run_id: str
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.config["method"]["name"])
+
+    @property
+    def labels(self) -> int:
+        """Label budget; 0 where all labels are used or none."""
+        return int((self.config.get("split") or {}).get("labels") or 0)
+
+    @property
+    def data(self) -> str:
+        """Data sets."""
+        data = self.config["data"]
+        return data if isinstance(data, str) else " + ".join(data)
+
+    @property
+    def seed(self) -> int:
+        """Seed of split and training."""
+        return int(self.config["seed"])
+
+
+Runs = Mapping[int, Result]
 """The runs of one arm by seed."""
 
 DRAWS = 2000
@@ -54,11 +93,11 @@ class Comparison(ABC):
     def introduction(self, specs: Sequence[DataSpec]) -> str:
         """One paragraph: what the numbers of a study's page are."""
 
-    def items(self, run: "Result") -> Mapping[str, float]:
+    def items(self, run: Result) -> Mapping[str, float]:
         """The score of each test item by its name."""
         return {}
 
-    def columns(self, run: "Result") -> Mapping[str, float]:
+    def columns(self, run: Result) -> Mapping[str, float]:
         """The numbers of a run in study.csv and in tables, by name."""
         return run.numbers
 
@@ -75,7 +114,7 @@ class Comparison(ABC):
             first = [f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"]
         return [*first, *(mean_sd(self.numbers(runs, name)) for name in self.shown)]
 
-    def mean(self, run: "Result") -> float:
+    def mean(self, run: Result) -> float:
         """The one number by which runs are ranked."""
         return float(np.mean(list(self.items(run).values())))
 
@@ -97,7 +136,7 @@ class Comparison(ABC):
         found = paired_difference(*pairs, np.random.default_rng(0))
         return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
 
-    def tables(self, study: "Study", results: "Mapping[Cell, Result]") -> list[str] | None:
+    def tables(self, study: Study, results: Mapping[Cell, Result]) -> list[str] | None:
         """Lines of Markdown in place of the tables of `medssl.pipeline.study_page`."""
         return None
 

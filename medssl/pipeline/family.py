@@ -8,13 +8,10 @@ family imports no torch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medssl.methods.settings import MethodSettings
 from medssl.registry import FAMILIES
-
-if TYPE_CHECKING:
-    from medssl.pipeline.config import Config
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,8 @@ class Family:
 
     Attributes:
         name: as methods name it in `MethodSettings.family`.
-        configs: types of its pipelines. Of several, the first is the usual one, and a method takes
-            the one whose `kind` it names in `learns_from`.
+        configs: types of its pipelines, derived from `Config`. Of several, the first is the usual
+            one, and a method takes the one whose `kind` it names in `learns_from`.
         usual_arms: methods that a study compares which is made of a pipeline alone; the first is
             what the finished runs of a pipeline are compared with.
         cohort: (config, kept_out) -> `Cohort`: the cases of a run and who has which role; reads no
@@ -71,7 +68,7 @@ class Family:
     """
 
     name: str
-    configs: "tuple[type[Config[Any]], ...]"
+    configs: tuple[type[Any], ...]
     usual_arms: tuple[str, ...]
     cohort: str
     inputs: str
@@ -90,7 +87,7 @@ class Family:
     tested: str = ""
     trains_encoders: bool = False
 
-    def config(self, method: type[MethodSettings]) -> "type[Config[Any]]":
+    def config(self, method: type[MethodSettings]) -> type[Any]:
         """The type of the pipelines of a method."""
         kind = getattr(method, "learns_from", self.configs[0].kind)
         return next((one for one in self.configs if one.kind == kind), self.configs[0])

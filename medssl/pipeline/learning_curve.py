@@ -10,8 +10,7 @@ import numpy as np
 from medssl.atomic import write_bytes, write_text
 from medssl.data.csv_table import table_text
 from medssl.evaluate.statistics import bootstrap_interval
-from medssl.pipeline.comparison import DRAWS, Comparison
-from medssl.pipeline.results import Result
+from medssl.pipeline.comparison import DRAWS, Comparison, Result
 from medssl.pipeline.study import CEILING, Cell, Study
 
 

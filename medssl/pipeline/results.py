@@ -1,8 +1,6 @@
 """What finished stages left in their folders, read back."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -13,57 +11,13 @@ from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
-from medssl.pipeline.comparison import Comparison
+from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.family import Family, find_family
 from medssl.pipeline.files import pipeline_names
 from medssl.registry import load
 
 DONE = "done.json"
 """The mark of a finished stage."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run found.
-
-    Attributes:
-        folder: of its last stage.
-        config: resolved configuration, nested as in the pipeline file.
-        numbers: scores by name.
-        scores: of single cases, as the family keeps them.
-        run_id: MLflow run; empty where MLflow did not answer.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    numbers: Mapping[str, float]
-    scores: Any
-    run_id: str
-
-    def comparison(self) -> Comparison:
-        """How runs of its family are read and compared."""
-        return comparison_of(_family(self.config))
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return str(self.config["method"]["name"])
-
-    @property
-    def labels(self) -> int:
-        """Label budget; 0 where all labels are used or none."""
-        return int((self.config.get("split") or {}).get("labels") or 0)
-
-    @property
-    def data(self) -> str:
-        """Data sets."""
-        data = self.config["data"]
-        return data if isinstance(data, str) else " + ".join(data)
-
-    @property
-    def seed(self) -> int:
-        """Seed of split and training."""
-        return int(self.config["seed"])
 
 
 def read_result(folder: Path) -> Result:
@@ -83,6 +37,11 @@ def read_result(folder: Path) -> Result:
             f"{folder} is not a complete evaluation", do="delete the folder and run again"
         ) from None
     return result
+
+
+def comparison_for(run: Result) -> Comparison:
+    """How runs of its family are read and compared."""
+    return comparison_of(_family(run.config))
 
 
 def comparison_of(family: Family) -> Comparison:

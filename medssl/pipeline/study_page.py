@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medssl.data.spec import load_spec
-from medssl.pipeline.comparison import DRAWS, Comparison, Runs
-from medssl.pipeline.results import Result
+from medssl.pipeline.comparison import DRAWS, Comparison, Result, Runs
 from medssl.pipeline.study import CEILING, Cell, Study
 
 

@@ -10,11 +10,12 @@ from medssl.atomic import write_text
 from medssl.data.csv_table import table_text
 from medssl.environment import runs_root
 from medssl.errors import DataError
+from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.learning_curve import write_curve
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import Result, comparison_of, read_result
+from medssl.pipeline.results import comparison_for, comparison_of, read_result
 from medssl.pipeline.run import pretraining, run, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
 from medssl.pipeline.study_page import tables
@@ -113,7 +114,7 @@ def _page(
         *tables(study, results, comparison),
     ]
     if encoders:
-        known = next(iter(encoders.values())).comparison()
+        known = comparison_for(next(iter(encoders.values())))
         lines += [
             "## Encoders",
             "",

@@ -8,7 +8,8 @@ import pytest
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.results import CaseTable, read_scores
 from medssl.pipeline.compare import compare, tabulate
-from medssl.pipeline.results import Result, read_result
+from medssl.pipeline.comparison import Result
+from medssl.pipeline.results import read_result
 
 
 def a_run(method: str, dice: dict[str, float], seed: int = 0, **more: Any) -> Result:

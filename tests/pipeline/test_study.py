@@ -11,8 +11,8 @@ import pytest
 from medssl.errors import UsageError
 from medssl.families.segment.comparison import SegmentComparison
 from medssl.families.segment.results import CaseTable
+from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import Result
 from medssl.pipeline.study import Cell, Study, cells, load_study, select
 from medssl.pipeline.study_page import gap_closed, strongest, tables
 from medssl.pipeline.study_run import machine, run_study

@@ -15,8 +15,8 @@ from medssl.evaluate.grade_difference import (
 )
 from medssl.evaluate.grade_report import read_grades
 from medssl.evaluate.grading import wilcoxon_greater
-from medssl.pipeline.comparison import DRAWS, Comparison, Runs
-from medssl.pipeline.results import Result, read_summary
+from medssl.pipeline.comparison import DRAWS, Comparison, Result, Runs
+from medssl.pipeline.results import read_summary
 
 FOLDS = 20
 

@@ -7,8 +7,8 @@ from typing import Any
 from medssl.data.spec import DataSpec
 from medssl.families.pretrain.cohort import PROBES
 from medssl.families.pretrain.probe_table import COLUMNS, named_rows, probe_table
-from medssl.pipeline.comparison import Comparison
-from medssl.pipeline.results import Result, read_numbers
+from medssl.pipeline.comparison import Comparison, Result
+from medssl.pipeline.results import read_numbers
 from medssl.pipeline.study import Cell, Study
 
 SHOWN = ("top1", "rank", "modality", "place", "masked_error", "centroid_mm")

@@ -7,8 +7,8 @@ from typing import Any
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError
 from medssl.families.segment.results import COMPARED, CaseTable, read_scores
-from medssl.pipeline.comparison import Comparison
-from medssl.pipeline.results import Result, read_summary
+from medssl.pipeline.comparison import Comparison, Result
+from medssl.pipeline.results import read_summary
 
 
 class SegmentComparison(Comparison):

@@ -6,8 +6,8 @@ from typing import Any
 
 from medssl.data.csv_table import read_table
 from medssl.data.spec import DataSpec
-from medssl.pipeline.comparison import Comparison
-from medssl.pipeline.results import Result, read_summary
+from medssl.pipeline.comparison import Comparison, Result
+from medssl.pipeline.results import read_summary
 
 
 class SlideComparison(Comparison):

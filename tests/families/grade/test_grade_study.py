@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from medssl.families.grade.comparison import GradeComparison, GradedImages
+from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import Result
 from medssl.pipeline.study import Cell, Study, cells, load_study
 from medssl.pipeline.study_page import tables
 from medssl.pipeline.study_run import run_study

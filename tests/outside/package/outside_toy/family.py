@@ -14,11 +14,11 @@ from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec
 from medssl.data.split import make_split
 from medssl.methods.settings import MethodSettings
-from medssl.pipeline.comparison import Comparison
+from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import Config
 from medssl.pipeline.family import Family
 from medssl.pipeline.plan import Cohort, Job, Plan
-from medssl.pipeline.results import Result, read_summary
+from medssl.pipeline.results import read_summary
 from medssl.section import Section
 from medssl.settings import MethodChoice, PipelineFile, SplitSettings
 from medssl.train.fingerprint import fingerprint
