@@ -132,7 +132,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
     for spec in specs:
         _must_be_readable(kind, chosen, spec)
     pipeline = validate(kind.file, {"method": {"name": chosen}, **plain})
-    config = kind(pipeline, method_settings(pipeline.method), specs)
+    config: Config[Any] = kind(pipeline, method_settings(pipeline.method), specs)
     config.check()
     return config
 

@@ -1,6 +1,5 @@
 """A pipeline file with overrides, and what is said of a wrong one."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.errors import UsageError
+from medssl.methods.registry import method_names, settings_class
 from medssl.overrides import NAMED
 from medssl.pipeline.config import (
     Config,
@@ -16,6 +16,7 @@ from medssl.pipeline.config import (
     method_settings,
     refuse_without_encoder,
 )
+from medssl.pipeline.family import family_names, find_family
 from medssl.pipeline.files import pipeline_names
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
@@ -149,8 +150,10 @@ def test_a_part_with_a_name_is_chosen_by_it_alone_in_a_file_too(tmp_path: Path) 
 
 
 def test_every_part_with_a_name_is_known_to_overrides() -> None:
-    for family in ("segment", "grade", "slide", "pretrain"):
-        importlib.import_module(f"medssl.families.{family}.family")
+    for family in family_names():
+        find_family(family)
+    for method in method_names():
+        settings_class(method)
     waiting: list[type[BaseModel]] = [Section]
     named = set()
     while waiting:
