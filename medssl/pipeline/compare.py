@@ -45,9 +45,10 @@ def tabulate(runs: Sequence[Result], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
     comparison = comparison_for(runs[0])
     axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
-    chosen = range(len(comparison.differences)) if comparison.brief is None else comparison.brief
+    brief = comparison.brief
+    chosen = dict(enumerate(comparison.differences)) if brief is None else brief
     heads = ["method", *axes, "seed", *comparison.heads()]
-    heads += [comparison.differences[number].format(f"- {reference}") for number in chosen]
+    heads += [head.format(f"- {reference}") for head in chosen.values()]
     differing = differing_settings([(run.method, run.config) for run in runs])
     rows = []
     for run in runs:
@@ -60,7 +61,11 @@ def tabulate(runs: Sequence[Result], reference: str) -> str:
         )
         row += [cells[number] if cells else "" for number in chosen]
         rows.append([*row, run.run_id[:8]])
-    return as_text([*heads, "MLflow run"], rows)
+    told = [
+        place for place in range(len(heads)) if any(row[place] not in ("", "-") for row in rows)
+    ]
+    shown = [[*(row[place] for place in told), row[-1]] for row in rows]
+    return as_text([*(heads[place] for place in told), "MLflow run"], shown)
 
 
 def _differs(axis: str, runs: Sequence[Result]) -> bool:

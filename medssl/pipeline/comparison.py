@@ -71,14 +71,15 @@ class Comparison(ABC):
         score: what `items` gives, e.g. "Dice"; empty where single items have no score.
         shown: further numbers of `columns` that tables show, and their headings.
         differences: headings of what `difference` gives; "{}" stands for "- REFERENCE".
-        brief: which of them the table of `medssl compare` shows; all unless given.
+        brief: which of them the table of `medssl compare` shows, and under which headings; all
+            unless given.
         budget: what a label budget counts.
     """
 
     score: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]]
     differences: ClassVar[tuple[str, ...]] = ("{} [95 %]", "Wilcoxon p")
-    brief: ClassVar[tuple[int, ...] | None] = None
+    brief: ClassVar[Mapping[int, str] | None] = None
     budget: ClassVar[str] = "labels"
 
     @abstractmethod

@@ -58,7 +58,7 @@ class GradeComparison(Comparison):
         "by seed",
         "p seeds",
     )
-    brief = (0, 4)
+    brief = {0: "{} [95 %]", 4: "of kappa [95 %]"}  # noqa: RUF012 - a ClassVar of the base
 
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
         """Scores by name, and the grades of the images."""
@@ -81,6 +81,14 @@ class GradeComparison(Comparison):
             f"{FOLDS} stratified parts of the test images (balanced accuracy, seeds averaged). Not "
             "corrected for the number of arms."
         )
+
+    def cells(self, runs: Runs) -> list[str]:
+        """The scores over seeds; of one run, balanced accuracy with its interval over images."""
+        first, *others = super().cells(runs)
+        ends = [self.numbers(runs, f"balanced_accuracy_{end}") for end in ("low", "high")]
+        if len(runs) == 1 and all(ends):
+            first += f" [{ends[0][0]:.3f}, {ends[1][0]:.3f}]"
+        return [first, *others]
 
     def mean(self, run: Result) -> float:
         """Balanced accuracy."""

@@ -35,7 +35,7 @@ from medssl.train.slide_checkpoint import (
     load_slide_checkpoint,
 )
 
-EPOCHS, CALLS, STATE = "epochs.jsonl", "calls.json", "state.pt"
+EPOCHS, CALLS = "epochs.jsonl", "calls.json"
 
 Probabilities = dict[str, list[float]]
 """Bag to [K]."""
@@ -92,7 +92,7 @@ class FoldTraining:
             MedsslError: a loss is not finite.
         """
         make_folder(self._folder)
-        state, epochs = self._folder / STATE, self._folder / EPOCHS
+        epochs = self._folder / EPOCHS
         if epochs.is_file():  # a kill may have cut its last line
             kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
             write_text(epochs, kept[0] + kept[1])
@@ -102,7 +102,7 @@ class FoldTraining:
             self._config.pipeline.train.loop(len(self._train)),
             lambda batch, _: batch,
             self._config.pipeline.seed,
-            state,
+            self._folder / "state.pt",
             Callbacks(self._after_epoch, self._save, selects="score"),
             reporter,
             log,
@@ -114,7 +114,6 @@ class FoldTraining:
             "test": predict_bags(head, self._test, self._device),
         }
         write_text(self._folder / CALLS, json.dumps(calls))
-        state.unlink(missing_ok=True)
 
     def _after_epoch(self, step: int) -> dict[str, float]:
         """Scores of the validation bags; without any, later epochs are better."""

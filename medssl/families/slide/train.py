@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import CALLS, STATE, FoldTraining
+from medssl.families.slide.fold import CALLS, FoldTraining
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.pipeline.plan import Job
@@ -31,7 +31,6 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         folder, before = fold_folder(plan, number), steps
         steps += chosen.epochs * len(split.labelled)
         if (folder / CALLS).is_file():
-            (folder / STATE).unlink(missing_ok=True)  # left by a kill right after the calls
             continue
         log = _FoldLog(tracker, number, before)
         FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
