@@ -16,7 +16,7 @@ from medssl.errors import MedsslError
 from tests.drivers.fuzzing.format import Silent
 
 GIB = 2**30
-LIMIT_S, GROWTH = 20.0, GIB
+LIMIT_S, GROWTH = 60.0, GIB
 PACKAGE = Path(medssl.__file__).parent
 WRITTEN = ("out", "runs", "cache")
 """Folders of a sample that only medssl writes to."""
