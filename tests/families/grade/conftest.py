@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.train.track import Tracker
-
 SIDE = 40
 
 SPEC = """
@@ -53,16 +51,6 @@ arms:
   pi_model: [method=pi_model, train.steps=4]
 reference: supervised_mixup
 """
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open an MLflow store takes seconds."""
-
-    def refuse(_: Tracker) -> None:
-        raise ConnectionError
-
-    monkeypatch.setattr(Tracker, "_open", refuse)
 
 
 @pytest.fixture

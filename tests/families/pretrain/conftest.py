@@ -9,7 +9,6 @@ from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.pipeline.config import load_config
-from medssl.train.track import Tracker
 
 PATIENTS, SIDE = 5, 14
 
@@ -57,16 +56,6 @@ arms:
   mim: [method.arm=mim]
   mcl: [method.arm=mcl]
 """
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open a store of MLflow takes seconds."""
-
-    def refuse(_: Tracker) -> None:
-        raise ConnectionError
-
-    monkeypatch.setattr(Tracker, "_open", refuse)
 
 
 @pytest.fixture

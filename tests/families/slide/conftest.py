@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from medssl.train.track import Tracker
-
 CLASSES = "classes: [normal, tumour]"
 
 BAGS_SPEC = f"""
@@ -70,16 +68,6 @@ LESION = """
               "coordinates": [[[32, 32], [96, 32], [96, 96], [32, 96], [32, 32]]]}}]}
 """
 """64 pixels are 512 µm, more than isolated tumour cells."""
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open an MLflow store takes seconds."""
-
-    def refuse(_: Tracker) -> None:
-        raise ConnectionError
-
-    monkeypatch.setattr(Tracker, "_open", refuse)
 
 
 @pytest.fixture
