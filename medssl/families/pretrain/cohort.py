@@ -1,12 +1,14 @@
 """Who is learnt from in a pre-training, who is probed, and who is kept out."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.atomic import write_text
 from medssl.data.layouts import find_cases, layout_of
 from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
@@ -101,6 +103,12 @@ def found(plan: Plan[Any, PretrainCohort]) -> list[str]:
     """What the probes of patients kept out of training say."""
     lines = probe_lines(read_numbers(plan.last.folder / PROBES))
     return ["probes of patients kept out of training:", *lines] if lines else []
+
+
+def keep_probes(folder: Path, said: Mapping[str, Mapping[str, float]]) -> None:
+    """Add what probes say to the stage's file, over what they said before of the same."""
+    path = folder / PROBES
+    write_text(path, json.dumps(read_numbers(path) | dict(said), indent=2))
 
 
 def given_embedding(config: Any) -> Path | None:

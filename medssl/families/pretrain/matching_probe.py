@@ -1,6 +1,5 @@
 """Probes of an anatomical embedding: how far off it finds a place again, in mm."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -8,7 +7,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from medssl.atomic import write_bytes, write_text
+from medssl.atomic import write_bytes
 from medssl.data.preprocess import preprocess_mask
 from medssl.data.scan.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
 from medssl.data.scan.matching import EmbeddedVolume, match
@@ -26,12 +25,11 @@ from medssl.evaluate.matching import (
     moved_errors,
 )
 from medssl.evaluate.matching_picture import draw_matches
-from medssl.families.pretrain.cohort import PROBES
+from medssl.families.pretrain.cohort import PROBES, keep_probes
 from medssl.families.pretrain.config import ProbeSettings
 from medssl.infer.embed import embed
 from medssl.methods.method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder
-from medssl.pipeline.results import read_numbers
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -67,13 +65,13 @@ class MatchingProbes:
         """Probe the network before it learns, unless that is known."""
         if not (self._folder / PROBES).is_file():
             self._method.to(self._device).eval()
-            self._keep("untrained", self._ask())
+            keep_probes(self._folder, {"untrained": self._ask()})
 
     @torch.no_grad()
     def __call__(self, step: int) -> Numbers:
         """Answers by "probe/name"."""
         found = self._ask()
-        self._keep("trained", found)
+        keep_probes(self._folder, {"trained": found})
         self._draw(step)
         return {f"probe/{name}": value for name, value in found.items()}
 
@@ -179,11 +177,6 @@ class MatchingProbes:
         path = self._folder / "pictures" / f"matches_{step:06d}.png"
         write_bytes(path, draw_matches(one.volume, other.volume, places, found))
         self._tracker.artifact(path, "pictures")
-
-    def _keep(self, what: str, found: Numbers) -> None:
-        path = self._folder / PROBES
-        before = read_numbers(path)
-        write_text(path, json.dumps(before | {what: found}, indent=2))
 
 
 def _one_each(scans: Sequence[Scan]) -> list[Scan]:

@@ -3,7 +3,6 @@
 Legend: n volumes, N slices, S pixels of a side, E features, K prototypes.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.atomic import write_bytes, write_text
+from medssl.atomic import write_bytes
 from medssl.data.mixed.augment import random_view
 from medssl.data.mixed.batch import MixedBatch, Volumes
 from medssl.data.mixed.settings import MixedSampling, SliceAugment
 from medssl.data.mixed.stream import MixedSource, MixedStream
 from medssl.evaluate.clusters import draw_clusters
-from medssl.families.pretrain.cohort import PROBES
+from medssl.families.pretrain.cohort import PROBES, keep_probes
 from medssl.families.pretrain.config import ProbeSettings
 from medssl.methods.method import MixedMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
-from medssl.pipeline.results import read_numbers
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -63,13 +61,13 @@ class MixedProbes:
         """Probe the network as it is now, unless that is known."""
         if not (self._folder / PROBES).is_file():
             self._method.to(self._device).eval()
-            self._keep({"untrained": self._ask()})
+            keep_probes(self._folder, {"untrained": self._ask()})
 
     @torch.no_grad()
     def __call__(self, step: int) -> Numbers:
         """Answers by "probe/name"; clusters are drawn."""
         found = self._ask()
-        self._keep({"trained": found})
+        keep_probes(self._folder, {"trained": found})
         self._draw(step)
         return {f"probe/{name}": value for name, value in found.items()}
 
@@ -122,11 +120,6 @@ class MixedProbes:
                 path = self._folder / "pictures" / f"{level}_step_{step:06d}.png"
                 write_bytes(path, drawn)
                 self._tracker.artifact(path, "pictures")
-
-    def _keep(self, found: dict[str, Numbers]) -> None:
-        path = self._folder / PROBES
-        before = read_numbers(path)
-        write_text(path, json.dumps(before | found, indent=2))
 
 
 def _reversed(given: Volumes) -> Volumes:

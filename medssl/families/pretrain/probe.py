@@ -3,15 +3,13 @@
 Legend: N windows, E features, X Y Z voxels.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.atomic import write_bytes, write_text
+from medssl.atomic import write_bytes
 from medssl.evaluate.probes import (
     few_shot_accuracy,
     gradient_features,
@@ -22,12 +20,11 @@ from medssl.evaluate.probes import (
 )
 from medssl.evaluate.reconstruction import draw_reconstructions
 from medssl.evaluate.retrieval import cross_distance, retrieve, retrieve_across
-from medssl.families.pretrain.cohort import PROBES
+from medssl.families.pretrain.cohort import PROBES, keep_probes
 from medssl.families.pretrain.config import ProbeSettings
 from medssl.families.pretrain.probe_windows import Look
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
-from medssl.pipeline.results import read_numbers
 from medssl.train.track import Tracker
 
 PLAIN = {
@@ -77,13 +74,13 @@ class Probes:
         found = {name: self._compare(*(see(one) for one in images)) for name, see in PLAIN.items()}
         self._method.to(self._device).eval()
         found |= {_named("untrained", part): kept for part, kept in self._ask(0).items()}
-        self._keep(found)
+        keep_probes(self._folder, found)
 
     @torch.no_grad()
     def __call__(self, step: int) -> Numbers:
         """Answers by "probe/name"; those of the method's own parts by "probe/part/name"."""
         found = self._ask(step)
-        self._keep({_named("trained", part): kept for part, kept in found.items()})
+        keep_probes(self._folder, {_named("trained", part): kept for part, kept in found.items()})
         return {
             "/".join(filter(None, ("probe", part, name))): value
             for part, kept in found.items()
@@ -175,11 +172,6 @@ class Probes:
         path = self._folder / "pictures" / f"step_{step:06d}.png"
         write_bytes(path, picture)
         self._tracker.artifact(path, "pictures")
-
-    def _keep(self, found: Mapping[str, Numbers]) -> None:
-        path = self._folder / PROBES
-        before = read_numbers(path)
-        write_text(path, json.dumps(before | dict(found), indent=2))
 
 
 def _partner_found(first: np.ndarray, second: np.ndarray) -> Numbers:
