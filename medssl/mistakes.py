@@ -101,6 +101,8 @@ def wanted(annotation: Any, bounds: Sequence[Any] = ()) -> str:  # noqa: PLR0911
         return f"{name}keys of its own ({', '.join(annotation.model_fields)})"
     if annotation is str and (pattern := _limit(bounds, object, "pattern")):
         return f"a text that fits {pattern}"
+    if hasattr(annotation, "wanted"):
+        return str(annotation.wanted())
     if annotation in WORDS:
         noun = next((one for one in bounds if isinstance(one, Noun)), WORDS[annotation])
         return ONE.get(noun, f"one of the {noun}") + _range(bounds)

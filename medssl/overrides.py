@@ -10,6 +10,9 @@ NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
 """Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
 other keys of the file stay."""
 
+CHAINS = {"preprocess"}
+"""Parts that hold the keys of one word, or are a list: another word takes the place of the first."""
+
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}
 """Parts that are chosen anew, whatever lies below, by a mapping with one of these keys."""
 
@@ -28,9 +31,9 @@ def apply_override(plain: dict[str, Any], text: str) -> None:
         raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
     value = parse_yaml(right, f"the value of '{text}'")
     place = plain
-    for part in parents:
+    for part, inner in zip(parents, [*parents[1:], last], strict=False):
         # A copy: YAML anchors may let two keys share one mapping.
-        place[part] = _as_keys(part, place.get(part))
+        place[part] = _as_keys(part, place.get(part), {inner})
         place = place[part]
     place[last] = _over(last, place.get(last), value)
 
@@ -51,11 +54,17 @@ def _over(key: str, below: Any, value: Any) -> Any:
         value = {"name": value}
     if not isinstance(value, dict) or _CHOICES.get(key, set()) & value.keys():
         return value
-    return laid_over(_as_keys(key, below), value)
+    return laid_over(_as_keys(key, below, set(value)), value)
 
 
-def _as_keys(part: str, given: Any) -> dict[str, Any]:
-    """A copy of the keys of a part, also of one that is given by its name alone."""
+def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
+    """A copy of the keys of a part over which those of `top` are laid.
+
+    The part may be given by its name alone. Of a chain, only words that are in `top` too are kept.
+    """
+    if part in CHAINS:
+        words = {given: {}} if isinstance(given, str) else given
+        return {word: words[word] or {} for word in top if isinstance(words, dict) and word in words}
     if isinstance(given, str):
         return pretrain_keys(given) if part == "pretrain" else {"name": given}
     return dict(given) if isinstance(given, dict) else {}

@@ -183,6 +183,9 @@ NETWORKS = Registry(
 )
 """Objects of the class `medssl.networks.settings.Network`."""
 
+TRANSFORMS = Registry("medssl.transforms", "transform", {})
+"""Classes derived from `monai.transforms.MapTransform`, beside those of MONAI and of medssl."""
+
 _SCORES = "dice jaccard hd95 asd assd nsd truth_ml prediction_ml hd95_voxels asd_voxels"
 
 METRICS = Registry(

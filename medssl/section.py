@@ -13,7 +13,7 @@ free mappings (fields of the type dict) are values: a given one replaces the def
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, runtime_checkable
 
 from pydantic import (
     BaseModel,
@@ -69,6 +69,14 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 """Of the first level of a network; deeper ones have several times as many."""
 
 
+@runtime_checkable
+class Overlaid(Protocol):
+    """A value that knows how given keys lie over its own."""
+
+    def under(self, given: Any) -> Any:
+        """`given`, completed from this value where it gives a part of it."""
+
+
 class Section(BaseModel):
     """A group of keys.
 
@@ -90,6 +98,8 @@ class Section(BaseModel):
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
             return laid_over(default, given)
+        if isinstance(default, Overlaid):
+            return default.under(given)
         kinds = set(_kinds(field.annotation))
         if kinds & {int, float} and not kinds & {bool, Any} and holds_bool(given):
             raise PydanticCustomError("bool_for_number", "true and false are no numbers")

@@ -17,7 +17,7 @@ from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.registry import METRICS
-from medssl.section import Patch, Positive, Section, Triple
+from medssl.section import Patch, Section, Triple
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
 
@@ -38,44 +38,6 @@ class SplitSettings(Section):
         default=0, description="seed of the test draw; null: the run's own, so test cases change"
     )
     unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
-
-
-_AXES = {side: axis for axis in ("LR", "AP", "SI") for side in axis}
-
-
-class PreprocessSettings(Section):
-    """Volume on disk to volume for the network."""
-
-    orientation: str | None = Field(default="RAS", description="null keeps the file's axes")
-    spacing: tuple[Positive, Positive, Positive] | None = Field(
-        default=None, description="mm; null keeps"
-    )
-    crop_foreground: bool = Field(
-        default=False,
-        description="cuts away the margin at the channels' lowest value, which is air or padding",
-    )
-    intensity: Literal["robust_zscore", "zscore", "minmax", "ct_window", "none"] = Field(
-        default="robust_zscore",
-        description="of each scan for itself; robust_zscore: of the foreground, clipped at "
-        "the percentiles 0.5 and 99.5; zscore: of all voxels; minmax: to 0..1; ct_window: "
-        "`window` to 0..1",
-    )
-    window: tuple[float, float] = Field(default=(-125.0, 275.0), description="HU, for ct_window")
-
-    @field_validator("orientation")
-    @classmethod
-    def _names_axes(cls, given: str | None) -> str | None:
-        axes = sorted(_AXES.get(side, "") for side in given or "RAS")
-        if axes != sorted(set(_AXES.values())):
-            raise ValueError("give three letters, one of L and R, of A and P, of S and I, e.g. RAS")
-        return given
-
-    @field_validator("window")
-    @classmethod
-    def _rises(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if window[0] >= window[1]:
-            raise ValueError("the window goes from a number to a larger one, e.g. [-125, 275]")
-        return window
 
 
 class AugmentSettings(Section):

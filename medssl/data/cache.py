@@ -18,16 +18,16 @@ import numpy as np
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
 from medssl.data.pixels import files_of
-from medssl.data.preprocess import Record, preprocess, preprocess_mask
+from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.sealed import is_kept, seal, sealed_content
 from medssl.data.spec import Case, DataSpec
-from medssl.data.volume import read_mask, read_volume
+from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.data.workers import Workers
 from medssl.errors import DataError
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Chain
 
-VERSION = 3  # of what preprocessing does; raise it when equal settings give other voxels
+VERSION = 4  # of our own transforms; raise it when an equal chain gives other voxels
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,19 @@ def _mapped(path: Path) -> np.ndarray:
 
 
 class CaseCache:
-    """The preprocessed cases of one data set under one set of settings."""
+    """The cases of one data set, each as a deterministic chain of transforms makes it.
 
-    def __init__(self, root: Path, spec: DataSpec, settings: PreprocessSettings) -> None:
+    Raises:
+        UsageError: a transform of the chain refuses its arguments.
+    """
+
+    def __init__(self, root: Path, spec: DataSpec, chain: Chain) -> None:
+        from medssl.transforms.compose import Preparation  # imports MONAI
+
         self._root = root / spec.name
         self._spec = spec
-        self._settings = settings
+        self._chain = chain
+        self._prepare = Preparation(chain)
 
     def prepare(
         self,
@@ -121,10 +128,9 @@ class CaseCache:
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        settings = self._settings.model_dump(mode="json")
         images = self._images(case)
         labels = [] if case.label is None else [_existing(case.label)]
-        known = [VERSION, settings, self._spec.label_values, len(images)]
+        known = [VERSION, self._chain.fingerprint(), self._spec.label_values, len(images)]
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -147,16 +153,16 @@ class CaseCache:
         volume = read_volume(self._images(case))
         if words := constant(volume):
             raise DataError(words[0], do=words[1])
-        image, record = preprocess(volume, self._settings)
-        indices = None if case.label is None else self._labelled(case.label, record)
-        marked = indices is not None and bool(indices.any())
+        mask = None if case.label is None else self._labelled(case.label, volume)
+        prepared = self._prepare(volume, mask)
+        marked = mask is not None and bool(mask.array.any())
         with appearing(folder, first_wins=True) as beside:
             beside.mkdir()
-            np.save(beside / "image.npy", image.astype(self._kind(image)))
-            if indices is not None:
-                np.save(beside / "mask.npy", preprocess_mask(indices, record))
-            floor = float(image.min())
-            kept = {"floor": floor, "record": record.to_json(), "marked": marked}
+            np.save(beside / "image.npy", prepared.image.astype(self._kind(prepared.image)))
+            if prepared.mask is not None:
+                np.save(beside / "mask.npy", prepared.mask)
+            floor = float(prepared.image.min())
+            kept = {"floor": floor, "record": prepared.record.to_json(), "marked": marked}
             (beside / "case.json").write_text(json.dumps(kept))
             for file in beside.iterdir():
                 seal(file)
@@ -164,22 +170,22 @@ class CaseCache:
     def _kind(self, image: np.ndarray) -> type[np.floating[Any]]:
         """Half precision holds scaled intensities, except beside a nearly constant foreground."""
         fits = np.abs(image).max() <= np.finfo(np.float16).max
-        return np.float16 if fits and self._settings.intensity != "none" else np.float32
+        return np.float16 if fits and self._chain.scales else np.float32
 
-    def _labelled(self, label: Path, record: Record) -> np.ndarray:
-        """Class indices [X, Y, Z] on the grid of the files, uint8."""
+    def _labelled(self, label: Path, image: Volume) -> Volume:
+        """Class indices on the grid of the image, uint8 [1, X, Y, Z]."""
         mask = read_mask(label)
-        if not mask.geometry.matches(record.source):
+        if not mask.geometry.matches(image.geometry):
             raise DataError(
                 f"label {label} does not lie on the grid of its image",
-                mask.geometry.difference(record.source),
+                mask.geometry.difference(image.geometry),
                 "resample the label to the image, or correct its header",
             )
-        return self._indices(mask.array[0], label)
+        return Volume(self._indices(mask.array[0], label)[None], image.geometry, str(label))
 
     def _indices(self, values: np.ndarray, label: Path) -> np.ndarray:
         """Mask values of the data set as class indices."""
-        indices = np.zeros(values.shape, np.uint8)
+        indices = np.zeros_like(values, dtype=np.uint8)  # in the file's order of voxels
         known = values == 0
         for index, value in enumerate(self._spec.label_values):
             here = values == value

@@ -14,34 +14,59 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Taps:
-    """For every output voxel of an axis: its two neighbours and the weight of the upper one."""
+    """For every output voxel of an axis: its two neighbours in the input, and the nearest.
+
+    Attributes:
+        weight: float32, of the upper neighbour.
+        nearest: the input voxel that holds the output voxel's centre.
+    """
 
     lower: np.ndarray
     upper: np.ndarray
     weight: np.ndarray
+    nearest: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lower)
 
 
-def taps(length: int, wanted: int) -> Taps:
-    """Linear interpolation of an axis from `length` to `wanted` voxels."""
+_SNAP = 1e-4
+"""Voxels within which two grids have one field of view: the rest is rounding."""
+
+
+def taps(length: int, wanted: int, step: float | None = None, shift: float = 0.0) -> Taps:
+    """How an axis of `length` voxels is read at `wanted` places.
+
+    Args:
+        step: input voxels from one place to the next; None: the field of view stays the same.
+        shift: input voxels from the first face of the input to that of the output.
+    """
+    index = np.arange(wanted)
+    same_field = step is None or abs(shift) + abs(step * wanted + shift - length) < _SNAP
     # float32 throughout, as torch computes them: the same labels, tie for tie.
-    step = np.float32(length) / np.float32(wanted)
-    centre = step * (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
-    centre = np.maximum(centre, np.float32(0))
+    stride = np.float32(length) / np.float32(max(1, wanted)) if same_field else np.float32(step)
+    begin = np.float32(-0.5) if same_field else np.float32(shift - 0.5)
+    centre = stride * (index.astype(np.float32) + np.float32(0.5)) + begin
+    centre = np.clip(centre, np.float32(0), np.float32(length))
     lower = np.minimum(centre.astype(np.intp), length - 1)
     upper = np.minimum(lower + 1, length - 1)
-    return Taps(lower, upper, centre - lower.astype(np.float32))
+    weight = centre - lower.astype(np.float32)
+    if same_field:
+        nearest = (2 * index + 1) * length // (2 * max(1, wanted))
+    else:
+        nearest = np.where(weight < 0.5, lower, upper)
+    return Taps(lower, upper, weight, nearest)
 
 
-def linear_axis(array: np.ndarray, axis: int, wanted: int) -> np.ndarray:
-    """`array`, float32, with `axis` linearly resampled to `wanted` voxels."""
-    if array.shape[axis] == wanted:
+def linear_axis(array: np.ndarray, axis: int, points: Taps) -> np.ndarray:
+    """`array`, float32, with `axis` linearly resampled at `points`."""
+    if _as_it_is(array.shape[axis], points):
         return array
     order = _memory_order(array)
     if order != sorted(order):
-        turned = linear_axis(array.transpose(order), order.index(axis), wanted)
+        turned = linear_axis(array.transpose(order), order.index(axis), points)
         return turned.transpose(np.argsort(order))
-    points = taps(array.shape[axis], wanted)
-    weight = points.weight.reshape([wanted if a == axis else 1 for a in range(array.ndim)])
+    weight = points.weight.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
     result = array.take(points.lower, axis)
     result *= 1 - weight
     upper = array.take(points.upper, axis)
@@ -50,31 +75,29 @@ def linear_axis(array: np.ndarray, axis: int, wanted: int) -> np.ndarray:
     return result
 
 
-def linear(array: np.ndarray, shape: Triple) -> np.ndarray:
-    """`array` [X, Y, Z] float32 on `shape` voxels of the same field of view."""
-    for axis in (2, 1, 0):
-        array = linear_axis(array, axis, shape[axis])
-    return array
-
-
-def nearest_axis(array: np.ndarray, axis: int, wanted: int) -> np.ndarray:
-    """`array` with `axis` resampled to `wanted` voxels by taking the one that holds the centre."""
-    length = array.shape[axis]
-    if length == wanted:
+def nearest_axis(array: np.ndarray, axis: int, points: Taps) -> np.ndarray:
+    """`array` with `axis` read at the voxels that hold the centres of `points`."""
+    if _as_it_is(array.shape[axis], points):
         return array
     order = _memory_order(array)
     if order != sorted(order):
-        turned = nearest_axis(array.transpose(order), order.index(axis), wanted)
+        turned = nearest_axis(array.transpose(order), order.index(axis), points)
         return turned.transpose(np.argsort(order))
-    centres = (2 * np.arange(wanted) + 1) * length // (2 * wanted)
-    taken: np.ndarray = np.take(array, centres, axis)
+    taken: np.ndarray = np.take(array, points.nearest, axis)
     return taken
+
+
+def linear(array: np.ndarray, shape: Triple) -> np.ndarray:
+    """`array` [X, Y, Z] float32 on `shape` voxels of the same field of view."""
+    for axis in (2, 1, 0):
+        array = linear_axis(array, axis, taps(array.shape[axis], shape[axis]))
+    return array
 
 
 def nearest(array: np.ndarray, shape: Triple) -> np.ndarray:
     """`array` [X, Y, Z] of any type on `shape` voxels of the same field of view."""
     for axis in range(3):
-        array = nearest_axis(array, axis, shape[axis])
+        array = nearest_axis(array, axis, taps(array.shape[axis], shape[axis]))
     return array
 
 
@@ -87,3 +110,8 @@ def copy_in_rows(array: np.ndarray, out: np.ndarray) -> None:
 def _memory_order(array: np.ndarray) -> list[int]:
     """Axes from slowest to fastest in memory; any other order is up to 20x slower to copy."""
     return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+
+
+def _as_it_is(length: int, points: Taps) -> bool:
+    """Whether an axis of `length` voxels is read voxel for voxel."""
+    return len(points) == length and not points.weight.any() and points.nearest[-1] == length - 1

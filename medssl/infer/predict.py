@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from medssl.data.geometry import Geometry
-from medssl.data.preprocess import Record, preprocess
-from medssl.data.resample import nearest
+from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
 from medssl.infer.postprocess import fill_holes, largest_component
-from medssl.infer.restore import restore_labels, restore_map
+from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
-from medssl.settings import PredictSettings, PreprocessSettings
+from medssl.settings import PredictSettings
+from medssl.transforms.compose import Preparation
 
 LOGITS_LIMIT = 2**31
 """Bytes of whole-volume logits above which labels are made slab by slab instead."""
@@ -45,7 +45,7 @@ class Prediction:
 def predict_case(
     predictor: nn.Module,
     volume: Volume,
-    treatment: PreprocessSettings,
+    prepare: Preparation,
     patch: tuple[int, int, int],
     settings: PredictSettings,
     classes: int,
@@ -64,8 +64,8 @@ def predict_case(
     Raises:
         UsageError: probabilities of such a volume are asked for.
     """
-    array, record = preprocess(volume, treatment)
-    image = torch.from_numpy(np.ascontiguousarray(array))
+    prepared = prepare(volume)
+    image, record = torch.from_numpy(prepared.image), prepared.record
     answer: Predictor = flipped(predictor, mirrored) if settings.flips else predictor
     if settings.average == "probabilities":
         answer = _probabilities(answer)
@@ -95,7 +95,7 @@ def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) 
             unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
     return Prediction(
         record.source,
-        _clean(_restored(labels, record), settings),
+        _clean(restore_classes(labels, record), settings),
         restore_map(unsure, record) if wanted else None,
     )
 
@@ -141,13 +141,6 @@ def _maps(
         # Outside the crop everything is background.
         restored = np.stack([1 - np.sum(foreground, axis=0, dtype=np.float32), *foreground])
     return uncertain, restored
-
-
-def _restored(labels: np.ndarray, record: Record) -> np.ndarray:
-    """Class indices [x, y, z] on the source grid; background outside the crop."""
-    whole = np.zeros(record.source.shape, np.uint8)
-    record.turned(whole)[...] = nearest(labels, record.turned_shape)
-    return whole
 
 
 def _clean(labels: np.ndarray, settings: PredictSettings) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssl.data.record import Record
-from medssl.data.resample import linear, linear_axis, taps
+from medssl.data.resample import Taps, linear_axis, nearest_axis
 
 if TYPE_CHECKING:
     import torch
@@ -35,16 +35,17 @@ def restore_labels(logits: np.ndarray | torch.Tensor, record: Record) -> np.ndar
     """
     _must_fit(tuple(logits.shape[1:]), record)
     labels = np.zeros(record.source.shape, np.uint8)
+    if record.orientation is None:
+        return _askew_labels(_float32(logits), record)
     inside = record.turned(labels)
-    depth, height, width = inside.shape
-    points = taps(logits.shape[1], depth)
-    winner = _Winner((height, width))
+    points, *within = (axis.taps for axis in record.axes)
+    winner = _Winner((len(within[0]), len(within[1])))
     planes: dict[int, np.ndarray] = {}
-    for index in range(depth):
+    for index in range(len(points)):
         lower, upper = int(points.lower[index]), int(points.upper[index])
         planes = {near: planes[near] for near in {lower, upper} & planes.keys()}
         for near in {lower, upper} - planes.keys():
-            planes[near] = _expanded(logits, near, height, width)
+            planes[near] = _expanded(logits, near, *within)
         inside[index] = winner.between(planes[lower], planes[upper], points.weight[index])
     return labels
 
@@ -58,10 +59,55 @@ def restore_map(array: np.ndarray | torch.Tensor, record: Record) -> np.ndarray:
         ValueError: if the map does not lie on the record's network grid.
     """
     _must_fit(tuple(array.shape), record)
+    if record.orientation is None:
+        return _askew(_float32(array), record, order=1)
     restored = np.zeros(record.source.shape, np.float32)
-    inside = record.turned(restored)
-    inside[...] = linear(_float32(array), inside.shape)
+    found = _float32(array)
+    for axis in (2, 1, 0):
+        found = linear_axis(found, axis, record.axes[axis].taps)
+    record.turned(restored)[...] = found
     return restored
+
+
+def restore_classes(labels: np.ndarray, record: Record) -> np.ndarray:
+    """Class indices [x, y, z] on the source grid by the nearest voxel, uint8 [X, Y, Z].
+
+    Background (0) outside the crop.
+
+    Raises:
+        ValueError: if they do not lie on the record's network grid.
+    """
+    _must_fit(labels.shape, record)
+    if record.orientation is None:
+        return _askew(labels, record, order=0)
+    restored = np.zeros(record.source.shape, np.uint8)
+    found = labels
+    for axis in range(3):
+        found = nearest_axis(found, axis, record.axes[axis].taps)
+    record.turned(restored)[...] = found
+    return restored
+
+
+def _askew(array: np.ndarray, record: Record, order: int) -> np.ndarray:
+    """`array` [x, y, z] read at every voxel of the source grid, whose axes run another way."""
+    from scipy.ndimage import affine_transform
+
+    linear, offset = record.matrix[:3, :3], record.matrix[:3, 3]
+    beyond = "grid-constant" if record.cut else "nearest"
+    return np.asarray(
+        affine_transform(array, linear, offset, record.source.shape, order=order, mode=beyond)
+    )
+
+
+def _askew_labels(logits: np.ndarray, record: Record) -> np.ndarray:
+    """As `restore_labels`, one class after the other."""
+    best = _askew(logits[0], record, order=1)
+    labels = np.zeros(record.source.shape, np.uint8)
+    for index in range(1, len(logits)):
+        found = _askew(logits[index], record, order=1)
+        labels[found > best] = index
+        np.maximum(best, found, out=best)
+    return labels
 
 
 class _Winner:
@@ -94,10 +140,12 @@ class _Winner:
         return self._mixed
 
 
-def _expanded(logits: np.ndarray | torch.Tensor, index: int, height: int, width: int) -> np.ndarray:
+def _expanded(
+    logits: np.ndarray | torch.Tensor, index: int, rows: Taps, columns: Taps
+) -> np.ndarray:
     """Plane `index` of every class [K, Y, Z], resampled within the plane."""
     plane = np.ascontiguousarray(_float32(logits[:, index]))
-    return linear_axis(linear_axis(plane, 2, width), 1, height)
+    return linear_axis(linear_axis(plane, 2, columns), 1, rows)
 
 
 def _float32(array: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -103,7 +103,7 @@ class Config(ABC, Generic[AnyPipeline]):
         value = getattr(self.pipeline, name)
         if isinstance(value, BaseModel):
             return value.model_dump(mode="json", exclude=self.without_effect.get(name))
-        return value
+        return self.pipeline.model_dump(mode="json", include={name})[name]
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

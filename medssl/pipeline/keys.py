@@ -24,6 +24,7 @@ from medssl.pipeline.study import Study
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
+from medssl.transforms.chain import Chain, Preprocess
 
 FILES: dict[str, tuple[type[BaseModel], str]] = {
     **{
@@ -88,9 +89,10 @@ def layout_options(kind: str) -> type[BaseModel]:
 
 
 def section_names() -> list[str]:
-    """Kinds of files, then `method.NAME` and `layout.KIND`."""
+    """Kinds of files, then `method.NAME`, `layout.KIND` and `preprocess.WORD`."""
     methods = [f"method.{name}" for name in method_names()]
-    return [*FILES, *methods, *(f"layout.{kind}" for kind in layout_names())]
+    layouts = [f"layout.{kind}" for kind in layout_names()]
+    return [*FILES, *methods, *layouts, *(f"preprocess.{word}" for word in Preprocess.WORDS)]
 
 
 def read_section(name: str) -> Section:
@@ -102,6 +104,10 @@ def read_section(name: str) -> Section:
         kind = layout_options(own)
         about = _sentence(sys.modules[kind.__module__])
         return Section(name, about, tuple(_keys(kind, "layout.")))
+    if start == "preprocess":
+        word = Preprocess.WORDS[own]
+        about = f"{_sentence(word)}; on its own it stands for {_shown(Preprocess.of(own).plain)}"
+        return Section(name, about, tuple(_keys(word, f"preprocess.{own}.")))
     settings = settings_class(own)
     presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
     about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
@@ -118,6 +124,8 @@ def find_sections(asked: str) -> list[Section]:
     for name in section_names():
         # A method's or a layout's keys start with `method.` or `layout.`, as in a file.
         before = "" if name in FILES else f"{name.partition('.')[0]}."
+        if before == "preprocess.":
+            before = f"{name}."
         if asked.startswith(f"{name}."):
             section = read_section(name)
             part = section.part(before + asked.removeprefix(f"{name}."))
@@ -152,6 +160,8 @@ def overview() -> str:
         lines += _wrapped(f"{name}: {about}", ", ".join(tops))
     lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
     lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(layout_names()))
+    words = ", ".join(Preprocess.WORDS)
+    lines += _wrapped("preprocess.WORD: the keys of a word, and the chain it stands for", words)
     return "\n".join(lines)
 
 
@@ -169,7 +179,11 @@ def describe(asked: str) -> str:
             needed = "; must be given" if key.default is None else ""
             lines += _wrapped(f"{key.name}{default}  ({key.takes}{needed})", key.meaning)
         lines += [""] if section.keys else ["It has no keys of its own.", ""]
-    own = {"method": method_names(), "layout": layout_names()}.get(asked)
+    own = {
+        "method": method_names(),
+        "layout": layout_names(),
+        "preprocess": list(Preprocess.WORDS),
+    }.get(asked)
     if own:
         lines += _wrapped(
             f"`medssl keys {asked}.NAME` prints the keys of its own of", ", ".join(own)
@@ -274,6 +288,8 @@ def _shown(default: Any) -> str:
     """A default in YAML; of a part its name, if it has one."""
     if isinstance(default, BaseModel):
         return str(getattr(default, "name", ""))
+    if isinstance(default, Chain):
+        default = default.short
     if isinstance(default, tuple):
         default = [one.model_dump() if isinstance(one, BaseModel) else one for one in default]
         default = [list(one) if isinstance(one, tuple) else one for one in default]

@@ -5,9 +5,9 @@ The folder is enough to predict where neither pipeline nor data exist. Nothing i
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from medssl.atomic import appearing
@@ -16,7 +16,7 @@ from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import PredictSettings, PreprocessSettings
+from medssl.settings import PredictSettings
 from medssl.train.description import (
     CHECKSUMS,
     DESCRIPTION,
@@ -25,8 +25,22 @@ from medssl.train.description import (
     description_of,
     weights_hash,
 )
+from medssl.transforms.chain import Preprocess
 
 Described = TypeVar("Described", bound=BaseModel)
+
+
+def _spelt_out(given: Any) -> Any:
+    """A chain from the keys that checkpoints had before chains."""
+    if not isinstance(given, Mapping) or "intensity" not in given:
+        return given
+    windowed = given["intensity"] == "ct_window"
+    other = "intensity" if windowed else "window"
+    return {"ct" if windowed else "mr": {k: v for k, v in given.items() if k != other}}
+
+
+Treatment = Annotated[Preprocess, BeforeValidator(_spelt_out)]
+"""What was done to the images that weights were trained on."""
 
 
 class DataCard(BaseModel):
@@ -95,7 +109,7 @@ class Checkpoint(BaseModel):
     labels: tuple[Label, ...]
     modality: str
     patch: tuple[int, int, int]
-    preprocess: PreprocessSettings
+    preprocess: Treatment
     predict: PredictSettings
     method: dict[str, Any]
     paper: str

@@ -13,8 +13,14 @@ from medssl.errors import UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import PreprocessSettings
-from medssl.train.checkpoint import DataCard, EncoderCard, load_weights, read_weights, understood
+from medssl.train.checkpoint import (
+    DataCard,
+    EncoderCard,
+    Treatment,
+    load_weights,
+    read_weights,
+    understood,
+)
 from medssl.train.description import description_of, weights_hash
 
 
@@ -22,7 +28,7 @@ class PretrainedCheckpoint(BaseModel):
     """What every network that was pre-trained on volumes says of itself.
 
     Attributes:
-        preprocess: spacing and intensity treatment of what it saw.
+        preprocess: what was done to what it saw.
         patch: window in voxels.
         data: every data set that it learned from.
         step: update after which the weights were taken.
@@ -33,7 +39,7 @@ class PretrainedCheckpoint(BaseModel):
 
     format: Literal[1] = 1
     family: Literal["pretrain"] = "pretrain"
-    preprocess: PreprocessSettings
+    preprocess: Treatment
     patch: tuple[int, int, int]
     method: dict[str, Any]
     paper: str

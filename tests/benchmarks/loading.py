@@ -35,14 +35,14 @@ from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
 from medssl.families.segment.train import build_method, split_cases, streams, used_cases
 from medssl.pipeline.config import Config, load_config
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 from medssl.train.loop import Callbacks, fit
 
 CASES, REPEATS, STEPS = 8, 5, 30
 PIPELINES = ("hippocampus", "left_atrium")
 
 
-def noise(folder: Path) -> tuple[DataSpec, list[Case], PreprocessSettings]:
+def noise(folder: Path) -> tuple[DataSpec, list[Case], Preprocess]:
     """Two T1-like volumes of 1 mm, resampled to 1.5 mm."""
     spec = DataSpec.model_validate(
         {
@@ -65,18 +65,19 @@ def noise(folder: Path) -> tuple[DataSpec, list[Case], PreprocessSettings]:
         write_volume(rng.integers(0, 1000, shape), Geometry(shape, np.eye(4)), image)
         write_mask(rng.random(shape) > 0.9, Geometry(shape, np.eye(4)), label)
         cases.append(Case(str(number), str(number), {"T1": image}, label))
-    return spec, cases, PreprocessSettings(spacing=(1.5, 1.5, 1.5))
+    return spec, cases, Preprocess.of({"mr": {"spacing": (1.5, 1.5, 1.5)}})
 
 
-def real(name: str) -> tuple[DataSpec, list[Case], PreprocessSettings]:
+def real(name: str) -> tuple[DataSpec, list[Case], Preprocess]:
     config = load_config(name)
     return config.spec, find_cases(config.spec)[:CASES], config.pipeline.preprocess
 
 
-def monai_transform(settings: PreprocessSettings, channel: str) -> Callable[[dict[str, Any]], Any]:
+def monai_transform(chain: Preprocess, channel: str) -> Callable[[dict[str, Any]], Any]:
     """What the settings ask for, by MONAI's own transforms."""
     from monai import transforms as t
 
+    settings: Any = chain.keys
     both = (channel, "label")
     steps: list[Any] = [t.LoadImaged(both), t.EnsureChannelFirstd(both)]
     if settings.orientation is not None:
@@ -106,7 +107,7 @@ def cpu_seconds(call: Callable[[Any], object], items: Sequence[Any]) -> float:
     return min(taken)
 
 
-def compare(name: str, spec: DataSpec, cases: list[Case], settings: PreprocessSettings) -> None:
+def compare(name: str, spec: DataSpec, cases: list[Case], settings: Preprocess) -> None:
     channel = spec.channels[0]
     files = [{channel: str(case.images[channel]), "label": str(case.label)} for case in cases]
     with tempfile.TemporaryDirectory() as root:

@@ -18,18 +18,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 
-from medssl.data.geometry import Geometry, Orientation
+from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.resample import linear
 from medssl.infer.restore import restore_labels
 
 CLASSES, NETWORK, SOURCE = 14, (96, 96, 80), (192, 192, 200)
-AS_IT_IS = Orientation((0, 1, 2), (False, False, False))
 
 
 def record() -> Record:
     source = Geometry(SOURCE, np.eye(4))
-    return Record(source, (0, 0, 0), SOURCE, AS_IT_IS, source.reshaped(NETWORK), ())
+    return Record(source, source.reshaped(NETWORK))
 
 
 def logits(kind: str) -> np.ndarray:

@@ -28,7 +28,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSet
 from medssl.data.scan.stream import PairStream
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_volume
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 
 SHAPE, SESSIONS, ROUNDS = (160, 192, 160), 3, 5
 
@@ -102,7 +102,7 @@ def main() -> None:
     net = network()
     with tempfile.TemporaryDirectory() as folder:
         sources = [noise(Path(folder))]
-        groups = prepare_sessions(sources, PreprocessSettings(), Path(folder) / "cache").groups
+        groups = prepare_sessions(sources, Preprocess.of("mr"), Path(folder) / "cache").groups
         for side, size in ((32, 8), (96, 2)):
             patch = (side, side, side)
             stream = PairStream(groups, PairSettings(), AffineSettings(), patch, size, 0)

@@ -40,7 +40,8 @@ def one_channel_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from medssl.networks.build import build_network
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings
-    from medssl.settings import PredictSettings, PreprocessSettings
+    from medssl.settings import PredictSettings
+    from medssl.transforms.chain import Preprocess
     from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 
     network = NetworkSettings(name="unet3d", width=2, levels=2)
@@ -52,7 +53,7 @@ def one_channel_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=(Label(value=1, name="organ"),),
         modality="MR",
         patch=(16, 16, 8),
-        preprocess=PreprocessSettings(),
+        preprocess=Preprocess.of("mr"),
         predict=PredictSettings(),
         method={"name": "supervised"},
         paper="",

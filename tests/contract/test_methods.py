@@ -13,7 +13,6 @@ from medssl.networks.settings import NetworkSettings
 from medssl.settings import (
     OptimiserSettings,
     PredictSettings,
-    PreprocessSettings,
     TrainSettings,
 )
 from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
@@ -134,7 +133,7 @@ def describe(members):
         labels=(Label(value=1, name="ball"), Label(value=2, name="rim")),
         modality="MR",
         patch=PATCH,
-        preprocess=PreprocessSettings(),
+        preprocess=Preprocess.of("mr"),
         predict=PredictSettings(),
         method={},
         paper="",

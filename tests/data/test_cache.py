@@ -15,16 +15,16 @@ import pytest
 from medssl.data import cache as cache_module
 from medssl.data.cache import CaseCache
 from medssl.data.geometry import Geometry
-from medssl.data.preprocess import preprocess
 from medssl.data.sealed import sealed_content
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
+from medssl.transforms.compose import Preparation
 from medssl.train.fingerprint import fingerprint
 from tests.data.conftest import GRID, SHAPE, declare, image
 
-SETTINGS = PreprocessSettings(spacing=(1.0, 1.0, 1.0))
+SETTINGS = Preprocess.of({"mr": {"spacing": (1.0, 1.0, 1.0)}})
 
 
 def spec(**keys):
@@ -58,22 +58,23 @@ def count_fills(monkeypatch):
     """Names of the cases that are preprocessed from now on."""
     filled = []
 
-    def watched(volume, settings):
+    def watched(self, volume, mask=None):
         filled.append(Path(volume.source).name)
-        return preprocess(volume, settings)
+        return prepare(self, volume, mask)
 
-    monkeypatch.setattr(cache_module, "preprocess", watched)
+    prepare = Preparation.__call__
+    monkeypatch.setattr(Preparation, "__call__", watched)
     return filled
 
 
 def test_a_case_holds_the_preprocessed_image_and_class_indices(root, cases):
     case = CaseCache(root, spec(), SETTINGS).open(cases[0])
-    expected, record = preprocess(read_volume([cases[0].images["T1"]]), SETTINGS)
+    prepared = Preparation(SETTINGS)(read_volume([cases[0].images["T1"]]))
     assert (case.image.dtype, case.image.shape) == (np.float16, (1, 6, 7, 16))
     assert isinstance(case.image, np.memmap)
-    np.testing.assert_allclose(case.image, expected, atol=2e-3)
-    assert case.floor == expected.min()
-    assert case.record.to_json() == record.to_json()
+    np.testing.assert_allclose(case.image, prepared.image, atol=2e-3)
+    assert case.floor == prepared.image.min()
+    assert case.record == prepared.record
     assert isinstance(case.mask, np.memmap)
     values = read_volume(cases[0].label).array[0]
     for index, value in enumerate((0, 3, 7)):  # each slice of 2 mm became two of 1 mm
@@ -122,7 +123,7 @@ def test_whatever_changes_the_result_changes_the_key(root, cases, monkeypatch, c
     elif change == "no label":
         case = replace(case, label=None)
     elif change == "settings":
-        settings = SETTINGS.model_copy(update={"intensity": "minmax"})
+        settings = Preprocess.of({"mr": {"intensity": "minmax"}})
     elif change == "label values":
         labels = [{"value": 7, "name": "left"}, {"value": 3, "name": "right"}]
         declared = spec(labels=labels)
@@ -249,11 +250,11 @@ def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity)
     values[0] = 0
     values[5, 5, 5] = 1001 if intensity == "robust_zscore" else 1.7e6
     write_volume(values, Geometry(values.shape, np.eye(4)), cases[0].images["T1"])
-    settings = PreprocessSettings(intensity=intensity)
+    settings = Preprocess.of({"mr": {"intensity": intensity}})
     case = CaseCache(root, spec(), settings).open(replace(cases[0], label=None))
-    expected, _ = preprocess(read_volume([cases[0].images["T1"]]), settings)
+    prepared = Preparation(settings)(read_volume([cases[0].images["T1"]]))
     assert np.isfinite(case.image).all()
-    np.testing.assert_allclose(case.image, expected, rtol=1e-3)
+    np.testing.assert_allclose(case.image, prepared.image, rtol=1e-3)
 
 
 def test_a_description_says_how_to_undo_it(root, cases):
@@ -314,10 +315,10 @@ def test_the_first_fault_is_told_with_the_number_of_the_others(root, cases):
 
 
 def test_a_case_that_memory_does_not_hold_is_named(root, cases, monkeypatch):
-    def exhausted(volume, settings):
+    def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr(cache_module, "preprocess", exhausted)
+    monkeypatch.setattr(Preparation, "__call__", exhausted)
     with pytest.raises(DataError, match=r"case a does not fit into the memory.*2 more cases are"):
         CaseCache(root, spec(), SETTINGS).prepare(cases)
 

@@ -77,7 +77,8 @@ def checkpoint(tmp_path):
     from medssl.networks.build import build_network
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings
-    from medssl.settings import PredictSettings, PreprocessSettings
+    from medssl.settings import PredictSettings
+    from medssl.transforms.chain import Preprocess
     from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
 
     network = NetworkSettings(name="unet3d", width=2, levels=2, dropout=0)
@@ -89,7 +90,7 @@ def checkpoint(tmp_path):
         labels=LABELS,
         modality="MR",
         patch=(16, 16, 8),
-        preprocess=PreprocessSettings(spacing=(1.0, 1.0, 3.0)),
+        preprocess=Preprocess.of({"mr": {"spacing": (1.0, 1.0, 3.0)}}),
         predict=PredictSettings(),
         method={"name": "tracoco"},
         paper="Liu et al., TraCoCo",

@@ -8,21 +8,27 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from medssl.data.geometry import Geometry
-from medssl.data.preprocess import preprocess, preprocess_mask
+from medssl.data.record import Record
 from medssl.data.resample import linear
 from medssl.data.volume import Volume
 from medssl.infer.restore import restore_labels, restore_map
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
+from medssl.transforms.compose import Preparation
 
 SHAPE = (16, 12, 6)
 
 
-def _record(affine, **keys):
-    """Record of a scan with an empty margin, so that a crop would leave some out."""
+def _prepared(affine, mask=None, **keys):
+    """A scan with an empty margin, so that a crop would leave some out."""
     array = np.zeros((1, *SHAPE), np.float32)
     array[0, 2:15, 1:10, 1:6] = 1
-    volume = Volume(array, Geometry(SHAPE, affine), "")
-    return preprocess(volume, PreprocessSettings(**keys))[1]
+    grid = Geometry(SHAPE, affine)
+    label = None if mask is None else Volume(mask[None], grid, "")
+    return Preparation(Preprocess.of({"mr": keys}))(Volume(array, grid, ""), label)
+
+
+def _record(affine, **keys):
+    return _prepared(affine, **keys).record
 
 
 def _logits(record, classes=4):
@@ -32,12 +38,12 @@ def _logits(record, classes=4):
 
 def _literal(logits, record):
     """Every class in full, by torch, then the argmax; pasted into the crop."""
-    wanted = record.turned_shape
+    inside = record.turned(np.zeros(record.source.shape, np.uint8))
     full = torch.nn.functional.interpolate(
-        torch.from_numpy(logits)[None], size=wanted, mode="trilinear", align_corners=False
+        torch.from_numpy(logits)[None], size=inside.shape, mode="trilinear", align_corners=False
     )
     labels = np.zeros(record.source.shape, np.uint8)
-    record.orientation.apply(labels[record.box])[...] = full[0].argmax(0).numpy()
+    record.turned(labels)[...] = full[0].argmax(0).numpy()
     return labels
 
 
@@ -70,24 +76,23 @@ def test_any_two_grids(shape, wanted, classes, seed):
 
 
 def _identity(source, network):
-    volume = Volume(np.zeros((1, *source.shape), np.float32), source, "")
-    _, record = preprocess(volume, PreprocessSettings(orientation=None))
-    return type(record)(**{**vars(record), "network": network})
+    return Record(source, network)
 
 
-def _there_and_back(record):
+def _there_and_back(affine, **keys):
     mask = np.zeros(SHAPE, np.uint8)
     mask[4:12, 3:9, 2:5] = 1
-    there = preprocess_mask(mask, record)
-    return mask, restore_labels(np.stack([1 - there, there]).astype(np.float32), record)
+    prepared = _prepared(affine, mask, **keys)
+    logits = np.stack([1 - prepared.mask, prepared.mask]).astype(np.float32)
+    return mask, restore_labels(logits, prepared.record)
 
 
 def test_without_resampling_a_mask_comes_back_voxel_for_voxel(scanner_affine):
-    np.testing.assert_array_equal(*_there_and_back(_record(scanner_affine, **AS_IT_IS)))
+    np.testing.assert_array_equal(*_there_and_back(scanner_affine, **AS_IT_IS))
 
 
 def test_a_resampled_mask_comes_back_to_within_a_voxel_of_its_border(scanner_affine):
-    mask, back = _there_and_back(_record(scanner_affine, **FINER))
+    mask, back = _there_and_back(scanner_affine, **FINER)
     around = np.ones((3, 3, 3))
     assert back[binary_erosion(mask, around)].all()
     assert not back[~binary_dilation(mask, around)].any()

@@ -22,7 +22,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run
 from medssl.pipeline.study import load_study
 from medssl.pipeline.study_run import run_study
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
 from medssl.train.encoder_checkpoint import load_encoder, read_encoder
@@ -116,7 +116,7 @@ def test_partners_show_one_relative_place_of_two_patients(alice):
         place = np.indices(grid.shape) / (np.array(grid.shape) - 1)[:, None, None, None]
         write_volume((place[0] + 10 * place[1] + 100 * place[2]).astype(np.float32), grid, path)
     cases = make_plan(load_config("balls_alice")).cohort.probed
-    plain = PreprocessSettings(intensity="none")
+    plain = Preprocess.of({"mr": {"intensity": "none"}})
     sessions = prepare_sessions(cases, plain, alice / ".cache")
     first, second = draw_partners(sessions, (1, 1, 1), windows=6, seed=0)
     assert first.shape == second.shape == (12, 1, 1, 1, 1)
@@ -153,9 +153,9 @@ def test_a_given_embedding_is_used_and_its_patients_count_as_seen(alice):
     assert len(plan().cohort.seen) == 6
     carry_out_plan(chosen, QuietReporter())
     assert len(list((alice / "runs" / "balls_alice").glob("pretrain-*"))) == 2
-    with pytest.raises(UsageError, match=r"the embedding in .* does not fit: .*preprocess.spacing"):
+    with pytest.raises(UsageError, match=r"the embedding in .* does not fit: .*FieldSpacingd"):
         carry_out_plan(
-            plan(f"method.embedding.checkpoint={given}", "preprocess.spacing=[1,1,1]"),
+            plan(f"method.embedding.checkpoint={given}", "preprocess.mr.spacing=[1,1,1]"),
             QuietReporter(),
         )["model"]
     with pytest.raises(UsageError, match="is an anatomical embedding"):
@@ -234,8 +234,7 @@ def test_shipped_studies_name_arms_that_load_and_share_encoders(organ, kind):
         chosen = load_config(study.pipeline, list(overrides)).pipeline
         own = load_config(f"{organ}_alice")
         assert chosen.network.encoder() == own.pipeline.network.encoder()
-        crop = {"crop_foreground": True}  # the default of pre-training alone
-        assert chosen.preprocess.model_copy(update=crop) == own.pipeline.preprocess
+        assert chosen.preprocess == own.pipeline.preprocess.uncropped  # but for its default crop
         if chosen.pretrain is not None:
             load_config(chosen.pretrain.pipeline, chosen.pretrain.set)
 

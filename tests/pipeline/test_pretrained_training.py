@@ -20,7 +20,7 @@ from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.pipeline.stage import Stage
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
@@ -42,7 +42,7 @@ def write_encoder(folder, network=NETWORK, seen=(), seed=9, **preprocess):
     described = VolumeEncoderCheckpoint(
         network=network,
         contrasts=("T1",),
-        preprocess=PreprocessSettings(**preprocess),
+        preprocess=Preprocess.of({"mr": preprocess}),
         patch=(8, 8, 8),
         method={"name": "masked_image_modelling"},
         paper="",
@@ -127,13 +127,15 @@ def test_it_is_told_what_fits_and_that_images_look_otherwise(balls):
     notes = Notes()
     trained(balls / "run", config(folder), notes)
     assert any("100.0% of the parameters matched" in line for line in notes.lines)
-    warnings = [line for line in notes.lines if line.startswith("warning")]
-    assert [line.split()[1] for line in warnings] == ["preprocess.spacing", "preprocess.intensity"]
+    (warning,) = [line for line in notes.lines if line.startswith("warning")]
+    assert "images that look otherwise" in warning
+    assert "FieldSpacingd" in warning
+    assert '"clip": [0.5, 99.5]' in warning
 
 
 def test_no_warning_where_images_look_alike(balls, encoder):
     notes = Notes()
-    trained(balls / "run", config(encoder, "preprocess.window=[0,1]"), notes)
+    trained(balls / "run", config(encoder, "preprocess.mr.crop_foreground=true"), notes)
     assert not any(line.startswith("warning") for line in notes.lines)
 
 

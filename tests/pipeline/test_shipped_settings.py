@@ -126,7 +126,8 @@ def test_small_prototypes_leave_the_queues_of_joint2d3d() -> None:
     "name", ["left_atrium_alice", "hippocampus_encoder", "left_atrium_embedding"]
 )
 def test_a_way_of_preprocessing_leaves_the_crop_of_pre_training(name: str) -> None:
-    assert load_config(name).pipeline.preprocess.crop_foreground
+    steps = [step.name for step in load_config(name).pipeline.preprocess.steps]
+    assert "medssl:CropMarkedd" in steps
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ class Trained:
 
 
 def test_validation_is_the_dice_of_whole_volumes(balls):
-    config = load_config("balls", ["preprocess.intensity=none"])
+    config = load_config("balls", ["preprocess.mr.intensity=none"])
     found = cohort_of(config)
     cases, split = found.cases, found.split
     cached = cache_cases(config, used_cases(cases, split), QuietReporter())

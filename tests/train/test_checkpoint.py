@@ -15,7 +15,8 @@ from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import PredictSettings, PreprocessSettings
+from medssl.settings import PredictSettings
+from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import (
     Checkpoint,
     DataCard,
@@ -36,7 +37,7 @@ def describe(members=2, **changes):
         labels=(Label(value=3, name="left"), Label(value=7, name="right")),
         modality="MR",
         patch=(8, 8, 8),
-        preprocess=PreprocessSettings(spacing=(1.0, 1.0, 2.5)),
+        preprocess=Preprocess.of({"mr": {"spacing": (1.0, 1.0, 2.5)}}),
         predict=PredictSettings(stride=(4, 4, 4)),
         method={"name": "tracoco", "noise": {"amplitude": 0.2}},
         paper="someone",

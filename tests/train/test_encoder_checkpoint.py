@@ -8,7 +8,7 @@ import torch
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import DataCard, read_description, save_checkpoint
 from medssl.train.description import (
     CHECKSUMS,
@@ -37,7 +37,7 @@ def described():
     return VolumeEncoderCheckpoint(
         network=NETWORK,
         contrasts=("T1", "FLAIR"),
-        preprocess=PreprocessSettings(spacing=(1.0, 1.0, 1.0)),
+        preprocess=Preprocess.of({"mr": {"spacing": (1.0, 1.0, 1.0)}}),
         patch=(32, 32, 32),
         method={"name": "masked_image_modelling", "ratio": 0.6},
         paper="paper",

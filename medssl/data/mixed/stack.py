@@ -14,7 +14,7 @@ import numpy as np
 
 from medssl.atomic import appearing
 from medssl.data.cache import CachedCase
-from medssl.data.resample import linear_axis
+from medssl.data.resample import linear_axis, taps
 from medssl.data.scan.sessions import ScanGroup
 from medssl.data.sealed import is_kept, seal
 
@@ -106,7 +106,7 @@ def _shrunk(volume: np.ndarray, axis: int, wanted: int) -> np.ndarray:
         moved = np.moveaxis(volume, axis, 0)[before : before + kept]
         means = moved.reshape(-1, times, *moved.shape[1:]).mean(1)
         volume = np.moveaxis(means, 0, axis)
-    return linear_axis(np.ascontiguousarray(volume), axis, wanted)
+    return linear_axis(np.ascontiguousarray(volume), axis, taps(volume.shape[axis], wanted))
 
 
 def foreground(volume: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_geometry
 from medssl.data.workers import Workers
 from medssl.errors import DataError, UsageError
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Chain
 
 Pair = tuple[int, int]
 
@@ -120,7 +120,7 @@ class Sessions:
 
 def prepare_sessions(
     sources: Sequence[tuple[DataSpec, Sequence[Case]]],
-    settings: PreprocessSettings,
+    chain: Chain,
     root: Path,
     workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
@@ -147,7 +147,7 @@ def prepare_sessions(
     apart: list[Apart] = []
     wrong: list[tuple[DataSpec, DataError]] = []
     with Workers(workers) as pool:
-        work = partial(_prepared, contrasts=contrasts, settings=settings, root=root)
+        work = partial(_prepared, contrasts=contrasts, chain=chain, root=root)
         done = pool.map(lambda session: attempt(work, session, session[1].id), sessions)
         for count, ((spec, case), prepared) in enumerate(zip(sessions, done, strict=True), 1):
             if isinstance(prepared, DataError):
@@ -189,15 +189,17 @@ def _merged(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Case]:
 
 
 def _prepared(
-    session: tuple[DataSpec, Case], contrasts: Contrasts, settings: PreprocessSettings, root: Path
+    session: tuple[DataSpec, Case], contrasts: Contrasts, chain: Chain, root: Path
 ) -> tuple[list[ScanGroup], list[Apart]]:
     """The groups of a session, their patient's number still to come, and what keeps them apart."""
+    from medssl.transforms.compose import grid_after  # imports MONAI
+
     spec, case = session
     files = {path: read_geometry(path) for path in case.images.values()}
     by_target: list[tuple[Geometry, list[str]]] = []
     # Scans of one file follow each other, as its channels do.
     for path, grid in files.items():
-        target = _target(grid, settings)
+        target = grid_after(chain.uncropped, grid)
         names = next((names for other, names in by_target if other.matches(target)), None)
         if names is None:
             names = []
@@ -205,7 +207,7 @@ def _prepared(
         names += [name for name, own in case.images.items() if own == path]
     groups = []
     for _, names in by_target:
-        places = tuple(_places(spec, case, names, files, settings, root))
+        places = tuple(_places(spec, case, names, files, chain, root))
         indices = tuple(contrasts.index(name) for name in names)
         groups.append(ScanGroup(f"{spec.name}/{case.id}", 0, tuple(names), indices, places))
     apart = [
@@ -221,19 +223,12 @@ def _prepared(
     return groups, apart
 
 
-def _target(grid: Geometry, settings: PreprocessSettings) -> Geometry:
-    """The network's grid of an image that is not cropped."""
-    if settings.orientation is not None:
-        grid, _ = grid.oriented(settings.orientation)
-    return grid if settings.spacing is None else grid.resampled(settings.spacing)
-
-
 def _places(
     spec: DataSpec,
     case: Case,
     names: Sequence[str],
     files: dict[Path, Geometry],
-    settings: PreprocessSettings,
+    chain: Chain,
     root: Path,
 ) -> Iterator[tuple[CachedCase, int]]:
     """Prepared case and channel of each scan, in order; scans of one file grid are one case."""
@@ -245,11 +240,11 @@ def _places(
         else:
             by_source.append((grid, [name]))
     if len(by_source) > 1:
-        settings = settings.model_copy(update={"crop_foreground": False})
+        chain = chain.uncropped  # boxes of different grids would not agree
     for _, together in by_source:
         images = {name: case.images[name] for name in together}
         alone = spec.model_copy(update={"channels": tuple(together), "labels": ()})
-        cached = CaseCache(root, alone, settings).open(replace(case, images=images, label=None))
+        cached = CaseCache(root, alone, chain).open(replace(case, images=images, label=None))
         if len(cached.image) != len(together):
             raise DataError(
                 f"{images[together[0]]} has {len(cached.image)} channels instead of 1",

@@ -20,8 +20,8 @@ from medssl.settings import (
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
-    PreprocessSettings,
 )
+from medssl.transforms.chain import PREPROCESS, Preprocess
 
 
 class PretrainTrainSettings(LoopSettings):
@@ -66,7 +66,9 @@ class PretrainPipeline(PipelineFile):
     exclude: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="segmentation pipelines whose test patients are kept out"
     )
-    preprocess: PreprocessSettings = PreprocessSettings(crop_foreground=True)
+    preprocess: Preprocess = Field(
+        default=Preprocess.of({"mr": {"crop_foreground": True}}), description=PREPROCESS
+    )
     network: NetworkSettings = NetworkSettings()
     method: MethodChoice = MethodChoice(name="masked_image_modelling")
     train: PretrainTrainSettings = PretrainTrainSettings()

@@ -22,8 +22,6 @@ from medssl.train.embedder_checkpoint import load_embedder
 CELL = 16
 """Windows of the embedding are multiples of this: whole coarse cells of either network."""
 
-SAME = ("orientation", "spacing", "intensity", "window")
-"""Keys of preprocessing without which vectors mean nothing."""
 
 
 def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
@@ -79,15 +77,13 @@ def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> Matched
     if needed is not None:
         folder = embedding_of(job, needed)
         embedder, described = load_embedder(folder)
-        for key in SAME:
-            own, other = (getattr(one.preprocess, key) for one in (pipeline, described))
-            if own != other:
-                raise UsageError(
-                    f"the embedding in {folder} does not fit: it was trained with "
-                    f"preprocess.{key}={other}",
-                    f"here it is {own}",
-                    "leave method.embedding.checkpoint out, and one is trained",
-                )
+        if unlike := pipeline.preprocess.unlike(described.preprocess):
+            raise UsageError(
+                f"the embedding in {folder} does not fit: it was trained on images that look "
+                "otherwise",
+                f"preprocess differs: {unlike}",
+                "leave method.embedding.checkpoint out, and one is trained",
+            )
         device = choose_device(pipeline.train.device)
         embedded = EmbeddedScans(cache_root(), embedder, device)
         with Counted(job.reporter) as counted:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from medssl.atomic import write_bytes
-from medssl.data.preprocess import preprocess_mask
 from medssl.data.scan.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
 from medssl.data.scan.matching import EmbeddedVolume, match
 from medssl.data.scan.matching_settings import MatchingSettings
@@ -202,7 +201,8 @@ def _label_centroids(
         if mask is None or not mask.geometry.matches(record.source):
             found.append(empty)
             continue
-        found.append(centroids(preprocess_mask(mask.array[0], record), values))
+        places = centroids(mask.array[0], values)
+        found.append(places @ record.matrix[:3, :3].T + record.matrix[:3, 3])
     return found
 
 

@@ -15,12 +15,12 @@ from medssl.settings import (
     MethodChoice,
     PipelineFile,
     PredictSettings,
-    PreprocessSettings,
     PretrainChoice,
     SplitSettings,
     TrainSettings,
 )
 from medssl.train.description import weights_hash
+from medssl.transforms.chain import PREPROCESS, Preprocess
 
 
 class SegmentPipeline(PipelineFile):
@@ -28,7 +28,7 @@ class SegmentPipeline(PipelineFile):
 
     data: str = Field(description="name or path of the data spec")
     split: SplitSettings = SplitSettings()
-    preprocess: PreprocessSettings = PreprocessSettings()
+    preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: NetworkSettings = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None

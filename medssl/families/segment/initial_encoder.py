@@ -7,7 +7,6 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
-from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import EncoderCard
 from medssl.train.encoder_checkpoint import (
     VolumeEncoderCheckpoint,
@@ -15,9 +14,6 @@ from medssl.train.encoder_checkpoint import (
     load_encoder_weights,
 )
 from medssl.train.loop import Reporter
-
-LOOKS = ("orientation", "spacing", "intensity", "window")
-"""Keys of preprocessing that decide how a structure looks to the network."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +45,8 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     given = PretrainedEncoder(weights, choice.matched, choice.channels)
     report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
     reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
-    for note in _other_looks(config.pipeline.preprocess, found):
-        reporter.note(note)
+    if unlike := config.pipeline.preprocess.unlike(found.preprocess):
+        reporter.note(f"warning: the encoder was pre-trained on images that look otherwise: {unlike}")
     return LoadedEncoder(given, encoder_card(choice.folder, found))
 
 
@@ -78,15 +74,3 @@ def must_fit(config: SegmentConfig, trained: NetworkSettings, what: str) -> None
         f"it has {there}; the pipeline has {here}",
         f"set {keys}",
     )
-
-
-def _other_looks(own: PreprocessSettings, found: VolumeEncoderCheckpoint) -> list[str]:
-    """A warning for each key by which images differ from those of pre-training."""
-    trained = found.preprocess
-    windowed = "ct_window" in {own.intensity, trained.intensity}
-    return [
-        f"warning: preprocess.{key} is {getattr(own, key)}, and the encoder was pre-trained with "
-        f"{getattr(trained, key)}"
-        for key in LOOKS
-        if getattr(own, key) != getattr(trained, key) and (key != "window" or windowed)
-    ]

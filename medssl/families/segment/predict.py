@@ -29,6 +29,7 @@ from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import weights_hash
 from medssl.train.track import Tracker
+from medssl.transforms.compose import Preparation
 
 _SHEARED = (
     "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: the image's axes "
@@ -140,6 +141,7 @@ def _predict(
     """Predict the cases whose results are missing."""
     device = choose_device(device_name)
     network = _chosen(predictor, settings).to(device)
+    prepare = Preparation(found.preprocess)
     masks = {case.id: out / f"{case.id}{FORMATS[settings.format]}" for case in cases}
     missing = [case for case in cases if not outputs.has(_names(case, found, settings))]
     with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
@@ -154,7 +156,7 @@ def _predict(
             prediction = predict_case(
                 network,
                 volume,
-                found.preprocess,
+                prepare,
                 found.patch,
                 settings,
                 len(found.classes),

@@ -8,7 +8,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.mixed.stack import foreground, square_slices, stack_scan
 from medssl.data.spec import Case, DataSpec, LayoutChoice
 from medssl.data.volume import write_volume
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def cached(tmp_path) -> CachedCase:
         layout=LayoutChoice(kind="glob"),
     )  # fmt: skip
     case = Case("a", "a", {"t1": tmp_path / "a.nii.gz"})
-    return CaseCache(tmp_path / "cache", spec, PreprocessSettings(intensity="none")).open(case)
+    return CaseCache(tmp_path / "cache", spec, Preprocess.of({"mr": {"intensity": "none"}})).open(case)
 
 
 def test_rows_run_along_y_and_columns_along_x_slice_by_slice():

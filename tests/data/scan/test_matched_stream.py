@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medssl.data.cache import CachedCase
-from medssl.data.geometry import Geometry, Orientation
+from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.scan.matched_stream import (
     MatchedStream,
@@ -32,9 +32,7 @@ def prepared(folder: Path, image: np.ndarray, geometry: Geometry, name: str) -> 
     """A case as the cache leaves it."""
     (folder / name).mkdir()
     np.save(folder / name / "image.npy", image[None].astype(np.float16))
-    straight = Orientation((0, 1, 2), (False, False, False))
-    record = Record(geometry, (0, 0, 0), geometry.shape, straight, geometry, ())
-    return CachedCase(name, folder / name, float(image.min()), record)
+    return CachedCase(name, folder / name, float(image.min()), Record(geometry, geometry))
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from medssl.data.scan.stream import PairStream, single_scans
 from medssl.data.spec import Case, DataSpec, load_spec
 from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
 from tests.data.conftest import GRID, SHAPE, declare, image
 
-PLAIN = PreprocessSettings()
+PLAIN = Preprocess.of("mr")
 PAIRS = PairSettings()
 AFFINE = AffineSettings()
 OTHER = GRID.cropped((1, 0, 0), (6, 7, 8))
@@ -120,11 +120,11 @@ def test_a_shift_by_a_tenth_of_a_millimetre_is_another_grid_and_rounding_is_none
 
 @pytest.mark.parametrize("grid", [MIRRORED, FINE], ids=["orientation", "spacing"])
 def test_grids_that_agree_once_oriented_and_resampled_are_one(tmp_path, make, grid):
-    settings = PreprocessSettings(spacing=(1, 1, 1), crop_foreground=True)
+    settings = Preprocess.of({"mr": {"spacing": (1, 1, 1), "crop_foreground": True}})
     case = make("a", t1=GRID, t2=grid)
     (group,) = prepare(tmp_path, case, settings=settings).groups
     assert group.volume(0).shape == group.volume(1).shape == (6, 7, 16)
-    apart = prepare(tmp_path, case, settings=PreprocessSettings(orientation=None))
+    apart = prepare(tmp_path, case, settings=Preprocess.of({"mr": {"orientation": None}}))
     assert len(apart.groups) == 2
 
 
@@ -143,7 +143,7 @@ def test_cropping_and_resampling_act_on_all_scans_of_a_grid_alike(tmp_path, make
         array = np.zeros(SHAPE, np.float32)
         array[x, 3] = image(x)[x, 3]
         write_volume(array, GRID, case.images[name])
-    settings = PreprocessSettings(crop_foreground=True, spacing=(1, 1, 1))
+    settings = Preprocess.of({"mr": {"crop_foreground": True, "spacing": (1, 1, 1)}})
     (group,) = prepare(tmp_path, case, settings=settings).groups
     assert group.volume(0).shape == group.volume(1).shape == (3, 1, 16)
 
@@ -187,7 +187,7 @@ def test_scans_may_share_a_file_with_channels(tmp_path):
     case = Case("a", "a", {"t1": path, "t2": tmp_path / "t2.nii.gz", "flair": path})
     (group,) = prepare(tmp_path, case).groups
     assert group.scans == ("t1", "flair", "t2")
-    settings = PreprocessSettings(intensity="none")
+    settings = Preprocess.of({"mr": {"intensity": "none"}})
     (raw,) = prepare(tmp_path, case, settings=settings).groups
     for scan in range(3):
         np.testing.assert_array_equal(raw.volume(scan), image(scan))
@@ -258,7 +258,7 @@ def test_real_sessions_of_two_data_sets(shared_data, tmp_path, monkeypatch):
     lgg = load_spec("lgg_lesions")
     sources = [(load_spec("ms_lesions"), None), (lgg, find_cases(lgg)[:3])]
     sources = [(one, cases or find_cases(one)) for one, cases in sources]
-    settings = PreprocessSettings(crop_foreground=True)
+    settings = Preprocess.of({"mr": {"crop_foreground": True}})
     found = prepare_sessions(sources, settings, tmp_path / "cache")
     assert found.contrasts == ("t1", "t2", "flair", "t1c")
     assert len(found.groups) == 9 + 3

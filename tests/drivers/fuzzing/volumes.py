@@ -62,9 +62,9 @@ def _cache(path: Path, label: Path) -> None:
     from medssl.data.cache import CaseCache
     from medssl.data.guess import guess_spec
     from medssl.data.spec import Case, Label
-    from medssl.settings import PreprocessSettings
+    from medssl.transforms.chain import Preprocess
 
     spec = guess_spec(Path("data")).model_copy(update={"labels": (Label(value=1, name="one"),)})
     images = dict.fromkeys(spec.channels, path)
     case = Case("bad", "bad", images, label if label.exists() else None)
-    CaseCache(Path("cache"), spec, PreprocessSettings()).open(case)
+    CaseCache(Path("cache"), spec, Preprocess.of("mr")).open(case)

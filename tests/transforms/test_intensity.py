@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from medssl.data.intensity import measure
-from medssl.data.volume import read_volume
+from medssl.data.geometry import Geometry
+from medssl.data.volume import Volume, read_volume
 from medssl.errors import DataError
-from medssl.settings import PreprocessSettings
+from medssl.transforms.chain import Preprocess
+from medssl.transforms.compose import Preparation
 
 
 def _treated(array, kind, **keys):
     array = np.asarray(array, np.float32)
-    out = np.empty(array.shape, np.float32)
-    measure(array, PreprocessSettings(intensity=kind, **keys), "scan.nii").apply(array, out)
-    return out
+    volume = Volume(array[None], Geometry(array.shape, np.eye(4)), "scan.nii")
+    word = {"ct": keys} if kind == "ct_window" else {"mr": {"intensity": kind, **keys}}
+    return Preparation(Preprocess.of(word))(volume).image[0]
 
 
 def _ramp(values):

@@ -1,0 +1,28 @@
+"""Transforms of images: chains of MONAI's and our own, named in a pipeline file.
+
+Our own are MONAI dictionary transforms and fit into anyone's `Compose`:
+
+    from monai.transforms import Compose
+    from medssl.transforms import LoadVolumed, MarkForegroundd, ZScored
+"""
+
+from importlib import import_module
+from typing import Any
+
+OURS = {
+    "LoadVolumed": "medssl.transforms.reader",
+    "VolumeReader": "medssl.transforms.reader",
+    "CropMarkedd": "medssl.transforms.spatial",
+    "FieldSpacingd": "medssl.transforms.spatial",
+    "MarkForegroundd": "medssl.transforms.intensity",
+    "ZScored": "medssl.transforms.intensity",
+}
+"""Where each is defined; MONAI is imported by the first that is asked for."""
+
+__all__ = sorted(OURS)  # noqa: PLE0605 - names that are imported when they are asked for
+
+
+def __getattr__(name: str) -> Any:
+    if name in OURS:
+        return getattr(import_module(OURS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

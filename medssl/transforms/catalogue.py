@@ -1,0 +1,109 @@
+"""Names and arguments of the dictionary transforms of MONAI and of medssl, from a list made ahead.
+
+So a wrong name in a pipeline is refused without importing MONAI, which takes seconds.
+`python -m medssl.transforms.catalogue` prints the list anew, which a test holds up to date.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LIST = Path(__file__).with_name("catalogue.json")
+
+GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal")
+"""Modules of MONAI whose transforms a chain can hold: not those of files, batches or results."""
+
+UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd"}
+"""Transforms that take a function, or change what the rest of a chain counts on."""
+
+_NOT_ASKED = {"self", "keys", "allow_missing_keys", "lazy"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a transform.
+
+    Attributes:
+        group: the module of MONAI it is in: "spatial", "croppad", "intensity", ...
+        random: whether it draws.
+        required, optional: names of its arguments.
+        open: whether it takes any other argument.
+    """
+
+    group: str
+    random: bool
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    open: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes where voxels lie, so that masks must follow."""
+        return self.group in ("spatial", "croppad")
+
+
+@cache
+def known_transforms() -> dict[str, Entry]:
+    """Every transform by name: MONAI's as they are called there, ours as "medssl:NAME"."""
+    plain = json.loads(LIST.read_text(encoding="utf-8"))["transforms"]
+    return {
+        name: Entry(
+            one["group"],
+            one["random"],
+            tuple(one["required"]),
+            tuple(one["optional"]),
+            one.get("open", False),
+        )
+        for name, one in plain.items()
+    }
+
+
+def describe(transform: type, group: str) -> Entry:
+    """What its class says of a transform."""
+    import inspect
+
+    from monai.transforms import Randomizable
+
+    asked = [one for name, one in inspect.signature(transform).parameters.items()]
+    named = [one for one in asked if one.name not in _NOT_ASKED and one.kind is not one.VAR_KEYWORD]
+    return Entry(
+        group,
+        issubclass(transform, Randomizable),
+        tuple(one.name for one in named if one.default is one.empty),
+        tuple(one.name for one in named if one.default is not one.empty),
+        any(one.kind is one.VAR_KEYWORD for one in asked),
+    )
+
+
+def installed() -> dict[str, Any]:
+    """The list, from the MONAI that is installed."""
+    import inspect
+
+    import monai
+    from monai import transforms
+
+    from medssl import transforms as ours
+
+    found: dict[str, Entry] = {}
+    for name, one in vars(transforms).items():
+        group = getattr(one, "__module__", "").removeprefix("monai.transforms.")
+        group = group.removesuffix(".dictionary")
+        fits = inspect.isclass(one) and group in GROUPS and one.__name__ == name
+        if fits and issubclass(one, transforms.MapTransform) and name not in UNFIT:
+            found[name] = describe(one, group)
+    for name, module in ours.OURS.items():
+        one = getattr(ours, name)
+        if issubclass(one, transforms.MapTransform) and name != "LoadVolumed":
+            found[f"medssl:{name}"] = describe(one, module.rpartition(".")[2])
+    listed = {
+        name: {key: value for key, value in asdict(entry).items() if key != "open" or value}
+        for name, entry in sorted(found.items())
+    }
+    return {"monai": monai.__version__, "transforms": listed}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(installed(), indent=1) + "\n")

@@ -1,0 +1,258 @@
+"""A chain of transforms as a pipeline file names it, checked at once; free of torch and MONAI.
+
+    preprocess: mr                                 a short word
+    preprocess: {mr: {spacing: [2, 2, 2]}}         with its own keys
+    preprocess: [mr, {GaussianSmoothd: {sigma: 1}}]
+    preprocess: [{Orientationd: {axcodes: RAS}}, {NormalizeIntensityd: {nonzero: true}}]
+
+Transforms of MONAI stand by their own names, those of medssl as "medssl:NAME", those of another
+package by the name of its entry point in the group `medssl.transforms`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import core_schema
+
+from medssl.errors import UsageError
+from medssl.mistakes import mistake, nearest
+from medssl.registry import TRANSFORMS
+from medssl.section import laid_over
+from medssl.transforms.catalogue import Entry, describe, known_transforms
+from medssl.transforms.words import PREPROCESS_WORDS, Word
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform with its arguments, as plain values."""
+
+    name: str
+    args: Mapping[str, Any]
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of it."""
+        return _entry(self.name)
+
+    @property
+    def plain(self) -> Any:
+        """As a pipeline file has it."""
+        return {self.name: dict(self.args)} if self.args else self.name
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transforms in order.
+
+    Attributes:
+        steps: with every word spelled out.
+        word: the one word that a chain was given by; None for others.
+        keys: the keys of that word.
+    """
+
+    WORDS: ClassVar[Mapping[str, type[Word]]] = {}
+    RANDOM: ClassVar[bool] = False
+
+    steps: tuple[Step, ...]
+    word: str | None = field(default=None, compare=False)
+    keys: Word | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """The chain that a word, a mapping of one name to its keys, or a list of these says.
+
+        Raises:
+            ValueError: a name or an argument is not known (names the nearest), or lacks.
+        """
+        if isinstance(given, cls):
+            return given
+        parts = list(given) if isinstance(given, list | tuple) else [given]
+        for part in parts:
+            cls._must_not_be_keys_of_a_word(part)
+        named = [_named(part) for part in parts]
+        steps = tuple(step for name, keys in named for step in cls._steps(name, keys))
+        alone = named[0] if len(named) == 1 and named[0][0] in cls.WORDS else None
+        return cls(steps, *((alone[0], cls._word(*alone)) if alone else (None, None)))
+
+    @classmethod
+    def wanted(cls) -> str:
+        """What a key with such a chain takes, in words."""
+        return f"{', '.join(cls.WORDS)}, a transform, or a list of these"
+
+    @classmethod
+    def _must_not_be_keys_of_a_word(cls, part: Any) -> None:
+        for name in part if isinstance(part, Mapping) else ():
+            words = [word for word, own in cls.WORDS.items() if name in own.model_fields]
+            if words:
+                raise ValueError(
+                    f"{name} is a key of {' and '.join(words)}; write {{{words[0]}: {{{name}: ...}}}}"
+                )
+
+    @classmethod
+    def _word(cls, name: str, keys: Mapping[str, Any]) -> Word:
+        try:
+            return cls.WORDS[name].model_validate(keys)
+        except ValidationError as error:
+            wrong = mistake(cls.WORDS[name], keys, error, f"{name}.")
+            raise ValueError(_sentence(wrong)) from None
+
+    @classmethod
+    def _steps(cls, name: str, keys: Mapping[str, Any]) -> Iterator[Step]:
+        if name in cls.WORDS:
+            for inner, args in cls._word(name, keys).steps():
+                yield Step(inner, args)
+            return
+        try:
+            entry = _entry(name)
+        except UsageError:
+            known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
+            raise ValueError(
+                f"no transform is called '{name}'; {nearest(name, _fitting(name, known))}"
+            ) from None
+        if entry.random and not cls.RANDOM:
+            raise ValueError(f"the transform {name} draws at random, which is for `augment`")
+        _check(name, entry, keys)
+        yield Step(name, dict(keys))
+
+    def under(self, given: Any) -> Any:
+        """`given`, the keys of the same word laid over this chain's own; no key: the chain."""
+        if given in ({}, self.word):
+            return self
+        if isinstance(given, Mapping) and self.keys is not None and list(given) == [self.word]:
+            own = given[self.word]
+            return {self.word: laid_over(self.keys, {} if own is None else own)}
+        return given
+
+    @property
+    def uncropped(self) -> Self:
+        """The chain without the steps that cut to what they find in an image."""
+        cuts = ("medssl:MarkForegroundd", "medssl:CropMarkedd", "CropForegroundd")
+        return type(self)(tuple(step for step in self.steps if step.name not in cuts))
+
+    def unlike(self, other: "Chain") -> str:
+        """By which steps, but for crops, images look otherwise than with `other`; "" if none."""
+        own, others = self.uncropped.plain, other.uncropped.plain
+        if own == others:
+            return ""
+        odd = [[one for one in a if one not in b] for a, b in ((own, others), (others, own))]
+        here, there = (json.dumps(some) if some else "nothing" for some in odd)
+        return f"{here} against {there}" if any(odd) else "the order of their steps"
+
+    @property
+    def plain(self) -> list[Any]:
+        """The steps as a pipeline file has them."""
+        return [step.plain for step in self.steps]
+
+    @property
+    def short(self) -> Any:
+        """As it was given, where by a word; else its steps."""
+        if self.word is None or self.keys is None:
+            return self.plain
+        keys = self.keys.model_dump(mode="json", exclude_defaults=True)
+        return {self.word: keys} if keys else self.word
+
+    @property
+    def scales(self) -> bool:
+        """Whether it changes intensities."""
+        return any(step.entry.group == "intensity" for step in self.steps)
+
+    def fingerprint(self) -> list[Any]:
+        """What decides the voxels that it makes: its steps, and versions of what makes them."""
+        others = {s.name for s in self.steps} & set(TRANSFORMS.names())
+        packages = sorted(TRANSFORMS.package(name) for name in others)
+        return [self.plain, version("monai"), packages]
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.plain, sort_keys=True))
+
+    def __str__(self) -> str:
+        """In a few words: the word that it was given by, or the names of its steps."""
+        return self.word or " > ".join(step.name for step in self.steps) or "nothing"
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Given as `of` says; written as the list of its steps."""
+        return core_schema.no_info_plain_validator_function(
+            cls.of,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda one: one.plain),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A name, a mapping of one name to its keys, or a list of these."""
+        names = [*cls.WORDS, *known_transforms()]
+        one = {
+            "anyOf": [{"enum": names}, {"type": "string"}, {"type": "object", "maxProperties": 1}]
+        }
+        return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+
+
+PREPROCESS = "what is done to an image before it is cached, see `medssl keys preprocess`"
+"""What the key `preprocess` is."""
+
+
+class Preprocess(Chain):
+    """What is done to an image once, before it is cached: the same for every step of training."""
+
+    WORDS = PREPROCESS_WORDS
+
+
+def _named(part: Any) -> tuple[str, Mapping[str, Any]]:
+    """The name and keys of one part of a chain."""
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and len(part) == 1:
+        name, keys = next(iter(part.items()))
+        if keys is None:
+            keys = {}
+        if isinstance(keys, Word):
+            return str(name), dict(iter(keys))
+        if isinstance(keys, Mapping):
+            return str(name), keys
+        raise ValueError(f"the transform {name} takes arguments by name: {{{name}: {{...}}}}")
+    if isinstance(part, Mapping) and part:
+        raise ValueError(
+            "several transforms are a list, e.g. "
+            f"[{', '.join('{' + str(name) + ': ...}' for name in list(part)[:2])}]"
+        )
+    raise ValueError(
+        "give the name of a transform, one name with its arguments, or a list of these"
+    )
+
+
+def _entry(name: str) -> Entry:
+    """What is known of a transform; UsageError where there is none of that name."""
+    if name in known_transforms():
+        return known_transforms()[name]
+    from monai.transforms import MapTransform
+
+    return describe(TRANSFORMS.find_class(name, MapTransform), "utility")
+
+
+def _check(name: str, entry: Entry, args: Mapping[str, Any]) -> None:
+    """Refuse arguments that the transform has not, or that it lacks."""
+    known = [*entry.required, *entry.optional, "keys"]
+    for key in args:
+        if str(key) not in known and not entry.open:
+            raise ValueError(f"{name} has no argument '{key}'; {nearest(str(key), known)}")
+    if missing := [key for key in entry.required if key not in args]:
+        raise ValueError(
+            f"{name} needs {' and '.join(missing)}; write {{{name}: {{{missing[0]}: ...}}}}"
+        )
+
+
+def _fitting(name: str, known: Sequence[str]) -> list[str]:
+    """The names among which the nearest is looked for: also without "medssl:" or the last "d"."""
+    return sorted(known, key=lambda one: one.removeprefix("medssl:").lower() != name.lower() + "d")
+
+
+def _sentence(error: UsageError) -> str:
+    return "; ".join(part for part in (error.what, error.why, error.do) if part)

@@ -1,0 +1,241 @@
+"""A chain of transforms at work: built as MONAI's `Compose`, watched step by step, led back.
+
+Legend: C channels, X Y Z voxels of the file's grid, x y z of the network's.
+"""
+
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, MapTransform
+
+from medssl.data.geometry import Geometry
+from medssl.data.record import Record
+from medssl.data.resample import copy_in_rows
+from medssl.data.volume import Volume
+from medssl.errors import DataError, MedsslError, UsageError
+from medssl.registry import TRANSFORMS
+from medssl.transforms.chain import Chain, Step
+from medssl.transforms.reader import LoadVolumed
+from medssl.transforms.spatial import geometry_of
+
+IMAGE, LABEL = "image", "label"
+
+_INTERPOLATED = "mode"
+"""Argument of MONAI's spatial transforms that masks must not share with images."""
+
+
+def build(step: Step) -> MapTransform:
+    """The transform of one step, for images and, where it moves voxels, for masks alike.
+
+    Raises:
+        UsageError: it refuses its arguments.
+    """
+    from monai import transforms
+
+    import medssl.transforms as ours
+
+    entry, args = step.entry, dict(step.args)
+    keys = args.pop("keys", [IMAGE, LABEL] if entry.moves else [IMAGE])
+    if _INTERPOLATED in {*entry.required, *entry.optional} and entry.group == "spatial":
+        mode = args.get(_INTERPOLATED, "bilinear")
+        if LABEL in keys and not isinstance(mode, list | tuple):
+            args[_INTERPOLATED] = ["nearest" if key == LABEL else mode for key in keys]
+    if step.name.startswith("medssl:"):
+        kind = getattr(ours, step.name.removeprefix("medssl:"))
+    elif hasattr(transforms, step.name):
+        kind = getattr(transforms, step.name)
+    else:
+        kind = TRANSFORMS.find_class(step.name, MapTransform)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of arguments that nobody gave
+            made: MapTransform = kind(keys=keys, allow_missing_keys=True, **args)
+    except Exception as error:
+        raise UsageError(
+            f"the transform {step.name} cannot be made of {args}",
+            " ".join(str(error).split()) or type(error).__name__,
+            "correct its arguments",
+        ) from error
+    return made
+
+
+class Watched(MapTransform):
+    """A transform of which every fault is told: a lost key, a grid that its record does not know.
+
+    Args:
+        step: what the pipeline says.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._made = step, build(step)
+        super().__init__(self._made.keys, allow_missing_keys=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """What the transform makes of `data`.
+
+        Raises:
+            UsageError: it fails, drops an image or moves voxels without a record.
+        """
+        name = self._step.name
+        try:
+            changed: dict[Hashable, Any] = self._made(data)
+        except MedsslError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"the transform {name} failed",
+                f"{type(error).__name__}: {' '.join(str(error).split())}",
+                "correct its arguments, or leave it out",
+            ) from error
+        for key in (IMAGE, LABEL):
+            if key in data:
+                _must_know_its_grid(name, data[key], changed.get(key), key)
+        return changed
+
+
+def _must_know_its_grid(name: str, before: MetaTensor, after: Any, key: str) -> None:
+    if after is None:
+        raise UsageError(f"the transform {name} drops the {key}", do="leave it out")
+    if not isinstance(after, MetaTensor) or after.ndim != before.ndim:
+        raise UsageError(
+            f"the transform {name} makes something else of the {key}",
+            f"{_shape(before)} becomes {_shape(after)}, and where it lies is lost",
+            "leave it out, or let it return a MetaTensor of as many axes",
+        )
+    recorded = len(after.applied_operations) > len(before.applied_operations)
+    if after.shape[1:] != before.shape[1:] and not recorded:
+        raise UsageError(
+            f"the transform {name} changes the grid without a record",
+            f"{_shape(before)} becomes {_shape(after)}, so a result would not find its way back",
+            "leave it out, or let it record what it does as MONAI's spatial transforms do",
+        )
+
+
+def _shape(image: Any) -> str:
+    shape = getattr(image, "shape", None)
+    return type(image).__name__ if shape is None else "x".join(str(side) for side in shape)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the network sees of a case.
+
+    Attributes:
+        image: [C, x, y, z] float32, in C order.
+        mask: [x, y, z] uint8 class indices; None without a label.
+        record: the way back.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    record: Record
+
+
+class Preparation:
+    """The deterministic chain from a volume on disk to what the network sees.
+
+    Raises:
+        UsageError: a transform refuses its arguments.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._steps = [Watched(step) for step in chain.steps]
+        self._compose = Compose(
+            [LoadVolumed([IMAGE, LABEL], allow_missing_keys=True), *self._steps]
+        )
+
+    def __call__(self, volume: Volume, mask: Volume | None = None) -> Prepared:
+        """A volume, and its mask of class indices (uint8 [1, X, Y, Z]) on the same grid.
+
+        Raises:
+            UsageError: a transform fails, or loses track of image or grid.
+            DataError: an intensity is not finite.
+        """
+        given: dict[Hashable, Any] = {IMAGE: volume}
+        if mask is not None:
+            given[LABEL] = mask
+        _must_be_finite(volume)
+        done = self._compose(given)
+        image = done[IMAGE]
+        network = geometry_of(image)
+        array = _in_c_order(image.as_tensor().cpu().numpy().astype(np.float32, copy=False))
+        if not _finite(array):
+            raise self._not_finite(given, volume.source)
+        indices = None
+        if mask is not None:
+            label = done[LABEL]
+            if not geometry_of(label).matches(network):
+                raise UsageError(
+                    "preprocess moves image and label apart",
+                    geometry_of(label).difference(network),
+                    "give every transform that moves voxels both keys, or none",
+                )
+            indices = label.as_tensor().cpu().numpy().astype(np.uint8, copy=False)
+            indices = _in_c_order(indices)[0]
+        return Prepared(array, indices, Record(volume.geometry, network, self._cuts))
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether a step can cut something of the scan away."""
+        others = TRANSFORMS.names()
+        return any("Crop" in step.name or step.name in others for step in self._chain.steps)
+
+    def _not_finite(self, given: Mapping[Hashable, Any], source: str) -> UsageError:
+        """Names the first step after which a voxel is not finite."""
+        data = LoadVolumed([IMAGE, LABEL], allow_missing_keys=True)(given)
+        for step, watched in zip(self._chain.steps, self._steps, strict=True):
+            data = watched(data)
+            if not bool(torch.isfinite(data[IMAGE].as_tensor()).all()):
+                break
+        return UsageError(
+            f"the transform {step.name} makes values of {source} that are not finite",
+            "NaN or infinity cannot be learnt from",
+            "correct its arguments, or leave it out",
+        )
+
+
+@lru_cache(maxsize=256)
+def grid_after(chain: Chain, grid: Geometry) -> Geometry:
+    """The network's grid of a scan on `grid`, by the steps that move voxels.
+
+    Raises:
+        UsageError: a transform fails, or loses track of the grid.
+    """
+    empty = Volume(np.zeros((1, *grid.shape), np.uint8), grid, "")
+    data = LoadVolumed([LABEL])({LABEL: empty})
+    for step in chain.steps:
+        if step.entry.moves:
+            data = Watched(step)(data)
+    return geometry_of(data[LABEL])
+
+
+def _in_c_order(array: np.ndarray) -> np.ndarray:
+    """`array` [C, X, Y, Z] in C order."""
+    if array.flags.c_contiguous:
+        return array
+    out = np.empty(array.shape, array.dtype)
+    for channel, target in zip(array, out, strict=True):
+        copy_in_rows(channel, target)
+    return out
+
+
+def _finite(array: np.ndarray) -> bool:
+    """Whether an array holds neither NaN nor infinity; makes no second array."""
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
+def _must_be_finite(volume: Volume) -> None:
+    for index, channel in enumerate(volume.array):
+        if not _finite(channel):
+            raise DataError(
+                f"{volume.file_of(index)} holds values that are not finite",
+                "NaN or infinity cannot be scaled",
+                "repair the file, for example by setting them to the background value",
+            )

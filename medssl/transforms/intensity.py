@@ -1,0 +1,126 @@
+"""Intensities of each channel made comparable between scans, each scan for itself.
+
+Legend: C channels, X Y Z voxels.
+"""
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+SORTED_VOXELS = 500_000
+"""Percentiles of more voxels than this are taken from every n-th: sorting would take longer than
+all else, and half a million voxels place a percentile to a few hundredths of itself."""
+
+
+class ZScored(MapTransform):
+    """(value - mean) / standard deviation, per channel, in double precision.
+
+    With `clip`, values are first clipped to these percentiles (nnU-Net's treatment of CT, per
+    scan). With `foreground`, percentiles, mean and deviation are those of the voxels above the
+    channel's minimum, which is the value of air or padding. A constant channel becomes 0.
+
+    Args:
+        keys: images, [C, ...]; float32 comes out.
+        clip: percentiles, for instance (0.5, 99.5); None clips nothing.
+        foreground: leave out the voxels at the minimum.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        clip: tuple[float, float] | None = None,
+        foreground: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.clip, self.foreground = clip, foreground
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """The same dictionary with scaled images."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            image = changed[key]
+            array = image.detach().cpu().numpy()
+            scaled = np.empty_like(array, dtype=np.float32)  # in the file's order of voxels
+            for channel, out in zip(array, scaled, strict=True):
+                self._scale(channel, out)
+            changed[key] = like(image, torch.from_numpy(scaled))
+        return changed
+
+    def _scale(self, channel: np.ndarray, out: np.ndarray) -> None:
+        low, high, values = None, None, channel
+        if self.foreground or self.clip:
+            values = channel.ravel(order="K")
+            # An odd step is not in step with rows of 2^n voxels.
+            step = max(1, values.size // SORTED_VOXELS) | 1
+            values = values[::step]
+        if self.foreground:
+            minimum = channel.min()
+            values = values[values > minimum]
+            if not values.size:
+                np.subtract(channel, minimum, out=out)
+                return
+        if self.clip:
+            low, high = (float(value) for value in np.percentile(values, self.clip))
+            if low == high:  # nearly all has one value: a clip would leave nothing
+                low = high = None
+            else:
+                values = np.clip(values, low, high)
+        # float64: float32 sums of values in the millions lose the digits that the deviation needs
+        centre = float(values.mean(dtype=np.float64))
+        scale = float(values.std(dtype=np.float64))
+        scale = scale if scale > 1e-6 * max(1.0, abs(centre)) else 1.0
+        if low is None:
+            out[...] = channel
+        else:
+            np.clip(channel, low, high, out=out)
+        out -= np.float32(centre)
+        out /= np.float32(scale)
+
+
+class MarkForegroundd(MapTransform):
+    """Marks the foreground of all channels of an image, for `CropMarkedd`.
+
+    Foreground lies above the channel's minimum, which is the value of air or padding, or above
+    `above`. Where there is none, all is marked.
+
+    Args:
+        keys: one image, [C, X, Y, Z].
+        above: for CT, the lower end of its window.
+        mark: key that gets the marked voxels, bool [1, X, Y, Z].
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        above: float | None = None,
+        mark: str = "foreground",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.above, self.mark = above, mark
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """The dictionary with one key more."""
+        changed = dict(data)
+        image = changed[self.first_key(changed)]
+        array = image.detach().cpu().numpy()
+        marked = np.zeros_like(array[0], dtype=bool)
+        for channel in array:
+            marked |= channel > (channel.min() if self.above is None else self.above)
+        if not marked.any():
+            marked[...] = True
+        changed[self.mark] = torch.from_numpy(marked[None])
+        return changed
+
+
+def like(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """`values` on the grid and device of `image`, with its record of transforms."""
+    values = values.to(image.device)
+    if not isinstance(image, MetaTensor):
+        return values
+    return MetaTensor(values, meta=image.meta, applied_operations=image.applied_operations)

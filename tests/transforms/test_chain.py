@@ -1,0 +1,100 @@
+"""Chains as pipelines name them: words, transforms of MONAI, ours and others', checked at once."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medssl.transforms import catalogue
+from medssl.transforms.chain import Preprocess
+from medssl.transforms.words import MrWord
+
+
+def names(given) -> list[str]:
+    return [step.name for step in Preprocess.of(given).steps]
+
+
+def test_a_word_stands_for_a_chain() -> None:
+    assert Preprocess.of("mr").plain == [
+        {"medssl:ZScored": {"clip": [0.5, 99.5], "foreground": True}},
+        {"Orientationd": {"axcodes": "RAS"}},
+    ]
+    assert names({"ct": {"spacing": [1, 1, 2], "crop_foreground": True}}) == [
+        "medssl:MarkForegroundd",
+        "ScaleIntensityRanged",
+        "medssl:CropMarkedd",
+        "Orientationd",
+        "medssl:FieldSpacingd",
+    ]
+    assert names({"mr": {"orientation": None, "intensity": "none"}}) == []
+
+
+def test_a_word_and_what_it_stands_for_are_one_chain() -> None:
+    word = Preprocess.of({"mr": {"spacing": [2, 2, 2]}})
+    spelt = Preprocess.of(word.plain)
+    assert spelt == word
+    assert spelt.fingerprint() == word.fingerprint()
+    assert hash(spelt) == hash(word)
+    assert word.short == {"mr": {"spacing": [2.0, 2.0, 2.0]}}
+    assert spelt.short == word.plain
+
+
+def test_words_and_transforms_follow_each_other_in_a_list() -> None:
+    given = [{"mr": {"orientation": None}}, {"GaussianSmoothd": {"sigma": 1}}]
+    assert names(given) == ["medssl:ZScored", "GaussianSmoothd"]
+
+
+def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
+    owner = Preprocess.of({"mr": {"crop_foreground": True}})
+    assert Preprocess.of(owner.under({"mr": {"spacing": [1, 1, 1]}})).keys == MrWord(
+        crop_foreground=True, spacing=(1, 1, 1)
+    )
+    assert owner.under({}) == owner.under("mr") == owner
+    assert "medssl:CropMarkedd" not in names(owner.under("ct"))
+    assert names(owner.under([{"Orientationd": {"axcodes": "LPS"}}])) == ["Orientationd"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("spacingd", "no transform is called 'spacingd'; did you mean 'Spacingd'"),
+        ("ZScored", "no transform is called 'ZScored'; did you mean 'medssl:ZScored'"),
+        ("Spacing", "did you mean 'Spacingd'"),
+        ("RandFlipd", "RandFlipd draws at random, which is for `augment`"),
+        ([{"Spacingd": {"pixdm": 1}}], "has no argument 'pixdm'; did you mean 'pixdim'"),
+        (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
+        ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),
+        ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),
+        ({"spacing": [1, 1, 1]}, "spacing is a key of mr and ct; write {mr: {spacing: ...}}"),
+        ({"mr": {"spcing": 1}}, "unknown key 'mr.spcing'; did you mean 'mr.spacing'"),
+        ("Lambdad", "no transform is called 'Lambdad'"),
+        (3, "give the name of a transform"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_nearest_right_thing(given, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        Preprocess.of(given)
+
+
+def test_two_chains_say_by_what_images_look_different() -> None:
+    one = Preprocess.of({"mr": {"spacing": [1, 1, 1], "crop_foreground": True}})
+    other = Preprocess.of({"mr": {"spacing": [2, 2, 2]}})
+    assert "[1.0, 1.0, 1.0]" in one.unlike(other)
+    assert "[2.0, 2.0, 2.0]" in one.unlike(other)
+    assert one.unlike(one.uncropped) == ""
+    assert Preprocess.of("mr").unlike(Preprocess.of("ct"))
+
+
+def test_the_list_of_transforms_is_that_of_the_installed_monai() -> None:
+    """`python -m medssl.transforms.catalogue > medssl/transforms/catalogue.json` makes it anew."""
+    assert json.loads(catalogue.LIST.read_text()) == json.loads(json.dumps(catalogue.installed()))
+
+
+def test_a_chain_is_checked_without_importing_monai_or_torch() -> None:
+    code = (
+        "import sys; from medssl.transforms.chain import Preprocess; "
+        "Preprocess.of([{'Spacingd': {'pixdim': 1}}, 'mr']).fingerprint(); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'monai')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
