@@ -9,7 +9,7 @@ from pathlib import Path
 
 def pipelines(incomplete: str) -> list[str]:
     """Names of pipelines, the user's own and those shipped."""
-    from medssl.pipeline.files import pipeline_names
+    from medssl.pipeline.config import pipeline_names
 
     return _starting_with(incomplete, pipeline_names())
 

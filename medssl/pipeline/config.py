@@ -13,17 +13,20 @@ from pydantic import BaseModel, ValidationError
 from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
-from medssl.methods.registry import method_names, settings_class
+from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
+from medssl.named_files import NamedFiles
 from medssl.overrides import apply_override, laid_over
 from medssl.pipeline.family import Family, family_names, find_family
-from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.section import digest
 from medssl.settings import MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
+
+PIPELINES = NamedFiles("pipelines", "pipeline")
+"""The files of pipelines and studies."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,21 @@ class Config(ABC, Generic[AnyPipeline]):
             UsageError: they do not.
         """
 
+    def build(self, task: Any) -> Any:
+        """The method with freshly initialised networks, for a task of its family."""
+        return implementation(self.method)(self.method, task, self.pipeline.seed)
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse a pre-trained encoder to start from that the run cannot take.
+
+        Args:
+            trained: the section of what trained it that describes it, as `initial_encoder` says.
+            what: it is, in words.
+
+        Raises:
+            UsageError: names the keys to set.
+        """
+
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; itself a valid pipeline file."""
         plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
@@ -135,6 +153,11 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
     config: Config[Any] = kind(pipeline, method_settings(pipeline.method), specs)
     config.check()
     return config
+
+
+def pipeline_names() -> list[str]:
+    """Names of the pipelines here and of those shipped; studies are not among them."""
+    return [name for name in PIPELINES.names() if not name.endswith("_study")]
 
 
 def refuse_without_encoder(config: Config[Any]) -> None:
@@ -200,8 +223,8 @@ def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str,
         UsageError: unknown pipeline, one that extends what it cannot, or an override is not of the
             form key=value.
     """
-    path = find_pipeline(name_or_path)
-    plain = read_mapping(path)
+    path = PIPELINES.find(name_or_path)
+    plain = PIPELINES.layers(path).laid()
     plain.setdefault("name", path.stem)
     for one in overrides:
         apply_override(plain, one)

@@ -22,13 +22,10 @@ class InitialEncoder:
         part: section of a pipeline, of the run and of the pre-training, that describes it. Where
             this section of the run has a key `weights`, the encoder's file is set there.
         read: (folder) -> the description of a trained one, which has `part` and `seen`.
-        must_fit: (config, part, what) refuses, with the keys to set, an encoder that a run cannot
-            take: the section `part` of what trained it, and what it is in words.
     """
 
     part: str
     read: str
-    must_fit: str
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,14 @@ from typing import Any, Generic, TypeVar
 from medssl.data.spec import Case
 from medssl.data.split import ROLES, Split, patient_key, verify_unseen
 from medssl.environment import runs_root
+from medssl.evaluate.report import Origin
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import Stage, Subject
 from medssl.registry import load
 from medssl.section import digest
+from medssl.train.fingerprint import code_version
+from medssl.train.jsonl_log import read_log
 
 AnyConfig = TypeVar("AnyConfig", bound=Config[Any])
 RUN = "run"
@@ -109,6 +112,30 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         resolved, split = config.resolved(), self.cohort.to_json()
         return Subject(config.pipeline.name, config.label, resolved, split, tags)
 
+    def origin(self, curves: bytes | None = None) -> Origin:
+        """Where the results in a report come from; asked once the evaluation has begun.
+
+        Args:
+            curves: the course of training, PNG; None where it is not drawn.
+        """
+        config, splits = self.config, self.cohort.splits
+        return Origin(
+            label=config.label,
+            method=config.pipeline.method.name,
+            paper=config.method.paper,
+            checkpoint=getattr(config.pipeline.predict, "checkpoint", "best"),
+            roles=self.cohort.roles(),
+            split_hash=", ".join(split.hash for split in splits),
+            code=code_version(),
+            config=(self.last.folder / "config.yaml").read_text(encoding="utf-8"),
+            curves=curves,
+        )
+
+    def logged(self) -> list[tuple[int, dict[str, float]]]:
+        """Steps and numbers of the training; none where there is no log."""
+        path = self.folder("train") / "metrics.jsonl"
+        return [(entry.step, entry.values) for entry in read_log(path)]
+
 
 @dataclass
 class Job:
@@ -173,5 +200,5 @@ def verify_encoder(config: Config[Any], cohort: Cohort) -> None:
         return
     found = load(initial.read)(choice.folder)
     part = getattr(found, initial.part)
-    load(initial.must_fit)(config, part, f"the encoder in {choice.folder}")
+    config.must_fit(part, f"the encoder in {choice.folder}")
     verify_unseen(cohort.kept_from_pretraining, config.spec.name, found.seen)

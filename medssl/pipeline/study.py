@@ -11,9 +11,8 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.names import FileName
-from medssl.pipeline.config import load_config, validate
+from medssl.pipeline.config import PIPELINES, load_config, validate
 from medssl.pipeline.family import Family
-from medssl.pipeline.files import find_pipeline, read_mapping
 from medssl.pipeline.progress import QuietReporter, clock
 from medssl.section import OneAlone, Section
 
@@ -97,8 +96,8 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
         UsageError: unknown study, pipeline, key or arm; a study file together with lists; or axes
             that do not fit the pipeline's family.
     """
-    path = find_pipeline(name)
-    plain = read_mapping(path)
+    path = PIPELINES.find(name)
+    plain = PIPELINES.layers(path).laid()
     if "arms" in plain:
         if methods or labels or seeds:
             raise UsageError(

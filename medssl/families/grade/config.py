@@ -148,3 +148,20 @@ class GradeConfig(Config[GradePipeline]):
                 f"crop.side={pipeline.crop.side} is too small for the network {network.name}",
                 do=f"set it to at least {network.smallest_side}",
             )
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse any but the encoder of a network of slices."""
+        network = self.pipeline.network
+        if trained.name != "slice_unet":
+            raise UsageError(
+                f"{what} is of the network {trained.name}, which cannot grade images",
+                do="pre-train with network.name=slice_unet, as `medssl pretrain joint2d3d` does",
+            )
+        if network.name != "slices" or network.slice_encoder != trained.slice_encoder:
+            wanted = trained.slice_encoder.model_dump(exclude_defaults=True)
+            keys = " ".join(f"network.slice_encoder.{key}={value}" for key, value in wanted.items())
+            raise UsageError(
+                f"{what} does not fit the pipeline's network",
+                f"it is for network.name=slices {keys}".rstrip(),
+                "set these",
+            )

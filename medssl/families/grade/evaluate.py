@@ -27,13 +27,12 @@ from medssl.evaluate.grade_report import (
     write_grades,
 )
 from medssl.evaluate.grading import score_grades
-from medssl.evaluate.report import Origin, Picture
+from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.predict import GRADES, chosen_checkpoint
 from medssl.infer.grade import calibrated
 from medssl.networks.grader import Grader
-from medssl.pipeline.origin import logged, origin
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.grade_checkpoint import load_grade_checkpoint
@@ -85,7 +84,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         resamples=settings.bootstrap,
         patients_known=plan.cohort.patients_known,
         pictures=list(_pictures(plan, crops, images, network)),
-        origin=_origin(plan),
+        origin=plan.origin(_curves(plan)),
     )
 
 
@@ -125,14 +124,13 @@ def _chosen(images: Sequence[GradedImage], wrong: int) -> list[tuple[str, Graded
     ]
 
 
-def _origin(plan: GradePlan) -> Origin:
-    curves = draw_curves(
-        logged(plan),
+def _curves(plan: GradePlan) -> bytes:
+    return draw_curves(
+        plan.logged(),
         "score",
         "validation: mean of quadratic kappa and balanced accuracy",
         {"pool_entropy": "entropy, nats", "pool_information": "information, nats"},
     )
-    return origin(plan, curves)
 
 
 def evaluate_grades(

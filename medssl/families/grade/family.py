@@ -18,11 +18,10 @@ FAMILY = Family(
     },
     results=f"{_HERE}.cohort:results",
     comparison=f"{_HERE}.comparison:GradeComparison",
-    prepare=f"{_HERE}.crops:prepare_crops",
+    prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder(
         part="network",
         read="medssl.train.encoder_checkpoint:read_encoder",
-        must_fit=f"{_HERE}.initial_encoder:must_fit",
     ),
     predict_files=f"{_HERE}.predict:predict_in_words",
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",

@@ -5,37 +5,23 @@ What a method learns from is a module of this folder: `volumes`, `mixed` (images
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+import torch
 from pydantic import BaseModel
-from torch import nn
 
+from medssl.atomic import write_bytes
 from medssl.data.stream import BatchStream
-from medssl.methods.method import Method
+from medssl.device import choose_device
+from medssl.families.pretrain.cohort import PROBES, Numbers, keep_probes
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import save_checkpoint
 from medssl.train.loop import Callbacks, configure_torch, fit
 from medssl.train.track import Tracker
-
-
-class Learner(Protocol):
-    """A method that trains an encoder."""
-
-    def encoder(self) -> nn.Module:
-        """What pre-training hands on."""
-
-
-class Probing(Protocol):
-    """What is asked of the network while it learns."""
-
-    def begin(self) -> None:
-        """Ask the network as it is now, unless that is known."""
-
-    def __call__(self, step: int) -> dict[str, float]:
-        """Answers by name."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,7 @@ class Material:
     """A method with what it learns from.
 
     Attributes:
-        method: with fresh networks; also a `Learner`.
+        method: with fresh networks; its `encoder()` is what is handed on.
         described: what the checkpoint says of itself, but for its step and metrics.
     """
 
@@ -78,15 +64,19 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
         probes.begin()
     configure_torch(chosen.threads, chosen.deterministic)
     target = folder / "checkpoint" / "last"
-    method: Method[Any] = material.method
+
+    def save(kind: str, step: int, metrics: dict[str, float]) -> None:
+        told = material.described.model_copy(update={"step": step, "metrics": metrics})
+        save_checkpoint(target, material.method.encoder(), told)
+
     fit(
-        method,
+        material.method,
         material.streams,
         chosen,
         lambda batch, _: batch,
         plan.config.pipeline.seed,
         folder / "state.pt",
-        Callbacks(probes, _Saver(material.method, material.described, target), selects=None),
+        Callbacks(probes, save, selects=None),
         job.reporter,
         tracker,
     )
@@ -99,13 +89,56 @@ def _module(job: Job) -> Any:
     return importlib.import_module(f"medssl.families.pretrain.{kind}")
 
 
-class _Saver:
-    """Writes what is handed on as checkpoint `last`."""
+class Probing(ABC):
+    """Asks the same questions of the network whenever it is called; answers are kept.
 
-    def __init__(self, method: Learner, described: BaseModel, target: Path) -> None:
-        self._method, self._described, self._target = method, described, target
+    probes.json and pictures/ lie in the stage's folder.
+    """
 
-    def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
-        """Write the checkpoint."""
-        told = self._described.model_copy(update={"step": step, "metrics": metrics})
-        save_checkpoint(self._target, self._method.encoder(), told)
+    def __init__(self, job: Job, method: Any, tracker: Tracker) -> None:
+        pipeline = job.plan.config.pipeline
+        self._method, self._settings = method, pipeline.probe
+        self._device = choose_device(pipeline.train.device)
+        self._folder, self._tracker = job.plan.last.folder, tracker
+
+    @abstractmethod
+    def ask(self, step: int) -> dict[str, dict[str, float]]:
+        """Answers of what is handed on (named ""), and of further parts of the method.
+
+        Args:
+            step: 0 before the network learns.
+        """
+
+    def plain(self) -> dict[str, Numbers]:
+        """Answers of what needs no training, by its name."""
+        return {}
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Probe what needs no training and the network as it is now, unless that is known."""
+        if (self._folder / PROBES).is_file():
+            return
+        self._method.to(self._device).eval()
+        keep_probes(self._folder, {**self.plain(), **_named("untrained", self.ask(0))})
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, float]:
+        """Answers by "probe/name"; those of the method's own parts by "probe/part/name"."""
+        found = self.ask(step)
+        keep_probes(self._folder, _named("trained", found))
+        return {
+            "/".join(filter(None, ("probe", part, name))): value
+            for part, kept in found.items()
+            for name, value in kept.items()
+            if np.isfinite(value)
+        }
+
+    def picture(self, name: str, png: bytes) -> None:
+        """Leave one picture."""
+        path = self._folder / "pictures" / name
+        write_bytes(path, png)
+        self._tracker.artifact(path, "pictures")
+
+
+def _named(what: str, found: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    return {f"{what}, {part}" if part else what: kept for part, kept in found.items()}

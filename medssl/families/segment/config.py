@@ -95,6 +95,27 @@ class SegmentConfig(Config[SegmentPipeline]):
                 f"the nearest is predict.stride={fitting}",
             )
 
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse an encoder of another network."""
+        network = self.pipeline.network
+        own, other = network.encoder(), trained.encoder()
+        if own is None:
+            raise UsageError(
+                f"network.name={network.name} has no encoder that pretrain could fill",
+                do=f"set network.name={trained.name}, as in pre-training",
+            )
+        if own == other or other is None:
+            return
+        differing = [key for key, value in other.items() if own.get(key) != value]
+        here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
+        there = ", ".join(f"{key} {other[key]}" for key in differing)
+        keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+        raise UsageError(
+            f"{what} does not fit the pipeline's network",
+            f"it has {there}; the pipeline has {here}",
+            f"set {keys}",
+        )
+
     def section(self, name: str) -> Any:
         """As of every family; the encoder to start from counts by its weights."""
         if name != "pretrain":

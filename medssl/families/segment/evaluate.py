@@ -21,7 +21,6 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.pipeline.origin import logged, origin
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.settings import EvaluateSettings
@@ -39,7 +38,7 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     title = pipeline.title or pipeline.name
     given = plan.config.spec, pipeline.evaluate, plan.cohort.test, masks, job.reporter
     report = _report(title, *given)
-    write(replace(report, origin=origin(plan, draw_curves(logged(plan)))), folder)
+    write(replace(report, origin=plan.origin(draw_curves(plan.logged()))), folder)
     for name in ("scores.csv", "report.html"):
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")

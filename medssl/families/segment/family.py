@@ -19,11 +19,10 @@ FAMILY = Family(
     results=f"{_HERE}.cohort:results",
     comparison=f"{_HERE}.comparison:SegmentComparison",
     intact={"predict": f"{_HERE}.predict:intact"},
-    preflight=f"{_HERE}.preflight:check_test_cases",
+    preflight=f"{_HERE}.cohort:check_test_cases",
     initial_encoder=InitialEncoder(
         part="network",
         read="medssl.train.encoder_checkpoint:read_encoder",
-        must_fit=f"{_HERE}.initial_encoder:must_fit",
     ),
     predict_files=f"{_HERE}.predict:predict_in_words",
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",

@@ -181,3 +181,13 @@ class SlideConfig(Config[SlidePipeline]):
                 "declare them in its data spec, e.g. layout: {kind: slides, table: labels.csv, "
                 "classes: [normal, tumour]}",
             )
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse a pre-trained encoder of tiles that is another one than the pipeline's."""
+        both = self.pipeline.encoder, trained
+        own, other = (one.model_dump(exclude={"weights"}) for one in both)
+        keys = [f"encoder.{key}={value}" for key, value in other.items() if own[key] != value]
+        if keys:
+            raise UsageError(
+                f"{what} does not fit the pipeline's encoder", "", f"set {' '.join(keys)}"
+            )

@@ -23,14 +23,16 @@ from medssl.evaluate.slide_report import (
     write_slide_report,
     write_slide_scores,
 )
-from medssl.families.slide.bags import SlideBag
-from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import read_calls
-from medssl.families.slide.instances import InstanceRecord
+from medssl.families.slide.cohort import SlideBag, SlidePlan
 from medssl.families.slide.predict import CALLS
-from medssl.families.slide.scores import BagCall, fold_calls, optimistic, summarise
-from medssl.families.slide.train import fold_folder
-from medssl.pipeline.origin import origin
+from medssl.families.slide.scores import (
+    BagCall,
+    InstanceRecord,
+    fold_calls,
+    optimistic,
+    summarise,
+)
+from medssl.families.slide.train import fold_folder, read_calls
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.slide_checkpoint import load_slide_checkpoint
@@ -66,7 +68,7 @@ def _told(plan: SlidePlan) -> CallsReport:
         classes=config.classes,
         rows=rows,
         pictures=[Picture("", path.stem, path.read_bytes()) for path in drawn if path.is_file()],
-        origin=origin(plan, None),
+        origin=plan.origin(),
     )
 
 
@@ -176,7 +178,7 @@ def _report(plan: SlidePlan, calls: Sequence[BagCall], record: InstanceRecord) -
         pictures=_pictures(plan, calls),
         froc=froc_curve(record.hits) if any(len(one.lesions) for one in record.hits) else None,
         patches=record.scores(),
-        origin=origin(plan, None),
+        origin=plan.origin(),
     )
 
 

@@ -18,11 +18,10 @@ FAMILY = Family(
     },
     results=f"{_HERE}.cohort:results",
     comparison=f"{_HERE}.comparison:SlideComparison",
-    prepare=f"{_HERE}.bags:find_bags",
+    prepare=f"{_HERE}.cohort:find_bags",
     initial_encoder=InitialEncoder(
         part="encoder",
         read="medssl.train.tile_checkpoint:read_tile_encoder",
-        must_fit=f"{_HERE}.cohort:must_fit",
     ),
     predict_files=f"{_HERE}.predict:predict_in_words",
     evaluate_files=f"{_HERE}.evaluate:evaluate_calls",

@@ -4,6 +4,7 @@ A slide of the pipeline is answered by the fold that did not learn from it, othe
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,7 @@ from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
 from medssl.export.heat_map import draw_heat_map
 from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import predict_bags
-from medssl.families.slide.instances import InstanceScores, instance_scores
-from medssl.families.slide.train import fold_folder, joined_folder
+from medssl.families.slide.train import fold_folder, joined_folder, predict_bags
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
@@ -42,6 +41,33 @@ CALLS = "calls.csv"
 
 THUMBNAIL = 1200
 """Longer side of a heat map's slide, pixels."""
+
+
+@dataclass(frozen=True)
+class InstanceScores:
+    """Scores of one bag's instances, higher for the classes that are not the negative one.
+
+    Attributes:
+        kind: "probability" of the instance, or "attention" where a method gives no probability.
+        values: [N] in [0, 1]; attention is divided by its largest value.
+    """
+
+    kind: str
+    values: np.ndarray
+
+
+@torch.no_grad()
+def instance_scores(head: nn.Module, bag: BagSource, device: torch.device) -> InstanceScores | None:
+    """Of every instance of a bag; None where the method says nothing of instances."""
+    features = torch.from_numpy(np.asarray(bag.features, np.float32)).to(device)
+    found = head.eval()(features)
+    if found.instances is not None:
+        positive = found.instances[:, 1:].amax(1)
+        return InstanceScores("probability", positive.float().cpu().numpy())
+    if found.attention is not None:
+        attention = found.attention.float().cpu().numpy()
+        return InstanceScores("attention", attention / max(float(attention.max()), 1e-12))
+    return None
 
 
 def predict_in_words(
