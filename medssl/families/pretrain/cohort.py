@@ -114,10 +114,13 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     kept_out = {*kept_out, *(excluded(config.pipeline.exclude) if probed_too else ())}
     train, probed = [], []
     for spec in config.specs:
+        # Of radiographs, those of the training part alone are learnt from.
+        divided = layout_of(spec).content == "radiographs"
         cases = [
             case
             for case in find_cases(spec)
-            if _open(spec, case) and patient_key(spec.name, case.patient) not in kept_out
+            if not (divided and case.part not in (None, "train"))
+            and patient_key(spec.name, case.patient) not in kept_out
         ]
         learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
         if not learnt:
@@ -196,11 +199,6 @@ def excluded(pipelines: Sequence[str]) -> set[str]:
         config = load_config(name)
         keys |= cohort_of(config).tested(config.spec.name)
     return keys
-
-
-def _open(spec: DataSpec, case: Case) -> bool:
-    """Whether a case may be learnt from: of radiographs, those of the training part alone."""
-    return layout_of(spec).content != "radiographs" or case.part in (None, "train")
 
 
 def _divide(

@@ -11,6 +11,7 @@ from medssl.families.pretrain.cohort import ASKED, PROBES, Numbers
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.stage import read_numbers
 from medssl.pipeline.study import Cell, Study
+from medssl.pipeline.study_page import markdown
 
 Probed = Mapping[tuple[str, int], Mapping[str, Numbers]]
 """By arm and seed: what probes say of "trained", "untrained" and each baseline."""
@@ -51,23 +52,19 @@ class PretrainComparison(Comparison):
     def tables(self, study: Study, results: Mapping[Cell, Result]) -> list[str]:
         """One: trained and untrained networks, and what needs no training."""
         found = {(cell.arm, cell.seed): run.scores for cell, run in results.items()}
-        return [*probe_table(named_rows(found)), ""]
+        return probe_table(named_rows(found))
 
 
 def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
     """Lines of the table: a row for each name with numbers, mean over seeds (their deviation)."""
     told = {name for runs in rows.values() for run in runs for name in run}
     columns = {name: heading for name, heading in COLUMNS.items() if name in told}
-    lines = [
-        "| arm | seeds | " + " | ".join(columns.values()) + " |",
-        "|" + "---|" * (len(columns) + 2),
+    cells = [
+        [row, str(len(runs)), *(_mean_sd(runs, name) for name in columns)]
+        for row, runs in rows.items()
+        if any(columns.keys() & run.keys() for run in runs)
     ]
-    for row, runs in rows.items():
-        if not any(columns.keys() & run.keys() for run in runs):
-            continue
-        cells = [row, str(len(runs)), *(_mean_sd(runs, name) for name in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    return markdown(["arm", "seeds", *columns.values()], cells)
 
 
 def named_rows(found: Probed) -> dict[str, list[Numbers]]:

@@ -50,26 +50,11 @@ def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     return make_plan(PretrainConfig(own, settings, plan.config.specs), plan.cohort)
 
 
-def embedding_of(job: Job, needed: EmbeddingFirst) -> Path:
-    """Folder of the embedding to mine with; trained now where it is not there yet.
-
-    Raises:
-        Stopped, UsageError, DataError: as any run.
-    """
-    if needed.checkpoint is not None:
-        return Path(needed.checkpoint)
-    plan: PretrainPlan = job.plan
-    job.reporter.note(
-        f"{plan.config.pipeline.method.name} pairs patients by an anatomical embedding, which "
-        "comes first"
-    )
-    return carry_out_plan(embedding_plan(plan, needed), job.reporter)["model"]
-
-
 def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> MatchedStream:
-    """Pairs of windows of two patients.
+    """Pairs of windows of two patients; the embedding is trained now where it is not there yet.
 
     Raises:
+        Stopped: a signal asked for it.
         UsageError: the given embedding saw volumes that were prepared otherwise.
         DataError: there is one patient only.
     """
@@ -77,7 +62,14 @@ def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> Matched
     pipeline, needed = plan.config.pipeline, plan.config.method.needs()
     scans, embedded = scans_of(sessions), None
     if needed is not None:
-        folder = embedding_of(job, needed)
+        if needed.checkpoint is not None:
+            folder = Path(needed.checkpoint)
+        else:
+            job.reporter.note(
+                f"{pipeline.method.name} pairs patients by an anatomical embedding, which comes "
+                "first"
+            )
+            folder = carry_out_plan(embedding_plan(plan, needed), job.reporter)["model"]
         embedder, described = load_embedder(folder)
         for key in SAME:
             own, other = (getattr(one.preprocess, key) for one in (pipeline, described))

@@ -23,7 +23,7 @@ from medssl.evaluate.matching import (
     moved_errors,
 )
 from medssl.evaluate.matching_picture import draw_matches
-from medssl.families.pretrain.train import Probing
+from medssl.families.pretrain.pretrain import Probing
 from medssl.infer.embed import embed
 from medssl.methods.method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder

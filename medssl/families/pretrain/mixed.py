@@ -66,7 +66,11 @@ def joint_sources(
     found = []
     for spec, cases in sources:
         if layout_of(spec).content == "radiographs":
-            found.append(MixedSource(spec.name, _images(spec, cases, side, reporter)))
+            crop = CropSettings(mode="whole", field=None, side=side)
+            with Counted(reporter) as counted:
+                crops = cached_crops(cases, crop, cache_root() / spec.name, on_progress=counted)
+            images = ImageStack(tuple(case.id for case in cases), crops[:, 0])
+            found.append(MixedSource(spec.name, images))
         else:
             found.append(MixedSource(spec.name, None, stacks[spec.name], spec.name in loose))
     return found
@@ -89,15 +93,6 @@ def probes(job: Job, method: MixedMethod, tracker: Tracker) -> MixedProbes | Non
     batch = MixedStream(learnt, pictured, pipeline.probe.seed).batch(0)
     names = tuple(source.name for source in learnt)
     return MixedProbes(job, method, tracker, sources, batch, names)
-
-
-def _images(
-    spec: DataSpec, cases: Sequence[Case], side: int, reporter: QuietReporter
-) -> ImageStack:
-    settings = CropSettings(mode="whole", field=None, side=side)
-    with Counted(reporter) as counted:
-        crops = cached_crops(cases, settings, cache_root() / spec.name, on_progress=counted)
-    return ImageStack(tuple(case.id for case in cases), crops[:, 0])
 
 
 def _stacks(

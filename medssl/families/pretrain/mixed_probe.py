@@ -15,7 +15,7 @@ from medssl.data.mixed.batch import MixedBatch, Volumes
 from medssl.data.mixed.settings import SliceAugment
 from medssl.data.mixed.stream import MixedSource, MixedStream
 from medssl.evaluate.clusters import draw_clusters
-from medssl.families.pretrain.train import Probing
+from medssl.families.pretrain.pretrain import Probing
 from medssl.methods.method import MixedMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.plan import Job
@@ -79,7 +79,8 @@ class MixedProbes(Probing):
 
     def _vectors(self, given: Volumes) -> Tensor:
         encoder = self._method.encoder()
-        return encoder.represent(given.slices, given.valid, given.spacing).float()
+        vectors: Tensor = encoder.represent(given.slices, given.valid, given.spacing).float()
+        return vectors
 
     def _draw(self, step: int) -> None:
         """The nearest items to each prototype."""

@@ -13,8 +13,8 @@ from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.matched import matched_stream
+from medssl.families.pretrain.pretrain import Probing
 from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
-from medssl.families.pretrain.train import Probing
 from medssl.methods.method import PretrainMethod, PretrainTask
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter

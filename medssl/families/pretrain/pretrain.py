@@ -7,12 +7,10 @@ What a method learns from is a module of this folder: `volumes`, `mixed` (images
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 
 from medssl.atomic import write_bytes
 from medssl.data.stream import BatchStream
@@ -24,30 +22,15 @@ from medssl.train.loop import Callbacks, configure_torch, fit
 from medssl.train.track import Tracker
 
 
-@dataclass(frozen=True)
-class Material:
-    """A method with what it learns from.
-
-    Attributes:
-        method: with fresh networks; its `encoder()` is what is handed on.
-        described: what the checkpoint says of itself, but for its step and metrics.
-    """
-
-    method: Any
-    streams: Mapping[str, BatchStream]
-    described: BaseModel
-
-
-def prepare(job: Job) -> Material:
+def prepare(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
     """The method of a pre-training, with what it learns from.
 
     Raises:
         Stopped: a signal asked for it.
         UsageError, DataError: the settings or the data do not allow it.
     """
-    module = _module(job)
-    method, streams = module.learner(job)
-    return Material(method, streams, module.description(job.plan, method))
+    learner: tuple[Any, Mapping[str, BatchStream]] = _module(job).learner(job)
+    return learner
 
 
 def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -57,21 +40,21 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
         Stopped: a signal asked for it; the state is saved.
         DataError: a file cannot be used.
     """
-    plan, material = job.plan, job.data
+    plan, module, (method, streams) = job.plan, _module(job), job.data
     chosen, folder = plan.config.pipeline.train, plan.last.folder
-    probes: Probing | None = _module(job).probes(job, material.method, tracker)
+    probes: Probing | None = module.probes(job, method, tracker)
     if probes is not None:
         probes.begin()
     configure_torch(chosen.threads, chosen.deterministic)
-    target = folder / "checkpoint" / "last"
+    described, target = module.description(plan, method), folder / "checkpoint" / "last"
 
     def save(kind: str, step: int, metrics: dict[str, float]) -> None:
-        told = material.described.model_copy(update={"step": step, "metrics": metrics})
-        save_checkpoint(target, material.method.encoder(), told)
+        told = described.model_copy(update={"step": step, "metrics": metrics})
+        save_checkpoint(target, method.encoder(), told)
 
     fit(
-        material.method,
-        material.streams,
+        method,
+        streams,
         chosen,
         lambda batch, _: batch,
         plan.config.pipeline.seed,
