@@ -3,9 +3,11 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +22,7 @@ from medssl.named_files import NamedFiles
 from medssl.overrides import apply_override, laid_over
 from medssl.pipeline.family import Family, family_names, find_family
 from medssl.section import digest
-from medssl.settings import MethodChoice, PipelineFile
+from medssl.settings import EncoderSource, MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
@@ -47,7 +49,9 @@ class Config(ABC, Generic[AnyPipeline]):
     about: ClassVar[str]
     kind: ClassVar[str] = ""
     reads: ClassVar[frozenset[str]]
-    without_effect: ClassVar[Mapping[str, set[str]]]
+    without_effect: ClassVar[Mapping[str, set[str]]] = {
+        "train": {"log_every", "checkpoint_every", "checkpoint_epochs", "threads", "device"}
+    }
 
     pipeline: AnyPipeline
     method: MethodSettings
@@ -62,6 +66,14 @@ class Config(ABC, Generic[AnyPipeline]):
     def spec(self) -> DataSpec:
         """Of its data set, or of the first."""
         return self.specs[0]
+
+    @property
+    def start(self) -> EncoderSource | None:
+        """The pre-trained encoder that it starts from."""
+        if self.family.initial_encoder is None:
+            return None
+        found: EncoderSource | None = getattr(self.pipeline, "pretrain", None)
+        return found
 
     @property
     @abstractmethod
@@ -119,9 +131,15 @@ class Config(ABC, Generic[AnyPipeline]):
         if name == "data":
             return self.declared()
         value = getattr(self.pipeline, name)
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude=self.without_effect.get(name))
-        return value
+        if not isinstance(value, BaseModel):
+            return value
+        plain = value.model_dump(mode="json", exclude=self.without_effect.get(name))
+        initial, weights = self.family.initial_encoder, Path(getattr(value, "weights", None) or "")
+        if initial is not None and name == initial.part and weights.is_file():
+            # By content, wherever the file lies; a missing one is refused when it is loaded.
+            with weights.open("rb") as stream:
+                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return plain
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -90,6 +90,16 @@ class Family:
         return next((one for one in self.configs if one.kind == kind), self.configs[0])
 
 
+def in_package(package: str, *stages: str) -> dict[str, Any]:
+    """Members of a family whose functions lie where those of the families of medssl do.
+
+    That is, in the package's module `cohort`, and for each stage in a module of its name.
+    """
+    cohort = {name: f"{package}.cohort:{name}" for name in ("inputs", "results")}
+    steps = {stage: f"{package}.{stage}:{stage}" for stage in stages}
+    return {"cohort": f"{package}.cohort:find_cohort", **cohort, "steps": steps}
+
+
 def family_names() -> list[str]:
     """Every known family: those of this package, then those that other packages offer."""
     shipped = list(FAMILIES.shipped)

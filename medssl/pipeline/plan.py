@@ -177,7 +177,11 @@ def make_plan(
             fit, or has seen a test case.
     """
     found = cohort if cohort is not None else cohort_of(config, kept_out)
-    verify_encoder(config, found)
+    initial, choice = config.family.initial_encoder, config.start
+    if initial is not None and choice is not None:
+        trained = load(initial.read)(choice.folder)
+        config.must_fit(getattr(trained, initial.part), f"the encoder in {choice.folder}")
+        verify_unseen(found.kept_from_pretraining, config.spec.name, trained.seen)
     folder = runs_root() / config.pipeline.name
     stages, key = {}, ""
     for name, parts in load(config.family.inputs)(config, found).items():
@@ -187,18 +191,3 @@ def make_plan(
     if len(stages) > 1:
         stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
     return Plan(config, found, stages)
-
-
-def verify_encoder(config: Config[Any], cohort: Cohort) -> None:
-    """Refuse a trained encoder to start from that does not fit, or that has seen a test case.
-
-    Raises:
-        UsageError, DataError: it does not, or it has.
-    """
-    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
-    if initial is None or choice is None:
-        return
-    found = load(initial.read)(choice.folder)
-    part = getattr(found, initial.part)
-    config.must_fit(part, f"the encoder in {choice.folder}")
-    verify_unseen(cohort.kept_from_pretraining, config.spec.name, found.seen)

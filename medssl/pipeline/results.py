@@ -1,5 +1,6 @@
 """What finished stages left in their folders, read back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def read_result(folder: Path) -> Result:
     try:
         config = read_config(folder, "method.name", "data", "seed")
         done = read_json(folder / DONE)
-        numbers, scores = comparison_of(_family(config)).read(folder)
+        numbers, scores = comparison_for(config).read(folder)
         result = Result(folder, config, numbers, scores, str(done.get("run_id") or ""))
         result.labels, result.seed  # noqa: B018 - they must be numbers
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
@@ -33,19 +34,15 @@ def read_result(folder: Path) -> Result:
     return result
 
 
-def comparison_for(run: Result) -> Comparison:
-    """How runs of its family are read and compared."""
-    return comparison_of(_family(run.config))
+def comparison_for(config: Mapping[str, Any]) -> Comparison:
+    """How runs of a resolved configuration are read and compared."""
+    return comparison_of(find_family(settings_class(str(config["method"]["name"])).family))
 
 
 def comparison_of(family: Family) -> Comparison:
     """How runs of a family are read and compared."""
     found: Comparison = load(family.comparison)()
     return found
-
-
-def _family(config: dict[str, Any]) -> Family:
-    return find_family(settings_class(str(config["method"]["name"])).family)
 
 
 def read_results(pipeline: str) -> list[Result]:

@@ -123,27 +123,16 @@ def carry_out(
             sweep(stage.folder)
             if not resume:
                 stage.clear()
-            _work(stage, subject, work, reporter, parent)
+            reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
+            stage.begin(subject.resolved, subject.split)
+            tags = {"stage": stage.name, "code": code_version(), **subject.tags}
+            name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
+            above, flat = parent.folder.name if parent else None, flatten(subject.resolved)
+            with Tracker(stage.folder, subject.experiment, name, above, flat, tags) as tracker:
+                facts = work(tracker)
+                run_id = tracker.run_id
+            stage.finish(run_id=run_id, **facts)
     _settle(stage, parts, reporter)
-
-
-def _work(
-    stage: Stage,
-    subject: Subject,
-    work: Work,
-    reporter: QuietReporter,
-    parent: Stage | None,
-) -> None:
-    reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
-    stage.begin(subject.resolved, subject.split)
-    known = {"stage": stage.name, "code": code_version(), **subject.tags}
-    name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
-    above = parent.folder.name if parent else None
-    flat = flatten(subject.resolved)
-    with Tracker(stage.folder, subject.experiment, name, above, flat, known) as tracker:
-        facts = work(tracker)
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, **facts)
 
 
 def _settle(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> None:

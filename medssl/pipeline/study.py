@@ -149,33 +149,24 @@ def cells(study: Study) -> list[Cell]:
     }
     order: list[str] = [axis for axis in study.order if axis in axes]
     order += [axis for axis in axes if axis not in order]
-    grid = [
-        _cell(study, dict(zip(order, values, strict=True)), keys)
-        for values in itertools.product(*(axes[axis] for axis in order))
-    ]
+    grid = []
+    for values in itertools.product(*(axes[axis] for axis in order)):
+        point = dict(zip(order, values, strict=True))
+        arm, seed, labels, data = (point[axis] for axis in ("arm", "seed", "labels", "data"))
+        overrides = [
+            *([] if data is None else [f"data={data}"]),
+            *study.arms[arm],
+            *([] if labels is None else [f"split.labels={labels}"]),
+            *(f"{key}={seed}" for key in keys),
+        ]
+        grid.append(Cell(arm, seed, labels, data, tuple(overrides)))
     if study.ceiling is None:
         return grid
-    split = load_config(study.pipeline, study.ceiling).pipeline.split
+    top = load_config(study.pipeline, study.ceiling).pipeline.split.labels or 0
     return grid + [
-        Cell(CEILING, seed, split.labels or 0, None, (*study.ceiling, *_seeded(keys, seed)))
+        Cell(CEILING, seed, top, None, (*study.ceiling, *(f"{key}={seed}" for key in keys)))
         for seed in study.seeds
     ]
-
-
-def _cell(study: Study, point: dict[str, Any], keys: Sequence[str]) -> Cell:
-    """The run at one point of the grid."""
-    arm, seed, labels, data = (point[axis] for axis in ("arm", "seed", "labels", "data"))
-    overrides = [
-        *([] if data is None else [f"data={data}"]),
-        *study.arms[arm],
-        *([] if labels is None else [f"split.labels={labels}"]),
-        *_seeded(keys, seed),
-    ]
-    return Cell(arm, seed, labels, data, tuple(overrides))
-
-
-def _seeded(keys: Sequence[str], seed: int) -> list[str]:
-    return [f"{key}={seed}" for key in keys]
 
 
 def select(grid: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

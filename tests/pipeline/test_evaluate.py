@@ -9,8 +9,8 @@ import pytest
 from medssl.data.spec import load_spec
 from medssl.data.volume import read_mask, write_mask
 from medssl.errors import DataError
+from medssl.families.segment.comparison import read_scores
 from medssl.families.segment.evaluate import evaluate_folder
-from medssl.families.segment.results import read_scores
 from medssl.pipeline.progress import QuietReporter
 
 

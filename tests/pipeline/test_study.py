@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from medssl.errors import UsageError
-from medssl.families.segment.comparison import SegmentComparison
-from medssl.families.segment.results import CaseTable
+from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Cell, Study, cells, load_study, select

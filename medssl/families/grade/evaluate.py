@@ -30,7 +30,7 @@ from medssl.evaluate.grading import score_grades
 from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
-from medssl.families.grade.predict import GRADES, chosen_checkpoint
+from medssl.families.grade.predict import GRADES
 from medssl.infer.grade import calibrated
 from medssl.networks.grader import Grader
 from medssl.pipeline.plan import Job
@@ -62,7 +62,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
     truth = [truths[image.id] for image in said]
     probability = np.array([image.probability for image in said])
     images = graded([image.id for image in said], probability, truth)
-    network, found = load_grade_checkpoint(chosen_checkpoint(plan))
+    network, found = load_grade_checkpoint(plan.model)
     # A logarithm differs from its logits by a constant, so this undoes the temperature.
     before = calibrated(np.log(probability.clip(1e-300)) * found.temperature, 1.0)
     scores = score_grades(
@@ -124,7 +124,7 @@ def _chosen(images: Sequence[GradedImage], wrong: int) -> list[tuple[str, Graded
     ]
 
 
-def _curves(plan: GradePlan) -> bytes:
+def _curves(plan: GradePlan) -> bytes | None:
     return draw_curves(
         plan.logged(),
         "score",

@@ -81,11 +81,15 @@ def grade_streams(
     labelled, rest = plan.cohort.places("labelled"), plan.cohort.places("unlabelled")
     pool = labelled | rest if method.unlabelled_pool == "all" else rest or labelled
     grades = plan.cohort.grades_of("labelled")
-    given = {
-        "labelled": (labelled, grades, settings.batch_labelled),
-        "unlabelled": (pool, None, settings.batch_unlabelled),
+    streams = {
+        "labelled": RadiographStream(
+            "labelled", crops, labelled, grades, settings.batch_labelled, seed
+        ),
+        "unlabelled": RadiographStream(
+            "unlabelled", crops, pool, None, settings.batch_unlabelled, seed
+        ),
     }
-    return {kind: RadiographStream(kind, crops, *given[kind], seed) for kind in method.streams}
+    return {kind: streams[kind] for kind in method.streams}
 
 
 class Validation:

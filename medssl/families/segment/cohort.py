@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
-from medssl.data.case_checks import Finding, Verdict, inspect
+from medssl.data.case_checks import inspect
 from medssl.data.layouts import find_cases
 from medssl.data.refusal import refuse_cases
 from medssl.data.spec import Case, DataSpec
@@ -97,9 +97,14 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     Raises:
         DataError: a file is missing, damaged or does not fit; says how many more cases are wrong.
     """
-    spec, cases = config.spec, cohort.test
+    spec, cases, channels = config.spec, cohort.test, set(config.spec.channels)
     marks = {case.id: _mark(spec, case) for case in cases}
-    new = [_declared(spec, case) for case in cases if not marks[case.id].is_file()]
+    # Scans that are no channel are not predicted.
+    new = [
+        replace(case, images={name: case.images[name] for name in case.images if name in channels})
+        for case in cases
+        if not marks[case.id].is_file()
+    ]
     if not new:
         return
     reporter.note(f"checking {len(new)} test cases of {spec.name}")
@@ -107,7 +112,7 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     wrong: list[DataError] = []
     with Steps(reporter, len(new)) as steps, Workers(WORKERS) as pool:
         for finding in pool.map(partial(inspect, spec=whole, labelled=True), new):
-            found = _errors(finding)
+            found = [verdict for verdict in finding.verdicts if verdict.level == "error"]
             if found:
                 wrong.append(DataError(found[0].what, do=found[0].do))
             else:
@@ -116,18 +121,8 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     refuse_cases(wrong, spec)
 
 
-def _declared(spec: DataSpec, case: Case) -> Case:
-    """The case without scans that are no channel: they are not predicted."""
-    images = {name: file for name, file in case.images.items() if name in spec.channels}
-    return replace(case, images=images)
-
-
 def _mark(spec: DataSpec, case: Case) -> Path:
     """The file that says that a case is sound, by content and by what is declared."""
     declared = [spec.channels, spec.label_values, spec.empty_masks]
     key = digest([CHECK, fingerprint([case]), *declared])
     return cache_root() / spec.name / "checked" / f"{case.id}-{key}"
-
-
-def _errors(finding: Finding) -> list[Verdict]:
-    return [verdict for verdict in finding.verdicts if verdict.level == "error"]

@@ -48,14 +48,6 @@ class SegmentPipeline(PipelineFile):
         return self
 
 
-WITHOUT_EFFECT: dict[str, set[str]] = {
-    "train": {"log_every", "checkpoint_every", "threads", "device"},
-    "network": {"checkpointing"},
-    "predict": {"window_batch", "format"},
-}
-"""Keys that say how, not what, is computed; they are left out of hashes."""
-
-
 class SegmentConfig(Config[SegmentPipeline]):
     """What one run of segmentation does, complete and checked.
 
@@ -66,7 +58,11 @@ class SegmentConfig(Config[SegmentPipeline]):
     file = SegmentPipeline
     about = "segment volumes"
     reads = frozenset({"volumes"})
-    without_effect: ClassVar = WITHOUT_EFFECT
+    without_effect: ClassVar = {
+        **Config.without_effect,
+        "network": {"checkpointing"},
+        "predict": {"window_batch", "format"},
+    }
 
     @property
     def label(self) -> str:
@@ -80,11 +76,7 @@ class SegmentConfig(Config[SegmentPipeline]):
         return [spec.modality, spec.channels, spec.classes, spec.label_values]
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, and strides that leave gaps.
-
-        Raises:
-            UsageError: names the nearest that would do.
-        """
+        """Refuse patches that the network cannot take, and strides that leave gaps."""
         check_patch(self.pipeline.train.patch, self.pipeline.network.side_multiple)
         patch, stride = self.pipeline.train.patch, self.pipeline.predict.stride
         fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]

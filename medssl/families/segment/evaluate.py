@@ -31,14 +31,15 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     """Score the test cases.
 
     Raises:
-        DataError: a label or a mask cannot be used.
+        DataError: a mask lies on another grid than its label, or holds undeclared values.
+        UsageError: a metric of another package cannot be used.
     """
     plan: SegmentPlan = job.plan
     pipeline, folder, masks = plan.config.pipeline, plan.folder("evaluate"), plan.folder("predict")
     title = pipeline.title or pipeline.name
     given = plan.config.spec, pipeline.evaluate, plan.cohort.test, masks, job.reporter
     report = _report(title, *given)
-    write(replace(report, origin=plan.origin(draw_curves(plan.logged()))), folder)
+    _write(replace(report, origin=plan.origin(draw_curves(plan.logged()))), folder)
     for name in ("scores.csv", "report.html"):
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")
@@ -54,17 +55,17 @@ def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: Quie
         DataError: no mask belongs to a labelled case, or one cannot be used.
     """
     labelled = [case for case in find_cases(spec) if case.label is not None]
-    cases = [case for case in labelled if _mask(predictions, case).is_file()]
+    cases = [case for case in labelled if _written(predictions, case.id).is_file()]
     if not cases:
         raise DataError(
             f"{predictions} holds no mask of a labelled case of {spec.name}",
-            "masks are named after the case, e.g. " + _mask(predictions, labelled[0]).name
+            "masks are named after the case, e.g. " + _written(predictions, labelled[0].id).name
             if labelled
             else "the data set has no labels",
             "check the folder and --data",
         )
     report = _report(spec.title, spec, EvaluateSettings(), cases, predictions, reporter)
-    write(replace(report, without_mask=len(labelled) - len(cases)), out)
+    _write(replace(report, without_mask=len(labelled) - len(cases)), out)
     dice = report.summary.overall.means["dice"]
     return (
         f"{len(cases)} of {len(labelled)} labelled cases: "
@@ -73,39 +74,7 @@ def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: Quie
     )
 
 
-def score(
-    cases: Sequence[Case],
-    masks: Path,
-    spec: DataSpec,
-    settings: EvaluateSettings,
-    reporter: QuietReporter,
-) -> list[CaseScores]:
-    """All scores of the masks CASE.nii.gz (or .nrrd, .mha) in a folder.
-
-    Raises:
-        DataError: a mask lies on another grid than its label, or holds undeclared values.
-        UsageError: a metric of another package cannot be used.
-    """
-    found = []
-    further = [further_metric(name) for name in settings.metrics]
-    with Steps(reporter, len(cases)) as steps:
-        for case in cases:
-            truth, prediction, grid = _pair(case, masks, spec)
-            classes = case_scores(
-                prediction,
-                truth,
-                grid.spacing,
-                spec.classes,
-                settings.tolerance,
-                settings.pooled,
-                further,
-            )
-            found.append(CaseScores(case.id, tuple(classes)))
-            steps.advance()
-    return found
-
-
-def write(report: Report, out: Path) -> None:
+def _write(report: Report, out: Path) -> None:
     """Write scores.csv, report.html and the overlays of the report's pictures."""
     make_folder(out / "overlays")  # also where no picture is asked for
     for picture in report.pictures:
@@ -124,7 +93,15 @@ def _report(
     reporter: QuietReporter,
 ) -> Report:
     """Scores, their means and pictures of some cases."""
-    scores = score(cases, masks, spec, settings, reporter)
+    scores = []
+    further = [further_metric(name) for name in settings.metrics]
+    with Steps(reporter, len(cases)) as steps:
+        for case in cases:
+            truth, prediction, grid = _pair(case, masks, spec)
+            given = prediction, truth, grid.spacing, spec.classes
+            found = case_scores(*given, settings.tolerance, settings.pooled, further)
+            scores.append(CaseScores(case.id, tuple(found)))
+            steps.advance()
     by_id = {case.id: case for case in cases}
     pictures = tuple(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
@@ -147,7 +124,7 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
     """Truth and prediction as class indices [X, Y, Z] on their common grid."""
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
-    truth, prediction = read_mask(case.label), read_mask(_mask(masks, case))
+    truth, prediction = read_mask(case.label), read_mask(_written(masks, case.id))
     if not prediction.geometry.matches(truth.geometry):
         raise DataError(
             f"the mask of case {case.id} does not lie on the grid of its label",
@@ -171,10 +148,6 @@ def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
     table[list(spec.label_values)] = np.arange(len(spec.label_values))
     indices: np.ndarray = table[values]
     return indices
-
-
-def _mask(folder: Path, case: Case) -> Path:
-    return _written(folder, case.id)
 
 
 def _written(folder: Path, name: str) -> Path:

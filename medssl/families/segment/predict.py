@@ -16,7 +16,7 @@ from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.families.segment.config import WITHOUT_EFFECT
+from medssl.families.segment.config import SegmentConfig
 from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.overrides import apply_override
@@ -106,11 +106,10 @@ def _asked(plan: SegmentPlan) -> "_Asked":
         case.id: tuple(dict.fromkeys(case.images[name] for name in channels))
         for case in plan.cohort.test
     }
-    checkpoint = plan.folder("train") / "checkpoint" / pipeline.predict.checkpoint
-    found = read_description(checkpoint)
+    found = read_description(plan.model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.augment.mirrored})
-    return _Asked(checkpoint, found, pipeline.predict, cases, plan.folder("predict"))
+    return _Asked(plan.model, found, pipeline.predict, cases, plan.folder("predict"))
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,10 @@ class _Asked:
         Raises:
             UsageError: it holds others, or files that are in the way.
         """
+        how = SegmentConfig.without_effect["predict"]
         made: dict[str, Any] = {
             "weights": weights_hash(self.checkpoint),
-            "predict": self.settings.model_dump(mode="json", exclude=WITHOUT_EFFECT["predict"]),
+            "predict": self.settings.model_dump(mode="json", exclude=how),
         }
         if self.settings.flips:
             made["mirrored"] = list(self.found.mirrored or ())

@@ -23,6 +23,7 @@ from medssl.methods.method import SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PreprocessSettings
 from medssl.train.checkpoint import Checkpoint, DataCard, EncoderCard, save_checkpoint
 from medssl.train.encoder_checkpoint import (
@@ -138,16 +139,13 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: Reporter
+    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
 ) -> dict[str, CachedCase]:
     """The cases, preprocessed; what is cached already is not done again."""
     cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
-    reporter.begin(len(cases), 0)
-    try:
-        return cache.prepare(cases, on_progress=lambda done, _: reporter.step(done, {}))
-    finally:
-        reporter.end()
+    with Counted(reporter) as counted:
+        return cache.prepare(cases, on_progress=counted)
 
 
 def _refuse_unmarked(config: SegmentConfig, labelled: Sequence[CachedCase]) -> None:
@@ -189,7 +187,8 @@ def streams(
                 f"{pipeline.split.labels} labels are asked for",
                 "lower split.labels or choose method=supervised",
             )
-    sampler, found = method.sampler(pipeline.train.patch), {}
+    sampler = method.sampler(pipeline.train.patch)
+    found: dict[str, PatchStream] = {}
     for kind in method.streams:
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         found[kind] = PatchStream(kind, cases, sampler, pipeline.augment, size, pipeline.seed)
@@ -211,7 +210,7 @@ def _saver(
         predictor = method.predictor()
         described = Checkpoint(
             network=pipeline.network,
-            members=len(predictor.members),  # type: ignore[arg-type]
+            members=len(predictor.members),
             channels=spec.channels,
             labels=spec.labels,
             modality=spec.modality,
@@ -248,13 +247,14 @@ class Validation:
         pipeline = self._config.pipeline
         predictor = self._method.predictor()
         device = choose_device(pipeline.train.device)
+        x, y, z = pipeline.train.patch
         scores = []
         for case in self._cases:
             logits = sliding_window(
                 torch.from_numpy(case.image.astype("float32")),
                 predictor,
                 pipeline.train.patch,
-                _stride(config=self._config),
+                pipeline.predict.stride or (max(1, x // 2), max(1, y // 2), max(1, z // 2)),
                 weighting=pipeline.predict.weighting,
                 window_batch=pipeline.predict.window_batch,
                 outside=case.floor,
@@ -267,11 +267,3 @@ class Validation:
                 for index in range(1, len(self._config.spec.classes))
             ]
         return {"dice": sum(scores) / len(scores)}
-
-
-def _stride(config: SegmentConfig) -> tuple[int, int, int]:
-    """Stride of validation windows: the set one, or half the patch."""
-    if config.pipeline.predict.stride is not None:
-        return config.pipeline.predict.stride
-    x, y, z = (max(1, side // 2) for side in config.pipeline.train.patch)
-    return x, y, z

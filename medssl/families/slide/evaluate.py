@@ -64,7 +64,7 @@ def _told(plan: SlidePlan) -> CallsReport:
     drawn = [called / f"{row['slide']}.png" for row in rows[: config.pipeline.evaluate.pictures]]
     return CallsReport(
         title=config.pipeline.title or config.pipeline.name,
-        data=slide_data(config.spec, "slide" if config.tiled else "bag"),
+        data=_data(config.spec, "slide" if config.tiled else "bag"),
         classes=config.classes,
         rows=rows,
         pictures=[Picture("", path.stem, path.read_bytes()) for path in drawn if path.is_file()],
@@ -109,7 +109,7 @@ def evaluate_calls(
     scores = score_slides(*given, threshold=float(known[0]["threshold"]), predicted=predicted)
     report = SlideReport(
         title=spec.title,
-        data=slide_data(spec, "slide"),
+        data=_data(spec, "slide"),
         classes=classes,
         rows=slide_rows([row["slide"] for row in known], probability, truth, predicted),
         scores=scores,
@@ -126,15 +126,39 @@ def evaluate_calls(
 
 
 def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport, dict[str, float]]:
-    truth = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
+    config, settings = plan.config, plan.config.pipeline.evaluate
+    known = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
     folds = [read_calls(fold_folder(plan, number)) for number in range(len(plan.cohort.splits))]
-    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, truth)]
+    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, known)]
     record = _instances(plan, bags)
-    resamples = plan.config.pipeline.evaluate.bootstrap
-    numbers = summarise(calls, resamples) | optimistic(folds, truth) | record.flat()
-    report = _report(plan, calls, record)
-    numbers |= {"ece": report.scores.ece.value, "brier": report.scores.brier.value}
-    return report, numbers
+    probability = np.array([call.probability for call in calls])
+    truth = np.array([call.truth for call in calls])
+    predicted = np.array([call.prediction for call in calls])
+    scores = score_slides(
+        probability,
+        truth,
+        settings.bootstrap,
+        np.random.default_rng(0),
+        threshold=calls[0].threshold,
+        predicted=predicted if len({call.threshold for call in calls}) > 1 else None,
+    )
+    validation = sum(len(fold.validation) for fold in plan.cohort.splits)
+    chosen = f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
+    report = SlideReport(
+        title=config.pipeline.title or config.pipeline.name,
+        data=_data(config.spec, "slide" if config.tiled else "bag"),
+        classes=config.classes,
+        rows=slide_rows([call.id for call in calls], probability, truth, predicted),
+        scores=scores,
+        resamples=settings.bootstrap,
+        threshold_source=chosen if settings.threshold == "validation" else "set beforehand",
+        pictures=_pictures(plan, calls),
+        froc=froc_curve(record.hits) if any(len(one.lesions) for one in record.hits) else None,
+        patches=record.scores(),
+        origin=plan.origin(),
+    )
+    numbers = summarise(calls, settings.bootstrap) | optimistic(folds, known) | record.flat()
+    return report, numbers | {"ece": scores.ece.value, "brier": scores.brier.value}
 
 
 def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:
@@ -150,40 +174,7 @@ def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:
     return record
 
 
-def _report(plan: SlidePlan, calls: Sequence[BagCall], record: InstanceRecord) -> SlideReport:
-    config, settings = plan.config, plan.config.pipeline.evaluate
-    probability = np.array([call.probability for call in calls])
-    truth = np.array([call.truth for call in calls])
-    predicted = np.array([call.prediction for call in calls])
-    thresholds = {call.threshold for call in calls}
-    scores = score_slides(
-        probability,
-        truth,
-        settings.bootstrap,
-        np.random.default_rng(0),
-        threshold=calls[0].threshold,
-        predicted=predicted if len(thresholds) > 1 else None,
-    )
-    validation = sum(len(fold.validation) for fold in plan.cohort.splits)
-    return SlideReport(
-        title=config.pipeline.title or config.pipeline.name,
-        data=slide_data(config.spec, "slide" if config.tiled else "bag"),
-        classes=config.classes,
-        rows=slide_rows([call.id for call in calls], probability, truth, predicted),
-        scores=scores,
-        resamples=settings.bootstrap,
-        threshold_source=f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
-        if settings.threshold == "validation"
-        else "set beforehand",
-        pictures=_pictures(plan, calls),
-        froc=froc_curve(record.hits) if any(len(one.lesions) for one in record.hits) else None,
-        patches=record.scores(),
-        origin=plan.origin(),
-    )
-
-
-def slide_data(spec: DataSpec, unit: str) -> SlideData:
-    """What a report says of the data set."""
+def _data(spec: DataSpec, unit: str) -> SlideData:
     return SlideData(spec.title, spec.licence, spec.citation, unit, spec.simulated)
 
 

@@ -80,20 +80,14 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
             continue
         log = _FoldLog(tracker, number, before)
         FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
-    whole = joined_folder(plan)
-    _join(plan, whole)
-    tracker.artifact(whole, "checkpoint")
+    _join(plan)
+    tracker.artifact(plan.model, "checkpoint")
     return {}
 
 
 def fold_folder(plan: SlidePlan, number: int) -> Path:
     """Where a fold's own checkpoints and calls are."""
     return plan.folder("train") / f"fold{number}"
-
-
-def joined_folder(plan: SlidePlan) -> Path:
-    """Where the checkpoint of all folds is."""
-    return plan.folder("train") / "checkpoint"
 
 
 class _FoldLog:
@@ -108,7 +102,7 @@ class _FoldLog:
         self._tracker.metrics(self._before + step, named)
 
 
-def _join(plan: SlidePlan, folder: Path) -> None:
+def _join(plan: SlidePlan) -> None:
     """All folds as one classifier, with the encoder of tiles, for slides that are yet to come."""
     parts = [
         load_slide_checkpoint(fold_folder(plan, number) / "checkpoint" / "best")
@@ -134,7 +128,7 @@ def _join(plan: SlidePlan, folder: Path) -> None:
             },
         }
     )
-    save_checkpoint(folder, SlideClassifier(BagEnsemble(members), encoder), joined)
+    save_checkpoint(plan.model, SlideClassifier(BagEnsemble(members), encoder), joined)
 
 
 class FoldTraining:
