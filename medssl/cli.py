@@ -201,7 +201,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.pipelines
+            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
         ),
     ],
     methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",
