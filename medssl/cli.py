@@ -161,6 +161,7 @@ def predict(
             f"it is of the family '{family.name}'",
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
+    family.refuse_formats([*keys, *map(str, files)])
     given = checkpoint, files, out, keys, reporter, device, overwrite
     typer.echo(load(family.predict_files)(*given))
 

@@ -25,6 +25,7 @@ FAMILY = Family(
         must_fit=f"{_HERE}.initial_encoder:must_fit",
     ),
     predict_files=f"{_HERE}.predict:predict_in_words",
+    writes="grades.csv",
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
     axes=("labels",),
     tested="images",

@@ -25,6 +25,7 @@ FAMILY = Family(
         must_fit=f"{_HERE}.cohort:must_fit",
     ),
     predict_files=f"{_HERE}.predict:predict_in_words",
+    writes="calls.csv, and SLIDE.png and SLIDE.geojson of each slide",
     evaluate_files=f"{_HERE}.evaluate:evaluate_calls",
     axes=("data",),
 )
