@@ -134,6 +134,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
     pipeline = validate(kind.file, {"method": {"name": chosen}, **plain})
     config: Config[Any] = kind(pipeline, method_settings(pipeline.method), specs)
     config.check()
+    config.method.must_fit(config)
     return config
 
 

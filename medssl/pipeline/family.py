@@ -61,8 +61,8 @@ class Family:
         initial_encoder: how runs start from a pre-trained encoder; None: they never do.
         predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
             made of loose files, in words.
-        writes: what `predict_files` writes, in words, where its files have one format each; empty: a
-            key `format` chooses.
+        writes: what `predict_files` writes, in words, where its files have one format each; empty:
+            a key `format` chooses.
         evaluate_files: (predictions, spec, out, reporter) -> scores of such results, in words.
         axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.

@@ -153,10 +153,12 @@ class PretrainConfig(Config[PretrainPipeline]):
             UsageError: says what to set.
         """
         pipeline, method = self.pipeline, self.method
-        check_patch(
-            pipeline.train.patch, 1 if method.own_network else pipeline.network.side_multiple
-        )
         self.check_network()
+        if method.own_network:
+            check_patch(pipeline.train.patch, 1)
+        else:
+            pipeline.network.must_have_encoder()
+            pipeline.network.must_take(pipeline.train.patch)
         volumes = {spec.name for spec in self.specs if layout_of(spec).content == "volumes"}
         if unknown := set(pipeline.train.joint.loose) - volumes:
             raise UsageError(
