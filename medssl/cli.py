@@ -179,6 +179,14 @@ def evaluate(
             autocompletion=completion.data_specs,
         ),
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Keys of `evaluate`, of masks, e.g. metrics=[NAME] tolerance=2",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -193,7 +201,7 @@ def evaluate(
     family = evaluating_family(spec)
     if family.evaluate_files is None:
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
-    given = predictions, spec, out or folder, make_reporter(quiet)
+    given = predictions, spec, out or folder, make_reporter(quiet), settings or []
     typer.echo(load(family.evaluate_files)(*given))
 
 

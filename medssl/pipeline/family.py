@@ -63,7 +63,8 @@ class Family:
             made of loose files, in words.
         writes: what `predict_files` writes, in words, where its files have one format each; empty:
             a key `format` chooses.
-        evaluate_files: (predictions, spec, out, reporter) -> scores of such results, in words.
+        evaluate_files: (predictions, spec, out, reporter, overrides) -> scores of such results, in
+            words; the overrides are of keys of the section `evaluate`.
         axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.
         tested: what the test cases are called without which a run makes no sense; empty: it does.
