@@ -155,6 +155,7 @@ def predict(
             f"it is of the family '{family.name}'",
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
+    family.refuse_formats([*keys, *map(str, files)])
     given = checkpoint, files, out, keys, reporter, device, overwrite
     typer.echo(load(family.predict_files)(*given))
 
@@ -172,6 +173,14 @@ def evaluate(
             autocompletion=completion.data_specs,
         ),
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Keys of `evaluate`, of masks, e.g. metrics=[NAME] tolerance=2",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -186,7 +195,7 @@ def evaluate(
     family = evaluating_family(spec)
     if family.evaluate_files is None:
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
-    given = predictions, spec, out or folder, make_reporter(quiet)
+    given = predictions, spec, out or folder, make_reporter(quiet), settings or []
     typer.echo(load(family.evaluate_files)(*given))
 
 
@@ -195,7 +204,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.pipelines
+            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
         ),
     ],
     methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",

@@ -9,9 +9,16 @@ from pathlib import Path
 
 def pipelines(incomplete: str) -> list[str]:
     """Names of pipelines, the user's own and those shipped."""
-    from medssl.pipeline.config import pipeline_names
+    from medssl.pipeline.files import pipeline_names
 
     return _starting_with(incomplete, pipeline_names())
+
+
+def studies(incomplete: str) -> list[str]:
+    """Names of studies, and of the pipelines that a study can be made of."""
+    from medssl.pipeline.files import PIPELINES
+
+    return _starting_with(incomplete, PIPELINES.names())
 
 
 def data_specs(incomplete: str) -> list[str]:

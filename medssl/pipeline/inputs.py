@@ -3,6 +3,7 @@
 A file is one case. A folder is one case too: a DICOM series, or one file per channel.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def _must_exist(path: Path) -> None:
     except (OSError, ValueError):  # a name that no file can have
         there = False
     if not there:
-        raise DataError(f"{shown(str(path), 200)[1:-1]} does not exist", do="check the path")
+        name = shown(str(path), 200)[1:-1]
+        is_key = re.match(r"[a-z_.]+=", name)
+        do = f"if it is a key of `predict`, give it as --set {name}" if is_key else "check the path"
+        raise DataError(f"{name} does not exist", do=do)
 
 
 def _fitting(name: str, path: Path) -> str:

@@ -11,6 +11,11 @@ from medssl.errors import DataError, UsageError
 from medssl.pipeline.inputs import files_by_name, find_inputs
 
 
+def test_a_key_among_the_files_is_told_how_to_give_it() -> None:
+    with pytest.raises(DataError, match=r"does not exist; .* give it as --set flips=true"):
+        find_inputs([Path("flips=true")], ["t1"])
+
+
 def touch(folder: Path, *names: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]

@@ -35,7 +35,8 @@ PIPELINES = {
     "slides": "data: slides\nencoder: {name: vit_tiny, side: 32}\nsplit: {folds: 2, validation: 0}"
     "\ntiles: {size: 32, mpp: 8}\nmethod: {name: snuffy, heads: 2, lambda_total: 8}\n",
     "encoder": "data: balls\nnetwork: {name: vnet, width: 2, levels: 2}\n"
-    "method: masked_image_modelling\ntrain: {patch: [8, 8, 8], steps: 2}\n",
+    "method: {name: masked_image_modelling, masking: {cell: 4}}\n"
+    "train: {patch: [8, 8, 8], steps: 2}\n",
     "tiles": "data: slides\nmethod: dino\nencoder: {name: vit_tiny, side: 32}\n",
 }
 
@@ -79,67 +80,67 @@ def stages(name: str, overrides: Sequence[str]) -> Mapping[str, Stage]:
 
 KEYS: dict[tuple[str, ...], dict[str, str]] = {
     ("balls",): {
-        "run": "5be149dd",
         "train": "96a3b16a",
         "predict": "19d9e69b",
         "evaluate": "5be149dd",
+        "run": "5be149dd",
     },
     ("balls", "seed=1"): {
-        "run": "2078a565",
         "train": "aca6ee34",
         "predict": "c69ed18c",
         "evaluate": "2078a565",
+        "run": "2078a565",
     },
     ("balls", "method=tracoco", "augment.flip=half", "predict.flips=true"): {
-        "run": "5520ca32",
         "train": "6c55143f",
         "predict": "fc638c18",
         "evaluate": "5520ca32",
+        "run": "5520ca32",
     },
     ("balls", "predict.save=[entropy]"): {
-        "run": "02ed2e1b",
         "train": "96a3b16a",
         "predict": "d3bbf1b8",
         "evaluate": "02ed2e1b",
+        "run": "02ed2e1b",
     },
     ("joints",): {
-        "run": "041c3759",
         "train": "8e4b66d2",
         "predict": "2bd25028",
         "evaluate": "041c3759",
+        "run": "041c3759",
     },
     ("joints", "split.labels=2", "method=semixup"): {
-        "run": "d391ba7f",
         "train": "841d272b",
         "predict": "0c5a539f",
         "evaluate": "d391ba7f",
+        "run": "d391ba7f",
     },
     ("joints", "evaluate.disease_from=1"): {
-        "run": "525c030d",
         "train": "8e4b66d2",
         "predict": "2bd25028",
         "evaluate": "525c030d",
+        "run": "525c030d",
     },
     ("bags",): {
-        "run": "a30b6f23",
         "train": "45eb5ab6",
         "predict": "a30b6f23",
         "evaluate": "a30b6f23",
+        "run": "a30b6f23",
     },
     ("bags", "method=snuffy", "seed=2"): {
-        "run": "c453d8e7",
         "train": "6865edb6",
         "predict": "c453d8e7",
         "evaluate": "c453d8e7",
+        "run": "c453d8e7",
     },
     ("slides",): {
-        "run": "4586333e",
         "train": "370b9dbe",
         "predict": "4586333e",
         "evaluate": "4586333e",
+        "run": "4586333e",
     },
-    ("encoder",): {"pretrain": "1e2f038b"},
-    ("encoder", "probe.patients=1", "seed=3"): {"pretrain": "cbe9228f"},
+    ("encoder",): {"pretrain": "8eb2722b"},
+    ("encoder", "probe.patients=1", "seed=3"): {"pretrain": "f2a3216d"},
     ("tiles",): {"pretrain": "05ebc667"},
     ("tiles", "train.per_slide=5"): {"pretrain": "097174e5"},
 }

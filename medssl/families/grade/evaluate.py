@@ -15,7 +15,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.spec import DataSpec
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.calibration import calibration
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.grade_report import (
@@ -134,7 +134,11 @@ def _curves(plan: GradePlan) -> bytes | None:
 
 
 def evaluate_grades(
-    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter | None = None,
+    overrides: Sequence[str] = (),
 ) -> str:
     """Score grades that `medssl predict` wrote against the grades of a data set.
 
@@ -144,8 +148,11 @@ def evaluate_grades(
         predictions: grades.csv, or the folder that holds it; rows are named after files.
 
     Raises:
+        UsageError: an override is given; there is nothing to choose.
         DataError: it cannot be read, has other grades, or grades no image of the data set.
     """
+    if overrides:
+        raise UsageError(f"{overrides[0]} does nothing for grades", do="leave it out")
     path = predictions / GRADES if predictions.is_dir() else predictions
     grades = declared_classes(spec)
     try:

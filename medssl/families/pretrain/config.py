@@ -149,9 +149,6 @@ class PretrainConfig(Config[PretrainPipeline]):
     def check(self) -> None:
         """Refuse settings that do not fit the method."""
         pipeline, method = self.pipeline, self.method
-        check_patch(
-            pipeline.train.patch, 1 if method.own_network else pipeline.network.side_multiple
-        )
         name = pipeline.network.name
         if (name == "slice_unet") != self.slices:
             raise UsageError(
@@ -163,6 +160,11 @@ class PretrainConfig(Config[PretrainPipeline]):
                 if self.slices
                 else "name another network, or set method=joint2d3d",
             )
+        if method.own_network:
+            check_patch(pipeline.train.patch, 1)
+        else:
+            pipeline.network.must_have_encoder()
+            pipeline.network.must_take(pipeline.train.patch)
         volumes = {spec.name for spec in self.specs if layout_of(spec).content == "volumes"}
         if unknown := set(pipeline.train.joint.loose) - volumes:
             raise UsageError(

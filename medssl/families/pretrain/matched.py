@@ -19,9 +19,6 @@ from medssl.pipeline.run import carry_out_plan
 from medssl.settings import MethodChoice, OptimiserSettings
 from medssl.train.embedder_checkpoint import load_embedder
 
-CELL = 16
-"""Windows of the embedding are multiples of this: whole coarse cells of either network."""
-
 SAME = ("orientation", "spacing", "intensity", "window")
 """Keys of preprocessing without which vectors mean nothing."""
 
@@ -34,7 +31,7 @@ def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     pipeline = plan.config.pipeline
     train = PretrainTrainSettings(
         steps=needed.steps,
-        patch=needed.patch or _window(pipeline.train.patch),
+        patch=needed.window(pipeline.train.patch),
         batch_scans=needed.batch,
         optimiser=OptimiserSettings(
             name="adamw", learning_rate=needed.learning_rate, schedule="cosine"
@@ -87,9 +84,3 @@ def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> Matched
     return MatchedStream(
         scans, views, pipeline.train.batch_pairs, pipeline.train.patch, pipeline.seed, embedded
     )
-
-
-def _window(patch: tuple[int, int, int]) -> tuple[int, int, int]:
-    """One and a half times a patch, in whole coarse cells."""
-    x, y, z = (max(CELL, round(1.5 * side / CELL) * CELL) for side in patch)
-    return x, y, z

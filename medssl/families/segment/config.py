@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
-from medssl.section import check_patch
+from medssl.section import check_stride
 from medssl.settings import (
     AugmentSettings,
     EvaluateSettings,
@@ -77,15 +77,8 @@ class SegmentConfig(Config[SegmentPipeline]):
 
     def check(self) -> None:
         """Refuse patches that the network cannot take, and strides that leave gaps."""
-        check_patch(self.pipeline.train.patch, self.pipeline.network.side_multiple)
-        patch, stride = self.pipeline.train.patch, self.pipeline.predict.stride
-        fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
-        if stride is not None and fitting != list(stride):
-            raise UsageError(
-                f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
-                "windows would leave gaps between them",
-                f"the nearest is predict.stride={fitting}",
-            )
+        self.pipeline.network.must_take(self.pipeline.train.patch)
+        check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse an encoder of another network."""

@@ -21,6 +21,8 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
+from medssl.overrides import apply_override
+from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.settings import EvaluateSettings
@@ -46,14 +48,28 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     return {"summary": report.summary.flat()}
 
 
-def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter) -> str:
+def evaluate_folder(
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter,
+    overrides: Sequence[str] = (),
+) -> str:
     """Score a bare folder of masks named CASE.nii.gz (or .nrrd, .mha) against a data set's labels.
 
     Writes scores.csv, report.html and overlays into `out`; returns a word on the result.
 
+    Args:
+        overrides: keys of the `evaluate` section, e.g. "metrics=[NAME]".
+
     Raises:
+        UsageError: a key, or a metric, is not known.
         DataError: no mask belongs to a labelled case, or one cannot be used.
     """
+    plain: dict[str, Any] = {}
+    for one in overrides:
+        apply_override(plain, one)
+    settings = validate(EvaluateSettings, plain, "evaluate.")
     labelled = [case for case in find_cases(spec) if case.label is not None]
     cases = [case for case in labelled if _written(predictions, case.id).is_file()]
     if not cases:
@@ -64,12 +80,15 @@ def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: Quie
             else "the data set has no labels",
             "check the folder and --data",
         )
-    report = _report(spec.title, spec, EvaluateSettings(), cases, predictions, reporter)
+    report = _report(spec.title, spec, settings, cases, predictions, reporter)
     _write(replace(report, without_mask=len(labelled) - len(cases)), out)
-    dice = report.summary.overall.means["dice"]
+    means = report.summary.overall.means
+    said = [
+        f"{title} {means[key].mean:.3f} [{means[key].low:.3f}, {means[key].high:.3f}]"
+        for key, title in (("dice", "Dice"), *((key, key) for key in settings.metrics))
+    ]
     return (
-        f"{len(cases)} of {len(labelled)} labelled cases: "
-        f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]\n"
+        f"{len(cases)} of {len(labelled)} labelled cases: {', '.join(said)}\n"
         f"scores   {out / 'scores.csv'}\nreport   {out / 'report.html'}"
     )
 

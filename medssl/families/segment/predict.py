@@ -25,6 +25,7 @@ from medssl.pipeline.inputs import find_inputs
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import weights_hash
@@ -56,8 +57,9 @@ def predict_files(
         overwrite: replace other predictions and other files that are in the way in `out`.
 
     Raises:
-        UsageError: no checkpoint, a wrong key, mirrored copies of what training never mirrored, or
-            `out` holds inputs, other predictions or other files of the same names.
+        UsageError: no checkpoint, a wrong key, a stride that leaves gaps, mirrored copies of what
+            training never mirrored, or `out` holds inputs, other predictions or other files of the
+            same names.
         DataError: a file cannot be used; the cases before it are written.
     """
     choose_device(device)
@@ -66,6 +68,7 @@ def predict_files(
     for one in overrides:
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
+    check_stride(settings.stride, found.patch)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
     refuse_inputs(out, files)

@@ -11,7 +11,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec
 from medssl.device import choose_device
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.froc import froc_curve
 from medssl.evaluate.report import Picture
@@ -73,7 +73,11 @@ def _told(plan: SlidePlan) -> CallsReport:
 
 
 def evaluate_calls(
-    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter | None = None,
+    overrides: Sequence[str] = (),
 ) -> str:
     """Score calls that `medssl predict` wrote against the classes of a data set.
 
@@ -83,8 +87,11 @@ def evaluate_calls(
         predictions: calls.csv, or the folder that holds it; rows are named after slides.
 
     Raises:
+        UsageError: an override is given; there is nothing to choose.
         DataError: it cannot be read, has other classes, or calls no slide of the data set.
     """
+    if overrides:
+        raise UsageError(f"{overrides[0]} does nothing for calls", do="leave it out")
     path = predictions / CALLS if predictions.is_dir() else predictions
     classes = declared_classes(spec)
     rows = read_calls_csv(path)

@@ -14,6 +14,7 @@ FAMILY = Family(
     prepare=f"{_HERE}.cohort:find_bags",
     initial_encoder=InitialEncoder("encoder", "medssl.train.tile_checkpoint:read_tile_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",
+    writes="calls.csv, and SLIDE.png and SLIDE.geojson of each slide",
     evaluate_files=f"{_HERE}.evaluate:evaluate_calls",
     axes=("data",),
 )
