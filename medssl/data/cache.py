@@ -129,7 +129,7 @@ class CaseCache:
         for path in images + labels:
             digest.update(path.name.encode())
             for file in files_of(path):
-                with file.open("rb") as stream:
+                with file.open("rb", buffering=0) as stream:
                     digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
 

@@ -118,7 +118,8 @@ class PyramidReader:
         place = round(left * scale), round(top * scale)
         try:
             with self._alone:
-                found = self._handle.read_region(place, level, (right - left, low - top))
+                part = right - left, low - top
+                found: Image.Image = self._handle.read_region(place, level, part)
         except self._failures as error:
             raise DataError(
                 f"{self.path} cannot be read at {place[0]}, {place[1]}",
