@@ -82,14 +82,7 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped."""
-    from medssl.pipeline.config import load_config
-
-    config = load_config(pipeline, overrides or [])
-
-    from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import run as carry_out
-
-    typer.echo(carry_out(config, make_reporter(quiet), resume))
+    _carry_out("run", pipeline, overrides, resume, quiet)
 
 
 @app.command()
@@ -97,15 +90,7 @@ def pretrain(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train an encoder on unlabelled cases, for other pipelines to start from."""
-    from medssl.pipeline.config import load_config, refuse_without_encoder
-
-    config = load_config(pipeline, overrides or [])
-    refuse_without_encoder(config)
-
-    from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import run as carry_out
-
-    typer.echo(carry_out(config, make_reporter(quiet), resume))
+    _carry_out("pretrain", pipeline, overrides, resume, quiet)
 
 
 @app.command()
@@ -113,14 +98,23 @@ def train(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train alone; prints the folder of the model, which `predict` takes."""
-    from medssl.pipeline.config import load_config
+    _carry_out("train", pipeline, overrides, resume, quiet)
+
+
+def _carry_out(
+    verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool
+) -> None:
+    from medssl.pipeline.config import load_config, refuse_without_encoder
 
     config = load_config(pipeline, overrides or [])
+    if verb == "pretrain":
+        refuse_without_encoder(config)
 
+    from medssl.pipeline import run as carried_out
     from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.run import train as train_alone
 
-    typer.echo(train_alone(config, make_reporter(quiet), resume))
+    function = carried_out.train if verb == "train" else carried_out.run
+    typer.echo(function(config, make_reporter(quiet), resume))
 
 
 @app.command()
@@ -161,6 +155,7 @@ def predict(
             f"it is of the family '{family.name}'",
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
+    family.refuse_formats([*keys, *map(str, files)])
     given = checkpoint, files, out, keys, reporter, device, overwrite
     typer.echo(load(family.predict_files)(*given))
 
@@ -178,6 +173,14 @@ def evaluate(
             autocompletion=completion.data_specs,
         ),
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Keys of `evaluate`, of masks, e.g. metrics=[NAME] tolerance=2",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: PREDICTIONS.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -192,7 +195,7 @@ def evaluate(
     family = evaluating_family(spec)
     if family.evaluate_files is None:
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
-    given = predictions, spec, out or folder, make_reporter(quiet)
+    given = predictions, spec, out or folder, make_reporter(quiet), settings or []
     typer.echo(load(family.evaluate_files)(*given))
 
 
@@ -201,7 +204,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.pipelines
+            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
         ),
     ],
     methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",

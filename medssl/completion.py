@@ -14,6 +14,13 @@ def pipelines(incomplete: str) -> list[str]:
     return _starting_with(incomplete, pipeline_names())
 
 
+def studies(incomplete: str) -> list[str]:
+    """Names of studies, and of the pipelines that a study can be made of."""
+    from medssl.pipeline.files import PIPELINES
+
+    return _starting_with(incomplete, PIPELINES.names())
+
+
 def data_specs(incomplete: str) -> list[str]:
     """Names of data specs, the user's own and those shipped."""
     from medssl.data.spec import list_specs

@@ -27,7 +27,7 @@ def mistake(
     plain: Mapping[str, Any],
     error: ValidationError,
     prefix: str = "",
-    place: str | Callable[[list[str]], str] = "",
+    place: str | Callable[[Sequence[str]], str] = "",
 ) -> UsageError:
     """What to tell of a mapping that is no `model`.
 

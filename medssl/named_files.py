@@ -40,18 +40,21 @@ class Layers:
     def file_of(self, where: Sequence[str]) -> Path:
         """The file that gives the key at `where`, or the first one where none does."""
         # The first of the largest: of files that go equally far, the one on top.
-        return max(self.files, key=lambda one: _depth(one[1], where))[0]
+        return max(self.files, key=lambda one: depth_of(one[1], where))[0]
 
 
-def _depth(plain: Any, where: Sequence[str]) -> int:
-    """How many of the keys `where` there are in `plain`, each inside the one before."""
+def depth_of(plain: Any, where: Sequence[str]) -> int:
+    """How many of the keys `where` there are in `plain`, each inside the one before.
+
+    A part may be given by its name alone, which then is its key `name`.
+    """
     for depth, part in enumerate(where):
         if isinstance(plain, list) and part.isdigit() and int(part) < len(plain):
             plain = plain[int(part)]
         elif isinstance(plain, dict) and part in plain:
             plain = plain[part]
         else:
-            return depth
+            return depth + (isinstance(plain, str) and part == "name")
     return len(where)
 
 

@@ -11,7 +11,7 @@ NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
 other keys of the file stay."""
 
 CHAINS = {"preprocess"}
-"""Parts that hold the keys of one word, or are a list: another word takes the place of the first."""
+"""Parts that hold the keys of one word, or are a list: another word replaces the first."""
 
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}
 """Parts that are chosen anew, whatever lies below, by a mapping with one of these keys."""
@@ -64,7 +64,9 @@ def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
     """
     if part in CHAINS:
         words = {given: {}} if isinstance(given, str) else given
-        return {word: words[word] or {} for word in top if isinstance(words, dict) and word in words}
+        return {
+            word: words[word] or {} for word in top if isinstance(words, dict) and word in words
+        }
     if isinstance(given, str):
         return pretrain_keys(given) if part == "pretrain" else {"name": given}
     return dict(given) if isinstance(given, dict) else {}

@@ -163,6 +163,23 @@ def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
         )
 
 
+def check_stride(stride: tuple[int, int, int] | None, patch: tuple[int, int, int]) -> None:
+    """Whether windows of a patch's size, so many voxels apart, leave no gaps; None: half the patch.
+
+    Raises:
+        UsageError: they do; names the nearest stride that does not.
+    """
+    if stride is None:
+        return
+    fitting = [min(pair) for pair in zip(stride, patch, strict=True)]
+    if fitting != list(stride):
+        raise UsageError(
+            f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
+            "windows would leave gaps between them",
+            f"the nearest is predict.stride={fitting}",
+        )
+
+
 def digest(value: Any) -> str:
     """8 hex characters of the canonical JSON of a plain value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -196,6 +196,29 @@ def test_a_file_that_is_no_checkpoint_is_refused(command: Command, tmp_path: Pat
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(
+    ("family", "writes"),
+    [
+        ("grade", "grades.csv"),
+        ("slide", "calls.csv, and SLIDE.png and SLIDE.geojson of each slide"),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked", [("--format", "nrrd"), ("--set", "format=nrrd"), ("format=nrrd",)]
+)
+def test_where_the_format_is_no_choice_what_is_written_is_said(
+    command: Command, tmp_path: Path, family: str, writes: str, asked: tuple[str, ...]
+) -> None:
+    (tmp_path / "checkpoint.json").write_text(f'{{"family": "{family}"}}')
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    code, out, error = command("predict", str(tmp_path), "image.png", *asked, "-o", "new")
+    assert (code, out) == (2, "")
+    assert error == (
+        f"medssl: format=nrrd cannot be chosen for a checkpoint of the family '{family}'; "
+        f"it writes {writes}; leave the format out\n"
+    )
+
+
 def _raiser(failure: Exception) -> Callable[..., None]:
     def fail(*_: object, **__: object) -> None:
         raise failure

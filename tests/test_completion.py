@@ -46,6 +46,15 @@ def test_pipelines_are_offered_by_name(offers: Offers, verb: str) -> None:
     assert offers(f"medssl {verb} xm") == ["xmine"]
 
 
+def test_a_study_is_offered_studies_beside_the_pipelines_it_can_be_made_of(
+    offers: Offers, project: Path
+) -> None:
+    (project / "pipelines/xmine_study.yaml").write_text("")
+    assert offers("medssl study xm") == ["xmine", "xmine_study"]
+    assert "left_atrium_study" in offers("medssl study left_atrium")
+    assert offers("medssl run xm") == ["xmine"]
+
+
 @pytest.mark.parametrize("verb", ["data check", "data show", "data fetch", "evaluate masks --data"])
 def test_data_specs_are_offered_by_name(offers: Offers, verb: str) -> None:
     assert offers(f"medssl {verb} xo") == ["xours"]

@@ -4,9 +4,10 @@ An affine maps voxel indices (i, j, k) to millimetres in RAS+ (x grows to the pa
 anterior, z to superior), as NIfTI does.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -105,13 +106,17 @@ class Geometry:
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        rows = affine.tolist()  # numpy is slow on so few numbers
+        if affine.shape != (4, 4) or not all(map(math.isfinite, chain(*rows))):
             raise ValueError("the affine is not a finite 4x4 matrix")
-        with np.errstate(over="ignore"):
-            sides = np.linalg.norm(affine[:3, :3], axis=0)
-        if not SMALLEST_MM <= sides.min() <= sides.max() <= LARGEST_MM:
+        axes = list(zip(*(row[:3] for row in rows[:3]), strict=True))
+        sides = [math.hypot(*axis) for axis in axes]
+        if not SMALLEST_MM <= min(sides) <= max(sides) <= LARGEST_MM:
             raise ValueError(f"the voxels measure {_mm(sides)}, which is no volume")
-        if abs(np.linalg.det(affine[:3, :3] / sides)) < 1e-6:
+        (a, b, c), (d, e, f), (g, h, i) = (
+            [length / side for length in axis] for axis, side in zip(axes, sides, strict=True)
+        )
+        if abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) < 1e-6:
             raise ValueError("the voxels have no volume")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"the grid {_by(self.shape)} has no voxels")
@@ -252,5 +257,5 @@ def _by(shape: Triple) -> str:
     return "x".join(str(length) for length in shape)
 
 
-def _mm(values: tuple[float, ...] | np.ndarray) -> str:
+def _mm(values: Sequence[float] | np.ndarray) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in values) + ") mm"

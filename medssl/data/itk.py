@@ -11,6 +11,7 @@ import SimpleITK
 
 from medssl.data.blocks import Block, unreadable
 from medssl.data.geometry import Geometry, Triple
+from medssl.data.resample import copy_in_rows
 from medssl.data.stored import LPS_TO_RAS, grid
 
 _LARGE = 2**20
@@ -31,6 +32,7 @@ def itk_geometry(path: Path, shape: Triple, units: Triple | tuple[float, float, 
         DataError: ITK cannot read the header, or finds another shape.
     """
     reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")  # ITK would try every format
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -91,6 +93,16 @@ class PackedIntegers(Block):
         return values if zlib.crc32(values.data, before) == checksum else None
 
 
+def in_file_order(array: np.ndarray) -> np.ndarray:
+    """[X, Y, Z] as contiguous [Z, Y, X], the order of files; a copy where that needs one."""
+    turned = array.T
+    if turned.flags.c_contiguous:
+        return turned
+    ordered = np.empty(turned.shape, turned.dtype)
+    copy_in_rows(turned, ordered)
+    return ordered
+
+
 def write_itk(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     """Write [X, Y, Z] to .nrrd or .mha, compressed.
 
@@ -100,7 +112,7 @@ def write_itk(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     """
     path.touch()  # says why, where ITK would not
     affine = LPS_TO_RAS @ geometry.affine
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
+    image = SimpleITK.GetImageFromArray(in_file_order(array))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / geometry.spacing).ravel().tolist())

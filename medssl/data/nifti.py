@@ -16,7 +16,7 @@ import numpy as np
 
 from medssl.data.blocks import Block, bytes_of, is_gzip, unreadable
 from medssl.data.geometry import Geometry, NiftiTransforms
-from medssl.data.itk import PackedIntegers
+from medssl.data.itk import PackedIntegers, in_file_order
 from medssl.data.stored import Stored, complex_values, find_axes, grid
 from medssl.errors import DataError
 
@@ -137,7 +137,7 @@ def write_nifti(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     since no qform can express it.
     """
     header = _written_header(array, geometry)
-    parts = bytes_of(np.ascontiguousarray(array.T))
+    parts = bytes_of(in_file_order(array))
     packer = (
         zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) if path.name.lower().endswith(".gz") else None
     )

@@ -62,6 +62,21 @@ def open_nrrd(path: Path) -> Stored:
         DataError: it is no NRRD file, no volume, or holds complex numbers; the header contradicts
             itself, names data that do not lie beside it, or claims more than they can hold.
     """
+    fields, block, axes = _described(path)
+    return Stored(itk_geometry(path, axes.shape, _units(path, fields, axes)), block, axes)
+
+
+def nrrd_must_be_whole(path: Path) -> None:
+    """Whether a file just written is whole; ITK, which wrote it, is not asked for its grid.
+
+    Raises:
+        DataError: it is cut off.
+    """
+    _described(path)[1].must_be_whole()
+
+
+def _described(path: Path) -> tuple[dict[str, str], Block, Axes]:
+    """The lines of the header, where the values lie, and how they are arranged."""
     fields, end = _fields(path)
     lengths = whole_numbers(path, "sizes", fields.get("sizes", ""))
     kinds = fields.get("kinds", "").lower().split() or [""] * len(lengths)
@@ -72,7 +87,7 @@ def open_nrrd(path: Path) -> Stored:
     axes = find_axes(path, lengths, _colours(path, fields, kinds))
     block = _block(path, fields, end, math.prod(lengths))
     block.must_fit()
-    return Stored(itk_geometry(path, axes.shape, _units(path, fields, axes)), block, axes)
+    return fields, block, axes
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:

@@ -82,7 +82,7 @@ class Record:
             first += along * (length - 1)
         start, stop = 0, length
         if self.cut:
-            # Voxels whose centres lie in the field of view, or beyond it by a rounding of its sides.
+            # Voxels whose centres lie in the field of view, or beyond it by rounding.
             room = 0.5 + 0.49 * step
             start = min(length, max(0, ceil((-room - first) / step)))
             stop = max(start, min(length, floor((covered - 1 + room - first) / step) + 1))
@@ -96,8 +96,8 @@ class Record:
 
     def turned(self, array: np.ndarray) -> np.ndarray:
         """View of `array` [..., X, Y, Z] on the source grid: what the network sees, on its axes."""
-        box = tuple(slice(axis.start, axis.stop) for axis in self.axes)
-        return self._turn().apply(array)[(..., *box)]
+        x, y, z = (slice(axis.start, axis.stop) for axis in self.axes)
+        return self._turn().apply(array)[..., x, y, z]
 
     def to_json(self) -> str:
         """All of it as one JSON object."""

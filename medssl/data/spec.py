@@ -1,7 +1,7 @@
 """What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -17,7 +18,7 @@ from pydantic import (
 
 from medssl.errors import DataError
 from medssl.mistakes import mistake
-from medssl.named_files import NamedFiles
+from medssl.named_files import Layers, NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
 
@@ -50,6 +51,13 @@ class Label(Section):
         return given
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The files that a data spec is read from, or None; where it comes from makes it no other."""
+
+    layers: Layers | None = field(default=None, compare=False)
+
+
 class LayoutChoice(Section):
     """How files in a folder become cases: the name of a layout, as `kind`, and its own keys."""
 
@@ -67,6 +75,8 @@ class LayoutChoice(Section):
         "segmentation still refuses such a case; always so in nnssl and bids",
     )
 
+    _source: _Source = PrivateAttr(default_factory=_Source)
+
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
         for text in _texts(self.model_extra):
@@ -80,7 +90,15 @@ class LayoutChoice(Section):
         Raises:
             UsageError: a key is unknown, missing or of the wrong kind.
         """
-        return _validated(model, dict(self.model_extra or {}), f"layout of kind {self.kind}")
+        return _validated(model, dict(self.model_extra or {}), self._place)
+
+    def _place(self, where: Sequence[str]) -> str:
+        """The layout, and the file that a key of it stands in, in words."""
+        layout = f"layout of kind {self.kind}"
+        layers = self._source.layers
+        if layers is None:
+            return layout
+        return f"{layout} in the data spec {layers.file_of(['layout', *where])}"
 
 
 class Download(Section):
@@ -265,7 +283,9 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
     path = SPECS.find(str(name_or_path))
     layers = SPECS.layers(path)
     plain = {"name": path.stem, **layers.laid()}
-    return _validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
+    spec = _validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
+    spec.layout._source = _Source(layers)
+    return spec
 
 
 def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
@@ -291,7 +311,7 @@ def _texts(plain: Any) -> Iterator[str]:
 
 
 def _validated(
-    model: type[Options], plain: dict[str, Any], where: str | Callable[[list[str]], str]
+    model: type[Options], plain: dict[str, Any], where: str | Callable[[Sequence[str]], str]
 ) -> Options:
     try:
         return model.model_validate(plain)

@@ -10,6 +10,7 @@ from medssl.atomic import appearing
 from medssl.data.geometry import Geometry
 from medssl.data.itk import write_itk
 from medssl.data.nifti import write_nifti
+from medssl.data.nrrd import nrrd_must_be_whole
 from medssl.data.pixels import open_image, read_grid, read_pixels, suffix
 from medssl.errors import DataError, MedsslError
 
@@ -185,7 +186,10 @@ def _write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     with appearing(path) as beside:
         try:
             write(array, geometry, beside)
-            open_image(beside).block.must_be_whole()  # not every writer notices a full disk
+            if ending == ".nrrd":  # not every writer notices a full disk
+                nrrd_must_be_whole(beside)
+            else:
+                open_image(beside).block.must_be_whole()
         except (RuntimeError, DataError) as error:
             raise MedsslError(
                 f"{path} could not be written whole",

@@ -1,14 +1,8 @@
 """The README of a packaged model: what it is for, what it was made from, how it is used."""
 
-from medssl.train.checkpoint import Checkpoint
+import json
 
-_INTENSITY = {
-    "robust_zscore": "clipped to the percentiles 0.5 and 99.5 of the foreground, then z-scores",
-    "zscore": "z-scores of all voxels",
-    "minmax": "scaled to [0, 1]",
-    "ct_window": "clipped to the window {low:g} to {high:g} HU and scaled",
-    "none": "as in the file",
-}
+from medssl.train.checkpoint import Checkpoint
 
 
 def model_card(found: Checkpoint, sha256: str) -> str:
@@ -40,14 +34,11 @@ def _labels(found: Checkpoint) -> str:
 
 
 def _input(found: Checkpoint) -> str:
-    treatment = found.preprocess
-    low, high = treatment.window
-    spacing = treatment.spacing
-    grid = " x ".join(f"{s:g}" for s in spacing) + " mm" if spacing else "the scan's own"
+    steps = [f"  - {step.name} {json.dumps(dict(step.args))}" for step in found.preprocess.steps]
     lines = [
         f"- channels, in this order: {', '.join(found.channels)}",
-        f"- orientation: {treatment.orientation or 'as in the file'}; spacing: {grid}",
-        f"- intensities: {_INTENSITY[treatment.intensity].format(low=low, high=high)}",
+        "- transforms, in this order (those without a prefix are MONAI's):",
+        *(steps or ["  - none"]),
         f"- patch: {' x '.join(str(side) for side in found.patch)} voxels",
         "",
         "Preprocessing is part of the prediction; masks lie on the grid of the given scan.",

@@ -10,7 +10,7 @@ Shapes: K classes; x y z network grid; X Y Z source grid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -88,14 +88,20 @@ def restore_classes(labels: np.ndarray, record: Record) -> np.ndarray:
     return restored
 
 
-def _askew(array: np.ndarray, record: Record, order: int) -> np.ndarray:
+def _askew(array: np.ndarray, record: Record, order: Literal[0, 1]) -> np.ndarray:
     """`array` [x, y, z] read at every voxel of the source grid, whose axes run another way."""
     from scipy.ndimage import affine_transform
 
     linear, offset = record.matrix[:3, :3], record.matrix[:3, 3]
-    beyond = "grid-constant" if record.cut else "nearest"
     return np.asarray(
-        affine_transform(array, linear, offset, record.source.shape, order=order, mode=beyond)
+        affine_transform(
+            array,
+            linear,
+            offset,
+            record.source.shape,
+            order=order,
+            mode="grid-constant" if record.cut else "nearest",
+        )
     )
 
 

@@ -77,16 +77,15 @@ class AnatomicalEmbedder(nn.Module):
         super().__init__()
         self.settings = settings
         width, features = settings.width, settings.features
+        self.coarse_stride: Triple = settings.coarse_stride
         self.stem: nn.Module
         if settings.name == "lite":
-            self.coarse_stride: Triple = (8, 8, 8)
             widths = (width, 2 * width, 4 * width, 4 * width)
             self.stem = nn.Identity()
             sources = (1, *widths)
             strides: list[Triple] = [(2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1)]
             stages = [_plain(sources[n], size, strides[n]) for n, size in enumerate(widths)]
         else:
-            self.coarse_stride = (16, 16, 4)
             widths = (width, 2 * width, 4 * width, 8 * width)
             self.stem = nn.Sequential(
                 nn.Conv3d(1, width, (7, 7, 3), padding=(3, 3, 1), bias=False),

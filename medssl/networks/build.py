@@ -5,9 +5,9 @@ from torch import nn
 
 from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.settings import Network, NetworkSettings
+from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
-from medssl.registry import NETWORKS, load
+from medssl.registry import load
 
 
 def build_network(
@@ -51,18 +51,14 @@ def encoder_of(network: nn.Module, settings: NetworkSettings) -> VolumeEncoder:
     """`network.encoder`, by the convention of all networks that have one.
 
     Raises:
-        UsageError: the network has no encoder of its own.
+        UsageError: the network has no encoder of its own, or that of another package is none.
     """
+    settings.must_have_encoder()
     found = getattr(network, "encoder", None)
     if not isinstance(found, VolumeEncoder):
         raise UsageError(
-            f"network.name={settings.name} has no encoder of its own",
-            "so none can be pre-trained for it, nor put into it",
-            f"choose one of: {', '.join(_with_encoder())}",
+            f"the network {settings.name} cannot be used",
+            "it names encoder_keys, and its `encoder` is no VolumeEncoder",
+            "correct its package",
         )
     return found
-
-
-def _with_encoder() -> list[str]:
-    """Names of the networks that have an encoder of their own."""
-    return [name for name in NETWORKS.names() if NETWORKS.find(name, Network).encoder_keys]

@@ -19,3 +19,8 @@ class EmbedderSettings(Section):
     features: int = Field(
         default=32, ge=2, le=16384, description="of a fine and of a coarse vector; paper: 128"
     )
+
+    @property
+    def coarse_stride(self) -> tuple[int, int, int]:
+        """Voxels of a coarse cell along each axis; sides of what it embeds are multiples of it."""
+        return (8, 8, 8) if self.name == "lite" else (16, 16, 4)

@@ -65,3 +65,8 @@ class GraderSettings(Section):
         if self.name == "slices":
             return self.slice_encoder.smallest_side
         return SIAMESE_SMALLEST if self.name == "siamese" else RESNET_SMALLEST
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether its answer to an image depends on the others of the batch."""
+        return self.name == "slices" and self.slice_encoder.norm == "batch"

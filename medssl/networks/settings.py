@@ -5,13 +5,15 @@ Free of torch, so that a wrong key is refused at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from medssl.errors import UsageError
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
-from medssl.section import Channels, Section
+from medssl.section import Channels, Patch, Section, check_patch
 
 if TYPE_CHECKING:
     NetworkName = str
@@ -35,6 +37,8 @@ class Network:
             logits [B, classes, X, Y, Z]. Torch's generator is seeded when it is called, so that
             equal seeds give equal weights.
         side_multiple: of the settings, how many voxels the sides of a patch must be a multiple of.
+        cell: of the settings, side in voxels of the cells that its encoder embeds, of which each is
+            masked as a whole; 1: single voxels.
         encoder_keys: the keys of the settings that the weights of its encoder depend on. Such a
             network has an attribute `encoder`, a `medssl.networks.encoder.VolumeEncoder`, which
             can be pre-trained. Empty: it has none.
@@ -42,6 +46,7 @@ class Network:
 
     build: str
     side_multiple: Callable[["NetworkSettings"], int] = halvings
+    cell: Callable[["NetworkSettings"], int] = lambda _: 1
     encoder_keys: tuple[str, ...] = ()
 
 
@@ -131,6 +136,8 @@ class NetworkSettings(Section):
             raise ValueError(f"{self.name} has no linear decoder: choose swin_fpn or conv_fpn")
         if self.name == "swin_fpn":
             self._check_swin()
+        if self.frozen and not self.kind.encoder_keys:
+            raise ValueError(f"{self.name} has no encoder of its own: leave frozen out")
         return self
 
     def _check_swin(self) -> None:
@@ -161,6 +168,55 @@ class NetworkSettings(Section):
         """Voxels that patch sides must be a multiple of, so that every level halves exactly."""
         return self.kind.side_multiple(self)
 
+    @property
+    def cell(self) -> int:
+        """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
+        return self.kind.cell(self)
+
+    def must_take(self, patch: Patch, items: int = 2) -> None:
+        """Refuse a patch that the network cannot be trained on.
+
+        Args:
+            patch: sides in voxels.
+            items: patches of the smallest batch that it is given in training.
+
+        Raises:
+            UsageError: its levels cannot halve the patch, or a norm is left with a single value;
+                names the nearest patch that it can take.
+        """
+        check_patch(patch, self.side_multiple)
+        x, y, z = patch
+        if self.name == "slice_unet":
+            # The decoder's coarsest map is one level finer than the encoder's; sides round up.
+            step = max(1, self.slice_encoder.smallest_side // 2)
+            cells, several, larger = ceil(x / step) * ceil(y / step), z * items, (step + 1, y, z)
+        elif self.name in {"vnet", "unet3d", "monai_unet"}:
+            multiple = self.side_multiple
+            cells, several, larger = prod(side // multiple for side in patch), items, (x, y, 2 * z)
+        else:
+            return
+        if cells == 1 and (self.norm == "instance" or (self.norm == "batch" and several == 1)):
+            raise UsageError(
+                f"train.patch={list(patch)} is too small for network.norm={self.norm}",
+                f"one value is left of it on the coarsest level of {self.name}, and its "
+                "deviation is 0",
+                f"the nearest that does is train.patch={list(larger)}, or set network.norm=group",
+            )
+
+    def must_have_encoder(self) -> None:
+        """Refuse a network without an encoder of its own.
+
+        Raises:
+            UsageError: names those that have one.
+        """
+        if not self.kind.encoder_keys:
+            known = [name for name in NETWORKS.names() if NETWORKS.find(name, Network).encoder_keys]
+            raise UsageError(
+                f"network.name={self.name} has no encoder of its own",
+                "so none can be pre-trained for it, nor put into it",
+                f"choose one of: {', '.join(known)}",
+            )
+
     def encoder(self) -> dict[str, Any] | None:
         """What an encoder's weights depend on, by key; None where there is no encoder.
 
@@ -188,6 +244,7 @@ SWIN_FPN = Network(
     # levels 2 * 2^4 = 32. The transformer would pad odd grids by itself, but then its maps would no
     # longer lie over each other.
     side_multiple=lambda settings: settings.embed_stride * halvings(settings),
+    cell=lambda settings: settings.embed_stride,
     encoder_keys=("width", "levels", "embed_stride", "depths", "heads", "window"),
 )
 SLICE_UNET = Network(

@@ -72,10 +72,20 @@ class TileEncoderSettings(Section):
         size = TRANSFORMERS.get(self.name)
         return side >= RESNET_SMALLEST if size is None else side % size.patch == 0
 
+    def nearest_side(self, side: int) -> int:
+        """The side nearest to `side`, in pixels, that the network can take."""
+        size = TRANSFORMERS.get(self.name)
+        if size is None:
+            return max(side, RESNET_SMALLEST)
+        return max(1, round(side / size.patch)) * size.patch
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if not self.fits(self.side):
-            raise ValueError(f"{self.name} cannot take images of {self.side} pixels: {self.rule}")
+            raise ValueError(
+                f"{self.name} cannot take images of side={self.side}: {self.rule}, and the nearest "
+                f"is {self.nearest_side(self.side)}"
+            )
         if self.adapters is not None and self.name not in TRANSFORMERS:
             raise ValueError(f"{self.name} has no transformer blocks to put adapters in")
         return self

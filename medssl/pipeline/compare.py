@@ -43,7 +43,7 @@ def compare(pipeline: str, reference: str = "") -> str:
 
 def tabulate(runs: Sequence[Result], reference: str) -> str:
     """The table of `compare` for runs that are at hand."""
-    comparison = comparison_for(runs[0])
+    comparison = comparison_for(runs[0].config)
     axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
     brief = comparison.brief
     chosen = dict(enumerate(comparison.differences)) if brief is None else brief

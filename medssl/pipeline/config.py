@@ -3,9 +3,11 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,17 +15,20 @@ from pydantic import BaseModel, ValidationError
 from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
-from medssl.methods.registry import method_names, settings_class
+from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
-from medssl.overrides import apply_override, laid_over
+from medssl.overrides import laid_over
 from medssl.pipeline.family import Family, family_names, find_family
-from medssl.pipeline.files import find_pipeline, read_mapping
+from medssl.pipeline.files import read_keys
 from medssl.section import digest
-from medssl.settings import MethodChoice, PipelineFile
+from medssl.settings import EncoderSource, MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
+
+Place = Callable[[Sequence[str]], str]
+"""Tells the file that a key stands in, in words, by its parts; empty where it is in none."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,9 @@ class Config(ABC, Generic[AnyPipeline]):
     about: ClassVar[str]
     kind: ClassVar[str] = ""
     reads: ClassVar[frozenset[str]]
-    without_effect: ClassVar[Mapping[str, set[str]]]
+    without_effect: ClassVar[Mapping[str, set[str]]] = {
+        "train": {"log_every", "checkpoint_every", "checkpoint_epochs", "threads", "device"}
+    }
 
     pipeline: AnyPipeline
     method: MethodSettings
@@ -59,6 +66,14 @@ class Config(ABC, Generic[AnyPipeline]):
     def spec(self) -> DataSpec:
         """Of its data set, or of the first."""
         return self.specs[0]
+
+    @property
+    def start(self) -> EncoderSource | None:
+        """The pre-trained encoder that it starts from."""
+        if self.family.initial_encoder is None:
+            return None
+        found: EncoderSource | None = getattr(self.pipeline, "pretrain", None)
+        return found
 
     @property
     @abstractmethod
@@ -81,6 +96,21 @@ class Config(ABC, Generic[AnyPipeline]):
             UsageError: they do not.
         """
 
+    def build(self, task: Any) -> Any:
+        """The method with freshly initialised networks, for a task of its family."""
+        return implementation(self.method)(self.method, task, self.pipeline.seed)
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse a pre-trained encoder to start from that the run cannot take.
+
+        Args:
+            trained: the section of what trained it that describes it, as `initial_encoder` says.
+            what: it is, in words.
+
+        Raises:
+            UsageError: names the keys to set.
+        """
+
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; itself a valid pipeline file."""
         plain: dict[str, Any] = self.pipeline.model_dump(mode="json", exclude={"method"})
@@ -101,9 +131,15 @@ class Config(ABC, Generic[AnyPipeline]):
         if name == "data":
             return self.declared()
         value = getattr(self.pipeline, name)
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json", exclude=self.without_effect.get(name))
-        return self.pipeline.model_dump(mode="json", include={name})[name]
+        if not isinstance(value, BaseModel):
+            return self.pipeline.model_dump(mode="json", include={name})[name]
+        plain = value.model_dump(mode="json", exclude=self.without_effect.get(name))
+        initial, weights = self.family.initial_encoder, Path(getattr(value, "weights", None) or "")
+        if initial is not None and name == initial.part and weights.is_file():
+            # By content, wherever the file lies; a missing one is refused when it is loaded.
+            with weights.open("rb") as stream:
+                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return plain
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -122,18 +158,24 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
         UsageError: unknown pipeline, key, method or preset (names the nearest known one), a value
             of the wrong kind, or a data set that the method cannot learn from.
     """
-    plain = read_pipeline(name_or_path, overrides)
+    keys = read_keys(name_or_path, overrides)
+    plain = keys.plain
+    choice = plain.get("method")
+    if isinstance(choice, str):
+        plain["method"] = {"name": choice}
     data = plain.get("data")
     names = data if isinstance(data, list) else [data]
     specs = tuple(load_spec(name) for name in names if isinstance(name, str))
     chosen = _method_of(plain, specs)
-    method = known_method(chosen)
+    method = known_method(chosen, keys.place(["method", "name"]))
     kind = find_family(method.family).config(method)
     for spec in specs:
         _must_be_readable(kind, chosen, spec)
-    pipeline = validate(kind.file, {"method": {"name": chosen}, **plain})
-    config: Config[Any] = kind(pipeline, method_settings(pipeline.method), specs)
+    pipeline = validate(kind.file, {"method": {"name": chosen}, **plain}, place=keys.place)
+    settings = method_settings(pipeline.method, lambda where: keys.place(["method", *where]))
+    config: Config[Any] = kind(pipeline, settings, specs)
     config.check()
+    config.method.must_fit(config)
     return config
 
 
@@ -193,26 +235,14 @@ def _must_be_readable(kind: type[Config[Any]], method: str, spec: DataSpec) -> N
     )
 
 
-def read_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The pipeline as plain values, overrides applied, its method as a mapping.
+def validate(
+    model: type[Model], plain: Mapping[str, Any], prefix: str = "", place: Place = lambda _: ""
+) -> Model:
+    """`plain` as a `model`.
 
-    Raises:
-        UsageError: unknown pipeline, one that extends what it cannot, or an override is not of the
-            form key=value.
-    """
-    path = find_pipeline(name_or_path)
-    plain = read_mapping(path)
-    plain.setdefault("name", path.stem)
-    for one in overrides:
-        apply_override(plain, one)
-    choice = plain.get("method")
-    if isinstance(choice, str):
-        plain["method"] = {"name": choice}
-    return plain
-
-
-def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> Model:
-    """`plain` as a `model`; `prefix` is where it stands, with its final dot.
+    Args:
+        prefix: where it stands, with its final dot.
+        place: tells the file that a key of it stands in, in words.
 
     Raises:
         UsageError: one sentence on the first key that is unknown, missing or of the wrong kind.
@@ -220,22 +250,29 @@ def validate(model: type[Model], plain: Mapping[str, Any], prefix: str = "") -> 
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        raise mistake(model, plain, error, prefix) from None
+        raise mistake(model, plain, error, prefix, place) from None
 
 
-def known_method(name: str) -> type[MethodSettings]:
+def known_method(name: str, place: str = "") -> type[MethodSettings]:
     """The settings class of a method.
+
+    Args:
+        place: where the name stands, e.g. "pipeline mine.yaml"; may be empty.
 
     Raises:
         UsageError: there is none of that name; names the nearest.
     """
     if name not in method_names():
-        raise UsageError(f"no method is called '{name}'", do=nearest(name, method_names()))
+        inside = f" in the {place}" if place else ""
+        raise UsageError(f"no method is called '{name}'{inside}", do=nearest(name, method_names()))
     return settings_class(name)
 
 
-def method_settings(choice: MethodChoice) -> MethodSettings:
+def method_settings(choice: MethodChoice, place: Place = lambda _: "") -> MethodSettings:
     """The settings of the chosen method: its preset, the choice's own keys laid over it.
+
+    Args:
+        place: tells the file that a key of the choice stands in, in words.
 
     Raises:
         UsageError: unknown method, preset or key, or a value of the wrong kind.
@@ -244,10 +281,11 @@ def method_settings(choice: MethodChoice) -> MethodSettings:
     plain: dict[str, Any] = {}
     if choice.preset is not None:
         if choice.preset not in settings.presets:
-            known = ", ".join(settings.presets) or "none"
+            known, where = ", ".join(settings.presets) or "none", place(["preset"])
+            inside = f" in the {where}" if where else ""
             raise UsageError(
-                f"{choice.name} has no preset '{choice.preset}'",
+                f"{choice.name} has no preset '{choice.preset}'{inside}",
                 do=nearest(choice.preset, list(settings.presets)) or f"its presets: {known}",
             )
         plain = dict(settings.presets[choice.preset])
-    return validate(settings, laid_over(plain, choice.own), "method.")
+    return validate(settings, laid_over(plain, choice.own), "method.", place)

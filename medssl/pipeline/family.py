@@ -6,10 +6,11 @@ and names its functions as "module:function", which are imported when they are c
 family imports no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from medssl.errors import UsageError
 from medssl.methods.settings import MethodSettings
 from medssl.registry import FAMILIES
 
@@ -22,13 +23,10 @@ class InitialEncoder:
         part: section of a pipeline, of the run and of the pre-training, that describes it. Where
             this section of the run has a key `weights`, the encoder's file is set there.
         read: (folder) -> the description of a trained one, which has `part` and `seen`.
-        must_fit: (config, part, what) refuses, with the keys to set, an encoder that a run cannot
-            take: the section `part` of what trained it, and what it is in words.
     """
 
     part: str
     read: str
-    must_fit: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,10 @@ class Family:
         initial_encoder: how runs start from a pre-trained encoder; None: they never do.
         predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
             made of loose files, in words.
-        evaluate_files: (predictions, spec, out, reporter) -> scores of such results, in words.
+        writes: what `predict_files` writes, in words, where its files have one format each; empty:
+            a key `format` chooses.
+        evaluate_files: (predictions, spec, out, reporter, overrides) -> scores of such results, in
+            words; the overrides are of keys of the section `evaluate`.
         axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.
         tested: what the test cases are called without which a run makes no sense; empty: it does.
@@ -81,16 +82,41 @@ class Family:
     found: str | None = None
     initial_encoder: InitialEncoder | None = None
     predict_files: str | None = None
+    writes: str = ""
     evaluate_files: str | None = None
     axes: tuple[str, ...] = ()
     seed_keys: tuple[str, ...] = ("seed",)
     tested: str = ""
     trains_encoders: bool = False
 
+    def refuse_formats(self, keys: Sequence[str]) -> None:
+        """Refuse a `format` among what a prediction is given, where `writes` leaves no choice.
+
+        Raises:
+            UsageError: says what is written.
+        """
+        asked = next((key for key in keys if key.startswith("format=")), None)
+        if asked and self.writes:
+            raise UsageError(
+                f"{asked} cannot be chosen for a checkpoint of the family '{self.name}'",
+                f"it writes {self.writes}",
+                "leave the format out",
+            )
+
     def config(self, method: type[MethodSettings]) -> type[Any]:
         """The type of the pipelines of a method."""
         kind = getattr(method, "learns_from", self.configs[0].kind)
         return next((one for one in self.configs if one.kind == kind), self.configs[0])
+
+
+def in_package(package: str, *stages: str) -> dict[str, Any]:
+    """Members of a family whose functions lie where those of the families of medssl do.
+
+    That is, in the package's module `cohort`, and for each stage in a module of its name.
+    """
+    cohort = {name: f"{package}.cohort:{name}" for name in ("inputs", "results")}
+    steps = {stage: f"{package}.{stage}:{stage}" for stage in stages}
+    return {"cohort": f"{package}.cohort:find_cohort", **cohort, "steps": steps}
 
 
 def family_names() -> list[str]:

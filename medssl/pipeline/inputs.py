@@ -3,8 +3,8 @@
 A file is one case. A folder is one case too: a DICOM series, or one file per channel.
 """
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
@@ -13,16 +13,8 @@ from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
 
-@dataclass(frozen=True)
-class Input:
-    """One case to predict: the name of its outputs, and its files in channel order."""
-
-    id: str
-    paths: tuple[Path, ...]
-
-
-def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> list[Input]:
-    """The cases behind `files`, in the given order.
+def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """The cases behind `files`, in the given order: files in channel order by the output's name.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
@@ -30,8 +22,8 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> list[Input]:
         UsageError: two of them would write to the same output.
     """
     found = [_input(path, channels) for path in files]
-    _must_be_apart([(one.id, one.paths[0]) for one in found])
-    return found
+    _must_be_apart([(name, paths[0]) for name, paths in found])
+    return dict(found)
 
 
 def files_by_name(
@@ -90,7 +82,10 @@ def _must_exist(path: Path) -> None:
     except (OSError, ValueError):  # a name that no file can have
         there = False
     if not there:
-        raise DataError(f"{shown(str(path), 200)[1:-1]} does not exist", do="check the path")
+        name = shown(str(path), 200)[1:-1]
+        is_key = re.match(r"[a-z_.]+=", name)
+        do = f"if it is a key of `predict`, give it as --set {name}" if is_key else "check the path"
+        raise DataError(f"{name} does not exist", do=do)
 
 
 def _fitting(name: str, path: Path) -> str:
@@ -103,10 +98,10 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _input(path: Path, channels: Sequence[str]) -> Input:
+def _input(path: Path, channels: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
     _must_exist(path)
     if path.is_dir():
-        return Input(_fitting(path.resolve().name, path), _folder(path, channels))
+        return _fitting(path.resolve().name, path), _folder(path, channels)
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
     if not is_image(path):
@@ -115,7 +110,7 @@ def _input(path: Path, channels: Sequence[str]) -> Input:
             f"its name ends in none of {', '.join(SUFFIXES)}",
             "convert it, or name the folder of its DICOM series",
         )
-    return Input(_fitting(stem(path), path), (path,))
+    return _fitting(stem(path), path), (path,)
 
 
 def _folder(folder: Path, channels: Sequence[str]) -> tuple[Path, ...]:

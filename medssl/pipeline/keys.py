@@ -78,11 +78,6 @@ class Section:
         return tuple(key for key in self.keys if key.name == inside or key.name.startswith(starts))
 
 
-def layout_names() -> list[str]:
-    """Kinds of layouts, sorted."""
-    return LAYOUTS.names()
-
-
 def layout_options(kind: str) -> type[BaseModel]:
     """The type of a layout's own keys."""
     return LAYOUTS.find(kind, Layout).options
@@ -91,7 +86,7 @@ def layout_options(kind: str) -> type[BaseModel]:
 def section_names() -> list[str]:
     """Kinds of files, then `method.NAME`, `layout.KIND` and `preprocess.WORD`."""
     methods = [f"method.{name}" for name in method_names()]
-    layouts = [f"layout.{kind}" for kind in layout_names()]
+    layouts = [f"layout.{kind}" for kind in LAYOUTS.names()]
     return [*FILES, *methods, *layouts, *(f"preprocess.{word}" for word in Preprocess.WORDS)]
 
 
@@ -159,7 +154,7 @@ def overview() -> str:
         tops = dict.fromkeys(re.split(r"[.[]", key.name)[0] for key in _file_keys(name))
         lines += _wrapped(f"{name}: {about}", ", ".join(tops))
     lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
-    lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(layout_names()))
+    lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(LAYOUTS.names()))
     words = ", ".join(Preprocess.WORDS)
     lines += _wrapped("preprocess.WORD: the keys of a word, and the chain it stands for", words)
     return "\n".join(lines)
@@ -181,7 +176,7 @@ def describe(asked: str) -> str:
         lines += [""] if section.keys else ["It has no keys of its own.", ""]
     own = {
         "method": method_names(),
-        "layout": layout_names(),
+        "layout": LAYOUTS.names(),
         "preprocess": list(Preprocess.WORDS),
     }.get(asked)
     if own:
@@ -193,9 +188,7 @@ def describe(asked: str) -> str:
 
 def _wrapped(first: str, rest: str) -> list[str]:
     indent = " " * 4
-    return [
-        first, *textwrap.wrap(rest, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    ]  # fmt: skip
+    return [first, *textwrap.wrap(rest, WIDTH, initial_indent=indent, subsequent_indent=indent)]
 
 
 def page() -> str:
@@ -209,25 +202,18 @@ def page() -> str:
         "",
     ]
     for section in map(read_section, section_names()):
-        lines += [f"## {section.name}", "", f"{_sentence_case(section.about)}.", ""]
+        lines += [f"## {section.name}", "", f"{section.about[:1].upper()}{section.about[1:]}.", ""]
         if not section.keys:
             lines += ["It has no keys of its own.", ""]
             continue
         lines += ["| key | takes | default | meaning |", "|---|---|---|---|"]
         for key in section.keys:
-            default = "must be given" if key.default is None else _code(key.default)
-            cells = (_code(key.name), key.takes, default, key.meaning)
+            default = f"`{key.default}`" if key.default else ""
+            told = "must be given" if key.default is None else default
+            cells = (f"`{key.name}`", key.takes, told, key.meaning)
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _file_keys(name: str) -> tuple[Key, ...]:

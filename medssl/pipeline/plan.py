@@ -10,11 +10,14 @@ from typing import Any, Generic, TypeVar
 from medssl.data.spec import Case
 from medssl.data.split import ROLES, Split, patient_key, verify_unseen
 from medssl.environment import runs_root
+from medssl.evaluate.report import Origin
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import Stage, Subject
 from medssl.registry import load
 from medssl.section import digest
+from medssl.train.fingerprint import code_version
+from medssl.train.jsonl_log import read_log
 
 AnyConfig = TypeVar("AnyConfig", bound=Config[Any])
 RUN = "run"
@@ -109,6 +112,30 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         resolved, split = config.resolved(), self.cohort.to_json()
         return Subject(config.pipeline.name, config.label, resolved, split, tags)
 
+    def origin(self, curves: bytes | None = None) -> Origin:
+        """Where the results in a report come from; asked once the evaluation has begun.
+
+        Args:
+            curves: the course of training, PNG; None where it is not drawn.
+        """
+        config, splits = self.config, self.cohort.splits
+        return Origin(
+            label=config.label,
+            method=config.pipeline.method.name,
+            paper=config.method.paper,
+            checkpoint=getattr(config.pipeline.predict, "checkpoint", "best"),
+            roles=self.cohort.roles(),
+            split_hash=", ".join(split.hash for split in splits),
+            code=code_version(),
+            config=(self.last.folder / "config.yaml").read_text(encoding="utf-8"),
+            curves=curves,
+        )
+
+    def logged(self) -> list[tuple[int, dict[str, float]]]:
+        """Steps and numbers of the training; none where there is no log."""
+        path = self.folder("train") / "metrics.jsonl"
+        return [(entry.step, entry.values) for entry in read_log(path)]
+
 
 @dataclass
 class Job:
@@ -150,7 +177,11 @@ def make_plan(
             fit, or has seen a test case.
     """
     found = cohort if cohort is not None else cohort_of(config, kept_out)
-    verify_encoder(config, found)
+    initial, choice = config.family.initial_encoder, config.start
+    if initial is not None and choice is not None:
+        trained = load(initial.read)(choice.folder)
+        config.must_fit(getattr(trained, initial.part), f"the encoder in {choice.folder}")
+        verify_unseen(found.kept_from_pretraining, config.spec.name, trained.seen)
     folder = runs_root() / config.pipeline.name
     stages, key = {}, ""
     for name, parts in load(config.family.inputs)(config, found).items():
@@ -160,18 +191,3 @@ def make_plan(
     if len(stages) > 1:
         stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
     return Plan(config, found, stages)
-
-
-def verify_encoder(config: Config[Any], cohort: Cohort) -> None:
-    """Refuse a trained encoder to start from that does not fit, or that has seen a test case.
-
-    Raises:
-        UsageError, DataError: it does not, or it has.
-    """
-    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
-    if initial is None or choice is None:
-        return
-    found = load(initial.read)(choice.folder)
-    part = getattr(found, initial.part)
-    load(initial.must_fit)(config, part, f"the encoder in {choice.folder}")
-    verify_unseen(cohort.kept_from_pretraining, config.spec.name, found.seen)

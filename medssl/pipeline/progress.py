@@ -2,14 +2,18 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-SHOWN = ("loss", "dice", "kappa", "steps_per_s")
-"""Values of a step that are worth a look while it runs."""
+WORDS = {
+    "loss": "loss {:.3f}",
+    "dice": "Dice {:.3f}",
+    "kappa": "kappa {:.3f}",
+    "steps_per_s": "{:.1f} steps/s",
+}
+"""Values of a step that are worth a look while it runs, and how they are shown."""
 
 
 class QuietReporter:
@@ -32,7 +36,28 @@ class QuietReporter:
         """The last step is done, or the work was given up."""
 
 
-class LineReporter(QuietReporter):
+class ConsoleReporter(QuietReporter):
+    """Writes what is noted on lines of their own; above the bar, where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: dict[str, float] = {}
+
+    def note(self, text: str) -> None:
+        """One line on what happens."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """One line on what may be wrong."""
+        self.note(f"warning: {text}")
+
+    def see(self, values: dict[str, float]) -> str:
+        """The latest values that are worth a look, in one line."""
+        self._seen |= {name: values[name] for name in WORDS if name in values}
+        return shown(self._seen)
+
+
+class LineReporter(ConsoleReporter):
     """At most about ten lines per piece of work, for logs; short work gets only its last.
 
     Args:
@@ -41,10 +66,10 @@ class LineReporter(QuietReporter):
     """
 
     def __init__(self, console: Console, pause: float = 2.0) -> None:
-        self._console, self._pause = console, pause
+        super().__init__(console)
+        self._pause = pause
         self._total = self._start = self._step = self._told = 0
         self._since = self._spoke = 0.0
-        self._seen: dict[str, float] = {}
 
     def begin(self, total: int, start: int) -> None:
         """Start counting towards `total`."""
@@ -55,20 +80,12 @@ class LineReporter(QuietReporter):
     def step(self, step: int, values: dict[str, float]) -> None:
         """A line at every tenth of the way."""
         self._step = step
-        self._seen |= {name: values[name] for name in SHOWN if name in values}
+        self.see(values)
         far = step - self._told >= max(1, self._total // 10)
         now = time.perf_counter()
         if step == self._total or (far and now - self._spoke >= self._pause):
             self._told, self._spoke = step, now
             self._line()
-
-    def note(self, text: str) -> None:
-        """The text on a line of its own."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def warn(self, text: str) -> None:
-        """The text on a line of its own."""
-        self.note(f"warning: {text}")
 
     def _line(self) -> None:
         spent = time.perf_counter() - self._since
@@ -77,13 +94,12 @@ class LineReporter(QuietReporter):
         self.note("  " + "  ".join(part for part in parts if part))
 
 
-class BarReporter(QuietReporter):
+class BarReporter(ConsoleReporter):
     """A live bar with loss, validation Dice, steps per second and time left."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._bar: Progress | None = None
-        self._seen: dict[str, float] = {}
 
     def begin(self, total: int, start: int) -> None:
         """Show the bar."""
@@ -103,16 +119,7 @@ class BarReporter(QuietReporter):
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._seen |= {name: values[name] for name in SHOWN if name in values}
-            self._bar.update(self._bar.task_ids[0], completed=step, values=shown(self._seen))
-
-    def note(self, text: str) -> None:
-        """The text above the bar."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def warn(self, text: str) -> None:
-        """The text above the bar."""
-        self.note(f"warning: {text}")
+            self._bar.update(self._bar.task_ids[0], completed=step, values=self.see(values))
 
     def end(self) -> None:
         """Leave the bar as it stands."""
@@ -131,12 +138,7 @@ class Steps:
         self._reporter.begin(self._total, self._done)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reporter.end()
 
     def advance(self) -> None:
@@ -178,13 +180,7 @@ def make_reporter(quiet: bool) -> QuietReporter:
 
 def shown(values: dict[str, float]) -> str:
     """The values of a step in one line, e.g. "loss 0.312  Dice 0.874  9.1 steps/s"."""
-    words = {
-        "loss": "loss {:.3f}",
-        "dice": "Dice {:.3f}",
-        "kappa": "kappa {:.3f}",
-        "steps_per_s": "{:.1f} steps/s",
-    }
-    return "  ".join(words[name].format(values[name]) for name in SHOWN if name in values)
+    return "  ".join(text.format(values[name]) for name, text in WORDS.items() if name in values)
 
 
 def clock(seconds: float) -> str:

@@ -1,11 +1,8 @@
 """What finished stages left in their folders, read back."""
 
-import json
-from functools import reduce
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
@@ -14,10 +11,8 @@ from medssl.mistakes import nearest
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.family import Family, find_family
 from medssl.pipeline.files import pipeline_names
+from medssl.pipeline.stage import DONE, read_config, read_json
 from medssl.registry import load
-
-DONE = "done.json"
-"""The mark of a finished stage."""
 
 
 def read_result(folder: Path) -> Result:
@@ -29,7 +24,7 @@ def read_result(folder: Path) -> Result:
     try:
         config = read_config(folder, "method.name", "data", "seed")
         done = read_json(folder / DONE)
-        numbers, scores = comparison_of(_family(config)).read(folder)
+        numbers, scores = comparison_for(config).read(folder)
         result = Result(folder, config, numbers, scores, str(done.get("run_id") or ""))
         result.labels, result.seed  # noqa: B018 - they must be numbers
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
@@ -39,19 +34,15 @@ def read_result(folder: Path) -> Result:
     return result
 
 
-def comparison_for(run: Result) -> Comparison:
-    """How runs of its family are read and compared."""
-    return comparison_of(_family(run.config))
+def comparison_for(config: Mapping[str, Any]) -> Comparison:
+    """How runs of a resolved configuration are read and compared."""
+    return comparison_of(find_family(settings_class(str(config["method"]["name"])).family))
 
 
 def comparison_of(family: Family) -> Comparison:
     """How runs of a family are read and compared."""
     found: Comparison = load(family.comparison)()
     return found
-
-
-def _family(config: dict[str, Any]) -> Family:
-    return find_family(settings_class(str(config["method"]["name"])).family)
 
 
 def read_results(pipeline: str) -> list[Result]:
@@ -83,64 +74,3 @@ def read_summary(folder: Path) -> dict[str, float]:
     """
     summary: dict[str, float] = read_json(folder / DONE, "summary")["summary"]
     return summary
-
-
-def read_json(path: Path, *numbers: str) -> dict[str, Any]:
-    """A JSON object that medssl wrote.
-
-    Args:
-        numbers: its keys that must hold numbers by name.
-
-    Raises:
-        UsageError: it is missing or damaged.
-    """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise _damaged(path) from None
-    if not isinstance(plain, dict) or not all(_are_numbers(plain.get(key)) for key in numbers):
-        raise _damaged(path)
-    return plain
-
-
-def read_numbers(path: Path) -> dict[str, dict[str, float]]:
-    """Groups of numbers by name that medssl wrote; none without the file.
-
-    Raises:
-        UsageError: the file is damaged.
-    """
-    return read_json(path, *read_json(path)) if path.is_file() else {}
-
-
-def read_config(folder: Path, *keys: str) -> dict[str, Any]:
-    """The resolved configuration that a stage wrote down.
-
-    Args:
-        keys: dotted keys that it must have, e.g. "method.name".
-
-    Raises:
-        UsageError: it is missing or damaged.
-    """
-    path = folder / "config.yaml"
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in keys:
-            reduce(lambda part, name: part[name], key.split("."), plain)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
-        raise _damaged(path) from None
-    found: dict[str, Any] = plain
-    return found
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(one, int | float | None) for one in value.values()
-    )
-
-
-def _damaged(path: Path) -> UsageError:
-    return UsageError(
-        f"{path} cannot be read",
-        "it is damaged or was changed",
-        f"delete the folder {path.parent} and run again",
-    )

@@ -15,8 +15,7 @@ from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
 from medssl.pipeline.plan import RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import read_summary
-from medssl.pipeline.stage import Stage, carry_out
+from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
 from medssl.train.track import Tracker
@@ -89,7 +88,9 @@ def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool =
     def work(tracker: Tracker) -> dict[str, Any]:
         for name in parts:
             _carry_out(job, name, resume, whole)
-        tracker.metrics(plan.config.last_step, read_summary(plan.last.folder))
+        tracker.metrics(
+            plan.config.last_step, read_json(plan.last.folder / DONE, "summary")["summary"]
+        )
         return {}
 
     if whole is None:
@@ -171,7 +172,7 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
     Raises:
         UsageError, DataError: there is no such pipeline, or what it trains does not fit.
     """
-    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
+    initial, choice = config.family.initial_encoder, config.start
     if initial is None or choice is None or choice.pipeline is None:
         return None
     how = [f"train.{key}={value}" for key in HOW if (value := getattr(config.pipeline.train, key))]
@@ -184,13 +185,13 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
             f"its pipeline has no section '{initial.part}'",
             "name another pipeline that pre-trains",
         )
-    load(initial.must_fit)(config, part, f"the encoder of pretrain.pipeline={choice.pipeline}")
+    config.must_fit(part, f"the encoder of pretrain.pipeline={choice.pipeline}")
     return make_plan(inner, kept_out=cohort.tested(config.spec.name))
 
 
 def _started(config: Config[Any], folder: Path | None = None) -> Config[Any]:
     """`config` starting at the encoder in `folder`, or in that which it names."""
-    initial, choice = config.family.initial_encoder, getattr(config.pipeline, "pretrain", None)
+    initial, choice = config.family.initial_encoder, config.start
     if initial is None or choice is None:
         return config
     found = folder if folder is not None else choice.folder

@@ -12,7 +12,8 @@ from medssl.data.spec import LayoutChoice
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import nearest
-from medssl.pipeline.keys import FILES, IN_SHORT, layout_names, layout_options
+from medssl.pipeline.keys import FILES, IN_SHORT, layout_options
+from medssl.registry import LAYOUTS
 from medssl.section import is_named
 
 Plain = dict[str, Any]
@@ -43,7 +44,7 @@ def schema_text(name: str = "") -> str:
         )
     chosen = [name] if name else list(FILES)
     methods = {method: settings_class(method) for method in method_names()}
-    layouts = {kind: layout_options(kind) for kind in layout_names()} if "data" in chosen else {}
+    layouts = {kind: layout_options(kind) for kind in LAYOUTS.names()} if "data" in chosen else {}
     models: list[type[BaseModel]] = [FILES[one][0] for one in chosen]
     models += [*methods.values(), *layouts.values(), LayoutChoice]
     references, whole = models_json_schema(

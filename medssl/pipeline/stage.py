@@ -7,19 +7,23 @@ influences its result. `done.json` in it says that it is finished.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medssl.atomic import discard, sweep, write_text
+from medssl.errors import UsageError
 from medssl.pipeline.config import flatten
 from medssl.pipeline.lock import DATED, LOCK, alone_in, is_free
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import DONE, read_json
 from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker, deliver, is_delivered
 from medssl.train.tracking import TRACKING
+
+DONE = "done.json"
+"""The mark of a finished stage."""
 
 
 @dataclass(frozen=True)
@@ -119,27 +123,16 @@ def carry_out(
             sweep(stage.folder)
             if not resume:
                 stage.clear()
-            _work(stage, subject, work, reporter, parent)
+            reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
+            stage.begin(subject.resolved, subject.split)
+            tags = {"stage": stage.name, "code": code_version(), **subject.tags}
+            name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
+            above, flat = parent.folder.name if parent else None, flatten(subject.resolved)
+            with Tracker(stage.folder, subject.experiment, name, above, flat, tags) as tracker:
+                facts = work(tracker)
+                run_id = tracker.run_id
+            stage.finish(run_id=run_id, **facts)
     _settle(stage, parts, reporter)
-
-
-def _work(
-    stage: Stage,
-    subject: Subject,
-    work: Work,
-    reporter: QuietReporter,
-    parent: Stage | None,
-) -> None:
-    reporter.note(f"{subject.label}: {stage.name} in {stage.folder}")
-    stage.begin(subject.resolved, subject.split)
-    known = {"stage": stage.name, "code": code_version(), **subject.tags}
-    name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
-    above = parent.folder.name if parent else None
-    flat = flatten(subject.resolved)
-    with Tracker(stage.folder, subject.experiment, name, above, flat, known) as tracker:
-        facts = work(tracker)
-        run_id = tracker.run_id
-    stage.finish(run_id=run_id, **facts)
 
 
 def _settle(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> None:
@@ -150,3 +143,64 @@ def _settle(stage: Stage, parts: Sequence[Stage], reporter: QuietReporter) -> No
                 run_id = None if is_delivered(one.folder) else deliver(one.folder)
                 if run_id is not None:
                     one.finish(**{**one.facts, "run_id": run_id})
+
+
+def read_json(path: Path, *numbers: str) -> dict[str, Any]:
+    """A JSON object that medssl wrote.
+
+    Args:
+        numbers: its keys that must hold numbers by name.
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(plain, dict) or not all(_are_numbers(plain.get(key)) for key in numbers):
+        raise _damaged(path)
+    return plain
+
+
+def read_numbers(path: Path) -> dict[str, dict[str, float]]:
+    """Groups of numbers by name that medssl wrote; none without the file.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    return read_json(path, *read_json(path)) if path.is_file() else {}
+
+
+def read_config(folder: Path, *keys: str) -> dict[str, Any]:
+    """The resolved configuration that a stage wrote down.
+
+    Args:
+        keys: dotted keys that it must have, e.g. "method.name".
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in keys:
+            reduce(lambda part, name: part[name], key.split("."), plain)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        raise _damaged(path) from None
+    found: dict[str, Any] = plain
+    return found
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, int | float | None) for one in value.values()
+    )
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read",
+        "it is damaged or was changed",
+        f"delete the folder {path.parent} and run again",
+    )

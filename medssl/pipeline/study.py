@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
+from medssl.named_files import Layers
 from medssl.names import FileName
 from medssl.pipeline.config import load_config, validate
 from medssl.pipeline.family import Family
-from medssl.pipeline.files import find_pipeline, read_mapping
+from medssl.pipeline.files import read_keys
 from medssl.pipeline.progress import QuietReporter, clock
 from medssl.section import OneAlone, Section
 
@@ -97,8 +98,8 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
         UsageError: unknown study, pipeline, key or arm; a study file together with lists; or axes
             that do not fit the pipeline's family.
     """
-    path = find_pipeline(name)
-    plain = read_mapping(path)
+    keys = read_keys(name, noun="study")
+    path, plain = keys.layers.files[0][0], keys.plain
     if "arms" in plain:
         if methods or labels or seeds:
             raise UsageError(
@@ -107,7 +108,7 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
             )
         if "pipeline" not in plain:
             raise UsageError(f"the key 'pipeline' is missing in {path}", do="add it")
-        study = validate(Study, {"name": path.stem, **plain})
+        study = validate(Study, plain, place=keys.place)
         family = load_config(study.pipeline).family
     else:
         family = load_config(name).family
@@ -122,21 +123,28 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
         if "labels" in family.axes or labels:
             made["labels"] = (labels or "4,8").split(",")
         study = validate(Study, made)
-    _check(study, family, path.name)
+    _check(study, family, keys.layers)
     return study
 
 
-def _check(study: Study, family: Family, where: str) -> None:
+def _check(study: Study, family: Family, layers: Layers) -> None:
     for axis in ("labels", "data"):
         if bool(getattr(study, axis)) and axis not in family.axes:
             raise UsageError(
-                f"{where} names `{axis}`", f"runs of the family '{family.name}' do not differ in it"
+                f"{layers.file_of([axis]).name} names `{axis}`",
+                f"runs of the family '{family.name}' do not differ in it",
             )
     if "labels" in family.axes and not study.labels:
-        raise UsageError(f"{where} names no `labels`", do="add e.g. labels: [4, 8]")
+        raise UsageError(
+            f"{layers.file_of([]).name} names no `labels`", do="add e.g. labels: [4, 8]"
+        )
     for arm in study.reference:
         if arm not in study.arms:
-            raise UsageError(f"the reference '{arm}' is no arm", do=nearest(arm, list(study.arms)))
+            path = layers.file_of(["reference"])
+            raise UsageError(
+                f"the reference '{arm}' of {path.name} is no arm",
+                do=nearest(arm, list(study.arms)),
+            )
 
 
 def cells(study: Study) -> list[Cell]:
@@ -150,33 +158,24 @@ def cells(study: Study) -> list[Cell]:
     }
     order: list[str] = [axis for axis in study.order if axis in axes]
     order += [axis for axis in axes if axis not in order]
-    grid = [
-        _cell(study, dict(zip(order, values, strict=True)), keys)
-        for values in itertools.product(*(axes[axis] for axis in order))
-    ]
+    grid = []
+    for values in itertools.product(*(axes[axis] for axis in order)):
+        point = dict(zip(order, values, strict=True))
+        arm, seed, labels, data = (point[axis] for axis in ("arm", "seed", "labels", "data"))
+        overrides = [
+            *([] if data is None else [f"data={data}"]),
+            *study.arms[arm],
+            *([] if labels is None else [f"split.labels={labels}"]),
+            *(f"{key}={seed}" for key in keys),
+        ]
+        grid.append(Cell(arm, seed, labels, data, tuple(overrides)))
     if study.ceiling is None:
         return grid
-    split = load_config(study.pipeline, study.ceiling).pipeline.split
+    top = load_config(study.pipeline, study.ceiling).pipeline.split.labels or 0
     return grid + [
-        Cell(CEILING, seed, split.labels or 0, None, (*study.ceiling, *_seeded(keys, seed)))
+        Cell(CEILING, seed, top, None, (*study.ceiling, *(f"{key}={seed}" for key in keys)))
         for seed in study.seeds
     ]
-
-
-def _cell(study: Study, point: dict[str, Any], keys: Sequence[str]) -> Cell:
-    """The run at one point of the grid."""
-    arm, seed, labels, data = (point[axis] for axis in ("arm", "seed", "labels", "data"))
-    overrides = [
-        *([] if data is None else [f"data={data}"]),
-        *study.arms[arm],
-        *([] if labels is None else [f"split.labels={labels}"]),
-        *_seeded(keys, seed),
-    ]
-    return Cell(arm, seed, labels, data, tuple(overrides))
-
-
-def _seeded(keys: Sequence[str], seed: int) -> list[str]:
-    return [f"{key}={seed}" for key in keys]
 
 
 def select(grid: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

@@ -12,13 +12,12 @@ from medssl.environment import runs_root
 from medssl.errors import DataError
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.learning_curve import write_curve
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import comparison_for, comparison_of, read_result
 from medssl.pipeline.run import pretraining, run, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
-from medssl.pipeline.study_page import tables
+from medssl.pipeline.study_page import tables, write_curve
 from medssl.train.fingerprint import code_version
 
 
@@ -114,7 +113,7 @@ def _page(
         *tables(study, results, comparison),
     ]
     if encoders:
-        known = comparison_for(next(iter(encoders.values())))
+        known = comparison_for(next(iter(encoders.values())).config)
         lines += [
             "## Encoders",
             "",

@@ -67,7 +67,7 @@ def describe(transform: type, group: str) -> Entry:
 
     from monai.transforms import Randomizable
 
-    asked = [one for name, one in inspect.signature(transform).parameters.items()]
+    asked = [one for name, one in inspect.signature(transform.__init__).parameters.items()]
     named = [one for one in asked if one.name not in _NOT_ASKED and one.kind is not one.VAR_KEYWORD]
     return Entry(
         group,

@@ -10,7 +10,7 @@ package by the name of its entry point in the group `medssl.transforms`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, ClassVar, Self
@@ -89,7 +89,8 @@ class Chain:
             words = [word for word, own in cls.WORDS.items() if name in own.model_fields]
             if words:
                 raise ValueError(
-                    f"{name} is a key of {' and '.join(words)}; write {{{words[0]}: {{{name}: ...}}}}"
+                    f"{name} is a key of {' and '.join(words)}; "
+                    f"write {{{words[0]}: {{{name}: ...}}}}"
                 )
 
     @classmethod
@@ -110,9 +111,7 @@ class Chain:
             entry = _entry(name)
         except UsageError:
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
-            raise ValueError(
-                f"no transform is called '{name}'; {nearest(name, _fitting(name, known))}"
-            ) from None
+            raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
         if entry.random and not cls.RANDOM:
             raise ValueError(f"the transform {name} draws at random, which is for `augment`")
         _check(name, entry, keys)
@@ -242,16 +241,13 @@ def _check(name: str, entry: Entry, args: Mapping[str, Any]) -> None:
     known = [*entry.required, *entry.optional, "keys"]
     for key in args:
         if str(key) not in known and not entry.open:
-            raise ValueError(f"{name} has no argument '{key}'; {nearest(str(key), known)}")
+            instead = nearest(str(key), known)
+            raise ValueError(f"the transform {name} has no argument '{key}'; {instead}")
     if missing := [key for key in entry.required if key not in args]:
         raise ValueError(
-            f"{name} needs {' and '.join(missing)}; write {{{name}: {{{missing[0]}: ...}}}}"
+            f"the transform {name} needs {' and '.join(missing)}; "
+            f"write {{{name}: {{{missing[0]}: ...}}}}"
         )
-
-
-def _fitting(name: str, known: Sequence[str]) -> list[str]:
-    """The names among which the nearest is looked for: also without "medssl:" or the last "d"."""
-    return sorted(known, key=lambda one: one.removeprefix("medssl:").lower() != name.lower() + "d")
 
 
 def _sentence(error: UsageError) -> str:

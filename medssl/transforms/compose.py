@@ -73,7 +73,7 @@ class Watched(MapTransform):
     """
 
     def __init__(self, step: Step) -> None:
-        self._step, self._made = step, build(step)
+        self.name, self._made = step.name, build(step)
         super().__init__(self._made.keys, allow_missing_keys=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -82,10 +82,10 @@ class Watched(MapTransform):
         Raises:
             UsageError: it fails, drops an image or moves voxels without a record.
         """
-        name = self._step.name
+        name = self.name
         try:
             changed: dict[Hashable, Any] = self._made(data)
-        except MedsslError:
+        except (MedsslError, MemoryError):
             raise
         except Exception as error:
             raise UsageError(
@@ -162,7 +162,7 @@ class Preparation:
         if mask is not None:
             given[LABEL] = mask
         _must_be_finite(volume)
-        done = self._compose(given)
+        done = self._composed(given)
         image = done[IMAGE]
         network = geometry_of(image)
         array = _in_c_order(image.as_tensor().cpu().numpy().astype(np.float32, copy=False))
@@ -181,6 +181,17 @@ class Preparation:
             indices = _in_c_order(indices)[0]
         return Prepared(array, indices, Record(volume.geometry, network, self._cuts))
 
+    def _composed(self, given: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """What the chain makes; errors as they were raised, which MONAI wraps into its own."""
+        try:
+            done: dict[Hashable, Any] = self._compose(given)
+        except RuntimeError as error:
+            cause = error.__cause__
+            while cause is not None and not isinstance(cause, MedsslError | MemoryError):
+                cause = cause.__cause__
+            raise cause or error from None
+        return done
+
     @property
     def _cuts(self) -> bool:
         """Whether a step can cut something of the scan away."""
@@ -190,12 +201,12 @@ class Preparation:
     def _not_finite(self, given: Mapping[Hashable, Any], source: str) -> UsageError:
         """Names the first step after which a voxel is not finite."""
         data = LoadVolumed([IMAGE, LABEL], allow_missing_keys=True)(given)
-        for step, watched in zip(self._chain.steps, self._steps, strict=True):
+        for watched in self._steps:
             data = watched(data)
             if not bool(torch.isfinite(data[IMAGE].as_tensor()).all()):
                 break
         return UsageError(
-            f"the transform {step.name} makes values of {source} that are not finite",
+            f"the transform {watched.name} makes values of {source} that are not finite",
             "NaN or infinity cannot be learnt from",
             "correct its arguments, or leave it out",
         )

@@ -123,4 +123,7 @@ def like(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     values = values.to(image.device)
     if not isinstance(image, MetaTensor):
         return values
-    return MetaTensor(values, meta=image.meta, applied_operations=image.applied_operations)
+    made: torch.Tensor = MetaTensor(
+        values, meta=image.meta, applied_operations=image.applied_operations
+    )
+    return made

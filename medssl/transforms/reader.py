@@ -25,12 +25,12 @@ class VolumeReader(ImageReader):
     such an error in its own.
     """
 
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
+    def verify_suffix(self, filename: Any) -> bool:
         """Whether these are files of volumes, or folders."""
         many = filename if isinstance(filename, list | tuple) else [filename]
         return all(Path(one).is_dir() or is_image(Path(one)) for one in many)
 
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Volume:
+    def read(self, data: Any, **kwargs: Any) -> Volume:
         """One volume; several files are its channels and must share one grid.
 
         Raises:

@@ -35,8 +35,8 @@ from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
 from medssl.families.segment.train import build_method, split_cases, streams, used_cases
 from medssl.pipeline.config import Config, load_config
-from medssl.transforms.chain import Preprocess
 from medssl.train.loop import Callbacks, fit
+from medssl.transforms.chain import Preprocess
 
 CASES, REPEATS, STEPS = 8, 5, 30
 PIPELINES = ("hippocampus", "left_atrium")

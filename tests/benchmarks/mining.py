@@ -18,7 +18,7 @@ from medssl.data.scan.matched_stream import MatchedStream, scans_of
 from medssl.data.scan.sessions import prepare_sessions
 from medssl.device import choose_device
 from medssl.environment import cache_root
-from medssl.families.pretrain.train import build_method
+from medssl.families.pretrain.volumes import build_method
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.method import Progress
 from medssl.networks.anatomical_embedding import build_embedder

@@ -41,8 +41,8 @@ def one_channel_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings
     from medssl.settings import PredictSettings
-    from medssl.transforms.chain import Preprocess
     from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+    from medssl.transforms.chain import Preprocess
 
     network = NetworkSettings(name="unet3d", width=2, levels=2)
     folder = tmp_path_factory.mktemp("model") / "last"

@@ -17,6 +17,7 @@ from medssl.settings import (
 )
 from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
 from medssl.train.update import make_update
+from medssl.transforms.chain import Preprocess
 
 METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]

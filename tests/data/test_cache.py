@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl.data import cache as cache_module
 from medssl.data.cache import CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.sealed import sealed_content
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
+from medssl.train.fingerprint import fingerprint
 from medssl.transforms.chain import Preprocess
 from medssl.transforms.compose import Preparation
-from medssl.train.fingerprint import fingerprint
 from tests.data.conftest import GRID, SHAPE, declare, image
 
 SETTINGS = Preprocess.of({"mr": {"spacing": (1.0, 1.0, 1.0)}})

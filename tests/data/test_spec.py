@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 import medssl
-from medssl.data.layouts import data_folder
+from medssl.data.layouts import data_folder, find_cases
 from medssl.data.layouts.glob import Options
 from medssl.data.spec import LayoutChoice, list_specs, load_spec
 from medssl.errors import DataError, UsageError
@@ -218,3 +218,19 @@ def test_a_wrong_key_is_told_of_the_spec_in_which_it_stands(
     write(tmp_path / "data_specs" / "yours.yaml", "extends: mine\n")
     with pytest.raises(UsageError, match=r"'title' is missing in the data spec data_specs/yours"):
         load_spec("yours")
+
+
+@pytest.mark.parametrize("mine_is_wrong", [True, False])
+def test_a_wrong_key_of_a_layout_is_told_of_the_spec_in_which_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine_is_wrong: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    more, over = ("{kind: table, fiel: x}", "") if mine_is_wrong else ("{kind: table}", "{fiel: x}")
+    write(tmp_path / "data_specs" / "mine.yaml", MINIMAL.replace("{kind: table}", more))
+    yours = "extends: mine\ntitle: Yours\n" + (f"layout: {over}\n" if over else "")
+    write(tmp_path / "data_specs" / "yours.yaml", yours)
+    file = "mine" if mine_is_wrong else "yours"
+    with pytest.raises(UsageError, match=rf"'fiel' in the layout .* data_specs/{file}\.yaml"):
+        find_cases(load_spec("yours"))

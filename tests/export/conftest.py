@@ -78,8 +78,8 @@ def checkpoint(tmp_path):
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings
     from medssl.settings import PredictSettings
-    from medssl.transforms.chain import Preprocess
     from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+    from medssl.transforms.chain import Preprocess
 
     network = NetworkSettings(name="unet3d", width=2, levels=2, dropout=0)
     members = Ensemble(build_network(network, 2, 4, seed) for seed in (0, 1))

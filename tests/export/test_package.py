@@ -63,7 +63,7 @@ def test_the_card_says_what_a_user_must_know(checkpoint, tmp_path):
         "not a medical device",
         "Trained on simulated data",
         "channels, in this order: t1, flair",
-        "1 x 1 x 3 mm",
+        'FieldSpacingd {"pixdim": [1.0, 1.0, 3.0]}',
         "| 1 | hippocampus | Hippocampus (SCT 5366008) |",
         "| 5 | something new | |",
         "2 networks, averaged",

@@ -9,8 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medssl.data.radiograph.settings import RadiographAugment
-from medssl.errors import DataError, UsageError
-from medssl.methods.grade import one_network
+from medssl.errors import DataError
 from medssl.methods.method import GradeTask
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader import CumulativeHead, build_grader
@@ -246,12 +245,10 @@ def grader_of(side: int, network: GraderSettings):
 
 
 @pytest.mark.parametrize(("name", "least"), [("siamese", 17), ("resnet", 33)])
-def test_crops_that_are_too_small_are_refused(name, least):
+def test_the_smallest_crops_still_differ(name, least):
     settings = GraderSettings(name=name)
-    with pytest.raises(UsageError, match=f"cannot take crops of {least - 1} .* {least} are needed"):
-        grader_of(least - 1, settings)
-    image = images(2, 1, least)
-    answers = grader_of(least, settings).eval().network(image)
+    assert settings.smallest_side == least
+    answers = grader_of(least, settings).eval().network(images(2, 1, least))
     assert not torch.equal(answers[0], answers[1])
 
 
@@ -261,12 +258,17 @@ def test_two_rows_tell_nothing_once_normalised():
     torch.testing.assert_close(found, torch.ones_like(found), atol=0.05, rtol=0)
 
 
-def test_networks_that_normalise_over_the_batch_are_refused(monkeypatch):
-    def with_batch_norm(*arguments):
-        network = build_grader(*arguments)
-        network.extra = nn.BatchNorm2d(2)
-        return network
-
-    monkeypatch.setattr(one_network, "build_grader", with_batch_norm)
-    with pytest.raises(UsageError, match="normalises over the batch"):
-        grader_of(24, SMALL)
+@pytest.mark.parametrize(
+    ("keys", "over_batch"),
+    [
+        ({"name": "siamese"}, False),
+        ({"name": "resnet"}, False),
+        ({"name": "slices", "slice_encoder": {"name": "conv", "norm": "batch"}}, True),
+        ({"name": "slices", "slice_encoder": {"name": "conv", "norm": "group"}}, False),
+    ],
+)
+def test_a_network_that_normalises_over_the_batch_says_so(keys, over_batch):
+    settings = GraderSettings(**keys)
+    modules = list(build_grader(settings, 2, 3, 0).modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in modules) == over_batch
+    assert settings.over_batch == over_batch

@@ -212,3 +212,18 @@ def test_a_wrong_name_or_size_is_refused_before_anything_runs(
     assert done.returncode == 2
     assert sentence in done.stderr
     assert not (place / "runs").exists()
+
+
+def test_loose_masks_are_scored_by_a_metric_that_is_named(place: Path, installed: Path) -> None:
+    (place / "masks").mkdir()
+    for number in range(3):
+        shutil.copy(place / f"data/balls/mask{number}.nii.gz", place / f"masks/c{number}.nii.gz")
+    given = ("evaluate", "masks", "--data", "balls", "--out", "scores")
+    done = medssl(place, installed, *given, "metrics=[volume_error]")
+    assert done.returncode == 0, done.stderr
+    assert "Dice 1.000 [1.000, 1.000], volume_error 0.000 [0.000, 0.000]" in done.stdout
+    rows = read_table(place / "scores" / "scores.csv")
+    assert [float(row["volume_error"]) for row in rows] == [0.0] * 3
+    wrong = medssl(place, installed, *given, "metrics=[volume_eror]")
+    assert wrong.returncode == 2
+    assert "did you mean 'volume_error'?" in wrong.stderr

@@ -13,19 +13,19 @@ from medssl.data.split import patient_key
 from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.matched import embedding_plan
-from medssl.families.pretrain.probe_windows import draw_partners
+from medssl.families.pretrain.probe import draw_partners
 from medssl.networks.build import build_encoder
 from medssl.pipeline.config import load_config
-from medssl.pipeline.files import find_pipeline
+from medssl.pipeline.files import PIPELINES
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run
 from medssl.pipeline.study import load_study
 from medssl.pipeline.study_run import run_study
-from medssl.transforms.chain import Preprocess
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
 from medssl.train.encoder_checkpoint import load_encoder, read_encoder
+from medssl.transforms.chain import Preprocess
 
 PIPELINE = """
 title: Alice on balls
@@ -228,7 +228,7 @@ def test_shipped_pipelines_are_complete(name):
 def test_shipped_studies_name_arms_that_load_and_share_encoders(organ, kind):
     study = load_study(f"{organ}_{kind}_study")
     few = load_study(f"{organ}_alice_study")
-    assert find_pipeline(study.pipeline).is_file()
+    assert PIPELINES.find(study.pipeline).is_file()
     for name, overrides in study.arms.items():
         assert overrides == few.arms[name]
         chosen = load_config(study.pipeline, list(overrides)).pipeline

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from medssl.errors import DataError, UsageError
-from medssl.families.segment.results import CaseTable, read_scores
+from medssl.families.segment.comparison import CaseTable, read_scores
 from medssl.pipeline.compare import compare, tabulate
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.results import read_result

@@ -1,5 +1,6 @@
 """A pipeline file with overrides, and what is said of a wrong one."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("preprocess.spacing=[1,1,1]", ["spacing is a key of mr and ct", "{mr: {spacing: ...}}"]),
         ("preprocess=[{Spacngd: {pixdim: 1}}]", ["'Spacngd'", "did you mean 'Spacingd'?"]),
         ("preprocess=[{Spacingd: {pixdm: 1}}]", ["no argument 'pixdm'", "did you mean 'pixdim'?"]),
-        ("preprocess=[Spacingd]", ["Spacingd needs pixdim"]),
+        ("preprocess=[Spacingd]", ["the transform Spacingd needs pixdim"]),
         ("preprocess=RandFlipd", ["RandFlipd draws at random", "`augment`"]),
         ("network.width=10000000", ["network.width=10000000", "at most 1024"]),
         ("network=unet", ["network.name='unet'", "did you mean 'unet3d'?"]),
@@ -263,3 +264,62 @@ def test_a_pipeline_may_extend_another_one_and_keeps_its_own_name(
     assert "extends" not in found.resolved()
     mine.write_text("extends: hippocampus\nmethod: mean_teacher\n")
     assert load_config("mine").method == method_settings(MethodChoice(name="mean_teacher"))
+
+
+@pytest.fixture
+def extending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """What is said of pipelines/top.yaml, which extends pipelines/base.yaml, of these keys."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipelines").mkdir()
+
+    def refusal(top: str, base: str, *overrides: str) -> str:
+        (tmp_path / "pipelines/base.yaml").write_text(f"extends: hippocampus\n{base}\n")
+        (tmp_path / "pipelines/top.yaml").write_text(f"extends: base\n{top}\n")
+        with pytest.raises(UsageError) as caught:
+            load_config("top", overrides)
+        return str(caught.value)
+
+    return refusal
+
+
+FINE, TOP, BASE = "seed: 1", "pipelines/top.yaml", "pipelines/base.yaml"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "train: {stps: 3}",
+        "train: {steps: many}",
+        "trian: {steps: 3}",
+        "network: wnet",
+        "network: {name: wnet}",
+        "method: {name: cps, noize: 1}",
+        "method: {name: cps, noise: {amplitude: -1}}",
+        "method: {name: mean_teacher, preset: ua_tm}",
+        "method: mean_techer",
+        "predict: {save: [lables]}",
+    ],
+)
+def test_a_wrong_key_is_told_with_the_file_that_it_stands_in(
+    extending: Callable[..., str], wrong: str
+) -> None:
+    assert f" in the pipeline {BASE}" in extending(FINE, wrong)
+    assert f" in the pipeline {TOP}" in extending(wrong, FINE)
+
+
+def test_of_two_files_that_give_a_key_it_is_the_one_on_top(extending: Callable[..., str]) -> None:
+    both = extending("network: wnet", "network: {name: vent, levels: 3}")
+    assert both.startswith(f"network.name='wnet' in the pipeline {TOP} is wrong")
+
+
+def test_a_key_that_is_missing_is_missing_in_the_file_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 1\n")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\n")
+    with pytest.raises(UsageError, match=f"'data' is missing in the pipeline {tmp_path}/top"):
+        load_config(str(tmp_path / "top.yaml"))
+
+
+def test_an_override_stands_in_no_file(extending: Callable[..., str]) -> None:
+    assert ".yaml" not in extending("train: {steps: 3}", "train: {steps: 4}", "train.steps=-1")
+    assert ".yaml" not in extending("network: vnet", "network: {name: vnet}", "network=wnet")
+    assert f" in the pipeline {BASE}" in extending(FINE, "train: {stps: 3}", "train.steps=9")

@@ -1,6 +1,7 @@
 """Scores of a folder of masks against a data set's labels."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 
 from medssl.data.spec import load_spec
 from medssl.data.volume import read_mask, write_mask
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
+from medssl.families.grade.evaluate import evaluate_grades
+from medssl.families.segment.comparison import read_scores
 from medssl.families.segment.evaluate import evaluate_folder
-from medssl.families.segment.results import read_scores
+from medssl.families.slide.evaluate import evaluate_calls
 from medssl.pipeline.progress import QuietReporter
 
 
@@ -25,8 +28,9 @@ def masks(balls: Path) -> Path:
     return folder
 
 
-def evaluate(masks: Path) -> str:
-    return evaluate_folder(masks, load_spec("balls"), masks / "scores", QuietReporter())
+def evaluate(masks: Path, *overrides: str) -> str:
+    given = masks, load_spec("balls"), masks / "scores", QuietReporter(), overrides
+    return evaluate_folder(*given)
 
 
 def test_perfect_masks_score_one_and_absent_ones_are_counted(masks: Path) -> None:
@@ -36,6 +40,35 @@ def test_perfect_masks_score_one_and_absent_ones_are_counted(masks: Path) -> Non
     assert {case: one["hd95"] for case, one in found.items()} == dict.fromkeys(found, 0.0)
     assert len(list((masks / "scores" / "overlays").glob("*.png"))) == 3
     assert "simulated" in (masks / "scores" / "report.html").read_text()
+
+
+def test_keys_of_evaluation_are_taken_as_from_a_pipeline(masks: Path) -> None:
+    evaluate(masks, "overlays=1", "pooled=true")
+    assert len(list((masks / "scores" / "overlays").glob("*.png"))) == 1
+    assert "hd95_voxels" in (masks / "scores" / "scores.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metrics=[dise]", "no metric is called 'dise' in evaluate.metrics"),
+        ("metrics=[dice]", "'dice' in evaluate.metrics cannot name a metric of another package"),
+        ("metricks=[x]", "unknown key 'evaluate.metricks'; did you mean 'evaluate.metrics'?"),
+    ],
+)
+def test_a_key_that_is_wrong_is_told_before_a_mask_is_read(
+    masks: Path, override: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        evaluate(masks, override)
+    assert message in str(caught.value)
+    assert not (masks / "scores").exists()
+
+
+@pytest.mark.parametrize("score", [evaluate_grades, evaluate_calls])
+def test_grades_and_calls_have_no_such_keys(score: Callable[..., str], masks: Path) -> None:
+    with pytest.raises(UsageError, match=r"metrics=\[x\] does nothing for (grades|calls)"):
+        score(masks, load_spec("balls"), masks, QuietReporter(), ["metrics=[x]"])
 
 
 def test_masks_of_other_formats_are_scored_alike(masks: Path) -> None:

@@ -11,6 +11,11 @@ from medssl.errors import DataError, UsageError
 from medssl.pipeline.inputs import files_by_name, find_inputs
 
 
+def test_a_key_among_the_files_is_told_how_to_give_it() -> None:
+    with pytest.raises(DataError, match=r"does not exist; .* give it as --set flips=true"):
+        find_inputs([Path("flips=true")], ["t1"])
+
+
 def touch(folder: Path, *names: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]
@@ -21,28 +26,23 @@ def touch(folder: Path, *names: str) -> list[Path]:
 
 def test_each_file_is_a_case_named_after_it(tmp_path: Path) -> None:
     files = touch(tmp_path, "b.nii.gz", "a.nrrd")
-    assert [(one.id, one.paths) for one in find_inputs(files, ["T1"])] == [
-        ("b", (files[0],)),
-        ("a", (files[1],)),
-    ]
+    found = find_inputs(files, ["T1"])
+    assert list(found.items()) == [("b", (files[0],)), ("a", (files[1],))]
 
 
 def test_channel_files_are_taken_in_the_checkpoints_order(tmp_path: Path) -> None:
     flair, t1 = touch(tmp_path / "p1", "p1_FLAIR.nii.gz", "p1_T1.nii.gz")
-    (found,) = find_inputs([tmp_path / "p1"], ["T1", "FLAIR"])
-    assert (found.id, found.paths) == ("p1", (t1, flair))
+    assert find_inputs([tmp_path / "p1"], ["T1", "FLAIR"]) == {"p1": (t1, flair)}
 
 
 def test_numbered_channels_as_in_nnunet(tmp_path: Path) -> None:
     first, second = touch(tmp_path / "c", "c_0000.nii.gz", "c_0001.nii.gz")
-    (found,) = find_inputs([tmp_path / "c"], ["T1", "FLAIR"])
-    assert found.paths == (first, second)
+    assert find_inputs([tmp_path / "c"], ["T1", "FLAIR"]) == {"c": (first, second)}
 
 
 def test_a_folder_without_images_is_left_to_the_dicom_reader(tmp_path: Path) -> None:
     touch(tmp_path / "series", "1.dcm", "2.dcm")
-    (found,) = find_inputs([tmp_path / "series"], ["T1"])
-    assert found.paths == (tmp_path / "series",)
+    assert find_inputs([tmp_path / "series"], ["T1"]) == {"series": (tmp_path / "series",)}
 
 
 def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> N
     sentence = rf"both a DICOM series \(1.dcm, ...\) and the image {image.name}; which of them"
     with pytest.raises(DataError, match=sentence):
         find_inputs([tmp_path / "p"], ["T1"])
-    assert find_inputs([image], ["T1"])[0].paths == (image,)
+    assert find_inputs([image], ["T1"]) == {"earlier_mask": (image,)}
 
 
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
@@ -80,14 +80,13 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_hidden_copies_beside_an_image_are_passed_over(tmp_path: Path) -> None:
     t1, _ = touch(tmp_path / "case_apple", "t1.nii.gz", "._t1.nii.gz")
-    (found,) = find_inputs([tmp_path / "case_apple"], ["t1"])
-    assert (found.id, found.paths) == ("case_apple", (t1,))
+    assert find_inputs([tmp_path / "case_apple"], ["t1"]) == {"case_apple": (t1,)}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_type_that_can_be_read_can_be_predicted(tmp_path: Path, suffix: str) -> None:
     small, capital = touch(tmp_path, f"a{suffix}", f"b{suffix.upper()}")
-    assert [one.id for one in find_inputs([small, capital], ["t1"])] == ["a", "b"]
+    assert list(find_inputs([small, capital], ["t1"])) == ["a", "b"]
 
 
 def test_a_hidden_file_is_no_input(tmp_path: Path) -> None:

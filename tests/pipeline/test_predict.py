@@ -51,6 +51,13 @@ def test_a_mask_lies_on_its_images_grid_and_holds_the_declared_values(
     assert uncertain.max() <= 1
 
 
+def test_a_stride_that_leaves_gaps_is_refused_before_an_image_is_looked_for(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"stride=\[99, 4, 4\] is longer than train\.patch"):
+        predict(checkpoint, [tmp_path / "none.nii.gz"], tmp_path / "out", "stride=[99,4,4]")
+
+
 class Notes(QuietReporter):
     """Keeps what it is told."""
 

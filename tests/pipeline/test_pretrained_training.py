@@ -20,11 +20,11 @@ from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.pipeline.stage import Stage
-from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="instance", dropout=0)
 STEM = "encoder.blocks.0.0.weight"

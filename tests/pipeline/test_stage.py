@@ -9,8 +9,7 @@ import yaml
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Plan, make_plan
-from medssl.pipeline.results import read_config, read_json, read_numbers
-from medssl.pipeline.stage import Stage
+from medssl.pipeline.stage import Stage, read_config, read_json, read_numbers
 from medssl.settings import AugmentSettings
 
 

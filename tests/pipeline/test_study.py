@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from medssl.errors import UsageError
-from medssl.families.segment.comparison import SegmentComparison
-from medssl.families.segment.results import CaseTable
+from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Cell, Study, cells, load_study, select
@@ -81,7 +80,10 @@ def test_a_part_that_does_not_exist_is_refused(study: Study, only: str, words: s
         ("reference: plain\nsedes: [1]", "did you mean 'seeds'"),
         ("reference: plain\nseed: 3", "did you mean 'seeds'"),
         ("reference: plain\nlabels: [4]", "line 10, column 1, .* 'labels' stands .* second time"),
-        ("reference: plain\norder: seed", "order='seed' is wrong; give a list of values out of"),
+        (
+            "reference: plain\norder: seed",
+            "order='seed' in the study .* is wrong; give a list of values out of",
+        ),
     ],
 )
 def test_a_wrong_study_file_is_refused(study: Study, balls: Path, text: str, words: str) -> None:
@@ -108,6 +110,26 @@ def test_a_study_may_extend_another_one_and_add_arms(study: Study, balls: Path) 
         "noisy": ("method.noise=0.2",),
         "more": (),
     }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("sedes: [1]", "unknown key 'sedes' in the study pipelines/{file}; did you mean 'seeds'"),
+        ("seeds: [one]", 'seeds=["one"] in the study pipelines/{file} is wrong'),
+        ("reference: plane", "the reference 'plane' of {file} is no arm"),
+    ],
+)
+def test_a_wrong_key_of_a_study_is_told_with_the_file_that_it_stands_in(
+    study: Study, balls: Path, wrong: str, words: str
+) -> None:
+    for base, top in ((wrong, "order: [seed, arm, labels]"), ("title: Mine", wrong)):
+        (balls / "pipelines/base_study.yaml").write_text(f"extends: balls_study\n{base}\n")
+        (balls / "pipelines/top_study.yaml").write_text(f"extends: base_study\n{top}\n")
+        file = "base_study.yaml" if base == wrong else "top_study.yaml"
+        with pytest.raises(UsageError) as caught:
+            load_study("top_study")
+        assert words.format(file=file) in str(caught.value)
 
 
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:

@@ -16,7 +16,6 @@ from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings
-from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import (
     Checkpoint,
     DataCard,
@@ -25,6 +24,7 @@ from medssl.train.checkpoint import (
     save_checkpoint,
 )
 from medssl.train.description import CHECKSUMS, DESCRIPTION, WEIGHTS, weights_hash
+from medssl.transforms.chain import Preprocess
 
 NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="batch", dropout=0.5)
 

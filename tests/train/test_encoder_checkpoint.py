@@ -8,7 +8,6 @@ import torch
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
-from medssl.transforms.chain import Preprocess
 from medssl.train.checkpoint import DataCard, read_description, save_checkpoint
 from medssl.train.description import (
     CHECKSUMS,
@@ -24,6 +23,7 @@ from medssl.train.encoder_checkpoint import (
     load_encoder_weights,
     read_encoder,
 )
+from medssl.transforms.chain import Preprocess
 
 NETWORK = NetworkSettings(name="conv_fpn", width=4, levels=3)
 

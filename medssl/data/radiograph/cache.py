@@ -99,7 +99,7 @@ def _key(cases: Sequence[Case], settings: CropSettings) -> str:
         (path,) = case.images.values()
         if not path.is_file():
             raise DataError(f"{path} does not exist", do="run `medssl data check`")
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "blake2b").digest())
+        with path.open("rb", buffering=0) as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
         digest.update(json.dumps([case.extra["side"], case.extra["spacing"]]).encode())
     return digest.hexdigest()

@@ -8,7 +8,6 @@ Legend: H W pixels.
 """
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 # Hues are of Pillow's HSV: 255 stand for 360 degrees. Saturation and value are of 255.
 _RED = (246, 10)  # from 347 degrees over 0 to 15; eosin lies below
@@ -19,6 +18,8 @@ _BLUE = (135, 164)  # to 232 degrees; haematoxylin lies above
 _BLUE_SATURATION = 115
 _BLACK_VALUE, _BLACK_CHROMA = 100, 30  # dark nuclei have more chroma
 _REACH = 2  # pixels to each side
+_MOST_AROUND = 13  # of the 25 pixels within reach: more than half
+_STRIP = 128  # rows that are looked at together, so that they stay in the processor's cache
 
 
 def pen_marks(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -30,20 +31,43 @@ def pen_marks(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.
         hue, saturation, value: [H, W] uint8, as Pillow has them, of a picture so large that a
             stroke is at least 4 pixels wide.
     """
+    marks = np.zeros(hue.shape, bool)
+    for top in range(0, len(hue), _STRIP):
+        first = max(0, top - 2 * _REACH)  # a mark depends on as many rows beyond the strip
+        rows = slice(first, top + _STRIP + 2 * _REACH)
+        coloured = _coloured(hue[rows], saturation[rows], value[rows])
+        if coloured.any():
+            marks[top : top + _STRIP] = _strokes(coloured)[top - first :][:_STRIP]
+    return marks
+
+
+def _coloured(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Pixels in the colours of pens, single ones too: [H, W] bool."""
     red = ((hue >= _RED[0]) | (hue <= _RED[1])) & (saturation >= _RED_SATURATION)
     green = (hue >= _GREEN[0]) & (hue <= _GREEN[1]) & (saturation >= _GREEN_SATURATION)
     blue = (hue >= _BLUE[0]) & (hue <= _BLUE[1]) & (saturation >= _BLUE_SATURATION)
-    coloured = red | green | blue
+    coloured: np.ndarray = red | green | blue
     dark = value < _BLACK_VALUE
-    chroma = saturation[dark].astype(np.uint16) * value[dark] // 255
-    coloured[dark] |= chroma < _BLACK_CHROMA
-    if not coloured.any():
-        return coloured
-    return np.asarray(_mean_around(coloured & (_mean_around(coloured) >= 128)) > 0)
+    if dark.any():
+        chroma = saturation[dark].astype(np.uint16) * value[dark] // 255
+        coloured[dark] |= chroma < _BLACK_CHROMA
+    return coloured
 
 
-def _mean_around(mask: np.ndarray) -> np.ndarray:
-    """Share of a pixel's neighbourhood that is marked, of 255."""
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    found: np.ndarray = np.asarray(image.filter(ImageFilter.BoxBlur(_REACH)))
-    return found
+def _strokes(coloured: np.ndarray) -> np.ndarray:
+    """Coloured pixels among others of their kind, and all within reach of them: [H, W] bool."""
+    around = _sum_around(np.pad(coloured, _REACH, "edge"))
+    return _sum_around(np.pad(coloured & (around >= _MOST_AROUND), _REACH)) > 0
+
+
+def _sum_around(framed: np.ndarray) -> np.ndarray:
+    """How many pixels within reach are marked: [H, W] uint8 of a mask with a frame of `_REACH`."""
+    reach = range(1, 2 * _REACH + 1)
+    height, width = (side - 2 * _REACH for side in framed.shape)
+    rows = framed[:height].astype(np.uint8)
+    for step in reach:
+        rows += framed[step : step + height]
+    counts = rows[:, :width].copy()
+    for step in reach:
+        counts += rows[:, step : step + width]
+    return counts

@@ -112,14 +112,14 @@ class PyramidReader:
         width, height = self._handle.level_dimensions[level]
         left, top = max(0, corner[0]), max(0, corner[1])
         right, low = min(width, corner[0] + size[0]), min(height, corner[1] + size[1])
-        canvas = Image.new("RGB", size, _WHITE)
         if left >= right or top >= low:
-            return canvas
+            return Image.new("RGB", size, _WHITE)
         scale = self.levels[level]
         place = round(left * scale), round(top * scale)
         try:
             with self._alone:
-                found = self._handle.read_region(place, level, (right - left, low - top))
+                part = right - left, low - top
+                found: Image.Image = self._handle.read_region(place, level, part)
         except self._failures as error:
             raise DataError(
                 f"{self.path} cannot be read at {place[0]}, {place[1]}",
@@ -127,8 +127,11 @@ class PyramidReader:
                 "copy it again from where it came",
             ) from error
         # Where a scanner saw nothing, the slide is transparent.
-        where = (left - corner[0], top - corner[1])
-        canvas.paste(found, where, found if found.mode == "RGBA" else None)
+        opaque = found.mode != "RGBA" or found.getchannel("A").getextrema() == (255, 255)
+        if opaque and found.size == size:
+            return found.convert("RGB")
+        canvas = Image.new("RGB", size, _WHITE)
+        canvas.paste(found, (left - corner[0], top - corner[1]), None if opaque else found)
         return canvas
 
     def __enter__(self) -> Self:

@@ -60,8 +60,13 @@ def find_tissue(
     typical = saturation[clean].clip(max=_MOST_SATURATION)
     threshold = max(otsu_threshold(typical), _LEAST_SATURATION)
     tissue = clean & (saturation > threshold) & (value > _LEAST_VALUE)
-    shares = tissue.reshape(rows, a_tile, columns, a_tile).mean((1, 3))
-    return Tissue(shares, float(pen.sum() / inside.sum()))
+    # Row by row of pixels, then column by column: of short axes numpy would sum slowly.
+    high = tissue.view(np.uint8).reshape(rows, a_tile, size[0]).sum(1, dtype=np.uint16)
+    found = np.zeros((rows, columns))
+    for column in range(a_tile):
+        found += high[:, column::a_tile]
+    pen_share = np.count_nonzero(pen) / np.count_nonzero(inside)
+    return Tissue(found / a_tile**2, pen_share)
 
 
 def otsu_threshold(values: np.ndarray) -> int:
@@ -73,7 +78,8 @@ def otsu_threshold(values: np.ndarray) -> int:
     """
     if not values.size:
         return 0
-    share = np.bincount(values.ravel(), minlength=256) / values.size
+    counts = Image.fromarray(values.reshape(1, -1)).histogram()  # of bytes faster than numpy's
+    share = np.array(counts) / values.size
     below = share.cumsum()
     mean_below = (share * np.arange(256)).cumsum()
     whole = mean_below[-1]

@@ -6,12 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medssl.data.layouts import existing_folder, find_cases
 from medssl.data.layouts.radiographs import label_list, patients_known
+from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.split import make_grade_split
 from medssl.data.spec import Case
+from medssl.environment import cache_root
 from medssl.families.grade.config import GradeConfig
-from medssl.pipeline.plan import Cohort, Plan
+from medssl.pipeline.plan import Cohort, Job, Plan
+from medssl.pipeline.progress import Counted
 from medssl.train.fingerprint import fingerprint
 
 
@@ -110,3 +115,22 @@ def results(plan: GradePlan) -> dict[str, Path]:
         "scores": scored / "scores.csv",
         "report": scored / "report.html",
     }
+
+
+def prepare_crops(job: Job) -> np.ndarray:
+    """Crops of all images in the data set's order, [N, V, S, S] uint8.
+
+    Raises:
+        DataError: an image cannot be used.
+    """
+    plan: GradePlan = job.plan
+    config, cases, reporter = plan.config, plan.cohort.cases, job.reporter
+    folder = cache_root() / "radiographs" / config.spec.name
+    reporter.note(f"{len(cases)} images of {config.spec.name}: cropping what is not cached")
+    if not plan.cohort.patients_known:
+        reporter.note(
+            f"note: nothing says which images of {config.spec.name} are of one patient; each "
+            "counts as its own"
+        )
+    with Counted(reporter) as counted:
+        return cached_crops(cases, config.pipeline.crop, folder, on_progress=counted)

@@ -1,7 +1,5 @@
 """The sections of a pipeline of radiographs, and what one run of it does."""
 
-import hashlib
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -89,10 +87,7 @@ class GradeConfig(Config[GradePipeline]):
     file = GradePipeline
     about = "grade radiographs"
     reads = frozenset({"radiographs"})
-    without_effect: ClassVar = {
-        "train": {"log_every", "checkpoint_every", "threads", "device"},
-        "predict": {"batch"},
-    }
+    without_effect: ClassVar = {**Config.without_effect, "predict": {"batch"}}
 
     @property
     def grades(self) -> tuple[str, ...]:
@@ -110,22 +105,8 @@ class GradeConfig(Config[GradePipeline]):
         """The grades; who is who and what is where is hashed with the images themselves."""
         return list(self.grades)
 
-    def section(self, name: str) -> Any:
-        """As of every family; weights to start from count by content, wherever the file lies."""
-        plain = super().section(name)
-        weights = self.pipeline.network.weights
-        if name == "network" and weights is not None and Path(weights).is_file():
-            # A missing one is refused when it is loaded.
-            with Path(weights).open("rb") as stream:
-                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return plain
-
     def check(self) -> None:
-        """Refuse what the data spec does not offer for the settings.
-
-        Raises:
-            UsageError: says what to set.
-        """
+        """Refuse what the data spec does not offer for the settings."""
         pipeline, spec = self.pipeline, self.spec
         grades = declared_classes(spec)
         if pipeline.evaluate.disease_from >= len(grades):
@@ -147,4 +128,21 @@ class GradeConfig(Config[GradePipeline]):
             raise UsageError(
                 f"crop.side={pipeline.crop.side} is too small for the network {network.name}",
                 do=f"set it to at least {network.smallest_side}",
+            )
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse any but the encoder of a network of slices."""
+        network = self.pipeline.network
+        if trained.name != "slice_unet":
+            raise UsageError(
+                f"{what} is of the network {trained.name}, which cannot grade images",
+                do="pre-train with network.name=slice_unet, as `medssl pretrain joint2d3d` does",
+            )
+        if network.name != "slices" or network.slice_encoder != trained.slice_encoder:
+            wanted = trained.slice_encoder.model_dump(exclude_defaults=True)
+            keys = " ".join(f"network.slice_encoder.{key}={value}" for key, value in wanted.items())
+            raise UsageError(
+                f"{what} does not fit the pipeline's network",
+                f"it is for network.name=slices {keys}".rstrip(),
+                "set these",
             )

@@ -15,7 +15,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.spec import DataSpec
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.calibration import calibration
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.grade_report import (
@@ -27,13 +27,12 @@ from medssl.evaluate.grade_report import (
     write_grades,
 )
 from medssl.evaluate.grading import score_grades
-from medssl.evaluate.report import Origin, Picture
+from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
-from medssl.families.grade.predict import GRADES, chosen_checkpoint
+from medssl.families.grade.predict import GRADES
 from medssl.infer.grade import calibrated
 from medssl.networks.grader import Grader
-from medssl.pipeline.origin import logged, origin
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.grade_checkpoint import load_grade_checkpoint
@@ -63,7 +62,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
     truth = [truths[image.id] for image in said]
     probability = np.array([image.probability for image in said])
     images = graded([image.id for image in said], probability, truth)
-    network, found = load_grade_checkpoint(chosen_checkpoint(plan))
+    network, found = load_grade_checkpoint(plan.model)
     # A logarithm differs from its logits by a constant, so this undoes the temperature.
     before = calibrated(np.log(probability.clip(1e-300)) * found.temperature, 1.0)
     scores = score_grades(
@@ -85,7 +84,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         resamples=settings.bootstrap,
         patients_known=plan.cohort.patients_known,
         pictures=list(_pictures(plan, crops, images, network)),
-        origin=_origin(plan),
+        origin=plan.origin(_curves(plan)),
     )
 
 
@@ -125,18 +124,21 @@ def _chosen(images: Sequence[GradedImage], wrong: int) -> list[tuple[str, Graded
     ]
 
 
-def _origin(plan: GradePlan) -> Origin:
-    curves = draw_curves(
-        logged(plan),
+def _curves(plan: GradePlan) -> bytes | None:
+    return draw_curves(
+        plan.logged(),
         "score",
         "validation: mean of quadratic kappa and balanced accuracy",
         {"pool_entropy": "entropy, nats", "pool_information": "information, nats"},
     )
-    return origin(plan, curves)
 
 
 def evaluate_grades(
-    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter | None = None,
+    overrides: Sequence[str] = (),
 ) -> str:
     """Score grades that `medssl predict` wrote against the grades of a data set.
 
@@ -146,8 +148,11 @@ def evaluate_grades(
         predictions: grades.csv, or the folder that holds it; rows are named after files.
 
     Raises:
+        UsageError: an override is given; there is nothing to choose.
         DataError: it cannot be read, has other grades, or grades no image of the data set.
     """
+    if overrides:
+        raise UsageError(f"{overrides[0]} does nothing for grades", do="leave it out")
     path = predictions / GRADES if predictions.is_dir() else predictions
     grades = declared_classes(spec)
     try:

@@ -38,18 +38,13 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     plan: GradePlan = job.plan
     pipeline, path = plan.config.pipeline, plan.folder("predict") / GRADES
     images = plan.cohort.places("test")
-    network, found = load_grade_checkpoint(chosen_checkpoint(plan))
+    network, found = load_grade_checkpoint(plan.model)
     device = choose_device(pipeline.train.device)
     given = network.to(device), job.data, list(images), pipeline.predict.batch, device
     probability = calibrated(grade_logits(*given), found.temperature)
     write_grades(path, graded(list(images.values()), probability), found.grades)
     tracker.artifact(path)
     return {}
-
-
-def chosen_checkpoint(plan: GradePlan) -> Path:
-    """Folder of the weights that grade."""
-    return plan.folder("train") / "checkpoint" / plan.config.pipeline.predict.checkpoint
 
 
 def predict_radiographs(
@@ -76,7 +71,10 @@ def predict_radiographs(
     """
     device = choose_device(device_name)
     network, found = load_grade_checkpoint(checkpoint)
-    said = _file_settings(overrides)
+    plain: dict[str, object] = {}
+    for one in overrides:
+        apply_override(plain, one)
+    said = validate(FileSettings, plain)
     paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
     refuse_inputs(out, files)
     made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}
@@ -92,13 +90,6 @@ def predict_radiographs(
     with outputs.writing([GRADES]) as (path,):
         write_grades(path, graded(list(paths), probability), found.grades)
     return out / GRADES
-
-
-def _file_settings(overrides: Sequence[str]) -> FileSettings:
-    plain: dict[str, object] = {}
-    for one in overrides:
-        apply_override(plain, one)
-    return validate(FileSettings, plain)
 
 
 def _crops(path: Path, settings: CropSettings, said: FileSettings) -> np.ndarray:

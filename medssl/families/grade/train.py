@@ -1,14 +1,12 @@
 """The training stage of radiographs: streams, loop, validation, checkpoint."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from medssl.data.radiograph.stream import RadiographStream
-from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.grading import quadratic_kappa
@@ -17,7 +15,6 @@ from medssl.families.grade.config import GradeConfig
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
-from medssl.methods.registry import implementation
 from medssl.networks.grader import Grader
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import DataCard, save_checkpoint
@@ -43,7 +40,6 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     if isinstance(predictor, Grader) and predictor.report is not None:
         job.reporter.note(f"encoder: {predictor.report}")
     validation = Validation(plan, method, crops)
-    saver = Saver(config, plan.cohort.split, method, validation, folder / "checkpoint")
     fit(
         method,
         grade_streams(plan, method, crops),
@@ -51,7 +47,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         lambda batch, _: batch,
         config.pipeline.seed,
         folder / "state.pt",
-        Callbacks(validation, saver, validation.selects),
+        Callbacks(validation, _saver(plan, method, validation), validation.selects),
         job.reporter,
         tracker,
     )
@@ -69,7 +65,7 @@ def build_method(config: GradeConfig) -> GradeMethod:
         network=pipeline.network,
         augment=pipeline.augment,
     )
-    built: GradeMethod = implementation(config.method)(config.method, task, pipeline.seed)
+    built: GradeMethod = config.build(task)
     return built
 
 
@@ -169,35 +165,27 @@ def agreement(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-class Saver:
-    """Writes the predictor as checkpoint `last` or `best`, with its temperature."""
+def _saver(
+    plan: GradePlan, method: GradeMethod, validation: Validation
+) -> Callable[[str, int, Mapping[str, float]], None]:
+    """What writes the predictor as checkpoint `last` or `best`, with its temperature."""
+    config, pipeline = plan.config, plan.config.pipeline
+    scores = ("score", "kappa", "balanced_accuracy", "log_loss")
 
-    def __init__(
-        self,
-        config: GradeConfig,
-        split: Split,
-        method: GradeMethod,
-        validation: Validation,
-        folder: Path,
-    ) -> None:
-        self._config, self._split, self._method = config, split, method
-        self._validation, self._folder = validation, folder
-
-    def __call__(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Write one checkpoint."""
-        pipeline, spec = self._config.pipeline, self._config.spec
-        scores = ("score", "kappa", "balanced_accuracy", "log_loss")
+    def save(kind: str, step: int, metrics: Mapping[str, float]) -> None:
         described = GradeCheckpoint(
-            grades=self._config.grades,
+            grades=config.grades,
             crop=pipeline.crop,
             network=pipeline.network,
-            temperature=self._validation.temperature(step),
-            method=self._config.method_values(),
-            paper=self._config.method.paper,
-            split_hash=self._split.hash,
-            data=DataCard.of(spec),
+            temperature=validation.temperature(step),
+            method=config.method_values(),
+            paper=config.method.paper,
+            split_hash=plan.cohort.split.hash,
+            data=DataCard.of(config.spec),
             code=code_version(),
             step=step,
             metrics={name: metrics[name] for name in scores if name in metrics},
         )
-        save_checkpoint(self._folder / kind, self._method.predictor(), described)
+        save_checkpoint(plan.folder("train") / "checkpoint" / kind, method.predictor(), described)
+
+    return save

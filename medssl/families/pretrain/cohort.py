@@ -14,10 +14,9 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
 from medssl.errors import DataError
 from medssl.families.pretrain.config import PretrainConfig
-from medssl.families.pretrain.probe_table import probe_lines
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Cohort, Plan, cohort_of
-from medssl.pipeline.results import read_numbers
+from medssl.pipeline.stage import read_numbers
 from medssl.train.description import description_of, weights_hash
 from medssl.train.fingerprint import fingerprint
 
@@ -25,6 +24,62 @@ Sources = tuple[tuple[DataSpec, tuple[Case, ...]], ...]
 
 PROBES = "probes.json"
 """What the probes say, in the stage's folder."""
+
+Numbers = Mapping[str, float]
+
+ASKED = {
+    "top1": (
+        "top-1",
+        "share of windows whose own place in another contrast is found first; 1 is best",
+    ),
+    "top5": ("top-5", "the same among the first five"),
+    "median_rank": ("median rank", "at which place it is found; 1 is best"),
+    "gallery": ("gallery", "windows among which it is looked for"),
+    "distance": (
+        "cross-modal distance",
+        "of one place in two contrasts, against that of two places; 0 is best",
+    ),
+    "modality": (
+        "modality probe",
+        "accuracy in telling contrasts apart; chance is best for invariant features",
+    ),
+    "place": ("place, few-shot", "accuracy in telling eighths of a volume apart; higher is better"),
+    "rank": ("effective rank", "directions that the features use; near 1 they have collapsed"),
+    "masked_error": (
+        "masked error",
+        "of filling in what is masked, as a share of guessing the mean; 0 is best",
+    ),
+    "partner_top1": (
+        "partner, top-1",
+        "share of windows whose place in another patient is found first; 1 is best",
+    ),
+    "partner_top5": ("partner, top-5", "the same among the first five"),
+    "partners": ("gallery", "windows among which it is looked for"),
+    "moved_mm": ("moved volume, mm", "median error of finding places again in the volume moved"),
+    "moved_same_voxel_mm": ("same voxel, mm", "the same without learning: the voxel that it was"),
+    "centroid_mm": (
+        "label centroids, mm",
+        "median error of finding label centroids in another patient",
+    ),
+    "centroid_bounding_box_mm": (
+        "bounding box, mm",
+        "the same without learning: by place in the bounding box",
+    ),
+    "centroid_random_mm": ("random place, mm", "the same by chance"),
+    "centroid_cut_mm": (
+        "view cut: label centroids, mm",
+        "as label centroids, where the field of view is cut",
+    ),
+    "centroid_cut_bounding_box_mm": ("view cut: bounding box, mm", "the same without learning"),
+    "retrieval": ("", "share of volumes whose other view is found first; 1 is best"),
+    "order": ("", "likeness of a volume and its reverse; near 1 the order of slices is not seen"),
+    "deviation": ("", "spread of the features; near 0 they have collapsed"),
+}
+"""What a probe finds: its heading in tables, where it is shown there, and what it says.
+
+Retrieval is the mean over ordered pairs of contrasts; `place` tells eighths of a volume apart;
+`masked_error` is a share of what a mean would leave; a partner is the same place in another
+patient; mm are medians."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +114,13 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     kept_out = {*kept_out, *(excluded(config.pipeline.exclude) if probed_too else ())}
     train, probed = [], []
     for spec in config.specs:
+        # Of radiographs, those of the training part alone are learnt from.
+        divided = layout_of(spec).content == "radiographs"
         cases = [
             case
             for case in find_cases(spec)
-            if _open(spec, case) and patient_key(spec.name, case.patient) not in kept_out
+            if not (divided and case.part not in (None, "train"))
+            and patient_key(spec.name, case.patient) not in kept_out
         ]
         learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
         if not learnt:
@@ -100,12 +158,28 @@ def results(plan: Plan[Any, PretrainCohort]) -> dict[str, Path]:
 
 
 def found(plan: Plan[Any, PretrainCohort]) -> list[str]:
-    """What the probes of patients kept out of training say."""
-    lines = probe_lines(read_numbers(plan.last.folder / PROBES))
+    """What the probes of patients kept out of training say: now, before training, its meaning."""
+    said = read_numbers(plan.last.folder / PROBES)
+    before, after = said.get("untrained", {}), said.get("trained", {})
+    lines = [
+        f"  {heading or name}: {_shown(name, after[name])}"
+        + (
+            f" (untrained {_shown(name, before[name])})"
+            if before.get(name, after[name]) != after[name]
+            else ""
+        )
+        + f" - {meaning}"
+        for name, (heading, meaning) in ASKED.items()
+        if name in after
+    ]
     return ["probes of patients kept out of training:", *lines] if lines else []
 
 
-def keep_probes(folder: Path, said: Mapping[str, Mapping[str, float]]) -> None:
+def _shown(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("gallery", "partners") else f"{value:.3f}"
+
+
+def keep_probes(folder: Path, said: Mapping[str, Numbers]) -> None:
     """Add what probes say to the stage's file, over what they said before of the same."""
     path = folder / PROBES
     write_text(path, json.dumps(read_numbers(path) | dict(said), indent=2))
@@ -125,11 +199,6 @@ def excluded(pipelines: Sequence[str]) -> set[str]:
         config = load_config(name)
         keys |= cohort_of(config).tested(config.spec.name)
     return keys
-
-
-def _open(spec: DataSpec, case: Case) -> bool:
-    """Whether a case may be learnt from: of radiographs, those of the training part alone."""
-    return layout_of(spec).content != "radiographs" or case.part in (None, "train")
 
 
 def _divide(

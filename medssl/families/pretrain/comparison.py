@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medssl.data.spec import DataSpec
-from medssl.families.pretrain.cohort import PROBES
-from medssl.families.pretrain.probe_table import COLUMNS, named_rows, probe_table
+from medssl.families.pretrain.cohort import ASKED, PROBES, Numbers
 from medssl.pipeline.comparison import Comparison, Result
-from medssl.pipeline.results import read_numbers
+from medssl.pipeline.stage import read_numbers
 from medssl.pipeline.study import Cell, Study
+from medssl.pipeline.study_page import markdown
+
+Probed = Mapping[tuple[str, int], Mapping[str, Numbers]]
+"""By arm and seed: what probes say of "trained", "untrained" and each baseline."""
+
+COLUMNS = {name: heading for name, (heading, _) in ASKED.items() if heading}
 
 SHOWN = ("top1", "rank", "modality", "place", "masked_error", "centroid_mm")
 
@@ -45,4 +52,36 @@ class PretrainComparison(Comparison):
     def tables(self, study: Study, results: Mapping[Cell, Result]) -> list[str]:
         """One: trained and untrained networks, and what needs no training."""
         found = {(cell.arm, cell.seed): run.scores for cell, run in results.items()}
-        return [*probe_table(named_rows(found)), ""]
+        return probe_table(named_rows(found))
+
+
+def probe_table(rows: Mapping[str, Sequence[Numbers]]) -> list[str]:
+    """Lines of the table: a row for each name with numbers, mean over seeds (their deviation)."""
+    told = {name for runs in rows.values() for run in runs for name in run}
+    columns = {name: heading for name, heading in COLUMNS.items() if name in told}
+    cells = [
+        [row, str(len(runs)), *(_mean_sd(runs, name) for name in columns)]
+        for row, runs in rows.items()
+        if any(columns.keys() & run.keys() for run in runs)
+    ]
+    return markdown(["arm", "seeds", *columns.values()], cells)
+
+
+def named_rows(found: Probed) -> dict[str, list[Numbers]]:
+    """Rows of what probes say by arm and seed: "trained" under the arm's name.
+
+    What needs no training, and untrained networks, comes first, once a seed.
+    """
+    rows: dict[str, dict[int, Numbers]] = {}
+    for (arm, seed), numbers in found.items():
+        for name, values in numbers.items():
+            row = name.replace("trained", arm) if name.startswith("trained") else name
+            rows.setdefault(row, {})[seed] = values
+    arms = {arm for arm, _ in found}
+    order = sorted(rows, key=lambda row: row.split(", ")[0] in arms)
+    return {row: list(rows[row].values()) for row in order}
+
+
+def _mean_sd(runs: Sequence[Numbers], name: str) -> str:
+    values = [run[name] for run in runs if name in run]
+    return f"{np.mean(values):.3f} ({np.std(values):.3f})" if values else ""

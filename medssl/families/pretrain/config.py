@@ -112,18 +112,18 @@ class TilePretrainPipeline(PipelineFile):
     train: TilePretrainSettings = TilePretrainSettings()
 
 
-WITHOUT_EFFECT = {"train": {"log_every", "checkpoint_every", "threads", "device"}}
-"""Keys that say how, not what, is computed; they are left out of hashes."""
-
-
 class PretrainConfig(Config[PretrainPipeline]):
-    """What one pre-training on volumes does, complete and checked."""
+    """What one pre-training on volumes does, complete and checked.
+
+    Attributes:
+        slices: whether its network is one of slices.
+    """
 
     file = PretrainPipeline
     about = "pre-train an encoder of volumes"
     kind = "volumes"
+    slices: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset({"volumes"})
-    without_effect: ClassVar = WITHOUT_EFFECT
 
     method: PretrainMethodSettings
 
@@ -149,16 +149,24 @@ class PretrainConfig(Config[PretrainPipeline]):
         return [digest([sections | {"data": list(self.pipeline.data)}, self.declared()])]
 
     def check(self) -> None:
-        """Refuse settings that do not fit the method.
-
-        Raises:
-            UsageError: says what to set.
-        """
+        """Refuse settings that do not fit the method."""
         pipeline, method = self.pipeline, self.method
-        check_patch(
-            pipeline.train.patch, 1 if method.own_network else pipeline.network.side_multiple
-        )
-        self.check_network()
+        name = pipeline.network.name
+        if (name == "slice_unet") != self.slices:
+            raise UsageError(
+                f"{pipeline.method.name} cannot pre-train network.name={name}",
+                "it learns a network of slices"
+                if self.slices
+                else "only a method that learns from images trains a network of slices",
+                "set network.name=slice_unet"
+                if self.slices
+                else "name another network, or set method=joint2d3d",
+            )
+        if method.own_network:
+            check_patch(pipeline.train.patch, 1)
+        else:
+            pipeline.network.must_have_encoder()
+            pipeline.network.must_take(pipeline.train.patch)
         volumes = {spec.name for spec in self.specs if layout_of(spec).content == "volumes"}
         if unknown := set(pipeline.train.joint.loose) - volumes:
             raise UsageError(
@@ -167,35 +175,13 @@ class PretrainConfig(Config[PretrainPipeline]):
                 "name data sets of volumes that stand under data",
             )
 
-    def check_network(self) -> None:
-        """Refuse a network that the method cannot train.
-
-        Raises:
-            UsageError: says which one to name.
-        """
-        if self.pipeline.network.name == "slice_unet":
-            raise UsageError(
-                f"{self.pipeline.method.name} cannot pre-train network.name=slice_unet",
-                "only a method that learns from images trains a network of slices",
-                "name another network, or set method=joint2d3d",
-            )
-
 
 class MixedConfig(PretrainConfig):
     """What one pre-training on radiographs and volumes together does."""
 
     kind = "mixed"
+    slices = True
     reads: ClassVar[frozenset[str]] = frozenset({"volumes", "radiographs"})
-
-    def check_network(self) -> None:
-        """Refuse any but a network of slices."""
-        name = self.pipeline.network.name
-        if name != "slice_unet":
-            raise UsageError(
-                f"{self.pipeline.method.name} cannot pre-train network.name={name}",
-                "it learns a network of slices",
-                "set network.name=slice_unet",
-            )
 
 
 class TileConfig(Config[TilePretrainPipeline]):
@@ -205,7 +191,6 @@ class TileConfig(Config[TilePretrainPipeline]):
     about = "pre-train an encoder of tiles"
     kind = "tiles"
     reads: ClassVar[frozenset[str]] = frozenset({"slides"})
-    without_effect: ClassVar = WITHOUT_EFFECT
 
     @property
     def label(self) -> str:

@@ -1,7 +1,7 @@
 """Pre-training: encoders for others to start from, from cases without labels."""
 
 from medssl.families.pretrain.config import MixedConfig, PretrainConfig, TileConfig
-from medssl.pipeline.family import Family
+from medssl.pipeline.family import Family, in_package
 
 _HERE = "medssl.families.pretrain"
 
@@ -9,12 +9,9 @@ FAMILY = Family(
     name="pretrain",
     configs=(PretrainConfig, MixedConfig, TileConfig),
     usual_arms=("masked_image_modelling", "modality_invariant"),
-    cohort=f"{_HERE}.cohort:find_cohort",
-    inputs=f"{_HERE}.cohort:inputs",
-    steps={"pretrain": f"{_HERE}.train:pretrain"},
-    results=f"{_HERE}.cohort:results",
+    **in_package(_HERE, "pretrain"),
     comparison=f"{_HERE}.comparison:PretrainComparison",
-    prepare=f"{_HERE}.train:prepare",
+    prepare=f"{_HERE}.pretrain:prepare",
     found=f"{_HERE}.cohort:found",
     seed_keys=("seed", "probe.seed"),
     trains_encoders=True,

@@ -19,10 +19,6 @@ from medssl.pipeline.run import carry_out_plan
 from medssl.settings import MethodChoice, OptimiserSettings
 from medssl.train.embedder_checkpoint import load_embedder
 
-CELL = 16
-"""Windows of the embedding are multiples of this: whole coarse cells of either network."""
-
-
 
 def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     """The pre-training of the embedding, on the same patients with the same probes.
@@ -32,7 +28,7 @@ def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     pipeline = plan.config.pipeline
     train = PretrainTrainSettings(
         steps=needed.steps,
-        patch=needed.patch or _window(pipeline.train.patch),
+        patch=needed.window(pipeline.train.patch),
         batch_scans=needed.batch,
         optimiser=OptimiserSettings(
             name="adamw", learning_rate=needed.learning_rate, schedule="cosine"
@@ -48,26 +44,11 @@ def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     return make_plan(PretrainConfig(own, settings, plan.config.specs), plan.cohort)
 
 
-def embedding_of(job: Job, needed: EmbeddingFirst) -> Path:
-    """Folder of the embedding to mine with; trained now where it is not there yet.
-
-    Raises:
-        Stopped, UsageError, DataError: as any run.
-    """
-    if needed.checkpoint is not None:
-        return Path(needed.checkpoint)
-    plan: PretrainPlan = job.plan
-    job.reporter.note(
-        f"{plan.config.pipeline.method.name} pairs patients by an anatomical embedding, which "
-        "comes first"
-    )
-    return carry_out_plan(embedding_plan(plan, needed), job.reporter)["model"]
-
-
 def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> MatchedStream:
-    """Pairs of windows of two patients.
+    """Pairs of windows of two patients; the embedding is trained now where it is not there yet.
 
     Raises:
+        Stopped: a signal asked for it.
         UsageError: the given embedding saw volumes that were prepared otherwise.
         DataError: there is one patient only.
     """
@@ -75,7 +56,14 @@ def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> Matched
     pipeline, needed = plan.config.pipeline, plan.config.method.needs()
     scans, embedded = scans_of(sessions), None
     if needed is not None:
-        folder = embedding_of(job, needed)
+        if needed.checkpoint is not None:
+            folder = Path(needed.checkpoint)
+        else:
+            job.reporter.note(
+                f"{pipeline.method.name} pairs patients by an anatomical embedding, which comes "
+                "first"
+            )
+            folder = carry_out_plan(embedding_plan(plan, needed), job.reporter)["model"]
         embedder, described = load_embedder(folder)
         if unlike := pipeline.preprocess.unlike(described.preprocess):
             raise UsageError(
@@ -91,9 +79,3 @@ def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> Matched
     return MatchedStream(
         scans, views, pipeline.train.batch_pairs, pipeline.train.patch, pipeline.seed, embedded
     )
-
-
-def _window(patch: tuple[int, int, int]) -> tuple[int, int, int]:
-    """One and a half times a patch, in whole coarse cells."""
-    x, y, z = (max(CELL, round(1.5 * side / CELL) * CELL) for side in patch)
-    return x, y, z

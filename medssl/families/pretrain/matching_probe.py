@@ -1,13 +1,11 @@
 """Probes of an anatomical embedding: how far off it finds a place again, in mm."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 
-from medssl.atomic import write_bytes
 from medssl.data.scan.matched_stream import Scan, draw_places, scans_of, to_points, to_voxels
 from medssl.data.scan.matching import EmbeddedVolume, match
 from medssl.data.scan.matching_settings import MatchingSettings
@@ -24,11 +22,11 @@ from medssl.evaluate.matching import (
     moved_errors,
 )
 from medssl.evaluate.matching_picture import draw_matches
-from medssl.families.pretrain.cohort import PROBES, keep_probes
-from medssl.families.pretrain.config import ProbeSettings
+from medssl.families.pretrain.pretrain import Probing
 from medssl.infer.embed import embed
 from medssl.methods.method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder
+from medssl.pipeline.plan import Job
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -37,7 +35,7 @@ KEPT = 0.7
 """Of each side of a scan, where its field of view is cut."""
 
 
-class MatchingProbes:
+class MatchingProbes(Probing):
     """Finds places of held-out volumes again: in the volume moved, and in another patient.
 
     Errors are medians in mm: `moved` and `centroid` of the embedder, and `centroid_cut` where the
@@ -47,35 +45,18 @@ class MatchingProbes:
 
     def __init__(
         self,
+        job: Job,
         method: PretrainMethod,
+        tracker: Tracker,
         sessions: Sessions,
         sources: Sequence[tuple[DataSpec, Sequence[Case]]],
-        settings: ProbeSettings,
-        device: torch.device,
-        folder: Path,
-        tracker: Tracker,
     ) -> None:
-        self._method, self._settings, self._device = method, settings, device
-        self._folder, self._tracker = folder, tracker
+        super().__init__(job, method, tracker)
         self._scans = _one_each(scans_of(sessions))
         self._centroids = _label_centroids(self._scans, sources)
 
-    def begin(self) -> None:
-        """Probe the network before it learns, unless that is known."""
-        if not (self._folder / PROBES).is_file():
-            self._method.to(self._device).eval()
-            keep_probes(self._folder, {"untrained": self._ask()})
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> Numbers:
-        """Answers by "probe/name"."""
-        found = self._ask()
-        keep_probes(self._folder, {"trained": found})
-        self._draw(step)
-        return {f"probe/{name}": value for name, value in found.items()}
-
-    @torch.no_grad()
-    def _ask(self) -> Numbers:
+    def ask(self, step: int) -> dict[str, Numbers]:
+        """Of the embedding alone."""
         shapes = [scan.geometry.shape for scan in self._scans]
         everything = [np.stack([np.zeros(3, int), np.array(shape) - 1]) for shape in shapes]
         vectors = [self._embed(scan, np.asarray(scan.volume)) for scan in self._scans]
@@ -84,11 +65,11 @@ class MatchingProbes:
             for number, shape in enumerate(shapes)
         ]
         parts = [self._embed_box(*one) for one in zip(self._scans, boxes, strict=True)]
-        return (
-            self._moved(vectors)
-            | self._between("centroid", vectors, vectors, everything)
-            | self._between("centroid_cut", parts, vectors, boxes)
-        )
+        whole = self._between("centroid", vectors, vectors, everything)
+        cut = self._between("centroid_cut", parts, vectors, boxes)
+        if step:
+            self._draw(step)
+        return {"": self._moved(vectors) | whole | cut}
 
     def _moved(self, vectors: list[EmbeddedVolume]) -> Numbers:
         found = []
@@ -163,6 +144,7 @@ class MatchingProbes:
         return embed(torch.from_numpy(image).to(self._device), geometry, self._embedder())
 
     def _draw(self, step: int) -> None:
+        """Places of one patient, and where they are found in another."""
         pairs = self._pairs()
         if not pairs or self._settings.pictures == 0:
             return
@@ -173,9 +155,8 @@ class MatchingProbes:
         points = torch.from_numpy(to_points(places, one.geometry))
         answer = match(points, known, target, MatchingSettings())
         found = to_voxels(answer.points.numpy(), other.geometry)
-        path = self._folder / "pictures" / f"matches_{step:06d}.png"
-        write_bytes(path, draw_matches(one.volume, other.volume, places, found))
-        self._tracker.artifact(path, "pictures")
+        png = draw_matches(one.volume, other.volume, places, found)
+        self.picture(f"matches_{step:06d}.png", png)
 
 
 def _one_each(scans: Sequence[Scan]) -> list[Scan]:

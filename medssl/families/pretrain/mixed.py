@@ -7,17 +7,14 @@ from medssl.data.mixed.stack import SliceStack, stack_scans
 from medssl.data.mixed.stream import ImageStack, MixedSource, MixedStream
 from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.settings import CropSettings
-from medssl.data.scan.sessions import prepare_sessions
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
-from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.mixed_probe import MixedProbes
-from medssl.families.pretrain.volumes import description
+from medssl.families.pretrain.volumes import description, prepare_volumes
 from medssl.methods.method import MixedMethod, MixedTask
-from medssl.methods.registry import implementation
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.track import Tracker
@@ -30,9 +27,7 @@ PICTURED = {"images": 256, "volumes": 32}
 """How many of the training data are looked through for pictures of clusters."""
 
 
-def learner(
-    job: Job,
-) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
+def learner(job: Job) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
     """The method with fresh networks, and its stream.
 
     Raises:
@@ -53,9 +48,7 @@ def learner(
         numbered=stream.numbered,
         volumes=stream.volumes,
     )
-    kind = implementation(plan.config.method)
-    method: MixedMethod = kind(plan.config.method, task, pipeline.seed)
-    return method, {"joint": stream}
+    return plan.config.build(task), {"joint": stream}
 
 
 def joint_sources(
@@ -73,7 +66,11 @@ def joint_sources(
     found = []
     for spec, cases in sources:
         if layout_of(spec).content == "radiographs":
-            found.append(MixedSource(spec.name, _images(spec, cases, side, reporter)))
+            crop = CropSettings(mode="whole", field=None, side=side)
+            with Counted(reporter) as counted:
+                crops = cached_crops(cases, crop, cache_root() / spec.name, on_progress=counted)
+            images = ImageStack(tuple(case.id for case in cases), crops[:, 0])
+            found.append(MixedSource(spec.name, images))
         else:
             found.append(MixedSource(spec.name, None, stacks[spec.name], spec.name in loose))
     return found
@@ -93,26 +90,9 @@ def probes(job: Job, method: MixedMethod, tracker: Tracker) -> MixedProbes | Non
     pictured = chosen.model_copy(
         update={name: count for name, count in PICTURED.items() if getattr(chosen, name)}
     )
-    return MixedProbes(
-        method,
-        sources,
-        MixedStream(learnt, pictured, pipeline.probe.seed).batch(0),
-        tuple(source.name for source in learnt),
-        chosen,
-        pipeline.probe,
-        choose_device(pipeline.train.device),
-        plan.last.folder,
-        tracker,
-    )
-
-
-def _images(
-    spec: DataSpec, cases: Sequence[Case], side: int, reporter: QuietReporter
-) -> ImageStack:
-    settings = CropSettings(mode="whole", field=None, side=side)
-    with Counted(reporter) as counted:
-        crops = cached_crops(cases, settings, cache_root() / spec.name, on_progress=counted)
-    return ImageStack(tuple(case.id for case in cases), crops[:, 0])
+    batch = MixedStream(learnt, pictured, pipeline.probe.seed).batch(0)
+    names = tuple(source.name for source in learnt)
+    return MixedProbes(job, method, tracker, sources, batch, names)
 
 
 def _stacks(
@@ -121,13 +101,7 @@ def _stacks(
     """The scans of every data set of volumes, by its name."""
     if not sources:
         return {}
-    cases = sum(len(part) for _, part in sources)
-    names = " and ".join(spec.name for spec, _ in sources)
-    reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
-    with Counted(reporter) as counted:
-        sessions = prepare_sessions(
-            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
-        )
+    sessions = prepare_volumes(sources, config, reporter)
     with Counted(reporter) as counted:
         stacks = stack_scans(sessions.groups, config.pipeline.train.joint.side, counted)
     return {

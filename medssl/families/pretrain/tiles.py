@@ -15,7 +15,6 @@ from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
-from medssl.methods.registry import implementation
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
@@ -49,7 +48,7 @@ def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
     tiles = _sample(config, plan.cohort.cases, job.reporter)
     stream = TileStream(tiles, pipeline.train.batch, pipeline.seed)
     job.reporter.note(f"{len(stream)} tiles")
-    method = implementation(config.method)(config.method, pipeline.encoder, pipeline.seed)
+    method = config.build(pipeline.encoder)
     if (report := method.encoder().report) is not None:
         job.reporter.note(f"weights {pipeline.encoder.weights}: {report}")
     return method, {"tiles": stream}

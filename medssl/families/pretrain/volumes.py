@@ -9,16 +9,13 @@ from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
-from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.matched import matched_stream
-from medssl.families.pretrain.matching_probe import MatchingProbes
-from medssl.families.pretrain.probe import Probes
-from medssl.families.pretrain.probe_windows import draw_looks, draw_partners
+from medssl.families.pretrain.pretrain import Probing
+from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
 from medssl.methods.method import PretrainMethod, PretrainTask
-from medssl.methods.registry import implementation
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
@@ -33,7 +30,7 @@ def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
         UsageError, DataError: the settings or the data do not allow it.
     """
     plan: PretrainPlan = job.plan
-    sessions = _prepare(plan.cohort.train, plan.config, job.reporter)
+    sessions = prepare_volumes(plan.cohort.train, plan.config, job.reporter)
     method = build_method(plan.config, sessions)
     return method, build_streams(job, method, sessions)
 
@@ -47,7 +44,7 @@ def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
         contrasts=sessions.contrasts,
         patients=len(sessions.patients),
     )
-    built: PretrainMethod = implementation(config.method)(config.method, task, pipeline.seed)
+    built: PretrainMethod = config.build(task)
     return built
 
 
@@ -78,11 +75,16 @@ def build_streams(job: Job, method: PretrainMethod, sessions: Sessions) -> dict[
     return found
 
 
-def _prepare(
+def prepare_volumes(
     sources: Sequence[tuple[DataSpec, Sequence[Case]]],
     config: PretrainConfig,
     reporter: QuietReporter,
 ) -> Sessions:
+    """The scans of data sets, preprocessed in the cache.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
     cases = sum(len(part) for _, part in sources)
     names = " and ".join(spec.name for spec, _ in sources)
     reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
@@ -109,21 +111,21 @@ def description(plan: PretrainPlan, method: PretrainMethod) -> BaseModel:
     return method.described(pipeline.network, config.contrasts, told)
 
 
-def probes(job: Job, method: PretrainMethod, tracker: Tracker) -> Probes | MatchingProbes | None:
+def probes(job: Job, method: PretrainMethod, tracker: Tracker) -> Probing | None:
     """The probes on held-out patients; None where there are none."""
     plan: PretrainPlan = job.plan
     sources = [(spec, cases) for spec, cases in plan.cohort.probed if cases]
     if not sources:
         return None
-    config, probe, folder = plan.config, plan.config.pipeline.probe, plan.last.folder
-    held_out = _prepare(sources, config, job.reporter)
-    device = choose_device(config.pipeline.train.device)
+    config, probe = plan.config, plan.config.pipeline.probe
+    held_out = prepare_volumes(sources, config, job.reporter)
     if config.method.hands_on == "embedding":
-        return MatchingProbes(method, held_out, sources, probe, device, folder, tracker)
+        from medssl.families.pretrain.matching_probe import MatchingProbes
+
+        return MatchingProbes(job, method, tracker, held_out, sources)
     drawn = (config.pipeline.train.patch, probe.windows, probe.seed)
     looks, partners = draw_looks(held_out.groups, *drawn), None
     if config.method.pairs_of_patients() is not None:
         partners = draw_partners(held_out, *drawn)
     # Contrasts are numbered over all data sets, also those of which no patient is probed.
-    seen = (looks, partners, held_out.contrasts)
-    return Probes(method, *seen, probe, device, folder, tracker)
+    return Probes(job, method, tracker, looks, partners, held_out.contrasts)

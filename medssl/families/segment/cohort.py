@@ -1,18 +1,31 @@
 """The cases of a segmentation run, what decides its stages, and where its results are."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medssl.atomic import write_text
+from medssl.data.case_checks import inspect
 from medssl.data.layouts import find_cases
-from medssl.data.spec import DataSpec
+from medssl.data.refusal import refuse_cases
+from medssl.data.spec import Case, DataSpec
 from medssl.data.split import make_split, verify
+from medssl.data.workers import Workers
+from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
 from medssl.pipeline.plan import Cohort, Plan
+from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
 SegmentPlan = Plan[SegmentConfig, Cohort]
+
+CHECK = 1  # of what is looked for; raise it when cases that passed need another look
+
+WORKERS = 2
 
 
 def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort:
@@ -74,3 +87,42 @@ def refuse_unlearnable(spec: DataSpec) -> None:
             "regions, which are unions of labels, are not learnt yet",
             "leave `regions` out of the data spec, and each of its labels is learnt by itself",
         )
+
+
+def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> None:
+    """Read images and labels of the test cases once; those that passed before are not read again.
+
+    Training cases are checked when they are cached.
+
+    Raises:
+        DataError: a file is missing, damaged or does not fit; says how many more cases are wrong.
+    """
+    spec, cases, channels = config.spec, cohort.test, set(config.spec.channels)
+    marks = {case.id: _mark(spec, case) for case in cases}
+    # Scans that are no channel are not predicted.
+    new = [
+        replace(case, images={name: case.images[name] for name in case.images if name in channels})
+        for case in cases
+        if not marks[case.id].is_file()
+    ]
+    if not new:
+        return
+    reporter.note(f"checking {len(new)} test cases of {spec.name}")
+    whole = spec.model_copy(update={"layout": spec.layout.model_copy(update={"sessions": False})})
+    wrong: list[DataError] = []
+    with Steps(reporter, len(new)) as steps, Workers(WORKERS) as pool:
+        for finding in pool.map(partial(inspect, spec=whole, labelled=True), new):
+            found = [verdict for verdict in finding.verdicts if verdict.level == "error"]
+            if found:
+                wrong.append(DataError(found[0].what, do=found[0].do))
+            else:
+                write_text(marks[finding.case.id], "sound\n")
+            steps.advance()
+    refuse_cases(wrong, spec)
+
+
+def _mark(spec: DataSpec, case: Case) -> Path:
+    """The file that says that a case is sound, by content and by what is declared."""
+    declared = [spec.channels, spec.label_values, spec.empty_masks]
+    key = digest([CHECK, fingerprint([case]), *declared])
+    return cache_root() / spec.name / "checked" / f"{case.id}-{key}"

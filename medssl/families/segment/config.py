@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
-from medssl.section import check_patch
+from medssl.section import check_stride
 from medssl.settings import (
     AugmentSettings,
     EvaluateSettings,
@@ -48,14 +48,6 @@ class SegmentPipeline(PipelineFile):
         return self
 
 
-WITHOUT_EFFECT: dict[str, set[str]] = {
-    "train": {"log_every", "checkpoint_every", "threads", "device"},
-    "network": {"checkpointing"},
-    "predict": {"window_batch", "format"},
-}
-"""Keys that say how, not what, is computed; they are left out of hashes."""
-
-
 class SegmentConfig(Config[SegmentPipeline]):
     """What one run of segmentation does, complete and checked.
 
@@ -66,7 +58,11 @@ class SegmentConfig(Config[SegmentPipeline]):
     file = SegmentPipeline
     about = "segment volumes"
     reads = frozenset({"volumes"})
-    without_effect: ClassVar = WITHOUT_EFFECT
+    without_effect: ClassVar = {
+        **Config.without_effect,
+        "network": {"checkpointing"},
+        "predict": {"window_batch", "format"},
+    }
 
     @property
     def label(self) -> str:
@@ -80,20 +76,30 @@ class SegmentConfig(Config[SegmentPipeline]):
         return [spec.modality, spec.channels, spec.classes, spec.label_values]
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, and strides that leave gaps.
+        """Refuse patches that the network cannot take, and strides that leave gaps."""
+        self.pipeline.network.must_take(self.pipeline.train.patch)
+        check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
 
-        Raises:
-            UsageError: names the nearest that would do.
-        """
-        check_patch(self.pipeline.train.patch, self.pipeline.network.side_multiple)
-        patch, stride = self.pipeline.train.patch, self.pipeline.predict.stride
-        fitting = [min(pair) for pair in zip(stride or patch, patch, strict=True)]
-        if stride is not None and fitting != list(stride):
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse an encoder of another network."""
+        network = self.pipeline.network
+        own, other = network.encoder(), trained.encoder()
+        if own is None:
             raise UsageError(
-                f"predict.stride={list(stride)} is longer than train.patch={list(patch)}",
-                "windows would leave gaps between them",
-                f"the nearest is predict.stride={fitting}",
+                f"network.name={network.name} has no encoder that pretrain could fill",
+                do=f"set network.name={trained.name}, as in pre-training",
             )
+        if own == other or other is None:
+            return
+        differing = [key for key, value in other.items() if own.get(key) != value]
+        here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
+        there = ", ".join(f"{key} {other[key]}" for key in differing)
+        keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+        raise UsageError(
+            f"{what} does not fit the pipeline's network",
+            f"it has {there}; the pipeline has {here}",
+            f"set {keys}",
+        )
 
     def section(self, name: str) -> Any:
         """As of every family; the encoder to start from counts by its weights."""

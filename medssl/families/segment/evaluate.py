@@ -21,7 +21,8 @@ from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.pipeline.origin import logged, origin
+from medssl.overrides import apply_override
+from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.settings import EvaluateSettings
@@ -32,81 +33,67 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     """Score the test cases.
 
     Raises:
-        DataError: a label or a mask cannot be used.
+        DataError: a mask lies on another grid than its label, or holds undeclared values.
+        UsageError: a metric of another package cannot be used.
     """
     plan: SegmentPlan = job.plan
     pipeline, folder, masks = plan.config.pipeline, plan.folder("evaluate"), plan.folder("predict")
     title = pipeline.title or pipeline.name
     given = plan.config.spec, pipeline.evaluate, plan.cohort.test, masks, job.reporter
     report = _report(title, *given)
-    write(replace(report, origin=origin(plan, draw_curves(logged(plan)))), folder)
+    _write(replace(report, origin=plan.origin(draw_curves(plan.logged()))), folder)
     for name in ("scores.csv", "report.html"):
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")
     return {"summary": report.summary.flat()}
 
 
-def evaluate_folder(predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter) -> str:
+def evaluate_folder(
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter,
+    overrides: Sequence[str] = (),
+) -> str:
     """Score a bare folder of masks named CASE.nii.gz (or .nrrd, .mha) against a data set's labels.
 
     Writes scores.csv, report.html and overlays into `out`; returns a word on the result.
 
+    Args:
+        overrides: keys of the `evaluate` section, e.g. "metrics=[NAME]".
+
     Raises:
+        UsageError: a key, or a metric, is not known.
         DataError: no mask belongs to a labelled case, or one cannot be used.
     """
+    plain: dict[str, Any] = {}
+    for one in overrides:
+        apply_override(plain, one)
+    settings = validate(EvaluateSettings, plain, "evaluate.")
     labelled = [case for case in find_cases(spec) if case.label is not None]
-    cases = [case for case in labelled if _mask(predictions, case).is_file()]
+    cases = [case for case in labelled if _written(predictions, case.id).is_file()]
     if not cases:
         raise DataError(
             f"{predictions} holds no mask of a labelled case of {spec.name}",
-            "masks are named after the case, e.g. " + _mask(predictions, labelled[0]).name
+            "masks are named after the case, e.g. " + _written(predictions, labelled[0].id).name
             if labelled
             else "the data set has no labels",
             "check the folder and --data",
         )
-    report = _report(spec.title, spec, EvaluateSettings(), cases, predictions, reporter)
-    write(replace(report, without_mask=len(labelled) - len(cases)), out)
-    dice = report.summary.overall.means["dice"]
+    report = _report(spec.title, spec, settings, cases, predictions, reporter)
+    _write(replace(report, without_mask=len(labelled) - len(cases)), out)
+    means = report.summary.overall.means
+    said = [
+        f"{title} {means[key].mean:.3f} [{means[key].low:.3f}, {means[key].high:.3f}]"
+        for key, title in (("dice", "Dice"), *((key, key) for key in settings.metrics))
+    ]
     return (
-        f"{len(cases)} of {len(labelled)} labelled cases: "
-        f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]\n"
+        f"{len(cases)} of {len(labelled)} labelled cases: {', '.join(said)}\n"
         f"scores   {out / 'scores.csv'}\nreport   {out / 'report.html'}"
     )
 
 
-def score(
-    cases: Sequence[Case],
-    masks: Path,
-    spec: DataSpec,
-    settings: EvaluateSettings,
-    reporter: QuietReporter,
-) -> list[CaseScores]:
-    """All scores of the masks CASE.nii.gz (or .nrrd, .mha) in a folder.
-
-    Raises:
-        DataError: a mask lies on another grid than its label, or holds undeclared values.
-        UsageError: a metric of another package cannot be used.
-    """
-    found = []
-    further = [further_metric(name) for name in settings.metrics]
-    with Steps(reporter, len(cases)) as steps:
-        for case in cases:
-            truth, prediction, grid = _pair(case, masks, spec)
-            classes = case_scores(
-                prediction,
-                truth,
-                grid.spacing,
-                spec.classes,
-                settings.tolerance,
-                settings.pooled,
-                further,
-            )
-            found.append(CaseScores(case.id, tuple(classes)))
-            steps.advance()
-    return found
-
-
-def write(report: Report, out: Path) -> None:
+def _write(report: Report, out: Path) -> None:
     """Write scores.csv, report.html and the overlays of the report's pictures."""
     make_folder(out / "overlays")  # also where no picture is asked for
     for picture in report.pictures:
@@ -125,7 +112,15 @@ def _report(
     reporter: QuietReporter,
 ) -> Report:
     """Scores, their means and pictures of some cases."""
-    scores = score(cases, masks, spec, settings, reporter)
+    scores = []
+    further = [further_metric(name) for name in settings.metrics]
+    with Steps(reporter, len(cases)) as steps:
+        for case in cases:
+            truth, prediction, grid = _pair(case, masks, spec)
+            given = prediction, truth, grid.spacing, spec.classes
+            found = case_scores(*given, settings.tolerance, settings.pooled, further)
+            scores.append(CaseScores(case.id, tuple(found)))
+            steps.advance()
     by_id = {case.id: case for case in cases}
     pictures = tuple(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
@@ -148,7 +143,7 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
     """Truth and prediction as class indices [X, Y, Z] on their common grid."""
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
-    truth, prediction = read_mask(case.label), read_mask(_mask(masks, case))
+    truth, prediction = read_mask(case.label), read_mask(_written(masks, case.id))
     if not prediction.geometry.matches(truth.geometry):
         raise DataError(
             f"the mask of case {case.id} does not lie on the grid of its label",
@@ -172,10 +167,6 @@ def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
     table[list(spec.label_values)] = np.arange(len(spec.label_values))
     indices: np.ndarray = table[values]
     return indices
-
-
-def _mask(folder: Path, case: Case) -> Path:
-    return _written(folder, case.id)
 
 
 def _written(folder: Path, name: str) -> Path:

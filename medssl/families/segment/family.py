@@ -1,7 +1,7 @@
 """Segmentation: from volumes to masks on their own grids."""
 
 from medssl.families.segment.config import SegmentConfig
-from medssl.pipeline.family import Family, InitialEncoder
+from medssl.pipeline.family import Family, InitialEncoder, in_package
 
 _HERE = "medssl.families.segment"
 
@@ -9,22 +9,11 @@ FAMILY = Family(
     name="segment",
     configs=(SegmentConfig,),
     usual_arms=("supervised", "tracoco"),
-    cohort=f"{_HERE}.cohort:find_cohort",
-    inputs=f"{_HERE}.cohort:inputs",
-    steps={
-        "train": f"{_HERE}.train:train",
-        "predict": f"{_HERE}.predict:predict",
-        "evaluate": f"{_HERE}.evaluate:evaluate",
-    },
-    results=f"{_HERE}.cohort:results",
+    **in_package(_HERE, "train", "predict", "evaluate"),
     comparison=f"{_HERE}.comparison:SegmentComparison",
     intact={"predict": f"{_HERE}.predict:intact"},
-    preflight=f"{_HERE}.preflight:check_test_cases",
-    initial_encoder=InitialEncoder(
-        part="network",
-        read="medssl.train.encoder_checkpoint:read_encoder",
-        must_fit=f"{_HERE}.initial_encoder:must_fit",
-    ),
+    preflight=f"{_HERE}.cohort:check_test_cases",
+    initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",
     axes=("labels",),

@@ -4,7 +4,7 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.families.segment.config import WITHOUT_EFFECT, SegmentConfig
-from medssl.infer.predict import Prediction, predict_case
+from medssl.families.segment.config import SegmentConfig
+from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.overrides import apply_override
 from medssl.pipeline.config import validate
-from medssl.pipeline.inputs import Input, find_inputs
+from medssl.pipeline.inputs import find_inputs
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import weights_hash
@@ -57,8 +58,9 @@ def predict_files(
         overwrite: replace other predictions and other files that are in the way in `out`.
 
     Raises:
-        UsageError: no checkpoint, a wrong key, mirrored copies of what training never mirrored, or
-            `out` holds inputs, other predictions or other files of the same names.
+        UsageError: no checkpoint, a wrong key, a stride that leaves gaps, mirrored copies of what
+            training never mirrored, or `out` holds inputs, other predictions or other files of the
+            same names.
         DataError: a file cannot be used; the cases before it are written.
     """
     choose_device(device)
@@ -67,12 +69,13 @@ def predict_files(
     for one in overrides:
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
+    check_stride(settings.stride, found.patch)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
-    outputs = _outputs(out, checkpoint, found, settings, cases, overwrite)
-    return _predict(predictor, found, settings, cases, out, outputs, reporter, device)
+    asked = _Asked(checkpoint, found, settings, cases, out)
+    return asked.predict(predictor, asked.outputs(overwrite), reporter, device)
 
 
 def predict_in_words(
@@ -88,88 +91,108 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     Raises:
         UsageError, DataError: as `predict_files`.
     """
-    plan, asked = job.plan, _asked(job.plan)
+    asked, device = _asked(job.plan), job.plan.config.pipeline.train.device
     predictor = load_checkpoint(asked.checkpoint)[0]
-    folder, device = plan.folder("predict"), plan.config.pipeline.train.device
-    given = predictor, asked.found, asked.settings, asked.cases, folder
-    _predict(*given, asked.outputs(folder), job.reporter, device)
+    asked.predict(predictor, asked.outputs(overwrite=True), job.reporter, device)
     return {"cases": len(asked.cases)}
 
 
 def intact(job: Job) -> bool:
     """Whether the masks of all test cases are there as they were written."""
     asked = _asked(job.plan)
-    outputs = asked.outputs(job.plan.folder("predict"))
-    return all(outputs.has(_names(case, asked.found, asked.settings)) for case in asked.cases)
+    outputs = asked.outputs(overwrite=True)
+    return all(outputs.has(asked.names(case)) for case in asked.cases)
+
+
+def _asked(plan: SegmentPlan) -> "_Asked":
+    pipeline, channels = plan.config.pipeline, plan.config.spec.channels
+    cases = {
+        case.id: tuple(dict.fromkeys(case.images[name] for name in channels))
+        for case in plan.cohort.test
+    }
+    found = read_description(plan.model)
+    if found.mirrored is None:  # earlier ones left out along which axes training mirrored
+        found = found.model_copy(update={"mirrored": pipeline.augment.mirrored})
+    return _Asked(plan.model, found, pipeline.predict, cases, plan.folder("predict"))
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the prediction stage of a run is to predict, and with what."""
+    """What is to be predicted into a folder, and with what.
+
+    Attributes:
+        found: what the checkpoint says of itself.
+        cases: files in channel order by case.
+    """
 
     checkpoint: Path
     found: Checkpoint
     settings: PredictSettings
-    cases: Sequence[Input]
+    cases: Mapping[str, tuple[Path, ...]]
+    out: Path
 
-    def outputs(self, folder: Path) -> Outputs:
-        given = self.checkpoint, self.found, self.settings, self.cases
-        return _outputs(folder, *given, overwrite=True)
+    def names(self, case: str) -> list[str]:
+        """File names of a case's results; the mask, which appears last, is the first."""
+        maps = [""]
+        if "entropy" in self.settings.save:
+            maps.append("_entropy")
+        if "probabilities" in self.settings.save:
+            maps += [f"_probability_{value}" for value in self.found.label_values]
+        return [f"{case}{one}{FORMATS[self.settings.format]}" for one in maps]
 
+    def outputs(self, overwrite: bool) -> Outputs:
+        """What the folder holds of the wanted results.
 
-def _asked(plan: SegmentPlan) -> _Asked:
-    pipeline, channels = plan.config.pipeline, plan.config.spec.channels
-    cases = [
-        Input(case.id, tuple(dict.fromkeys(case.images[name] for name in channels)))
-        for case in plan.cohort.test
-    ]
-    checkpoint = plan.folder("train") / "checkpoint" / pipeline.predict.checkpoint
-    found = _as_trained(read_description(checkpoint), plan.config)
-    return _Asked(checkpoint, found, pipeline.predict, cases)
+        Raises:
+            UsageError: it holds others, or files that are in the way.
+        """
+        how = SegmentConfig.without_effect["predict"]
+        made: dict[str, Any] = {
+            "weights": weights_hash(self.checkpoint),
+            "predict": self.settings.model_dump(mode="json", exclude=how),
+        }
+        if self.settings.flips:
+            made["mirrored"] = list(self.found.mirrored or ())
+        sources = {case: fingerprint_of(paths) for case, paths in self.cases.items()}
+        names = {case: self.names(case) for case in self.cases}
+        outputs = Outputs(self.out, made, sources, names, overwrite)
+        outputs.begin()  # a folder that cannot be written to is said before the work
+        return outputs
 
-
-def _predict(
-    predictor: Ensemble,
-    found: Checkpoint,
-    settings: PredictSettings,
-    cases: Sequence[Input],
-    out: Path,
-    outputs: Outputs,
-    reporter: QuietReporter,
-    device_name: str,
-) -> list[Path]:
-    """Predict the cases whose results are missing."""
-    device = choose_device(device_name)
-    network = _chosen(predictor, settings).to(device)
-    prepare = Preparation(found.preprocess)
-    masks = {case.id: out / f"{case.id}{FORMATS[settings.format]}" for case in cases}
-    missing = [case for case in cases if not outputs.has(_names(case, found, settings))]
-    with Steps(reporter, len(cases), len(cases) - len(missing)) as steps:
-        for case in missing:
-            volume = read_volume(case.paths)
-            if len(volume.array) != len(found.channels):
-                raise DataError(
-                    f"{case.paths[0]} gives {len(volume.array)} channels",
-                    f"the checkpoint wants {len(found.channels)}: {', '.join(found.channels)}",
-                    "give a folder with one image per channel",
-                )
-            prediction = predict_case(
-                network,
-                volume,
-                prepare,
-                found.patch,
-                settings,
-                len(found.classes),
-                device,
-                found.mirrored or (),
-            )
-            _write(prediction, found, case, settings, outputs)
-            if not prediction.labels.any():
-                reporter.warn(empty_mask(case.id, found.empty_masks))
-            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
-                reporter.warn(_SHEARED.format(mask=masks[case.id]))
-            steps.advance()
-    return list(masks.values())
+    def predict(
+        self, predictor: Ensemble, outputs: Outputs, reporter: QuietReporter, device_name: str
+    ) -> list[Path]:
+        """Predict the cases whose results are missing; returns all masks."""
+        found, settings, device = self.found, self.settings, choose_device(device_name)
+        network = _chosen(predictor, settings).to(device)
+        prepare = Preparation(found.preprocess)
+        missing = [case for case in self.cases if not outputs.has(self.names(case))]
+        with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
+            for case in missing:
+                volume = read_volume(self.cases[case])
+                if len(volume.array) != len(found.channels):
+                    raise DataError(
+                        f"{self.cases[case][0]} gives {len(volume.array)} channels",
+                        f"the checkpoint wants {len(found.channels)}: {', '.join(found.channels)}",
+                        "give a folder with one image per channel",
+                    )
+                given = network, volume, prepare, found.patch, settings
+                mirrored = found.mirrored or ()
+                prediction = predict_case(*given, len(found.classes), device, mirrored)
+                grid, maps = prediction.geometry, [prediction.entropy]
+                maps += [] if prediction.probabilities is None else list(prediction.probabilities)
+                with outputs.writing(self.names(case)) as (mask, *beside):
+                    told = [one for one in maps if one is not None]
+                    for path, one in zip(beside, told, strict=True):
+                        write_volume(one, grid, path)
+                    values = np.array(found.label_values, np.uint8)[prediction.labels]
+                    write_mask(values, grid, mask)
+                if not prediction.labels.any():
+                    reporter.warn(empty_mask(case, found.empty_masks))
+                if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                    reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+                steps.advance()
+        return [self.out / self.names(case)[0] for case in self.cases]
 
 
 def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
@@ -186,13 +209,6 @@ def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings)
     )
 
 
-def _as_trained(found: Checkpoint, config: SegmentConfig) -> Checkpoint:
-    """The description with the axes that its training mirrored, which earlier ones left out."""
-    if found.mirrored is not None:
-        return found
-    return found.model_copy(update={"mirrored": config.pipeline.augment.mirrored})
-
-
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
     """All networks, or the one asked for."""
     if settings.network == "ensemble":
@@ -205,56 +221,3 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
             "choose predict.network=ensemble",
         )
     return Ensemble([predictor.members[index]]).eval()
-
-
-def _names(case: Input, found: Checkpoint, settings: PredictSettings) -> list[str]:
-    """File names of a case's results; the mask, which appears last, is the first."""
-    ending = FORMATS[settings.format]
-    names = [f"{case.id}{ending}"]
-    if "entropy" in settings.save:
-        names.append(f"{case.id}_entropy{ending}")
-    if "probabilities" in settings.save:
-        names += [f"{case.id}_probability_{value}{ending}" for value in found.label_values]
-    return names
-
-
-def _write(
-    prediction: Prediction,
-    found: Checkpoint,
-    case: Input,
-    settings: PredictSettings,
-    outputs: Outputs,
-) -> None:
-    grid = prediction.geometry
-    maps = [] if prediction.entropy is None else [prediction.entropy]
-    maps += [] if prediction.probabilities is None else list(prediction.probabilities)
-    with outputs.writing(_names(case, found, settings)) as (mask, *beside):
-        for path, one in zip(beside, maps, strict=True):
-            write_volume(one, grid, path)
-        write_mask(np.array(found.label_values, np.uint8)[prediction.labels], grid, mask)
-
-
-def _outputs(
-    folder: Path,
-    checkpoint: Path,
-    found: Checkpoint,
-    settings: PredictSettings,
-    cases: Sequence[Input],
-    overwrite: bool,
-) -> Outputs:
-    """What the folder holds of the wanted results.
-
-    Raises:
-        UsageError: it holds others, or files that are in the way.
-    """
-    made: dict[str, Any] = {
-        "weights": weights_hash(checkpoint),
-        "predict": settings.model_dump(mode="json", exclude=WITHOUT_EFFECT["predict"]),
-    }
-    if settings.flips:
-        made["mirrored"] = list(found.mirrored or ())
-    sources = {case.id: fingerprint_of(case.paths) for case in cases}
-    names = {case.id: _names(case, found, settings) for case in cases}
-    outputs = Outputs(folder, made, sources, names, overwrite)
-    outputs.begin()  # a folder that cannot be written to is said before the work
-    return outputs

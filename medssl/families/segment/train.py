@@ -1,7 +1,7 @@
 """The training stage: cases, split, cache, streams, loop, checkpoint."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.evaluate.segmentation import dice
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.initial_encoder import LoadedEncoder, load_start
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
-from medssl.methods.registry import implementation
+from medssl.networks.build import build_encoder
+from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.pipeline.plan import Job
-from medssl.train.checkpoint import Checkpoint, DataCard, save_checkpoint
+from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.train.checkpoint import Checkpoint, DataCard, EncoderCard, save_checkpoint
+from medssl.train.encoder_checkpoint import (
+    encoder_card,
+    load_encoder_weights,
+)
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.loop import Callbacks, Reporter, configure_torch, fit
@@ -50,9 +55,10 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     _refuse_unmarked(config, [cached[name] for name in split.labelled])
     empty = any(not cached[name].marked for name in split.labelled)
     method = build_method(config, start)
+    watched = [cached[name] for name in split.validation if cached[name].mask is not None]
     callbacks = Callbacks(
-        validate=_validation(config, method, [cached[i] for i in split.validation]),
-        save=_Saver(config, method, split, folder / "checkpoint", start, empty),
+        validate=Validation(config, method, watched) if watched else None,
+        save=_saver(config, method, split, folder / "checkpoint", start, empty),
     )
     fit(
         method,
@@ -70,6 +76,42 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     return {}
 
 
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """What every network of a training starts from.
+
+    Attributes:
+        encoder: weights, and how they are taken.
+        card: what the trained checkpoint remembers of them.
+    """
+
+    encoder: PretrainedEncoder
+    card: EncoderCard
+
+
+def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | None:
+    """The encoder of a pipeline, tried on its network once; None where it asks for none.
+
+    Tells the reporter what fits, and where images look otherwise than in pre-training.
+
+    Raises:
+        UsageError, DataError: it cannot be read, or too little of it fits.
+    """
+    choice, network = config.pipeline.pretrain, config.pipeline.network
+    if choice is None:
+        return None
+    weights, found = load_encoder_weights(choice.folder)
+    config.must_fit(found.network, f"the encoder in {choice.folder}")
+    given = PretrainedEncoder(weights, choice.matched, choice.channels)
+    report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
+    reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
+    if unlike := config.pipeline.preprocess.unlike(found.preprocess):
+        reporter.note(
+            f"warning: the encoder was pre-trained on images that look otherwise: {unlike}"
+        )
+    return LoadedEncoder(given, encoder_card(choice.folder, found))
+
+
 def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
     """The cases that training may see; the unlabelled without their labels, so none is read."""
     labelled = {*split.labelled, *split.validation}
@@ -82,16 +124,13 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: Reporter
+    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
 ) -> dict[str, CachedCase]:
     """The cases, preprocessed; what is cached already is not done again."""
     cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
-    reporter.begin(len(cases), 0)
-    try:
-        return cache.prepare(cases, on_progress=lambda done, _: reporter.step(done, {}))
-    finally:
-        reporter.end()
+    with Counted(reporter) as counted:
+        return cache.prepare(cases, on_progress=counted)
 
 
 def _refuse_unmarked(config: SegmentConfig, labelled: Sequence[CachedCase]) -> None:
@@ -113,7 +152,7 @@ def build_method(config: SegmentConfig, start: LoadedEncoder | None = None) -> S
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
     )
-    built: SegmentMethod = implementation(config.method)(config.method, task, config.pipeline.seed)
+    built: SegmentMethod = config.build(task)
     return built
 
 
@@ -122,80 +161,61 @@ def streams(
 ) -> dict[str, PatchStream]:
     """The streams the method asks for."""
     pipeline = config.pipeline
-    ids = {"labelled": split.labelled, "unlabelled": split.unlabelled}
-    sizes = {
-        "labelled": pipeline.train.batch_labelled,
-        "unlabelled": pipeline.train.batch_unlabelled,
+    given = {
+        "labelled": (split.labelled, pipeline.train.batch_labelled),
+        "unlabelled": (split.unlabelled, pipeline.train.batch_unlabelled),
     }
     for kind in method.streams:
-        if not ids[kind]:
+        if not given[kind][0]:
             raise UsageError(
                 f"the method {pipeline.method.name} needs {kind} cases and the split has none",
                 f"{pipeline.split.labels} labels are asked for",
                 "lower split.labels or choose method=supervised",
             )
     sampler = method.sampler(pipeline.train.patch)
-    return {
-        kind: PatchStream(
-            kind, [cached[i] for i in ids[kind]], sampler, pipeline.augment, sizes[kind],
-            pipeline.seed,
-        )
-        for kind in method.streams
-    }  # fmt: skip
+    found: dict[str, PatchStream] = {}
+    for kind in method.streams:
+        cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
+        found[kind] = PatchStream(kind, cases, sampler, pipeline.augment, size, pipeline.seed)
+    return found
 
 
-class _Saver:
-    """Writes the predictor as checkpoint `last` or `best`."""
+def _saver(
+    config: SegmentConfig,
+    method: SegmentMethod,
+    split: Split,
+    folder: Path,
+    start: LoadedEncoder | None,
+    empty_masks: bool,
+) -> Callable[[str, int, dict[str, float]], None]:
+    """What writes the predictor as checkpoint `last` or `best`."""
+    pipeline, spec = config.pipeline, config.spec
 
-    def __init__(
-        self,
-        config: SegmentConfig,
-        method: SegmentMethod,
-        split: Split,
-        folder: Path,
-        start: LoadedEncoder | None,
-        empty_masks: bool,
-    ) -> None:
-        self._config, self._method, self._split, self._folder = config, method, split, folder
-        self._start, self._empty_masks = start, empty_masks
-
-    def __call__(self, kind: str, step: int, metrics: dict[str, float]) -> None:
-        """Write one checkpoint."""
-        predictor = self._method.predictor()
-        save_checkpoint(self._folder / kind, predictor, self._describe(step, metrics, predictor))
-
-    def _describe(
-        self, step: int, metrics: dict[str, float], predictor: torch.nn.Module
-    ) -> Checkpoint:
-        pipeline, spec = self._config.pipeline, self._config.spec
-        members = predictor.members
-        return Checkpoint(
+    def save(kind: str, step: int, metrics: dict[str, float]) -> None:
+        predictor = method.predictor()
+        described = Checkpoint(
             network=pipeline.network,
-            members=len(members),  # type: ignore[arg-type]
+            members=len(predictor.members),
             channels=spec.channels,
             labels=spec.labels,
             modality=spec.modality,
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
             predict=pipeline.predict,
-            method={"name": pipeline.method.name, **self._config.method.model_dump(mode="json")},
-            paper=self._config.method.paper,
-            split_hash=self._split.hash,
+            method=config.method_values(),
+            paper=config.method.paper,
+            split_hash=split.hash,
             data=DataCard.of(spec),
             code=code_version(),
             step=step,
             metrics=metrics,
-            encoder=self._start.card if self._start else None,
+            encoder=start.card if start else None,
             mirrored=pipeline.augment.mirrored,
-            empty_masks=self._empty_masks,
+            empty_masks=empty_masks,
         )
+        save_checkpoint(folder / kind, predictor, described)
 
-
-def _validation(
-    config: SegmentConfig, method: SegmentMethod, cases: Sequence[CachedCase]
-) -> "Validation | None":
-    labelled = [case for case in cases if case.mask is not None]
-    return Validation(config, method, labelled) if labelled else None
+    return save
 
 
 class Validation:
@@ -212,13 +232,14 @@ class Validation:
         pipeline = self._config.pipeline
         predictor = self._method.predictor()
         device = choose_device(pipeline.train.device)
+        x, y, z = pipeline.train.patch
         scores = []
         for case in self._cases:
             logits = sliding_window(
                 torch.from_numpy(case.image.astype("float32")),
                 predictor,
                 pipeline.train.patch,
-                _stride(config=self._config),
+                pipeline.predict.stride or (max(1, x // 2), max(1, y // 2), max(1, z // 2)),
                 weighting=pipeline.predict.weighting,
                 window_batch=pipeline.predict.window_batch,
                 outside=case.floor,
@@ -231,11 +252,3 @@ class Validation:
                 for index in range(1, len(self._config.spec.classes))
             ]
         return {"dice": sum(scores) / len(scores)}
-
-
-def _stride(config: SegmentConfig) -> tuple[int, int, int]:
-    """Stride of validation windows: the set one, or half the patch."""
-    if config.pipeline.predict.stride is not None:
-        return config.pipeline.predict.stride
-    x, y, z = (max(1, side // 2) for side in config.pipeline.train.patch)
-    return x, y, z

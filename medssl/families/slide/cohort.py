@@ -1,16 +1,24 @@
-"""The cases of a run on slides, what decides its stages, and where its results are."""
+"""The cases of a run on slides as bags of features, and what decides its stages."""
 
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from medssl.data.bags.bag import Bag
 from medssl.data.folds import make_folds
-from medssl.data.layouts import find_cases
+from medssl.data.layouts import find_cases, layout_of
+from medssl.data.layouts.planted import PlantedBag
+from medssl.data.slide.bag import FeatureBag, read_features
 from medssl.data.spec import Case
+from medssl.device import choose_device
+from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.families.slide.config import SlideConfig
-from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.pipeline.plan import Cohort, Plan
+from medssl.infer.features import extract_features
+from medssl.networks.tile_encoder import build_tile_encoder
+from medssl.networks.tile_settings import encoder_hash
+from medssl.pipeline.plan import Cohort, Job, Plan
+from medssl.pipeline.progress import Counted
 from medssl.train.fingerprint import fingerprint
 
 
@@ -28,6 +36,7 @@ class SlideCohort(Cohort):
 
 
 SlidePlan = Plan[SlideConfig, SlideCohort]
+SlideBag = Bag | FeatureBag | PlantedBag
 
 
 def find_cohort(config: SlideConfig, kept_out: Collection[str] = ()) -> SlideCohort:
@@ -76,13 +85,47 @@ def results(plan: SlidePlan) -> dict[str, Path]:
     }
 
 
-def must_fit(config: SlideConfig, trained: TileEncoderSettings, what: str) -> None:
-    """Refuse a pre-trained encoder of tiles that is another one than the pipeline's.
+def find_bags(job: Job) -> dict[str, SlideBag]:
+    """Every case as a bag, by id.
+
+    Bags that come as features are read. Slides are cut into tiles and encoded once; their features
+    are kept in the cache, under a key of everything that influences them.
 
     Raises:
-        UsageError: names the keys to set.
+        DataError: a file cannot be used; what was encoded before it stays in the cache.
+        UsageError: there is no such file of the encoder's weights.
     """
-    own, other = (one.model_dump(exclude={"weights"}) for one in (config.pipeline.encoder, trained))
-    keys = [f"encoder.{key}={value}" for key, value in other.items() if own[key] != value]
-    if keys:
-        raise UsageError(f"{what} does not fit the pipeline's encoder", "", f"set {' '.join(keys)}")
+    config: SlideConfig = job.plan.config
+    cases, reporter = job.plan.cohort.cases, job.reporter
+    bags = layout_of(config.spec).bags(config.spec, cases)
+    if bags is not None:
+        return {bag.id: bag for bag in bags}
+    pipeline = config.pipeline
+    encoder = build_tile_encoder(pipeline.encoder, pipeline.seed)
+    if encoder.report is not None:
+        reporter.note(f"weights {pipeline.encoder.weights}: {encoder.report}")
+    key = encoder_hash(pipeline.encoder, pipeline.seed)
+    folder = cache_root() / "features" / config.spec.name / f"{pipeline.tiles.key}-{key}"
+    reporter.note(f"{len(cases)} slides of {config.spec.name}: encoding what is not in {folder}")
+    with Counted(reporter) as counted:
+        done = extract_features(
+            {case.id: case.images["slide"] for case in cases},
+            folder,
+            encoder,
+            key,
+            pipeline.tiles,
+            batch=pipeline.predict.batch,
+            device=choose_device(pipeline.train.device),
+            on_progress=counted,
+        )
+    for note in done.notes:
+        reporter.note(f"note: {note}")
+    if done.busy_share is not None:
+        reporter.note(
+            f"{done.tiles} tiles in {done.seconds:.0f} s; the encoder worked "
+            f"{done.busy_share:.0%} of the time"
+        )
+    return {
+        case.id: read_features(done.paths[case.id], case.patient, case.extra["class"], case.id)
+        for case in cases
+    }

@@ -1,7 +1,5 @@
 """The sections of a pipeline of slides or bags, and what one run of it does."""
 
-import hashlib
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -134,10 +132,7 @@ class SlideConfig(Config[SlidePipeline]):
     file = SlidePipeline
     about = "call slides or bags of features"
     reads = frozenset({"slides", "bags"})
-    without_effect: ClassVar = {
-        "train": {"checkpoint_epochs", "device", "threads"},
-        "predict": {"batch"},
-    }
+    without_effect: ClassVar = {**Config.without_effect, "predict": {"batch"}}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -154,30 +149,26 @@ class SlideConfig(Config[SlidePipeline]):
         """The run in a few words, e.g. "snuffy, seed 0"."""
         return f"{self.pipeline.method.name}, seed {self.pipeline.seed}"
 
-    def section(self, name: str) -> Any:
-        """As of every family; weights of the encoder count by content, wherever the file lies."""
-        plain = super().section(name)
-        weights = self.pipeline.encoder.weights
-        if name == "encoder" and weights is not None and Path(weights).is_file():
-            # A missing one is refused when it is loaded.
-            with Path(weights).open("rb") as stream:
-                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return plain
-
     def declared(self) -> Any:
         """The layout."""
         return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
 
     def check(self) -> None:
-        """Refuse data sets without classes.
-
-        Raises:
-            UsageError: says what to declare.
-        """
+        """Refuse data sets without classes."""
         if not self.classes:
             raise UsageError(
                 f"the data set {self.spec.name} has no slides or bags with classes",
                 f"its layout is '{self.spec.layout.kind}'",
                 "declare them in its data spec, e.g. layout: {kind: slides, table: labels.csv, "
                 "classes: [normal, tumour]}",
+            )
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse a pre-trained encoder of tiles that is another one than the pipeline's."""
+        both = self.pipeline.encoder, trained
+        own, other = (one.model_dump(exclude={"weights"}) for one in both)
+        keys = [f"encoder.{key}={value}" for key, value in other.items() if own[key] != value]
+        if keys:
+            raise UsageError(
+                f"{what} does not fit the pipeline's encoder", "", f"set {' '.join(keys)}"
             )

@@ -11,7 +11,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec
 from medssl.device import choose_device
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.froc import froc_curve
 from medssl.evaluate.report import Picture
@@ -23,14 +23,16 @@ from medssl.evaluate.slide_report import (
     write_slide_report,
     write_slide_scores,
 )
-from medssl.families.slide.bags import SlideBag
-from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import read_calls
-from medssl.families.slide.instances import InstanceRecord
+from medssl.families.slide.cohort import SlideBag, SlidePlan
 from medssl.families.slide.predict import CALLS
-from medssl.families.slide.scores import BagCall, fold_calls, optimistic, summarise
-from medssl.families.slide.train import fold_folder
-from medssl.pipeline.origin import origin
+from medssl.families.slide.scores import (
+    BagCall,
+    InstanceRecord,
+    fold_calls,
+    optimistic,
+    summarise,
+)
+from medssl.families.slide.train import fold_folder, read_calls
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.slide_checkpoint import load_slide_checkpoint
@@ -62,16 +64,20 @@ def _told(plan: SlidePlan) -> CallsReport:
     drawn = [called / f"{row['slide']}.png" for row in rows[: config.pipeline.evaluate.pictures]]
     return CallsReport(
         title=config.pipeline.title or config.pipeline.name,
-        data=slide_data(config.spec, "slide" if config.tiled else "bag"),
+        data=_data(config.spec, "slide" if config.tiled else "bag"),
         classes=config.classes,
         rows=rows,
         pictures=[Picture("", path.stem, path.read_bytes()) for path in drawn if path.is_file()],
-        origin=origin(plan, None),
+        origin=plan.origin(),
     )
 
 
 def evaluate_calls(
-    predictions: Path, spec: DataSpec, out: Path, reporter: QuietReporter | None = None
+    predictions: Path,
+    spec: DataSpec,
+    out: Path,
+    reporter: QuietReporter | None = None,
+    overrides: Sequence[str] = (),
 ) -> str:
     """Score calls that `medssl predict` wrote against the classes of a data set.
 
@@ -81,8 +87,11 @@ def evaluate_calls(
         predictions: calls.csv, or the folder that holds it; rows are named after slides.
 
     Raises:
+        UsageError: an override is given; there is nothing to choose.
         DataError: it cannot be read, has other classes, or calls no slide of the data set.
     """
+    if overrides:
+        raise UsageError(f"{overrides[0]} does nothing for calls", do="leave it out")
     path = predictions / CALLS if predictions.is_dir() else predictions
     classes = declared_classes(spec)
     rows = read_calls_csv(path)
@@ -107,7 +116,7 @@ def evaluate_calls(
     scores = score_slides(*given, threshold=float(known[0]["threshold"]), predicted=predicted)
     report = SlideReport(
         title=spec.title,
-        data=slide_data(spec, "slide"),
+        data=_data(spec, "slide"),
         classes=classes,
         rows=slide_rows([row["slide"] for row in known], probability, truth, predicted),
         scores=scores,
@@ -124,15 +133,39 @@ def evaluate_calls(
 
 
 def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport, dict[str, float]]:
-    truth = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
+    config, settings = plan.config, plan.config.pipeline.evaluate
+    known = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
     folds = [read_calls(fold_folder(plan, number)) for number in range(len(plan.cohort.splits))]
-    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, truth)]
+    calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, known)]
     record = _instances(plan, bags)
-    resamples = plan.config.pipeline.evaluate.bootstrap
-    numbers = summarise(calls, resamples) | optimistic(folds, truth) | record.flat()
-    report = _report(plan, calls, record)
-    numbers |= {"ece": report.scores.ece.value, "brier": report.scores.brier.value}
-    return report, numbers
+    probability = np.array([call.probability for call in calls])
+    truth = np.array([call.truth for call in calls])
+    predicted = np.array([call.prediction for call in calls])
+    scores = score_slides(
+        probability,
+        truth,
+        settings.bootstrap,
+        np.random.default_rng(0),
+        threshold=calls[0].threshold,
+        predicted=predicted if len({call.threshold for call in calls}) > 1 else None,
+    )
+    validation = sum(len(fold.validation) for fold in plan.cohort.splits)
+    chosen = f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
+    report = SlideReport(
+        title=config.pipeline.title or config.pipeline.name,
+        data=_data(config.spec, "slide" if config.tiled else "bag"),
+        classes=config.classes,
+        rows=slide_rows([call.id for call in calls], probability, truth, predicted),
+        scores=scores,
+        resamples=settings.bootstrap,
+        threshold_source=chosen if settings.threshold == "validation" else "set beforehand",
+        pictures=_pictures(plan, calls),
+        froc=froc_curve(record.hits) if any(len(one.lesions) for one in record.hits) else None,
+        patches=record.scores(),
+        origin=plan.origin(),
+    )
+    numbers = summarise(calls, settings.bootstrap) | optimistic(folds, known) | record.flat()
+    return report, numbers | {"ece": scores.ece.value, "brier": scores.brier.value}
 
 
 def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:
@@ -148,40 +181,7 @@ def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:
     return record
 
 
-def _report(plan: SlidePlan, calls: Sequence[BagCall], record: InstanceRecord) -> SlideReport:
-    config, settings = plan.config, plan.config.pipeline.evaluate
-    probability = np.array([call.probability for call in calls])
-    truth = np.array([call.truth for call in calls])
-    predicted = np.array([call.prediction for call in calls])
-    thresholds = {call.threshold for call in calls}
-    scores = score_slides(
-        probability,
-        truth,
-        settings.bootstrap,
-        np.random.default_rng(0),
-        threshold=calls[0].threshold,
-        predicted=predicted if len(thresholds) > 1 else None,
-    )
-    validation = sum(len(fold.validation) for fold in plan.cohort.splits)
-    return SlideReport(
-        title=config.pipeline.title or config.pipeline.name,
-        data=slide_data(config.spec, "slide" if config.tiled else "bag"),
-        classes=config.classes,
-        rows=slide_rows([call.id for call in calls], probability, truth, predicted),
-        scores=scores,
-        resamples=settings.bootstrap,
-        threshold_source=f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
-        if settings.threshold == "validation"
-        else "set beforehand",
-        pictures=_pictures(plan, calls),
-        froc=froc_curve(record.hits) if any(len(one.lesions) for one in record.hits) else None,
-        patches=record.scores(),
-        origin=origin(plan, None),
-    )
-
-
-def slide_data(spec: DataSpec, unit: str) -> SlideData:
-    """What a report says of the data set."""
+def _data(spec: DataSpec, unit: str) -> SlideData:
     return SlideData(spec.title, spec.licence, spec.citation, unit, spec.simulated)
 
 

@@ -4,6 +4,7 @@ A slide of the pipeline is answered by the fold that did not learn from it, othe
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,13 @@ from medssl.data.layouts.slides import is_slide
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.slide.reader import open_slide
-from medssl.data.spec import Case
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
 from medssl.export.heat_map import draw_heat_map
 from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import predict_bags
-from medssl.families.slide.instances import InstanceScores, instance_scores
-from medssl.families.slide.train import fold_folder, joined_folder
+from medssl.families.slide.train import fold_folder, predict_bags
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
@@ -38,10 +36,37 @@ from medssl.train.description import weights_hash
 from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
 from medssl.train.track import Tracker
 
-CALLS = "calls.csv"
+CALLS, HEADS = "calls.csv", ("slide", "prediction", "threshold")
 
 THUMBNAIL = 1200
 """Longer side of a heat map's slide, pixels."""
+
+
+@dataclass(frozen=True)
+class InstanceScores:
+    """Scores of one bag's instances, higher for the classes that are not the negative one.
+
+    Attributes:
+        kind: "probability" of the instance, or "attention" where a method gives no probability.
+        values: [N] in [0, 1]; attention is divided by its largest value.
+    """
+
+    kind: str
+    values: np.ndarray
+
+
+@torch.no_grad()
+def instance_scores(head: nn.Module, bag: BagSource, device: torch.device) -> InstanceScores | None:
+    """Of every instance of a bag; None where the method says nothing of instances."""
+    features = torch.from_numpy(np.asarray(bag.features, np.float32)).to(device)
+    found = head.eval()(features)
+    if found.instances is not None:
+        positive = found.instances[:, 1:].amax(1)
+        return InstanceScores("probability", positive.float().cpu().numpy())
+    if found.attention is not None:
+        attention = found.attention.float().cpu().numpy()
+        return InstanceScores("attention", attention / max(float(attention.max()), 1e-12))
+    return None
 
 
 def predict_in_words(
@@ -72,6 +97,7 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     config, folder, bags = plan.config, plan.folder("predict"), job.data
     device = choose_device(config.pipeline.train.device)
     cases = {case.id: case for case in plan.cohort.cases}
+    drawn = config.tiled and config.pipeline.predict.heat_maps
     asked = [(checkpoint, ids) for checkpoint, ids in _heads(plan) if ids]
     rows = []
     with Steps(job.reporter, sum(len(ids) for _, ids in asked)) as steps:
@@ -80,30 +106,21 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
             head = classifier.head.to(device)
             rows += _rows(head, [bags[name] for name in ids], described, device)
             for name in ids:
-                if config.tiled and config.pipeline.predict.heat_maps:
-                    _draw(folder, cases[name], bags[name], head, config.classes, device)
+                if drawn and (found := instance_scores(head, bags[name], device)) is not None:
+                    outlines = cases[name].extra["annotation"]
+                    write_maps(
+                        cases[name].images["slide"],
+                        bags[name],
+                        found,
+                        config.classes,
+                        folder / f"{name}.png",
+                        folder / f"{name}.geojson",
+                        read_annotation(outlines).outlines if outlines else (),
+                    )
                 steps.advance()
-    write_text(folder / CALLS, _table(rows, config.classes))
+    write_text(folder / CALLS, table_text([*HEADS, *config.classes], rows))
     tracker.artifact(folder / CALLS)
     return {}
-
-
-def _draw(
-    folder: Path,
-    case: Case,
-    bag: FeatureBag,
-    head: nn.Module,
-    classes: Sequence[str],
-    device: torch.device,
-) -> None:
-    """SLIDE.geojson and SLIDE.png, where the method says anything of single tiles."""
-    found = instance_scores(head, bag, device)
-    if found is None:
-        return
-    drawn = case.extra["annotation"]
-    outlines = read_annotation(drawn).outlines if drawn else ()
-    picture, tiles = (folder / f"{case.id}{ending}" for ending in (".png", ".geojson"))
-    write_maps(case.images["slide"], bag, found, classes, picture, tiles, outlines)
 
 
 def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
@@ -112,7 +129,7 @@ def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
     for number, split in enumerate(folds):
         yield fold_folder(plan, number) / "checkpoint" / "best", split.test
     rest = folds[0].unlabelled if plan.cohort.test else [case.id for case in plan.cohort.cases]
-    yield joined_folder(plan), rest
+    yield plan.model, rest
 
 
 def write_maps(
@@ -193,7 +210,8 @@ def predict_slides(
             with outputs.writing(names[bag.id]) as (picture, tiles):
                 write_maps(slides[bag.id], bag, scores, found.classes, picture, tiles)
     with outputs.writing([CALLS]) as (path,):
-        write_text(path, _table(_rows(head, bags, found, device), found.classes))
+        rows = _rows(head, bags, found, device)
+        write_text(path, table_text([*HEADS, *found.classes], rows))
     return out / CALLS
 
 
@@ -209,7 +227,3 @@ def _rows(
         shown = [f"{value:.6f}" for value in probability]
         rows.append([name, found.classes[chosen], f"{found.threshold:.6f}", *shown])
     return rows
-
-
-def _table(rows: Sequence[Sequence[Any]], classes: Sequence[str]) -> str:
-    return table_text(["slide", "prediction", "threshold", *classes], rows)

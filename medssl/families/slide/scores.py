@@ -1,17 +1,28 @@
-"""The scores of a run over all its folds, honest ones first.
+"""The scores of a run over all its folds: of bags, honest ones first, and of their instances.
 
-Legend: S test bags of all folds, K classes.
+Legend: N instances of a bag.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from torch import nn
 
-from medssl.evaluate.classification import choose_threshold, predictions
+from medssl.data.slide.annotation import tile_labels
+from medssl.data.slide.annotation_files import read_annotation
+from medssl.data.slide.bag import FeatureBag
+from medssl.data.spec import Case
+from medssl.evaluate.classification import choose_threshold, patch_auc, predictions
+from medssl.evaluate.froc import Hits, detections_from_tiles, froc_curve, froc_score, hits
+from medssl.evaluate.lesions import Lesions
 from medssl.evaluate.ranking import area_under_roc
+from medssl.evaluate.score import Score
 from medssl.evaluate.statistics import bootstrap_interval
-from medssl.families.slide.fold import Calls, Probabilities
+from medssl.families.slide.cohort import SlideBag
+from medssl.families.slide.predict import instance_scores
+from medssl.families.slide.train import Calls, Probabilities
 
 
 @dataclass(frozen=True)
@@ -103,3 +114,77 @@ def _test_chosen(epoch: Probabilities, truth: dict[str, int]) -> tuple[float, fl
     threshold = choose_threshold(probability[:, 1], labels) if probability.shape[1] == 2 else None
     right = float((predictions(probability, threshold) == labels).mean())
     return right, area_under_roc(labels, probability)
+
+
+@dataclass
+class InstanceRecord:
+    """How well the instances of bags with instance labels are found.
+
+    Attributes:
+        top: how many instances of a bag count as selected.
+        values, labels: [N] of each bag.
+        hits: detections against lesions, of slides that are drawn upon or free of tumour.
+    """
+
+    top: int
+    values: list[np.ndarray] = field(default_factory=list)
+    labels: list[np.ndarray] = field(default_factory=list)
+    hits: list[Hits] = field(default_factory=list)
+
+    def add(self, case: Case, bag: SlideBag, head: nn.Module, device: torch.device) -> None:
+        """Take one held-out bag, if anything is known of its instances."""
+        truth = instance_labels(case, bag)
+        found = None if truth is None else instance_scores(head, bag, device)
+        if found is None or truth is None:
+            return
+        self.values.append(found.values)
+        self.labels.append(truth)
+        if isinstance(bag, FeatureBag):
+            detections = detections_from_tiles(bag.places, bag.span, found.values)
+            self.hits.append(hits(detections, _lesions(case, bag)))
+
+    def scores(self) -> list[tuple[str, Score]]:
+        """What there is to say, with its name for people."""
+        if not self.values:
+            return []
+        named = [("area under the ROC curve over instances", patch_auc(self.values, self.labels))]
+        keys = [
+            np.isin(np.flatnonzero(truth), np.argsort(-values, kind="stable")[: self.top])
+            for values, truth in zip(self.values, self.labels, strict=True)
+        ]
+        if sum(map(len, keys)):
+            share = float(np.concatenate(keys).mean())
+            named.append(
+                (f"positive instances among the first {self.top} of their bag", Score(share))
+            )
+        return named
+
+    def flat(self) -> dict[str, float]:
+        """The same as numbers by name for a tracker."""
+        names = ("patch_auc", "keys_found")
+        numbers = {
+            name: score.value for name, (_, score) in zip(names, self.scores(), strict=False)
+        }
+        if any(len(one.lesions) for one in self.hits):
+            numbers["froc"] = froc_score(froc_curve(self.hits))
+        return numbers
+
+
+def _lesions(case: Case, bag: FeatureBag) -> Lesions | None:
+    """The targets of a slide; None for a slide without tumour."""
+    drawn = case.extra["annotation"]
+    if drawn is None:
+        return None
+    spacing = bag.header.mpp * bag.header.size / bag.span
+    return Lesions.from_annotation(read_annotation(drawn), bag.slide_size, spacing)
+
+
+def instance_labels(case: Case, bag: SlideBag) -> np.ndarray | None:
+    """[N] bool, which instances show the positive class; None where nobody said."""
+    if not isinstance(bag, FeatureBag):
+        return bag.instances
+    drawn = case.extra["annotation"]
+    if drawn is None:
+        # A slide without tumour has none anywhere; one with tumour has it somewhere.
+        return np.zeros(len(bag.places), bool) if bag.label == 0 else None
+    return tile_labels(read_annotation(drawn), bag.places, bag.span)

@@ -1,19 +1,65 @@
-"""The training stage of slides: every fold, then all folds as one classifier."""
+"""The training stage of slides: every fold, then all folds as one classifier.
 
+A fold trains on its bags and chooses the epoch and the threshold on its validation bags.
+
+Legend: K classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import nn
+
+from medssl.atomic import append_text, make_folder, write_text
+from medssl.data.bags.bag import BagSource, BagStream
+from medssl.data.split import Split
+from medssl.device import choose_device
+from medssl.errors import UsageError
+from medssl.evaluate.classification import choose_threshold
+from medssl.evaluate.ranking import area_under_roc
 from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.fold import CALLS, FoldTraining
+from medssl.families.slide.config import SlideConfig
 from medssl.infer.bag_ensemble import BagEnsemble
+from medssl.methods.method import BagMethod, BagTask
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.pipeline.plan import Job
+from medssl.pipeline.stage import read_json
 from medssl.section import digest
-from medssl.train.checkpoint import save_checkpoint
-from medssl.train.fingerprint import fingerprint
-from medssl.train.loop import configure_torch
-from medssl.train.slide_checkpoint import SlideClassifier, load_slide_checkpoint
+from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
+from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.jsonl_log import read_lines
+from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
+from medssl.train.slide_checkpoint import (
+    SlideCheckpoint,
+    SlideClassifier,
+    load_slide_checkpoint,
+)
 from medssl.train.track import Tracker
+
+EPOCHS, CALLS = "epochs.jsonl", "calls.json"
+
+Probabilities = dict[str, list[float]]
+"""Bag to [K]."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a fold's chosen weights say.
+
+    Attributes:
+        threshold: of the positive class, chosen on the validation bags; 0.5 without any.
+        epochs: the test bags after every epoch; empty unless `train.watch_test`.
+    """
+
+    threshold: float
+    test: Probabilities
+    epochs: tuple[Probabilities, ...] = ()
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -34,20 +80,14 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
             continue
         log = _FoldLog(tracker, number, before)
         FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
-    whole = joined_folder(plan)
-    _join(plan, whole)
-    tracker.artifact(whole, "checkpoint")
+    _join(plan)
+    tracker.artifact(plan.model, "checkpoint")
     return {}
 
 
 def fold_folder(plan: SlidePlan, number: int) -> Path:
     """Where a fold's own checkpoints and calls are."""
     return plan.folder("train") / f"fold{number}"
-
-
-def joined_folder(plan: SlidePlan) -> Path:
-    """Where the checkpoint of all folds is."""
-    return plan.folder("train") / "checkpoint"
 
 
 class _FoldLog:
@@ -62,7 +102,7 @@ class _FoldLog:
         self._tracker.metrics(self._before + step, named)
 
 
-def _join(plan: SlidePlan, folder: Path) -> None:
+def _join(plan: SlidePlan) -> None:
     """All folds as one classifier, with the encoder of tiles, for slides that are yet to come."""
     parts = [
         load_slide_checkpoint(fold_folder(plan, number) / "checkpoint" / "best")
@@ -88,4 +128,155 @@ def _join(plan: SlidePlan, folder: Path) -> None:
             },
         }
     )
-    save_checkpoint(folder, SlideClassifier(BagEnsemble(members), encoder), joined)
+    save_checkpoint(plan.model, SlideClassifier(BagEnsemble(members), encoder), joined)
+
+
+class FoldTraining:
+    """Trains one fold in a folder of its own.
+
+    Leaves checkpoint/{last,best}, epochs.jsonl (what every epoch said of the validation bags) and
+    calls.json (what the best epoch says of the test bags).
+
+    Args:
+        bags: every labelled bag by id.
+    """
+
+    def __init__(
+        self, config: SlideConfig, split: Split, bags: Mapping[str, BagSource], folder: Path
+    ) -> None:
+        self._config, self._split, self._folder = config, split, folder
+        chosen = config.pipeline.train
+        train = [bags[name] for name in split.labelled]
+        self._width = int(np.asarray(train[0].features).shape[1])
+        self._scale = Scale.of(train) if chosen.standardise else Scale.none(self._width)
+        self._train = [ScaledBag(bag, self._scale) for bag in train]
+        self._validation = [bags[name] for name in split.validation]
+        self._test = [bags[name] for name in split.test]
+        labels = [bag.label for bag in train]
+        self._counts = tuple(labels.count(index) for index in range(len(config.classes)))
+        task = BagTask(self._width, config.classes, self._counts)
+        self._method: BagMethod = config.build(task)
+        self._device = choose_device(chosen.device)
+
+    def run(self, reporter: Reporter, log: Log) -> None:
+        """Train, from `state.pt` where it exists, and write the calls.
+
+        Raises:
+            Stopped: a signal asked for it; the state is saved.
+            MedsslError: a loss is not finite.
+        """
+        make_folder(self._folder)
+        epochs = self._folder / EPOCHS
+        if epochs.is_file():  # a kill may have cut its last line
+            kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+            write_text(epochs, kept[0] + kept[1])
+        fit(
+            self._method,
+            {"bags": BagStream(self._train, self._config.pipeline.seed)},
+            self._config.pipeline.train.loop(len(self._train)),
+            lambda batch, _: batch,
+            self._config.pipeline.seed,
+            self._folder / "state.pt",
+            Callbacks(self._after_epoch, self._save, selects="score"),
+            reporter,
+            log,
+        )
+        classifier, found = load_slide_checkpoint(self._folder / "checkpoint" / "best")
+        head = classifier.head.to(self._device)
+        calls = {
+            "threshold": found.threshold,
+            "test": predict_bags(head, self._test, self._device),
+        }
+        write_text(self._folder / CALLS, json.dumps(calls))
+
+    def _after_epoch(self, step: int) -> dict[str, float]:
+        """Scores of the validation bags; without any, later epochs are better."""
+        predictor = BagEnsemble([self._predictor()])
+        said = predict_bags(predictor, self._validation, self._device)
+        line: dict[str, object] = {"step": step, "validation": said}
+        if self._config.pipeline.train.watch_test:
+            line["test"] = predict_bags(predictor, self._test, self._device)
+        append_text(self._folder / EPOCHS, json.dumps(line) + "\n")
+        if not said:
+            return {"score": float(step)}
+        return _scores(*_arrays(self._validation, said))
+
+    def _predictor(self) -> nn.Module:
+        return Scaled(self._method.predictor(), self._scale).to(self._device).eval()
+
+    def _save(self, kind: str, step: int, metrics: dict[str, float]) -> None:
+        """Write one checkpoint, with the threshold that its validation bags ask for."""
+        training = self._method.training
+        folder = self._folder / "checkpoint"
+        head = BagEnsemble([self._predictor()])
+        described = SlideCheckpoint(
+            width=self._width,
+            classes=self._config.classes,
+            counts=self._counts,
+            members=1,
+            thresholds=(self._threshold(head),),
+            tiles=None,
+            encoder=None,
+            method=self._config.method_values(),
+            paper=self._config.method.paper,
+            split_hash=self._split.hash,
+            data=DataCard.of(self._config.spec),
+            code=code_version(),
+            step=(step,),
+            metrics={key: metrics[key] for key in ("auc", "log_loss") if key in metrics},
+        )
+        save_checkpoint(folder / kind, SlideClassifier(head, None), described)
+        self._method.train(training)
+
+    def _threshold(self, head: BagEnsemble) -> float:
+        chosen = self._config.pipeline.evaluate.threshold
+        if chosen == "half" or not self._validation or len(self._config.classes) > 2:
+            return 0.5
+        said = predict_bags(head, self._validation, self._device)
+        truth, probability = _arrays(self._validation, said)
+        return choose_threshold(probability[:, 1], truth)
+
+
+@torch.no_grad()
+def predict_bags(head: nn.Module, bags: Sequence[BagSource], device: torch.device) -> Probabilities:
+    """Probabilities of every bag; `head` is set to evaluation mode."""
+    head.eval()
+    found = {}
+    for bag in bags:
+        features = torch.from_numpy(np.asarray(bag.features, np.float32)).to(device)
+        found[bag.id] = head(features).probability.tolist()
+    return found
+
+
+def read_calls(folder: Path) -> Calls:
+    """What a finished fold left.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    plain = read_json(folder / CALLS)
+    if not isinstance(plain.get("threshold"), float) or not isinstance(plain.get("test"), dict):
+        raise UsageError(
+            f"{folder / CALLS} cannot be read", do=f"delete the folder {folder} and run again"
+        )
+    # A training that was killed and continued has some epochs twice; the later line counts.
+    lines = read_lines(folder / EPOCHS)
+    steps = {line["step"]: line.get("test") for line in lines if isinstance(line.get("step"), int)}
+    watched = tuple(test for _, test in sorted(steps.items()) if test is not None)
+    return Calls(plain["threshold"], plain["test"], watched)
+
+
+def _scores(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """AUC and log loss, and the score that chooses the epoch."""
+    loss = float(-np.log(probability[np.arange(len(truth)), truth].clip(1e-12)).mean())
+    area = area_under_roc(truth, probability)
+    # Few validation bags often tie in AUC; the likelihood decides among equals.
+    return {"score": area - 1e-3 * loss, "auc": area, "log_loss": loss}
+
+
+def _arrays(bags: Sequence[BagSource], said: Probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """Truth [S] and probability [S, K]."""
+    return (
+        np.array([bag.label for bag in bags]),
+        np.array([said[bag.id] for bag in bags], np.float64),
+    )

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from medssl.data.radiograph.augment import random_view
-from medssl.errors import UsageError
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
 from medssl.methods.segment.losses import at_least_float32
@@ -20,29 +18,15 @@ from medssl.networks.grader import Grader, build_grader
 class OneNetworkGrader(GradeMethod):
     """A method that trains one network, which also predicts unless a subclass says otherwise.
 
-    Raises:
-        UsageError: the network cannot take crops of the task's side, or its answer to an image
-            depends on the others in its batch.
+    The network's answer to an image does not depend on the others in its batch.
     """
 
     def __init__(self, task: GradeTask, seed: int) -> None:
         super().__init__()
-        if task.side < task.network.smallest_side:
-            raise UsageError(
-                f"{task.network.name} cannot take crops of {task.side} pixels",
-                f"at least {task.network.smallest_side} are needed",
-                "enlarge the crops",
-            )
         self.augment = task.augment
         self.network: Grader = build_grader(
             task.network, len(task.views), len(task.grades), 1000 * seed
         )
-        if any(isinstance(module, _BatchNorm) for module in self.network.modules()):
-            raise UsageError(
-                f"{task.network.name} normalises over the batch",
-                "labelled, unlabelled and mixed images go through it as one batch",
-                "choose a network with norms per instance",
-            )
         self._unlabelled: Tensor | None = None
 
     def view(self, image: Tensor, generator: Generator) -> Tensor:

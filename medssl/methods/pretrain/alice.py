@@ -20,12 +20,12 @@ from medssl.data.batch import Stream
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import MedsslError
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
 from medssl.methods.pretrain.contrast import KeyQueue
-from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss, refuse_masks
+from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss
 from medssl.methods.pretrain.dino import teacher_momentum
 from medssl.methods.pretrain.distillation import (
     balanced,
@@ -92,7 +92,6 @@ class Alice(PretrainMethod):
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__()
         self.settings, self.task = settings, task
-        _check(settings, task)
         head, within = settings.head, settings.within
         encoder = build_encoder(task.network, 1, 1000 * seed)
         sizes = (head.hidden, head.bottleneck, head.outputs)
@@ -393,13 +392,3 @@ def _alarms(settings: Collapse) -> tuple[Alarm, Alarm, Alarm]:
         Alarm(f"the term within a volume was below {settings.within}", settings.patience),
         Alarm(f"features of crops differed by less than {settings.deviation}", settings.patience),
     )
-
-
-def _check(settings: Settings, task: PretrainTask) -> None:
-    refuse_masks(settings.masking, task.patch)
-    if task.network.norm == "instance" and task.network.name in {"vnet", "unet3d"}:
-        raise UsageError(
-            "alice averages over a crop, of which an instance norm leaves little",
-            "it gives every channel of every crop one mean",
-            "set network.norm=group, or choose network.name=conv_fpn or swin_fpn",
-        )

@@ -10,7 +10,7 @@ voxels of a window, x y z voxels of a crop.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, prod, radians
+from math import inf, radians
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,6 @@ from medssl.data.augment import uniform
 from medssl.data.batch import Stream
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
-from medssl.errors import UsageError
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.anatomical_embedding import CoarseLoss, FineLoss, Settings, Views
@@ -241,18 +240,7 @@ class AnatomicalEmbedding(PretrainMethod):
         super().__init__()
         self.settings = settings
         self.embedder = build_embedder(settings.embedder, 1000 * seed)
-        self.size = settings.views.size or _two_thirds(task.patch, self.embedder.coarse_stride)
-        strides = self.embedder.coarse_stride
-        fits = [
-            side <= window and side % stride == 0
-            for side, window, stride in zip(self.size, task.patch, strides, strict=True)
-        ]
-        if not all(fits) or prod(self.size) <= prod(strides):
-            raise UsageError(
-                f"crops of {list(self.size)} voxels do not go with windows of {list(task.patch)}",
-                f"a crop lies in its window and consists of several cells of {list(strides)}",
-                "change train.patch or method.views.size",
-            )
+        self.size = settings.crop_in(task.patch)
 
     def affine(self) -> AffineSettings:
         """None: the crops draw affines of their own, so that the place of each cell is known."""
@@ -333,11 +321,3 @@ def _cells(maps: Tensor) -> Tensor:
 def _places(crops: list[Crop], maps: Tensor) -> Tensor:
     x, y, z = maps.shape[2:]
     return torch.cat([crop.places((x, y, z)) for crop in crops], dim=1)
-
-
-def _two_thirds(patch: Triple, stride: Triple) -> Triple:
-    """Two thirds of a window in whole coarse cells, at least two."""
-    x, y, z = (
-        max(2, round(side * 2 / 3 / step)) * step for side, step in zip(patch, stride, strict=True)
-    )
-    return x, y, z

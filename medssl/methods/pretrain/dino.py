@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from medssl.data.batch import Stream
 from medssl.data.slide.tile_augment import View, draw_view
 from medssl.data.slide.tile_batch import TileBatch
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import MedsslError
 from medssl.methods.ema import update_ema
 from medssl.methods.method import Method, Progress
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation, spread
@@ -98,13 +98,6 @@ class Dino(Method[TileBatch]):
         super().__init__()
         self.settings = settings
         self.views = draw_plan(settings)
-        for view in self.views:
-            if not encoder_settings.fits(view.side):
-                raise UsageError(
-                    f"{encoder_settings.name} cannot take crops of {view.side} pixels",
-                    encoder_settings.rule,
-                    "change method.global_crops.side or method.local_crops.side",
-                )
         encoder = build_tile_encoder(encoder_settings, 1000 * seed)
         self.student = TileNetwork(encoder, _build_head(settings, encoder.width, 1000 * seed + 1))
         self.teacher = deepcopy(self.student).requires_grad_(False).eval()

@@ -10,7 +10,7 @@ features.
 
 from collections.abc import Iterable, Sequence
 from math import log
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,7 +28,6 @@ from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Level, Settings
 from medssl.networks.build import build_encoder
 from medssl.networks.mixed_encoder import MixedEncoder
-from medssl.networks.settings import NetworkSettings
 from medssl.networks.slice_transformer import holistic
 
 VIEWS = 2
@@ -81,7 +80,7 @@ class Joint2d3d(MixedMethod):
         super().__init__()
         _refuse_nothing_to_learn(settings, task)
         self.settings, self.task = settings, task
-        self.trained = _encoder(task.network, 1000 * seed)
+        self.trained = cast("MixedEncoder", build_encoder(task.network, 1, 1000 * seed))
         width, head = self.trained.width, settings.head
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * seed + 1)
@@ -343,24 +342,6 @@ def _chosen(stack: Tensor, picks: Tensor) -> Tensor:
     """The picked slices [B, m, ...] of volumes [B, N, ...]."""
     index = picks.view(*picks.shape, *[1] * (stack.ndim - 2))
     return stack.gather(1, index.expand(*picks.shape, *stack.shape[2:]))
-
-
-def _encoder(network: NetworkSettings, seed: int) -> MixedEncoder:
-    """The encoder of `network`.
-
-    Raises:
-        UsageError: it has no transformer over slices, or takes neighbouring slices as channels.
-    """
-    found = build_encoder(network, 1, seed)
-    if not isinstance(found, MixedEncoder) or not found.width or found.neighbours:
-        raise UsageError(
-            "joint2d3d pre-trains a network of single slices with a transformer over them",
-            f"the pipeline has network.name={network.name}, network.film={network.film}, "
-            f"network.neighbours={network.neighbours}",
-            "set network.name=slice_unet network.film=true network.neighbours=0; what is "
-            "pre-trained also fits networks without film and with neighbours",
-        )
-    return found
 
 
 def _clusters(

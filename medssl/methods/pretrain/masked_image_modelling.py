@@ -15,9 +15,9 @@ from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
-from medssl.methods.pretrain.masking import draw_cells, enlarge, refuse_cells
+from medssl.methods.pretrain.masking import draw_cells, enlarge
 from medssl.methods.segment.losses import at_least_float32
-from medssl.methods.settings.masked_image_modelling import Masking, Settings
+from medssl.methods.settings.masked_image_modelling import Settings
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.fpn import FpnDecoder
@@ -72,7 +72,7 @@ class MaskedImageModelling(PretrainMethod):
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__()
         self.settings = settings
-        self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
+        self.filler = build_filler(task, settings.decoder_width, seed)
         self._share: Tensor | None = None
 
     def forward(
@@ -112,14 +112,9 @@ class MaskedImageModelling(PretrainMethod):
         return Reconstruction(self.filler(image, cells), enlarge(cells, image.shape[2:]))
 
 
-def build_filler(task: PretrainTask, masking: Masking, decoder_width: int, seed: int) -> Filler:
-    """Encoder of the task with its own seed, token and decoder with the next.
-
-    Raises:
-        UsageError: the cubes fit neither window nor embedding.
-    """
+def build_filler(task: PretrainTask, decoder_width: int, seed: int) -> Filler:
+    """Encoder of the task with its own seed, token and decoder with the next."""
     encoder = build_encoder(task.network, 1, 1000 * seed)
-    refuse_cells(masking, task.patch, encoder.embed_stride)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + 1)
         return Filler(encoder, decoder_width)

@@ -11,10 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from medssl.data.augment import uniform
-from medssl.errors import UsageError
 from medssl.methods.settings.masked_image_modelling import Masking
-
-Triple = tuple[int, int, int]
 
 
 def draw_cells(like: Tensor, settings: Masking, generator: Generator) -> Tensor:
@@ -39,25 +36,3 @@ def enlarge(cells: Tensor, shape: torch.Size) -> Tensor:
     for axis, side in enumerate(shape, start=2):
         cells = cells.repeat_interleave(side // cells.shape[axis], axis)
     return cells
-
-
-def refuse_cells(settings: Masking, patch: Triple, embed_stride: int) -> None:
-    """Refuse cubes that do not suit the window or the encoder.
-
-    Raises:
-        UsageError: cubes do not divide the window, or the encoder's embedded cells do not divide
-            the cubes; the message names sides that fit.
-    """
-    fitting = [
-        cell
-        for cell in range(embed_stride, min(patch) + 1, embed_stride)
-        if not any(side % cell for side in patch) and prod(patch) > cell**3
-    ]
-    if settings.cell not in fitting:
-        raise UsageError(
-            f"method.masking.cell={settings.cell} does not fit a window of {list(patch)}",
-            f"two or more cubes must fill it, and cells of {embed_stride} voxels must divide them",
-            f"choose one of {', '.join(map(str, fitting))}"
-            if fitting
-            else "give a larger train.patch",
-        )

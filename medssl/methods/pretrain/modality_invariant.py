@@ -20,7 +20,7 @@ from medssl.data.batch import Stream
 from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import MedsslError
 from medssl.methods.ema import update_ema
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
@@ -89,15 +89,8 @@ class ModalityInvariant(PretrainMethod):
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__()
         self.settings = settings
-        if settings.split.enabled and len(task.contrasts) < 2:
-            raise UsageError(
-                "method.split.enabled=true needs two contrasts, and the data name "
-                f"{len(task.contrasts)}",
-                "the specific part learns to tell contrasts apart",
-                "name the contrasts in the data spec, or set method.split.enabled=false",
-            )
         self.streams: tuple[Stream, ...] = _streams(settings)
-        self.filler = build_filler(task, settings.masking, settings.decoder_width, seed)
+        self.filler = build_filler(task, settings.decoder_width, seed)
         encoder, width = self.filler.encoder, settings.projector.outputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * seed + 2)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from medssl.data.scan.matching_settings import MatchedViews
+from medssl.errors import UsageError
 from medssl.section import Section
 
 Family = str
+
+CELL = 16
+"""Windows of an embedding are multiples of this: whole coarse cells of either network."""
 
 
 class MethodSettings(Section):
@@ -28,6 +32,18 @@ class MethodSettings(Section):
     paper: ClassVar[str]
     summary: ClassVar[str]
     presets: ClassVar[dict[str, dict[str, object]]] = {}
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse settings of a run that the method cannot use, such as a size of patches.
+
+        Called as a pipeline is read, before any of its data is; the method itself need not look.
+
+        Args:
+            config: the `medssl.pipeline.config.Config` of the run, whose `check` it has passed.
+
+        Raises:
+            UsageError: names the keys, and the nearest values that would do.
+        """
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -54,6 +70,34 @@ class EmbeddingFirst:
     batch: int
     learning_rate: float
     patch: tuple[int, int, int] | None
+
+    def window(self, own: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Its window in voxels, for a method whose own is `own`."""
+        if self.patch is not None:
+            return self.patch
+        x, y, z = (max(CELL, round(1.5 * side / CELL) * CELL) for side in own)
+        return x, y, z
+
+
+class GradeMethodSettings(MethodSettings):
+    """Base of the settings of methods that send all images of a step through a network at once."""
+
+    family: ClassVar[Family] = "grade"
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse a network that normalises over the batch.
+
+        Raises:
+            UsageError: says what to set.
+        """
+        network = config.pipeline.network
+        if network.over_batch:
+            raise UsageError(
+                f"network.name={network.name} with network.slice_encoder.norm=batch normalises "
+                "over the batch",
+                "labelled, unlabelled and mixed images go through it as one batch",
+                "set network.slice_encoder.norm=group",
+            )
 
 
 class PretrainMethodSettings(MethodSettings):

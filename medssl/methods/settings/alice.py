@@ -8,11 +8,14 @@ cosine to 1e-6. The published learning rate rises to 1e-4 by a slip; use 1e-4 to
 encoder has network.drop_path 0.2.
 """
 
+from collections.abc import Sequence
+from math import gcd, prod
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from medssl.data.scan.matching_settings import MatchedViews
+from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.section import Section
@@ -51,6 +54,38 @@ class Masking(Section):
     fill: Literal["zeros", "learned"] = Field(
         default="zeros", description="what stands in hidden cells"
     )
+
+    def side_in(self, window: Sequence[int]) -> int:
+        """Side of a cell in voxels: `side`, else the largest that suits the window.
+
+        Such a side divides all sides of the window and is at most a quarter of the longest.
+        """
+        most = max(1, max(window) // 4)
+        common = gcd(*window)
+        return self.side or max(side for side in range(1, most + 1) if common % side == 0)
+
+    def must_fit(self, window: tuple[int, int, int]) -> None:
+        """Refuse cells that do not suit the window.
+
+        Raises:
+            UsageError: the window's sides are no multiples of a cell's, or the ratio hides all
+                cells of a window or none; names the sides that fit.
+        """
+        fitting = [side for side in range(1, max(window) + 1) if self._hides_some(side, window)]
+        side = self.side_in(window)
+        if side not in fitting:
+            raise UsageError(
+                f"method.masking.side={side} does not fit train.patch={list(window)}",
+                f"its sides must be multiples of it, and a share of {self.ratio:g} of its cells "
+                "neither none nor all",
+                f"choose one of {', '.join(map(str, fitting))}"
+                if fitting
+                else "give a larger train.patch",
+            )
+
+    def _hides_some(self, side: int, window: tuple[int, int, int]) -> bool:
+        cells = prod(length // side for length in window[: 2 if self.shape == "columns" else 3])
+        return not any(length % side for length in window) and 0 < round(self.ratio * cells) < cells
 
 
 class Reconstruction(Section):
@@ -223,6 +258,25 @@ class Settings(PretrainMethodSettings):
         default="student", description="whose encoder is kept"
     )
     collapse: Collapse = Collapse()
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse masks, an encoder and an embedding that do not suit the window.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        patch, network = config.pipeline.train.patch, config.pipeline.network
+        self.masking.must_fit(patch)
+        if network.norm == "instance" and network.name in {"vnet", "unet3d"}:
+            raise UsageError(
+                "alice averages over a crop, of which an instance norm leaves little",
+                "it gives every channel of every crop one mean",
+                "set network.norm=group, or choose network.name=conv_fpn or swin_fpn",
+            )
+        needed = self.needs()
+        if needed is not None and needed.checkpoint is None:
+            keys = "method.embedding.patch", "method.embedding.method.views.size"
+            self.embedding.method.must_fit_in(needed.window(patch), *keys)
 
     def pairs_of_patients(self) -> MatchedViews:
         """Matched, or at random."""

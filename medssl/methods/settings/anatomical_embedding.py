@@ -7,10 +7,12 @@ learning rate 0.02, momentum 0.9, weight decay 1e-4, 500 warm-up steps of 20,000
 per step and half precision.
 """
 
+from math import prod
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.embedder_settings import EmbedderSettings
 from medssl.section import Section
@@ -96,3 +98,57 @@ class Settings(PretrainMethodSettings):
     views: Views = Views()
     fine: FineLoss = FineLoss()
     coarse: CoarseLoss = CoarseLoss()
+
+    def crop_in(self, window: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Sides of a crop in voxels: `views.size`, else two thirds, at least two coarse cells."""
+        if self.views.size is not None:
+            return self.views.size
+        x, y, z = (
+            max(2, round(side * 2 / 3 / step)) * step
+            for side, step in zip(window, self.embedder.coarse_stride, strict=True)
+        )
+        return x, y, z
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse crops that do not lie in the window.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        self.must_fit_in(config.pipeline.train.patch, "train.patch", "method.views.size")
+
+    def must_fit_in(self, window: tuple[int, int, int], patch_key: str, size_key: str) -> None:
+        """As `must_fit`, for a window and a size of crops that stand under keys of their own.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        strides, size = self.embedder.coarse_stride, self.crop_in(window)
+        why = f"a crop lies in its window and consists of several cells of {list(strides)}"
+        least = [max(side, 2 * step) for side, step in zip(window, strides, strict=True)]
+        if self.views.size is None and least != list(window):
+            raise UsageError(
+                f"{patch_key}={list(window)} is too small for two crops",
+                why,
+                f"the nearest is {patch_key}={least}",
+            )
+        most = [side // step for side, step in zip(window, strides, strict=True)]
+        cells = [
+            min(max(1, round(side / step)), limit)
+            for side, step, limit in zip(size, strides, most, strict=True)
+        ]
+        if prod(cells) == 1:
+            cells = [min(2, limit) for limit in most]
+        fitting = [count * step for count, step in zip(cells, strides, strict=True)]
+        if prod(cells) < 2:
+            raise UsageError(
+                f"{patch_key}={list(window)} is too small for two crops",
+                why,
+                f"the nearest is {patch_key}={least}",
+            )
+        if fitting != list(size):
+            raise UsageError(
+                f"{size_key}={list(size)} does not fit {patch_key}={list(window)}",
+                why,
+                f"the nearest is {size_key}={fitting}",
+            )

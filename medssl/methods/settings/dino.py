@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
@@ -130,3 +131,21 @@ class Settings(PretrainMethodSettings):
     student_temperature: float = Field(default=0.1, gt=0, description="of the student's answers")
     drop_path: float = Field(default=0.1, ge=0, lt=1, description="of the student's last block")
     collapse: Collapse = Collapse()
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse crops that the encoder cannot take.
+
+        Raises:
+            UsageError: names the nearest that it can.
+        """
+        encoder = config.pipeline.encoder
+        sides = {"global_crops": self.global_crops.side}
+        if self.local_crops.count:
+            sides["local_crops"] = self.local_crops.side
+        for part, side in sides.items():
+            if not encoder.fits(side):
+                raise UsageError(
+                    f"{encoder.name} cannot take crops of method.{part}.side={side}",
+                    encoder.rule,
+                    f"the nearest is method.{part}.side={encoder.nearest_side(side)}",
+                )

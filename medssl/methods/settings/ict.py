@@ -4,13 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """The answer to a mix must be the mix of the teacher's answers."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.ict:Ict"
     paper: ClassVar[str] = "Verma et al., ICT, IJCAI 2019 (arXiv 1903.03825)"
     summary: ClassVar[str] = "a mix is answered as its teacher's answers mix"

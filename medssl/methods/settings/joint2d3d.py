@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.data.mixed.settings import CropSettings, SliceAugment
+from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
@@ -191,3 +192,29 @@ class Settings(PretrainMethodSettings):
             if needed and not getattr(self.weights, name):
                 raise ValueError(f"a part of training has the loss {name} alone; give it a weight")
         return self
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse a network of slices with neighbours, and batches that hold nothing to learn from.
+
+        Raises:
+            UsageError: says what to set.
+        """
+        network, joint = config.pipeline.network, config.pipeline.train.joint
+        if not network.film or network.neighbours:
+            raise UsageError(
+                "joint2d3d pre-trains a network of single slices with a transformer over them",
+                f"the pipeline has network.film={network.film}, "
+                f"network.neighbours={network.neighbours}",
+                "set network.film=true network.neighbours=0; what is pre-trained also fits "
+                "networks without film and with neighbours",
+            )
+        if not joint.volumes and (self.weights.mask or self.weights.inter):
+            raise UsageError(
+                "train.joint.volumes=0 leaves joint2d3d no volumes to learn from",
+                do="set it to at least 1, or method.weights.mask=0 method.weights.inter=0",
+            )
+        if self.weights.intra and not joint.images and not (joint.volumes and self.slices):
+            raise UsageError(
+                "train.joint.images=0 and method.slices=0 leave joint2d3d nothing to cluster",
+                do="set one of them to at least 1, or method.weights.intra=0 method.warm_up=0",
+            )

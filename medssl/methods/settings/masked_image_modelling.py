@@ -1,10 +1,12 @@
 """Settings of `masked_image_modelling`."""
 
+from math import prod
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings
+from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.section import Section
 
@@ -26,6 +28,31 @@ class Masking(Section):
             raise ValueError("ratio goes from a share above 0 to one below 1")
         return self
 
+    def must_fit(self, window: tuple[int, int, int], embedded: int) -> None:
+        """Refuse cubes that do not suit the window or the encoder.
+
+        Args:
+            window: sides in voxels.
+            embedded: side in voxels of the cells that the encoder embeds.
+
+        Raises:
+            UsageError: cubes do not divide the window, or the encoder's cells do not divide the
+                cubes; the message names sides that fit.
+        """
+        fitting = [
+            cell
+            for cell in range(embedded, min(window) + 1, embedded)
+            if not any(side % cell for side in window) and prod(window) > cell**3
+        ]
+        if self.cell not in fitting:
+            raise UsageError(
+                f"method.masking.cell={self.cell} does not fit train.patch={list(window)}",
+                f"two or more cubes must fill it, and cells of {embedded} voxels must divide them",
+                f"choose one of {', '.join(map(str, fitting))}"
+                if fitting
+                else "give a larger train.patch",
+            )
+
 
 class Settings(PretrainMethodSettings):
     """Masked image modelling: fill in what is hidden (SimMIM's form: dense, mask tokens)."""
@@ -41,3 +68,13 @@ class Settings(PretrainMethodSettings):
     decoder_width: int = Field(default=32, ge=1, description="channels of the light FPN decoder")
     affine: AffineSettings = AffineSettings()
     intensity: IntensitySettings = IntensitySettings()
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse cubes that do not suit the window, and a window that single scans are too few for.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        train, network = config.pipeline.train, config.pipeline.network
+        self.masking.must_fit(train.patch, network.cell)
+        network.must_take(train.patch, train.batch_scans)

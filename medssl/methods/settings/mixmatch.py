@@ -4,13 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """Guessed, sharpened labels; labelled and unlabelled images mixed with one another."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.mixmatch:MixMatch"
     paper: ClassVar[str] = "Berthelot et al., MixMatch, NeurIPS 2019 (arXiv 1905.02249)"
     summary: ClassVar[str] = "labels guessed from several views, all images mixed"

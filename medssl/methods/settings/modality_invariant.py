@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
+from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
 from medssl.section import Section
@@ -137,6 +138,24 @@ class Settings(PretrainMethodSettings):
     intensity: IntensitySettings = IntensitySettings()
     split: SplitParts = SplitParts()
     collapse: Collapse = Collapse()
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse cubes that do not suit the window, and a split of what has one contrast.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        train, network = config.pipeline.train, config.pipeline.network
+        if self.split.enabled and len(config.contrasts) < 2:
+            raise UsageError(
+                "method.split.enabled=true needs two contrasts, and the data name "
+                f"{len(config.contrasts)}",
+                "the specific part learns to tell contrasts apart",
+                "name the contrasts in the data spec, or set method.split.enabled=false",
+            )
+        if self.fills_in:
+            self.masking.must_fit(train.patch, network.cell)
+            network.must_take(train.patch, train.batch_scans)
 
     @property
     def contrastive(self) -> bool:

@@ -5,13 +5,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from medssl.data.radiograph.settings import StrongAugment
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """Sure answers teach what an image is, unsure ones what it is not."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.mutexmatch:MutexMatch"
     paper: ClassVar[str] = "Duan et al., MutexMatch, IEEE TNNLS 2024 (arXiv 2203.14316)"
     summary: ClassVar[str] = "sure answers are pseudo-labels, unsure ones say what is not"

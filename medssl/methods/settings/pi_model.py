@@ -4,13 +4,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """Two random views of an image must be answered alike."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.pi_model:PiModel"
     paper: ClassVar[str] = "Laine & Aila, Temporal ensembling, ICLR 2017 (arXiv 1610.02242)"
     summary: ClassVar[str] = "two views of a radiograph must be answered alike"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 from medssl.section import Section
 
 
@@ -21,10 +21,9 @@ class Weights(Section):
     interpolation: float = Field(default=4.0, ge=0, description="mix of images with mix of logits")
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """Consistency of views, of mixes with their nearer image, and of interpolation."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.semixup:Semixup"
     paper: ClassVar[str] = "Nguyen et al., Semixup, IEEE TMI 2020 (arXiv 2003.01944)"
     summary: ClassVar[str] = "views and mixes of unlabelled radiographs must be answered alike"

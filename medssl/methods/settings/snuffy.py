@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
 
 Init = Literal["xavier_uniform", "xavier_normal", "truncated"]
@@ -112,3 +113,27 @@ class Settings(MethodSettings):
     checkpoint: bool = Field(
         default=True, description="compute chunks again in the backward pass: a third more time"
     )
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse heads that do not divide the width of the encoder's features.
+
+        The width of features that come with a data set is known with them alone.
+
+        Raises:
+            UsageError: as `must_divide`.
+        """
+        if config.tiled:
+            self.must_divide(config.pipeline.encoder.width)
+
+    def must_divide(self, width: int) -> None:
+        """Refuse a number of heads that does not divide the width of features.
+
+        Raises:
+            UsageError: it does not; the message names the numbers up to 16 that do.
+        """
+        if width % self.heads:
+            fitting = [str(n) for n in range(1, 17) if width % n == 0]
+            raise UsageError(
+                f"method.heads={self.heads} does not divide the features' width {width}",
+                do=f"set method.heads to one of: {', '.join(fitting)}",
+            )

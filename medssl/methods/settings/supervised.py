@@ -20,3 +20,12 @@ class Settings(MethodSettings):
         default=1, ge=1, description="independently initialised networks, averaged when predicting"
     )
     noise: float = Field(default=0.0, ge=0, description="uniform input noise in +/- this")
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse a patch that labelled patches alone are too few for.
+
+        Raises:
+            UsageError: names the nearest that does.
+        """
+        train = config.pipeline.train
+        config.pipeline.network.must_take(train.patch, train.batch_labelled)

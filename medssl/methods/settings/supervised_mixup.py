@@ -4,13 +4,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import GradeMethodSettings
 
 
-class Settings(MethodSettings):
+class Settings(GradeMethodSettings):
     """Mixup on the labelled images alone: Semixup without its unlabelled terms."""
 
-    family: ClassVar[Family] = "grade"
     implementation: ClassVar[str] = "medssl.methods.grade.supervised_mixup:SupervisedMixup"
     paper: ClassVar[str] = "Zhang et al., mixup, ICLR 2018"
     summary: ClassVar[str] = "mixup on the labelled radiographs: the fair baseline of semixup"

@@ -1,8 +1,8 @@
 """Settings of `transmil`; defaults are the paper's."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medssl.methods.settings import Family, MethodSettings
 
@@ -30,3 +30,13 @@ class Settings(MethodSettings):
         if kernel % 2 == 0:
             raise ValueError("the kernel must be odd, so that a token is at its middle")
         return kernel
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.embed_width % self.heads:
+            fitting = [str(n) for n in range(1, 17) if self.embed_width % n == 0]
+            raise ValueError(
+                f"heads={self.heads} does not divide embed_width={self.embed_width}: choose heads "
+                f"out of {', '.join(fitting)}"
+            )
+        return self

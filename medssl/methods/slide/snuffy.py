@@ -14,7 +14,6 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.errors import UsageError
 from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.snuffy import Init, Settings
 from medssl.methods.slide.outputs import (
@@ -52,7 +51,7 @@ class SnuffyNetwork(nn.Module):
 
     def __init__(self, settings: Settings, width: int, outputs: int) -> None:
         super().__init__()
-        refuse_heads(width, settings.heads)
+        settings.must_divide(width)
         self.settings = settings
         self.head = nn.Linear(width, outputs)
         self.encoder = SparseEncoder(
@@ -205,17 +204,3 @@ def initialise(part: nn.Module, kind: Init) -> None:
             else:
                 nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-
-
-def refuse_heads(width: int, heads: int) -> None:
-    """Refuse a number of heads that does not divide the width.
-
-    Raises:
-        UsageError: it does not; the message names the numbers up to 16 that do.
-    """
-    if width % heads:
-        fitting = [str(n) for n in range(1, 17) if width % n == 0]
-        raise UsageError(
-            f"method.heads={heads} does not divide the features' width {width}",
-            do=f"set method.heads to one of: {', '.join(fitting)}",
-        )

@@ -13,7 +13,6 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.errors import UsageError
 from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
 from medssl.methods.settings.transmil import Settings
 from medssl.methods.slide.outputs import refuse_empty
@@ -90,20 +89,10 @@ class TransMilNetwork(nn.Module):
 
 
 class TransMil(BagMethod):
-    """Learns from the bag's label by cross-entropy.
-
-    Raises:
-        UsageError: the number of heads does not divide the tokens' width.
-    """
+    """Learns from the bag's label by cross-entropy."""
 
     def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
         super().__init__()
-        if settings.embed_width % settings.heads:
-            raise UsageError(
-                f"method.heads={settings.heads} does not divide the tokens' width",
-                f"method.embed_width is {settings.embed_width}",
-                "change one of them",
-            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = TransMilNetwork(settings, task.width, len(task.classes))

@@ -22,7 +22,9 @@ def cached(tmp_path) -> CachedCase:
         layout=LayoutChoice(kind="glob"),
     )  # fmt: skip
     case = Case("a", "a", {"t1": tmp_path / "a.nii.gz"})
-    return CaseCache(tmp_path / "cache", spec, Preprocess.of({"mr": {"intensity": "none"}})).open(case)
+    return CaseCache(tmp_path / "cache", spec, Preprocess.of({"mr": {"intensity": "none"}})).open(
+        case
+    )
 
 
 def test_rows_run_along_y_and_columns_along_x_slice_by_slice():

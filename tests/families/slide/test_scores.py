@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from medssl.families.slide.fold import Calls
 from medssl.families.slide.scores import fold_areas, fold_calls, optimistic, summarise
+from medssl.families.slide.train import Calls
 
 TRUTH = {"a": 0, "b": 1, "c": 0, "d": 1, "e": 1}
 

@@ -12,7 +12,7 @@ from medssl.errors import MedsslError, UsageError
 from medssl.methods.ema import update_ema
 from medssl.methods.method import PretrainTask, Progress
 from medssl.methods.pretrain.alice import Alice, temperature
-from medssl.methods.pretrain.crop_masking import cell_side, draw_mask, reconstruction_loss
+from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.alice import Masking, Ramp, Settings, TeacherTemperature
 from medssl.networks.settings import NetworkSettings
@@ -76,8 +76,8 @@ def copy(module):
     [((64, 64, 64), 16), ((32, 32, 32), 8), ((24, 24, 24), 6), ((32, 32, 24), 8), ((7, 7, 7), 1)],
 )
 def test_masked_cells_suit_the_window_unless_set(window, side):
-    assert cell_side(Masking(), window) == side
-    assert cell_side(Masking(side=4), window) == 4
+    assert Masking().side_in(window) == side
+    assert Masking(side=4).side_in(window) == 4
 
 
 @pytest.mark.parametrize("shape", ["cubes", "columns"])
@@ -320,22 +320,18 @@ def test_the_queue_holds_the_teachers_latest_crops_in_a_ring():
     torch.testing.assert_close(keys[4:], seen[1][:2])
 
 
-def test_an_encoder_that_pooling_would_empty_is_refused():
-    network = NetworkSettings(name="unet3d", width=4, levels=3, norm="instance")
-    with pytest.raises(UsageError, match="an instance norm leaves little"):
-        build(network=network)
+@pytest.mark.parametrize("side", [5, 16])
+def test_cells_that_do_not_fit_are_refused_with_those_that_do(side):
+    """5 does not divide the window, of 16 there is one, which would be all or nothing."""
+    Masking(side=4).must_fit(PATCH)
+    with pytest.raises(UsageError, match=rf"masking\.side={side} does not fit .* of 1, 2, 4, 8$"):
+        Masking(side=side).must_fit(PATCH)
 
 
-@pytest.mark.parametrize(
-    ("settings", "patch", "sentence"),
-    [
-        ({"masking": {"side": 5}}, PATCH, "cannot be divided into masked cells of 5"),
-        ({"masking": {"side": 16}}, PATCH, "of the 1 cells of a window"),
-    ],
-)
-def test_settings_that_cannot_be_are_refused_in_a_sentence(settings, patch, sentence):
-    with pytest.raises(UsageError, match=sentence):
-        build(patch=patch, **settings)
+def test_columns_are_counted_in_two_axes():
+    with pytest.raises(UsageError, match=r"of 1, 2, 4$"):
+        Masking(shape="columns", side=8).must_fit((8, 8, 16))
+    Masking(side=8).must_fit((8, 8, 32))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The anatomical embedding: sheet of Alice, sections 8.1 and 8.2, and section 14, nos. 3, 4, 11."""
 
+import re
 from math import exp, log
 
 import numpy as np
@@ -176,13 +177,24 @@ def test_crops_that_share_nothing_cost_nothing():
     assert level_loss(cells, method.settings.fine, torch.Generator()) == 0
 
 
-def test_crops_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match=r"do not go with windows of \[32, 32, 32\]"):
-        build(views={"size": (40, 32, 32)})
-    with pytest.raises(UsageError, match=r"several cells of \[8, 8, 8\]"):
-        build(views={"size": (20, 16, 16)})
-    with pytest.raises(UsageError, match="several cells"):
-        build((8, 8, 8), views={"size": (8, 8, 8)})
+@pytest.mark.parametrize(
+    ("window", "size", "nearest"),
+    [
+        ((32, 32, 32), (40, 32, 32), "views.size=[32, 32, 32]"),
+        ((32, 32, 32), (20, 16, 16), "views.size=[16, 16, 16]"),
+        ((32, 32, 32), (8, 8, 8), "views.size=[16, 16, 16]"),
+        ((8, 8, 8), (8, 8, 8), "patch=[16, 16, 16]"),
+        ((40, 40, 12), None, "patch=[40, 40, 16]"),
+    ],
+)
+def test_crops_that_do_not_fit_are_refused_with_what_does(window, size, nearest):
+    """A crop lies in its window and has several cells of eight voxels."""
+    settings = Settings(views={"size": size})
+    with pytest.raises(UsageError, match=re.escape(f"the nearest is {nearest}")):
+        settings.must_fit_in(window, "patch", "views.size")
+
+
+def test_a_crop_is_two_thirds_of_its_window_in_whole_cells():
     assert build((48, 32, 16)).size == (32, 24, 16)
 
 

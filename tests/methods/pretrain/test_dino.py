@@ -6,7 +6,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from medssl.errors import UsageError
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.dino import (
     dino_loss,
@@ -240,12 +239,6 @@ def test_the_resnet_learns_too(build, tiles, terms):
     )
     terms(method, tiles())["dino"].backward()
     assert method.student.encoder.backbone.conv1.weight.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("part", ["global_crops", "local_crops"])
-def test_crops_that_the_encoder_cannot_cut_are_refused(build, part):
-    with pytest.raises(UsageError, match=r"crops of 40 pixels.*multiple of 16.*_crops\.side"):
-        build(**{part: {"side": 40}})
 
 
 def test_defaults_are_snuffys_continual_training():

@@ -380,16 +380,6 @@ def test_without_images_and_without_volumes_the_rest_still_learns():
     [
         (MixedTask(NETWORK, ("x",), 5, 5, 0), {}, "no volumes to learn from.*x hold images alone"),
         (MixedTask(NETWORK, ("v",), 0, 9, 2), {"slices": 0}, "no images or slices to cluster"),
-        (
-            MixedTask(NetworkSettings(), ("v",), 0, 9, 2),
-            {},
-            "has network.name=vnet.*set network.name=slice_unet",
-        ),
-        (
-            MixedTask(NETWORK.model_copy(update={"film": False}), ("v",), 0, 9, 2),
-            {},
-            "network.film=False",
-        ),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(task, settings, message):

@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from medssl.errors import UsageError
-from medssl.methods.pretrain.masking import draw_cells, enlarge, refuse_cells
+from medssl.methods.pretrain.masking import draw_cells, enlarge
 from medssl.methods.settings.masked_image_modelling import Masking
 
 PAPER = Masking(cell=32)
@@ -72,12 +72,12 @@ def test_the_generator_decides():
 def test_cubes_that_do_not_fit_are_refused_with_those_that_do(cell):
     """5 does not divide the window, 6 splits cells of 4, 24 would hide all or nothing."""
     with pytest.raises(UsageError, match=rf"masking\.cell={cell} .*choose one of 4, 8, 12$"):
-        refuse_cells(Masking(cell=cell), (24, 24, 24), 4)
+        Masking(cell=cell).must_fit((24, 24, 24), 4)
 
 
 def test_a_window_without_fitting_cubes_is_refused():
     with pytest.raises(UsageError, match=r"give a larger train\.patch"):
-        refuse_cells(Masking(cell=4), (6, 6, 6), 4)
+        Masking(cell=4).must_fit((6, 6, 6), 4)
 
 
 @pytest.mark.parametrize("ratio", [(0.8, 0.5), (0.0, 0.5), (0.5, 1.0)])

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
-from medssl.errors import UsageError
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.modality_invariant import pool
 from medssl.methods.pretrain.modality_split import SplitHeads, covariance_penalty, dense_loss
@@ -262,11 +261,6 @@ def test_half_precision_keeps_every_term_whole():
     for name, value in found.items():
         assert value.dtype == torch.float32, name
         assert value.item() == pytest.approx(exact[name].item(), rel=0.06), name
-
-
-def test_data_that_name_one_contrast_cannot_be_split():
-    with pytest.raises(UsageError, match=r"split\.enabled=true needs two contrasts.*name 1"):
-        build(NAME, split={"enabled": True}, contrasts=("t1",))
 
 
 def test_one_patient_alone_has_finite_terms():

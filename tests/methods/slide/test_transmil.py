@@ -4,7 +4,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from medssl.errors import UsageError
 from medssl.methods.settings.transmil import Settings
 from medssl.methods.slide.transmil import PyramidPositions, TransMilNetwork, square
 
@@ -57,8 +56,8 @@ def test_the_answer_depends_on_the_order_of_the_patches(build, bag):
     assert not torch.allclose(one, other, atol=1e-4)
 
 
-def test_settings_that_do_not_fit_are_refused(build):
-    with pytest.raises(UsageError, match="heads=3 does not divide"):
-        build("transmil", embed_width=16, heads=3)
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(ValidationError, match=r"heads=3 does not divide .* out of 1, 2, 4, 8, 16"):
+        Settings(embed_width=16, heads=3)
     with pytest.raises(ValidationError, match="must be odd"):
         Settings(kernel=4)
