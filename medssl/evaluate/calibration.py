@@ -4,6 +4,7 @@ Legend: S slides, K classes, B bins.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -27,6 +28,12 @@ class Calibration:
     confidence: np.ndarray
     accuracy: np.ndarray
 
+    @classmethod
+    def of_sums(cls, count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> Self:
+        """From what `bin_sums` gives, of all cases."""
+        with np.errstate(invalid="ignore"):
+            return cls(count.astype(np.int64), confidence / count, right / count)
+
     @property
     def error(self) -> float:
         """Expected calibration error: mean |confidence - accuracy|, bins weighted by count."""
@@ -48,6 +55,16 @@ def calibration(
             chosen on validation, so that "confidence" can belong to the class not predicted; 0.5
             is the usual error.
     """
+    return Calibration.of_sums(*bin_sums(probability, truth, bins, threshold))
+
+
+def bin_sums(
+    probability: np.ndarray, truth: np.ndarray, bins: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bin [B]: how many predictions, the sum of their confidences, how many are right.
+
+    The arguments are those of `calibration`.
+    """
     if probability.shape[1] == 2:
         positive = probability[:, 1]
         predicted = (positive >= threshold).astype(np.int64)
@@ -56,11 +73,11 @@ def calibration(
         predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        confidence = np.bincount(place, weights=confidence, minlength=bins) / count
-        accuracy = np.bincount(place, weights=predicted == truth, minlength=bins) / count
-    return Calibration(count, confidence, accuracy)
+    return (
+        np.bincount(place, minlength=bins),
+        np.bincount(place, weights=confidence, minlength=bins),
+        np.bincount(place, weights=predicted == truth, minlength=bins),
+    )
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:

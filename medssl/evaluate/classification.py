@@ -10,7 +10,7 @@ from math import nan
 import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration, calibration
-from medssl.evaluate.ranking import areas, average_precision
+from medssl.evaluate.ranking import area_under_roc, areas, average_precision, measured
 from medssl.evaluate.score import Score, absent_classes, bootstrapped
 from medssl.evaluate.statistics import bootstrap_interval
 
@@ -143,8 +143,6 @@ def score_slides(
         ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
             or a class index beyond K.
     """
-    from sklearn.metrics import confusion_matrix
-
     probability, truth = checked(probability, truth)
     classes = probability.shape[1]
     one = predicted is None and classes == 2
@@ -156,14 +154,14 @@ def score_slides(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
         threshold=threshold if one else None,
         accuracy=_mean(right, resamples, generator),
-        balanced_accuracy=balanced_accuracy(right, truth, classes, resamples, generator),
+        balanced_accuracy=balanced_accuracy(predicted, truth, classes, resamples, generator),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
         average_precision=average_precision(probability, truth, resamples, generator),
         brier=_mean(_squared_errors(probability, truth), resamples, generator),
         ece=Score(found.error, reason="resampling would bias it upwards"),
         calibration=found,
-        confusion=confusion_matrix(truth, predicted, labels=range(classes)),
+        confusion=confusion_matrix(predicted, truth, classes),
     )
 
 
@@ -179,12 +177,11 @@ def patch_auc(probability: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -
     Raises:
         ValueError: a slide has more or fewer labels than probabilities.
     """
-    from sklearn.metrics import roc_auc_score
-
     pooled, truth = _pooled(probability, labels)
     if not len(truth) or truth.all() or not truth.any():
         return Score(nan, reason="not both tiles with and tiles without a lesion")
-    return Score(float(roc_auc_score(truth, pooled)), reason="tiles are not independent")
+    either = np.stack([1 - pooled, pooled], axis=1)
+    return Score(area_under_roc(truth.astype(int), either), reason="tiles are not independent")
 
 
 def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -221,26 +218,41 @@ def _squared_errors(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def balanced_accuracy(
-    right: np.ndarray,
+    predicted: np.ndarray,
     truth: np.ndarray,
     classes: int,
     resamples: int,
     generator: np.random.Generator,
 ) -> Score:
-    """Mean recall of the classes: the mean over slides, each weighted by 1 / slides of its class.
+    """Mean recall of the classes.
+
+    Resamples take the mean over slides, each weighted by 1 / slides of its class, which for 2,000
+    draws is a hundred times as fast as torchmetrics on each.
 
     Args:
-        right: [S] 1 where the prediction is right, else 0.
+        predicted: [S] class indices.
     """
+    from medssl.evaluate.class_metrics import BalancedAccuracy
+
     if reason := absent_classes(truth, classes):
         return Score(nan, reason=reason)
+    right = predicted == truth
     weight = 1 / (classes * np.bincount(truth)[truth])  # resamples keep the classes' sizes
 
     def measure(index: np.ndarray) -> np.ndarray:
         return np.asarray((right * weight)[index].sum(axis=1))
 
-    value = float(measure(np.arange(len(truth))[None])[0])
+    value = measured(BalancedAccuracy(classes), predicted, truth)
     return Score(value, *bootstrapped(measure, truth, resamples, generator))
+
+
+def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """[K, K] counts; rows are true classes, columns predicted ones."""
+    import torch
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    given = torch.as_tensor(predicted), torch.as_tensor(truth)
+    return np.asarray(multiclass_confusion_matrix(*given, classes).numpy())
 
 
 def _pooled(

@@ -16,7 +16,7 @@ from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.evaluate.segmentation import dice
+from medssl.evaluate.mask_metrics import Dice
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
@@ -248,7 +248,7 @@ class Validation:
         predictor = self._method.predictor()
         device = choose_device(pipeline.train.device)
         x, y, z = pipeline.train.patch
-        scores = []
+        metric = Dice(len(self._config.spec.classes))
         for case in self._cases:
             logits = sliding_window(
                 torch.from_numpy(case.image.astype("float32")),
@@ -260,10 +260,5 @@ class Validation:
                 outside=case.floor,
                 device=device,
             )
-            labels = logits.argmax(0).cpu().numpy()
-            truth = np.asarray(case.mask)
-            scores += [
-                dice(labels == index, truth == index)
-                for index in range(1, len(self._config.spec.classes))
-            ]
-        return {"dice": sum(scores) / len(scores)}
+            metric.update(logits.argmax(0).cpu(), torch.from_numpy(np.array(case.mask)))
+        return {"dice": float(metric.compute())}
