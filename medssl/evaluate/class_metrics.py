@@ -2,8 +2,8 @@
 
 `update` takes some cases, `compute` gives the score of all so far, over all processes. Inputs are
 checked and states kept by torchmetrics. What it reduces in float32 (areas, precisions) or bins by
-other edges (calibration) is reduced here, in float64. A class without cases makes a score NaN, where
-torchmetrics says 0.
+other edges (calibration) is reduced here, in float64. A class without cases makes a score NaN,
+where torchmetrics says 0.
 
 Legend: N cases, K classes, B bins.
 """

@@ -4,15 +4,17 @@ Legend: S slides, K classes, N tiles of a slide.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
+from typing import Any
 
 import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration, calibration
 from medssl.evaluate.ranking import area_under_roc, areas, average_precision, measured
-from medssl.evaluate.score import Score, absent_classes, bootstrapped
+from medssl.evaluate.score import Score, absent_classes, bootstrapped, flat_scores
 from medssl.evaluate.statistics import bootstrap_interval
+from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SlideScores:
             classes summed over classes (0 to 2).
         ece: expected calibration error; its bins are `calibration`.
         confusion: [K, K] slides, rows are true classes, columns predicted ones.
+        further: metrics of torchmetrics, by key.
     """
 
     counts: tuple[int, ...]
@@ -45,6 +48,7 @@ class SlideScores:
     ece: Score
     calibration: Calibration
     confusion: np.ndarray
+    further: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -56,11 +60,8 @@ class SlideScores:
         numbers: dict[str, float] = {"slides": self.n}
         if self.threshold is not None:
             numbers["threshold"] = self.threshold
-        for name in SCORES:
-            score: Score = getattr(self, name)
-            found = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-            numbers |= {key: value for key, value in found.items() if np.isfinite(value)}
-        return numbers
+        measured: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
+        return numbers | flat_scores(measured | self.further)
 
 
 SCORES: Mapping[str, str] = {
@@ -124,6 +125,7 @@ def score_slides(
     threshold: float = 0.5,
     bins: int = BINS,
     predicted: np.ndarray | None = None,
+    metrics: Sequence[Any] = (),
 ) -> SlideScores:
     """Score a classifier.
 
@@ -138,6 +140,7 @@ def score_slides(
         threshold: of the second class, with two classes; see `choose_threshold`.
         bins: of the calibration error.
         predicted: [S] class indices where no one threshold gave them, as over several folds.
+        metrics: of torchmetrics, as in `evaluate.metrics`.
 
     Raises:
         ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
@@ -162,6 +165,7 @@ def score_slides(
         ece=Score(found.error, reason="resampling would bias it upwards"),
         calibration=found,
         confusion=confusion_matrix(predicted, truth, classes),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),
     )
 
 

@@ -5,16 +5,19 @@ Source: Semixup (sheet, section 12). Intervals come from images drawn again with
 Legend: S images, K grades, B resamples.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration, calibration
 from medssl.evaluate.classification import balanced_accuracy, checked, confusion_matrix
 from medssl.evaluate.ranking import areas, average_precision, measured
-from medssl.evaluate.score import Score, bootstrapped
+from medssl.evaluate.score import Score, bootstrapped, flat_scores
 from medssl.evaluate.statistics import bootstrap_interval
+from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 DISEASE_FROM = 2
 """Index of the first grade with disease: osteoarthritis is Kellgren-Lawrence grade 2 or more."""
@@ -55,6 +58,7 @@ class GradeScores:
         ece: expected calibration error; its bins are `calibration`.
         confusion: [K, K] images, rows are true grades, columns predicted ones.
         grades: one row per grade.
+        further: metrics of torchmetrics, by key.
     """
 
     balanced_accuracy: Score
@@ -68,6 +72,7 @@ class GradeScores:
     calibration: Calibration
     confusion: np.ndarray
     grades: tuple[GradeRow, ...]
+    further: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -76,11 +81,9 @@ class GradeScores:
 
     def flat(self) -> dict[str, float]:
         """Numbers for a tracker: "kappa", "kappa_low", "kappa_high", ...; without those missing."""
-        numbers: dict[str, float] = {"images": self.n, "standard_error": self.standard_error}
-        for name in SCORES:
-            score: Score = getattr(self, name)
-            numbers |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-        return {key: value for key, value in numbers.items() if np.isfinite(value)}
+        measured: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
+        measured |= {"standard_error": Score(self.standard_error), **self.further}
+        return {"images": self.n, **flat_scores(measured)}
 
 
 SCORES = {
@@ -102,6 +105,7 @@ def score_grades(
     generator: np.random.Generator,
     disease_from: int = DISEASE_FROM,
     bins: int = BINS,
+    metrics: Sequence[Any] = (),
 ) -> GradeScores:
     """Score a grader; its grade is the most likely one.
 
@@ -114,6 +118,7 @@ def score_grades(
         generator: draws them.
         disease_from: least grade with the disease.
         bins: of the calibration error.
+        metrics: of torchmetrics, as in `evaluate.metrics`.
 
     Raises:
         ValueError: there are no images, the shapes do not fit, a probability lies outside [0, 1]
@@ -140,6 +145,7 @@ def score_grades(
         calibration=found,
         confusion=confusion_matrix(predicted, truth, grades),
         grades=grade_table(predicted, truth, grades, resamples, generator),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),
     )
 
 

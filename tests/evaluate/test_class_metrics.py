@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def by_hand(probability, truth, bins=15) -> float:
     else:
         called, confidence = probability.argmax(axis=1), probability.max(axis=1)
     edges, total = np.linspace(0, 1, bins + 1), 0.0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = (confidence > low) & (confidence <= high)
         if inside.any():
             gap = confidence[inside].mean() - (called == truth)[inside].mean()

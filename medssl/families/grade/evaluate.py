@@ -71,6 +71,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         settings.bootstrap,
         np.random.default_rng(0),
         settings.disease_from,
+        metrics=settings.metrics,
     )
     return GradeReport(
         title=config.pipeline.title or config.pipeline.name,
