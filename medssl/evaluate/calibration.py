@@ -42,28 +42,16 @@ class Calibration:
         return float(np.average(gap, weights=self.count[filled]))
 
 
-def calibration(
-    probability: np.ndarray, truth: np.ndarray, bins: int = BINS, threshold: float = 0.5
-) -> Calibration:
-    """Sort predictions into bins by confidence (Naeini et al. 2015, AAAI).
-
-    Args:
-        probability: [S, K]; with two classes only the second column is read.
-        truth: [S] class indices.
-        bins: how many. Snuffy's published errors use 10.
-        threshold: with two classes, of the second class. Snuffy's released code takes the one
-            chosen on validation, so that "confidence" can belong to the class not predicted; 0.5
-            is the usual error.
-    """
-    return Calibration.of_sums(*bin_sums(probability, truth, bins, threshold))
-
-
 def bin_sums(
     probability: np.ndarray, truth: np.ndarray, bins: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each bin [B]: how many predictions, the sum of their confidences, how many are right.
 
-    The arguments are those of `calibration`.
+    Args:
+        probability: [S, K]; with two classes only the second column is read.
+        truth: [S] class indices.
+        bins: B.
+        threshold: with two classes, of the second class.
     """
     if probability.shape[1] == 2:
         positive = probability[:, 1]

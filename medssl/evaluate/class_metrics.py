@@ -87,7 +87,7 @@ class AreaUnderRoc(MulticlassAUROC):
     def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(classes, **kwargs)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """The score, float64; NaN where a class has no case."""
         return _mean_over_classes(roc_areas, self)
 
@@ -108,7 +108,7 @@ class AveragePrecision(MulticlassAveragePrecision):
     def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(classes, **kwargs)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """The score, float64; NaN where a class has no case."""
         return _mean_over_classes(average_precisions, self)
 
@@ -126,7 +126,7 @@ class DelongAuroc(BinaryAUROC):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """[3] float64: area, low and high; NaN where they cannot be estimated."""
         values = dim_zero_cat(self.preds).double().cpu().numpy()
         own = dim_zero_cat(self.target).cpu().numpy() == 1
@@ -138,11 +138,14 @@ class CalibrationError(Metric):
     """Expected calibration error; bins are open below and closed above, as in the releases.
 
     torchmetrics closes its bins below, which moves every confidence that lies on an edge, and keeps
-    confidences in float32. `update` takes probabilities [N, K] and true classes [N].
+    confidences in float32. `update` takes probabilities [N, K] and true classes [N]; of two classes
+    only the second column is read. Source: Naeini et al. 2015, AAAI.
 
     Args:
-        bins: B.
-        threshold: with two classes, of the second class; see `calibration`.
+        bins: B. Snuffy's published errors use 10.
+        threshold: with two classes, of the second class. Snuffy's released code takes the one
+            chosen on validation, so that "confidence" can belong to the class not predicted; 0.5
+            is the usual error.
     """
 
     is_differentiable = False
@@ -171,7 +174,7 @@ class CalibrationError(Metric):
         return torch.tensor(self.diagram().error, dtype=torch.float64)
 
     def diagram(self) -> Calibration:
-        """The bins themselves, of this process."""
+        """The bins themselves; only `compute` joins those of other processes."""
         sums = (one.cpu().numpy() for one in (self.count, self.confidence, self.right))
         return Calibration.of_sums(*sums)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.evaluate.calibration import BINS, Calibration, calibration
+from medssl.evaluate.calibration import BINS, Calibration
 from medssl.evaluate.ranking import area_under_roc, areas, average_precision, measured
 from medssl.evaluate.score import Score, absent_classes, bootstrapped, flat_scores
 from medssl.evaluate.statistics import bootstrap_interval
@@ -60,8 +60,8 @@ class SlideScores:
         numbers: dict[str, float] = {"slides": self.n}
         if self.threshold is not None:
             numbers["threshold"] = self.threshold
-        measured: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
-        return numbers | flat_scores(measured | self.further)
+        scores: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
+        return numbers | flat_scores({**scores, **self.further})
 
 
 SCORES: Mapping[str, str] = {
@@ -146,12 +146,14 @@ def score_slides(
         ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
             or a class index beyond K.
     """
+    from medssl.evaluate.class_metrics import CalibrationError
+
     probability, truth = checked(probability, truth)
     classes = probability.shape[1]
     one = predicted is None and classes == 2
     predicted = predictions(probability, threshold) if predicted is None else predicted
     right = (predicted == truth).astype(np.float64)
-    found = calibration(probability, truth, bins)
+    error = CalibrationError(bins)
     auc, auc_bootstrap = areas(probability, truth, resamples, generator)
     return SlideScores(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
@@ -162,8 +164,8 @@ def score_slides(
         auc_bootstrap=auc_bootstrap,
         average_precision=average_precision(probability, truth, resamples, generator),
         brier=_mean(_squared_errors(probability, truth), resamples, generator),
-        ece=Score(found.error, reason="resampling would bias it upwards"),
-        calibration=found,
+        ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
+        calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, classes),
         further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.evaluate.calibration import BINS, Calibration, calibration
+from medssl.evaluate.calibration import BINS, Calibration
 from medssl.evaluate.classification import balanced_accuracy, checked, confusion_matrix
 from medssl.evaluate.ranking import areas, average_precision, measured
 from medssl.evaluate.score import Score, bootstrapped, flat_scores
@@ -81,9 +81,9 @@ class GradeScores:
 
     def flat(self) -> dict[str, float]:
         """Numbers for a tracker: "kappa", "kappa_low", "kappa_high", ...; without those missing."""
-        measured: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
-        measured |= {"standard_error": Score(self.standard_error), **self.further}
-        return {"images": self.n, **flat_scores(measured)}
+        scores: dict[str, Score] = {name: getattr(self, name) for name in SCORES}
+        scores |= {"standard_error": Score(self.standard_error), **self.further}
+        return {"images": self.n, **flat_scores(scores)}
 
 
 SCORES = {
@@ -124,6 +124,8 @@ def score_grades(
         ValueError: there are no images, the shapes do not fit, a probability lies outside [0, 1]
             or a grade beyond K.
     """
+    from medssl.evaluate.class_metrics import CalibrationError
+
     probability, truth = checked(probability, truth)
     grades = probability.shape[1]
     predicted = probability.argmax(axis=1)
@@ -132,7 +134,7 @@ def score_grades(
     said = disease_probability(probability, disease_from)
     either = np.stack([1 - said, said], axis=1)
     auc, auc_bootstrap = areas(either, sick, resamples, generator, strata=truth)
-    found = calibration(probability, truth, bins)
+    error = CalibrationError(bins)
     return GradeScores(
         balanced_accuracy=recall,
         standard_error=balanced_standard_error(predicted, truth),
@@ -141,8 +143,8 @@ def score_grades(
         auc=auc,
         auc_bootstrap=auc_bootstrap,
         average_precision=average_precision(either, sick, resamples, generator, strata=truth),
-        ece=Score(found.error, reason="resampling would bias it upwards"),
-        calibration=found,
+        ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
+        calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, grades),
         grades=grade_table(predicted, truth, grades, resamples, generator),
         further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),

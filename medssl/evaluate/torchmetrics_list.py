@@ -86,7 +86,7 @@ def _gives_a_number(kind: Any, build: dict[str, Any], given: tuple[Any, Any]) ->
     try:
         metric = kind(**build)
         metric.update(*given)
-        return metric.compute().numel() == 1
+        return bool(metric.compute().numel() == 1)
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return False
 

@@ -16,7 +16,6 @@ from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.evaluate.mask_metrics import Dice
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
@@ -244,6 +243,8 @@ class Validation:
     @torch.no_grad()
     def __call__(self, step: int = 0) -> dict[str, float]:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
+        from medssl.evaluate.mask_metrics import Dice
+
         pipeline = self._config.pipeline
         predictor = self._method.predictor()
         device = choose_device(pipeline.train.device)

@@ -17,7 +17,6 @@ from medssl.data.spec import Case
 from medssl.evaluate.classification import choose_threshold, patch_auc, predictions
 from medssl.evaluate.froc import Hits, detections_from_tiles, hits
 from medssl.evaluate.lesions import Lesions
-from medssl.evaluate.mask_metrics import Froc
 from medssl.evaluate.ranking import area_under_roc
 from medssl.evaluate.score import Score
 from medssl.evaluate.statistics import bootstrap_interval
@@ -167,6 +166,8 @@ class InstanceRecord:
             name: score.value for name, (_, score) in zip(names, self.scores(), strict=False)
         }
         if any(len(one.lesions) for one in self.hits):
+            from medssl.evaluate.mask_metrics import Froc
+
             froc = Froc()
             for one in self.hits:
                 froc.update(*map(torch.from_numpy, (one.false_positives, one.lesions)))
