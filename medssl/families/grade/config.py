@@ -60,8 +60,8 @@ class GradeEvaluateSettings(MeasuredSection):
     )
     metrics: ClassMetrics = Field(
         default=(),
-        description="`torchmetrics:NAME` of its metrics of classification, measured beside those "
-        "of medssl",
+        description="measured beside those of medssl: `torchmetrics:NAME` of its metrics of "
+        "classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
     )
 
 
