@@ -1,8 +1,8 @@
 """Areas under the ROC and the precision-recall curve of many rankings at once, in float64.
 
 torchmetrics reduces its curves in float32, which errs in the eighth digit, and takes one ranking at
-a time: for 2,000 draws of 300 cases it needs ten times as long (0.9 s and 1.1 s on a CPU core,
-these bodies 0.1 s each).
+a time: for 2,000 draws of 300 cases it needs about ten times as long
+(`tests/benchmarks/resamples.py`).
 
 Legend: B rankings, N cases.
 """
