@@ -115,12 +115,12 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
     first, bounds = inner[0], list[Any]()
     if get_origin(first) is Annotated:
         first, bounds = get_args(first)[0], _bounds(get_args(first)[1:])
-    noun: str = f"values, each {wanted(first, bounds)}"
-    if get_origin(first) is Literal:
+    noun = next((one for one in bounds if isinstance(one, Noun)), "")
+    if not noun and get_origin(first) is Literal:
         noun = f"values out of {', '.join(_plain(one) for one in get_args(first))}"
-    if first in WORDS:
-        named = next((one for one in bounds if isinstance(one, Noun)), None)
-        noun = named or WORDS[first] + _range(bounds)
+    elif not noun and first in WORDS:
+        noun = WORDS[first] + _range(bounds)
+    noun = noun or f"values, each {wanted(first, bounds)}"
     if inner[-1] is not Ellipsis:
         return f"{COUNTS.get(len(inner), len(inner))} {noun}"
     filled = _limit(about, limits.MinLen, "min_length")

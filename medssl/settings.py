@@ -7,16 +7,12 @@ from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
     model_validator,
 )
 
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
-from medssl.registry import METRICS
 from medssl.section import Patch, Section, Triple
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
@@ -190,33 +186,6 @@ class PredictSettings(Section):
     format: Literal["nifti", "nrrd", "mha"] = Field(
         default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
     )
-
-
-class EvaluateSettings(Section):
-    """Scores of the test cases."""
-
-    tolerance: float = Field(default=1.0, gt=0, description="mm, normalised surface distance")
-    pooled: bool = Field(default=False, description="also the voxel form of published tables")
-    bootstrap: int = Field(
-        default=2000, ge=100, description="draws of cases for the 95 % intervals"
-    )
-    overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
-    metrics: tuple[str, ...] = Field(
-        default=(), description="of other packages, measured beside those of medssl"
-    )
-
-    @field_validator("metrics")
-    @classmethod
-    def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        for name in metrics:
-            METRICS.find(name, object, "evaluate.metrics")
-        return tuple(dict.fromkeys(metrics))
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `metrics` where there are none, as in files and hashes of earlier versions."""
-        plain: dict[str, Any] = serialise(self)
-        return plain if plain.get("metrics") else {k: v for k, v in plain.items() if k != "metrics"}
 
 
 class MethodChoice(Section):

@@ -44,7 +44,7 @@ LEVELS = {
 FREE = {"medssl.methods.settings", "medssl"}
 """Pure settings, which every part may read."""
 
-HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK")
+HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK", "torchmetrics")
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -161,6 +161,8 @@ def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
         (["run", "knee", "split.label=5"], 2),
         (["run", "knee", "method=tracoco"], 2),
         (["train", "knee", "crop.field=110"], 2),
+        (["run", "knee", "evaluate.metrics=[torchmetrics:CohenKapa]"], 2),
+        (["run", "hippocampus", "evaluate.metrics=[torchmetrics:MeanIoU]", "trian.steps=5"], 2),
         (["compare", "knee"], 2),
     ],
 )

@@ -4,6 +4,7 @@ Legend: S slides, K classes, B bins.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -27,6 +28,12 @@ class Calibration:
     confidence: np.ndarray
     accuracy: np.ndarray
 
+    @classmethod
+    def of_sums(cls, count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> Self:
+        """From what `bin_sums` gives, of all cases."""
+        with np.errstate(invalid="ignore"):
+            return cls(count.astype(np.int64), confidence / count, right / count)
+
     @property
     def error(self) -> float:
         """Expected calibration error: mean |confidence - accuracy|, bins weighted by count."""
@@ -35,18 +42,16 @@ class Calibration:
         return float(np.average(gap, weights=self.count[filled]))
 
 
-def calibration(
-    probability: np.ndarray, truth: np.ndarray, bins: int = BINS, threshold: float = 0.5
-) -> Calibration:
-    """Sort predictions into bins by confidence (Naeini et al. 2015, AAAI).
+def bin_sums(
+    probability: np.ndarray, truth: np.ndarray, bins: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bin [B]: how many predictions, the sum of their confidences, how many are right.
 
     Args:
         probability: [S, K]; with two classes only the second column is read.
         truth: [S] class indices.
-        bins: how many. Snuffy's published errors use 10.
-        threshold: with two classes, of the second class. Snuffy's released code takes the one
-            chosen on validation, so that "confidence" can belong to the class not predicted; 0.5
-            is the usual error.
+        bins: B.
+        threshold: with two classes, of the second class.
     """
     if probability.shape[1] == 2:
         positive = probability[:, 1]
@@ -56,11 +61,11 @@ def calibration(
         predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        confidence = np.bincount(place, weights=confidence, minlength=bins) / count
-        accuracy = np.bincount(place, weights=predicted == truth, minlength=bins) / count
-    return Calibration(count, confidence, accuracy)
+    return (
+        np.bincount(place, minlength=bins),
+        np.bincount(place, weights=confidence, minlength=bins),
+        np.bincount(place, weights=predicted == truth, minlength=bins),
+    )
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:

@@ -128,8 +128,11 @@ def hits(detections: Detections, lesions: Lesions | None) -> Hits:
     return Hits(probability[hit == 0], best[targets])
 
 
-def froc_curve(slides: Sequence[Hits]) -> FrocCurve:
+def froc_curve(slides: Sequence[Hits], count: int | None = None) -> FrocCurve:
     """All operating points: one per distinct probability above 0, and one without detections.
+
+    Args:
+        count: how many slides there are, where `slides` pools them; None: each is one.
 
     Raises:
         ValueError: there are no slides.
@@ -143,8 +146,9 @@ def froc_curve(slides: Sequence[Hits]) -> FrocCurve:
     # A detection counts at every threshold that it reaches.
     false = len(wrong) - np.searchsorted(wrong, threshold, side="left")
     true = len(found) - np.searchsorted(found, threshold, side="left")
+    count = len(slides) if count is None else count
     sensitivity = true / len(found) if len(found) else np.full(len(threshold), np.nan)
-    return FrocCurve(threshold, false / len(slides), sensitivity, len(found), len(slides))
+    return FrocCurve(threshold, false / count, sensitivity, len(found), count)
 
 
 def sensitivities(curve: FrocCurve) -> dict[float, float]:

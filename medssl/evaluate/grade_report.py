@@ -17,6 +17,7 @@ from medssl.evaluate.grading import SCORES, GradeScores, disease_probability
 from medssl.evaluate.page import render_page
 from medssl.evaluate.report import FEW_CASES, Origin, Picture
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_roc
+from medssl.evaluate.torchmetrics_scores import further_rows
 
 LOWER_IS_BETTER = frozenset({"mse", "ece"})
 
@@ -129,8 +130,11 @@ def render(report: GradeReport) -> str:
         "origin": report.origin,
         "disease": f"{disease} or more" if disease != report.grades[-1] else disease,
         "scores": [
-            (title, getattr(scores, key), "↓" if key in LOWER_IS_BETTER else "↑")
-            for key, title in SCORES.items()
+            *(
+                (title, getattr(scores, key), "↓" if key in LOWER_IS_BETTER else "↑")
+                for key, title in SCORES.items()
+            ),
+            *further_rows(scores.further),
         ],
         "rows": list(zip(report.grades, scores.grades, strict=True)),
         "off": [_off(report.images, distance) for distance in (1, 2, 3)],

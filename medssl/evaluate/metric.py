@@ -1,12 +1,14 @@
 """Numbers that tell how well a mask fits: what is always measured, and those of other packages."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from medssl.errors import UsageError
+from medssl.evaluate.settings import TORCHMETRICS, Named, named
 from medssl.evaluate.surface import Spacing
 from medssl.registry import METRICS
 
@@ -49,12 +51,19 @@ MEASURED = (
 """What medssl itself measures, by the attributes of `ClassScore`."""
 
 
-def further_metric(key: str) -> Metric:
+def further_metric(choice: str | Mapping[str, Mapping[str, Any]]) -> Metric:
     """The metric of another package.
+
+    Args:
+        choice: its name, or its name with arguments, as in `evaluate.metrics`.
 
     Raises:
         UsageError: there is none of that key, or it cannot be used.
     """
+    one = named(choice)
+    if one.own_name:
+        return _of_torchmetrics(one)
+    key = one.name
     found = METRICS.find(key, Metric, "evaluate.metrics")
     if found.key != key:
         raise UsageError(
@@ -63,6 +72,31 @@ def further_metric(key: str) -> Metric:
             "correct the package",
         )
     return found
+
+
+def _of_torchmetrics(one: Named) -> Metric:
+    """A metric of torchmetrics, of each class alone, by medssl's rule for empty masks."""
+
+    def measure(prediction: np.ndarray, truth: np.ndarray, mm: Spacing) -> float:
+        if not prediction.any() or not truth.any():
+            return float(not prediction.any() and not truth.any())
+        import torch
+        from torchmetrics import segmentation
+
+        fixed = {"num_classes": 2, "include_background": False, "input_format": "index"}
+        metric = getattr(segmentation, one.own_name)(**fixed, **one.arguments)
+        metric.update(
+            *(torch.from_numpy(mask[None].astype(np.int64)) for mask in (prediction, truth))
+        )
+        return float(metric.compute())
+
+    return Metric(
+        one.key,
+        one.key.removeprefix(TORCHMETRICS),
+        higher_is_better=True,
+        meaning=f"{one.own_name} of torchmetrics; 1 where both masks are empty, 0 where one is.",
+        measure=measure,
+    )
 
 
 def further_scores(

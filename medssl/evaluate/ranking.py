@@ -4,12 +4,16 @@ Legend: S slides, K classes, B resamples.
 """
 
 from math import nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medssl.evaluate.delong import delong_interval
+from medssl.evaluate.ranks import average_precisions, roc_areas
 from medssl.evaluate.score import Score, absent_classes, bootstrapped
 from medssl.evaluate.statistics import Interval
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 
 def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
@@ -21,13 +25,17 @@ def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
         truth: [S] class indices.
         probability: [S, K].
     """
-    from sklearn.metrics import roc_auc_score
+    from medssl.evaluate.class_metrics import AreaUnderRoc
 
-    classes = probability.shape[1]
-    if absent_classes(truth, classes):
-        return nan
-    ranked = _ranked_classes(classes)
-    return float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in ranked]))
+    return measured(AreaUnderRoc(probability.shape[1]), probability, truth)
+
+
+def measured(metric: "Metric", given: np.ndarray, truth: np.ndarray) -> float:
+    """What a metric says of predictions (probabilities [S, K] or classes [S]) and classes [S]."""
+    import torch
+
+    metric.update(torch.as_tensor(given), torch.as_tensor(truth))
+    return float(metric.compute())
 
 
 def areas(
@@ -49,6 +57,10 @@ def areas(
         generator: draws them.
         strata: [S] groups within which slides are drawn, rising with the class; None: the classes.
     """
+    import torch
+
+    from medssl.evaluate.class_metrics import DelongAuroc
+
     classes = probability.shape[1]
     strata = truth if strata is None else strata
     if reason := absent_classes(truth, classes):
@@ -61,7 +73,10 @@ def areas(
     bootstrap = _area(value, interval)
     if classes > 2:
         return bootstrap, bootstrap
-    return _area(value, delong_interval(probability[:, 1], truth == 1)), bootstrap
+    delong = DelongAuroc()
+    delong.update(torch.as_tensor(probability[:, 1]), torch.as_tensor(truth))
+    area, low, high = delong.compute().tolist()
+    return _area(area, Interval(low, high)), bootstrap
 
 
 def average_precision(
@@ -78,18 +93,16 @@ def average_precision(
     Precision depends on how many slides have the class, so compare equal sets only. The arguments
     are those of `areas`.
     """
-    from sklearn.metrics import average_precision_score
+    from medssl.evaluate.class_metrics import AveragePrecision
 
     classes = probability.shape[1]
     if reason := absent_classes(truth, classes):
         return Score(nan, reason=reason)
-    ranked = _ranked_classes(classes)
-    each = [average_precision_score(truth == k, probability[:, k]) for k in ranked]
     strata = truth if strata is None else strata
     interval = bootstrapped(
         lambda index: _resampled_precisions(probability, truth, index), strata, resamples, generator
     )
-    return Score(float(np.mean(each)), *interval)
+    return Score(measured(AveragePrecision(classes), probability, truth), *interval)
 
 
 def _ranked_classes(classes: int) -> list[int]:
@@ -104,35 +117,16 @@ def _area(value: float, interval: Interval) -> Score:
 
 
 def _resampled_areas(probability: np.ndarray, truth: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """[B] areas of the resamples [B, S], by the sum of the class's ranks (Mann-Whitney)."""
-    from scipy.stats import rankdata
-
-    found = []
-    ordered = np.sort(truth)
-    for k in _ranked_classes(probability.shape[1]):
-        own = ordered == k
-        count = np.count_nonzero(own)
-        ranks = rankdata(probability[index, k], axis=1)[:, own].sum(axis=1)
-        found.append((ranks - count * (count + 1) / 2) / (count * np.count_nonzero(~own)))
+    """[B] areas of the resamples [B, S], whose classes are `np.sort(truth)`."""
+    ordered, ranked = np.sort(truth), _ranked_classes(probability.shape[1])
+    found = [roc_areas(probability[index, k], ordered == k) for k in ranked]
     return np.asarray(np.mean(found, axis=0))
 
 
 def _resampled_precisions(
     probability: np.ndarray, truth: np.ndarray, index: np.ndarray
 ) -> np.ndarray:
-    """[B] average precisions of the resamples [B, S].
-
-    That is the mean, over slides of the class, of the precision among all slides with at least
-    their probability.
-    """
-    from scipy.stats import rankdata
-
-    found = []
-    ordered = np.sort(truth)
-    for k in _ranked_classes(probability.shape[1]):
-        own = ordered == k
-        drawn = probability[index, k]
-        above = drawn.shape[1] + 1 - rankdata(drawn, axis=1, method="min")[:, own]
-        right = np.count_nonzero(own) + 1 - rankdata(drawn[:, own], axis=1, method="min")
-        found.append((right / above).mean(axis=1))
+    """[B] average precisions of the resamples [B, S], whose classes are `np.sort(truth)`."""
+    ordered, ranked = np.sort(truth), _ranked_classes(probability.shape[1])
+    found = [average_precisions(probability[index, k], ordered == k) for k in ranked]
     return np.asarray(np.mean(found, axis=0))

@@ -10,8 +10,8 @@ from medssl.atomic import write_text
 from medssl.data.spec import DataSpec
 from medssl.evaluate.metric import Metric
 from medssl.evaluate.page import render_page
+from medssl.evaluate.settings import EvaluateSettings
 from medssl.evaluate.summary import CaseScores, Mean, Row, Summary
-from medssl.settings import EvaluateSettings
 
 STRIP = 150
 """Width of the dot strip of a class in the summary, pixels."""

@@ -3,7 +3,7 @@
 Legend: S slides, K classes, B resamples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import nan
 
@@ -29,6 +29,14 @@ class Score:
     low: float = nan
     high: float = nan
     reason: str = ""
+
+
+def flat_scores(scores: Mapping[str, Score]) -> dict[str, float]:
+    """Numbers for a tracker: "auc", "auc_low", "auc_high", ...; without those missing."""
+    numbers: dict[str, float] = {}
+    for name, score in scores.items():
+        numbers |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {key: value for key, value in numbers.items() if np.isfinite(value)}
 
 
 def absent_classes(truth: np.ndarray, classes: int) -> str:

@@ -18,6 +18,7 @@ from medssl.evaluate.page import render_page
 from medssl.evaluate.report import FEW_CASES, Origin, Picture
 from medssl.evaluate.score import Score
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_froc, draw_roc
+from medssl.evaluate.torchmetrics_scores import further_rows
 
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
 
@@ -116,8 +117,11 @@ def render(report: SlideReport) -> str:
         "report": report,
         "origin": report.origin,
         "scores": [
-            (title, getattr(report.scores, key), "↓" if key in LOWER_IS_BETTER else "↑")
-            for key, title in SCORES.items()
+            *(
+                (title, getattr(report.scores, key), "↓" if key in LOWER_IS_BETTER else "↑")
+                for key, title in SCORES.items()
+            ),
+            *further_rows(report.scores.further),
         ],
         "wrong": sum(row.truth != row.prediction for row in report.rows),
         "rows": sorted(report.rows, key=_certainty),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medssl.evaluate.metric import MEASURED, Metric, further_metric
+from medssl.evaluate.metric import MEASURED, Metric
 from medssl.evaluate.segmentation import ClassScore
 from medssl.evaluate.statistics import bootstrap_interval
 
@@ -87,7 +87,10 @@ class Summary:
 
 
 def summarise(
-    cases: Sequence[CaseScores], resamples: int, generator: np.random.Generator
+    cases: Sequence[CaseScores],
+    resamples: int,
+    generator: np.random.Generator,
+    further: Sequence[Metric] = (),
 ) -> Summary:
     """Means, intervals and counts of scored cases.
 
@@ -95,6 +98,7 @@ def summarise(
         cases: at least one, all with the same classes.
         resamples: of the bootstrap.
         generator: draws them.
+        further: metrics of other packages that were measured.
 
     Raises:
         ValueError: there are no cases.
@@ -105,7 +109,7 @@ def summarise(
     draw = int(generator.integers(2**63))  # the same for all, so that equal columns stay equal
     metrics = (
         *(metric for metric in MEASURED if first[0].value(metric.key) is not None),
-        *map(further_metric, first[0].further),
+        *further,
     )
 
     def row(name: str, chosen: Sequence[CaseScores]) -> Row:

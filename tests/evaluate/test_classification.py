@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from medssl.evaluate.calibration import calibration
+from medssl.evaluate.calibration import Calibration
+from medssl.evaluate.class_metrics import CalibrationError
 from medssl.evaluate.classification import (
     SCORES,
     choose_threshold,
@@ -21,6 +22,12 @@ from medssl.evaluate.score import bootstrapped, resamples_within_classes
 def two(positive) -> np.ndarray:
     """[S, 2] from the probability of the second class."""
     return np.stack([1 - np.asarray(positive), positive], axis=1)
+
+
+def calibration(probability, truth, **more) -> Calibration:
+    metric = CalibrationError(**more)
+    metric.update(torch.from_numpy(probability), torch.from_numpy(truth))
+    return metric.diagram()
 
 
 def scored(probability, truth, **more):

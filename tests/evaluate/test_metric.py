@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from medssl.errors import UsageError
-from medssl.evaluate import summary
 from medssl.evaluate.metric import Metric
 from medssl.evaluate.segmentation import case_scores
+from medssl.evaluate.settings import EvaluateSettings
 from medssl.evaluate.summary import CaseScores, summarise
 from medssl.evaluate.table import write_scores
-from medssl.settings import EvaluateSettings
 
 CLASSES = ("background", "near", "far")
 
@@ -45,7 +44,7 @@ def test_it_is_given_the_whole_masks_of_each_class_and_the_spacing():
     assert (near.value("look"), far.value("look")) == (10.0, 10.0)
 
 
-def test_its_numbers_stand_beside_the_others(tmp_path, monkeypatch):
+def test_its_numbers_stand_beside_the_others(tmp_path):
     near, far = scores()
     assert (near.value("surplus"), far.value("surplus")) == (pytest.approx(0.3), -0.2)
     assert near.value("dice") == near.dice == pytest.approx(2 * 2 / 7)
@@ -56,8 +55,7 @@ def test_its_numbers_stand_beside_the_others(tmp_path, monkeypatch):
     assert list(rows[0])[-1] == "surplus"
     assert [float(row["surplus"]) for row in rows] == [near.value("surplus"), -0.2]
 
-    monkeypatch.setattr(summary, "further_metric", {"surplus": SURPLUS}.__getitem__)
-    means = summarise([case], 100, np.random.default_rng(0))
+    means = summarise([case], 100, np.random.default_rng(0), [SURPLUS])
     assert means.metrics[-1] == SURPLUS
     assert means.flat()["surplus"] == pytest.approx((0.3 - 0.2) / 2)
     assert means.flat()["surplus/far"] == -0.2

@@ -6,8 +6,8 @@ import pytest
 
 from medssl.data.spec import DataSpec, Label, LayoutChoice
 from medssl.evaluate.report import Origin, Picture, Report, render, write_report
+from medssl.evaluate.settings import EvaluateSettings
 from medssl.evaluate.summary import summarise
-from medssl.settings import EvaluateSettings
 
 VOID = {"meta", "br", "img", "line", "circle"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.evaluate.calibration import calibration
+from medssl.evaluate.calibration import Calibration, bin_sums
 from medssl.evaluate.froc import Hits, froc_curve
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_froc, draw_roc
 
@@ -21,7 +21,7 @@ def pixels(png: bytes) -> np.ndarray:
 def test_all_figures_have_one_size():
     drawn = [
         draw_roc(TWO, TRUTH, CLASSES, 0.5),
-        draw_calibration(calibration(TWO, TRUTH)),
+        draw_calibration(Calibration.of_sums(*bin_sums(TWO, TRUTH, 15, 0.5))),
         draw_confusion(np.array([[2, 1], [1, 2]]), CLASSES),
         draw_froc(froc_curve([Hits(np.array([0.5]), np.array([0.9]))])),
     ]

@@ -48,9 +48,20 @@ def test_keys_of_evaluation_are_taken_as_from_a_pipeline(masks: Path) -> None:
     assert "hd95_voxels" in (masks / "scores" / "scores.csv").read_text().splitlines()[0]
 
 
+def test_a_metric_of_torchmetrics_stands_beside_the_others(masks: Path) -> None:
+    said = evaluate(masks, "metrics=[torchmetrics:MeanIoU]")
+    assert "torchmetrics:MeanIoU 1.000 [1.000, 1.000]" in said
+    assert "torchmetrics:MeanIoU" in (masks / "scores" / "scores.csv").read_text().splitlines()[0]
+    page = (masks / "scores" / "report.html").read_text()
+    assert "MeanIoU of torchmetrics; 1 where both masks are empty, 0 where one is." in page
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("metrics=[torchmetrics:MeanIU]", "did you mean 'torchmetrics:MeanIoU'?"),
+        ("metrics=[3]", "give a list of names of metrics"),
+        ("metrics=[{a: 3}]", "give a list of names of metrics"),
         ("metrics=[dise]", "no metric is called 'dise' in evaluate.metrics"),
         ("metrics=[dice]", "'dice' in evaluate.metrics cannot name a metric of another package"),
         ("metricks=[x]", "unknown key 'evaluate.metricks'; did you mean 'evaluate.metrics'?"),

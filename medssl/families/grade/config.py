@@ -7,6 +7,7 @@ from pydantic import Field
 from medssl.data.classes import declared_classes
 from medssl.data.radiograph.settings import CropSettings, GradeSplitSettings, RadiographAugment
 from medssl.errors import UsageError
+from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
 from medssl.pipeline.config import Config
 from medssl.section import Section
@@ -42,7 +43,7 @@ class GradePredictSettings(Section):
     batch: int = Field(default=64, ge=1, description="images")
 
 
-class GradeEvaluateSettings(Section):
+class GradeEvaluateSettings(MeasuredSection):
     """Scores of the test images."""
 
     disease_from: int = Field(
@@ -56,6 +57,11 @@ class GradeEvaluateSettings(Section):
         ge=0,
         description="wrong calls drawn, farthest off first; 0 draws none, not the surest right one "
         "of each grade either",
+    )
+    metrics: ClassMetrics = Field(
+        default=(),
+        description="measured beside those of medssl: `torchmetrics:NAME` of its metrics of "
+        "classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
     )
 
 
@@ -116,6 +122,7 @@ class GradeConfig(Config[GradePipeline]):
                 f"its grades are {', '.join(grades)}, counted from 0",
                 f"choose 1 to {len(grades) - 1}",
             )
+        must_fit_classes(pipeline.evaluate.metrics, len(grades))
         spacing = (spec.layout.model_extra or {}).get("spacing")
         if pipeline.crop.field is not None and spacing is None:
             raise UsageError(

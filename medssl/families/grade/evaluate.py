@@ -16,7 +16,6 @@ from medssl.data.layouts import find_cases
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError, UsageError
-from medssl.evaluate.calibration import calibration
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.grade_report import (
     GradedImage,
@@ -27,6 +26,7 @@ from medssl.evaluate.grade_report import (
     write_grades,
 )
 from medssl.evaluate.grading import score_grades
+from medssl.evaluate.ranking import measured
 from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
@@ -55,6 +55,8 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
 
 
 def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
+    from medssl.evaluate.class_metrics import CalibrationError
+
     config = plan.config
     settings = config.pipeline.evaluate
     said = read_grades(plan.folder("predict") / GRADES)
@@ -71,6 +73,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         settings.bootstrap,
         np.random.default_rng(0),
         settings.disease_from,
+        metrics=settings.metrics,
     )
     return GradeReport(
         title=config.pipeline.title or config.pipeline.name,
@@ -78,7 +81,7 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         grades=config.grades,
         images=images,
         scores=scores,
-        uncalibrated_error=calibration(before, np.array(truth)).error,
+        uncalibrated_error=measured(CalibrationError(), before, np.array(truth)),
         temperature=found.temperature,
         disease_from=settings.disease_from,
         resamples=settings.bootstrap,

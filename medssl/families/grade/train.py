@@ -9,7 +9,7 @@ import torch
 from medssl.data.radiograph.stream import RadiographStream
 from medssl.device import choose_device
 from medssl.evaluate.calibration import fit_temperature
-from medssl.evaluate.grading import quadratic_kappa
+from medssl.evaluate.ranking import measured
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import GradeConfig
 from medssl.infer.grade import calibrated, grade_logits
@@ -152,16 +152,18 @@ def agreement(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         logits: [S, K].
         truth: [S] grades; those without an image do not count.
     """
-    from sklearn.metrics import log_loss, recall_score
+    from sklearn.metrics import log_loss
 
-    predicted = logits.argmax(axis=1)
-    recall = recall_score(truth, predicted, labels=np.unique(truth), average="macro")
-    kappa = float(np.nan_to_num(quadratic_kappa(predicted, truth)))
+    from medssl.evaluate.class_metrics import BalancedAccuracy, QuadraticKappa
+
+    predicted, grades = logits.argmax(axis=1), logits.shape[1]
+    recall = measured(BalancedAccuracy(grades, present=True), predicted, truth)
+    kappa = float(np.nan_to_num(measured(QuadraticKappa(grades), predicted, truth)))
     return {
-        "score": (kappa + float(recall)) / 2,
+        "score": (kappa + recall) / 2,
         "kappa": kappa,
-        "balanced_accuracy": float(recall),
-        "log_loss": log_loss(truth, calibrated(logits, 1.0), labels=range(logits.shape[1])),
+        "balanced_accuracy": recall,
+        "log_loss": log_loss(truth, calibrated(logits, 1.0), labels=range(grades)),
     }
 
 

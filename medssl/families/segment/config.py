@@ -5,12 +5,12 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
+from medssl.evaluate.settings import EvaluateSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
     AugmentSettings,
-    EvaluateSettings,
     FineTuneSettings,
     MethodChoice,
     PipelineFile,

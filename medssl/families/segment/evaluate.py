@@ -18,6 +18,7 @@ from medssl.evaluate.metric import further_metric
 from medssl.evaluate.overlay import draw_overlay
 from medssl.evaluate.report import Picture, Report, write_report
 from medssl.evaluate.segmentation import case_scores
+from medssl.evaluate.settings import EvaluateSettings, named
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
@@ -25,7 +26,6 @@ from medssl.overrides import apply_override
 from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
-from medssl.settings import EvaluateSettings
 from medssl.train.track import Tracker
 
 
@@ -83,9 +83,10 @@ def evaluate_folder(
     report = _report(spec.title, spec, settings, cases, predictions, reporter)
     _write(replace(report, without_mask=len(labelled) - len(cases)), out)
     means = report.summary.overall.means
+    keys = [named(choice).key for choice in settings.metrics]
     said = [
         f"{title} {means[key].mean:.3f} [{means[key].low:.3f}, {means[key].high:.3f}]"
-        for key, title in (("dice", "Dice"), *((key, key) for key in settings.metrics))
+        for key, title in (("dice", "Dice"), *((key, key) for key in keys))
     ]
     return (
         f"{len(cases)} of {len(labelled)} labelled cases: {', '.join(said)}\n"
@@ -113,7 +114,7 @@ def _report(
 ) -> Report:
     """Scores, their means and pictures of some cases."""
     scores = []
-    further = [further_metric(name) for name in settings.metrics]
+    further = [further_metric(choice) for choice in settings.metrics]
     with Steps(reporter, len(cases)) as steps:
         for case in cases:
             truth, prediction, grid = _pair(case, masks, spec)
@@ -126,7 +127,7 @@ def _report(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
         for rank, chosen in ranked(scores, settings.overlays)
     )
-    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0))
+    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further)
     return Report(title, spec, settings, summary, scores, pictures)
 
 

@@ -16,7 +16,6 @@ from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.evaluate.segmentation import dice
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
@@ -229,11 +228,13 @@ class Validation:
     @torch.no_grad()
     def __call__(self, step: int = 0) -> dict[str, float]:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
+        from medssl.evaluate.mask_metrics import Dice
+
         pipeline = self._config.pipeline
         predictor = self._method.predictor()
         device = choose_device(pipeline.train.device)
         x, y, z = pipeline.train.patch
-        scores = []
+        metric = Dice(len(self._config.spec.classes))
         for case in self._cases:
             logits = sliding_window(
                 torch.from_numpy(case.image.astype("float32")),
@@ -245,10 +246,5 @@ class Validation:
                 outside=case.floor,
                 device=device,
             )
-            labels = logits.argmax(0).cpu().numpy()
-            truth = np.asarray(case.mask)
-            scores += [
-                dice(labels == index, truth == index)
-                for index in range(1, len(self._config.spec.classes))
-            ]
-        return {"dice": sum(scores) / len(scores)}
+            metric.update(logits.argmax(0).cpu(), torch.from_numpy(np.array(case.mask)))
+        return {"dice": float(metric.compute())}

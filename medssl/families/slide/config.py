@@ -8,6 +8,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
+from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.pipeline.config import Config
 from medssl.section import Section
@@ -97,7 +98,7 @@ class SlidePredictSettings(Section):
     batch: int = Field(default=64, ge=1, description="tiles per call of the encoder")
 
 
-class SlideEvaluateSettings(Section):
+class SlideEvaluateSettings(MeasuredSection):
     """Scores of the test bags."""
 
     threshold: Literal["validation", "half"] = Field(
@@ -108,6 +109,11 @@ class SlideEvaluateSettings(Section):
         default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
     )
     pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
+    metrics: ClassMetrics = Field(
+        default=(),
+        description="measured beside those of medssl: `torchmetrics:NAME` of its metrics of "
+        "classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
+    )
 
 
 class SlidePipeline(PipelineFile):
@@ -154,7 +160,7 @@ class SlideConfig(Config[SlidePipeline]):
         return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
 
     def check(self) -> None:
-        """Refuse data sets without classes."""
+        """Refuse data sets without classes, and metrics that are not of so many."""
         if not self.classes:
             raise UsageError(
                 f"the data set {self.spec.name} has no slides or bags with classes",
@@ -162,6 +168,7 @@ class SlideConfig(Config[SlidePipeline]):
                 "declare them in its data spec, e.g. layout: {kind: slides, table: labels.csv, "
                 "classes: [normal, tumour]}",
             )
+        must_fit_classes(self.pipeline.evaluate.metrics, len(self.classes))
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse a pre-trained encoder of tiles that is another one than the pipeline's."""

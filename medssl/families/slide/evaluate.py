@@ -15,6 +15,7 @@ from medssl.errors import DataError, UsageError
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.froc import froc_curve
 from medssl.evaluate.report import Picture
+from medssl.evaluate.score import flat_scores
 from medssl.evaluate.slide_calls import CallsReport, read_calls_csv, write_calls_report
 from medssl.evaluate.slide_report import (
     SlideData,
@@ -148,6 +149,7 @@ def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport,
         np.random.default_rng(0),
         threshold=calls[0].threshold,
         predicted=predicted if len({call.threshold for call in calls}) > 1 else None,
+        metrics=settings.metrics,
     )
     validation = sum(len(fold.validation) for fold in plan.cohort.splits)
     chosen = f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
@@ -165,7 +167,8 @@ def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport,
         origin=plan.origin(),
     )
     numbers = summarise(calls, settings.bootstrap) | optimistic(folds, known) | record.flat()
-    return report, numbers | {"ece": scores.ece.value, "brier": scores.brier.value}
+    numbers |= {"ece": scores.ece.value, "brier": scores.brier.value}
+    return report, numbers | flat_scores(scores.further)
 
 
 def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:

@@ -15,7 +15,7 @@ from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.bag import FeatureBag
 from medssl.data.spec import Case
 from medssl.evaluate.classification import choose_threshold, patch_auc, predictions
-from medssl.evaluate.froc import Hits, detections_from_tiles, froc_curve, froc_score, hits
+from medssl.evaluate.froc import Hits, detections_from_tiles, hits
 from medssl.evaluate.lesions import Lesions
 from medssl.evaluate.ranking import area_under_roc
 from medssl.evaluate.score import Score
@@ -166,7 +166,12 @@ class InstanceRecord:
             name: score.value for name, (_, score) in zip(names, self.scores(), strict=False)
         }
         if any(len(one.lesions) for one in self.hits):
-            numbers["froc"] = froc_score(froc_curve(self.hits))
+            from medssl.evaluate.mask_metrics import Froc
+
+            froc = Froc()
+            for one in self.hits:
+                froc.update(*map(torch.from_numpy, (one.false_positives, one.lesions)))
+            numbers["froc"] = float(froc.compute())
         return numbers
 
 

@@ -68,6 +68,18 @@ def test_radiographs_become_grades_scores_and_a_report(joints: Path) -> None:
     assert {"kappa", "mse", "auc", "average_precision", "ece", "ece_uncalibrated"} <= set(summary)
 
 
+def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(joints: Path) -> None:
+    plain = load_config("joints")
+    done = run(load_config("joints", ["evaluate.metrics=[torchmetrics:MatthewsCorrCoef]"]), QUIET)
+    summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
+    key = "torchmetrics:MatthewsCorrCoef"
+    assert summary[f"{key}_low"] <= summary[key] <= summary[f"{key}_high"]
+    assert "MatthewsCorrCoef ↑" in done["report"].read_text()
+    (last,) = [line for line in logged(done["report"].parent) if key in line]
+    assert last[key] == summary[key]
+    assert make_plan(plain).folder("predict") == done["grades"].parent
+
+
 def test_validation_chooses_the_weights_and_the_temperature(joints: Path) -> None:
     config = load_config("joints")
     checkpoints = train_alone(config, QUIET)["model"].parent

@@ -52,6 +52,15 @@ def test_bags_become_calls_on_every_bag_scores_and_a_report(toys: Path) -> None:
     assert said == {call["slide"]: call["prediction"] for call in calls}
 
 
+def test_a_metric_of_torchmetrics_stands_in_summary_and_report(toys: Path) -> None:
+    chosen = "evaluate.metrics=[{torchmetrics:FBetaScore: {beta: 2}}]"
+    done = run(load_config("bags", [chosen]), QUIET)
+    summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
+    key = "torchmetrics:FBetaScore beta 2.0"
+    assert summary[f"{key}_low"] <= summary[key] <= summary[f"{key}_high"]
+    assert "FBetaScore beta 2.0 ↑" in done["report"].read_text()
+
+
 def test_what_is_done_is_not_done_again_and_a_change_is(toys: Path) -> None:
     run(load_config("bags"), QUIET)
     first = {path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")}
