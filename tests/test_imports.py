@@ -27,6 +27,7 @@ LEVELS = {
     "export": 1,
     "data": 0,
     "networks": 0,
+    "transforms": 0,
     "settings": 0,
     "overrides": 0,
     "named_files": 0,

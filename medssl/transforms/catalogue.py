@@ -61,7 +61,7 @@ def known_transforms() -> dict[str, Entry]:
     }
 
 
-def describe(transform: type, group: str) -> Entry:
+def describe(transform: Any, group: str) -> Entry:
     """What its class says of a transform."""
     import inspect
 

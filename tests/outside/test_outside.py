@@ -33,6 +33,7 @@ PIPELINE = """
 title: All from outside
 data: balls
 split: {labels: 2, validation: 0.5, test: 3}
+preprocess: [mr, {damped: {factor: 0.5}}, {Flipd: {spatial_axis: 0}}]
 network: {name: two_levels, width: 4}
 method: {name: steady, noise: 0.2}
 train: {steps: 3, patch: [8, 8, 8], device: cpu}
