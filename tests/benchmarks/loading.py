@@ -3,11 +3,15 @@
     python -m tests.benchmarks.loading [--no-steps]
 
 On noise of a usual size and, with MEDSSL_DATA set, on the real data sets of the CPU pipelines.
-MONAI's side reads image and label and applies Orientation, Spacing and the intensity transform that
-the pipeline asks for. CPU seconds per case on one thread, the least of several repeats:
+CPU milliseconds on one thread, the least of several repeats:
 
-- load: image as float32 and mask from the cache into memory; patches need less;
-- open: once per run and case, which hashes the files and loads them.
+- MONAI anew: image and label are read, and Orientation, Spacing and the intensity transform that the
+  pipeline asks for applied, by MONAI's own transforms, without a cache;
+- load: a whole case, image as float32 and mask, from our cache into memory;
+- open: once per run and case, which hashes the files and loads them;
+- patch: one patch of image and mask at a random place, from our memory maps, from MONAI's
+  CacheDataset (all cases in memory), its PersistentDataset (a .pt file a case), and from blosc2 in
+  nnU-Net's way (memory-mapped, compressed blocks), where that package is installed.
 
 The share of time that training waits for data is the loop's own, over 30 steps of each pipeline.
 """
@@ -30,15 +34,18 @@ from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
+from medssl.data.patches import SinglePatch, padding
 from medssl.data.spec import Case, DataSpec
+from medssl.data.stream import cut
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
-from medssl.families.segment.train import build_method, split_cases, streams, used_cases
+from medssl.families.segment.train import build_method, streams, used_cases
 from medssl.pipeline.config import Config, load_config
+from medssl.pipeline.plan import cohort_of
 from medssl.train.loop import Callbacks, fit
 from medssl.transforms.chain import Preprocess
 
-CASES, REPEATS, STEPS = 8, 5, 30
+CASES, REPEATS, STEPS, PATCH = 8, 5, 30, 64
 PIPELINES = ("hippocampus", "left_atrium")
 
 
@@ -116,11 +123,74 @@ def compare(name: str, spec: DataSpec, cases: list[Case], settings: Preprocess) 
         anew = cpu_seconds(monai_transform(settings, channel), files)
         loading = cpu_seconds(load, prepared)
         opening = cpu_seconds(lambda case: load(cache.open(case)), cases)
+        patches = patch_times(prepared, Path(root))
     print(
         f"{name:12} MONAI {1e3 * anew:7.2f} ms  load {1e3 * loading:6.2f} ms, "
         f"{anew / loading:5.1f}x faster  open {1e3 * opening:6.2f} ms, "
         f"{anew / opening:5.1f}x faster"
     )
+    ours = patches["medssl"]
+    ratios = (f"{name} {1e3 * one:.3f} ms ({one / ours:.1f}x)" for name, one in patches.items())
+    print(f"{'':12} patch: {', '.join(ratios)}")
+
+
+def patch_times(prepared: list[CachedCase], folder: Path) -> dict[str, float]:
+    """CPU seconds for a random patch of image and mask, by how prepared cases are kept."""
+    from monai.data import CacheDataset, PersistentDataset
+    from monai.transforms import Compose, RandSpatialCropd
+
+    side = tuple(min(PATCH, *(min(one.image.shape[1:]) for one in prepared)) for _ in range(3))
+    sampler, rng = SinglePatch(side), np.random.default_rng(0)
+
+    def ours(case: CachedCase) -> None:
+        pads = padding(case.image.shape[1:], side)
+        (start,) = sampler.draw(case.image.shape[1:], rng)
+        cut(case.image, start, side, pads, case.floor).astype(np.float32)
+        cut(case.mask[None], start, side, pads, 0)
+
+    def whole(case: CachedCase) -> dict[str, torch.Tensor]:
+        image, mask = load(case)
+        return {"image": torch.from_numpy(image), "label": torch.from_numpy(mask[None])}
+
+    crop = Compose([whole, RandSpatialCropd(("image", "label"), side, random_size=False)])
+    in_memory = CacheDataset(prepared, crop, progress=False)
+    on_disk = PersistentDataset(prepared, crop, folder / "persistent", hash_func=case_name)
+    numbers = list(range(len(prepared))) * 10
+    for number in numbers:
+        on_disk[number]
+    found = {
+        "medssl": cpu_seconds(ours, prepared * 10),
+        "CacheDataset": cpu_seconds(in_memory.__getitem__, numbers),
+        "PersistentDataset": cpu_seconds(on_disk.__getitem__, numbers),
+    }
+    try:
+        import blosc2
+    except ImportError:
+        print("blosc2 is not installed, so its store is left out")
+        return found
+    kept = []
+    for number, case in enumerate(prepared):
+        arrays = []
+        for name, array in zip("im", load(case), strict=True):
+            path = str(folder / f"{number}{name}.b2nd")
+            blocks = tuple(min(PATCH, length) for length in array.shape[-3:])
+            lead = (1,) * (array.ndim - 3)
+            blosc2.asarray(array, urlpath=path, chunks=lead + blocks, blocks=lead + blocks)
+            arrays.append(blosc2.open(urlpath=path, mode="r", mmap_mode="r"))
+        kept.append(arrays)
+
+    def from_blosc(arrays: list[Any]) -> None:
+        (start,) = sampler.draw(arrays[0].shape[1:], rng)
+        box = tuple(slice(low, low + n) for low, n in zip(start, side, strict=True))
+        arrays[0][(slice(None), *box)]
+        arrays[1][box]
+
+    found["blosc2"] = cpu_seconds(from_blosc, kept * 10)
+    return found
+
+
+def case_name(case: CachedCase) -> bytes:
+    return case.id.encode()
 
 
 class Watch:
@@ -142,7 +212,8 @@ class Watch:
 
 def waiting(config: Config) -> dict[str, float]:
     """Train a little; steps per second and the share of time spent waiting."""
-    cases, split = split_cases(config)
+    cohort = cohort_of(config)
+    cases, split = cohort.cases, cohort.split
     method, watch = build_method(config), Watch()
     train = config.pipeline.train.model_copy(update={"steps": STEPS, "device": "cpu"})
     with tempfile.TemporaryDirectory() as root:
