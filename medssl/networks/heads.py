@@ -33,8 +33,8 @@ class ManyHeads(nn.Module):
         """
         super().__init__()
         self.network, self.last_answers, self.encoder = network, last_answers, encoder
-        self.register_state_dict_post_hook(_without_second_names)
-        self.register_load_state_dict_pre_hook(_with_second_names)
+        self.register_state_dict_post_hook(_without_second_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_second_names)  # type: ignore[no-untyped-call]
 
     def heads(self, image: Tensor) -> list[Tensor]:
         """Logits of every head: that of the answer [B, K, X, Y, Z], then those that help it learn.

@@ -66,8 +66,8 @@ class Network:
     """
 
     build: str
-    side_multiple: Callable[["NetworkSettings"], int] = halvings
-    cell: Callable[["NetworkSettings"], int] = lambda _: 1
+    side_multiple: Callable[[Any], int] = halvings
+    cell: Callable[[Any], int] = lambda _: 1
     encoder_keys: tuple[str, ...] = ()
 
 

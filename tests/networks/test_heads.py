@@ -18,11 +18,11 @@ class Listing(nn.Module):
         super().__init__()
         self.full, self.stacked = nn.Conv3d(1, 2, 1), stacked
         self.again = self.full
-        self.half = nn.Conv3d(1, 2, 2, stride=2)
+        self.coarse = nn.Conv3d(1, 2, 2, stride=2)
 
     def forward(self, image):
         full = self.full(image)
-        return torch.stack([full, -full], 1) if self.stacked else [full, self.half(image)]
+        return torch.stack([full, -full], 1) if self.stacked else [full, self.coarse(image)]
 
 
 def test_the_first_map_of_a_list_answers_unless_the_last_does() -> None:
