@@ -3,7 +3,7 @@
 Legend: B items, C channels, K classes, X Y Z voxels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ STEPS = (2, 4, 8, 16, 32, 64)
 
 
 def must_rebuild(
-    networks: Sequence[nn.Module], settings: NetworkChoice, channels: int, classes: int
+    networks: Iterable[nn.Module], settings: NetworkChoice, channels: int, classes: int
 ) -> None:
     """Refuse networks that a checkpoint could not build again from its description.
 
@@ -65,7 +65,8 @@ def must_answer(
     for near in _near(patch):
         if _takes(settings, channels, classes, near, items):
             for axis in range(3):
-                kept = tuple(patch[axis] if axis == one else near[one] for one in range(3))
+                x, y, z = (patch[one] if one == axis else near[one] for one in range(3))
+                kept = (x, y, z)
                 if kept != patch and _takes(settings, channels, classes, kept, items):
                     near = kept  # noqa: PLW2901 - nearer still
             raise UsageError(what, reason, f"the nearest that fits is train.patch={list(near)}")

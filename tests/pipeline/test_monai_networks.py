@@ -85,7 +85,12 @@ def test_a_whole_run_ends_with_masks_and_scores(balls: Path) -> None:
 
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "tracoco", "cps"])
 def test_every_method_teaches_all_heads(method: str, balls: Path) -> None:
-    given = [*overrides("SegResNetDS"), f"method={method}", "train.steps=1", "split.validation=0"]
+    given = [
+        *overrides("SegResNetDS"),
+        f"method={method}",
+        "train.optimiser.schedule=constant",
+        "split.validation=0",
+    ]
     config = load_config("balls", given)
     before = build_network(config.pipeline.network, 1, 2, seed=0).state_dict()
     after = read_weights(train(config, QuietReporter())["model"])
