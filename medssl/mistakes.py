@@ -18,6 +18,12 @@ WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and 
 ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
 ONE |= {"texts": "a text", "trues and falses": "true or false"}
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+UNKNOWN_ARGUMENT = "unknown_argument"
+"""Type of an error on a key that a free group cannot take; its context says `what`, and `known`."""
+
+MANY = 20
+"""Choices that are not all told where one of them is near."""
+
 OUR_OWN = {"value_error", "assertion_error"}
 """Errors whose message is a sentence of medssl's own."""
 
@@ -39,7 +45,10 @@ def mistake(
             parts; may be empty.
     """
     found = error.errors(include_url=False)
-    first = min(found, key=lambda one: one["type"] not in {"extra_forbidden", "invalid_key"})
+    first = min(
+        found,
+        key=lambda one: one["type"] not in {"extra_forbidden", "invalid_key", UNKNOWN_ARGUMENT},
+    )
     where = [str(part) for part in first["loc"] if part != "[key]"]
     dotted = prefix + ".".join(where)
     if not isinstance(place, str):
@@ -47,6 +56,10 @@ def mistake(
     inside = f" in the {place}" if place else ""
     if first["type"] == "extra_forbidden":
         return UsageError(f"unknown key '{dotted}'{inside}", do=_instead(model, where, prefix))
+    if first["type"] == UNKNOWN_ARGUMENT:
+        about, before = first["ctx"], prefix + "".join(f"{part}." for part in where[:-1])
+        do = nearest(where[-1], about["known"], before) or "remove it"
+        return UsageError(f"unknown key '{dotted}'{inside}", about["what"], do)
     if first["type"] == "invalid_key":
         return UsageError(f"the key {dotted}{inside} is no text", do="put it in quotes")
     if first["type"] == "missing" and not isinstance(first["loc"][-1], int):
@@ -79,8 +92,10 @@ def _wrong_kind(
     if (example := _example(annotation, given, default)) is not None:
         do += f", e.g. {_plain(example)}"
     if isinstance(given, str):
-        near = difflib.get_close_matches(given, list(_choices(annotation)), n=1, cutoff=0.5)
-        do += f"; did you mean '{near[0]}'?" if near else ""
+        choices = list(_choices(annotation))
+        if near := difflib.get_close_matches(given, choices, n=1, cutoff=0.5):
+            meant = f"did you mean '{near[0]}'?"
+            do = meant if len(choices) > MANY else f"{do}; {meant}"
     return UsageError(f"{key}={_plain(given)}{inside} is wrong", do=do)
 
 

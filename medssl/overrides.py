@@ -31,6 +31,8 @@ def apply_override(plain: dict[str, Any], text: str) -> None:
         raise UsageError(f"'{text}' is not of the form key=value", do="write e.g. train.steps=500")
     value = parse_yaml(right, f"the value of '{text}'")
     place = plain
+    if last == "name" and parents and parents[-1] in NAMED:
+        last, value = parents.pop(), {"name": value}
     for part, inner in zip(parents, [*parents[1:], last], strict=False):
         # A copy: YAML anchors may let two keys share one mapping.
         place[part] = _as_keys(part, place.get(part), {inner})
@@ -54,7 +56,17 @@ def _over(key: str, below: Any, value: Any) -> Any:
         value = {"name": value}
     if not isinstance(value, dict) or _CHOICES.get(key, set()) & value.keys():
         return value
-    return laid_over(_as_keys(key, below, set(value)), value)
+    keys = _as_keys(key, below, set(value))
+    if key == "network" and _is_other_class(keys.get("name"), value.get("name")):
+        return value
+    return laid_over(keys, value)
+
+
+def _is_other_class(below: Any, name: Any) -> bool:
+    """Whether networks share no keys, since one of them takes the arguments of a class of MONAI."""
+    if name is None or name == below:
+        return False
+    return any(isinstance(one, str) and one.startswith("monai:") for one in (below, name))
 
 
 def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:

@@ -86,6 +86,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def gives_way(self, given: Mapping[str, Any]) -> bool:
+        """Whether the given keys are of another kind of group, so that these do not lie below."""
+        return False
+
     @model_validator(mode="before")
     @classmethod
     def _by_name(cls, given: Any) -> Any:
@@ -117,6 +121,8 @@ def laid_over(default: BaseModel, given: Any) -> Any:
     if isinstance(given, str) and is_named(type(default)):
         given = {"name": given}
     if not isinstance(given, Mapping):
+        return given
+    if isinstance(default, Section) and default.gives_way(given):
         return given
     laid = dict(iter(default))  # not dict(default): a key may be called "keys"
     for key, value in given.items():

@@ -23,7 +23,7 @@ from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder
 
 
@@ -41,7 +41,7 @@ class Task:
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     patch: tuple[int, int, int]
-    network: NetworkSettings
+    network: NetworkChoice
     encoder: PretrainedEncoder | None = None
 
 
@@ -166,7 +166,7 @@ class PretrainTask:
         patients: how many there are; a queue of negatives needs more than one.
     """
 
-    network: NetworkSettings
+    network: NetworkChoice
     patch: tuple[int, int, int]
     contrasts: tuple[str, ...]
     patients: int
@@ -192,7 +192,7 @@ class EncoderMethod(Method[AnyBatch]):
         """What pre-training hands on."""
 
     def described(
-        self, network: NetworkSettings, contrasts: tuple[str, ...], told: dict[str, Any]
+        self, network: NetworkChoice, contrasts: tuple[str, ...], told: dict[str, Any]
     ) -> BaseModel:
         """What a checkpoint of `encoder()` says of itself.
 
@@ -247,7 +247,7 @@ class MixedTask:
         volumes: how many volumes.
     """
 
-    network: NetworkSettings
+    network: NetworkChoice
     sources: tuple[str, ...]
     images: int
     numbered: int

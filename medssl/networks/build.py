@@ -5,13 +5,13 @@ from torch import nn
 
 from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.registry import load
 
 
 def build_network(
-    settings: NetworkSettings,
+    settings: NetworkChoice,
     channels: int,
     classes: int,
     seed: int,
@@ -38,7 +38,7 @@ def build_network(
     return network
 
 
-def build_encoder(settings: NetworkSettings, channels: int, seed: int) -> VolumeEncoder:
+def build_encoder(settings: NetworkChoice, channels: int, seed: int) -> VolumeEncoder:
     """The encoder of `build_network(settings, channels, 1, seed)`, weight by weight.
 
     Raises:
@@ -47,7 +47,7 @@ def build_encoder(settings: NetworkSettings, channels: int, seed: int) -> Volume
     return encoder_of(build_network(settings, channels, 1, seed), settings)
 
 
-def encoder_of(network: nn.Module, settings: NetworkSettings) -> VolumeEncoder:
+def encoder_of(network: nn.Module, settings: NetworkChoice) -> VolumeEncoder:
     """`network.encoder`, by the convention of all networks that have one.
 
     Raises:

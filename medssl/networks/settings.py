@@ -3,7 +3,8 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from medssl.errors import UsageError
+from medssl.networks.monai_list import PREFIX, known
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Section, check_patch
@@ -18,8 +20,27 @@ from medssl.section import Channels, Patch, Section, check_patch
 if TYPE_CHECKING:
     NetworkName = str
 else:
-    NetworkName = Literal[tuple(NETWORKS.names())]
+    NetworkName = Literal[(*NETWORKS.names(), *(f"{PREFIX}{name}" for name in known()))]
     """Known networks, those of other packages too, so that messages and schemas list them."""
+
+
+MONAI_ENCODERS = {
+    "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
+    "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
+    "monai:SwinUNETR": (
+        "feature_size",
+        "patch_size",
+        "depths",
+        "num_heads",
+        "window_size",
+        "mlp_ratio",
+        "qkv_bias",
+        "patch_norm",
+        "downsample",
+        "use_v2",
+    ),
+}
+"""Networks of MONAI with an encoder that can be pre-trained, and the arguments that shape it."""
 
 
 def halvings(settings: "NetworkSettings") -> int:
@@ -45,18 +66,95 @@ class Network:
     """
 
     build: str
-    side_multiple: Callable[["NetworkSettings"], int] = halvings
-    cell: Callable[["NetworkSettings"], int] = lambda _: 1
+    side_multiple: Callable[[Any], int] = halvings
+    cell: Callable[[Any], int] = lambda _: 1
     encoder_keys: tuple[str, ...] = ()
 
 
-class NetworkSettings(Section):
+class NetworkChoice(Section):
+    """What is known of a network before it is built, whoever wrote it."""
+
+    name: NetworkName
+    frozen: bool = False
+
+    @property
+    @abstractmethod
+    def kind(self) -> Network:
+        """How it is built, and what it takes.
+
+        Raises:
+            UsageError: that of another package cannot be used.
+        """
+
+    @property
+    @abstractmethod
+    def packages(self) -> dict[str, str]:
+        """Packages beside medssl that it is of, with their versions."""
+
+    @property
+    def side_multiple(self) -> int:
+        """Voxels that patch sides must be a multiple of, so that every level halves exactly."""
+        return self.kind.side_multiple(self)
+
+    @property
+    def cell(self) -> int:
+        """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
+        return self.kind.cell(self)
+
+    def sized(self, patch: Patch) -> Self:
+        """The same network for patches of these sides, where it is built for sides.
+
+        Raises:
+            ValueError: it says that it is for others.
+        """
+        return self
+
+    def unsized(self) -> Self:
+        """The same network for patches of no particular sides."""
+        return self
+
+    def must_take(self, patch: Patch, items: int = 2) -> None:
+        """Refuse a patch that the network cannot be trained on, as far as that is known.
+
+        Args:
+            patch: sides in voxels.
+            items: patches of the smallest batch that it is given in training.
+
+        Raises:
+            UsageError: names the nearest patch that it can take.
+        """
+        check_patch(patch, self.side_multiple)
+
+    def must_have_encoder(self) -> None:
+        """Refuse a network without an encoder of its own.
+
+        Raises:
+            UsageError: names those that have one.
+        """
+        if not self.kind.encoder_keys:
+            offered = [one for one in NETWORKS.names() if NETWORKS.find(one, Network).encoder_keys]
+            raise UsageError(
+                f"network.name={self.name} has no encoder of its own",
+                "so none can be pre-trained for it, nor put into it",
+                f"choose one of: {', '.join([*offered, *MONAI_ENCODERS])}",
+            )
+
+    @abstractmethod
+    def encoder(self) -> dict[str, Any] | None:
+        """What an encoder's weights depend on, by key; None where there is no encoder.
+
+        Two networks with equal answers can hand their encoders to each other.
+        """
+
+
+class NetworkSettings(NetworkChoice):
     """Which network, and how large."""
 
     name: NetworkName = Field(
         default="vnet",
         description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
-        "or convolutions), 2-D slices with a transformer across them, or one of another package",
+        "or convolutions), 2-D slices with a transformer across them, one of another package, or "
+        "monai:CLASS, which takes the arguments of that class of MONAI in place of the keys below",
     )
     width: Channels = Field(
         default=16,
@@ -156,22 +254,18 @@ class NetworkSettings(Section):
 
     @property
     def kind(self) -> Network:
-        """What is known of the network before it is built.
-
-        Raises:
-            UsageError: that of another package cannot be used.
-        """
+        """The shipped network, or that of another package."""
         return NETWORKS.find(self.name, Network)
 
-    @property
-    def side_multiple(self) -> int:
-        """Voxels that patch sides must be a multiple of, so that every level halves exactly."""
-        return self.kind.side_multiple(self)
+    def gives_way(self, given: Mapping[str, Any]) -> bool:
+        """To a network of MONAI, whose arguments are others."""
+        return str(given.get("name")).startswith(PREFIX)
 
     @property
-    def cell(self) -> int:
-        """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
-        return self.kind.cell(self)
+    def packages(self) -> dict[str, str]:
+        """The package that offers the network; none for those of medssl."""
+        name, _, version = NETWORKS.package(self.name).rpartition(" ")
+        return {name: version} if name else {}
 
     def must_take(self, patch: Patch, items: int = 2) -> None:
         """Refuse a patch that the network cannot be trained on.
@@ -203,25 +297,8 @@ class NetworkSettings(Section):
                 f"the nearest that does is train.patch={list(larger)}, or set network.norm=group",
             )
 
-    def must_have_encoder(self) -> None:
-        """Refuse a network without an encoder of its own.
-
-        Raises:
-            UsageError: names those that have one.
-        """
-        if not self.kind.encoder_keys:
-            known = [name for name in NETWORKS.names() if NETWORKS.find(name, Network).encoder_keys]
-            raise UsageError(
-                f"network.name={self.name} has no encoder of its own",
-                "so none can be pre-trained for it, nor put into it",
-                f"choose one of: {', '.join(known)}",
-            )
-
     def encoder(self) -> dict[str, Any] | None:
-        """What an encoder's weights depend on, by key; None where there is no encoder.
-
-        Two networks with equal answers can hand their encoders to each other.
-        """
+        """Its name and its encoder's keys."""
         keys = self.kind.encoder_keys
         if not keys:
             return None

@@ -101,7 +101,7 @@ class SwinEncoder(VolumeEncoder):
 
 
 def attend(stage: Any, x: Tensor) -> Tensor:
-    """MONAI's `BasicLayer` on [B, C, x, y, z], without einops, which only its own forward needs.
+    """MONAI's `BasicLayer` on [B, C, x, y, z], without its einops.
 
     Attention in windows, every second time in windows shifted by half a side, then merging: to
     [B, 2 C, x / 2, y / 2, z / 2].

@@ -15,7 +15,7 @@ from medssl.data.spec import DataSpec, Label
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.monai_settings import AnyNetwork
 from medssl.settings import PredictSettings
 from medssl.train.description import (
     CHECKSUMS,
@@ -98,12 +98,13 @@ class Checkpoint(BaseModel):
         encoder: what the networks' encoders started from; None: from a seed.
         mirrored: axes of the network grid along which training mirrored; None: not known.
         empty_masks: whether a training mask was empty; None: not known.
+        packages: those beside medssl that the network is of, with their versions in training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
-    network: NetworkSettings
+    network: AnyNetwork
     members: int
     channels: tuple[str, ...]
     labels: tuple[Label, ...]
@@ -121,6 +122,7 @@ class Checkpoint(BaseModel):
     encoder: EncoderCard | None = None
     mirrored: tuple[int, ...] | None = None
     empty_masks: bool | None = None
+    packages: dict[str, str] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -260,5 +262,15 @@ def load_checkpoint(folder: Path) -> tuple[Ensemble, Checkpoint]:
         build_network(found.network, len(found.channels), len(found.classes), seed=0)
         for _ in range(found.members)
     )
-    load_weights(folder, predictor)
+    try:
+        load_weights(folder, predictor)
+    except DataError as error:
+        now = found.network.packages
+        if found.packages and found.packages != now:
+            then = " ".join(f"{name}=={version}" for name, version in found.packages.items())
+            here = " ".join(f"{name}=={version}" for name, version in now.items())
+            raise DataError(
+                error.what, f"its network is of {then}, and here is {here}", f"install {then}"
+            ) from error
+        raise
     return predictor.eval(), found

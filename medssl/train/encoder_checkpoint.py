@@ -12,7 +12,7 @@ from torch import Tensor
 from medssl.errors import UsageError
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.monai_settings import AnyNetwork
 from medssl.train.checkpoint import (
     DataCard,
     EncoderCard,
@@ -61,7 +61,7 @@ class VolumeEncoderCheckpoint(PretrainedCheckpoint):
     """
 
     encodes: Literal["volumes"] = "volumes"
-    network: NetworkSettings
+    network: AnyNetwork
     channels: int = 1
     contrasts: tuple[str, ...]
 

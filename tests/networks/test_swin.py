@@ -69,7 +69,7 @@ def test_attention_reaches_beyond_a_window_where_windows_shift():
 
 
 def test_a_stage_is_that_of_monai_but_for_merging():
-    """MONAI's own forward needs einops, which is not installed with medssl."""
+    """MONAI's own forward spelt out, with its masks."""
     stage = build_encoder(TINY, 1, 0).swin.layers1[0].eval()
     x = torch.randn(1, 12, 6, 8, 8)  # 6 is no multiple of the window
     mask = compute_mask([8, 8, 8], (4, 4, 4), (2, 2, 2), x.device)

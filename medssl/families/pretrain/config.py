@@ -1,9 +1,9 @@
 """The sections of a pipeline that pre-trains, of volumes or of tiles, and what one run does."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import MinLen
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medssl.data.layouts import layout_of
 from medssl.data.mixed.settings import MixedSampling
@@ -11,6 +11,7 @@ from medssl.data.scan.contrasts import Contrasts
 from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
+from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.tile_settings import TileEncoderSettings, encoder_hash
 from medssl.pipeline.config import Config
@@ -69,17 +70,21 @@ class PretrainPipeline(PipelineFile):
     preprocess: Preprocess = Field(
         default=Preprocess.of({"mr": {"crop_foreground": True}}), description=PREPROCESS
     )
-    network: NetworkSettings = NetworkSettings()
+    network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="masked_image_modelling")
     train: PretrainTrainSettings = PretrainTrainSettings()
     probe: ProbeSettings = ProbeSettings()
 
     @field_validator("network")
     @classmethod
-    def _learns(cls, network: NetworkSettings) -> NetworkSettings:
+    def _learns(cls, network: AnyNetwork) -> AnyNetwork:
         if network.frozen:
             raise ValueError("network.frozen leaves nothing to pre-train: leave it out")
         return network
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        return self.model_copy(update={"network": self.network.sized(self.train.patch)})
 
 
 class TilePretrainSettings(LoopSettings):

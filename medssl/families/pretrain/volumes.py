@@ -16,6 +16,7 @@ from medssl.families.pretrain.matched import matched_stream
 from medssl.families.pretrain.pretrain import Probing
 from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
 from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.networks.trial import must_answer
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
@@ -30,6 +31,9 @@ def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
         UsageError, DataError: the settings or the data do not allow it.
     """
     plan: PretrainPlan = job.plan
+    pipeline = plan.config.pipeline
+    if pipeline.network.packages and not plan.config.method.own_network:
+        must_answer(pipeline.network, 1, 1, pipeline.train.patch, pipeline.train.batch_scans)
     sessions = prepare_volumes(plan.cohort.train, plan.config, job.reporter)
     method = build_method(plan.config, sessions)
     return method, build_streams(job, method, sessions)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
+from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
@@ -29,7 +30,7 @@ class SegmentPipeline(PipelineFile):
     data: str = Field(description="name or path of the data spec")
     split: SplitSettings = SplitSettings()
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
-    network: NetworkSettings = NetworkSettings()
+    network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
     augment: AugmentSettings = AugmentSettings()
@@ -46,6 +47,10 @@ class SegmentPipeline(PipelineFile):
                 "network none; set augment.flip=half or leave predict.flips out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        return self.model_copy(update={"network": self.network.sized(self.train.patch)})
 
 
 class SegmentConfig(Config[SegmentPipeline]):

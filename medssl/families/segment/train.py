@@ -17,10 +17,12 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.try_network import try_network
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.networks.trial import must_rebuild
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import Checkpoint, DataCard, EncoderCard, save_checkpoint
@@ -47,13 +49,20 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, split, reporter = config.pipeline, job.plan.cohort.split, job.reporter
     folder = job.plan.folder("train")
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
+    try_network(config)
     start = load_start(config, reporter)
+    method = build_method(config, start)
+    must_rebuild(
+        method.predictor().members,
+        pipeline.network,
+        len(config.spec.channels),
+        len(config.spec.classes),
+    )
     used = used_cases(job.plan.cohort.cases, split)
     tracker.tag("data_fingerprint", fingerprint(used))
     cached = cache_cases(config, used, reporter)
     _refuse_unmarked(config, [cached[name] for name in split.labelled])
     empty = any(not cached[name].marked for name in split.labelled)
-    method = build_method(config, start)
     watched = [cached[name] for name in split.validation if cached[name].mask is not None]
     callbacks = Callbacks(
         validate=Validation(config, method, watched) if watched else None,
@@ -211,6 +220,7 @@ def _saver(
             encoder=start.card if start else None,
             mirrored=pipeline.augment.mirrored,
             empty_masks=empty_masks,
+            packages=pipeline.network.packages,
         )
         save_checkpoint(folder / kind, predictor, described)
 

@@ -31,7 +31,7 @@ from medssl.networks.anatomical_embedding import (
     build_embedder,
     on_fine_grid,
 )
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice
 
 Triple = tuple[int, int, int]
 
@@ -274,7 +274,7 @@ class AnatomicalEmbedding(PretrainMethod):
         return self.embedder
 
     def described(
-        self, network: NetworkSettings, contrasts: tuple[str, ...], told: dict[str, Any]
+        self, network: NetworkChoice, contrasts: tuple[str, ...], told: dict[str, Any]
     ) -> BaseModel:
         """What a checkpoint of the embedder says of itself."""
         from medssl.train.embedder_checkpoint import EmbedderCheckpoint

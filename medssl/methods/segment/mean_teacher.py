@@ -21,6 +21,7 @@ from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.settings.mean_teacher import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.heads import heads_of
 
 
 def rampup(step: int, length: int) -> float:
@@ -67,12 +68,14 @@ class MeanTeacher(SegmentMethod):
         labelled, unlabelled = batches["labelled"], batches["unlabelled"]
         rows = len(labelled.image)
         image = torch.cat([labelled.image[:, 0], unlabelled.image[:, 0]])
-        logits = self.student(image)
+        logits, *helping = heads_of(self.student, image)
         target, certain = self._teach(image[rows:], progress, generator)
         student = at_least_float32(logits[rows:]).softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": supervised_loss(logits[:rows], labelled.truth),
+            "supervised": supervised_loss(
+                logits[:rows], labelled.truth, [head[:rows] for head in helping]
+            ),
             "consistency": weight * certain_mse(student, target, certain),
         }
 

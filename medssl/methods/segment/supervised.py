@@ -12,6 +12,7 @@ from medssl.methods.segment.losses import supervised_loss
 from medssl.methods.settings.supervised import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.heads import heads_of
 
 
 class Supervised(SegmentMethod):
@@ -46,7 +47,8 @@ class Supervised(SegmentMethod):
         image, amplitude = batch.image[:, 0], self.settings.noise
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
-        return {f"supervised_{part + 1}": supervised_loss(self.members[part](image), batch.truth)}
+        logits, *helping = heads_of(self.members[part], image)
+        return {f"supervised_{part + 1}": supervised_loss(logits, batch.truth, helping)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

@@ -24,6 +24,7 @@ from medssl.methods.segment.losses import at_least_float32, dice_loss, supervise
 from medssl.methods.settings.tracoco import Pseudo, Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.heads import heads_of
 
 FLOOR = 1e-6
 
@@ -174,8 +175,9 @@ class TraCoCo(SegmentMethod):
         needs_unlabelled = self.settings.translation.enabled or self.settings.pseudo.kind != "none"
         network = self.pair[part]
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
-        logits = at_least_float32(network(self._noisy(reference, generator)))
-        terms = {"supervised": supervised_loss(logits[:rows], labelled.truth)}
+        answer, *helping = heads_of(network, self._noisy(reference, generator))
+        logits, helping = at_least_float32(answer), [head[:rows] for head in helping]
+        terms = {"supervised": supervised_loss(logits[:rows], labelled.truth, helping)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

@@ -267,7 +267,7 @@ class Settings(PretrainMethodSettings):
         """
         patch, network = config.pipeline.train.patch, config.pipeline.network
         self.masking.must_fit(patch)
-        if network.norm == "instance" and network.name in {"vnet", "unet3d"}:
+        if network.name in {"vnet", "unet3d"} and network.norm == "instance":
             raise UsageError(
                 "alice averages over a crop, of which an instance norm leaves little",
                 "it gives every channel of every crop one mean",

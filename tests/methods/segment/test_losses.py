@@ -64,3 +64,18 @@ def test_half_precision_is_lifted_and_double_is_kept(dtype):
     assert at_least_float32(torch.zeros(1, dtype=dtype)).dtype == torch.float32
     assert at_least_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
     assert supervised_loss(PROBABILITY.log().to(dtype), LABEL).dtype == torch.float32
+
+
+def test_helping_heads_count_half_as_much_each_as_the_one_before() -> None:
+    generator = torch.Generator().manual_seed(0)
+    full, same = (torch.randn(2, 3, 4, 4, 4, generator=generator) for _ in range(2))
+    half = torch.randn(2, 3, 2, 2, 2, generator=generator)
+    label = torch.randint(3, (2, 4, 4, 4), generator=generator, dtype=torch.uint8)
+    first, second, third = (
+        supervised_loss(full, label),
+        supervised_loss(same, label),
+        supervised_loss(half, label[:, 1::2, 1::2, 1::2]),
+    )
+    together = supervised_loss(full, label, [same, half])
+    torch.testing.assert_close(together, (first + second / 2 + third / 4) / 1.75)
+    assert torch.equal(supervised_loss(full, label, []), first)

@@ -1,0 +1,45 @@
+"""A network of MONAI from the name of its class and its arguments.
+
+Legend: B items, C channels, K classes, X Y Z voxels.
+"""
+
+from typing import Any
+
+from medssl.errors import UsageError
+from medssl.networks.heads import ManyHeads
+from medssl.networks.monai_encoders import encoder_in
+from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_settings import MonaiSettings
+
+LAST_ANSWERS = {"BasicUNetPlusPlus", "DAF3D"}
+"""Classes that list the map of their last and deepest part last; all others list it first."""
+
+
+def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
+    """The network: images [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
+
+    Raises:
+        UsageError: its class refuses the arguments, or is not installed.
+    """
+    from monai.networks import nets
+
+    name, described = settings.name.removeprefix(PREFIX), settings.monai
+    given = {key: _as_tuples(value) for key, value in settings.arguments.items()}
+    if described.dimensions is not None:
+        given[described.dimensions] = 3
+    try:
+        network = getattr(nets, name)(in_channels=channels, out_channels=classes, **given)
+    except Exception as error:  # whatever a class of another package refuses its arguments with
+        raise UsageError(
+            f"network.name={settings.name} cannot be built with its arguments",
+            f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason is given'}",
+            f"give others; MONAI's documentation of {name} says what they may be",
+        ) from error
+    return ManyHeads(network, name in LAST_ANSWERS, encoder_in(network))
+
+
+def _as_tuples(value: Any) -> Any:
+    """Lists as tuples, as MONAI's own defaults are, at any depth."""
+    if isinstance(value, dict):
+        return {key: _as_tuples(one) for key, one in value.items()}
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value

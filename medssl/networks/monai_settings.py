@@ -1,0 +1,163 @@
+"""A network of MONAI in a pipeline: the name of its class, and that class's own arguments.
+
+Free of torch and of MONAI, so that a wrong name or argument is refused at once.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from medssl.errors import UsageError
+from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
+from medssl.networks.settings import (
+    MONAI_ENCODERS,
+    Network,
+    NetworkChoice,
+    NetworkName,
+    NetworkSettings,
+)
+from medssl.section import Patch
+
+
+class MonaiSettings(NetworkChoice):
+    """A network of MONAI; whatever else is given is an argument of its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: NetworkName = Field(description="monai:CLASS, a class of monai.networks.nets")
+    frozen: bool = Field(default=False, description="the encoder does not learn")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.frozen and not self.kind.encoder_keys:
+            raise ValueError(f"{self.name} has no encoder of its own: leave frozen out")
+        found = [*self._mistakes()]
+        if found:
+            raise ValidationError.from_exception_data(self.name, found)
+        return self
+
+    def _mistakes(self) -> list[InitErrorDetails]:
+        takes, given = [*self.monai.arguments, *filter(None, [self.monai.sides])], self.arguments
+        wrong = [
+            InitErrorDetails(type=_unknown(self.name, key, takes), loc=(key,), input=value)
+            for key, value in given.items()
+            if key not in takes
+        ]
+        wrong += [
+            InitErrorDetails(type=_not_plain(), loc=(key,), input=value)
+            for key, value in given.items()
+            if not _is_plain(value)
+        ]
+        missing = [key for key in self.monai.required if key not in given]
+        return wrong + [InitErrorDetails(type="missing", loc=(key,), input={}) for key in missing]
+
+    @property
+    def monai(self) -> MonaiClass:
+        """The constructor of its class."""
+        return known()[self.name.removeprefix(PREFIX)]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those that are given."""
+        return dict(self.model_extra or {})
+
+    @property
+    def kind(self) -> Network:
+        """A network whose patches are found by trying."""
+        return Network(
+            "medssl.networks.monai_network:build",
+            side_multiple=lambda _: 1,
+            cell=lambda _: self._cell(),
+            encoder_keys=() if self._differing() else MONAI_ENCODERS.get(self.name, ()),
+        )
+
+    def _cell(self) -> int:
+        side = self._complete().get("patch_size", 1) if self.name == "monai:SwinUNETR" else 1
+        return side if isinstance(side, int) and side > 0 else 1
+
+    def _differing(self) -> bool:
+        """Whether a DynUNet's strides differ from axis to axis."""
+        strides = self.arguments.get("strides")
+        if self.name != "monai:DynUNet" or not isinstance(strides, list | tuple):
+            return False
+        return any(isinstance(one, list | tuple) and len(set(one)) > 1 for one in strides)
+
+    def _complete(self) -> dict[str, Any]:
+        return {**self.monai.arguments, **self.arguments}
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """MONAI's version."""
+        return {"monai": version("monai")}
+
+    def sized(self, patch: Patch) -> Self:
+        """With the sides of the patch, where the class asks for the image's."""
+        key = self.monai.sides
+        if key is None:
+            return self
+        if self.arguments.get(key, list(patch)) != list(patch):
+            raise ValueError(
+                f"network.{key}={self.arguments[key]} is not train.patch={list(patch)}: leave it "
+                "out, as it is taken from there"
+            )
+        return self.model_copy(update={key: list(patch)})
+
+    def unsized(self) -> Self:
+        """Without the sides that the class asks for."""
+        return type(self)(**self.model_dump(exclude={str(self.monai.sides)}))
+
+    def must_have_encoder(self) -> None:
+        """Also refuses a DynUNet whose encoder has no one stride a level.
+
+        Raises:
+            UsageError: says what would do.
+        """
+        if self.name in MONAI_ENCODERS and not self.kind.encoder_keys:
+            raise UsageError(
+                f"the encoder of this {self.name} cannot be pre-trained",
+                "its strides differ from axis to axis",
+                "give network.strides that are the same along all axes",
+            )
+        super().must_have_encoder()
+
+    def encoder(self) -> dict[str, Any] | None:
+        """Its name and the arguments that shape its encoder."""
+        keys, complete = self.kind.encoder_keys, self._complete()
+        return {"name": self.name, **{key: complete[key] for key in keys}} if keys else None
+
+
+def _unknown(name: str, key: str, takes: list[str]) -> PydanticCustomError:
+    if key in CHANNELS or key in DIMENSIONS:
+        return PydanticCustomError(
+            UNKNOWN_ARGUMENT, "{what}", {"what": "medssl gives it by itself", "known": []}
+        )
+    what = f"{name} has no such argument"
+    return PydanticCustomError(UNKNOWN_ARGUMENT, "{what}", {"what": what, "known": takes})
+
+
+def _not_plain() -> PydanticCustomError:
+    return PydanticCustomError("value_error", "give numbers, texts, true, false, null or lists")
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return False
+
+
+def _chosen(given: Any) -> Any:
+    """The settings of whichever kind the name asks for."""
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if isinstance(name, str) and name.startswith(PREFIX):
+        return MonaiSettings.model_validate({"name": given} if isinstance(given, str) else given)
+    return given if isinstance(given, NetworkChoice) else NetworkSettings.model_validate(given)
+
+
+AnyNetwork = Annotated[NetworkSettings | MonaiSettings, BeforeValidator(_chosen)]
+"""The network of a pipeline or of a checkpoint."""

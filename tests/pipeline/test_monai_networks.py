@@ -1,0 +1,191 @@
+"""Networks of MONAI are named in a pipeline, trained, packaged and used like those of medssl."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from medssl.data.volume import read_mask
+from medssl.errors import DataError, UsageError
+from medssl.export.package import export_package
+from medssl.networks.build import build_network
+from medssl.networks.heads import ManyHeads
+from medssl.networks.monai_list import LIST, as_text, installed
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run, train
+from medssl.train.checkpoint import load_checkpoint, read_weights
+
+FEW = [4, 4, 4, 4, 4, 4]
+DYNUNET = {
+    "name": "DynUNet",
+    "kernel_size": [[3, 3, 1], 3, 3],
+    "strides": [1, [2, 2, 1], 2],
+    "upsample_kernel_size": [[2, 2, 1], 2],
+    "filters": [4, 8, 8],
+}
+MEDNEXT = {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1], "blocks_up": [1, 1]}
+TRANSFORMER = {"feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4, "window_size": 2}
+
+NETWORKS: dict[str, tuple[dict[str, Any], list[int], int]] = {
+    # its arguments, the patch, and its heads
+    "AttentionUnet": ({"channels": [4, 8], "strides": [2]}, [8, 8, 8], 1),
+    "BasicUNet": ({"features": FEW}, [32, 16, 16], 1),
+    "BasicUNetPlusPlus": ({"features": FEW}, [32, 16, 16], 1),
+    "BasicUNetPlusPlus, all": ({"features": FEW, "deep_supervision": True}, [32, 16, 16], 4),
+    "DynUNet": (DYNUNET, [8, 8, 4], 1),
+    "DynUNet, deep": ({**DYNUNET, "deep_supervision": True}, [8, 8, 4], 2),
+    "MedNeXt": ({**MEDNEXT, "blocks_bottleneck": 1}, [8, 8, 8], 1),
+    "MedNeXt, deep": ({**MEDNEXT, "deep_supervision": True}, [8, 8, 8], 3),
+    "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8, 8], 1),
+    "SegResNetDS": ({"init_filters": 4, "blocks_down": [1, 1, 1], "dsdepth": 2}, [8, 8, 8], 2),
+    "SwinUNETR": (TRANSFORMER, [64, 32, 32], 1),
+    "UNETR": ({"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}, [16] * 3, 1),
+    "UNet": ({"channels": [4, 8], "strides": [2]}, [8, 8, 8], 1),
+    "VNet": ({}, [16, 16, 16], 1),
+}
+
+
+def overrides(case: str) -> list[str]:
+    (arguments, patch, _), named = NETWORKS[case], case.split(",", maxsplit=1)[0]
+    network = {
+        **arguments,
+        "name": f"monai:{arguments.get('name', named)}",
+    }
+    return [f"network={yaml.safe_dump(network, default_flow_style=True)}", f"train.patch={patch}"]
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_it_trains_predicts_is_packaged_and_is_loaded_again(case: str, balls: Path) -> None:
+    config = load_config("balls", [*overrides(case), "train.steps=2"])
+    trained = train(config, QuietReporter())["model"]
+    export_package(trained, balls / "package")
+    predictor, found = load_checkpoint(balls / "package")
+    (network,) = predictor.members
+    assert isinstance(network, ManyHeads)
+    image = torch.zeros(2, 1, *found.patch)
+    assert len(network.train().heads(image)) == NETWORKS[case][2]
+    with torch.inference_mode():
+        (answer,) = network.eval().heads(image)
+    assert answer.shape == (2, 2, *found.patch)
+    assert found.packages.keys() == {"monai"}
+    assert found.network == config.pipeline.network
+
+
+def test_a_whole_run_ends_with_masks_and_scores(balls: Path) -> None:
+    outcome = run(load_config("balls", overrides("DynUNet, deep")), QuietReporter())
+    masks = sorted(outcome["masks"].glob("*[0-9].nii.gz"))
+    assert len(masks) == 3
+    assert set(np.unique(read_mask(masks[0]).array)) <= {0, 3}
+
+
+@pytest.mark.parametrize("method", ["supervised", "mean_teacher", "tracoco", "cps"])
+def test_every_method_teaches_all_heads(method: str, balls: Path) -> None:
+    given = [
+        *overrides("SegResNetDS"),
+        f"method={method}",
+        "train.optimiser.schedule=constant",
+        "split.validation=0",
+    ]
+    config = load_config("balls", given)
+    before = build_network(config.pipeline.network, 1, 2, seed=0).state_dict()
+    after = read_weights(train(config, QuietReporter())["model"])
+    for level in (0, 1):
+        head = f"network.up_layers.{level}.head.weight"
+        assert not torch.equal(before[head], after[f"members.0.{head}"]), head
+
+
+def test_arguments_are_hashed_written_down_and_kept_apart_from_those_of_others(
+    balls: Path,
+) -> None:
+    given = ["train.patch=[8,8,8]", "network=monai:SegResNet"]
+    plain = load_config("balls", given)
+    assert plain.resolved()["network"] == {"name": "monai:SegResNet", "frozen": False}
+    wider = load_config("balls", [*given, "network.init_filters=16"])
+    assert wider.resolved()["network"]["init_filters"] == 16
+    assert wider.hash("network") != plain.hash("network")
+    (balls / "again.yaml").write_text(yaml.safe_dump(wider.resolved()))
+    again = load_config(str(balls / "again.yaml"))
+    assert again.resolved() == wider.resolved()
+    back = load_config("balls", [*given, "network.name=vnet", "network.levels=2"])
+    assert back.resolved()["network"]["width"] == 16
+
+
+def test_sides_are_those_of_the_patch(balls: Path) -> None:
+    config = load_config("balls", overrides("UNETR"))
+    assert config.resolved()["network"]["img_size"] == [16, 16, 16]
+    with pytest.raises(UsageError, match=r"img_size=\[8, 8, 8\] is not train.patch=\[16, 16, 16\]"):
+        load_config("balls", [*overrides("UNETR"), "network.img_size=[8,8,8]"])
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        ("monai:SegResnet", "did you mean 'monai:SegResNet'?"),
+        ("{name: monai:SegResNet, init_filtr: 8}", "did you mean 'network.init_filters'?"),
+        ("{name: monai:SegResNet, spatial_dims: 2}", "medssl gives it by itself"),
+        ("{name: monai:SegResNet, norm: 2026-01-01}", "give numbers, texts"),
+        ("monai:UNet", "the key 'network.channels' is missing"),
+        ("{name: monai:VNet, frozen: true}", "no encoder of its own"),
+    ],
+)
+def test_a_wrong_name_or_argument_is_refused_at_once(
+    network: str, sentence: str, balls: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config("balls", [f"network={network}"])
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "patch", "sentence"),
+    [
+        ("{name: monai:SegResNet, init_filters: 3}", "[8,8,8]", "must be divisible by num_groups"),
+        ("monai:SegResNet", "[16,12,16]", "the nearest that fits is train.patch=[16, 16, 16]"),
+        ("monai:DenseNet121", "[32,32,32]", "logits of (2, 2, 32, 32, 32) are wanted"),
+    ],
+)
+def test_what_a_network_refuses_is_told_before_data_are_read(
+    network: str, patch: str, sentence: str, balls: Path
+) -> None:
+    for path in (balls / "data" / "balls").iterdir():
+        path.write_bytes(b"damaged")
+    config = load_config("balls", [f"network={network}", f"train.patch={patch}"])
+    for verb in (train, run):
+        with pytest.raises(UsageError) as caught:
+            verb(config, QuietReporter())
+        assert sentence in str(caught.value)
+
+
+def test_a_network_that_its_description_does_not_build_is_refused(
+    balls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medssl.methods.segment.supervised import Supervised
+    from medssl.networks.ensemble import Ensemble
+
+    other = Ensemble([torch.nn.Conv3d(1, 2, 1)])
+    monkeypatch.setattr(Supervised, "predictor", lambda _: other)
+    for path in (balls / "data" / "balls").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(UsageError, match="is not what the method trains"):
+        train(load_config("balls"), QuietReporter())
+
+
+def test_weights_of_another_version_of_monai_are_told_so(balls: Path) -> None:
+    trained = train(load_config("balls", overrides("UNet")), QuietReporter())["model"]
+    (trained / "SHA256SUMS").unlink()
+    described = json.loads((trained / "checkpoint.json").read_text())
+    described["packages"] = {"monai": "0.9.1"}
+    described["network"]["channels"] = [4, 16]
+    (trained / "checkpoint.json").write_text(json.dumps(described))
+    with pytest.raises(DataError, match=r"install monai==0.9.1"):
+        load_checkpoint(trained)
+
+
+def test_the_list_is_that_of_the_installed_monai() -> None:
+    """`python -m medssl.networks.monai_list` writes it anew."""
+    assert LIST.read_text(encoding="utf-8") == as_text(installed())
