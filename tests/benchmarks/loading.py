@@ -5,8 +5,8 @@
 On noise of a usual size and, with MEDSSL_DATA set, on the real data sets of the CPU pipelines.
 CPU milliseconds on one thread, the least of several repeats:
 
-- MONAI anew: image and label are read, and Orientation, Spacing and the intensity transform that the
-  pipeline asks for applied, by MONAI's own transforms, without a cache;
+- MONAI anew: image and label are read, and Orientation, Spacing and the intensity transform that
+  the pipeline asks for applied, by MONAI's own transforms, without a cache;
 - load: a whole case, image as float32 and mask, from our cache into memory;
 - open: once per run and case, which hashes the files and loads them;
 - patch: one patch of image and mask at a random place, from our memory maps, from MONAI's
