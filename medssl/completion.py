@@ -9,14 +9,14 @@ from pathlib import Path
 
 def pipelines(incomplete: str) -> list[str]:
     """Names of pipelines, the user's own and those shipped."""
-    from medssl.pipeline.files import pipeline_names
+    from medssl.pipeline.config import pipeline_names
 
     return _starting_with(incomplete, pipeline_names())
 
 
 def studies(incomplete: str) -> list[str]:
     """Names of studies, and of the pipelines that a study can be made of."""
-    from medssl.pipeline.files import PIPELINES
+    from medssl.pipeline.config import PIPELINES
 
     return _starting_with(incomplete, PIPELINES.names())
 

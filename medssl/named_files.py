@@ -12,7 +12,7 @@ from typing import Any
 import medssl
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
-from medssl.overrides import laid_over
+from medssl.overrides import apply_override, laid_over
 from medssl.yaml_keys import read_keys
 
 SUFFIXES = (".yaml", ".yml")
@@ -59,6 +59,31 @@ def depth_of(plain: Any, where: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """The keys of a file, and where they come from.
+
+    Attributes:
+        plain: all of them, as plain values.
+        layers: the files that they stand in.
+        overrides: those that were given beside the files.
+        noun: what the file is, e.g. "pipeline".
+    """
+
+    plain: dict[str, Any]
+    layers: Layers
+    overrides: dict[str, Any]
+    noun: str
+
+    def place(self, where: Sequence[str]) -> str:
+        """The file that the key at `where` stands in, in words; empty for one given beside them."""
+        path = self.layers.file_of(where)
+        inside = next(keys for file, keys in self.layers.files if file == path)
+        if self.overrides and depth_of(self.overrides, where) >= depth_of(inside, where):
+            return ""
+        return f"{self.noun} {path}"
+
+
+@dataclass(frozen=True)
 class NamedFiles:
     """All files of one kind: the user's own in ./FOLDER, then those shipped with medssl.
 
@@ -81,6 +106,26 @@ class NamedFiles:
     def names(self) -> list[str]:
         """Names of all, sorted."""
         return sorted({path.stem for folder in self.folders() for path in _files(folder)})
+
+    def read(self, name_or_path: str, overrides: Sequence[str] = (), noun: str = "") -> Keys:
+        """The keys of a file, laid over those of the file that it extends.
+
+        Args:
+            overrides: `key.sub=value`, applied in order.
+            noun: what the file is, where it is another kind than these files as a rule are.
+
+        Raises:
+            UsageError: there is no such file, one is not YAML, not a mapping, or extends what it
+                cannot; or an override is not of the form key=value.
+        """
+        path = self.find(name_or_path)
+        layers = self.layers(path)
+        plain, beside = layers.laid(), dict[str, Any]()
+        plain.setdefault("name", path.stem)
+        for one in overrides:
+            apply_override(plain, one)
+            apply_override(beside, one)
+        return Keys(plain, layers, beside, noun or self.noun)
 
     def find(self, name_or_path: str) -> Path:
         """A path as it is, else ./FOLDER/**/NAME.yaml, else the shipped one.

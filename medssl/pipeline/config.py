@@ -18,14 +18,17 @@ from medssl.errors import UsageError
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
+from medssl.named_files import NamedFiles
 from medssl.overrides import laid_over
 from medssl.pipeline.family import Family, family_names, find_family
-from medssl.pipeline.files import read_keys
 from medssl.section import digest
 from medssl.settings import EncoderSource, MethodChoice, PipelineFile
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
+
+PIPELINES = NamedFiles("pipelines", "pipeline")
+"""The files of pipelines and studies."""
 
 Place = Callable[[Sequence[str]], str]
 """Tells the file that a key stands in, in words, by its parts; empty where it is in none."""
@@ -142,6 +145,11 @@ class Config(ABC, Generic[AnyPipeline]):
         return plain
 
 
+def pipeline_names() -> list[str]:
+    """Names of the pipelines here and of those shipped; studies are not among them."""
+    return [name for name in PIPELINES.names() if not name.endswith("_study")]
+
+
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as "section.key" to value."""
     flat: dict[str, Any] = {}
@@ -158,7 +166,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
         UsageError: unknown pipeline, key, method or preset (names the nearest known one), a value
             of the wrong kind, or a data set that the method cannot learn from.
     """
-    keys = read_keys(name_or_path, overrides)
+    keys = PIPELINES.read(name_or_path, overrides)
     plain = keys.plain
     choice = plain.get("method")
     if isinstance(choice, str):

@@ -9,8 +9,8 @@ from medssl.errors import DataError, UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
 from medssl.pipeline.comparison import Comparison, Result
+from medssl.pipeline.config import pipeline_names
 from medssl.pipeline.family import Family, find_family
-from medssl.pipeline.files import pipeline_names
 from medssl.pipeline.stage import DONE, read_config, read_json
 from medssl.registry import load
 

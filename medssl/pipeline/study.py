@@ -12,9 +12,8 @@ from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.named_files import Layers
 from medssl.names import FileName
-from medssl.pipeline.config import load_config, validate
+from medssl.pipeline.config import PIPELINES, load_config, validate
 from medssl.pipeline.family import Family
-from medssl.pipeline.files import read_keys
 from medssl.pipeline.progress import QuietReporter, clock
 from medssl.section import OneAlone, Section
 
@@ -98,7 +97,7 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
         UsageError: unknown study, pipeline, key or arm; a study file together with lists; or axes
             that do not fit the pipeline's family.
     """
-    keys = read_keys(name, noun="study")
+    keys = PIPELINES.read(name, noun="study")
     path, plain = keys.layers.files[0][0], keys.plain
     if "arms" in plain:
         if methods or labels or seeds:

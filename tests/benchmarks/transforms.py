@@ -3,22 +3,20 @@
     python -m tests.benchmarks.transforms
 
 CPU milliseconds on one thread, the least of several repeats taken in turns, on T1-like noise of
-160 x 192 x 144 voxels in the Fortran order in which NIfTI files are read. That both give the same is
-a test (tests/transforms/test_compose.py), but for the two marked: MONAI's percentiles and mean are
+160 x 192 x 144 voxels in the Fortran order in which NIfTI files are read. That both give the same
+is a test (tests/transforms/test_compose.py), but for the marked: MONAI's percentiles and mean are
 those of all voxels, and its Spacing moves the outer faces.
 """
 
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-warnings.filterwarnings("ignore")
 
 import numpy as np
 import torch

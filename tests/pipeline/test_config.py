@@ -15,10 +15,10 @@ from medssl.pipeline.config import (
     Config,
     load_config,
     method_settings,
+    pipeline_names,
     refuse_without_encoder,
 )
 from medssl.pipeline.family import family_names, find_family
-from medssl.pipeline.files import pipeline_names
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
 

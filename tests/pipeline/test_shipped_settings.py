@@ -15,8 +15,7 @@ import yaml
 
 import medssl
 from medssl.data.spec import list_specs, load_spec
-from medssl.pipeline.config import load_config
-from medssl.pipeline.files import pipeline_names
+from medssl.pipeline.config import load_config, pipeline_names
 from medssl.pipeline.study import cells, load_study
 
 GOLDEN = Path(__file__).with_name("golden") / "shipped.json"

@@ -16,7 +16,6 @@ from medssl.data.workers import Workers
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.try_network import try_network
 from medssl.pipeline.plan import Cohort, Plan
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.section import digest
@@ -98,7 +97,7 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     Raises:
         DataError: a file is missing, damaged or does not fit; says how many more cases are wrong.
     """
-    try_network(config)
+    config.try_network()
     spec, cases, channels = config.spec, cohort.test, set(config.spec.channels)
     marks = {case.id: _mark(spec, case) for case in cases}
     # Scans that are no channel are not predicted.

@@ -85,6 +85,21 @@ class SegmentConfig(Config[SegmentPipeline]):
         self.pipeline.network.must_take(self.pipeline.train.patch)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
 
+    def try_network(self) -> None:
+        """Whether the network of another package maps the run's patches to logits of their size.
+
+        Networks of medssl are known; nothing is read from the data.
+
+        Raises:
+            UsageError: it does not, or cannot be built; names the nearest patch that would do.
+        """
+        network, train = self.pipeline.network, self.pipeline.train
+        if network.packages:
+            from medssl.networks.trial import must_answer
+
+            channels, classes = len(self.spec.channels), len(self.spec.classes)
+            must_answer(network, channels, classes, train.patch, train.batch_labelled)
+
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse an encoder of another network."""
         network = self.pipeline.network

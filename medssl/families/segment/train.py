@@ -17,7 +17,6 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.try_network import try_network
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod, Task
 from medssl.networks.build import build_encoder
@@ -49,7 +48,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, split, reporter = config.pipeline, job.plan.cohort.split, job.reporter
     folder = job.plan.folder("train")
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
-    try_network(config)
+    config.try_network()
     start = load_start(config, reporter)
     method = build_method(config, start)
     must_rebuild(
