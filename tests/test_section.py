@@ -170,7 +170,6 @@ def leaves(part: BaseModel) -> Iterator[dict[str, Any]]:
 def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
     assert sorted(parts_started_otherwise()) == [
         "families.grade.config.GradeTrainSettings.optimiser",
-        "families.pretrain.config.PretrainPipeline.preprocess",
         "families.pretrain.config.PretrainTrainSettings.optimiser",
         "families.pretrain.config.TilePretrainSettings.optimiser",
         "families.slide.config.SlideTrainSettings.optimiser",
