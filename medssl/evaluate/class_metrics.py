@@ -123,9 +123,6 @@ class DelongAuroc(BinaryAUROC):
     higher_is_better = True
     full_state_update = False
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
     def compute(self) -> Tensor:  # type: ignore[override]
         """[3] float64: area, low and high; NaN where they cannot be estimated."""
         values = dim_zero_cat(self.preds).double().cpu().numpy()
