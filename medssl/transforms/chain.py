@@ -55,7 +55,6 @@ class Chain:
     """
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = {}
-    RANDOM: ClassVar[bool] = False
 
     steps: tuple[Step, ...]
     word: str | None = field(default=None, compare=False)
@@ -112,8 +111,11 @@ class Chain:
         except UsageError:
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
-        if entry.random and not cls.RANDOM:
-            raise ValueError(f"the transform {name} draws at random, which is for `augment`")
+        if entry.random:
+            raise ValueError(
+                f"the transform {name} draws at random, and what is preprocessed is kept; "
+                "`medssl keys augment` lists the random changes that training makes"
+            )
         _check(name, entry, keys)
         yield Step(name, dict(keys))
 
