@@ -97,7 +97,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("preprocess=[{Spacngd: {pixdim: 1}}]", ["'Spacngd'", "did you mean 'Spacingd'?"]),
         ("preprocess=[{Spacingd: {pixdm: 1}}]", ["no argument 'pixdm'", "did you mean 'pixdim'?"]),
         ("preprocess=[Spacingd]", ["the transform Spacingd needs pixdim"]),
-        ("preprocess=RandFlipd", ["RandFlipd draws at random", "`augment`"]),
+        ("preprocess=RandFlipd", ["RandFlipd draws at random", "`medssl keys augment`"]),
         ("network.width=10000000", ["network.width=10000000", "at most 1024"]),
         ("network=unet", ["network.name='unet'", "did you mean 'unet3d'?"]),
         ("train=adam", ["train='adam' is wrong; give keys of its own (steps, "]),
