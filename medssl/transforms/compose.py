@@ -186,10 +186,10 @@ class Preparation:
         try:
             done: dict[Hashable, Any] = self._compose(given)
         except RuntimeError as error:
-            cause = error.__cause__
-            while cause is not None and not isinstance(cause, MedsslError | MemoryError):
-                cause = cause.__cause__
-            raise cause or error from None
+            raised: BaseException = error
+            while raised.__cause__ is not None and not isinstance(raised, MedsslError):
+                raised = raised.__cause__
+            raise raised from None
         return done
 
     @property

@@ -283,6 +283,16 @@ def test_a_faulty_transform_is_told_in_a_sentence(monkeypatch, name):
         prepare(volume)
 
 
+def test_an_error_is_the_one_that_was_raised_not_monais_about_it(monkeypatch):
+    def out_of_memory(*_):
+        raise MemoryError("not enough")
+
+    monkeypatch.setattr("medssl.transforms.reader.as_meta_tensor", out_of_memory)
+    volume = Volume(np.ones((1, *SHAPE), np.float32), Geometry(SHAPE, np.eye(4)), "scan.nii")
+    with pytest.raises(MemoryError, match="not enough"):
+        Preparation(Preprocess.of("mr"))(volume)
+
+
 def test_arguments_that_a_transform_refuses_are_told_before_an_image_is_read():
     with pytest.raises(UsageError, match="the transform medssl:FieldSpacingd cannot be made of"):
         Preparation(Preprocess.of([{"medssl:FieldSpacingd": {"pixdim": [1]}}]))
