@@ -96,7 +96,12 @@ def test_radiographs_are_graded_by_the_verbs_of_all_families(
     few_knees(shared_data / "knee", tmp_path / "data" / "knee")
     monkeypatch.setattr("medssl.train.track.Tracker._open", lambda _: None)
     small = ["split.labels=3", "split.lists=false", "train.watched=4", "train.steps=2"]
-    small += ["network.width=2", "crop.side=24", "evaluate.overlays=1", "evaluate.bootstrap=100"]
+    small += [
+        "network.width=2",
+        "preprocess.joint.side=24",
+        "evaluate.overlays=1",
+        "evaluate.bootstrap=100",
+    ]
     code, out, error = command("run", "knee", *small, "-q")
     assert (code, error) == (0, "")
     paths = dict(line.split() for line in out.splitlines())

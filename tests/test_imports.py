@@ -161,7 +161,7 @@ def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
         (["compare", "mil"], 2),
         (["run", "knee", "split.label=5"], 2),
         (["run", "knee", "method=tracoco"], 2),
-        (["train", "knee", "crop.field=110"], 2),
+        (["train", "knee", "preprocess.joint.field=110"], 2),
         (["run", "knee", "evaluate.metrics=[torchmetrics:CohenKapa]"], 2),
         (["run", "hippocampus", "evaluate.metrics=[torchmetrics:MeanIoU]", "trian.steps=5"], 2),
         (["compare", "knee"], 2),

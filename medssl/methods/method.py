@@ -17,7 +17,6 @@ from medssl.data.batch import Batch, Stream, TrainBatch
 from medssl.data.mixed.batch import MixedBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.data.radiograph.settings import RadiographAugment
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.networks.ensemble import Ensemble
@@ -25,6 +24,7 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder
+from medssl.transforms.radiograph_chain import RadiographAugment
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class GradeTask:
         grades: names, in order.
         side: of a crop, in pixels.
         network: which network, and how large.
-        augment: the random transform T; methods draw as many views with it as they need.
+        augment: the random changes of crops; methods draw as many views with it as they need.
     """
 
     views: tuple[str, ...]

@@ -24,7 +24,7 @@ from medssl.pipeline.study import Study
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
-from medssl.transforms.chain import Chain, Preprocess
+from medssl.transforms.chain import Chain
 
 FILES: dict[str, tuple[type[BaseModel], str]] = {
     **{
@@ -43,6 +43,23 @@ IN_SHORT: dict[type[BaseModel], str] = {
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
+
+
+def _chains() -> dict[str, type[Chain]]:
+    """Keys that take a chain of transforms, or a word for one, e.g. "grade.preprocess".
+
+    Each type of chain stands once; those of the first kind of file without its name.
+    """
+    found: dict[str, type[Chain]] = {}
+    for file, (model, _) in FILES.items():
+        for key, field in model.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Chain) and kind not in found.values():
+                found[f"{file}.{key}" if file != next(iter(FILES)) else key] = kind
+    return found
+
+
+CHAINS = _chains()
 
 WIDTH = 100
 
@@ -84,10 +101,11 @@ def layout_options(kind: str) -> type[BaseModel]:
 
 
 def section_names() -> list[str]:
-    """Kinds of files, then `method.NAME`, `layout.KIND` and `preprocess.WORD`."""
+    """Kinds of files, then `method.NAME`, `layout.KIND` and words, e.g. `preprocess.WORD`."""
     methods = [f"method.{name}" for name in method_names()]
     layouts = [f"layout.{kind}" for kind in LAYOUTS.names()]
-    return [*FILES, *methods, *layouts, *(f"preprocess.{word}" for word in Preprocess.WORDS)]
+    words = [f"{key}.{word}" for key, chain in CHAINS.items() for word in chain.WORDS]
+    return [*FILES, *methods, *layouts, *words]
 
 
 def read_section(name: str) -> Section:
@@ -99,10 +117,12 @@ def read_section(name: str) -> Section:
         kind = layout_options(own)
         about = _sentence(sys.modules[kind.__module__])
         return Section(name, about, tuple(_keys(kind, "layout.")))
-    if start == "preprocess":
-        word = Preprocess.WORDS[own]
-        about = f"{_sentence(word)}; on its own it stands for {_shown(Preprocess.of(own).plain)}"
-        return Section(name, about, tuple(_keys(word, f"preprocess.{own}.")))
+    key, _, own_word = name.rpartition(".")
+    if key in CHAINS:
+        chain, word = CHAINS[key].of(own_word), CHAINS[key].WORDS[own_word]
+        stands = f"stands for {_shown(chain.plain)}" if chain.plain else "changes nothing"
+        about = f"{_sentence(word)}; on its own it {stands}"
+        return Section(name, about, tuple(_keys(word, _as_in_a_file(f"{name}."))))
     settings = settings_class(own)
     presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
     about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
@@ -115,16 +135,17 @@ def find_sections(asked: str) -> list[Section]:
     Raises:
         UsageError: nothing is called so; names the nearest.
     """
-    found = [read_section(asked)] if asked in section_names() else []
+    found = [read_section(name) for name in section_names() if asked in _names_of(name)]
     for name in section_names():
         # A method's or a layout's keys start with `method.` or `layout.`, as in a file.
         before = "" if name in FILES else f"{name.partition('.')[0]}."
-        if before == "preprocess.":
-            before = f"{name}."
-        if asked.startswith(f"{name}."):
-            section = read_section(name)
-            part = section.part(before + asked.removeprefix(f"{name}."))
-            found += [Section(asked, section.about, part)] if part else []
+        if name.rpartition(".")[0] in CHAINS:
+            before = _as_in_a_file(f"{name}.")
+        for start in _names_of(name):
+            if asked.startswith(f"{start}."):
+                section = read_section(name)
+                part = section.part(before + asked.removeprefix(f"{start}."))
+                found += [Section(asked, section.about, part)] if part else []
     for name in FILES:
         section = read_section(name)
         part = section.part(asked)
@@ -143,6 +164,18 @@ def find_sections(asked: str) -> list[Section]:
     return found
 
 
+def _names_of(section: str) -> set[str]:
+    """What a section may be asked by: a word of a chain also without the kind of file."""
+    word = section.rpartition(".")[0] in CHAINS
+    return {section, _as_in_a_file(section)} if word else {section}
+
+
+def _as_in_a_file(name: str) -> str:
+    """A name without the kind of file that it is of, e.g. "preprocess.joint"."""
+    file, _, rest = name.partition(".")
+    return rest if file in FILES and rest else name
+
+
 def overview() -> str:
     """Which sections there are."""
     lines = [
@@ -155,8 +188,9 @@ def overview() -> str:
         lines += _wrapped(f"{name}: {about}", ", ".join(tops))
     lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
     lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(LAYOUTS.names()))
-    words = ", ".join(Preprocess.WORDS)
-    lines += _wrapped("preprocess.WORD: the keys of a word, and the chain it stands for", words)
+    for key, chain in CHAINS.items():
+        about = f"{key}.WORD: the keys of a word, and the chain it stands for"
+        lines += _wrapped(about, ", ".join(chain.WORDS))
     return "\n".join(lines)
 
 
@@ -174,15 +208,13 @@ def describe(asked: str) -> str:
             needed = "; must be given" if key.default is None else ""
             lines += _wrapped(f"{key.name}{default}  ({key.takes}{needed})", key.meaning)
         lines += [""] if section.keys else ["It has no keys of its own.", ""]
-    own = {
-        "method": method_names(),
-        "layout": LAYOUTS.names(),
-        "preprocess": list(Preprocess.WORDS),
-    }.get(asked)
-    if own:
-        lines += _wrapped(
-            f"`medssl keys {asked}.NAME` prints the keys of its own of", ", ".join(own)
-        )
+    choices = {"method": method_names(), "layout": LAYOUTS.names()}
+    choices |= {key: list(chain.WORDS) for key, chain in CHAINS.items()}
+    for name, own in choices.items():
+        if asked in (name, _as_in_a_file(name)):
+            lines += _wrapped(
+                f"`medssl keys {name}.NAME` prints the keys of its own of", ", ".join(own)
+            )
     return "\n".join(lines).rstrip()
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from medssl.data.radiograph.settings import CropSettings
 from medssl.networks.grader import Grader, build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood
+from medssl.transforms.radiograph_chain import RadiographPreprocess, from_crop
 
 
 class GradeCheckpoint(BaseModel):
@@ -16,7 +16,8 @@ class GradeCheckpoint(BaseModel):
 
     Attributes:
         grades: their names, in the order of the logits.
-        crop: how an image becomes what the network sees.
+        preprocess: how an image becomes what the network sees.
+        views: names of its crops, in order.
         temperature: logits are divided by it before the softmax; chosen on validation images, 1
             without any.
         step: update after which the weights were taken.
@@ -28,7 +29,8 @@ class GradeCheckpoint(BaseModel):
     format: Literal[1] = 1
     family: Literal["grade"] = "grade"
     grades: tuple[str, ...]
-    crop: CropSettings
+    preprocess: RadiographPreprocess
+    views: tuple[str, ...]
     network: GraderSettings
     temperature: float
     method: dict[str, Any]
@@ -38,6 +40,17 @@ class GradeCheckpoint(BaseModel):
     code: str
     step: int
     metrics: dict[str, float]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_out(cls, given: Any) -> Any:
+        """With a chain, also where it was written before there were chains."""
+        if not isinstance(given, dict) or not isinstance(given.get("crop"), dict):
+            return given
+        chain = RadiographPreprocess.of(from_crop(given["crop"]))
+        views = chain.picture.views if chain.picture else ()
+        rest = {key: value for key, value in given.items() if key != "crop"}
+        return {**rest, "preprocess": chain, "views": views}
 
 
 def load_grade_checkpoint(folder: Path) -> tuple[Grader, GradeCheckpoint]:
@@ -50,6 +63,6 @@ def load_grade_checkpoint(folder: Path) -> tuple[Grader, GradeCheckpoint]:
     found = understood(folder, GradeCheckpoint)
     # The weights come with the checkpoint, not from where the encoder once had them.
     plain = found.network.model_copy(update={"weights": None})
-    network = build_grader(plain, len(found.crop.views), len(found.grades), seed=0)
+    network = build_grader(plain, len(found.views), len(found.grades), seed=0)
     load_weights(folder, network)
     return network.eval(), found

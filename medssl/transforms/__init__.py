@@ -16,6 +16,15 @@ OURS = {
     "FieldSpacingd": "medssl.transforms.spatial",
     "MarkForegroundd": "medssl.transforms.intensity",
     "ZScored": "medssl.transforms.intensity",
+    "LoadRadiographd": "medssl.transforms.radiograph_reader",
+    "RadiographReader": "medssl.transforms.radiograph_reader",
+    "JointCropsd": "medssl.transforms.radiograph",
+    "MirrorSided": "medssl.transforms.radiograph",
+    "SquareCropd": "medssl.transforms.radiograph",
+    "StretchPercentilesd": "medssl.transforms.radiograph",
+    "RandInverseGammad": "medssl.transforms.random_radiograph",
+    "RandMixNoised": "medssl.transforms.random_radiograph",
+    "RandTurnShiftd": "medssl.transforms.random_radiograph",
 }
 """Where each is defined; MONAI is imported by the first that is asked for."""
 

@@ -19,6 +19,17 @@ GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal"
 UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd"}
 """Transforms that take a function, or change what the rest of a chain counts on."""
 
+_OWN_GROUP = {
+    "StretchPercentilesd": "intensity",
+    "MirrorSided": "spatial",
+    "JointCropsd": "croppad",
+    "SquareCropd": "croppad",
+    "RandTurnShiftd": "spatial",
+    "RandMixNoised": "intensity",
+    "RandInverseGammad": "intensity",
+}
+"""What our transforms of radiographs do; others have the group that their module is named after."""
+
 _NOT_ASKED = {"self", "keys", "allow_missing_keys", "lazy"}
 
 
@@ -96,8 +107,9 @@ def installed() -> dict[str, Any]:
             found[name] = describe(one, group)
     for name, module in ours.OURS.items():
         one = getattr(ours, name)
-        if issubclass(one, transforms.MapTransform) and name != "LoadVolumed":
-            found[f"medssl:{name}"] = describe(one, module.rpartition(".")[2])
+        if issubclass(one, transforms.MapTransform) and not name.startswith("Load"):
+            group = _OWN_GROUP.get(name, module.rpartition(".")[2])
+            found[f"medssl:{name}"] = describe(one, group)
     listed = {
         name: {key: value for key, value in asdict(entry).items() if key != "open" or value}
         for name, entry in sorted(found.items())

@@ -111,13 +111,16 @@ class Chain:
         except UsageError:
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
-        if entry.random:
-            raise ValueError(
-                f"the transform {name} draws at random, and what is preprocessed is kept; "
-                "`medssl keys augment` lists the random changes that training makes"
-            )
         _check(name, entry, keys)
-        yield Step(name, dict(keys))
+        step = Step(name, dict(keys))
+        if unfit := cls._unfit(step):
+            raise ValueError(f"the transform {name} {unfit}")
+        yield step
+
+    @classmethod
+    def _unfit(cls, step: Step) -> str:
+        """Why such a chain cannot hold a step, in words; empty if it can."""
+        return ""
 
     def under(self, given: Any) -> Any:
         """`given`, the keys of the same word laid over this chain's own; no key: the chain."""
@@ -203,7 +206,17 @@ PREPROCESS = "what is done to an image before it is cached, see `medssl keys pre
 class Preprocess(Chain):
     """What is done to an image once, before it is cached: the same for every step of training."""
 
-    WORDS = PREPROCESS_WORDS
+    WORDS: ClassVar[Mapping[str, type[Word]]] = PREPROCESS_WORDS
+
+    @classmethod
+    def _unfit(cls, step: Step) -> str:
+        """It must not draw."""
+        if step.entry.random:
+            return (
+                "draws at random, and what is preprocessed is kept; "
+                "`medssl keys augment` lists the random changes that training makes"
+            )
+        return ""
 
 
 def _named(part: Any) -> tuple[str, Mapping[str, Any]]:

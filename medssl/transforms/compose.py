@@ -93,10 +93,14 @@ class Watched(MapTransform):
                 f"{type(error).__name__}: {' '.join(str(error).split())}",
                 "correct its arguments, or leave it out",
             ) from error
-        for key in (IMAGE, LABEL):
-            if key in data:
-                _must_know_its_grid(name, data[key], changed.get(key), key)
+        self._look(data, changed)
         return changed
+
+    def _look(self, before: Mapping[Hashable, Any], after: Mapping[Hashable, Any]) -> None:
+        """Refuse what the transform must not do; UsageError."""
+        for key in (IMAGE, LABEL):
+            if key in before:
+                _must_know_its_grid(self.name, before[key], after.get(key), key)
 
 
 def _must_know_its_grid(name: str, before: MetaTensor, after: Any, key: str) -> None:

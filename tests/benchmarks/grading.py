@@ -19,13 +19,13 @@ import torch
 
 from medssl.data.radiograph.augment import random_view
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeMethod, GradeTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader_settings import GraderSettings
 from medssl.settings import LoopSettings, OptimiserSettings
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.update import make_update
+from medssl.transforms.radiograph_chain import RadiographAugment
 
 BATCH, REPEATS = 20, 7
 SIZES = ("8,48", "8,64", "16,48", "16,64")
@@ -38,7 +38,7 @@ def build(name: str, width: int, side: int) -> GradeMethod:
         ("KL0", "KL1", "KL2", "KL3", "KL4"),
         side,
         GraderSettings(width=width, init="he"),
-        RadiographAugment(),
+        RadiographAugment.of("semixup"),
     )
     method = implementation(settings)(settings, task, 0)
     assert isinstance(method, GradeMethod)
@@ -75,7 +75,9 @@ def bare(method: GradeMethod, images: int, side: int) -> Callable[[], object]:
 
 def views(side: int) -> Callable[[], object]:
     image = torch.randint(256, (3 * BATCH, 2, side, side), dtype=torch.uint8)
-    return lambda: random_view(image, RadiographAugment(), torch.Generator().manual_seed(0))
+    return lambda: random_view(
+        image, RadiographAugment.of("semixup"), torch.Generator().manual_seed(0)
+    )
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from medssl.data.radiograph.read import make_crops, read_radiograph
-from medssl.data.radiograph.settings import CropSettings
+from medssl.data.radiograph.read import read_radiograph
 from medssl.data.slide.reader import open_slide
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import tile_grid
+from tests.data.conftest import crops_of
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -28,8 +28,7 @@ def test_a_disc_of_oblong_pixels_is_round_whatever_the_field(
     inputs: Path, field: float | None
 ) -> None:
     image = read_radiograph(inputs / "radiograph_nonsquare_pixels" / "disc.dcm")
-    settings = CropSettings(mode="whole", field=field, side=300)
-    (crop,) = make_crops(image, settings)
+    (crop,) = crops_of(image, {"radiograph": {"field": field, "side": 300}})
     disc = crop > (int(crop.min()) + int(crop.max())) / 2
     height, width = (int(disc.any(axis=axis).sum()) for axis in (1, 0))
     assert height == pytest.approx(width, abs=2)

@@ -11,21 +11,23 @@ from torch.nn.functional import cross_entropy
 
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.grader_settings import GraderSettings
 from medssl.train.update import make_update
+from medssl.transforms.radiograph_chain import RadiographAugment
 from tests.contract import killing
 from tests.contract.killing import trained
 
 METHODS = [name for name in method_names() if settings_class(name).family == "grade"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 SIDE, SEED = 24, 5
-PUBLISHED = RadiographAugment()
+PUBLISHED = RadiographAugment.of("semixup")
 SLOWER = {"mixmatch": 120}
 """Steps of methods whose guesses draw all answers together at first."""
-GENTLE = RadiographAugment(noise_chance=0, rotation=2, pad=1, gamma_chance=0)
+GENTLE = RadiographAugment.of(
+    {"semixup": {"noise_chance": 0, "rotation": 2, "pad": 1, "gamma_chance": 0}}
+)
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_head = pytest.mark.parametrize("head", ["softmax", "cumulative"])
@@ -186,7 +188,7 @@ def test_it_builds_from_its_defaults_and_leaves_the_global_generator_alone(name)
     before = torch.random.get_rng_state()
     settings = settings_class(name)()
     network = GraderSettings(width=2)
-    task = GradeTask(("whole",), ("KL0", "KL1"), SIDE, network, RadiographAugment())
+    task = GradeTask(("whole",), ("KL0", "KL1"), SIDE, network, RadiographAugment.of("semixup"))
     implementation(settings)(settings, task, SEED)
     assert torch.equal(torch.random.get_rng_state(), before)
 

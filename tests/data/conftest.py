@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from medssl.data.geometry import Geometry
+from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import read_radiograph
 from medssl.data.spec import DataSpec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
+from medssl.transforms.crops import CropPreparation
+from medssl.transforms.radiograph_chain import RadiographPreprocess
 
 SHAPE = (6, 7, 8)
 GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -66,6 +69,11 @@ def touch(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return make
+
+
+def crops_of(image: Radiograph, word: Any) -> np.ndarray:
+    """The crops [V, S, S] that a chain, or a word with its keys, makes of a radiograph."""
+    return CropPreparation(RadiographPreprocess.of(word))(image)
 
 
 def write_dicom(path: Path, pixels: np.ndarray, **tags: Any) -> Path:

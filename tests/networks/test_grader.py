@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from medssl.data.radiograph.settings import RadiographAugment
 from medssl.errors import DataError
 from medssl.methods.method import GradeTask
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader import CumulativeHead, build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.resnet import ResNet18
+from medssl.transforms.radiograph_chain import RadiographAugment
 
 SMALL = GraderSettings(width=2, init="he", dropout=0.0)
 VARIANTS = [
@@ -240,7 +240,7 @@ def test_settings_of_the_other_network_are_refused():
 
 def grader_of(side: int, network: GraderSettings):
     settings = settings_class("supervised_grading")()
-    task = GradeTask(("lateral",), ("KL0", "KL1"), side, network, RadiographAugment())
+    task = GradeTask(("lateral",), ("KL0", "KL1"), side, network, RadiographAugment.of("semixup"))
     return implementation(settings)(settings, task, 0)
 
 

@@ -29,7 +29,7 @@ PIPELINES = {
     "network: {name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}\n"
     "method: supervised\ntrain: {steps: 2, patch: [8, 8, 8]}\n",
     "joints": "data: joints\nsplit: {labels: 4, validation: null}\n"
-    "crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}\n"
+    "preprocess: {joint: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}}\n"
     "method: supervised_grading\n",
     "bags": "data: bags\nsplit: {folds: 3, validation: 0.34}\nmethod: abmil\n",
     "slides": "data: slides\nencoder: {name: vit_tiny, side: 32}\nsplit: {folds: 2, validation: 0}"

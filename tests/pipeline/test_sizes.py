@@ -152,5 +152,5 @@ def test_radiographs_go_through_a_network_without_statistics_of_the_batch() -> N
     said = refusal("knee_slices", "network.slice_encoder.norm=batch")
     assert said.endswith("set network.slice_encoder.norm=group")
     assert "too small for the network siamese; set it to at least 17" in refusal(
-        "knee", "crop.side=16"
+        "knee", "preprocess.joint.side=16"
     )

@@ -8,26 +8,25 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from medssl.atomic import appearing
 from medssl.data.radiograph.image import Radiograph
-from medssl.data.radiograph.read import make_crops, read_radiograph
-from medssl.data.radiograph.settings import CropSettings
+from medssl.data.radiograph.read import read_radiograph
 from medssl.data.sealed import is_kept, seal
 from medssl.data.spec import Case
 from medssl.data.workers import Workers
 from medssl.errors import DataError
+from medssl.transforms.radiograph_chain import RadiographPreprocess
 
-VERSION = 3  # of what cropping does; raise it when equal settings give other crops
+VERSION = 4  # of our own transforms; raise it when an equal chain gives other crops
 
 
 def cached_crops(
     cases: Sequence[Case],
-    settings: CropSettings,
+    chain: RadiographPreprocess,
     folder: Path,
     workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
@@ -42,11 +41,12 @@ def cached_crops(
 
     Raises:
         DataError: an image cannot be read, or lacks the side or spacing that is needed.
+        UsageError: a transform of the chain fails, or makes no crops of one size of all.
     """
-    path = folder / f"{_key(cases, settings)}.npy"
+    path = folder / f"{_key(cases, chain)}.npy"
     if not is_kept(path):
         with appearing(path) as beside:
-            _fill(beside, cases, settings, workers, on_progress)
+            _fill(beside, cases, chain, workers, on_progress)
             seal(beside)
     found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
@@ -73,28 +73,27 @@ def read_case(case: Case) -> Radiograph:
 def _fill(
     path: Path,
     cases: Sequence[Case],
-    settings: CropSettings,
+    chain: RadiographPreprocess,
     workers: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    shape = (len(cases), len(settings.views), settings.side, settings.side)
+    from medssl.transforms.crops import CropPreparation, picture_after  # imports MONAI
+
+    prepare, picture = CropPreparation(chain), chain.picture or picture_after(chain)
+    shape = (len(cases), len(picture.views), picture.side, picture.side)
     crops = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with Workers(workers) as pool:
-        for number, one in enumerate(pool.map(partial(_crops, settings), cases)):
+        for number, one in enumerate(pool.map(lambda case: prepare(read_case(case)), cases)):
             crops[number] = one
             if on_progress is not None:
                 on_progress(number + 1, len(cases))
     crops.flush()
 
 
-def _crops(settings: CropSettings, case: Case) -> np.ndarray:
-    return make_crops(read_case(case), settings)
-
-
-def _key(cases: Sequence[Case], settings: CropSettings) -> str:
-    """32 hex characters over the settings and each image's content, side and spacing."""
+def _key(cases: Sequence[Case], chain: RadiographPreprocess) -> str:
+    """32 hex characters over the chain and each image's content, side and spacing."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([VERSION, settings.model_dump(mode="json")]).encode())
+    digest.update(json.dumps([VERSION, chain.fingerprint()]).encode())
     for case in cases:
         (path,) = case.images.values()
         if not path.is_file():

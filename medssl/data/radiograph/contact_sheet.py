@@ -8,9 +8,8 @@ import numpy as np
 from medssl.data.classes import declared_classes
 from medssl.data.mosaic import mosaic
 from medssl.data.radiograph.cache import read_case
-from medssl.data.radiograph.read import make_crops
-from medssl.data.radiograph.settings import CropSettings
 from medssl.data.spec import Case, DataSpec
+from medssl.transforms.radiograph_chain import RadiographPreprocess
 
 _PANEL = 240  # pixels
 
@@ -27,8 +26,11 @@ def radiograph_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) 
 
 
 def _panels(spec: DataSpec, cases: Sequence[Case]) -> Iterator[tuple[str, np.ndarray]]:
+    from medssl.transforms.crops import CropPreparation  # imports MONAI
+
     grades = declared_classes(spec)
-    whole = CropSettings(mode="whole", field=None, side=_PANEL)
+    whole = {"radiograph": {"field": None, "side": _PANEL}}
+    prepare = CropPreparation(RadiographPreprocess.of(whole))
     for case in cases:
         image = read_case(case)
         index = case.extra["class"]
@@ -39,4 +41,4 @@ def _panels(spec: DataSpec, cases: Sequence[Case]) -> Iterator[tuple[str, np.nda
         ]
         if image.spacing is not None:
             facts.append(f"{' x '.join(f'{mm:.3g}' for mm in sorted(set(image.spacing)))} mm")
-        yield f"{case.id}\n{', '.join(facts)}", make_crops(image, whole)[0]
+        yield f"{case.id}\n{', '.join(facts)}", prepare(image)[0]

@@ -12,34 +12,41 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
 from medssl.data.augment import uniform
-from medssl.data.radiograph.augment import chance, random_change
-from medssl.data.radiograph.settings import RadiographAugment, StrongAugment
+from medssl.data.radiograph.augment import random_change
+from medssl.data.radiograph.settings import StrongAugment
+from medssl.transforms.chain import Step
+from medssl.transforms.radiograph_chain import GAMMA, MIX, TURN, RadiographAugment, SemixupWord
+from medssl.transforms.random_radiograph import chance
 
 GREY = 0.5
 SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))
 """Pillow's smoothing kernel, with which its sharpness blends; its entries sum to 13."""
 
 
-def weaker(settings: RadiographAugment) -> RadiographAugment:
-    """T with half of every range; chances stay."""
-    low, high = settings.gamma
-    return settings.model_copy(
-        update={
-            "noise": settings.noise / 2,
-            "rotation": settings.rotation / 2,
-            "pad": (1 + settings.pad) / 2,
-            "gamma": ((1 + low) / 2, (1 + high) / 2),
-        }
-    )
+def weaker(chain: RadiographAugment) -> RadiographAugment:
+    """T with half of every range; chances, and steps that are not of T, stay."""
+    return RadiographAugment(tuple(_halved(step) for step in chain.steps))
+
+
+def _halved(step: Step) -> Step:
+    usual = dict(SemixupWord().steps()).get(step.name, {})
+    args = {**usual, **step.args}
+    if step.name == MIX:
+        args["most"] /= 2
+    elif step.name == TURN:
+        args |= {"rotation": args["rotation"] / 2, "pad": (1 + args["pad"]) / 2}
+    elif step.name == GAMMA:
+        args["gamma"] = [(1 + end) / 2 for end in args["gamma"]]
+    return Step(step.name, args)
 
 
 @torch.no_grad()
 def strong_view(
-    image: Tensor, settings: RadiographAugment, strong: StrongAugment, generator: Generator
+    image: Tensor, augment: RadiographAugment, strong: StrongAugment, generator: Generator
 ) -> Tensor:
     """Strong views of bytes [B, V, S, S]: float32 [B, V, S, S] in [-1, 1]."""
     with torch.autocast(image.device.type, enabled=False):
-        wider = settings.model_copy(update={"rotation": strong.rotation})
+        wider = augment.with_arguments(TURN, rotation=strong.rotation)
         crops = random_change(image, wider, generator)
         crops = _blend(
             crops, crops.mean((1, 2, 3), keepdim=True), strong.contrast, strong.chance, generator

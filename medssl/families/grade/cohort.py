@@ -97,7 +97,7 @@ def find_cohort(config: GradeConfig, kept_out: Collection[str] = ()) -> GradeCoh
 
 def inputs(config: GradeConfig, cohort: GradeCohort) -> dict[str, list[Any]]:
     """The settings, and what each stage reads of the images."""
-    settings = ("data", "crop", "network", "method", "augment", "train")
+    settings = ("data", "preprocess", "network", "method", "augment", "train")
     learnt = cohort.seen("labelled", "unlabelled", "validation")
     return {
         "train": [config.hash(*settings), config.pipeline.seed, learnt],
@@ -122,6 +122,7 @@ def prepare_crops(job: Job) -> np.ndarray:
 
     Raises:
         DataError: an image cannot be used.
+        UsageError: `preprocess` makes no crops of it.
     """
     plan: GradePlan = job.plan
     config, cases, reporter = plan.config, plan.cohort.cases, job.reporter
@@ -133,4 +134,4 @@ def prepare_crops(job: Job) -> np.ndarray:
             "counts as its own"
         )
     with Counted(reporter) as counted:
-        return cached_crops(cases, config.pipeline.crop, folder, on_progress=counted)
+        return cached_crops(cases, config.pipeline.preprocess, folder, on_progress=counted)

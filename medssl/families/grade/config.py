@@ -2,10 +2,10 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medssl.data.classes import declared_classes
-from medssl.data.radiograph.settings import CropSettings, GradeSplitSettings, RadiographAugment
+from medssl.data.radiograph.settings import GradeSplitSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
@@ -17,6 +17,16 @@ from medssl.settings import (
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
+)
+from medssl.transforms.chain import PREPROCESS
+from medssl.transforms.radiograph_chain import (
+    AUGMENT_CROPS,
+    GAMMA,
+    MIX,
+    TURN,
+    Picture,
+    RadiographAugment,
+    RadiographPreprocess,
 )
 
 
@@ -70,14 +80,28 @@ class GradePipeline(PipelineFile):
 
     data: str = Field(description="name or path of the data spec")
     split: GradeSplitSettings = GradeSplitSettings()
-    crop: CropSettings = CropSettings()
+    preprocess: RadiographPreprocess = Field(
+        default=RadiographPreprocess.of("joint"), description=PREPROCESS
+    )
     network: GraderSettings = GraderSettings()
     pretrain: EncoderSource | None = None
     method: MethodChoice = MethodChoice(name="semixup")
-    augment: RadiographAugment = RadiographAugment()
+    augment: RadiographAugment = Field(
+        default=RadiographAugment.of("semixup"), description=AUGMENT_CROPS
+    )
     train: GradeTrainSettings = GradeTrainSettings()
     predict: GradePredictSettings = GradePredictSettings()
     evaluate: GradeEvaluateSettings = GradeEvaluateSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _crops_belong_to_words(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "crop" in given:
+            raise ValueError(
+                "the keys of `crop` belong to words of `preprocess` now; write "
+                "`preprocess: {joint: {...}}`, or `{radiograph: {...}}` for mode: whole"
+            )
+        return given
 
 
 class FileSettings(Section):
@@ -107,6 +131,20 @@ class GradeConfig(Config[GradePipeline]):
         labels = pipeline.split.labels or "all"
         return f"{pipeline.method.name}, {labels} labels per grade, seed {pipeline.seed}"
 
+    @property
+    def picture(self) -> Picture:
+        """What the network sees of an image.
+
+        Raises:
+            UsageError: `preprocess` makes no square crops.
+        """
+        chain = self.pipeline.preprocess
+        if chain.picture is not None:
+            return chain.picture
+        from medssl.transforms.crops import picture_after  # imports MONAI
+
+        return picture_after(chain)
+
     def declared(self) -> Any:
         """The grades; who is who and what is where is hashed with the images themselves."""
         return list(self.grades)
@@ -123,19 +161,28 @@ class GradeConfig(Config[GradePipeline]):
                 f"choose 1 to {len(grades) - 1}",
             )
         must_fit_classes(pipeline.evaluate.metrics, len(grades))
+        pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         spacing = (spec.layout.model_extra or {}).get("spacing")
-        if pipeline.crop.field is not None and spacing is None:
+        if spacing is None and (asking := pipeline.preprocess.in_mm):
+            key, equals, _ = asking.partition("=")
             raise UsageError(
-                f"crop.field={pipeline.crop.field:g} asks for mm",
+                f"{asking} asks for mm",
                 f"the data spec {spec.name} declares no spacing",
-                "set crop.field=null, or write `spacing: header` or mm per pixel under its layout",
+                f"{f'set {key}=null' if equals else 'leave it out'}, or write `spacing: header` or "
+                "mm per pixel under its layout",
             )
-        network = pipeline.network
-        if pipeline.crop.side < network.smallest_side:
+        network, side = pipeline.network, self.picture.side
+        if side < network.smallest_side:
+            word = pipeline.preprocess.word
+            key = f"preprocess.{word}.side={side}" if word else f"preprocess: a side of {side} px"
             raise UsageError(
-                f"crop.side={pipeline.crop.side} is too small for the network {network.name}",
+                f"{key} is too small for the network {network.name}",
                 do=f"set it to at least {network.smallest_side}",
             )
+        if any(step.name not in (MIX, TURN, GAMMA) for step in pipeline.augment.steps):
+            from medssl.transforms.radiograph_views import must_keep_crops  # imports MONAI
+
+            must_keep_crops(pipeline.augment, side)
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse any but the encoder of a network of slices."""

@@ -100,7 +100,7 @@ def _pictures(
     """Saliency of the surest right image of each grade, and of the farthest wrong ones."""
     chosen = _chosen(images, plan.config.pipeline.evaluate.overlays)
     place = {name: number for number, name in plan.cohort.places("test").items()}
-    grades, views = plan.config.grades, plan.config.pipeline.crop.views
+    grades, views = plan.config.grades, plan.config.picture.views
     for rank, image in chosen:
         own = crops[place[image.id]]
         where = saliency(network, evaluation_view(torch.from_numpy(own[None].copy())))[0]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.radiograph.read import is_radiograph, make_crops, read_radiograph, stem
-from medssl.data.radiograph.settings import CropSettings
+from medssl.data.radiograph.image import Radiograph
+from medssl.data.radiograph.read import is_radiograph, read_radiograph, stem
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.evaluate.grade_report import graded, write_grades
@@ -24,6 +24,7 @@ from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.description import weights_hash
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
+from medssl.transforms.crops import CropPreparation
 
 GRADES = "grades.csv"
 
@@ -80,10 +81,10 @@ def predict_radiographs(
     made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}
     sources = {name: fingerprint_of([path]) for name, path in paths.items()}
     outputs = Outputs(out, made, sources, {"": [GRADES]}, overwrite, whole=True)
-    crops = []
+    crops, prepare = [], CropPreparation(found.preprocess)
     with Steps(reporter, len(paths)) as steps:
         for path in paths.values():
-            crops.append(_crops(path, found.crop, said))
+            crops.append(prepare(_read(path, said)))
             steps.advance()
     logits = grade_logits(network.to(device), np.stack(crops), range(len(crops)), 64, device)
     probability = calibrated(logits, found.temperature)
@@ -92,7 +93,8 @@ def predict_radiographs(
     return out / GRADES
 
 
-def _crops(path: Path, settings: CropSettings, said: FileSettings) -> np.ndarray:
+def _read(path: Path, said: FileSettings) -> Radiograph:
+    """The image in a file, with what was said of it."""
     image = read_radiograph(path)
     if said.side and image.side and said.side != image.side:
         raise UsageError(
@@ -100,5 +102,4 @@ def _crops(path: Path, settings: CropSettings, said: FileSettings) -> np.ndarray
             f"side={said.side} was given",
             "leave it out; files whose header states their side need none",
         )
-    image = replace(image, side=image.side or said.side).with_spacing(said.spacing)
-    return make_crops(image, settings)
+    return replace(image, side=image.side or said.side).with_spacing(said.spacing)

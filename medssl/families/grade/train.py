@@ -59,9 +59,9 @@ def build_method(config: GradeConfig) -> GradeMethod:
     """The method with freshly initialised networks."""
     pipeline = config.pipeline
     task = GradeTask(
-        views=pipeline.crop.views,
+        views=config.picture.views,
         grades=config.grades,
-        side=pipeline.crop.side,
+        side=config.picture.side,
         network=pipeline.network,
         augment=pipeline.augment,
     )
@@ -177,7 +177,8 @@ def _saver(
     def save(kind: str, step: int, metrics: Mapping[str, float]) -> None:
         described = GradeCheckpoint(
             grades=config.grades,
-            crop=pipeline.crop,
+            preprocess=pipeline.preprocess,
+            views=config.picture.views,
             network=pipeline.network,
             temperature=validation.temperature(step),
             method=config.method_values(),

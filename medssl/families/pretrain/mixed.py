@@ -6,7 +6,6 @@ from medssl.data.layouts import layout_of
 from medssl.data.mixed.stack import SliceStack, stack_scans
 from medssl.data.mixed.stream import ImageStack, MixedSource, MixedStream
 from medssl.data.radiograph.cache import cached_crops
-from medssl.data.radiograph.settings import CropSettings
 from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
@@ -18,6 +17,7 @@ from medssl.methods.method import MixedMethod, MixedTask
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.track import Tracker
+from medssl.transforms.radiograph_chain import RadiographPreprocess
 
 Sources = Sequence[tuple[DataSpec, Sequence[Case]]]
 
@@ -66,9 +66,9 @@ def joint_sources(
     found = []
     for spec, cases in sources:
         if layout_of(spec).content == "radiographs":
-            crop = CropSettings(mode="whole", field=None, side=side)
+            chain = RadiographPreprocess.of({"radiograph": {"field": None, "side": side}})
             with Counted(reporter) as counted:
-                crops = cached_crops(cases, crop, cache_root() / spec.name, on_progress=counted)
+                crops = cached_crops(cases, chain, cache_root() / spec.name, on_progress=counted)
             images = ImageStack(tuple(case.id for case in cases), crops[:, 0])
             found.append(MixedSource(spec.name, images))
         else:

@@ -4,29 +4,34 @@ import csv
 from collections import Counter
 from math import cos, radians, sin
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from scipy.ndimage import affine_transform, binary_dilation
 
 from medssl.data.radiograph.augment import (
-    add_noise,
-    change_gamma,
-    draw_pose,
     evaluation_view,
     random_change,
     random_view,
     released_second_view,
-    turn_and_shift,
 )
-from medssl.data.radiograph.settings import RadiographAugment, StrongAugment
+from medssl.data.radiograph.settings import StrongAugment
 from medssl.data.radiograph.strong import cut_out, smoothed, strong_view, weaker
+from medssl.errors import UsageError
+from medssl.transforms.radiograph_chain import RadiographAugment
+from medssl.transforms.radiograph_views import must_keep_crops
+from medssl.transforms.random_radiograph import add_noise, change_gamma, draw_pose, turn_and_shift
 
-NOTHING = RadiographAugment(noise_chance=0, rotation=0, pad=1, gamma_chance=0)
-PUBLISHED = RadiographAugment()
+
+def semixup(**keys: Any) -> RadiographAugment:
+    return RadiographAugment.of({"semixup": keys})
+
+
+NOTHING = semixup(noise_chance=0, rotation=0, pad=1, gamma_chance=0)
+PUBLISHED = semixup()
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -77,9 +82,9 @@ def test_the_canvas_grows_as_measured():
 
 
 def test_the_batch_is_rotated_padded_and_cropped_as_each_crop_by_itself():
-    side, settings = 40, RadiographAugment(rotation=30, pad=1.1)
+    side = 40
     batch = crops(24, side)
-    angle, shift = draw_pose(batch, settings, generator(1))
+    angle, shift = draw_pose(batch, 30, 1.1, generator(1))
     found = turn_and_shift(batch, angle, shift)
     for index, image in enumerate(batch[:, 0].double().numpy()):
         turn = float(angle[index])
@@ -108,7 +113,7 @@ def test_positive_angles_turn_counter_clockwise():
 def test_unrotated_crops_shift_by_up_to_three_pixels_of_128_equally_often():
     """int(128 x 1.05) = 134: seven places in each direction."""
     batch = torch.zeros(1, 1, 1, 1).expand(7000, 1, 128, 128)
-    angle, shift = draw_pose(batch, PUBLISHED.model_copy(update={"rotation": 0}), generator())
+    angle, shift = draw_pose(batch, 0, 1.05, generator())
     assert not angle.any()
     for axis in range(2):
         counts = Counter(shift[:, axis].tolist())
@@ -125,7 +130,7 @@ def test_at_ten_degrees_the_shift_reaches_ten_pixels():
 
 
 def test_angles_are_uniform_up_to_the_setting():
-    angle, _ = draw_pose(torch.zeros(4000, 1, 8, 8), PUBLISHED, generator())
+    angle, _ = draw_pose(torch.zeros(4000, 1, 8, 8), 10, 1.05, generator())
     degrees = angle.rad2deg()
     assert degrees.abs().max() <= 10
     assert degrees.std().item() == pytest.approx(20 / 12**0.5, rel=0.03)
@@ -194,9 +199,12 @@ def test_the_released_second_view_keeps_nothing_but_black():
 
 
 def test_weak_views_have_half_the_ranges():
-    assert weaker(PUBLISHED) == RadiographAugment(
-        noise=0.15, rotation=5, pad=1.025, gamma=(0.75, 1.25)
-    )
+    assert weaker(PUBLISHED) == semixup(noise=0.15, rotation=5, pad=1.025, gamma=(0.75, 1.25))
+    short = RadiographAugment.of(["medssl:RandTurnShiftd", "RandGaussianNoised"])
+    assert weaker(short).plain == [
+        {"medssl:RandTurnShiftd": {"rotation": 5, "pad": 1.025}},
+        "RandGaussianNoised",
+    ]
 
 
 def test_smoothing_keeps_flat_crops_and_spreads_a_point():
@@ -252,8 +260,89 @@ def test_contrast_and_sharpness_keep_what_their_amounts_say():
 
 @pytest.mark.parametrize("gamma", [(0.0, 1.0), (1.5, 0.5)])
 def test_impossible_gammas_are_refused(gamma):
-    with pytest.raises(ValidationError, match="gamma"):
-        RadiographAugment(gamma=gamma)
+    with pytest.raises(ValueError, match="gamma goes from a positive number"):
+        semixup(gamma=gamma)
+
+
+def test_views_are_those_of_before_there_were_chains():
+    """Written down from the code that had no chains."""
+    tiny = torch.arange(0, 256, 8, dtype=torch.uint8).view(1, 2, 4, 4)
+    found = {
+        "view": random_view(tiny, PUBLISHED, generator()),
+        "weak": random_view(tiny, weaker(PUBLISHED), generator()),
+        "strong": strong_view(tiny, PUBLISHED, StrongAugment(), generator()),
+    }
+    kept = {
+        "view": [-0.9117696285, -0.8756202459, -0.8086702824, -0.7712754011],
+        "weak": [-0.9594556689, -0.9097706079, -0.8415873051, -0.7910599113],
+        "strong": [-0.6646497250, -0.6556463242, -0.6444575787, -0.7233483791],
+    }
+    for name, first in kept.items():
+        assert found[name].flatten()[:4].tolist() == pytest.approx(first, abs=1e-6)
+
+
+def test_a_step_in_anyones_compose_is_the_batched_one():
+    from monai.transforms import Compose
+
+    from medssl.transforms import RandInverseGammad, RandMixNoised, RandTurnShiftd
+
+    image = images(1)[0].float() / 255
+    for step in (RandMixNoised("x"), RandTurnShiftd("x"), RandInverseGammad("x", prob=1)):
+        found = Compose([step]).set_random_state(3)({"x": image, "y": 1})["x"]
+        again = Compose([step]).set_random_state(3)({"x": image})["x"]
+        assert found.shape == image.shape
+        assert torch.equal(found, again)
+        step.set_random_state(3)
+        drawn = generator(int(step.R.randint(2**31)))
+        expected = step.changed(image.unsqueeze(1), drawn).squeeze(1)
+        step.set_random_state(3)
+        assert torch.equal(step({"x": image})["x"], expected)
+
+
+def test_random_transforms_of_monai_draw_for_each_crop_by_the_generator():
+    chain = RadiographAugment.of(
+        [{"RandGaussianNoised": {"prob": 1, "std": 0.1}}, {"RandFlipd": {"prob": 0.5}}]
+    )
+    image = images(1, 1, seed=4).expand(3, 2, -1, -1)
+    found = random_view(image, chain, generator(5)).flatten(0, 1)
+    assert all(not torch.equal(found[a], found[b]) for a in range(6) for b in range(a))
+    assert torch.equal(found, random_view(image, chain, generator(5)).flatten(0, 1))
+    assert not torch.equal(found, random_view(image, chain, generator(6)).flatten(0, 1))
+
+
+def test_words_and_transforms_of_monai_follow_each_other():
+    chain = RadiographAugment.of(["semixup", {"Flipd": {"spatial_axis": 1}}])
+    found = random_view(images(), chain, generator(2))
+    assert torch.equal(found, random_view(images(), PUBLISHED, generator(2)).flip(-1))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"RandSpatialCropd": {"roi_size": [8, 8]}}, "RandSpatialCropd changes the size of crops"),
+        ({"RandZoomd": {"prob": 1, "keep_size": False}}, "changes the size of crops; 1x32x32 bec"),
+        ({"ScaleIntensityRanged": {"a_min": 0, "a_max": 1e-45, "b_min": 0, "b_max": 1}},
+         "ScaleIntensityRanged makes values that are not finite"),
+        ({"medssl:RandInverseGammad": {"gamma": [2, 1]}}, "cannot be made of"),
+        ({"SpatialPadd": {"spatial_size": [1, 2, 3]}}, "the transform SpatialPadd failed"),
+    ],
+)  # fmt: skip
+def test_a_chain_that_does_not_leave_crops_is_told_before_training(given, words):
+    with pytest.raises(UsageError, match=words):
+        must_keep_crops(RadiographAugment.of(given), 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"noise": 0.1}, "noise is a key of semixup; write {semixup: {noise: ...}}"),
+        ({"semixup": {"nois": 0.1}}, "did you mean 'semixup.noise'"),
+        ("standard", "no transform is called 'standard'"),
+    ],
+)
+def test_keys_that_no_chain_has_are_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        RadiographAugment.of(given)
 
 
 @pytest.fixture(scope="module")

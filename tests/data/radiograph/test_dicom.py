@@ -11,10 +11,9 @@ import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from medssl.data.radiograph.read import make_crops, read_radiograph
-from medssl.data.radiograph.settings import CropSettings
+from medssl.data.radiograph.read import read_radiograph
 from medssl.errors import DataError
-from tests.data.conftest import read_or_named, write_dicom
+from tests.data.conftest import crops_of, read_or_named, write_dicom
 
 NOISE = np.random.default_rng(0).integers(0, 4096, (20, 16)).astype(np.uint16)
 RAMP = np.add.outer(np.arange(32) * 60, np.arange(40) * 40).astype(np.uint16)
@@ -113,8 +112,8 @@ def test_a_disc_is_round_whatever_the_field(
     rows, columns = np.indices((100, 200))
     inside = np.hypot((rows - 49.5) * 0.3, (columns - 99.5) * 0.15) < 9
     path = write_dicom(tmp_path / "a.dcm", np.where(inside, 1000, 10).astype(np.uint16), **tags)
-    settings = CropSettings(mode="whole", field=field, side=100, percentiles=(0, 100))
-    (crop,) = make_crops(read_radiograph(path), settings)
+    word = {"radiograph": {"field": field, "side": 100, "percentiles": (0, 100)}}
+    (crop,) = crops_of(read_radiograph(path), word)
     high, wide = (crop > 127).any(1).sum(), (crop > 127).any(0).sum()
     assert abs(int(high) - int(wide)) <= 1
     assert abs(int(high) - 60) <= 1  # 18 of 30 mm
@@ -127,8 +126,8 @@ def test_joint_crops_of_pixels_that_are_not_square_are_those_of_square_ones(
     tall = write_dicom(tmp_path / "tall.dcm", RAMP, PixelSpacing=[0.4, 0.2])
     even = write_dicom(tmp_path / "even.dcm", square, PixelSpacing=[0.2, 0.2])
     for field in (None, 5.0):
-        settings = CropSettings(field=field, side=16, mirror="none", percentiles=(0, 100))
-        found = [make_crops(read_radiograph(path), settings) for path in (tall, even)]
+        keys = {"field": field, "side": 16, "mirror": "none", "percentiles": (0, 100)}
+        found = [crops_of(read_radiograph(path), {"joint": keys}) for path in (tall, even)]
         np.testing.assert_array_equal(*found)
 
 

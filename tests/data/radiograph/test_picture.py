@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from medssl.data.radiograph.picture import read_picture
-from medssl.data.radiograph.read import make_crops, read_radiograph
-from medssl.data.radiograph.settings import CropSettings
+from medssl.data.radiograph.read import read_radiograph
 from medssl.errors import DataError
-from tests.data.conftest import read_or_named
+from tests.data.conftest import crops_of, read_or_named
 
 ORIENTATION = 0x0112
 GREY = np.arange(30, dtype=np.uint8).reshape(5, 6) * 8
@@ -57,13 +56,13 @@ def test_a_jpeg_is_turned_as_another_reader_turns_it(tmp_path: Path) -> None:
 
 
 def test_crops_are_of_the_turned_picture(tmp_path: Path) -> None:
-    whole = CropSettings(mode="whole", field=None, side=12, percentiles=(0, 100))
+    whole = {"radiograph": {"field": None, "side": 12, "percentiles": (0, 100)}}
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     lying = np.zeros((4, 12), np.uint8)
     lying[:, :2] = 255  # the left end becomes the top
     Image.fromarray(lying).save(tmp_path / "a.png", exif=exif)
-    (crop,) = make_crops(read_radiograph(tmp_path / "a.png"), whole)
+    (crop,) = crops_of(read_radiograph(tmp_path / "a.png"), whole)
     assert (crop[:2, 4:8] == 255).all()
     assert not crop[2:].any()
 

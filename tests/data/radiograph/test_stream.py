@@ -10,10 +10,10 @@ from PIL import Image
 from medssl.data.layouts.radiographs import cases
 from medssl.data.radiograph import cache as radiograph_cache
 from medssl.data.radiograph.cache import cached_crops, read_case
-from medssl.data.radiograph.settings import CropSettings
 from medssl.data.radiograph.stream import RadiographStream
 from medssl.data.spec import Case
 from medssl.errors import DataError
+from medssl.transforms.radiograph_chain import RadiographPreprocess
 from tests.data.conftest import radiographs, write_dicom
 
 CROPS = np.arange(6 * 2 * 4 * 4).reshape(6, 2, 4, 4).astype(np.uint8)
@@ -62,32 +62,29 @@ def knees(tmp_path: Path) -> list[Case]:
     return cases(radiographs(tmp_path, table), tmp_path)
 
 
-WHOLE: dict[str, Any] = {"mode": "whole", "field": None, "side": 10}
+def chain(**keys: Any) -> RadiographPreprocess:
+    return RadiographPreprocess.of({"radiograph": {"field": None, "side": 10, **keys}})
 
 
 def test_crops_are_made_once_and_lie_on_disk(
     tmp_path: Path, knees: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    found = cached_crops(
-        knees, CropSettings(**WHOLE), tmp_path / "cache", 1, lambda *s: seen.append(s)
-    )
+    found = cached_crops(knees, chain(), tmp_path / "cache", 1, lambda *s: seen.append(s))
     assert (found.shape, found.dtype) == ((3, 1, 10, 10), np.uint8)
     assert seen == [(1, 3), (2, 3), (3, 3)]
     monkeypatch.setattr(radiograph_cache, "read_radiograph", None)
-    again = cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache")
+    again = cached_crops(knees, chain(), tmp_path / "cache")
     np.testing.assert_array_equal(again, found)
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
 
 
 def test_damaged_crops_are_made_anew(tmp_path: Path, knees: list[Case]) -> None:
-    crops = np.array(cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache"))
+    crops = np.array(cached_crops(knees, chain(), tmp_path / "cache"))
     (path,) = (tmp_path / "cache").iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[:200] + bytes([whole[200] ^ 8]) + whole[201:])
-    np.testing.assert_array_equal(
-        cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache"), crops
-    )
+    np.testing.assert_array_equal(cached_crops(knees, chain(), tmp_path / "cache"), crops)
     assert path.read_bytes() == whole
 
 
@@ -95,24 +92,24 @@ def test_a_change_of_image_side_or_settings_makes_them_anew(
     tmp_path: Path, knees: list[Case]
 ) -> None:
     folder = tmp_path / "cache"
-    settings = CropSettings(**WHOLE, mirror="left")
+    settings = chain(mirror="left")
     first = np.array(cached_crops(knees, settings, folder))
     knees[1].extra["side"] = "L"
     np.testing.assert_array_equal(cached_crops(knees, settings, folder)[1], first[1][..., ::-1])
     Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "a.png")
     cached_crops(knees, settings, folder)
-    cached_crops(knees, settings.model_copy(update={"side": 12}), folder)
+    cached_crops(knees, chain(mirror="left", side=12), folder)
     assert len(list(folder.iterdir())) == 4
 
 
 def test_a_damaged_image_leaves_nothing_behind(tmp_path: Path, knees: list[Case]) -> None:
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"b\.png cannot be read"):
-        cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache")
+        cached_crops(knees, chain(), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
     (tmp_path / "b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png does not exist"):
-        cached_crops(knees, CropSettings(**WHOLE), tmp_path / "cache")
+        cached_crops(knees, chain(), tmp_path / "cache")
 
 
 def test_header_and_table_must_agree_on_the_side(tmp_path: Path) -> None:

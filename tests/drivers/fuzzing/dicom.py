@@ -216,10 +216,11 @@ def _damage_radiograph(place: Path, rng: Generator) -> str:
 
 def read_radiographs(place: Path, theirs: Any) -> Iterable[Step]:
     """Read, cropped, checked and graded; `theirs` gives the pixels of an independent reader."""
-    from medssl.data.radiograph.read import make_crops, read_radiograph
-    from medssl.data.radiograph.settings import CropSettings
+    from medssl.data.radiograph.read import read_radiograph
+    from medssl.transforms.crops import CropPreparation
+    from medssl.transforms.radiograph_chain import RadiographPreprocess
 
-    path = subject(place)
+    path, keys = subject(place), {"side": 20, "field": None, "mirror": "none"}
     table = place / "data" / "joints" / "labels.csv"
     table.write_text(f"file,grade,side\ntrain0.png,0,L\n../../{path.name},1,L\n")
 
@@ -237,7 +238,7 @@ def read_radiographs(place: Path, theirs: Any) -> Iterable[Step]:
     yield "read", read
     yield (
         "crops",
-        lambda: make_crops(read_radiograph(path), CropSettings(side=20, field=None, mirror="none")),
+        lambda: CropPreparation(RadiographPreprocess.of({"joint": keys}))(read_radiograph(path)),
     )
     yield "check", lambda: medssl("data", "check", "joints", "-q")
     yield (

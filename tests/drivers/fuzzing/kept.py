@@ -110,7 +110,7 @@ def _exercise_crops(place: Path, base: Path) -> Iterable[Step]:
         config = load_config("joints")
         (folder,) = {path.parent for path in (base / "cache").rglob("*.npy")}
         kept = root / folder.relative_to(base / "cache")
-        return np.array(cached_crops(find_cases(config.spec), config.pipeline.crop, kept))
+        return np.array(cached_crops(find_cases(config.spec), config.pipeline.preprocess, kept))
 
     yield "crops", lambda: _same_arrays([crops(place / "cache")], [crops(base / "cache")])
 

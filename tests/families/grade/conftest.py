@@ -26,10 +26,10 @@ PIPELINE = """
 title: Toy joints
 data: joints
 split: {labels: 4, validation: null}
-crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}
+preprocess: {joint: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}}
 network: {width: 4, init: he, dropout: 0}
 method: supervised_grading
-augment: {noise_chance: 0, rotation: 2, pad: 1, gamma_chance: 0}
+augment: {semixup: {noise_chance: 0, rotation: 2, pad: 1, gamma_chance: 0}}
 train:
   steps: 60
   batch_labelled: 6

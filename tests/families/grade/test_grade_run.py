@@ -91,7 +91,7 @@ def test_validation_chooses_the_weights_and_the_temperature(joints: Path) -> Non
     assert found.metrics["score"] == (best["kappa"] + best["balanced_accuracy"]) / 2
     assert found.metrics.keys() == {"score", "kappa", "balanced_accuracy", "log_loss"}
     assert 0.05 <= found.temperature <= 20
-    assert (found.grades, found.crop.views) == (("none", "mild", "severe"), ("lateral", "medial"))
+    assert (found.grades, found.views) == (("none", "mild", "severe"), ("lateral", "medial"))
 
 
 def test_collapse_would_show_on_unlabelled_images(joints: Path) -> None:
@@ -277,12 +277,12 @@ def test_whole_images_and_a_resnet_train_too(joints: Path) -> None:
     )
     pipeline = joints / "pipelines" / "joints.yaml"
     plain = pipeline.read_text().splitlines()
-    plain = [line for line in plain if not line.startswith(("crop:", "network:"))]
+    plain = [line for line in plain if not line.startswith(("preprocess:", "network:"))]
     pipeline.write_text(
-        "\n".join([*plain, "crop: {mode: whole, field: 40, side: 64}", "network: {name: resnet}"])
+        "\n".join([*plain, "preprocess: {radiograph: {field: 40, side: 64}}", "network: resnet"])
     )
     done = run(load_config("joints", ["train.steps=2"]), QUIET)
-    assert load_grade_checkpoint(done["model"])[1].crop.views == ("whole",)
+    assert load_grade_checkpoint(done["model"])[1].views == ("whole",)
     assert len(rows(done["grades"])) == 12
 
 
@@ -313,8 +313,8 @@ def test_unknown_patients_are_noted(joints: Path) -> None:
     ("overrides", "message"),
     [
         (["split.label=4"], "did you mean 'split.labels'"),
-        (["crop.field=110"], r"asks for mm.*declares no spacing"),
-        (["crop.side=12"], "too small for the network siamese"),
+        (["preprocess.joint.field=110"], r"asks for mm.*declares no spacing"),
+        (["preprocess.joint.side=12"], "too small for the network siamese"),
         (["evaluate.disease_from=3"], "is no grade of joints; its grades are none, mild, severe"),
         (["method=semixp"], "did you mean 'semixup'"),
         (["method=tracoco"], "tracoco learns from volumes; .* joints holds radiographs"),
@@ -386,7 +386,7 @@ SLICES = """
 title: Toy joints from a pre-trained encoder
 data: joints
 split: {labels: 2, validation: null}
-crop: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}
+preprocess: {joint: {field: null, grid: 40, rows: [10, 30], columns: 20, side: 20}}
 network:
   name: slices
   dropout: 0

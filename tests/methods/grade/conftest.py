@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.data.radiograph.settings import RadiographAugment
 from medssl.methods.method import GradeMethod, GradeTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader_settings import GraderSettings
+from medssl.transforms.radiograph_chain import RadiographAugment
 
 GRADES = ("KL0", "KL1", "KL2", "KL3", "KL4")
-STILL = RadiographAugment(noise_chance=0, rotation=0, pad=1, gamma_chance=0)
+STILL = RadiographAugment.of(
+    {"semixup": {"noise_chance": 0, "rotation": 0, "pad": 1, "gamma_chance": 0}}
+)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def build() -> Callable[..., GradeMethod]:
     ) -> GradeMethod:
         chosen = settings_class(name)(**settings)
         sizes = {"width": width, "dropout": dropout, "init": "he"} | (network or {})
-        augment = STILL if still else RadiographAugment()
+        augment = STILL if still else RadiographAugment.of("semixup")
         task = GradeTask(("lateral", "medial"), GRADES, side, GraderSettings(**sizes), augment)
         return implementation(chosen)(chosen, task, seed).train()
 
