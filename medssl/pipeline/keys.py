@@ -24,7 +24,7 @@ from medssl.pipeline.study import Study
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
-from medssl.transforms.chain import Chain, Preprocess
+from medssl.transforms.chain import Augment, Chain, Preprocess
 
 FILES: dict[str, tuple[type[BaseModel], str]] = {
     **{
@@ -43,6 +43,9 @@ IN_SHORT: dict[type[BaseModel], str] = {
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
+
+CHAINS: dict[str, type[Chain]] = {"preprocess": Preprocess, "augment": Augment}
+"""Keys that take a chain of transforms, or a word for one."""
 
 WIDTH = 100
 
@@ -84,10 +87,11 @@ def layout_options(kind: str) -> type[BaseModel]:
 
 
 def section_names() -> list[str]:
-    """Kinds of files, then `method.NAME`, `layout.KIND` and `preprocess.WORD`."""
+    """Kinds of files, then `method.NAME`, `layout.KIND`, `preprocess.WORD` and `augment.WORD`."""
     methods = [f"method.{name}" for name in method_names()]
     layouts = [f"layout.{kind}" for kind in LAYOUTS.names()]
-    return [*FILES, *methods, *layouts, *(f"preprocess.{word}" for word in Preprocess.WORDS)]
+    words = [f"{key}.{word}" for key, chain in CHAINS.items() for word in chain.WORDS]
+    return [*FILES, *methods, *layouts, *words]
 
 
 def read_section(name: str) -> Section:
@@ -99,10 +103,11 @@ def read_section(name: str) -> Section:
         kind = layout_options(own)
         about = _sentence(sys.modules[kind.__module__])
         return Section(name, about, tuple(_keys(kind, "layout.")))
-    if start == "preprocess":
-        word = Preprocess.WORDS[own]
-        about = f"{_sentence(word)}; on its own it stands for {_shown(Preprocess.of(own).plain)}"
-        return Section(name, about, tuple(_keys(word, f"preprocess.{own}.")))
+    if start in CHAINS:
+        chain, word = CHAINS[start].of(own), CHAINS[start].WORDS[own]
+        stands = f"stands for {_shown(chain.plain)}" if chain.plain else "changes nothing"
+        about = f"{_sentence(word)}; on its own it {stands}"
+        return Section(name, about, tuple(_keys(word, f"{name}.")))
     settings = settings_class(own)
     presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
     about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
@@ -119,7 +124,7 @@ def find_sections(asked: str) -> list[Section]:
     for name in section_names():
         # A method's or a layout's keys start with `method.` or `layout.`, as in a file.
         before = "" if name in FILES else f"{name.partition('.')[0]}."
-        if before == "preprocess.":
+        if before.rstrip(".") in CHAINS:
             before = f"{name}."
         if asked.startswith(f"{name}."):
             section = read_section(name)
@@ -155,8 +160,9 @@ def overview() -> str:
         lines += _wrapped(f"{name}: {about}", ", ".join(tops))
     lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
     lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(LAYOUTS.names()))
-    words = ", ".join(Preprocess.WORDS)
-    lines += _wrapped("preprocess.WORD: the keys of a word, and the chain it stands for", words)
+    for key, chain in CHAINS.items():
+        about = f"{key}.WORD: the keys of a word, and the chain it stands for"
+        lines += _wrapped(about, ", ".join(chain.WORDS))
     return "\n".join(lines)
 
 
@@ -177,7 +183,7 @@ def describe(asked: str) -> str:
     own = {
         "method": method_names(),
         "layout": LAYOUTS.names(),
-        "preprocess": list(Preprocess.WORDS),
+        **{key: list(chain.WORDS) for key, chain in CHAINS.items()},
     }.get(asked)
     if own:
         lines += _wrapped(

@@ -19,6 +19,9 @@ GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal"
 UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd"}
 """Transforms that take a function, or change what the rest of a chain counts on."""
 
+_GROUP = {"RandSimulateLowResolutiond": "intensity", "RandSmoothDeformd": "spatial"}
+"""What a transform of MONAI does, where it is not what its module says."""
+
 _NOT_ASKED = {"self", "keys", "allow_missing_keys", "lazy"}
 
 
@@ -93,11 +96,12 @@ def installed() -> dict[str, Any]:
         group = group.removesuffix(".dictionary")
         fits = inspect.isclass(one) and group in GROUPS and one.__name__ == name
         if fits and issubclass(one, transforms.MapTransform) and name not in UNFIT:
-            found[name] = describe(one, group)
+            found[name] = describe(one, _GROUP.get(name, group))
     for name, module in ours.OURS.items():
         one = getattr(ours, name)
         if issubclass(one, transforms.MapTransform) and name != "LoadVolumed":
-            found[f"medssl:{name}"] = describe(one, module.rpartition(".")[2])
+            group = module.rpartition(".")[2].removeprefix("random_")
+            found[f"medssl:{name}"] = describe(one, group)
     listed = {
         name: {key: value for key, value in asdict(entry).items() if key != "open" or value}
         for name, entry in sorted(found.items())

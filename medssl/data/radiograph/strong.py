@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.data.radiograph.augment import chance, random_change
 from medssl.data.radiograph.settings import RadiographAugment, StrongAugment
 
