@@ -3,15 +3,20 @@
 from typing import Any
 
 from medssl.errors import UsageError
+from medssl.registry import TRANSFORMS
 from medssl.settings import pretrain_keys
+from medssl.transforms.catalogue import known_transforms
+from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS
+from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS
 from medssl.yaml_keys import parse_yaml
 
 NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
 """Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
 other keys of the file stay."""
 
-CHAINS = {"preprocess"}
-"""Parts that hold the keys of one word, or are a list: another word replaces the first."""
+CHAINS = {"preprocess", "augment"}
+"""Parts that hold the keys of one word, or are a list: another word replaces the first. Elsewhere,
+such as in the settings of a method, a part of that name may have plain keys."""
 
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}
 """Parts that are chosen anew, whatever lies below, by a mapping with one of these keys."""
@@ -69,12 +74,21 @@ def _is_other_class(below: Any, name: Any) -> bool:
     return any(isinstance(one, str) and one.startswith("monai:") for one in (below, name))
 
 
+def _is_chain(given: Any, top: set[str]) -> bool:
+    """Whether a part holds transforms or words, and no plain keys."""
+    names = top | set(given) if isinstance(given, dict) else top
+    words = {*PREPROCESS_WORDS, *AUGMENT_WORDS, *RADIOGRAPH_WORDS}
+    return not isinstance(given, dict) or bool(
+        names & words or names & known_transforms().keys() or names & set(TRANSFORMS.names())
+    )
+
+
 def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
     """A copy of the keys of a part over which those of `top` are laid.
 
     The part may be given by its name alone. Of a chain, only words that are in `top` too are kept.
     """
-    if part in CHAINS:
+    if part in CHAINS and _is_chain(given, top):
         words = {given: {}} if isinstance(given, str) else given
         return {
             word: words[word] or {} for word in top if isinstance(words, dict) and word in words

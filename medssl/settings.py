@@ -36,37 +36,6 @@ class SplitSettings(Section):
     unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
 
 
-class AugmentSettings(Section):
-    """Random changes; the same for every method so that arms compare."""
-
-    rot90: bool = Field(default=False, description="random quarter turns in the first two axes")
-    flip: Literal["none", "half", "always"] = Field(
-        default="none",
-        description="half: every orientation equally often; "
-        "always: one flip each time, as the TraCoCo release does",
-    )
-    flip_axes: tuple[Literal[0, 1], ...] = Field(
-        default=(0, 1), min_length=1, description="a flip mirrors one of these"
-    )
-    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
-    clip: tuple[float, float] | None = Field(
-        default=None, description="intensities stay in this interval after the random changes"
-    )
-    gamma: float = Field(default=0.0, ge=0, lt=1, description="log of the exponent in +/- this")
-    noise: float = Field(default=0.0, ge=0, description="standard deviation of Gaussian noise")
-
-    @property
-    def mirrored(self) -> tuple[int, ...]:
-        """Axes of the network grid along which training sees mirrored copies.
-
-        A half turn of the plane mirrors both its axes at once, which is no mirror image; with a
-        flip along one of them it is a flip along the other.
-        """
-        if self.flip == "none":
-            return ()
-        return (0, 1) if self.rot90 else tuple(sorted(set(self.flip_axes)))
-
-
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
 
@@ -149,6 +118,17 @@ class TrainSettings(LoopSettings):
     batch_labelled: int = Field(default=2, ge=1, description="labelled patches per step")
     batch_unlabelled: int = Field(
         default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="threads that make batches ahead; 0: none, in the loop's own; null: one on a "
+        "CPU, and as many as there are cores, up to 8, for a GPU. Results are equal",
+    )
+    augment_on: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="where random changes are made: in the threads that make batches, or on the "
+        "device that trains; results differ by rounding",
     )
 
 

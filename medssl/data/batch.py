@@ -19,7 +19,7 @@ class TrainBatch(Protocol):
     def ids(self) -> tuple[str, ...]:
         """Case of each item."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "TrainBatch":
         """The same batch on `device`."""
 
     def damaged(self) -> tuple[str, ...]:

@@ -13,8 +13,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.random import Generator
 
-from medssl.settings import AugmentSettings
-
 Triple = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
 
@@ -36,13 +34,6 @@ class Pose:
         first = array.ndim - 3
         turned = np.rot90(array, self.turns, axes=(first, first + 1))
         return turned if self.flip is None else np.flip(turned, first + self.flip)
-
-
-def draw_pose(settings: AugmentSettings, rng: Generator) -> Pose:
-    """A random pose; `flip: half` with `rot90` and both axes draws all eight equally often."""
-    turns = int(rng.integers(4)) if settings.rot90 else 0
-    flipped = settings.flip == "always" or (settings.flip == "half" and rng.random() < 0.5)
-    return Pose(turns, int(rng.choice(settings.flip_axes)) if flipped else None)
 
 
 def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:

@@ -4,19 +4,19 @@ No state is kept and no two workers repeat: item `k` of a stream is drawn by a g
 (seed, stream, k), whoever draws it.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from medssl.data.batch import Batch, Stream, TrainBatch
-from medssl.data.patches import PatchSampler, draw_pose, padding
+from medssl.data.batch import Batch, Stream
+from medssl.data.changes import Box, Boxes, Changes
+from medssl.data.patches import PatchSampler, Triple, padding
 from medssl.errors import DataError
-from medssl.settings import AugmentSettings
+from medssl.transforms.chain import Augment
 
 SEED_WORDS = {
     "labelled": 1,
@@ -56,26 +56,32 @@ class PatchStream:
     Attributes:
         kind: `labelled` streams visit each case once per epoch and drop an odd rest;
             `unlabelled` streams chain permutations without end and read no masks.
+        augment: the random changes.
         size: items per batch.
+        on_device: leave the random changes to who brings a batch to its device.
     """
 
     kind: Stream
     cases: Sequence[PatchSource]
     sampler: PatchSampler
-    augment: AugmentSettings
+    augment: Augment
     size: int
     seed: int
+    on_device: bool = False
 
-    def batch(self, number: int) -> Batch:
+    @cached_property
+    def changes(self) -> Changes:
+        """What is done to each item.
+
+        Raises:
+            UsageError: a transform refuses its arguments.
+        """
+        return Changes(self.augment, self.sampler.patch)
+
+    def batch(self, number: int) -> Batch | Boxes:
         """Batch `number`, counted from 0."""
-        items = [self._item(position) for position in self._positions(number)]
-        masks = [mask for _, mask, _, _ in items if mask is not None]
-        return Batch(
-            image=torch.from_numpy(np.stack([item[0] for item in items])),
-            label=torch.from_numpy(np.stack(masks)) if masks else None,
-            start=torch.tensor([item[2] for item in items]),
-            ids=tuple(item[3] for item in items),
-        )
+        boxes = Boxes(tuple(map(self._box, self._positions(number))), self.changes)
+        return boxes if self.on_device else boxes.to(torch.device("cpu"))
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
         """(running number of the item, index of its case) of each item of a batch."""
@@ -94,23 +100,40 @@ class PatchStream:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([*self._seeds, epoch]).permutation(len(self.cases))
 
-    def _item(
-        self, position: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None, tuple[tuple[int, int, int], ...], str]:
+    def _box(self, position: tuple[int, int]) -> Box:
+        """The box around all views of an item, large enough for its random changes."""
         item, index = position
-        case = self.cases[index]
-        rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 1, item])
-        pose = draw_pose(self.augment, rng)
-        patch = self.sampler.patch
+        case, patch, changes = self.cases[index], self.sampler.patch, self.changes
+        seeds = changes.seeds(self.seed, SEED_WORDS[self.kind], 2, item)
+        pose = changes.pose(seeds)
         image = pose.apply(case.image)
         pads = padding(image.shape[1:], patch)
         posed = tuple(n + a + b for n, (a, b) in zip(image.shape[1:], pads, strict=True))
+        rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 1, item])
         starts = self.sampler.draw(posed, rng)
-        views = np.stack([cut(image, start, patch, pads, case.floor) for start in starts])
+        lows = [min(at) for at in zip(*starts, strict=True)]
+        highs = [max(at) + side for at, side in zip(zip(*starts, strict=True), patch, strict=True)]
+        size = tuple(high - low for low, high in zip(lows, highs, strict=True))
+        planar = image.shape[3] == patch[2] == 1
+        sizes = changes.sizes(seeds, size, planar)
+        at = [low - (have - n) // 2 for low, have, n in zip(lows, sizes[0], size, strict=True)]
         mask = None
         if self.kind == "labelled":
-            mask = cut(pose.apply(_mask(case))[None], starts[0], patch, pads, 0)[0]
-        return views.astype(np.float32, copy=False), mask, starts, case.id
+            mask = torch.from_numpy(cut(pose.apply(_mask(case))[None], at, sizes[0], pads, 0))
+        return Box(
+            torch.from_numpy(cut(image, at, sizes[0], pads, case.floor)),
+            mask,
+            sizes,
+            tuple(_relative(start, lows) for start in starts),
+            seeds,
+            starts,
+            case.id,
+        )
+
+
+def _relative(start: Triple, to: Sequence[int]) -> Triple:
+    x, y, z = (one - low for one, low in zip(start, to, strict=True))
+    return x, y, z
 
 
 def chained(number: int, size: int, count: int, seeds: Sequence[int]) -> list[int]:
@@ -132,8 +155,8 @@ def _mask(case: PatchSource) -> np.ndarray:
 
 def cut(
     volume: np.ndarray,
-    start: tuple[int, int, int],
-    patch: tuple[int, int, int],
+    start: Sequence[int],
+    patch: Sequence[int],
     pads: tuple[tuple[int, int], ...],
     fill: float,
 ) -> np.ndarray:
@@ -146,39 +169,3 @@ def cut(
         place.append(slice(low - (begin - before), high - (begin - before)))
     target[tuple(place)] = volume[tuple(source)]
     return target
-
-
-class BatchStream(Protocol):
-    """Batches by number."""
-
-    def batch(self, number: int) -> TrainBatch:
-        """Batch `number`, counted from 0; equal numbers give equal batches."""
-
-
-class Prefetch:
-    """Draws the next batch of every stream in a thread while the present one trains.
-
-    Attributes:
-        waited: seconds that training stood still for data.
-    """
-
-    def __init__(self, streams: Mapping[str, BatchStream], first: int) -> None:
-        self._streams = streams
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._next: Future[dict[str, TrainBatch]] = self._pool.submit(self._draw, first)
-        self.waited = 0.0
-
-    def _draw(self, number: int) -> dict[str, TrainBatch]:
-        return {name: stream.batch(number) for name, stream in self._streams.items()}
-
-    def take(self, number: int) -> dict[str, TrainBatch]:
-        """Batch `number` of every stream; batch `number + 1` starts to be drawn."""
-        begin = perf_counter()
-        batches = self._next.result()
-        self.waited += perf_counter() - begin
-        self._next = self._pool.submit(self._draw, number + 1)
-        return batches
-
-    def close(self) -> None:
-        """Stop drawing."""
-        self._pool.shutdown(wait=True, cancel_futures=True)

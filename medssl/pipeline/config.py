@@ -53,7 +53,10 @@ class Config(ABC, Generic[AnyPipeline]):
     kind: ClassVar[str] = ""
     reads: ClassVar[frozenset[str]]
     without_effect: ClassVar[Mapping[str, set[str]]] = {
-        "train": {"log_every", "checkpoint_every", "checkpoint_epochs", "threads", "device"}
+        "train": {
+            *("log_every", "checkpoint_every", "checkpoint_epochs", "threads", "device"),
+            *("workers", "augment_on"),
+        }
     }
 
     pipeline: AnyPipeline

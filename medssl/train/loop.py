@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from medssl.data.stream import BatchStream, Prefetch
+from medssl.data.prefetch import BatchStream, Prefetch
 from medssl.device import choose_device
 from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
@@ -22,7 +22,7 @@ from medssl.stop import held, listening
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
-from medssl.train.update import BatchTransform, make_update
+from medssl.train.update import make_update
 
 
 class Reporter(Protocol):
@@ -67,22 +67,22 @@ def fit(
     method: Method[Any],
     streams: Mapping[str, BatchStream],
     settings: LoopSettings,
-    batch_transform: BatchTransform,
     seed: int,
     state_file: Path,
     callbacks: Callbacks,
     reporter: Reporter,
     log: Log,
     fine_tune: FineTune | None = None,
+    workers: int = 1,
 ) -> TrainState:
     """Train `method` up to step `settings.steps`, continuing from `state_file` where it exists.
 
     Args:
         method: moved to the device of the settings.
         streams: batches by the name of the stream; batch k is taken in step k + 1.
-        batch_transform: applied to every batch on the device.
         seed: with the step, decides every random number.
         fine_tune: rates of pre-trained encoders in the method; None: one schedule for all.
+        workers: threads that make batches ahead; 0: this one.
 
     Raises:
         Stopped: SIGTERM, SIGUSR1 or SIGINT came; the state is saved.
@@ -92,7 +92,7 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, batch_transform, seed, device, fine_tune)
+    update = make_update(method, settings, seed, device, fine_tune)
     trained = method, update.optimiser, update.scaler
     state = TrainState()
     if state_file.exists():
@@ -102,10 +102,10 @@ def fit(
         return state
     reporter.begin(settings.steps, state.step)
     try:
-        with listening(), held() as stop, closing(Prefetch(streams, state.step)) as feed:
+        with listening(), held() as stop, closing(Prefetch(streams, state.step, workers)) as feed:
             clock = _Clock(feed)
             for step in range(state.step + 1, settings.steps + 1):
-                values = update(feed.take(step - 1), Progress(step, settings.steps))
+                values = update(feed.take(), Progress(step, settings.steps))
                 state.step = step
                 values |= clock.tick()
                 last = step == settings.steps

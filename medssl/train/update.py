@@ -1,9 +1,9 @@
-"""One update of all weights: intensities, forward part by part, backward, clip, step.
+"""One update of all weights: forward part by part, backward, clip, step.
 
 Everything random is a function of (seed, step).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
@@ -20,9 +20,6 @@ from medssl.settings import LoopSettings
 from medssl.train.fine_tune import FineTune, encoder_levels
 from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
 
-BatchTransform = Callable[[Any, torch.Generator], Any]
-"""What is done to a batch on the device before the method sees it, e.g. random intensities."""
-
 
 @dataclass(frozen=True)
 class Update:
@@ -30,14 +27,12 @@ class Update:
 
     Attributes:
         method: on the device where it trains.
-        transform: applied to every batch.
         scaler: of gradients in float16; does nothing otherwise.
         fine_tune: rates of pre-trained encoders; None: all follow one schedule.
     """
 
     method: Method[Any]
     settings: LoopSettings
-    transform: BatchTransform
     seed: int
     device: torch.device
     optimiser: torch.optim.Optimizer
@@ -53,9 +48,7 @@ class Update:
         dropout, rest = step_seeds(self.seed, progress.step)
         _seed_global(dropout, self.device)
         generator = torch.Generator(self.device).manual_seed(rest)
-        batches = {
-            kind: self.transform(batch.to(self.device), generator) for kind, batch in given.items()
-        }
+        batches = {kind: batch.to(self.device) for kind, batch in given.items()}
         rates = self._set_schedules(progress)
         self.optimiser.zero_grad(set_to_none=True)
         terms = self._backward(batches, progress, generator)
@@ -131,7 +124,6 @@ class Update:
 def make_update(
     method: Method[Any],
     settings: LoopSettings,
-    transform: BatchTransform,
     seed: int,
     device: torch.device,
     fine_tune: FineTune | None = None,
@@ -143,7 +135,6 @@ def make_update(
     return Update(
         method,
         settings,
-        transform,
         seed,
         device,
         build_optimiser(method, settings, fine_tune),

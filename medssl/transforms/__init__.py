@@ -25,6 +25,14 @@ OURS = {
     "RandInverseGammad": "medssl.transforms.random_radiograph",
     "RandMixNoised": "medssl.transforms.random_radiograph",
     "RandTurnShiftd": "medssl.transforms.random_radiograph",
+    "RandBlurd": "medssl.transforms.random_intensity",
+    "RandBrightnessd": "medssl.transforms.random_intensity",
+    "RandContrastd": "medssl.transforms.random_intensity",
+    "RandGammaRangePreservingd": "medssl.transforms.random_intensity",
+    "RandLowResolutiond": "medssl.transforms.random_intensity",
+    "RandMirrord": "medssl.transforms.random_spatial",
+    "RandPosed": "medssl.transforms.random_spatial",
+    "RandRotateScaled": "medssl.transforms.random_spatial",
 }
 """Where each is defined; MONAI is imported by the first that is asked for."""
 

@@ -29,6 +29,8 @@ _OWN_GROUP = {
     "RandInverseGammad": "intensity",
 }
 """What our transforms of radiographs do; others have the group that their module is named after."""
+_GROUP = {"RandSimulateLowResolutiond": "intensity", "RandSmoothDeformd": "spatial"}
+"""What a transform of MONAI does, where it is not what its module says."""
 
 _NOT_ASKED = {"self", "keys", "allow_missing_keys", "lazy"}
 
@@ -104,11 +106,12 @@ def installed() -> dict[str, Any]:
         group = group.removesuffix(".dictionary")
         fits = inspect.isclass(one) and group in GROUPS and one.__name__ == name
         if fits and issubclass(one, transforms.MapTransform) and name not in UNFIT:
-            found[name] = describe(one, group)
+            found[name] = describe(one, _GROUP.get(name, group))
     for name, module in ours.OURS.items():
         one = getattr(ours, name)
         if issubclass(one, transforms.MapTransform) and not name.startswith("Load"):
-            group = _OWN_GROUP.get(name, module.rpartition(".")[2])
+            group = module.rpartition(".")[2].removeprefix("random_")
+            group = _OWN_GROUP.get(name, group)
             found[f"medssl:{name}"] = describe(one, group)
     listed = {
         name: {key: value for key, value in asdict(entry).items() if key != "open" or value}

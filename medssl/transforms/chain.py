@@ -22,26 +22,10 @@ from medssl.errors import UsageError
 from medssl.mistakes import mistake, nearest
 from medssl.registry import TRANSFORMS
 from medssl.section import laid_over
-from medssl.transforms.catalogue import Entry, describe, known_transforms
-from medssl.transforms.words import PREPROCESS_WORDS, Word
-
-
-@dataclass(frozen=True)
-class Step:
-    """One transform with its arguments, as plain values."""
-
-    name: str
-    args: Mapping[str, Any]
-
-    @property
-    def entry(self) -> Entry:
-        """What is known of it."""
-        return _entry(self.name)
-
-    @property
-    def plain(self) -> Any:
-        """As a pipeline file has it."""
-        return {self.name: dict(self.args)} if self.args else self.name
+from medssl.transforms.catalogue import known_transforms
+from medssl.transforms.moves import mirrored, must_keep_patches
+from medssl.transforms.step import Step, entry_of
+from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS, Word
 
 
 @dataclass(frozen=True)
@@ -107,12 +91,12 @@ class Chain:
                 yield Step(inner, args)
             return
         try:
-            entry = _entry(name)
+            entry_of(name)
         except UsageError:
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
-        _check(name, entry, keys)
         step = Step(name, dict(keys))
+        step.check()
         if unfit := cls._unfit(step):
             raise ValueError(f"the transform {name} {unfit}")
         yield step
@@ -219,6 +203,26 @@ class Preprocess(Chain):
         return ""
 
 
+AUGMENT = "random changes of what training sees, see `medssl keys augment`"
+"""What the key `augment` is."""
+
+
+class Augment(Chain):
+    """The random changes that each item of a batch goes through, drawn by its number."""
+
+    WORDS = AUGMENT_WORDS
+
+    @classmethod
+    def _unfit(cls, step: Step) -> str:
+        """It must take the mask along, and leave patches of the size that they have."""
+        return must_keep_patches(step)
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Axes of the network grid along which training sees mirrored copies."""
+        return mirrored(self.steps)
+
+
 def _named(part: Any) -> tuple[str, Mapping[str, Any]]:
     """The name and keys of one part of a chain."""
     if isinstance(part, str):
@@ -240,29 +244,6 @@ def _named(part: Any) -> tuple[str, Mapping[str, Any]]:
     raise ValueError(
         "give the name of a transform, one name with its arguments, or a list of these"
     )
-
-
-def _entry(name: str) -> Entry:
-    """What is known of a transform; UsageError where there is none of that name."""
-    if name in known_transforms():
-        return known_transforms()[name]
-    from monai.transforms import MapTransform
-
-    return describe(TRANSFORMS.find_class(name, MapTransform), "utility")
-
-
-def _check(name: str, entry: Entry, args: Mapping[str, Any]) -> None:
-    """Refuse arguments that the transform has not, or that it lacks."""
-    known = [*entry.required, *entry.optional, "keys"]
-    for key in args:
-        if str(key) not in known and not entry.open:
-            instead = nearest(str(key), known)
-            raise ValueError(f"the transform {name} has no argument '{key}'; {instead}")
-    if missing := [key for key in entry.required if key not in args]:
-        raise ValueError(
-            f"the transform {name} needs {' and '.join(missing)}; "
-            f"write {{{name}: {{{missing[0]}: ...}}}}"
-        )
 
 
 def _sentence(error: UsageError) -> str:

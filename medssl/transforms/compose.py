@@ -20,11 +20,10 @@ from medssl.data.resample import copy_in_rows
 from medssl.data.volume import Volume
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.registry import TRANSFORMS
-from medssl.transforms.chain import Chain, Step
+from medssl.transforms.chain import Chain
 from medssl.transforms.reader import LoadVolumed
 from medssl.transforms.spatial import geometry_of
-
-IMAGE, LABEL = "image", "label"
+from medssl.transforms.step import IMAGE, LABEL, Step
 
 _INTERPOLATED = "mode"
 """Argument of MONAI's spatial transforms that masks must not share with images."""
@@ -41,7 +40,8 @@ def build(step: Step) -> MapTransform:
     import medssl.transforms as ours
 
     entry, args = step.entry, dict(step.args)
-    keys = args.pop("keys", [IMAGE, LABEL] if entry.moves else [IMAGE])
+    keys = step.keys
+    args.pop("keys", None)
     if _INTERPOLATED in {*entry.required, *entry.optional} and entry.group == "spatial":
         mode = args.get(_INTERPOLATED, "bilinear")
         if LABEL in keys and not isinstance(mode, list | tuple):

@@ -12,9 +12,10 @@ import torch
 
 from medssl.data.radiograph.image import Radiograph
 from medssl.errors import DataError, UsageError
-from medssl.transforms.compose import IMAGE, Watched
+from medssl.transforms.compose import Watched
 from medssl.transforms.radiograph_chain import IN_MM, Picture, RadiographPreprocess
 from medssl.transforms.radiograph_reader import LoadRadiographd, in_mm, source_of
+from medssl.transforms.step import IMAGE
 
 BYTES = "end it with {ScaleIntensityd: {minv: 0, maxv: 255}}, or scale before the crops"
 

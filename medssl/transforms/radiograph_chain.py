@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from medssl.transforms.chain import Chain, Preprocess
+from medssl.transforms.step import Step
 from medssl.transforms.words import PlainStep, Word
 
 Mirrored = Literal["left", "right", "none"]
@@ -180,11 +181,14 @@ class RadiographAugment(Chain):
     def with_arguments(self, name: str, **args: Any) -> Self:
         """The chain whose steps of that name have these arguments instead."""
         steps = (
-            type(step)(step.name, {**step.args, **args}) if step.name == name else step
+            Step(step.name, {**step.args, **args}) if step.name == name else step
             for step in self.steps
         )
         return type(self)(tuple(steps))
 
+
+RADIOGRAPH_WORDS = {*RadiographPreprocess.WORDS, *RadiographAugment.WORDS}
+"""All words of pipelines of radiographs."""
 
 AUGMENT_CROPS = "random changes of crops in training, see `medssl keys augment`"
 """What the key `augment` is."""

@@ -10,9 +10,10 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Generator, Tensor
 
 from medssl.errors import MedsslError, UsageError
-from medssl.transforms.compose import IMAGE, build
+from medssl.transforms.compose import build
 from medssl.transforms.radiograph_chain import RadiographAugment
 from medssl.transforms.random_radiograph import LARGEST_SEED, RandomCropChange
+from medssl.transforms.step import IMAGE
 
 
 class CropChanges:

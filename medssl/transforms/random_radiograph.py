@@ -17,7 +17,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.transforms.intensity import like
 
 LARGEST_SEED = 2**31

@@ -47,9 +47,7 @@ def build(name: str, width: int, side: int) -> GradeMethod:
 
 def step(method: GradeMethod, side: int) -> Callable[[], object]:
     adam = OptimiserSettings(name="adam", learning_rate=1e-3, schedule="constant", weight_decay=0)
-    update = make_update(
-        method, LoopSettings(optimiser=adam), lambda batch, _: batch, 0, torch.device("cpu")
-    )
+    update = make_update(method, LoopSettings(optimiser=adam), 0, torch.device("cpu"))
     ids = tuple(map(str, range(BATCH)))
     given = {
         kind: RadiographBatch(

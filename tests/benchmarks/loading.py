@@ -30,7 +30,6 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import numpy as np
 import torch
 
-from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
@@ -223,7 +222,6 @@ def waiting(config: Config) -> dict[str, float]:
             method,
             streams(config, method, split, cached),
             train,
-            intensity_changes(config.pipeline.augment),
             config.pipeline.seed,
             Path(root) / "state.pt",
             Callbacks(None, lambda *_: None),

@@ -53,7 +53,7 @@ def main() -> None:
         )
         for kind in ("matched", "random")
     }  # fmt: skip
-    update = make_update(method, train, lambda batch, _: batch, 0, device)
+    update = make_update(method, train, 0, device)
     for scan in scans:
         embedded(scan)  # what a long run has in memory
     seconds = {"matched": 0.0, "random": 0.0, "step": 0.0}

@@ -18,7 +18,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Tensor, nn
 
-from medssl.data.augment import intensity_changes
 from medssl.data.batch import Batch
 from medssl.families.segment.train import build_method
 from medssl.methods.method import Method, Progress
@@ -102,9 +101,7 @@ def measure(name: str, overrides: list[str]) -> None:
     method = build_method(config)
     pipeline = config.pipeline
     device = torch.device("cpu")
-    update = make_update(
-        method, pipeline.train, intensity_changes(pipeline.augment), pipeline.seed, device
-    )
+    update = make_update(method, pipeline.train, pipeline.seed, device)
     batches = random_batches(method, config)
     progress = Progress(pipeline.train.steps // 2, pipeline.train.steps)
     passes = recorded(update, batches, progress)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.augment import intensity_changes
 from medssl.data.stream import PatchStream
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import AugmentSettings, TrainSettings
+from medssl.settings import TrainSettings
+from medssl.transforms.chain import Augment
 from tests.contract.killing import trained
 
 PATCH = (16, 16, 16)
@@ -79,7 +79,9 @@ def streams() -> Callable[..., dict[str, PatchStream]]:
         for case in others:
             case.mask = unlabelled(case.mask)
         cases = {"labelled": labelled, "unlabelled": others}
-        changes = AugmentSettings(rot90=True, flip="half")
+        changes = Augment.of(
+            {"basic": {"rot90": True, "flip": "half", "gamma": 0.2, "noise": 0.05}}
+        )
         sampler = method.sampler(PATCH)
         return {
             kind: PatchStream(kind, cases[kind], sampler, changes, 2, SEED)
@@ -107,7 +109,6 @@ def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[
             state_file,
             kill_after,
             SEED,
-            intensity_changes(AugmentSettings(gamma=0.2, noise=0.05)),
         )
 
     return run

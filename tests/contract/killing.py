@@ -35,12 +35,10 @@ def constant(steps, rate=0.01, name="adamw", **optimiser):
     return LoopSettings(steps=steps, optimiser=chosen, checkpoint_every=2, device="cpu")
 
 
-def trained(
-    method, streams, settings, state_file, kill_after=0, seed=5, change=lambda batch, _: batch
-):
+def trained(method, streams, settings, state_file, kill_after=0, seed=5):
     """All weights after the training, or after the step at which it was killed."""
     reporter = KillAfter(kill_after)
     with suppress(Killed):
         callbacks = Callbacks(validate=None, save=lambda kind, step, values: None)
-        fit(method, streams, settings, change, seed, state_file, callbacks, reporter, reporter)
+        fit(method, streams, settings, seed, state_file, callbacks, reporter, reporter)
     return method.state_dict()

@@ -129,7 +129,7 @@ def test_every_parameter_gets_a_finite_gradient(name, head):
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_trains(name, preset):
     method = make(name, preset=preset)
-    update = make_update(method, constant(2), lambda b, _: b, 0, torch.device("cpu"))
+    update = make_update(method, constant(2), 0, torch.device("cpu"))
     for step in (1, 2):
         assert isfinite(update(batches(method, step), Progress(step, 2))["loss"])
 
@@ -141,7 +141,7 @@ def test_training_teaches_the_labelled_images(name):
     network = next(iter(method.networks()))
     given = batches(method)
     image, truth = evaluation_view(given["labelled"].image), given["labelled"].truth
-    update = make_update(method, constant(steps), lambda b, _: b, 0, torch.device("cpu"))
+    update = make_update(method, constant(steps), 0, torch.device("cpu"))
 
     def loss():
         with torch.no_grad():

@@ -39,7 +39,7 @@ def losses(method, batches, steps, rate=0.05):
     settings = TrainSettings(
         steps=steps, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
     )
-    update = make_update(method, settings, lambda batch, _: batch, 0, torch.device("cpu"))
+    update = make_update(method, settings, 0, torch.device("cpu"))
     return [update(batches, Progress(step, steps))["loss"] for step in range(1, steps + 1)]
 
 

@@ -100,7 +100,7 @@ def test_every_trained_parameter_gets_a_finite_gradient(name):
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_trains(name, preset):
     method = make(name, preset=preset)
-    update = make_update(method, constant(2), lambda batch, _: batch, 0, torch.device("cpu"))
+    update = make_update(method, constant(2), 0, torch.device("cpu"))
     for step in (1, 2):
         assert isfinite(update(first_batches(method), Progress(step, 2))["loss"])
 
@@ -109,7 +109,7 @@ def test_every_preset_trains(name, preset):
 @pytest.mark.parametrize("network", ["vnet", "unet3d", "conv_fpn"])
 def test_every_encoder_can_be_pre_trained(name, network):
     method = make(name, network=NetworkSettings(name=network, width=4, levels=3))
-    update = make_update(method, constant(1), lambda batch, _: batch, 0, torch.device("cpu"))
+    update = make_update(method, constant(1), 0, torch.device("cpu"))
     assert isfinite(update(first_batches(method), Progress(1, 1))["loss"])
 
 
@@ -129,7 +129,7 @@ def test_twenty_steps_lower_the_loss(name):
         method.load_state_dict(state)
         return float(np.mean(terms))
 
-    update = make_update(method, constant(steps), lambda batch, _: batch, 0, torch.device("cpu"))
+    update = make_update(method, constant(steps), 0, torch.device("cpu"))
     before = measure()
     for step in range(1, steps + 1):
         update(given, Progress(step, steps))

@@ -75,9 +75,7 @@ def test_every_parameter_that_the_labels_reach_gets_a_finite_gradient(name, clas
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_trains(name, preset):
-    update = make_update(
-        make(name, preset=preset), constant(2), lambda b, _: b, 0, torch.device("cpu")
-    )
+    update = make_update(make(name, preset=preset), constant(2), 0, torch.device("cpu"))
     stream = BagStream(bags(), SEED)
     for step in (1, 2):
         assert isfinite(update({"bags": stream.batch(step)}, Progress(step, 2))["loss"])
@@ -87,7 +85,7 @@ def test_every_preset_trains(name, preset):
 @every_count
 def test_twenty_steps_lower_the_loss(name, classes):
     method, steps = make(name, classes=classes), 20
-    update = make_update(method, constant(steps, 3e-3), lambda b, _: b, 0, torch.device("cpu"))
+    update = make_update(method, constant(steps, 3e-3), 0, torch.device("cpu"))
     batch = {"bags": BagStream(bags(classes), SEED).batch(0)}
     found = [update(batch, Progress(step, steps))["loss"] for step in range(1, steps + 1)]
     assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])

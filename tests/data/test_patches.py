@@ -3,9 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from medssl.data.patches import Pose, SinglePatch, draw_pose, overlap, overlap_boxes, padding
+from medssl.data.patches import Pose, SinglePatch, overlap, overlap_boxes, padding
 from medssl.data.stream import cut
-from medssl.settings import AugmentSettings
+from medssl.transforms.random_spatial import RandPosed
 
 
 def orientation(pose: Pose) -> tuple[tuple[int, ...], bool]:
@@ -17,9 +17,13 @@ def orientation(pose: Pose) -> tuple[tuple[int, ...], bool]:
     return tuple(plane.ravel().tolist()), ring[(start + 1) % 4] != 1
 
 
-def poses(settings: AugmentSettings, draws: int) -> list[Pose]:
-    rng = np.random.default_rng(0)
-    return [draw_pose(settings, rng) for _ in range(draws)]
+def poses(draws: int, **asked: object) -> list[Pose]:
+    drawing = RandPosed("image", **asked).set_random_state(0)
+    found = []
+    for _ in range(draws):
+        drawing.randomize()
+        found.append(drawing.pose)
+    return found
 
 
 def test_a_pose_turns_in_the_plane_then_flips_one_axis():
@@ -43,27 +47,25 @@ def test_a_pose_leaves_depth_and_channels_alone_and_copies_nothing():
 
 def test_always_flipping_shows_mirror_images_only():
     """Quirk 7: a rotation times a flip never shows a volume in its own handedness."""
-    drawn = poses(AugmentSettings(rot90=True, flip="always"), 100)
+    drawn = poses(100, flip="always")
     assert all(orientation(pose)[1] for pose in drawn)
     assert len({orientation(pose)[0] for pose in drawn}) == 4
 
 
 def test_flipping_half_the_time_draws_all_eight_orientations_equally():
     draws = 4000
-    drawn = Counter(
-        orientation(pose)[0] for pose in poses(AugmentSettings(rot90=True, flip="half"), draws)
-    )
+    drawn = Counter(orientation(pose)[0] for pose in poses(draws))
     assert len(drawn) == 8
     # Five standard deviations of a binomial count.
     assert max(abs(n - draws / 8) for n in drawn.values()) < 5 * (draws * 7 / 64) ** 0.5
 
 
 def test_no_orientation_change_is_asked_for_none_is_made():
-    assert set(poses(AugmentSettings(), 20)) == {Pose()}
+    assert set(poses(20, turns=False, flip="none")) == {Pose()}
 
 
 def test_flips_stay_on_the_axes_named():
-    drawn = poses(AugmentSettings(flip="half", flip_axes=(1,)), 50)
+    drawn = poses(50, turns=False, axes=[1])
     assert set(drawn) == {Pose(), Pose(flip=1)}
 
 

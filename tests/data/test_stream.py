@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from medssl.data.patches import OverlappingPatches, SinglePatch
-from medssl.data.stream import PatchStream, Prefetch
+from medssl.data.prefetch import Prefetch
+from medssl.data.stream import PatchStream
 from medssl.errors import DataError
-from medssl.settings import AugmentSettings
+from medssl.transforms.chain import Augment
 
 PATCH = (4, 4, 4)
 
@@ -40,7 +41,7 @@ def cases(number: int, kind: type[Case] = Case) -> list[Case]:
 
 def stream(kind="labelled", number=4, size=2, seed=0, sampler=None, **more) -> PatchStream:
     of = more.pop("of", None) or cases(number)
-    changes = AugmentSettings(**more)
+    changes = Augment.of({"basic": more})
     return PatchStream(kind, of, sampler or SinglePatch(PATCH), changes, size, seed)
 
 
@@ -131,6 +132,6 @@ def test_reading_ahead_gives_the_same_batches():
     feed = Prefetch({"unlabelled": source}, first=3)
     try:
         for number in range(3, 6):
-            assert torch.equal(feed.take(number)["unlabelled"].image, source.batch(number).image)
+            assert torch.equal(feed.take()["unlabelled"].image, source.batch(number).image)
     finally:
         feed.close()

@@ -218,7 +218,10 @@ def test_masks_do_not_go_among_the_images(checkpoint: Path, images: list[Path]) 
 
 @pytest.mark.parametrize(
     ("mirrored", "words"),
-    [((), "mirrored along no axis.*augment.flip=half"), (None, "does not say along which axes")],
+    [
+        ((), "mirrored along no axis.*augment.basic.flip=half"),
+        (None, "does not say along which axes"),
+    ],
 )
 def test_mirrored_copies_are_refused_where_training_saw_none(
     checkpoint: Path, images: list[Path], tmp_path: Path, mirrored: Any, words: str
@@ -267,7 +270,7 @@ def test_an_empty_mask_is_warned_of(
 
 
 def test_a_checkpoint_knows_what_its_training_showed(balls: Path) -> None:
-    config = load_config("balls", ["augment.flip=half", "augment.flip_axes=[1]"])
+    config = load_config("balls", ["augment.basic.flip=half", "augment.basic.flip_axes=[1]"])
     found = read_description(train_alone(config, QuietReporter())["model"])
     assert (found.mirrored, found.empty_masks) == ((1,), False)
 

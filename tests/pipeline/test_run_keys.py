@@ -91,7 +91,7 @@ KEYS: dict[tuple[str, ...], dict[str, str]] = {
         "evaluate": "3312038b",
         "run": "3312038b",
     },
-    ("balls", "method=tracoco", "augment.flip=half", "predict.flips=true"): {
+    ("balls", "method=tracoco", "augment.basic.flip=half", "predict.flips=true"): {
         "train": "4db9c91d",
         "predict": "f402d18b",
         "evaluate": "aad8d4c6",

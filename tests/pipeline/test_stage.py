@@ -10,7 +10,7 @@ from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Plan, make_plan
 from medssl.pipeline.stage import Stage, read_config, read_json, read_numbers
-from medssl.settings import AugmentSettings
+from medssl.transforms.chain import Augment
 
 
 def plan(*overrides: str) -> Plan[Any, Any]:
@@ -85,9 +85,11 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: Path) -> None:
-    with pytest.raises(UsageError, match=r"augment\.flip=none shows the network none.*flip=half"):
+    with pytest.raises(
+        UsageError, match=r"augment shows the network none.*augment\.basic\.flip=half"
+    ):
         plan("predict.flips=true")
-    plan("predict.flips=true", "augment.flip=half")
+    plan("predict.flips=true", "augment.basic.flip=half")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: 
     ],
 )
 def test_training_mirrors_along_these_axes(augment: dict[str, Any], mirrored: Any) -> None:
-    assert AugmentSettings(**augment).mirrored == mirrored
+    assert Augment.of({"basic": augment}).mirrored == mirrored
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '"a"', "[" * 100_000, '{"summary": [1]}', "{}"])

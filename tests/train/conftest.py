@@ -10,18 +10,19 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from medssl.data.augment import intensity_changes
 from medssl.data.batch import Batch, Stream
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.data.stream import PatchStream
 from medssl.methods.method import Progress, SegmentMethod
-from medssl.settings import AugmentSettings, TrainSettings
+from medssl.settings import TrainSettings
 from medssl.train.fine_tune import FineTune
 from medssl.train.loop import Callbacks, fit
 from medssl.train.state import TrainState
+from medssl.transforms.chain import Augment
 
 PATCH = (4, 4, 4)
 SEED = 3
+CHANGES = Augment.of({"basic": {"flip": "half", "gamma": 0.2, "brightness": 0.1}})
 
 
 class Pair(SegmentMethod):
@@ -99,20 +100,18 @@ class Training:
     def run(self, **settings: Any) -> TrainState:
         """Train for 6 steps, or as `settings` (keys of TrainSettings) say."""
         chosen = TrainSettings(**{"steps": 6, "patch": PATCH, "device": "cpu", **settings})
-        stream = PatchStream(
-            "labelled", self.cases, SinglePatch(PATCH), AugmentSettings(flip="half"), 2, SEED
-        )
+        stream = PatchStream("labelled", self.cases, SinglePatch(PATCH), CHANGES, 2, SEED)
         return fit(
             self.method,
             {"labelled": stream},
             chosen,
-            intensity_changes(AugmentSettings(gamma=0.2, brightness=0.1)),
             SEED,
             self.state_file,
             Callbacks(self.validate, self._save, self.selects),
             self,
             self,
             self.fine_tune,
+            1 if chosen.workers is None else chosen.workers,
         )
 
     @property

@@ -275,7 +275,7 @@ def test_a_faulty_transform_is_told_in_a_sentence(monkeypatch, name):
     from medssl.registry import Registry
 
     offered = Registry("", "transform", {name: f"tests.transforms.faulty:{name}"})
-    for module in ("chain", "compose"):
+    for module in ("chain", "compose", "step"):
         monkeypatch.setattr(f"medssl.transforms.{module}.TRANSFORMS", offered)
     volume = Volume(np.ones((1, *SHAPE), np.float32), Geometry(SHAPE, np.eye(4)), "scan.nii")
     prepare = Preparation(Preprocess.of(name))

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.data.mixed.settings import SliceAugment
 from medssl.data.slide.tile_augment import ASPECT, blur, chance
 

@@ -11,12 +11,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.data.radiograph.augment import random_change
 from medssl.data.radiograph.settings import StrongAugment
-from medssl.transforms.chain import Step
 from medssl.transforms.radiograph_chain import GAMMA, MIX, TURN, RadiographAugment, SemixupWord
 from medssl.transforms.random_radiograph import chance
+from medssl.transforms.step import Step
 
 GREY = 0.5
 SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))

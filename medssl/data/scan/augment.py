@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.fft import irfftn, rfftn
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.data.scan.settings import IntensitySettings
 
 DEGREE = 3

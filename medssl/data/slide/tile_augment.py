@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10

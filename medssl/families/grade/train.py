@@ -44,7 +44,6 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         method,
         grade_streams(plan, method, crops),
         chosen,
-        lambda batch, _: batch,
         config.pipeline.seed,
         folder / "state.pt",
         Callbacks(validation, _saver(plan, method, validation), validation.selects),

@@ -56,7 +56,6 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
         method,
         streams,
         chosen,
-        lambda batch, _: batch,
         plan.config.pipeline.seed,
         folder / "state.pt",
         Callbacks(probes, save, selects=None),

@@ -49,7 +49,7 @@ def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     settings = ("data", "preprocess", "network", "method", "pretrain", "augment", "train")
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = [case for case in cohort.cases if case.id in set().union(*roles)]
-    mirrored = [pipeline.augment.mirrored] if pipeline.predict.flips else []
+    mirrored = [pipeline.mirrored] if pipeline.predict.flips else []
     return {
         "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen)],
         "predict": [config.hash("predict"), fingerprint(cohort.test), *mirrored],

@@ -11,7 +11,6 @@ from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
-    AugmentSettings,
     FineTuneSettings,
     MethodChoice,
     PipelineFile,
@@ -21,7 +20,7 @@ from medssl.settings import (
     TrainSettings,
 )
 from medssl.train.description import weights_hash
-from medssl.transforms.chain import PREPROCESS, Preprocess
+from medssl.transforms.chain import AUGMENT, PREPROCESS, Augment, Preprocess
 
 
 class SegmentPipeline(PipelineFile):
@@ -33,7 +32,7 @@ class SegmentPipeline(PipelineFile):
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
-    augment: AugmentSettings = AugmentSettings()
+    augment: Augment = Field(default=Augment.of("basic"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
@@ -41,12 +40,18 @@ class SegmentPipeline(PipelineFile):
 
     @model_validator(mode="after")
     def _mirrors_what_it_learned(self) -> Self:
-        if self.predict.flips and not self.augment.mirrored:
+        if self.predict.flips and not self.mirrored:
             raise ValueError(
-                "predict.flips=true asks about mirrored copies, and augment.flip=none shows the "
-                "network none; set augment.flip=half or leave predict.flips out"
+                "predict.flips=true asks about mirrored copies, and augment shows the network "
+                "none; set augment.basic.flip=half or leave predict.flips out"
             )
         return self
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Axes of the network grid along which training sees mirrored copies."""
+        patch = self.train.patch
+        return tuple(axis for axis in self.augment.mirrored if patch[axis] > 1)
 
     @model_validator(mode="after")
     def _sized(self) -> Self:

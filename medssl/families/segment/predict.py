@@ -112,7 +112,7 @@ def _asked(plan: SegmentPlan) -> "_Asked":
     }
     found = read_description(plan.model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
-        found = found.model_copy(update={"mirrored": pipeline.augment.mirrored})
+        found = found.model_copy(update={"mirrored": pipeline.mirrored})
     return _Asked(plan.model, found, pipeline.predict, cases, plan.folder("predict"))
 
 
@@ -205,7 +205,7 @@ def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings)
         "it does not say along which axes its training mirrored, as medssl now writes down"
         if unknown
         else "its training mirrored along no axis, so the network answers mirrored copies wrongly",
-        "leave it out" + ("" if unknown else ", or train with augment.flip=half"),
+        "leave it out" + ("" if unknown else ", or train with augment.basic.flip=half"),
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
+from medssl.data.prefetch import usual_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.data.stream import PatchStream
@@ -71,13 +71,13 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         method,
         streams(config, method, split, cached),
         pipeline.train,
-        intensity_changes(pipeline.augment),
         pipeline.seed,
         folder / "state.pt",
         callbacks,
         reporter,
         tracker,
         FineTune(pipeline.fine_tune) if start else None,
+        _workers(config),
     )
     tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return {}
@@ -183,8 +183,16 @@ def streams(
     found: dict[str, PatchStream] = {}
     for kind in method.streams:
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
-        found[kind] = PatchStream(kind, cases, sampler, pipeline.augment, size, pipeline.seed)
+        late = pipeline.train.augment_on == "gpu"
+        stream = PatchStream(kind, cases, sampler, pipeline.augment, size, pipeline.seed, late)
+        found[kind] = stream
     return found
+
+
+def _workers(config: SegmentConfig) -> int:
+    """Threads that make batches."""
+    asked, device = config.pipeline.train.workers, config.pipeline.train.device
+    return usual_workers(choose_device(device)) if asked is None else asked
 
 
 def _saver(
@@ -217,7 +225,7 @@ def _saver(
             step=step,
             metrics=metrics,
             encoder=start.card if start else None,
-            mirrored=pipeline.augment.mirrored,
+            mirrored=pipeline.mirrored,
             empty_masks=empty_masks,
             packages=pipeline.network.packages,
         )

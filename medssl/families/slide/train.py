@@ -174,7 +174,6 @@ class FoldTraining:
             self._method,
             {"bags": BagStream(self._train, self._config.pipeline.seed)},
             self._config.pipeline.train.loop(len(self._train)),
-            lambda batch, _: batch,
             self._config.pipeline.seed,
             self._folder / "state.pt",
             Callbacks(self._after_epoch, self._save, selects="score"),

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from torch import Generator, Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool3d, grid_sample
 
-from medssl.data.augment import uniform
 from medssl.data.batch import Stream
+from medssl.data.draws import uniform
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
 from medssl.methods.method import PretrainMethod, PretrainTask, Progress

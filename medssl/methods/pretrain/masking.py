@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from medssl.data.augment import uniform
+from medssl.data.draws import uniform
 from medssl.methods.settings.masked_image_modelling import Masking
 
 

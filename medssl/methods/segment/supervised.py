@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from torch import Generator, Tensor, nn
 
-from medssl.data.augment import uniform
 from medssl.data.batch import Batch, Stream
+from medssl.data.draws import uniform
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import supervised_loss

@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from medssl.data.augment import uniform
 from medssl.data.batch import Batch, Stream
+from medssl.data.draws import uniform
 from medssl.data.patches import Box, OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss

@@ -31,9 +31,7 @@ def step_once(method, given, learning_rate=0.1) -> None:
     optimiser = OptimiserSettings(
         learning_rate=learning_rate, momentum=0, weight_decay=0, schedule="constant"
     )
-    update = make_update(
-        method, LoopSettings(optimiser=optimiser), lambda batch, _: batch, 0, torch.device("cpu")
-    )
+    update = make_update(method, LoopSettings(optimiser=optimiser), 0, torch.device("cpu"))
     update({key: given[key] for key in method.streams}, Progress(1, 10))
 
 

@@ -194,9 +194,7 @@ def test_check_09_without_weights_a_step_is_supervised_mixup(build, batches):
     after = []
     for name, settings in (("semixup", NO_WEIGHTS), ("supervised_mixup", {})):
         method = build(name, dropout=0.35, **settings)
-        update = make_update(
-            method, LoopSettings(optimiser=adam), lambda batch, _: batch, 3, torch.device("cpu")
-        )
+        update = make_update(method, LoopSettings(optimiser=adam), 3, torch.device("cpu"))
         update({key: batches()[key] for key in method.streams}, Progress(1, 10))
         after.append(method.state_dict())
     assert all(torch.equal(after[0][key], after[1][key]) for key in after[0])
@@ -217,9 +215,7 @@ def test_check_14_ten_images_are_learnt_by_heart(build, batches, name):
     truth = torch.arange(10) % 5
     given["labelled"] = replace(given["labelled"], grade=truth)
     adam = OptimiserSettings(name="adam", learning_rate=1e-3, schedule="constant", weight_decay=0)
-    update = make_update(
-        method, LoopSettings(optimiser=adam), lambda batch, _: batch, 0, torch.device("cpu")
-    )
+    update = make_update(method, LoopSettings(optimiser=adam), 0, torch.device("cpu"))
     given = {key: given[key] for key in method.streams}
     for step in range(1, 101):
         update(given, Progress(step, 100))

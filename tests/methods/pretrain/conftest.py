@@ -99,7 +99,6 @@ class Training:
             self.method,
             {"tiles": TileStream([Slide("stripes")], 8, seed=0)},
             LoopSettings(**{**chosen, **settings}),
-            lambda batch, generator: batch,
             0,
             self.state_file,
             Callbacks(None, lambda kind, step, values: None),

@@ -400,7 +400,7 @@ class TestCollapse:
 def update(method, seed=0):
     optimiser = OptimiserSettings(name="adamw", learning_rate=1e-3, schedule="constant")
     settings = LoopSettings(steps=20, optimiser=optimiser, clip_norm=3.0)
-    return make_update(method, settings, lambda batch, _: batch, seed, torch.device("cpu"))
+    return make_update(method, settings, seed, torch.device("cpu"))
 
 
 def test_twenty_steps_lower_the_loss():

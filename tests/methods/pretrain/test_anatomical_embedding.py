@@ -275,7 +275,7 @@ def trained(steps):
     method = build((SIDE,) * 3, views={"size": (24, 24, 24)})
     optimiser = OptimiserSettings(name="adamw", learning_rate=2e-3, schedule="cosine")
     loop = LoopSettings(steps=steps, optimiser=optimiser)
-    update = make_update(method, loop, lambda b, _: b, 0, torch.device("cpu"))
+    update = make_update(method, loop, 0, torch.device("cpu"))
     images = torch.from_numpy(np.stack([phantom(n) for n in range(12)]))[:, None]
     for step in range(1, steps + 1):
         chosen = torch.from_numpy(np.random.default_rng(step).integers(12, size=2))

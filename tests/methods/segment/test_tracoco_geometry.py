@@ -10,7 +10,7 @@ from torch import nn
 from medssl.data.patches import OverlappingPatches, overlap, overlap_boxes, padding
 from medssl.data.stream import PatchStream
 from medssl.methods.segment.tracoco import negative_entropy, translation_kl
-from medssl.settings import AugmentSettings
+from medssl.transforms.chain import Augment
 
 PATCH = (6, 5, 4)
 SAMPLERS = {
@@ -51,7 +51,7 @@ def places(view: torch.Tensor) -> set[tuple[float, ...]]:
 
 def seen_twice(sampler: OverlappingPatches, shape: tuple[int, int, int], draws: int):
     """Both views of each draw, and the boxes named as their overlap."""
-    changes = AugmentSettings(rot90=True, flip="half")
+    changes = Augment.of({"basic": {"rot90": True, "flip": "half"}})
     stream = PatchStream("unlabelled", [Coordinates(shape)], sampler, changes, draws, seed=0)
     batch = stream.batch(0)
     for views, start in zip(batch.image, batch.start.tolist(), strict=True):

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from medssl.data.augment import intensity_changes
 from medssl.data.stream import PatchStream
 from medssl.methods.method import Method, Task
 from medssl.methods.segment.tracoco import TraCoCo
 from medssl.methods.settings.tracoco import Settings
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import AugmentSettings, TrainSettings
+from medssl.settings import TrainSettings
 from medssl.train.loop import Callbacks, fit
+from medssl.transforms.chain import Augment
 
 PATCH = (8, 8, 8)
 
@@ -62,7 +62,7 @@ class Run:
     losses: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def train(self, steps: int, rate: float = 0.1, **settings: Any) -> "Run":
-        changes = AugmentSettings(rot90=True, flip="half", brightness=0.1)
+        changes = Augment.of({"basic": {"rot90": True, "flip": "half", "brightness": 0.1}})
         sampler = self.method.sampler(PATCH)
         streams = {
             kind: PatchStream(kind, cases, sampler, changes, 2, seed=0)
@@ -74,7 +74,6 @@ class Run:
             self.method,
             streams,
             TrainSettings(**chosen),
-            intensity_changes(changes),
             0,
             self.state_file,
             Callbacks(None, lambda *_: None),

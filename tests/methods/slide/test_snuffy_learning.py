@@ -40,7 +40,7 @@ def train(method, bags, steps):
         steps=steps,
         optimiser=OptimiserSettings(name="adamw", learning_rate=0.05, schedule="cosine"),
     )
-    update = make_update(method, settings, lambda batch, _: batch, 0, torch.device("cpu"))
+    update = make_update(method, settings, 0, torch.device("cpu"))
     stream = BagStream(bags, 0)
     for step in range(1, steps + 1):
         update({"bags": stream.batch(step - 1)}, Progress(step, steps))

@@ -1,0 +1,296 @@
+"""The random changes of a chain at work: on a box around all views of an item, then on each view.
+
+Steps up to the last one that moves voxels act on the box, so views that overlap show the same
+there; the steps after it act on each view alone, with the same draws. Steps are drawn by seeds,
+each of its own, and a thread has transforms of its own: whoever makes an item makes the same.
+
+Legend: V views, C channels, X Y Z voxels.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from threading import local
+from typing import Any, Self
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Randomizable
+from torch import Tensor
+
+from medssl.data.batch import Batch
+from medssl.data.patches import Pose, Triple
+from medssl.errors import MedsslError, UsageError
+from medssl.transforms.chain import Augment
+from medssl.transforms.compose import build
+from medssl.transforms.linear import middle
+from medssl.transforms.moves import Size, needed
+from medssl.transforms.random_spatial import RandomMove, RandPosed
+from medssl.transforms.step import IMAGE, LABEL, Step
+
+Data = dict[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class Box:
+    """What holds all views of an item, before it is changed.
+
+    Attributes:
+        image: [C, X, Y, Z], as it is stored.
+        mask: uint8 [1, X, Y, Z]; None where no label is read.
+        sizes: of the box after each step that moves voxels; the last one is that of the views.
+        views: where each view starts in the last box.
+        seeds: of each step.
+        start: where each view starts in the posed volume.
+        case: name in messages.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+    sizes: tuple[Size, ...]
+    views: tuple[Triple, ...]
+    seeds: tuple[int, ...]
+    start: tuple[Triple, ...]
+    case: str
+
+    def to(self, device: torch.device) -> Self:
+        """The same box on `device`."""
+        mask = None if self.mask is None else self.mask.to(device, non_blocking=True)
+        return replace(self, image=self.image.to(device, non_blocking=True), mask=mask)
+
+
+class _Change:
+    """One transform of a chain, which one thread uses."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.name = step, step.name
+        self.made: MapTransform = build(step)
+
+    def draw_by(self, seed: int) -> None:
+        """Let `seed` decide what is drawn next."""
+        if isinstance(self.made, Randomizable):
+            self.made.set_random_state(seed=seed)
+
+    def needs(self, seed: int, patch: Size, size: Size) -> Size:
+        """Sides of the box that fills `size`, by what is drawn for a patch."""
+        self.draw_by(seed)
+        if isinstance(self.made, RandomMove):
+            self.made.randomize(patch)
+            return self.made.needs(size)
+        # The first draw of each of MONAI's says whether it acts.
+        acts = np.random.RandomState(seed).rand() < getattr(self.made, "prob", 1)
+        return needed(self.step, size) if acts else size
+
+    def move(self, data: Data, seed: int, patch: Size, size: Size) -> Data:
+        """The middle `size` voxels of the box, changed."""
+        self.draw_by(seed)
+        if isinstance(self.made, RandomMove):
+            self.made.randomize(patch)
+            return self.made.apply(data, size)
+        changed = self._called(data)
+        for key in (IMAGE, LABEL):
+            if key in changed:
+                image = changed[key]
+                if any(a < b for a, b in zip(image.shape[1:], size, strict=True)):
+                    raise self._resizes(data[key], image)
+                changed[key] = MetaTensor(middle(image.as_subclass(Tensor), size))
+        return changed
+
+    def change(self, data: Data, seed: int) -> Data:
+        """A view, changed."""
+        self.draw_by(seed)
+        changed = self._called(data)
+        for key in (IMAGE, LABEL):
+            if key in data and changed[key].shape != data[key].shape:
+                raise self._resizes(data[key], changed[key])
+        return changed
+
+    def _called(self, data: Data) -> Data:
+        try:
+            changed: Data = self.made(data)
+        except (MedsslError, MemoryError):
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"the transform {self.name} failed",
+                f"{type(error).__name__}: {' '.join(str(error).split())}",
+                "correct its arguments, or leave it out",
+            ) from error
+        for key in data:
+            if not isinstance(changed.get(key), Tensor) or changed[key].ndim != data[key].ndim:
+                raise UsageError(f"the transform {self.name} drops the {key}", do="leave it out")
+        return changed
+
+    def _resizes(self, before: Tensor, after: Tensor) -> UsageError:
+        shapes = ("x".join(map(str, one.shape[1:])) for one in (before, after))
+        return UsageError(
+            f"the transform {self.name} changes the size of patches",
+            " becomes ".join(shapes),
+            "leave it out; train.patch sets the size",
+        )
+
+
+class Changes:
+    """The random changes of items of one patch size.
+
+    Raises:
+        UsageError: a transform refuses its arguments.
+    """
+
+    def __init__(self, chain: Augment, patch: Triple) -> None:
+        self.chain, self.patch = chain, patch
+        steps = chain.steps
+        self._posed = bool(steps) and steps[0].name == "medssl:RandPosed"
+        self._moving = max((n for n, step in enumerate(steps, 1) if step.moves), default=0)
+        self._own = local()
+        _ = self._changes
+
+    @property
+    def _changes(self) -> list[_Change]:
+        """The transforms of this thread."""
+        if not hasattr(self._own, "changes"):
+            self._own.changes = [_Change(step) for step in self.chain.steps]
+        found: list[_Change] = self._own.changes
+        return found
+
+    def seeds(self, *by: int) -> tuple[int, ...]:
+        """A seed for each step."""
+        drawn = np.random.SeedSequence(by).generate_state(max(1, len(self.chain.steps)))
+        return tuple(int(one) for one in drawn)
+
+    def pose(self, seeds: Sequence[int]) -> Pose:
+        """In what pose a volume is seen; that of a pose that leads the chain."""
+        if not self._posed:
+            return Pose()
+        first = self._changes[0]
+        first.draw_by(seeds[0])
+        posed = first.made
+        if not isinstance(posed, RandPosed):
+            raise TypeError("the first transform is no pose")
+        posed.randomize()
+        return posed.pose
+
+    def sizes(self, seeds: Sequence[int], size: Triple, planar: bool) -> tuple[Size, ...]:
+        """Of the box before the first step that moves voxels and after each, to fill `size`."""
+        axes = 2 if planar else 3
+        found: list[Size] = [size[:axes]]
+        for number in reversed(range(int(self._posed), self._moving)):
+            if self.chain.steps[number].moves:
+                change = self._changes[number]
+                found.insert(0, change.needs(seeds[number], self.patch[:axes], found[0]))
+            else:
+                found.insert(0, found[0])
+        return tuple(one if len(one) == 3 else (*one, 1) for one in found)
+
+    def make(self, box: Box) -> tuple[Tensor, Tensor | None]:
+        """Views float32 [V, C, *patch], and the mask of the first, uint8 [*patch].
+
+        Raises:
+            UsageError: a transform fails, drops an image, changes its size or makes it not finite;
+                names the transform and the case.
+        """
+        try:
+            images, mask = self._made(box)
+            if not bool(torch.isfinite(images.sum())):
+                self._blame(box)
+        except UsageError as error:
+            raise UsageError(f"case {box.case}: {error.what}", error.why, error.do) from error
+        return images, mask
+
+    def _made(self, box: Box) -> tuple[Tensor, Tensor | None]:
+        images, mask = [], None
+        for number, view in enumerate(self._viewed(box)):
+            *_, (_, data) = ("", view), *self._after(view, box)
+            image = data[IMAGE].as_subclass(Tensor).float()
+            images.append(image.reshape(len(image), *self.patch))
+            if LABEL in data and number == 0:
+                mask = data[LABEL].as_subclass(Tensor).to(torch.uint8).reshape(self.patch)
+        return torch.stack(images), mask
+
+    def _boxed(self, box: Box) -> Iterator[tuple[str, Data]]:
+        """The box as given, and after each step that acts on it."""
+        planar = box.sizes[0][2] == self.patch[2] == 1
+        axes = 2 if planar else 3
+        data: Data = {IMAGE: box.image.float()}
+        if box.mask is not None:
+            data[LABEL] = box.mask
+        if planar:
+            data = {key: image.squeeze(-1) for key, image in data.items()}
+        data = {key: MetaTensor(image) for key, image in data.items()}
+        yield "", data
+        patch = self.patch[:axes]
+        for number in range(int(self._posed), self._moving):
+            change, seed = self._changes[number], box.seeds[number]
+            if self.chain.steps[number].moves:
+                size = box.sizes[number + 1 - int(self._posed)][:axes]
+                data = change.move(data, seed, patch, size)
+            else:
+                data = change.change(data, seed)
+            yield change.name, data
+
+    def _viewed(self, box: Box) -> Iterator[Data]:
+        """What each view shows of the changed box; the mask belongs to the first."""
+        *_, (_, data) = self._boxed(box)
+        for number, start in enumerate(box.views):
+            view = {}
+            for key, image in data.items():
+                if key == LABEL and number:
+                    continue
+                whole = image.as_subclass(Tensor)
+                for axis, (low, side) in enumerate(zip(start, self.patch, strict=True), 1):
+                    if axis < whole.ndim:
+                        whole = whole.narrow(axis, low, side)
+                # A copy of its own, where others show the same voxels.
+                view[key] = MetaTensor(whole.clone() if len(box.views) > 1 else whole)
+            yield view
+
+    def _after(self, data: Data, box: Box) -> Iterator[tuple[str, Data]]:
+        """A view after each of the last steps."""
+        for change, seed in list(zip(self._changes, box.seeds, strict=False))[self._moving :]:
+            data = change.change(data, seed)
+            yield change.name, data
+
+    def _blame(self, box: Box) -> None:
+        """Name the first step that makes what is finite something else."""
+        if not bool(torch.isfinite(box.image).all()):
+            return  # what trains says so, and names the case
+        for name, data in self._traced(box):
+            if not bool(torch.isfinite(data[IMAGE].as_subclass(Tensor)).all()):
+                raise UsageError(
+                    f"the transform {name} makes values that are not finite",
+                    "NaN or infinity cannot be learnt from",
+                    "correct its arguments, or leave it out",
+                )
+
+    def _traced(self, box: Box) -> Iterator[tuple[str, Data]]:
+        yield from self._boxed(box)
+        for data in self._viewed(box):
+            yield from self._after(data, box)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """A batch whose random changes are still to be made, where it is brought."""
+
+    boxes: tuple[Box, ...]
+    changes: Changes
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Case of each item."""
+        return tuple(box.case for box in self.boxes)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch, made on `device`; only what is drawn comes from the CPU."""
+        items = [self.changes.make(box.to(device)) for box in self.boxes]
+        masks = [mask for _, mask in items if mask is not None]
+        return Batch(
+            image=torch.stack([image for image, _ in items]),
+            label=torch.stack(masks) if masks else None,
+            start=torch.tensor([box.start for box in self.boxes]),
+            ids=self.ids,
+        )
+
+    def damaged(self) -> tuple[str, ...]:
+        """The cases with voxels that are not finite."""
+        return tuple(box.case for box in self.boxes if not bool(box.image.isfinite().all()))

@@ -1,0 +1,84 @@
+"""Batches that threads draw ahead of the loop that trains with them."""
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Protocol
+
+import torch
+
+from medssl.data.batch import TrainBatch
+
+MOST_WORKERS = 8
+
+
+class BatchStream(Protocol):
+    """Batches by number."""
+
+    def batch(self, number: int) -> TrainBatch:
+        """Batch `number`, counted from 0; equal numbers give equal batches."""
+
+
+def usual_workers(device: torch.device) -> int:
+    """As many threads as draw batches without being in the way of training.
+
+    A CPU that trains needs its cores itself, so one thread reads ahead.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 1 if device.type == "cpu" else min(MOST_WORKERS, cores or 1)
+
+
+class Prefetch:
+    """Draws the next batches of every stream in threads while the present one trains.
+
+    As many batches are under way as there are threads, each stream's in a thread of its own, so
+    that none waits for a slow one. Within such a thread, torch computes on one core.
+
+    Args:
+        streams: by name; with several threads, several batches of one are drawn at a time.
+        first: number of the first batch.
+        workers: threads; 0 draws each batch when it is taken.
+
+    Attributes:
+        waited: seconds that training stood still for data.
+    """
+
+    def __init__(self, streams: Mapping[str, BatchStream], first: int, workers: int = 1) -> None:
+        self._streams, self._number = streams, first
+        self._pool = ThreadPoolExecutor(workers, initializer=_compute_alone) if workers else None
+        self._ahead: deque[dict[str, Future[TrainBatch]]] = deque()
+        for _ in range(workers):
+            self._submit()
+        self.waited = 0.0
+
+    def _submit(self) -> None:
+        if self._pool is not None:
+            submit, number = self._pool.submit, self._number
+            self._ahead.append(
+                {name: submit(stream.batch, number) for name, stream in self._streams.items()}
+            )
+            self._number += 1
+
+    def take(self) -> dict[str, TrainBatch]:
+        """The next batch of every stream; one more starts to be drawn."""
+        begin = perf_counter()
+        if self._pool is None:
+            batches = {name: stream.batch(self._number) for name, stream in self._streams.items()}
+            self._number += 1
+        else:
+            batches = {name: future.result() for name, future in self._ahead.popleft().items()}
+        self.waited += perf_counter() - begin
+        self._submit()
+        return batches
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _compute_alone() -> None:
+    """One core for torch in this thread: several threads share the machine already."""
+    torch.set_num_threads(1)

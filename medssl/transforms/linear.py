@@ -1,0 +1,126 @@
+"""Linear reading of images at other places: along one axis, after a rotation, and of classes.
+
+What works along one axis is a matrix: on a CPU a product with a small one is faster than a
+convolution or a gathering of voxels.
+
+Legend: C channels, K classes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from medssl.transforms.moves import Size
+
+Sampler = Callable[[Tensor], Tensor]
+"""What reads float32 [C, ...] at other places."""
+
+
+def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
+    """Float [...] with `matrix` [new length, length] applied along one axis."""
+    weights = torch.from_numpy(matrix.astype(np.float32)).to(image.device)
+    before, after = image.shape[:axis], image.shape[axis + 1 :]
+    rows = image.reshape(-1, image.shape[axis], after.numel())
+    made = rows[..., 0] @ weights.T if after.numel() == 1 else torch.matmul(weights, rows)
+    return made.reshape(*before, len(matrix), *after)
+
+
+def blurring(length: int, sigma: float) -> np.ndarray:
+    """A Gaussian of three standard deviations; a line goes on mirrored beyond its ends."""
+    radius = int(3 * sigma + 0.5)
+    places = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (places / sigma) ** 2)
+    matrix = np.zeros((length, length))
+    period = max(1, 2 * (length - 1))
+    for place, weight in zip(places, kernel / kernel.sum(), strict=True):
+        read = np.abs(np.arange(length) + place) % period
+        np.add.at(matrix, (np.arange(length), np.minimum(read, period - read)), weight)
+    return matrix
+
+
+def reading(length: int, wanted: int, factor: float) -> np.ndarray:
+    """Linear reading at `factor` times the place seen from the middle; 0 outside."""
+    places = factor * (np.arange(wanted) - (wanted - 1) / 2) + (length - 1) / 2
+    below = np.floor(places).astype(int)
+    matrix = np.zeros((wanted, length))
+    for index, weight in ((below, below + 1 - places), (below + 1, places - below)):
+        inside = (index >= 0) & (index < length)
+        matrix[np.arange(wanted)[inside], index[inside]] += weight[inside]
+    return matrix
+
+
+PLANES = ((1, 2), (2, 0), (0, 1))
+"""The axes that a rotation about the first, second and third axis turns into each other."""
+
+
+def turn(axes: int, first: int, second: int, angle: float) -> np.ndarray:
+    """The rotation matrix that turns `first` towards `second` by so many radians."""
+    matrix = np.eye(axes)
+    matrix[[first, second], [first, second]] = np.cos(angle)
+    matrix[second, first], matrix[first, second] = np.sin(angle), -np.sin(angle)
+    return matrix
+
+
+class Rotation:
+    """Reads float [C, ...] linearly at `matrix` @ place, both seen from the middle; 0 outside."""
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        self._matrix = matrix
+        self._grids: dict[tuple[Any, ...], Tensor] = {}
+
+    def __call__(self, image: Tensor, size: Size) -> Tensor:
+        """The middle `size` voxels."""
+        key = (*image.shape[1:], image.device)
+        if key not in self._grids:
+            self._grids[key] = self._grid(image, size)
+        return grid_sample(image[None], self._grids[key], align_corners=False)[0]
+
+    def _grid(self, image: Tensor, size: Size) -> Tensor:
+        """Where each voxel is read, [1, ..., axes], from -1 to 1 between the outer faces.
+
+        The last axis comes first, as grid_sample has it.
+        """
+        grid = torch.empty(1, *size, len(size), device=image.device)
+        for axis, given in enumerate(image.shape[1:]):
+            terms = []
+            for other, side in enumerate(size):
+                places = self._matrix[axis, other] * (np.arange(side) - (side - 1) / 2) * 2 / given
+                shape = [side if one == other else 1 for one in range(len(size))]
+                terms.append(torch.from_numpy(places.astype(np.float32)).reshape(shape))
+            terms = [term.to(image.device) for term in terms]
+            torch.add(sum(terms[1:-1], terms[0]), terms[-1], out=grid[0, ..., -1 - axis])
+        return grid
+
+
+def resampled_classes(mask: Tensor, sample: Sampler) -> Tensor:
+    """Class indices [1, ...]: each class is read linearly, the one with the largest share wins."""
+    ones = {value: mask == value for value in range(1, int(mask.max()) + 1)}
+    classes = [value for value, one in ones.items() if bool(one.any())] or [0]
+    shares = sample(torch.cat([(mask == value).float() for value in classes]))
+    most, won = shares.max(0, keepdim=True)
+    background = 1 - shares.sum(0, keepdim=True)
+    named = torch.tensor(classes, dtype=mask.dtype, device=mask.device)[won]
+    return torch.where(most > background, named, torch.zeros_like(named))
+
+
+def plain(image: Tensor) -> Tensor:
+    """An image without its meta data, with which every step of arithmetic takes longer."""
+    return image.as_subclass(Tensor)
+
+
+def middle(image: Tensor, size: Size) -> Tensor:
+    """The middle `size` voxels of [C, ...], filled up with 0 where it has fewer."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    starts = [(have - want) // 2 for have, want in zip(image.shape[1:], size, strict=True)]
+    if any(start < 0 for start in starts):
+        pads = [amount for start in reversed(starts) for amount in (max(0, -start),) * 2]
+        image = torch.nn.functional.pad(image, [one + 1 if one else 0 for one in pads])
+        return middle(image, size)
+    for axis, (start, want) in enumerate(zip(starts, size, strict=True), 1):
+        image = image.narrow(axis, start, want)
+    return image

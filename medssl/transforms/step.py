@@ -1,0 +1,68 @@
+"""One transform of a chain, as plain values that are checked; free of torch and MONAI."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medssl.mistakes import nearest
+from medssl.registry import TRANSFORMS
+from medssl.transforms.catalogue import Entry, describe, known_transforms
+
+IMAGE, LABEL = "image", "label"
+"""Names of an image and of its mask in the dictionary that goes through a chain."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform with its arguments, as plain values."""
+
+    name: str
+    args: Mapping[str, Any]
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of it."""
+        return entry_of(self.name)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes where voxels lie; one that is not known does if masks go with it."""
+        return self.entry.moves or LABEL in self.keys
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The images that it changes."""
+        given = self.args.get("keys", [IMAGE, LABEL] if self.entry.moves else [IMAGE])
+        return [given] if isinstance(given, str) else list(given)
+
+    @property
+    def plain(self) -> Any:
+        """As a pipeline file has it."""
+        return {self.name: dict(self.args)} if self.args else self.name
+
+    def check(self) -> None:
+        """Refuse arguments that the transform has not, or that it lacks.
+
+        Raises:
+            ValueError: names the nearest one.
+        """
+        name, entry = self.name, self.entry
+        known = [*entry.required, *entry.optional, "keys"]
+        for key in self.args:
+            if str(key) not in known and not entry.open:
+                instead = nearest(str(key), known)
+                raise ValueError(f"the transform {name} has no argument '{key}'; {instead}")
+        if missing := [key for key in entry.required if key not in self.args]:
+            raise ValueError(
+                f"the transform {name} needs {' and '.join(missing)}; "
+                f"write {{{name}: {{{missing[0]}: ...}}}}"
+            )
+
+
+def entry_of(name: str) -> Entry:
+    """What is known of a transform; UsageError where there is none of that name."""
+    if name in known_transforms():
+        return known_transforms()[name]
+    from monai.transforms import MapTransform
+
+    return describe(TRANSFORMS.find_class(name, MapTransform), "utility")
