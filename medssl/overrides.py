@@ -7,6 +7,7 @@ from medssl.registry import TRANSFORMS
 from medssl.settings import pretrain_keys
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS
+from medssl.transforms.tile_chain import TilePreprocess
 from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS
 from medssl.yaml_keys import parse_yaml
 
@@ -77,7 +78,7 @@ def _is_other_class(below: Any, name: Any) -> bool:
 def _is_chain(given: Any, top: set[str]) -> bool:
     """Whether a part holds transforms or words, and no plain keys."""
     names = top | set(given) if isinstance(given, dict) else top
-    words = {*PREPROCESS_WORDS, *AUGMENT_WORDS, *RADIOGRAPH_WORDS}
+    words = {*PREPROCESS_WORDS, *AUGMENT_WORDS, *RADIOGRAPH_WORDS, *TilePreprocess.WORDS}
     return not isinstance(given, dict) or bool(
         names & words or names & known_transforms().keys() or names & set(TRANSFORMS.names())
     )

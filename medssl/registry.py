@@ -5,12 +5,14 @@ pipelines, data specs and commands call it, and the value where it is, as "modul
 """
 
 import importlib
+import json
 import pkgutil
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,9 @@ from medssl.mistakes import nearest
 from medssl.names import shown
 
 Kind = TypeVar("Kind")
+
+_UNRELEASED = re.compile(r"unknown|dirty|\+.*\.d\d{8}")
+"""In versions that tools give to code which differs from what was recorded."""
 
 
 def load(reference: str) -> Any:
@@ -102,6 +107,23 @@ class Registry:
         """The package that offers a known name, and its version; "medssl" for what is shipped."""
         return " and ".join(self._offers()[name].values())
 
+    def require_steady(self, name: str) -> None:
+        """Refuse a thing of another package whose code may change while its version stays.
+
+        What is kept on disk is known by names and versions, so it would be taken for another's.
+
+        Raises:
+            UsageError: the package has no version, or is installed from where it is worked on.
+        """
+        for point in entry_points(group=self.group):
+            if point.name == name and (why := _unsteady(point.dist)):
+                raise UsageError(
+                    f"what the {self.noun} {shown(name)} of {self.package(name)} makes cannot be "
+                    "kept",
+                    why,
+                    "give the package a version, and install it without --editable",
+                )
+
     def _offers(self) -> dict[str, dict[str, str]]:
         """By name: the package by the "module:attribute" that it offers; one, as a rule."""
         found = {name: {reference: "medssl"} for name, reference in self.shipped.items()}
@@ -147,9 +169,33 @@ def _entry_points(group: str, path: tuple[str, ...]) -> list[tuple[str, str, str
     """Name, "module:attribute" and package of each entry point of the packages on `sys.path`."""
     found = []
     for point in entry_points(group=group):
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else "another package"
+        package = "another package"
+        if point.dist:
+            stated = _version(point.dist) or "without a version"
+            package = f"{point.dist.name} {stated}"
         found.append((point.name, point.value, package))
     return found
+
+
+def _version(package: Distribution) -> str:
+    """What a package states; empty if nothing."""
+    return str(package.metadata["Version"] or "") if "Version" in package.metadata else ""
+
+
+def _unsteady(package: Distribution | None) -> str:
+    """Why the code of a package may change while its version stays, in words; "": it may not."""
+    if package is None:
+        return "no installed package says of which version it is"
+    stated = _version(package)
+    if not stated or stated == "0.0.0" or _UNRELEASED.search(stated):
+        return f"its version, {stated or 'none'}, does not say which code it is"
+    origin = json.loads(package.read_text("direct_url.json") or "{}")
+    worked_on = any(
+        Path(str(package.locate_file(name))).exists() for name in ("pyproject.toml", "setup.py")
+    )
+    if worked_on or origin.get("dir_info", {}).get("editable", False):
+        return "it is installed in editable mode, so its code changes while its version stays"
+    return ""
 
 
 def _full(kind: type) -> str:

@@ -1,5 +1,6 @@
 """Things by name: shipped ones, and those that other packages offer by an entry point."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -15,6 +16,7 @@ from medssl.evaluate.metric import MEASURED
 from medssl.evaluate.segmentation import ClassScore
 from medssl.methods.settings import MethodSettings
 from medssl.networks.settings import Network
+from medssl.pipeline.config import load_config
 from medssl.registry import EXPORTERS, LAYOUTS, METHODS, METRICS, NETWORKS, Registry
 
 Offer = Callable[..., None]
@@ -116,3 +118,79 @@ def test_names_with_a_meaning_of_medssl_are_reserved(offer: Offer) -> None:
     assert "dice" not in METRICS.names()
     with pytest.raises(UsageError, match="'dice' cannot name a metric of another package"):
         METRICS.require("dice")
+
+
+@pytest.fixture
+def install(offer: Offer, tmp_path: Path) -> Callable[..., None]:
+    """`install(version, file=text)`: a package `mine` whose toy is `ball`, with more files."""
+
+    def installed(version: str, **files: str) -> None:
+        offer("medssl.toys", "ball = mine:BALL", "BALL = 3.5")
+        site = tmp_path / "mine"
+        about = site / "mine-1.2.dist-info"
+        stated = f"Version: {version}\n" if version else ""
+        (about / "METADATA").write_text(f"Name: mine\n{stated}")
+        for name, text in files.items():
+            (about / f"{name}.json").write_text(text)
+
+    return installed
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{}, {"direct_url": '{"url": "file:///x", "dir_info": {}}'}],
+    ids=["released", "from a folder"],
+)
+def test_what_a_version_stands_for_can_be_kept(install: Callable[..., None], files: dict) -> None:
+    install("1.2", **files)
+    TOYS.require_steady("ball")
+    TOYS.require_steady("shape")
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "why"),
+    [
+        ("", {}, "its version, none, does not say which code it is"),
+        ("0.0.0", {}, "its version, 0.0.0, does not say"),
+        ("0+unknown", {}, "does not say which code it is"),
+        ("1.2.dev3+gabc123.d20261129", {}, "does not say which code it is"),
+        ("1.2", {"direct_url": '{"url": "file:///x", "dir_info": {"editable": true}}'},
+         "it is installed in editable mode, so its code changes while its version stays"),
+    ],
+)  # fmt: skip
+def test_what_may_change_while_its_version_stays_cannot_be_kept(
+    install: Callable[..., None], version: str, files: dict, why: str
+) -> None:
+    install(version, **files)
+    with pytest.raises(UsageError, match=f"makes cannot be kept; .*{re.escape(why)}.*; give"):
+        TOYS.require_steady("ball")
+
+
+def test_a_package_that_is_run_from_where_it_is_written_cannot_be_kept(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    install("1.2")
+    (tmp_path / "mine" / "pyproject.toml").write_text("")
+    with pytest.raises(UsageError, match=r"of mine 1\.2 makes cannot be kept; .*editable"):
+        TOYS.require_steady("ball")
+
+
+@pytest.mark.parametrize("name", ["hippocampus", "joint2d3d", "knee", "slides", "slides_dino"])
+def test_a_transform_without_a_version_is_refused_by_pipelines_of_all_families(
+    offer: Offer, tmp_path: Path, name: str
+) -> None:
+    source = (
+        "from monai.transforms import MapTransform\n"
+        "class Same(MapTransform):\n"
+        "    def __call__(self, data):\n"
+        "        return dict(data)\n"
+    )
+    offer("medssl.transforms", "same = mine:Same", source)
+    chain = {"hippocampus": "mr", "joint2d3d": "mr", "knee": "joint"}.get(name, "slide")
+    chosen = [f"preprocess=[same, {chain}]"]
+    if name == "knee":
+        chosen = ["preprocess=[same, {joint: {field: null}}]"]
+    assert "same" in str(load_config(name, chosen).pipeline.preprocess)
+    (tmp_path / "mine" / "pyproject.toml").write_text("")
+    with pytest.raises(UsageError, match=r"what the transform 'same' of mine 1\.2 makes"):
+        load_config(name, chosen)

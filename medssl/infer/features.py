@@ -30,6 +30,7 @@ from medssl.data.slide.sample import no_tissue
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
 from medssl.errors import DataError
+from medssl.transforms.tile_chain import AS_SCANNED, Prepare, TilePreprocess
 
 __all__ = ["Extraction", "FeatureBag", "extract_features", "read_features"]
 
@@ -66,6 +67,7 @@ def extract_features(
     encoder: nn.Module,
     encoder_key: str,
     settings: TileSettings,
+    chain: TilePreprocess = AS_SCANNED,
     *,
     batch: int = 32,
     workers: int = 2,
@@ -84,6 +86,7 @@ def extract_features(
             into evaluation mode.
         encoder_key: names the encoder with its weights; features of another key are made anew.
         settings: how slides are cut.
+        chain: what is done to a tile before it is encoded.
         batch: tiles of a batch.
         workers: threads that read tiles.
         device: of the encoder; by default the CPU.
@@ -92,11 +95,13 @@ def extract_features(
     Raises:
         DataError: a slide is missing, damaged or without tissue, or a feature does not fit float16;
             the files of the slides before it stay.
+        UsageError: a transform of the chain fails, or makes no tile.
     """
     start = perf_counter()
     device = device or torch.device("cpu")
     encoder.to(device).eval()
-    jobs = [_Job(name, path, folder, encoder_key, settings) for name, path in slides.items()]
+    made = chain.key(settings.key), chain.preparation(settings.mpp)
+    jobs = [_Job(name, path, folder, encoder_key, settings, *made) for name, path in slides.items()]
     skipped = tuple(job.name for job in jobs if job.done())
     waiting = [job for job in jobs if job.name not in skipped]
     done, tiles, busy = len(skipped), 0, 0.0
@@ -133,6 +138,8 @@ class _Job:
     folder: Path
     encoder: str
     settings: TileSettings
+    tiles: str
+    prepare: Prepare
 
     @property
     def target(self) -> Path:
@@ -146,7 +153,7 @@ class _Job:
             header = read_header(self.target)
         except DataError:
             return False
-        wanted = (self.name, self.encoder, self.settings.key, slide_digest(self.path))
+        wanted = (self.name, self.encoder, self.tiles, slide_digest(self.path))
         found = (header.slide, header.encoder, header.tiles, header.source)
         if found != wanted:
             return False
@@ -192,7 +199,7 @@ class _Plan:
             size=grid.size,
             slide_size=grid.slide_size,
             encoder=self.job.encoder,
-            tiles=self.job.settings.key,
+            tiles=self.job.tiles,
             source=slide_digest(self.job.path),
         )
         write_features(self.job.target, features, grid.places, header)
@@ -279,7 +286,8 @@ class _Feed:
 
 
 def _read_into(tiles: np.ndarray, index: int, plan: _Plan, number: int) -> None:
-    tiles[index] = read_tile(plan.reader, plan.grid, number)
+    tile = read_tile(plan.reader, plan.grid, number)
+    tiles[index] = plan.job.prepare(tile, str(plan.job.path))
 
 
 @torch.inference_mode()

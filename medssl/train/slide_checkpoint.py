@@ -20,6 +20,7 @@ from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood
 from medssl.train.description import DESCRIPTION
 from medssl.train.feature_scaling import Scale, Scaled
+from medssl.transforms.tile_chain import AS_SCANNED, TilePreprocess
 
 
 class SlideCheckpoint(BaseModel):
@@ -30,7 +31,7 @@ class SlideCheckpoint(BaseModel):
         counts: training bags of each class.
         members: classifiers averaged when predicting.
         thresholds: of each member, the probability from which a bag is positive; two classes only.
-        tiles, encoder: how slides become features; None for bags that came as features.
+        tiles, preprocess, encoder: how slides become features; None for bags that came as features.
         step: update after which the weights were taken, of each member.
         metrics: scores on the validation bags, mean over the members.
     """
@@ -45,6 +46,7 @@ class SlideCheckpoint(BaseModel):
     members: int
     thresholds: tuple[float, ...]
     tiles: TileSettings | None
+    preprocess: TilePreprocess = AS_SCANNED
     encoder: TileEncoderSettings | None
     method: dict[str, Any]
     paper: str

@@ -13,6 +13,7 @@ from medssl.errors import UsageError
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, understood
 from medssl.train.description import description_of
+from medssl.transforms.tile_chain import AS_SCANNED, TilePreprocess
 
 
 class TileEncoderCheckpoint(BaseModel):
@@ -27,6 +28,7 @@ class TileEncoderCheckpoint(BaseModel):
     format: Literal[1] = 1
     family: Literal["pretrain"] = "pretrain"
     tiles: TileSettings
+    preprocess: TilePreprocess = AS_SCANNED
     encoder: TileEncoderSettings
     method: dict[str, Any]
     paper: str

@@ -22,6 +22,7 @@ OURS = {
     "MirrorSided": "medssl.transforms.radiograph",
     "SquareCropd": "medssl.transforms.radiograph",
     "StretchPercentilesd": "medssl.transforms.radiograph",
+    "NormalizeStaind": "medssl.transforms.stain",
     "RandInverseGammad": "medssl.transforms.random_radiograph",
     "RandMixNoised": "medssl.transforms.random_radiograph",
     "RandTurnShiftd": "medssl.transforms.random_radiograph",

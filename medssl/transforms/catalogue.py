@@ -27,8 +27,10 @@ _OWN_GROUP = {
     "RandTurnShiftd": "spatial",
     "RandMixNoised": "intensity",
     "RandInverseGammad": "intensity",
+    "NormalizeStaind": "intensity",
 }
-"""What our transforms of radiographs do; others have the group that their module is named after."""
+"""What ours do; others have the group that their module is named after."""
+
 _GROUP = {"RandSimulateLowResolutiond": "intensity", "RandSmoothDeformd": "spatial"}
 """What a transform of MONAI does, where it is not what its module says."""
 

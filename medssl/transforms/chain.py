@@ -149,8 +149,14 @@ class Chain:
         return any(step.entry.group == "intensity" for step in self.steps)
 
     def fingerprint(self) -> list[Any]:
-        """What decides the voxels that it makes: its steps, and versions of what makes them."""
+        """What decides the voxels that it makes: its steps, and versions of what makes them.
+
+        Raises:
+            UsageError: a transform is of a package whose version does not say which code it is.
+        """
         others = {s.name for s in self.steps} & set(TRANSFORMS.names())
+        for name in sorted(others):
+            TRANSFORMS.require_steady(name)
         packages = sorted(TRANSFORMS.package(name) for name in others)
         return [self.plain, version("monai"), packages]
 

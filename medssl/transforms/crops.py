@@ -14,7 +14,7 @@ from medssl.data.radiograph.image import Radiograph
 from medssl.errors import DataError, UsageError
 from medssl.transforms.compose import Watched
 from medssl.transforms.radiograph_chain import IN_MM, Picture, RadiographPreprocess
-from medssl.transforms.radiograph_reader import LoadRadiographd, in_mm, source_of
+from medssl.transforms.radiograph_reader import LoadRadiographd, has_scale, source_of
 from medssl.transforms.step import IMAGE
 
 BYTES = "end it with {ScaleIntensityd: {minv: 0, maxv: 255}}, or scale before the crops"
@@ -30,7 +30,7 @@ class WatchedPicture(Watched):
             UsageError: it fails, or makes something else of an image.
             DataError: it asks for mm that the file does not say.
         """
-        if self.name in IN_MM and not in_mm(data[IMAGE]):
+        if self.name in IN_MM and not has_scale(data[IMAGE]):
             raise DataError(
                 f"{source_of(data[IMAGE])} does not say its pixel spacing",
                 f"the transform {self.name} asks for mm",
@@ -101,11 +101,11 @@ class CropPreparation:
         made = data[IMAGE].detach().cpu().numpy()
         if made.dtype == np.uint8:
             return np.ascontiguousarray(made)
-        return as_bytes(made, image.source)
+        return as_bytes(made, image.source, BYTES)
 
 
-def as_bytes(made: np.ndarray, source: str) -> np.ndarray:
-    """Values rounded to bytes.
+def as_bytes(made: np.ndarray, source: str, do: str) -> np.ndarray:
+    """Values rounded to bytes; `do` says what to do where they cannot be.
 
     Raises:
         UsageError: bytes cannot hold them.
@@ -115,7 +115,7 @@ def as_bytes(made: np.ndarray, source: str) -> np.ndarray:
         raise UsageError(
             f"preprocess makes values from {low:.4g} to {high:.4g} of {source}",
             "they are kept as whole numbers from 0 to 255",
-            BYTES,
+            do,
         )
     rounded: np.ndarray = np.rint(made).clip(0, 255).astype(np.uint8)
     return rounded

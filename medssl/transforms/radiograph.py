@@ -17,7 +17,7 @@ from monai.transforms import MapTransform
 
 from medssl.errors import DataError
 from medssl.transforms.intensity import like
-from medssl.transforms.radiograph_reader import in_mm, pixel_of, side_stated, source_of
+from medssl.transforms.radiograph_reader import has_scale, pixel_of, side_stated, source_of
 
 Share = tuple[float, float]
 """A part of the square's side, as shares of it."""
@@ -184,7 +184,7 @@ class SquareCropd(MapTransform):
             stretch = down / across
             wide = max(image.shape[-2] * stretch, float(image.shape[-1]))
             return wide / stretch, wide
-        if not in_mm(image):
+        if not has_scale(image):
             raise DataError(
                 f"{source_of(image)} does not say its pixel spacing",
                 f"a field of {self.field:g} mm is asked for",

@@ -18,8 +18,8 @@ from medssl.data.radiograph.read import is_radiograph, read_radiograph
 from medssl.errors import DataError
 
 UNIT = "unit"
-"""Key of what MONAI knows of an image: "mm" where its affine says how large pixels are. Without it
-the affine has no scale: it says how much taller than wide a pixel is."""
+"""Key of what MONAI knows of an image: of its affine, "mm", or "um" of tiles. Without it the affine
+has no scale: it says how much taller than wide a pixel is."""
 
 SIDE = "side"
 """Key of the side of the body, "L" or "R"; missing where it is not known."""
@@ -91,16 +91,16 @@ def side_stated(image: torch.Tensor) -> Side | None:
 
 
 def pixel_of(image: torch.Tensor) -> tuple[float, float]:
-    """From row to row and from column to column; mm, or of any unit, see `in_mm`."""
+    """From row to row and from column to column; in the image's unit, see `has_scale`."""
     if not isinstance(image, MetaTensor):
         return 1.0, 1.0
     down, across = np.linalg.norm(image.affine.cpu().numpy()[:2, :2], axis=0)
     return float(down), float(across)
 
 
-def in_mm(image: torch.Tensor) -> bool:
+def has_scale(image: torch.Tensor) -> bool:
     """Whether the size of pixels is known."""
-    return isinstance(image, MetaTensor) and image.meta.get(UNIT) == "mm"
+    return isinstance(image, MetaTensor) and UNIT in image.meta
 
 
 class LoadRadiographd(MapTransform):

@@ -14,6 +14,7 @@ from medssl.data.slide.tiles import read_tile, tile_grid
 from medssl.errors import DataError
 from medssl.infer import features as module
 from medssl.infer.features import Extraction, extract_features, read_features
+from medssl.transforms.tile_chain import TilePreprocess
 from tests.data.slide.conftest import write_slide
 
 SETTINGS = TileSettings(size=32)
@@ -115,7 +116,7 @@ def test_no_flipped_bit_of_the_features_passes(slides: dict[str, Path], tmp_path
     np.testing.assert_array_equal(read_features(path).features, features)
 
 
-@pytest.mark.parametrize("what", ["encoder", "tiles", "slide", "damage"])
+@pytest.mark.parametrize("what", ["encoder", "tiles", "preprocess", "slide", "damage"])
 def test_what_was_made_otherwise_is_made_anew(
     slides: dict[str, Path], tmp_path: Path, what: str
 ) -> None:
@@ -126,6 +127,8 @@ def test_what_was_made_otherwise_is_made_anew(
         changes = {"encoder_key": "colours, trained longer"}
     elif what == "tiles":
         changes = {"settings": TileSettings(size=32, tissue_share=0.9)}
+    elif what == "preprocess":
+        changes = {"chain": TilePreprocess.of("Flipd")}
     elif what == "slide":
         write_slide(slides["a"], seed=5)
     else:
@@ -133,6 +136,18 @@ def test_what_was_made_otherwise_is_made_anew(
     again = extract(one, tmp_path / "out", **changes)
     assert again.skipped == ()
     assert again.tiles == len(read_features(path).features) > 0
+
+
+def test_tiles_go_through_the_chain_before_they_are_encoded(
+    slides: dict[str, Path], tmp_path: Path
+) -> None:
+    plain = read_features(extract(slides, tmp_path / "plain").paths["a"]).features
+    negative = {"ScaleIntensityRanged": {"a_min": 0, "a_max": 255, "b_min": 255, "b_max": 0}}
+    chain = TilePreprocess.of([negative])
+    done = extract(slides, tmp_path / "out", chain=chain)
+    found = read_features(done.paths["a"]).features
+    assert np.abs(found[:, :3] - (1 - plain[:, :3])).max() < 2e-3  # means
+    assert extract(slides, tmp_path / "out", chain=chain).skipped == ("a", "b")
 
 
 def test_a_failure_keeps_the_slides_before_it_and_leaves_nothing_half_written(

@@ -28,7 +28,7 @@ class FeatureHeader:
         size: side of a tile in pixels.
         slide_size: width and height of the slide in level-0 pixels.
         encoder: key of the encoder that made the features.
-        tiles: key of the tile settings.
+        tiles: key of the tile settings, and of what was done to tiles.
         source: digest of the slide's file.
     """
 

@@ -16,6 +16,7 @@ from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import TileGrid, read_tile, tile_grid
 from medssl.data.workers import Workers
 from medssl.errors import DataError, UsageError
+from medssl.transforms.tile_chain import AS_SCANNED, Prepare, TilePreprocess
 
 
 def sample_slides(
@@ -26,6 +27,7 @@ def sample_slides(
     seed: int,
     workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
+    chain: TilePreprocess = AS_SCANNED,
 ) -> list[Path]:
     """Draw at most `count` tiles of each slide; a file per slide, in the slides' order.
 
@@ -40,18 +42,19 @@ def sample_slides(
         seed: with the slide's id, of the draw.
         workers: threads that read.
         on_progress: called with the numbers of slides done and in all.
+        chain: what is done to a tile.
 
     Raises:
-        UsageError: `count` is below 1.
+        UsageError: `count` is below 1, or a transform of the chain fails.
         DataError: a slide is missing, damaged or without tissue.
     """
     if count < 1:
         raise UsageError(f"{count} tiles of each slide are no sample", do="ask for at least 1")
-    paths = []
+    paths, prepare = [], chain.preparation(settings.mpp)
     for name, slide in slides.items():
-        path = folder / f"{name}-{_key(slide, settings, count, seed)}.npy"
+        path = folder / f"{name}-{_key(slide, chain.key(settings.key), count, seed)}.npy"
         if not is_kept(path):
-            _write(name, slide, path, settings, count, seed, workers)
+            _write(name, slide, path, settings, count, seed, workers, prepare)
         paths.append(path)
         if on_progress is not None:
             on_progress(len(paths), len(slides))
@@ -97,19 +100,22 @@ def _write(
     count: int,
     seed: int,
     workers: int,
+    prepare: Prepare,
 ) -> None:
     with open_slide(slide) as reader:
         grid = tile_grid(reader, settings, workers)
         if not len(grid):
             raise no_tissue(slide)
         tiles = read_tiles(reader, grid, draw_tiles(grid, name, count, seed), workers)
+    for tile in tiles:
+        tile[...] = prepare(tile, str(slide))
     with appearing(path) as beside:
         np.save(beside, tiles, allow_pickle=False)
         seal(beside)
 
 
-def _key(slide: Path, settings: TileSettings, count: int, seed: int) -> str:
+def _key(slide: Path, tiles: str, count: int, seed: int) -> str:
     if not slide.exists():
         raise DataError(f"there is no slide {slide}", do="check the path")
-    parts = f"sealed {slide_digest(slide)} {settings.key} {count} {seed}"
+    parts = f"sealed {slide_digest(slide)} {tiles} {count} {seed}"
     return hashlib.sha256(parts.encode()).hexdigest()[:12]

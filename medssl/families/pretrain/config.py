@@ -23,6 +23,7 @@ from medssl.settings import (
     PipelineFile,
 )
 from medssl.transforms.chain import PREPROCESS, Preprocess
+from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
 
 class PretrainTrainSettings(LoopSettings):
@@ -112,6 +113,7 @@ class TilePretrainPipeline(PipelineFile):
 
     data: str = Field(description="name or path of a data spec of slides")
     tiles: TileSettings = TileSettings()
+    preprocess: TilePreprocess = Field(default=AS_SCANNED, description=PREPROCESS_TILES)
     encoder: TileEncoderSettings = TileEncoderSettings()
     method: MethodChoice = MethodChoice(name="dino")
     train: TilePretrainSettings = TilePretrainSettings()
@@ -156,6 +158,7 @@ class PretrainConfig(Config[PretrainPipeline]):
     def check(self) -> None:
         """Refuse settings that do not fit the method."""
         pipeline, method = self.pipeline, self.method
+        pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         name = pipeline.network.name
         if (name == "slice_unet") != self.slices:
             raise UsageError(
@@ -206,8 +209,13 @@ class TileConfig(Config[TilePretrainPipeline]):
         """Nothing beyond the slides themselves."""
         return []
 
+    def check(self) -> None:
+        """Refuse a chain that makes no tiles."""
+        check_tiles(self.pipeline.preprocess, self.pipeline.tiles)
+
     def shaping(self) -> list[Any]:
         """All that shapes the encoder but the slides, as plain values."""
-        named = ("seed", "tiles", "encoder", "method", "train")
+        done = ("preprocess",) if self.pipeline.preprocess.steps else ()
+        named = ("seed", "tiles", *done, "encoder", "method", "train")
         sections = {name: self.section(name) for name in named} | {"data": self.pipeline.data}
         return [sections, encoder_hash(self.pipeline.encoder, self.pipeline.seed)]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from medssl.data.prefetch import BatchStream
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case
-from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
@@ -59,6 +59,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
     config, pipeline = plan.config, plan.config.pipeline
     return TileEncoderCheckpoint(
         tiles=pipeline.tiles,
+        preprocess=pipeline.preprocess,
         encoder=pipeline.encoder,
         method=config.method_values(),
         paper=config.method.paper,
@@ -85,5 +86,6 @@ def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) 
             pipeline.train.per_slide,
             pipeline.seed,
             on_progress=counted,
+            chain=pipeline.preprocess,
         )
     return [_Sampled(name, path) for name, path in zip(slides, paths, strict=True)]

@@ -87,6 +87,7 @@ class SegmentConfig(Config[SegmentPipeline]):
 
     def check(self) -> None:
         """Refuse patches that the network cannot take, and strides that leave gaps."""
+        self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
 

@@ -20,6 +20,7 @@ from medssl.networks.tile_settings import encoder_hash
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.progress import Counted
 from medssl.train.fingerprint import fingerprint
+from medssl.train.tile_checkpoint import read_tile_encoder
 
 
 class SlideCohort(Cohort):
@@ -61,7 +62,8 @@ def find_cohort(config: SlideConfig, kept_out: Collection[str] = ()) -> SlideCoh
 
 def inputs(config: SlideConfig, cohort: SlideCohort) -> dict[str, list[Any]]:
     """The settings, the folds and all files; the scores depend on nothing more."""
-    tiles = ("tiles", "encoder") if config.tiled else ()
+    done = ("preprocess",) if config.pipeline.preprocess.steps else ()
+    tiles = ("tiles", *done, "encoder") if config.tiled else ()
     settings = ("data", *tiles, "method", "train", "evaluate")
     folds = [fold.hash for fold in cohort.splits]
     files = fingerprint(cohort.cases)
@@ -93,7 +95,7 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
 
     Raises:
         DataError: a file cannot be used; what was encoded before it stays in the cache.
-        UsageError: there is no such file of the encoder's weights.
+        UsageError: there is no such file of the encoder's weights, or `preprocess` makes no tiles.
     """
     config: SlideConfig = job.plan.config
     cases, reporter = job.plan.cohort.cases, job.reporter
@@ -104,8 +106,15 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
     encoder = build_tile_encoder(pipeline.encoder, pipeline.seed)
     if encoder.report is not None:
         reporter.note(f"weights {pipeline.encoder.weights}: {encoder.report}")
+    if pipeline.pretrain is not None:
+        trained = read_tile_encoder(pipeline.pretrain.folder).preprocess
+        if unlike := pipeline.preprocess.unlike(trained):
+            reporter.note(
+                f"warning: the encoder was pre-trained on tiles that look otherwise: {unlike}"
+            )
     key = encoder_hash(pipeline.encoder, pipeline.seed)
-    folder = cache_root() / "features" / config.spec.name / f"{pipeline.tiles.key}-{key}"
+    tiles = pipeline.preprocess.key(pipeline.tiles.key)
+    folder = cache_root() / "features" / config.spec.name / f"{tiles}-{key}"
     reporter.note(f"{len(cases)} slides of {config.spec.name}: encoding what is not in {folder}")
     with Counted(reporter) as counted:
         done = extract_features(
@@ -114,6 +123,7 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
             encoder,
             key,
             pipeline.tiles,
+            pipeline.preprocess,
             batch=pipeline.predict.batch,
             device=choose_device(pipeline.train.device),
             on_progress=counted,

@@ -20,6 +20,7 @@ from medssl.settings import (
     OptimiserSettings,
     PipelineFile,
 )
+from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
 
 class FoldSettings(Section):
@@ -121,6 +122,7 @@ class SlidePipeline(PipelineFile):
 
     data: str = Field(description="name or path of the data spec")
     tiles: TileSettings = TileSettings()
+    preprocess: TilePreprocess = Field(default=AS_SCANNED, description=PREPROCESS_TILES)
     encoder: TileEncoderSettings = TileEncoderSettings()
     pretrain: EncoderSource | None = Field(
         default=None, description="what pre-trains the encoder; in place of encoder.weights"
@@ -169,6 +171,8 @@ class SlideConfig(Config[SlidePipeline]):
                 "classes: [normal, tumour]}",
             )
         must_fit_classes(self.pipeline.evaluate.metrics, len(self.classes))
+        if self.tiled:
+            check_tiles(self.pipeline.preprocess, self.pipeline.tiles)
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse a pre-trained encoder of tiles that is another one than the pipeline's."""

@@ -197,6 +197,7 @@ def predict_slides(
             classifier.encoder,
             key,
             found.tiles,
+            found.preprocess,
             device=device,
             on_progress=counted,
         )

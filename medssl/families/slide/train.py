@@ -120,6 +120,7 @@ def _join(plan: SlidePlan) -> None:
             "members": len(members),
             "thresholds": tuple(one.threshold for one in described),
             "tiles": config.pipeline.tiles if config.tiled else None,
+            "preprocess": config.pipeline.preprocess,
             "encoder": config.pipeline.encoder if config.tiled else None,
             "split_hash": digest([one.split_hash for one in described]),
             "step": tuple(step for one in described for step in one.step),

@@ -9,6 +9,7 @@ from medssl.data.slide.sample import draw_tiles, sample_slides
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import read_tile, tile_grid
 from medssl.errors import DataError, UsageError
+from medssl.transforms.tile_chain import TilePreprocess
 from tests.data.slide.conftest import write_slide
 
 SETTINGS = TileSettings(size=32)
@@ -90,8 +91,16 @@ def test_other_settings_or_another_slide_make_another_file(
         *sample_slides(one, out, SETTINGS, 4, 1),
         *sample_slides(one, out, TileSettings(size=48), 4, 0),
         *sample_slides({"a": slides["b"]}, out, SETTINGS, 4, 0),
+        *sample_slides(one, out, SETTINGS, 4, 0, chain=TilePreprocess.of("Flipd")),
     }
-    assert len(names) == 5
+    assert len(names) == 6
+
+
+def test_drawn_tiles_go_through_the_chain(slides: dict[str, Path], tmp_path: Path) -> None:
+    (plain,) = sample_slides({"a": slides["a"]}, tmp_path, SETTINGS, 4, 0)
+    chain = TilePreprocess.of({"Flipd": {"spatial_axis": 0}})
+    (turned,) = sample_slides({"a": slides["a"]}, tmp_path, SETTINGS, 4, 0, chain=chain)
+    assert np.array_equal(np.load(turned), np.load(plain)[:, ::-1])
 
 
 def test_a_slide_without_tissue_is_named(tmp_path: Path) -> None:

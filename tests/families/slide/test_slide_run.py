@@ -16,6 +16,7 @@ from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.train.slide_checkpoint import load_slide_checkpoint
+from medssl.train.tile_checkpoint import read_tile_encoder
 
 QUIET = QuietReporter()
 
@@ -146,6 +147,34 @@ def test_a_new_slide_is_called_where_neither_pipeline_nor_data_exist(
         predict_slides(checkpoint, [slide], slide.parent, QUIET)
 
 
+def test_a_chain_is_remembered_and_done_to_new_slides(toys: Path) -> None:
+    chain = "preprocess=[{ScaleIntensityRanged: {a_min: 0, a_max: 255, b_min: 255, b_max: 0}}]"
+    plain, config = load_config("slides"), load_config("slides", [chain])
+    assert make_plan(config).stages["train"].key != make_plan(plain).stages["train"].key
+    done = run(config, QUIET)
+    _, found = load_slide_checkpoint(done["model"])
+    assert found.preprocess == config.pipeline.preprocess
+    out = predict_slides(done["model"], [toys / "data/toys/s4.tiff"], toys / "out", QUIET)
+    (new,) = rows(out)
+    (same,) = [row for row in rows(done["calls"]) if row["slide"] == "s4"]
+    assert float(new["tumour"]) == pytest.approx(float(same["tumour"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("[{Resized: {spatial_size: [16, 16]}}]", "changes the size or the channels of tiles"),
+        ("macenko", "no transform is called 'macenko'"),
+        ("{stain: macenko}", "stain is a key of slide; write {slide: {stain: ...}}"),
+        ("mr", "no transform is called 'mr'"),
+    ],
+)
+def test_chains_that_no_tile_can_go_through_are_refused(toys: Path, given: str, words: str) -> None:
+    for name in ("slides", "dino"):
+        with pytest.raises(UsageError, match=words):
+            load_config(name, [f"preprocess={given}"])
+
+
 def test_a_checkpoint_of_bags_cannot_read_slides(toys: Path) -> None:
     checkpoint = run(load_config("bags"), QUIET)["model"]
     slide = toys / "data" / "toys" / "s0.tiff"
@@ -210,6 +239,14 @@ def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Pat
     assert load_slide_checkpoint(done["model"])[1].encoder.weights == str(weights)
     plain = run(load_config("slides"), QUIET)
     assert plain["model"] != done["model"]
+
+
+def test_an_encoder_of_other_tiles_is_warned_of(toys: Path) -> None:
+    folder = run(load_config("dino", ["preprocess.slide.stain=macenko"]), QUIET)["model"]
+    assert read_tile_encoder(folder).preprocess.plain == ["medssl:NormalizeStaind"]
+    notes = Notes()
+    run(load_config("slides", [f"pretrain={folder}", "train.epochs=1"]), notes)
+    assert [text for text in notes.notes if "pre-trained on tiles that look otherwise" in text]
 
 
 def test_pre_training_wants_slides(toys: Path) -> None:
