@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medssl.data.patches import OverlappingPatches
-from medssl.data.prefetch import Prefetch, usual_workers
+from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.stream import PatchStream
 from medssl.errors import UsageError
 from medssl.transforms.chain import Augment
@@ -98,5 +98,6 @@ def test_a_fault_of_a_worker_is_raised_where_its_batch_is_taken():
 
 
 def test_a_cpu_that_trains_has_one_thread_read_ahead_and_a_gpu_as_many_as_there_are_cores():
-    assert usual_workers(torch.device("cpu")) == 1
-    assert 1 <= usual_workers(torch.device("cuda")) <= 8
+    assert choose_workers(None, torch.device("cpu")) == 1
+    assert 1 <= choose_workers(None, torch.device("cuda")) <= 8
+    assert [choose_workers(asked, torch.device("cpu")) for asked in (0, 3)] == [0, 3]

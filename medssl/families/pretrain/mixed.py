@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from medssl.data.layouts import layout_of
 from medssl.data.mixed.stack import SliceStack, stack_scans
 from medssl.data.mixed.stream import ImageStack, MixedSource, MixedStream
+from medssl.data.prefetch import BatchStream
 from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.settings import CropSettings
 from medssl.data.spec import Case, DataSpec
-from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from medssl.atomic import write_bytes
-from medssl.data.stream import BatchStream
+from medssl.data.prefetch import BatchStream
 from medssl.device import choose_device
 from medssl.families.pretrain.cohort import PROBES, Numbers, keep_probes
 from medssl.pipeline.plan import Job

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from medssl.data.prefetch import BatchStream
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case
-from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from medssl.data.prefetch import BatchStream
 from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
-from medssl.data.stream import BatchStream
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
