@@ -46,6 +46,38 @@ from medssl.overrides import apply_override, laid_over
             {"layout": {"kind": "slides"}},
             {"layout": {"kind": "slides"}},
         ),
+        # Of a chain, the keys of one word are kept; another word or transform replaces it.
+        (
+            {"augment": {"basic": {"flip": "half", "noise": 0.1}}},
+            {"augment": {"basic": {"noise": 0.2}}},
+            {"augment": {"basic": {"flip": "half", "noise": 0.2}}},
+        ),
+        (
+            {"augment": {"basic": {"flip": "half"}}},
+            {"augment": {"standard": {"rotation": 10}}},
+            {"augment": {"standard": {"rotation": 10}}},
+        ),
+        (
+            {"augment": {"RandFlipd": {"prob": 1}}},
+            {"augment": {"RandAffined": {"prob": 1}}},
+            {"augment": {"RandAffined": {"prob": 1}}},
+        ),
+        (
+            {"augment": "basic"},
+            {"augment": {"basic": {"noise": 0.2}}},
+            {"augment": {"basic": {"noise": 0.2}}},
+        ),
+        (
+            {"augment": [{"RandFlipd": {"prob": 1}}]},
+            {"augment": {"basic": {"noise": 0.2}}},
+            {"augment": {"basic": {"noise": 0.2}}},
+        ),
+        # Where a part of that name has plain keys, they lie over each other as anywhere.
+        (
+            {"augment": {"noise": 0.3, "pad": 1}},
+            {"augment": {"noise": 0.1}},
+            {"augment": {"noise": 0.1, "pad": 1}},
+        ),
         (
             {"layout": {"kind": "bags", "file": "a"}},
             {"layout": {"file": "b"}},

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Randomizable
+from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from torch import Tensor
 
 from medssl.data.batch import Batch
@@ -24,7 +24,7 @@ from medssl.errors import MedsslError, UsageError
 from medssl.transforms.chain import Augment
 from medssl.transforms.compose import build
 from medssl.transforms.linear import middle
-from medssl.transforms.moves import Size, needed
+from medssl.transforms.moves import REACHES, Size, needed
 from medssl.transforms.random_spatial import RandomMove, RandPosed
 from medssl.transforms.step import IMAGE, LABEL, Step
 
@@ -77,9 +77,11 @@ class _Change:
         if isinstance(self.made, RandomMove):
             self.made.randomize(patch)
             return self.made.needs(size)
-        # The first draw of each of MONAI's says whether it acts.
-        acts = np.random.RandomState(seed).rand() < getattr(self.made, "prob", 1)
-        return needed(self.step, size) if acts else size
+        if isinstance(self.made, RandomizableTransform) and self.step.name in REACHES:
+            self.made.randomize(None)
+            if not self.made._do_transform:
+                return size
+        return needed(self.step, size)
 
     def move(self, data: Data, seed: int, patch: Size, size: Size) -> Data:
         """The middle `size` voxels of the box, changed."""

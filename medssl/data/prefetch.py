@@ -21,11 +21,13 @@ class BatchStream(Protocol):
         """Batch `number`, counted from 0; equal numbers give equal batches."""
 
 
-def usual_workers(device: torch.device) -> int:
-    """As many threads as draw batches without being in the way of training.
+def choose_workers(asked: int | None, device: torch.device) -> int:
+    """The threads asked for; None: as many as draw batches without being in the way of training.
 
     A CPU that trains needs its cores itself, so one thread reads ahead.
     """
+    if asked is not None:
+        return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return 1 if device.type == "cpu" else min(MOST_WORKERS, cores or 1)
 

@@ -15,7 +15,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
-from medssl.infer.postprocess import fill_holes, largest_component
+from medssl.infer.cleaning import Cleaning
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
@@ -50,9 +50,10 @@ def predict_case(
     settings: PredictSettings,
     classes: int,
     device: torch.device,
+    cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
 ) -> Prediction:
-    """Preprocess, slide the window, restore.
+    """Preprocess, slide the window, restore, correct.
 
     With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
     grid are averaged: those that training mirrored, as it has seen no others.
@@ -71,13 +72,16 @@ def predict_case(
         answer = _probabilities(answer)
     how = _window(patch, settings, device, float(image.min()))
     if 4 * classes * image[0].numel() > LOGITS_LIMIT:
-        return _streamed(sliding_window_slabs(image, answer, patch, **how), record, settings)
+        slabs = sliding_window_slabs(image, answer, patch, **how)
+        return _streamed(slabs, record, settings, cleaning)
     logits = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
-    labels = _clean(restore_labels(logits, record), settings)
+    labels = cleaning(restore_labels(logits, record), volume.geometry.voxel)
     return Prediction(volume.geometry, labels, *_maps(logits, record, settings))
 
 
-def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) -> Prediction:
+def _streamed(
+    slabs: Iterable[Slab], record: Record, settings: PredictSettings, cleaning: Cleaning
+) -> Prediction:
     """Labels and entropy of a volume whose logits are never held whole."""
     if "probabilities" in settings.save:
         raise UsageError(
@@ -95,7 +99,7 @@ def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) 
             unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
     return Prediction(
         record.source,
-        _clean(restore_classes(labels, record), settings),
+        cleaning(restore_classes(labels, record), record.source.voxel),
         restore_map(unsure, record) if wanted else None,
     )
 
@@ -141,11 +145,3 @@ def _maps(
         # Outside the crop everything is background.
         restored = np.stack([1 - np.sum(foreground, axis=0, dtype=np.float32), *foreground])
     return uncertain, restored
-
-
-def _clean(labels: np.ndarray, settings: PredictSettings) -> np.ndarray:
-    """Largest component and hole filling, as the settings ask."""
-    classes = range(1, int(labels.max()) + 1)
-    if settings.largest_component:
-        labels = largest_component(labels, classes)
-    return fill_holes(labels) if settings.fill_holes else labels

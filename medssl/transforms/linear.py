@@ -99,12 +99,16 @@ class Rotation:
 def resampled_classes(mask: Tensor, sample: Sampler) -> Tensor:
     """Class indices [1, ...]: each class is read linearly, the one with the largest share wins."""
     ones = {value: mask == value for value in range(1, int(mask.max()) + 1)}
-    classes = [value for value, one in ones.items() if bool(one.any())] or [0]
-    shares = sample(torch.cat([(mask == value).float() for value in classes]))
-    most, won = shares.max(0, keepdim=True)
-    background = 1 - shares.sum(0, keepdim=True)
-    named = torch.tensor(classes, dtype=mask.dtype, device=mask.device)[won]
-    return torch.where(most > background, named, torch.zeros_like(named))
+    classes = [value for value, one in ones.items() if bool(one.any())]
+    if not classes:
+        classes, ones = [0], {0: torch.zeros_like(mask)}
+    shares = sample(torch.cat([ones[value] for value in classes]).float())
+    most = 1 - shares.sum(0, keepdim=True)
+    won = torch.zeros(most.shape, dtype=mask.dtype, device=mask.device)
+    for value, share in zip(classes, shares, strict=True):
+        won.masked_fill_(share > most, value)
+        torch.maximum(most, share, out=most)
+    return won
 
 
 def plain(image: Tensor) -> Tensor:

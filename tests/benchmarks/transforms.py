@@ -1,4 +1,5 @@
-"""Our transforms against those of MONAI that they stand for, and the whole chain of `mr`.
+"""Our transforms against those of MONAI that they stand for, and the whole chain of `mr`;
+random ones likewise, and what a loop waits for the chain of `standard`.
 
     python -m tests.benchmarks.transforms
 
@@ -6,12 +7,20 @@ CPU milliseconds on one thread, the least of several repeats taken in turns, on 
 160 x 192 x 144 voxels in the Fortran order in which NIfTI files are read. That both give the same
 is a test (tests/transforms/test_compose.py), but for the marked: MONAI's percentiles and mean are
 those of all voxels, and its Spacing moves the outer faces.
+
+Random transforms always act here, on a patch of 96 x 96 x 96 voxels and, where they move voxels, a
+mask of two classes. MONAI rotates and scales by RandAffined, which fills what lies outside, and
+has no law like nnU-Net's; the work is alike.
+
+What the loop waits: 60 steps of 0.2 s, in which the loop sleeps as it would for a GPU, with two
+workers and a batch of two labelled patches of 96 x 96 x 96 voxels, or of two of each stream.
 """
 
 import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +33,16 @@ from monai import transforms as monai
 
 import medssl.transforms as ours
 from medssl.data.geometry import Geometry
+from medssl.data.patches import SinglePatch
+from medssl.data.prefetch import Prefetch
+from medssl.data.stream import PatchStream
 from medssl.data.volume import Volume, write_volume
-from medssl.transforms.chain import Preprocess
+from medssl.transforms.chain import Augment, Preprocess
 from medssl.transforms.compose import Preparation
 from medssl.transforms.reader import as_meta_tensor
 
 SHAPE, REPEATS = (160, 192, 144), 7
+PATCH, STEPS, STEP_S, WORKERS = (96, 96, 96), 60, 0.2, 2
 KEY = "image"
 
 
@@ -103,9 +116,105 @@ def main() -> None:
     report("`mr` / the same of MONAI (*)", *least(lambda: word(volume), lambda: whole(given)))
 
 
+def random_ones() -> None:
+    """Our random transforms against MONAI's."""
+    both = [KEY, "label"]
+    image = torch.randn(1, *PATCH)
+    ball = (
+        (torch.stack(torch.meshgrid(*map(torch.arange, PATCH), indexing="ij")) - 48.0) ** 2
+    ).sum(0)
+    label = (ball < 900).to(torch.uint8)[None] + (ball < 200).to(torch.uint8)[None]
+    data = {KEY: image, "label": label}
+    turned = {"rotate_range": [0.52] * 3, "scale_range": [0.4] * 3, "padding_mode": "zeros"}
+    gamma = {"prob": 1, "gamma": (0.7, 1.5)}
+    sigma = {f"sigma_{axis}": (0.5, 1.0) for axis in "xyz"}
+    pairs = {
+        "RandRotateScaled / RandAffined": (
+            ours.RandRotateScaled(both, prob_rotation=1, prob_scaling=1),
+            monai.RandAffined(both, prob=1, mode=("bilinear", "nearest"), **turned),
+        ),
+        "RandRotateScaled, image alone / RandAffined": (
+            ours.RandRotateScaled(KEY, prob_rotation=1, prob_scaling=1),
+            monai.RandAffined(KEY, prob=1, **turned),
+        ),
+        "RandRotateScaled, scaling / RandZoomd": (
+            ours.RandRotateScaled(KEY, prob_rotation=0, prob_scaling=1),
+            monai.RandZoomd(KEY, prob=1, min_zoom=0.7, max_zoom=1.4, mode="trilinear"),
+        ),
+        "RandMirrord / three RandFlipd": (
+            ours.RandMirrord(both, prob=1),
+            monai.Compose([monai.RandFlipd(both, prob=1, spatial_axis=axis) for axis in range(3)]),
+        ),
+        "RandBlurd / RandGaussianSmoothd": (
+            ours.RandBlurd(KEY, prob=1, channel_prob=1),
+            monai.RandGaussianSmoothd(KEY, prob=1, **sigma),
+        ),
+        "RandBrightnessd / RandScaleIntensityd": (
+            ours.RandBrightnessd(KEY, prob=1),
+            monai.RandScaleIntensityd(KEY, prob=1, factors=0.25),
+        ),
+        "RandContrastd / RandScaleIntensityFixedMeand": (
+            ours.RandContrastd(KEY, prob=1),
+            monai.RandScaleIntensityFixedMeand(KEY, prob=1, factors=0.25, preserve_range=True),
+        ),
+        "RandLowResolutiond / RandSimulateLowResolutiond": (
+            ours.RandLowResolutiond(KEY, prob=1, channel_prob=1),
+            monai.RandSimulateLowResolutiond(KEY, prob=1, zoom_range=(0.5, 1)),
+        ),
+        "RandGammaRangePreservingd / RandAdjustContrastd": (
+            ours.RandGammaRangePreservingd(KEY, **gamma),
+            monai.RandAdjustContrastd(KEY, **gamma),
+        ),
+        "RandGammaRangePreservingd, restored / RandAdjustContrastd": (
+            ours.RandGammaRangePreservingd(KEY, retain_stats=True, **gamma),
+            monai.RandAdjustContrastd(KEY, retain_stats=True, **gamma),
+        ),
+    }
+    for name, (mine, theirs) in pairs.items():
+        for one in (mine, theirs):
+            one.set_random_state(0)
+        report(name, *least(lambda mine=mine: mine(data), lambda theirs=theirs: theirs(data)))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A case of float16 in memory, as the cache has it."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    id: str = "noise"
+    floor: float = 0.0
+
+
+def waiting() -> None:
+    """Share of the time that a loop waits for `standard`, and what a patch takes."""
+    volume = np.ascontiguousarray(scan().array)
+    case = Stored(volume.astype(np.float16), (volume[0] > 400).astype(np.uint8))
+    for kinds in (("labelled",), ("labelled", "unlabelled")):
+        streams = {
+            kind: PatchStream(kind, [case], SinglePatch(PATCH), Augment.of("standard"), 2, 0)
+            for kind in kinds
+        }
+        feed = Prefetch(streams, 0, WORKERS)
+        start, spent = time.perf_counter(), time.process_time()
+        for _ in range(STEPS):
+            feed.take()
+            time.sleep(STEP_S)
+        whole, spent = time.perf_counter() - start, time.process_time() - spent
+        feed.close()
+        patches = 2 * len(kinds) * STEPS
+        print(
+            f"`standard`, {patches // STEPS} patches a step: the loop waits "
+            f"{100 * feed.waited / whole:.1f} % of its time; "
+            f"{1e3 * spent / patches:.0f} CPU ms a patch"
+        )
+
+
 def report(name: str, mine: float, theirs: float) -> None:
     print(f"{name:70} {mine:7.1f} ms {theirs:7.1f} ms {theirs / mine:6.1f}x")
 
 
 if __name__ == "__main__":
     main()
+    random_ones()
+    waiting()

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from medssl.data.patches import OverlappingPatches, SinglePatch
-from medssl.data.prefetch import Prefetch
 from medssl.data.stream import PatchStream
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
@@ -125,13 +124,3 @@ def test_padding_takes_the_floor_in_the_image_and_background_in_the_label():
     assert batch.image.dtype == torch.float32
     assert int(outside.sum()) == 2 * (4**3 - 2**3)
     assert torch.equal(batch.truth == 0, outside)
-
-
-def test_reading_ahead_gives_the_same_batches():
-    source = stream("unlabelled")
-    feed = Prefetch({"unlabelled": source}, first=3)
-    try:
-        for number in range(3, 6):
-            assert torch.equal(feed.take()["unlabelled"].image, source.batch(number).image)
-    finally:
-        feed.close()

@@ -76,6 +76,19 @@ def test_a_signal_in_the_last_step_still_ends_the_command(training):
     assert again.steps == {}
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_workers_change_no_bit_also_where_training_goes_on(training, workers):
+    unbroken = training()
+    unbroken.run()
+    unbroken.state_file.unlink()
+    broken = training(on_step=after(3, kill))
+    with pytest.raises(Killed):
+        broken.run(workers=workers, checkpoint_every=1)
+    continued = training()
+    continued.run(workers=3 - workers)
+    assert torch.equal(continued.weights, unbroken.weights)
+
+
 def test_a_finished_training_is_not_continued(training):
     first = training()
     first.run()

@@ -44,3 +44,11 @@ class Failingd(MapTransform):
 
     def __call__(self, data):
         raise KeyError("no such thing")
+
+
+class Writingd(MapTransform):
+    """Writes into what it is given."""
+
+    def __call__(self, data):
+        data["image"].mul_(2)
+        return dict(data)

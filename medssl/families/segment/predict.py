@@ -17,6 +17,12 @@ from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.cross_validation import (
+    CORRECTIONS,
+    corrections_of_fold,
+    fold_folder,
+)
+from medssl.infer.cleaning import Cleaning
 from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.overrides import apply_override
@@ -70,6 +76,7 @@ def predict_files(
         apply_override(plain, one)
     settings = validate(PredictSettings, plain, "predict.")
     check_stride(settings.stride, found.patch)
+    Cleaning.of(settings, found.classes)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
     refuse_inputs(out, files)
@@ -86,34 +93,62 @@ def predict_in_words(
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
-    """Predict the test cases whose masks are not there.
+    """Predict the test cases whose masks are not there, each by a model that has not seen it.
 
     Raises:
         UsageError, DataError: as `predict_files`.
     """
-    asked, device = _asked(job.plan), job.plan.config.pipeline.train.device
-    predictor = load_checkpoint(asked.checkpoint)[0]
-    asked.predict(predictor, asked.outputs(overwrite=True), job.reporter, device)
-    return {"cases": len(asked.cases)}
+    parts, device = _asked(job.plan), job.plan.config.pipeline.train.device
+    for asked in parts:
+        predictor = load_checkpoint(asked.checkpoint)[0]
+        asked.predict(predictor, asked.outputs(overwrite=True), job.reporter, device)
+    return {"cases": sum(len(asked.cases) for asked in parts)}
 
 
 def intact(job: Job) -> bool:
     """Whether the masks of all test cases are there as they were written."""
-    asked = _asked(job.plan)
-    outputs = asked.outputs(overwrite=True)
-    return all(outputs.has(asked.names(case)) for case in asked.cases)
+    return all(
+        asked.outputs(overwrite=True).has(asked.names(case))
+        for asked in _asked(job.plan)
+        for case in asked.cases
+    )
 
 
-def _asked(plan: SegmentPlan) -> "_Asked":
+def mask_folder(plan: SegmentPlan, case: str) -> Path:
+    """Where the mask of a test case is: in the stage's folder, or in that of a fold."""
+    fold = plan.cohort.fold_of(case)
+    return plan.folder("predict") if fold is None else fold_folder(plan.folder("predict"), fold)
+
+
+def _asked(plan: SegmentPlan) -> list["_Asked"]:
+    """What the final model is to predict, and what each fold."""
+    cohort, train = plan.cohort, plan.folder("train")
+    parts: list[tuple[Path, Path, Sequence[str], Mapping[str, Any]]]
+    parts = [(plan.model, plan.folder("predict"), cohort.split.test, {})]
+    for number, fold in enumerate(cohort.folds):
+        model = fold_folder(train, number) / plan.model.relative_to(train)
+        out = fold_folder(plan.folder("predict"), number)
+        parts.append((model, out, fold.test, corrections_of_fold(train, number)))
+    return [_part(plan, *part) for part in parts if part[2]]
+
+
+def _part(
+    plan: SegmentPlan, model: Path, out: Path, test: Sequence[str], chosen: Mapping[str, Any]
+) -> "_Asked":
+    """What one model is to predict, with the corrections that were chosen for it."""
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
     cases = {
         case.id: tuple(dict.fromkeys(case.images[name] for name in channels))
-        for case in plan.cohort.test
+        for case in plan.cohort.cases
+        if case.id in set(test)
     }
-    found = read_description(plan.model)
+    found = read_description(model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.mirrored})
-    return _Asked(plan.model, found, pipeline.predict, cases, plan.folder("predict"))
+    own = found.predict.model_dump() | dict(chosen)
+    known = {key: own[key] for key in CORRECTIONS if getattr(pipeline.predict, key) is None}
+    settings = PredictSettings.model_validate(pipeline.predict.model_dump() | known)
+    return _Asked(model, found, settings, cases, out)
 
 
 @dataclass(frozen=True)
@@ -165,7 +200,7 @@ class _Asked:
         """Predict the cases whose results are missing; returns all masks."""
         found, settings, device = self.found, self.settings, choose_device(device_name)
         network = _chosen(predictor, settings).to(device)
-        prepare = Preparation(found.preprocess)
+        prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing = [case for case in self.cases if not outputs.has(self.names(case))]
         with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
             for case in missing:
@@ -177,8 +212,8 @@ class _Asked:
                         "give a folder with one image per channel",
                     )
                 given = network, volume, prepare, found.patch, settings
-                mirrored = found.mirrored or ()
-                prediction = predict_case(*given, len(found.classes), device, mirrored)
+                how = len(found.classes), device, cleaning, found.mirrored or ()
+                prediction = predict_case(*given, *how)
                 grid, maps = prediction.geometry, [prediction.entropy]
                 maps += [] if prediction.probabilities is None else list(prediction.probabilities)
                 with outputs.writing(self.names(case)) as (mask, *beside):

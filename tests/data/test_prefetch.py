@@ -1,0 +1,103 @@
+"""Batches drawn ahead: the same for any number of threads, each computing on one core."""
+
+import threading
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.data.patches import OverlappingPatches
+from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.stream import PatchStream
+from medssl.errors import UsageError
+from medssl.transforms.chain import Augment
+
+CHAIN = ["standard", {"RandAffined": {"prob": 0.5, "rotate_range": 0.3}}]
+
+
+@dataclass
+class Case:
+    id: str
+    image: np.ndarray
+    mask: np.ndarray
+    floor: float = 0.0
+
+
+@dataclass
+class Counting:
+    """A stream that notes who draws what."""
+
+    fails_at: int = -1
+    drawn: list[tuple[int, str, int]] = field(default_factory=list)
+
+    def batch(self, number):
+        name = threading.current_thread().name
+        self.drawn.append((number, name, torch.get_num_threads()))
+        if number == self.fails_at:
+            raise UsageError("a transform failed")
+        return number
+
+
+def streams():
+    rng = np.random.default_rng(0)
+    images = [rng.random((1, 14, 13, 12)).astype(np.float32) for _ in range(3)]
+    cases = [Case(f"c{n}", one, (one[0] > 0.5).astype(np.uint8)) for n, one in enumerate(images)]
+    return {
+        kind: PatchStream(kind, cases, OverlappingPatches((6, 6, 6)), Augment.of(CHAIN), 2, 0)
+        for kind in ("labelled", "unlabelled")
+    }
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_are_those_of_their_numbers_whoever_draws_them(workers):
+    wanted = streams()
+    with closing(Prefetch(streams(), 2, workers)) as feed:
+        for number in range(2, 12):
+            for name, batch in feed.take().items():
+                mine = wanted[name].batch(number)
+                assert torch.equal(batch.image, mine.image)
+                assert torch.equal(batch.start, mine.start)
+                assert (batch.label is None) == (name == "unlabelled")
+                assert batch.label is None or torch.equal(batch.truth, mine.truth)
+
+
+def test_no_worker_draws_in_the_loops_own_thread():
+    stream, own = Counting(), threading.current_thread().name
+    with closing(Prefetch({"a": stream}, 0, 0)) as feed:
+        assert [feed.take()["a"] for _ in range(3)] == [0, 1, 2]
+    assert [(number, name) for number, name, _ in stream.drawn] == [(n, own) for n in range(3)]
+
+
+def test_as_many_batches_are_under_way_as_there_are_workers():
+    stream = Counting()
+    with closing(Prefetch({"a": stream}, 5, 3)) as feed:
+        assert feed.take()["a"] == 5
+    assert {number for number, _, _ in stream.drawn} <= {5, 6, 7, 8}
+    assert {5, 6, 7} <= {number for number, _, _ in stream.drawn}
+
+
+def test_workers_compute_on_one_core_and_leave_the_loop_its_own():
+    before, stream = torch.get_num_threads(), Counting()
+    torch.set_num_threads(2)
+    try:
+        with closing(Prefetch({"a": stream}, 0, 2)) as feed:
+            feed.take()
+            assert torch.get_num_threads() == 2
+        assert {threads for _, _, threads in stream.drawn} == {1}
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_fault_of_a_worker_is_raised_where_its_batch_is_taken():
+    with closing(Prefetch({"a": Counting(fails_at=1)}, 0, 2)) as feed:
+        feed.take()
+        with pytest.raises(UsageError, match="a transform failed"):
+            feed.take()
+
+
+def test_a_cpu_that_trains_has_one_thread_read_ahead_and_a_gpu_as_many_as_there_are_cores():
+    assert choose_workers(None, torch.device("cpu")) == 1
+    assert 1 <= choose_workers(None, torch.device("cuda")) <= 8
+    assert [choose_workers(asked, torch.device("cpu")) for asked in (0, 3)] == [0, 3]
