@@ -25,8 +25,7 @@ from medssl.families.segment.cross_validation import (
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
-from medssl.overrides import apply_override
-from medssl.pipeline.config import validate
+from medssl.pipeline.config import overridden
 from medssl.pipeline.inputs import find_inputs
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
@@ -71,10 +70,7 @@ def predict_files(
     """
     choose_device(device)
     found = read_description(checkpoint)
-    plain = found.predict.model_dump()
-    for one in overrides:
-        apply_override(plain, one)
-    settings = validate(PredictSettings, plain, "predict.")
+    settings = overridden(PredictSettings, overrides, "predict.", found.predict.model_dump())
     check_stride(settings.stride, found.patch)
     Cleaning.of(settings, found.classes)
     _check_flips(checkpoint, found, settings)
