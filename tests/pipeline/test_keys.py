@@ -93,6 +93,13 @@ def test_every_key_has_a_type_and_a_meaning(name: str) -> None:
         ("method.tracoco.noise", ["method.tracoco.noise"]),
         ("layout.glob.label", ["layout.glob.label"]),
         ("study", ["study"]),
+        ("preprocess.mr", ["preprocess.mr"]),
+        ("preprocess.joint", ["grade.preprocess.joint"]),
+        ("grade.preprocess.joint", ["grade.preprocess.joint"]),
+        ("preprocess.joint.side", ["preprocess.joint.side"]),
+        ("preprocess.slide", ["slide.preprocess.slide"]),
+        ("augment.semixup", ["grade.augment.semixup"]),
+        ("grade.augment", ["grade.augment"]),
     ],
 )
 def test_a_section_is_found_alone_or_within_a_kind_of_file(asked: str, found: list[str]) -> None:
@@ -132,6 +139,19 @@ def test_a_section_is_printed_key_by_key() -> None:
     assert "(a text; must be given)" in describe("data.licence")
     assert describe("method").endswith("transmil")
     assert "no keys of its own" in describe("layout.nnunet")
+
+
+def test_the_words_of_every_family_are_told() -> None:
+    text = describe("preprocess")
+    for words in (
+        "preprocess=joint  (joint, radiograph, a transform",
+        "preprocess=slide  (slide, a",
+    ):
+        assert words in text
+    assert "`medssl keys grade.preprocess.NAME` prints the keys of its own of\n    joint" in text
+    assert "medssl:JointCropsd" in describe("preprocess.joint")
+    assert "changes nothing" in describe("preprocess.slide")
+    assert "`medssl keys grade.augment.NAME`" in describe("augment")
 
 
 def test_the_overview_names_all_sections() -> None:

@@ -290,6 +290,34 @@ def test_whole_images_and_a_resnet_train_too(joints: Path) -> None:
     assert len(rows(done["grades"])) == 12
 
 
+def test_a_chain_of_ones_own_trains_predicts_and_is_remembered(joints: Path) -> None:
+    chain = "preprocess=[{GaussianSmoothd: {sigma: 0.5}}, {radiograph: {field: null, side: 20}}]"
+    views = "augment=[semixup, {RandGaussianNoised: {prob: 0.5, std: 0.05}}]"
+    done = run(load_config("joints", [chain, views, "train.steps=4"]), QUIET)
+    _, found = load_grade_checkpoint(done["model"])
+    assert found.preprocess.steps[0].name == "GaussianSmoothd"
+    assert found.views == ("whole",)
+    file, out = joints / "data/joints/test2.png", joints / "out"
+    (new,) = rows(predict_radiographs(done["model"], [file], out, [], QUIET))
+    share = "probability severe"
+    assert float(new[share]) == pytest.approx(float(rows(done["grades"])[2][share]), abs=1e-5)
+
+
+def test_a_checkpoint_of_before_there_were_chains_loads(joints: Path) -> None:
+    checkpoint = train_alone(load_config("joints", ["train.steps=4"]), QUIET)["model"]
+    network, found = load_grade_checkpoint(checkpoint)
+    description = checkpoint / "checkpoint.json"
+    plain = json.loads(description.read_text())
+    del plain["preprocess"], plain["views"]
+    crop = {"mode": "joint", "field": None, "grid": 40, "rows": [10, 30], "columns": 20}
+    crop |= {"side": 20, "percentiles": [5.0, 99.0], "mirror": None}
+    (checkpoint / "SHA256SUMS").unlink()
+    description.write_text(json.dumps(plain | {"crop": crop}))
+    again, old = load_grade_checkpoint(checkpoint)
+    assert (old.preprocess, old.views) == (found.preprocess, found.views)
+    assert all(map(torch.equal, network.state_dict().values(), again.state_dict().values()))
+
+
 def test_an_encoder_from_a_file_is_told_of_and_known_by_its_content(joints: Path) -> None:
     from safetensors.torch import save_file
 
@@ -319,6 +347,16 @@ def test_unknown_patients_are_noted(joints: Path) -> None:
         (["split.label=4"], "did you mean 'split.labels'"),
         (["preprocess.joint.field=110"], r"asks for mm.*declares no spacing"),
         (["preprocess.joint.side=12"], "too small for the network siamese"),
+        (["crop.side=20"], r"the keys of `crop` belong to words.*`preprocess: {joint: {...}}`"),
+        (["augment.noise=0"], "noise is a key of semixup|several transforms are a list"),
+        (["augment={noise: 0}"], "noise is a key of semixup|several transforms are a list"),
+        (["augment=[semixup, {RandZoomd: {keep_size: false, prob: 1}}]"], "the size of crops"),
+        (
+            ["preprocess=[{Spacingd: {pixdim: [1, 1]}}, {radiograph: {field: null}}]"],
+            "Spacingd asks for mm; .* joints declares no spacing; leave it out",
+        ),
+        (["preprocess=['medssl:StretchPercentilesd']"], "makes no square picture"),
+        (["preprocess={joint: {sides: 3}}"], r"unknown key 'joint\.sides'.*'joint\.side'"),
         (["evaluate.disease_from=3"], "is no grade of joints; its grades are none, mild, severe"),
         (["method=semixp"], "did you mean 'semixup'"),
         (["method=tracoco"], "tracoco learns from volumes; .* joints holds radiographs"),
