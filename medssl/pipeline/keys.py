@@ -15,51 +15,20 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.data.layout import Layout
-from medssl.data.spec import DataSpec
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import models_of, nearest, wanted
-from medssl.pipeline.family import family_names, find_family
-from medssl.pipeline.study import Study
+from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
 from medssl.transforms.chain import Chain
-
-FILES: dict[str, tuple[type[BaseModel], str]] = {
-    **{
-        f"{name}_{kind.kind}" if number else name: (kind.file, f"pipelines that {kind.about}")
-        for name in family_names()
-        for number, kind in enumerate(find_family(name).configs)
-        if number == 0 or kind.file is not find_family(name).configs[0].file
-    },
-    "data": (DataSpec, "data specs"),
-    "study": (Study, "studies"),
-}
-"""The types of all files, and what they are."""
 
 IN_SHORT: dict[type[BaseModel], str] = {
     MethodChoice: "the name of a method",
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
-
-
-def _chains() -> dict[str, type[Chain]]:
-    """Keys that take a chain of transforms, or a word for one, e.g. "grade.preprocess".
-
-    Each type of chain stands once; those of the first kind of file without its name.
-    """
-    found: dict[str, type[Chain]] = {}
-    for file, (model, _) in FILES.items():
-        for key, field in model.model_fields.items():
-            kind = field.annotation
-            if isinstance(kind, type) and issubclass(kind, Chain) and kind not in found.values():
-                found[f"{file}.{key}" if file != next(iter(FILES)) else key] = kind
-    return found
-
-
-CHAINS = _chains()
 
 WIDTH = 100
 
@@ -122,7 +91,7 @@ def read_section(name: str) -> Section:
         chain, word = CHAINS[key].of(own_word), CHAINS[key].WORDS[own_word]
         stands = f"stands for {_shown(chain.plain)}" if chain.plain else "changes nothing"
         about = f"{_sentence(word)}; on its own it {stands}"
-        return Section(name, about, tuple(_keys(word, _as_in_a_file(f"{name}."))))
+        return Section(name, about, tuple(_keys(word, as_in_a_file(f"{name}."))))
     settings = settings_class(own)
     presets = f"; presets: {', '.join(settings.presets)}" if settings.presets else ""
     about = f"{settings.family}: {settings.summary} ({settings.paper}){presets}"
@@ -135,13 +104,13 @@ def find_sections(asked: str) -> list[Section]:
     Raises:
         UsageError: nothing is called so; names the nearest.
     """
-    found = [read_section(name) for name in section_names() if asked in _names_of(name)]
+    found = [read_section(name) for name in section_names() if asked in names_of(name)]
     for name in section_names():
         # A method's or a layout's keys start with `method.` or `layout.`, as in a file.
         before = "" if name in FILES else f"{name.partition('.')[0]}."
         if name.rpartition(".")[0] in CHAINS:
-            before = _as_in_a_file(f"{name}.")
-        for start in _names_of(name):
+            before = as_in_a_file(f"{name}.")
+        for start in names_of(name):
             if asked.startswith(f"{start}."):
                 section = read_section(name)
                 part = section.part(before + asked.removeprefix(f"{start}."))
@@ -162,18 +131,6 @@ def find_sections(asked: str) -> list[Section]:
             else "`medssl keys` lists the sections",
         )
     return found
-
-
-def _names_of(section: str) -> set[str]:
-    """What a section may be asked by: a word of a chain also without the kind of file."""
-    word = section.rpartition(".")[0] in CHAINS
-    return {section, _as_in_a_file(section)} if word else {section}
-
-
-def _as_in_a_file(name: str) -> str:
-    """A name without the kind of file that it is of, e.g. "preprocess.joint"."""
-    file, _, rest = name.partition(".")
-    return rest if file in FILES and rest else name
 
 
 def overview() -> str:
@@ -211,7 +168,7 @@ def describe(asked: str) -> str:
     choices = {"method": method_names(), "layout": LAYOUTS.names()}
     choices |= {key: list(chain.WORDS) for key, chain in CHAINS.items()}
     for name, own in choices.items():
-        if asked in (name, _as_in_a_file(name)):
+        if asked in (name, as_in_a_file(name)):
             lines += _wrapped(
                 f"`medssl keys {name}.NAME` prints the keys of its own of", ", ".join(own)
             )

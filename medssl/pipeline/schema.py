@@ -12,7 +12,8 @@ from medssl.data.spec import LayoutChoice
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import nearest
-from medssl.pipeline.keys import FILES, IN_SHORT, layout_options
+from medssl.pipeline.file_kinds import FILES
+from medssl.pipeline.keys import IN_SHORT, layout_options
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 

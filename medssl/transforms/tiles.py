@@ -42,7 +42,7 @@ class TilePreparation:
         meta = {"filename_or_obj": source, UNIT: "um"}
         channels_first = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))
         data: dict[Hashable, Any] = {
-            IMAGE: MetaTensor(channels_first, affine=self._affine, meta=meta)
+            IMAGE: MetaTensor(channels_first, affine=self._affine.clone(), meta=meta)
         }
         for step in self._steps:
             before = shape_of(data[IMAGE])

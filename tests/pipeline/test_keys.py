@@ -6,8 +6,8 @@ import pytest
 
 import medssl
 from medssl.errors import UsageError
+from medssl.pipeline.file_kinds import FILES
 from medssl.pipeline.keys import (
-    FILES,
     Key,
     describe,
     find_sections,

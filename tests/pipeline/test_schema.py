@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 import medssl
 from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.keys import FILES
+from medssl.pipeline.file_kinds import FILES
 from medssl.pipeline.schema import schema_text
 
 ROOT = Path(medssl.__file__).parents[1]
