@@ -21,9 +21,10 @@ from torch import Tensor
 from medssl.data.batch import Batch
 from medssl.data.patches import Pose, Triple
 from medssl.errors import MedsslError, UsageError
+from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.chain import Augment
 from medssl.transforms.compose import build
-from medssl.transforms.linear import middle
+from medssl.transforms.linear import middle, plain
 from medssl.transforms.moves import REACHES, Size, needed
 from medssl.transforms.random_spatial import RandomMove, RandPosed
 from medssl.transforms.step import IMAGE, LABEL, Step
@@ -65,11 +66,18 @@ class _Change:
     def __init__(self, step: Step) -> None:
         self.step, self.name = step, step.name
         self.made: MapTransform = build(step)
+        self._foreign = self.name not in known_transforms()
+        self._state = np.random.RandomState()
 
     def draw_by(self, seed: int) -> None:
         """Let `seed` decide what is drawn next."""
-        if isinstance(self.made, Randomizable):
+        if not isinstance(self.made, Randomizable):
+            return
+        if self._foreign:
             self.made.set_random_state(seed=seed)
+        else:  # to make a state takes 20 times as long as to seed it
+            self._state.seed(seed)
+            self.made.set_random_state(state=self._state)
 
     def needs(self, seed: int, patch: Size, size: Size) -> Size:
         """Sides of the box that fills `size`, by what is drawn for a patch."""
@@ -90,26 +98,26 @@ class _Change:
             self.made.randomize(patch)
             return self.made.apply(data, size)
         changed = self._called(data)
-        for key in (IMAGE, LABEL):
-            if key in changed:
-                image = changed[key]
-                if any(a < b for a, b in zip(image.shape[1:], size, strict=True)):
-                    raise self._resizes(data[key], image)
-                changed[key] = MetaTensor(middle(image.as_subclass(Tensor), size))
+        for key in data:
+            if any(a < b for a, b in zip(changed[key].shape[1:], size, strict=True)):
+                raise self._resizes(data[key], changed[key])
+            changed[key] = middle(changed[key], size)
         return changed
 
     def change(self, data: Data, seed: int) -> Data:
         """A view, changed."""
         self.draw_by(seed)
         changed = self._called(data)
-        for key in (IMAGE, LABEL):
-            if key in data and changed[key].shape != data[key].shape:
+        for key in data:
+            if changed[key].shape != data[key].shape:
                 raise self._resizes(data[key], changed[key])
         return changed
 
     def _called(self, data: Data) -> Data:
+        # Those of MONAI make one of a plain tensor where they need it, which takes its time.
+        given = {key: MetaTensor(image) for key, image in data.items()} if self._foreign else data
         try:
-            changed: Data = self.made(data)
+            changed: Data = self.made(given)
         except (MedsslError, MemoryError):
             raise
         except Exception as error:
@@ -121,7 +129,7 @@ class _Change:
         for key in data:
             if not isinstance(changed.get(key), Tensor) or changed[key].ndim != data[key].ndim:
                 raise UsageError(f"the transform {self.name} drops the {key}", do="leave it out")
-        return changed
+        return {key: plain(changed[key]) for key in data}
 
     def _resizes(self, before: Tensor, after: Tensor) -> UsageError:
         shapes = ("x".join(map(str, one.shape[1:])) for one in (before, after))
@@ -203,10 +211,10 @@ class Changes:
         images, mask = [], None
         for number, view in enumerate(self._viewed(box)):
             *_, (_, data) = ("", view), *self._after(view, box)
-            image = data[IMAGE].as_subclass(Tensor).float()
+            image = data[IMAGE].float()
             images.append(image.reshape(len(image), *self.patch))
             if LABEL in data and number == 0:
-                mask = data[LABEL].as_subclass(Tensor).to(torch.uint8).reshape(self.patch)
+                mask = data[LABEL].to(torch.uint8).reshape(self.patch)
         return torch.stack(images), mask
 
     def _boxed(self, box: Box) -> Iterator[tuple[str, Data]]:
@@ -218,7 +226,6 @@ class Changes:
             data[LABEL] = box.mask
         if planar:
             data = {key: image.squeeze(-1) for key, image in data.items()}
-        data = {key: MetaTensor(image) for key, image in data.items()}
         yield "", data
         patch = self.patch[:axes]
         for number in range(int(self._posed), self._moving):
@@ -238,12 +245,12 @@ class Changes:
             for key, image in data.items():
                 if key == LABEL and number:
                     continue
-                whole = image.as_subclass(Tensor)
+                whole = image
                 for axis, (low, side) in enumerate(zip(start, self.patch, strict=True), 1):
                     if axis < whole.ndim:
                         whole = whole.narrow(axis, low, side)
                 # A copy of its own, where others show the same voxels.
-                view[key] = MetaTensor(whole.clone() if len(box.views) > 1 else whole)
+                view[key] = whole.clone() if len(box.views) > 1 else whole
             yield view
 
     def _after(self, data: Data, box: Box) -> Iterator[tuple[str, Data]]:
@@ -257,7 +264,7 @@ class Changes:
         if not bool(torch.isfinite(box.image).all()):
             return  # what trains says so, and names the case
         for name, data in self._traced(box):
-            if not bool(torch.isfinite(data[IMAGE].as_subclass(Tensor)).all()):
+            if not bool(torch.isfinite(data[IMAGE]).all()):
                 raise UsageError(
                     f"the transform {name} makes values that are not finite",
                     "NaN or infinity cannot be learnt from",

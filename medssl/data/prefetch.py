@@ -2,8 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol
 
@@ -67,7 +68,8 @@ class Prefetch:
         """The next batch of every stream; one more starts to be drawn."""
         begin = perf_counter()
         if self._pool is None:
-            batches = {name: stream.batch(self._number) for name, stream in self._streams.items()}
+            with _alone():
+                batches = {name: one.batch(self._number) for name, one in self._streams.items()}
             self._number += 1
         else:
             batches = {name: future.result() for name, future in self._ahead.popleft().items()}
@@ -84,3 +86,14 @@ class Prefetch:
 def _compute_alone() -> None:
     """One core for torch in this thread: several threads share the machine already."""
     torch.set_num_threads(1)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One core for torch for a while: sums over several are rounded otherwise."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)

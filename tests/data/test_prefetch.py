@@ -78,11 +78,13 @@ def test_as_many_batches_are_under_way_as_there_are_workers():
     assert {5, 6, 7} <= {number for number, _, _ in stream.drawn}
 
 
-def test_workers_compute_on_one_core_and_leave_the_loop_its_own():
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_drawn_on_one_core_each_and_the_loop_keeps_its_own(workers):
+    """Else a sum over several cores would be rounded otherwise."""
     before, stream = torch.get_num_threads(), Counting()
     torch.set_num_threads(2)
     try:
-        with closing(Prefetch({"a": stream}, 0, 2)) as feed:
+        with closing(Prefetch({"a": stream}, 0, workers)) as feed:
             feed.take()
             assert torch.get_num_threads() == 2
         assert {threads for _, _, threads in stream.drawn} == {1}
