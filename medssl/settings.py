@@ -21,11 +21,17 @@ DeviceName = Annotated[str, AfterValidator(named_device)]
 class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
-    labels: int = Field(default=8, ge=1, description="labelled cases, validation included")
+    labels: int | None = Field(
+        default=None, ge=1, description="labelled cases, validation included; null: all that are left"
+    )
     validation: float = Field(
         default=0.25, ge=0, lt=1, description="share of the labelled cases kept for validation"
     )
-    test: int = Field(default=0, ge=0, description="test cases, where the data set declares none")
+    test: int = Field(
+        default=0,
+        ge=0,
+        description="test cases, where the data set declares none; without any nothing is scored",
+    )
     order: Literal["shuffled", "listed"] = Field(
         default="shuffled",
         description="listed: the labelled cases are the first of the data set's own list",

@@ -112,7 +112,7 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     whole = spec.model_copy(update={"layout": spec.layout.model_copy(update={"sessions": False})})
     wrong: list[DataError] = []
     with Steps(reporter, len(new)) as steps, Workers(WORKERS) as pool:
-        for finding in pool.map(partial(inspect, spec=whole, labelled=True), new):
+        for finding in pool.map(partial(inspect, spec=whole), new):
             found = [verdict for verdict in finding.verdicts if verdict.level == "error"]
             if found:
                 wrong.append(DataError(found[0].what, do=found[0].do))

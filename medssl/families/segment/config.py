@@ -73,7 +73,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     def label(self) -> str:
         """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
         pipeline = self.pipeline
-        return f"{pipeline.method.name}, {pipeline.split.labels} labels, seed {pipeline.seed}"
+        labels = pipeline.split.labels or "all"
+        return f"{pipeline.method.name}, {labels} labels, seed {pipeline.seed}"
 
     def declared(self) -> Any:
         """Images and labels."""
