@@ -22,7 +22,9 @@ class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
     labels: int | None = Field(
-        default=None, ge=1, description="labelled cases, validation included; null: all that are left"
+        default=None,
+        ge=1,
+        description="labelled cases, validation included; null: all that are left",
     )
     validation: float = Field(
         default=0.25, ge=0, lt=1, description="share of the labelled cases kept for validation"
@@ -180,6 +182,11 @@ class PredictSettings(Section):
         default="ensemble", description="of a method with two networks: the mean of both, or one"
     )
     flips: bool = Field(default=False, description="average over mirrored copies")
+    unlabelled: bool = Field(
+        default=False,
+        description="whether `run` also gives every case without a label its mask, with a table of "
+        "volumes and a page that say which to correct first",
+    )
     largest_component: bool = Field(
         default=False, description="keeps the largest connected part of each class alone"
     )

@@ -72,8 +72,8 @@ def unfound_masks(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
         "warning",
         "missing label",
         f"none of the {len(cases)} cases of {spec.name} in {folder} has a label: {where}",
-        "correct the `layout` in the data spec if there are masks; `medssl init` finds how they are "
-        "named",
+        "correct the `layout` in the data spec if there are masks; `medssl init` finds how they "
+        "are named",
     )
 
 

@@ -222,7 +222,9 @@ def _must_suffice(settings: SplitSettings, seen: int, labelled: Sequence[str]) -
     if not seen:
         raise UsageError(
             "no labelled case is left to train with",
-            f"split.test={settings.test} takes them all" if settings.test else "no case has a label",
+            f"split.test={settings.test} takes them all"
+            if settings.test
+            else "no case has a label",
             "lower split.test" if settings.test else "add masks, for a start of a few cases",
         )
     if settings.labels is not None and seen < settings.labels:

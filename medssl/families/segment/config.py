@@ -66,7 +66,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format"},
+        "predict": {"window_batch", "format", "unlabelled"},
     }
 
     @property

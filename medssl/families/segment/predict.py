@@ -5,19 +5,22 @@ killed prediction continues with the cases that are missing.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.data.spec import Case
 from medssl.data.volume import FORMATS, read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_mask
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.config import SegmentConfig
-from medssl.infer.predict import predict_case
+from medssl.infer.measure import Measured, measure, write_volumes
+from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
 from medssl.overrides import apply_override
 from medssl.pipeline.config import validate
@@ -47,6 +50,7 @@ def predict_files(
     reporter: QuietReporter,
     device: str = "auto",
     overwrite: bool = False,
+    statistics: Path | None = None,
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
@@ -56,6 +60,7 @@ def predict_files(
             CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
             another ending.
         overwrite: replace other predictions and other files that are in the way in `out`.
+        statistics: CSV to write of the volume of each structure and the doubt of each case.
 
     Raises:
         UsageError: no checkpoint, a wrong key, a stride that leaves gaps, mirrored copies of what
@@ -74,15 +79,22 @@ def predict_files(
     cases = find_inputs(files, found.channels)
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
-    asked = _Asked(checkpoint, found, settings, cases, out)
-    return asked.predict(predictor, asked.outputs(overwrite), reporter, device)
+    asked = Asked(checkpoint, found, settings, cases, out, measures=statistics is not None)
+    outputs = asked.outputs(overwrite)
+    masks = asked.predict(predictor, outputs, reporter, device)
+    if statistics is not None:
+        labels = [(label.value, label.name) for label in found.labels]
+        write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
+    return masks
 
 
 def predict_in_words(
     checkpoint: Path, files: Sequence[Path], out: Path, *given: Any, **named: Any
 ) -> str:
     """As `predict_files`; returns how many masks there are, and where."""
-    return f"{len(predict_files(checkpoint, files, out, *given, **named))} masks in {out}"
+    said = f"{len(predict_files(checkpoint, files, out, *given, **named))} masks in {out}"
+    table = named.get("statistics")
+    return said if table is None else f"{said}, their volumes in {table}"
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -100,29 +112,40 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
 def intact(job: Job) -> bool:
     """Whether the masks of all test cases are there as they were written."""
     asked = _asked(job.plan)
-    outputs = asked.outputs(overwrite=True)
-    return all(outputs.has(asked.names(case)) for case in asked.cases)
+    return not asked.missing(asked.outputs(overwrite=True))
 
 
-def _asked(plan: SegmentPlan) -> "_Asked":
+def _asked(plan: SegmentPlan) -> "Asked":
+    return asked_of_run(plan, plan.cohort.test, "predict")
+
+
+def asked_of_run(
+    plan: SegmentPlan, wanted: Sequence[Case], stage: str, measures: bool = False
+) -> "Asked":
+    """What a stage of a run predicts with the run's own model.
+
+    Args:
+        wanted: the cases.
+        measures: whether they are measured too.
+    """
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
     cases = {
-        case.id: tuple(dict.fromkeys(case.images[name] for name in channels))
-        for case in plan.cohort.test
+        case.id: tuple(dict.fromkeys(case.images[name] for name in channels)) for case in wanted
     }
     found = read_description(plan.model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.augment.mirrored})
-    return _Asked(plan.model, found, pipeline.predict, cases, plan.folder("predict"))
+    return Asked(plan.model, found, pipeline.predict, cases, plan.folder(stage), measures)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What is to be predicted into a folder, and with what.
 
     Attributes:
         found: what the checkpoint says of itself.
         cases: files in channel order by case.
+        measures: whether volumes and doubt of each case are kept in the record of the outputs.
     """
 
     checkpoint: Path
@@ -130,6 +153,7 @@ class _Asked:
     settings: PredictSettings
     cases: Mapping[str, tuple[Path, ...]]
     out: Path
+    measures: bool = False
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
@@ -159,6 +183,21 @@ class _Asked:
         outputs.begin()  # a folder that cannot be written to is said before the work
         return outputs
 
+    def missing(self, outputs: Outputs) -> list[str]:
+        """Cases whose results are not there as they were written."""
+        known = self.measured(outputs) if self.measures else self.cases
+        return [
+            case for case in self.cases if case not in known or not outputs.has(self.names(case))
+        ]
+
+    def measured(self, outputs: Outputs) -> dict[str, Measured]:
+        """What was measured, as far as the record of the outputs knows it."""
+        found = {}
+        for case in self.cases:
+            with suppress(KeyError, TypeError, ValueError):
+                found[case] = Measured.from_plain(outputs.measured[case])
+        return found
+
     def predict(
         self, predictor: Ensemble, outputs: Outputs, reporter: QuietReporter, device_name: str
     ) -> list[Path]:
@@ -166,7 +205,7 @@ class _Asked:
         found, settings, device = self.found, self.settings, choose_device(device_name)
         network = _chosen(predictor, settings).to(device)
         prepare = Preparation(found.preprocess)
-        missing = [case for case in self.cases if not outputs.has(self.names(case))]
+        missing = self.missing(outputs)
         with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
             for case in missing:
                 volume = read_volume(self.cases[case])
@@ -176,12 +215,14 @@ class _Asked:
                         f"the checkpoint wants {len(found.channels)}: {', '.join(found.channels)}",
                         "give a folder with one image per channel",
                     )
-                given = network, volume, prepare, found.patch, settings
-                mirrored = found.mirrored or ()
-                prediction = predict_case(*given, len(found.classes), device, mirrored)
-                grid, maps = prediction.geometry, [prediction.entropy]
+                given = network, volume, prepare, found.patch, self._with_entropy()
+                mirrored, apart = found.mirrored or (), self.measures
+                prediction = predict_case(*given, len(found.classes), device, mirrored, apart)
+                grid = prediction.geometry
+                maps = [prediction.entropy] if "entropy" in settings.save else []
                 maps += [] if prediction.probabilities is None else list(prediction.probabilities)
-                with outputs.writing(self.names(case)) as (mask, *beside):
+                facts = {case: self._measure(prediction).to_plain()} if self.measures else {}
+                with outputs.writing(self.names(case), facts) as (mask, *beside):
                     told = [one for one in maps if one is not None]
                     for path, one in zip(beside, told, strict=True):
                         write_volume(one, grid, path)
@@ -193,6 +234,18 @@ class _Asked:
                     reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
                 steps.advance()
         return [self.out / self.names(case)[0] for case in self.cases]
+
+    def _with_entropy(self) -> PredictSettings:
+        """The settings, with the entropy that measuring needs."""
+        if not self.measures or "entropy" in self.settings.save:
+            return self.settings
+        return self.settings.model_copy(update={"save": (*self.settings.save, "entropy")})
+
+    def _measure(self, one: Prediction) -> Measured:
+        if one.entropy is None:
+            raise ValueError("measuring needs the entropy")
+        spacing, classes = one.geometry.spacing, len(self.found.classes)
+        return measure(one.labels, one.entropy, spacing, classes, one.members)
 
 
 def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
