@@ -154,18 +154,21 @@ def dicom_seg(
 
 @export_app.command()
 def package(
-    checkpoint: Annotated[
+    model: Annotated[
         Path,
         typer.Argument(
-            help="Folder with weights.safetensors.", autocompletion=completion.checkpoints
+            metavar="MODEL",
+            help="A run's folder: train-..., checkpoint or checkpoint/last.",
+            autocompletion=completion.checkpoints,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],
 ) -> None:
     """A checkpoint with its card, to hand on."""
     from medssl.export.package import export_package
+    from medssl.train.model_folder import model_folder
 
-    export_package(checkpoint, out)
+    export_package(model_folder(model), out)
     typer.echo(out)
 
 
