@@ -12,6 +12,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
+from medssl.cli_init import init
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
@@ -34,7 +36,9 @@ Overrides = Annotated[
 PipelineName = Annotated[
     str,
     typer.Argument(
-        metavar="PIPELINE", help="name or YAML file", autocompletion=completion.pipelines
+        metavar="PIPELINE",
+        help="name or YAML file; run: or a folder of scans",
+        autocompletion=completion.pipelines,
     ),
 ]
 ModelFolder = Annotated[
@@ -85,8 +89,26 @@ def demo(quiet: Quiet = False) -> None:
 def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
-    """Train, predict and evaluate; what is done already is skipped."""
+    """Train, predict and evaluate; what is done already is skipped. A folder may stand for it."""
+    if "=" not in pipeline and Path(pipeline).is_dir():
+        pipeline = _initialised(pipeline, quiet)
     _carry_out("run", pipeline, overrides, resume, quiet)
+
+
+def _initialised(folder: str, quiet: bool) -> str:
+    """The pipeline of a folder; a pipeline that is called as the folder goes before."""
+    from medssl.pipeline.config import pipeline_names
+
+    if folder in pipeline_names():
+        return folder
+    from medssl.names import printable
+    from medssl.pipeline.init import pipeline_of
+    from medssl.pipeline.progress import make_reporter
+
+    name, found = pipeline_of(Path(folder), make_reporter(quiet))
+    said = found or f"{folder} is initialised already, as data_specs/{name}.yaml says"
+    typer.echo("\n".join(map(printable, said.split("\n"))))
+    return name
 
 
 @app.command()

@@ -1,0 +1,28 @@
+"""The verb `medssl init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of scans, in whatever order.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of the masks, where they lie apart.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Of both files.", show_default="that of the folder")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print both files and write nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Look into a folder and write its data spec and pipeline; asks nothing, overwrites nothing."""
+    from medssl.names import printable
+    from medssl.pipeline.init import initialise
+    from medssl.pipeline.progress import make_reporter
+
+    said = initialise(folder, make_reporter(quiet), labels, name, dry_run)
+    typer.echo("\n".join(map(printable, said.split("\n"))))
