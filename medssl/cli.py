@@ -12,7 +12,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
-from medssl.cli_init import init
+from medssl.cli_init import init, pipeline_for
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -91,24 +91,8 @@ def run(
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped. A folder may stand for it."""
     if "=" not in pipeline and Path(pipeline).is_dir():
-        pipeline = _initialised(pipeline, quiet)
+        pipeline = pipeline_for(pipeline, quiet)
     _carry_out("run", pipeline, overrides, resume, quiet)
-
-
-def _initialised(folder: str, quiet: bool) -> str:
-    """The pipeline of a folder; a pipeline that is called as the folder goes before."""
-    from medssl.pipeline.config import pipeline_names
-
-    if folder in pipeline_names():
-        return folder
-    from medssl.names import printable
-    from medssl.pipeline.init import pipeline_of
-    from medssl.pipeline.progress import make_reporter
-
-    name, found = pipeline_of(Path(folder), make_reporter(quiet))
-    said = found or f"{folder} is initialised already, as data_specs/{name}.yaml says"
-    typer.echo("\n".join(map(printable, said.split("\n"))))
-    return name
 
 
 @app.command()

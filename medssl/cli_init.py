@@ -1,4 +1,4 @@
-"""The verb `medssl init`."""
+"""The verb `medssl init`, and what `medssl run` does with a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,3 +26,19 @@ def init(
 
     said = initialise(folder, make_reporter(quiet), labels, name, dry_run)
     typer.echo("\n".join(map(printable, said.split("\n"))))
+
+
+def pipeline_for(folder: str, quiet: bool) -> str:
+    """The pipeline of a folder, which is made if need be; one that is called as it goes before."""
+    from medssl.pipeline.config import pipeline_names
+
+    if folder in pipeline_names():
+        return folder
+    from medssl.names import printable
+    from medssl.pipeline.init import pipeline_of
+    from medssl.pipeline.progress import make_reporter
+
+    name, found = pipeline_of(Path(folder), make_reporter(quiet))
+    said = found or f"{folder} is initialised already, as data_specs/{name}.yaml says"
+    typer.echo("\n".join(map(printable, said.split("\n"))))
+    return name

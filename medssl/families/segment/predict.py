@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from medssl.data.spec import Case
-from medssl.data.volume import FORMATS, read_volume, write_mask, write_volume
+from medssl.data.volume import FORMATS, Volume, read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
-from medssl.export.meaning import empty_mask
+from medssl.export.meaning import empty_masks
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.measure import Measured, measure, write_volumes
@@ -205,35 +205,45 @@ class Asked:
         found, settings, device = self.found, self.settings, choose_device(device_name)
         network = _chosen(predictor, settings).to(device)
         prepare = Preparation(found.preprocess)
-        missing = self.missing(outputs)
-        with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
-            for case in missing:
-                volume = read_volume(self.cases[case])
-                if len(volume.array) != len(found.channels):
-                    raise DataError(
-                        f"{self.cases[case][0]} gives {len(volume.array)} channels",
-                        f"the checkpoint wants {len(found.channels)}: {', '.join(found.channels)}",
-                        "give a folder with one image per channel",
-                    )
-                given = network, volume, prepare, found.patch, self._with_entropy()
-                mirrored, apart = found.mirrored or (), self.measures
-                prediction = predict_case(*given, len(found.classes), device, mirrored, apart)
-                grid = prediction.geometry
-                maps = [prediction.entropy] if "entropy" in settings.save else []
-                maps += [] if prediction.probabilities is None else list(prediction.probabilities)
-                facts = {case: self._measure(prediction).to_plain()} if self.measures else {}
-                with outputs.writing(self.names(case), facts) as (mask, *beside):
-                    told = [one for one in maps if one is not None]
-                    for path, one in zip(beside, told, strict=True):
-                        write_volume(one, grid, path)
-                    values = np.array(found.label_values, np.uint8)[prediction.labels]
-                    write_mask(values, grid, mask)
-                if not prediction.labels.any():
-                    reporter.warn(empty_mask(case, found.empty_masks))
-                if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
-                    reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
-                steps.advance()
+        missing, empty = self.missing(outputs), list[str]()
+        try:
+            with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
+                for case in missing:
+                    volume = self._volume(case)
+                    given = network, volume, prepare, found.patch, self._with_entropy()
+                    mirrored, apart = found.mirrored or (), self.measures
+                    one = predict_case(*given, len(found.classes), device, mirrored, apart)
+                    self._write(case, one, outputs)
+                    empty += [] if one.labels.any() else [case]
+                    if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                        reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+                    steps.advance()
+        finally:
+            if empty:
+                reporter.warn(empty_masks(empty, found.empty_masks))
         return [self.out / self.names(case)[0] for case in self.cases]
+
+    def _volume(self, case: str) -> Volume:
+        """The image of a case, with the channels that the network wants."""
+        volume, channels = read_volume(self.cases[case]), self.found.channels
+        if len(volume.array) != len(channels):
+            raise DataError(
+                f"{self.cases[case][0]} gives {len(volume.array)} channels",
+                f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
+                "give a folder with one image per channel",
+            )
+        return volume
+
+    def _write(self, case: str, one: Prediction, outputs: Outputs) -> None:
+        """The mask of a case and its maps, and what the record keeps of them."""
+        maps = [one.entropy] if "entropy" in self.settings.save and one.entropy is not None else []
+        maps += [] if one.probabilities is None else list(one.probabilities)
+        facts = {case: self._measure(one).to_plain()} if self.measures else {}
+        with outputs.writing(self.names(case), facts) as (mask, *beside):
+            for path, told in zip(beside, maps, strict=True):
+                write_volume(told, one.geometry, path)
+            values = np.array(self.found.label_values, np.uint8)[one.labels]
+            write_mask(values, one.geometry, mask)
 
     def _with_entropy(self) -> PredictSettings:
         """The settings, with the entropy that measuring needs."""

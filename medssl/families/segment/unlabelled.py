@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.layouts import data_folder
 from medssl.data.volume import FORMATS, read_mask, read_volume
 from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
@@ -59,7 +60,18 @@ def found(plan: SegmentPlan) -> list[str]:
             f"{facts['cases']} cases without a label have a mask now; correct first, where the "
             f"model doubts most: {some_of(facts['first'], FIRST)}"
         )
+        if place := _place(plan, str(facts["first"][0])):
+            lines.append(f"a corrected mask becomes a label as {place}; then run again")
     return lines
+
+
+def _place(plan: SegmentPlan, case: str) -> str:
+    """Where the layout looks for the mask of a case; empty where its name does not say it."""
+    spec = plan.config.spec
+    pattern = str((spec.layout.model_extra or {}).get("label") or "")
+    if pattern.count("{case}") == 0 or set("*?").intersection(pattern) or "{patient}" in pattern:
+        return ""
+    return str(data_folder(spec) / pattern.replace("{case}", case))
 
 
 def _asked(plan: SegmentPlan) -> Asked:
