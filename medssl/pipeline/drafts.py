@@ -124,7 +124,7 @@ def _grades(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]
     return [
         *(disease if two else []),
         ("split", split, "All grades teach; `labels: 10` takes ten of each."),
-        ("crop", {"mode": "whole", "field": None}, "The whole image; `mode: joint` is for knees."),
+        ("preprocess", {"radiograph": {"field": None}}, "The whole image; `joint` is for knees."),
         ("method", method, f"{graded} of {len(cases)} images have a grade."),
     ]
 

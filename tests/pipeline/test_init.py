@@ -245,6 +245,7 @@ def test_a_table_of_grades(scans: Path) -> None:
     assert sum(map(labelled, cases)) == 6
     assert {case.patient for case in cases} == {f"p{number}" for number in range(8)}
     assert "6 have a label, 2 have none" in said
+    assert load_config("scans").pipeline.preprocess.short == {"radiograph": {"field": None}}
 
 
 def test_a_folder_of_slides_with_a_table(scans: Path) -> None:
