@@ -12,6 +12,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
+from medssl.cli_init import init, pipeline_for
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
@@ -34,12 +36,18 @@ Overrides = Annotated[
 PipelineName = Annotated[
     str,
     typer.Argument(
-        metavar="PIPELINE", help="name or YAML file", autocompletion=completion.pipelines
+        metavar="PIPELINE",
+        help="name or YAML file; run: or a folder of scans",
+        autocompletion=completion.pipelines,
     ),
 ]
-CheckpointFolder = Annotated[
+ModelFolder = Annotated[
     Path,
-    typer.Argument(help="Folder with weights.safetensors.", autocompletion=completion.checkpoints),
+    typer.Argument(
+        metavar="MODEL",
+        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
+        autocompletion=completion.checkpoints,
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Continue, or train anew.")]
@@ -81,7 +89,9 @@ def demo(quiet: Quiet = False) -> None:
 def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
-    """Train, predict and evaluate; what is done already is skipped."""
+    """Train, predict and evaluate; what is done already is skipped. A folder may stand for it."""
+    if "=" not in pipeline and Path(pipeline).is_dir():
+        pipeline = pipeline_for(pipeline, quiet)
     _carry_out("run", pipeline, overrides, resume, quiet)
 
 
@@ -119,8 +129,11 @@ def _carry_out(
 
 @app.command()
 def predict(
-    checkpoint: CheckpointFolder,
-    files: Annotated[list[Path], typer.Argument(help="Images, DICOM series or case folders.")],
+    model: ModelFolder,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUTS...", help="Images, DICOM series, or folders of them."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     settings: Annotated[
         list[str] | None,
@@ -138,6 +151,10 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other files that are in the way.")
     ] = False,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(help="CSV to write of the volume of each structure, and of doubt."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
@@ -145,7 +162,9 @@ def predict(
     from medssl.pipeline.progress import make_reporter
     from medssl.registry import load
     from medssl.train.description import checkpoint_family
+    from medssl.train.model_folder import model_folder
 
+    checkpoint = model_folder(model)
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     reporter = make_reporter(quiet)
@@ -156,8 +175,15 @@ def predict(
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
     family.refuse_formats([*keys, *map(str, files)])
+    measured = {} if statistics is None else {"statistics": statistics}
+    if measured and not family.measures:
+        raise UsageError(
+            f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
+            "it marks no structures whose volumes could be measured",
+            "leave it out",
+        )
     given = checkpoint, files, out, keys, reporter, device, overwrite
-    typer.echo(load(family.predict_files)(*given))
+    typer.echo(load(family.predict_files)(*given, **measured))
 
 
 @app.command()

@@ -44,6 +44,9 @@ DataName = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
+FEW = 3
+"""So many verdicts of one kind are told one by one; more are folded into one line."""
+
 
 @data_app.command("list")
 def list_data() -> None:
@@ -67,22 +70,31 @@ def list_data() -> None:
 def check(data: DataName, quiet: Quiet = False) -> None:
     """Every way the data are wrong, with the file and the remedy; exit code 3 on errors."""
     from medssl.data.check import check as inspect
+    from medssl.data.check import folded, labelled
     from medssl.data.layouts import listed_cases
     from medssl.errors import DataError
-    from medssl.names import printable
+    from medssl.names import printable, some_of
     from medssl.pipeline.progress import Counted, make_reporter
 
     spec, guessed = _spec(data)
+    cases = listed_cases(spec)[0]
     if guessed:
-        cases, channels = len(listed_cases(spec)[0]), ", ".join(spec.channels)
-        how = f"'{spec.layout.kind}': {cases} cases with the channels {channels}"
+        channels = ", ".join(spec.channels)
+        how = f"'{spec.layout.kind}': {len(cases)} cases with the channels {channels}"
         typer.echo(printable(f"{data} is read as {how}"))
     with Counted(make_reporter(quiet)) as counted:
         verdicts = inspect(spec, on_progress=counted, guessed=guessed)
-    for verdict in verdicts:
-        typer.echo(printable(f"{verdict.level}: {verdict.what}; {verdict.do}"))
+    for alike in folded(verdicts):
+        names = [one.case or one.file.name for one in alike[1:]]
+        many = f" ({len(alike)} cases are so: also {some_of(names)})" if len(alike) > FEW else ""
+        for one in alike[:1] if many else alike:
+            typer.echo(printable(f"{one.level}: {one.what}; {one.do}{many}"))
     errors = sum(verdict.level == "error" for verdict in verdicts)
-    found = f"{spec.name}: errors {errors}, warnings {len(verdicts) - errors}"
+    told = sum(map(labelled, cases))
+    found = (
+        f"{spec.name}: {told} labelled and {len(cases) - told} unlabelled cases, errors {errors}, "
+        f"warnings {len(verdicts) - errors}"
+    )
     if errors:
         raise DataError(found, do="each line of the output names a file and its remedy")
     typer.echo(found)
@@ -142,18 +154,21 @@ def dicom_seg(
 
 @export_app.command()
 def package(
-    checkpoint: Annotated[
+    model: Annotated[
         Path,
         typer.Argument(
-            help="Folder with weights.safetensors.", autocompletion=completion.checkpoints
+            metavar="MODEL",
+            help="A run's folder: train-..., checkpoint or checkpoint/last.",
+            autocompletion=completion.checkpoints,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],
 ) -> None:
     """A checkpoint with its card, to hand on."""
     from medssl.export.package import export_package
+    from medssl.train.model_folder import model_folder
 
-    export_package(checkpoint, out)
+    export_package(model_folder(model), out)
     typer.echo(out)
 
 

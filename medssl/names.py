@@ -3,7 +3,7 @@
 import re
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -62,6 +62,12 @@ def shown(value: object, longest: int = 60) -> str:
     except ValueError:  # of numbers with more digits than Python prints
         return "a huge number"
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names for a sentence, e.g. "a, b, c and 4 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def printable(text: str) -> str:

@@ -21,7 +21,11 @@ DeviceName = Annotated[str, AfterValidator(named_device)]
 class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
-    labels: int = Field(default=8, ge=1, description="labelled cases, validation included")
+    labels: int | None = Field(
+        default=None,
+        ge=1,
+        description="labelled cases, validation included; null: all that are left",
+    )
     validation: float | None = Field(
         default=None,
         ge=0,
@@ -40,7 +44,12 @@ class SplitSettings(Section):
         description="the model after a cross-validation; refit: trained once more, on all labelled "
         "cases; ensemble: the mean of the folds",
     )
-    test: int = Field(default=0, ge=0, description="test cases, where the data set declares none")
+    test: int = Field(
+        default=0,
+        ge=0,
+        description="test cases, where the data set declares none; without any, and without folds, "
+        "nothing is scored",
+    )
     order: Literal["shuffled", "listed"] = Field(
         default="shuffled",
         description="listed: the labelled cases are the first of the data set's own list",
@@ -169,6 +178,11 @@ class PredictSettings(Section):
         default="ensemble", description="of a method with two networks: the mean of both, or one"
     )
     flips: bool = Field(default=False, description="average over mirrored copies")
+    unlabelled: bool = Field(
+        default=False,
+        description="whether `run` also gives every case without a label its mask, with a table of "
+        "volumes and a page that say which to correct first",
+    )
     largest_component: bool | tuple[str, ...] | None = Field(
         default=None,
         description="keeps the largest connected part alone, of each class or of those named; "

@@ -1,5 +1,6 @@
 """What a person sees on the command line: one sentence, and the exit code of its kind."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def test_the_data_check_names_files_and_ends_with_the_code_of_rejected_data(
     code, out, error = command("data", "check", str(shared_data / "dirty_hippocampus"))
     assert code == 3
     assert error.splitlines()[-1].startswith("medssl: ")
-    assert sum(line.startswith("error: ") for line in out.splitlines()) >= 3
+    assert sum(line.startswith("error: ") for line in out.splitlines()) == 2
+    assert re.search(r"\d+ labelled and 1 unlabelled cases, errors 2, warnings 1", error)
 
 
 def test_a_bare_folder_is_checked_as_what_it_is_read_as(command: Command, tmp_path: Path) -> None:

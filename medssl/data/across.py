@@ -60,6 +60,23 @@ def undeclared_masks(
         )
 
 
+def unfound_masks(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Labels that are declared where no case has a mask: the layout looks for them elsewhere."""
+    if not spec.labels or not cases or any(case.label is not None for case in cases):
+        return
+    folder, pattern = data_folder(spec), (spec.layout.model_extra or {}).get("label")
+    where = f"no file fits `label: {pattern}`" if pattern else "no mask was found"
+    yield Verdict(
+        "",
+        folder,
+        "warning",
+        "missing label",
+        f"none of the {len(cases)} cases of {spec.name} in {folder} has a label: {where}",
+        "correct the `layout` in the data spec if there are masks; `medssl init` finds how they "
+        "are named",
+    )
+
+
 def _lone_values(masked: Sequence[Finding]) -> Iterator[Verdict]:
     holders: dict[int, list[Finding]] = {}
     for finding in masked:

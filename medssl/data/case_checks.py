@@ -110,13 +110,10 @@ def noted(finding: Finding, path: Path) -> Iterator[None]:
         finding.add(path, "unreadable", what, "please report it, with the file if you may")
 
 
-def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
-    """Everything that is wrong with a case on its own.
+def inspect(case: Case, spec: DataSpec) -> Finding:
+    """Everything that is wrong with a case on its own; its files are read.
 
-    Args:
-        case: the case; its files are read.
-        spec: what is declared.
-        labelled: whether a case without a label is an error.
+    To have no label is not wrong.
     """
     finding = Finding(case)
     volumes = _images(finding, spec)
@@ -130,15 +127,6 @@ def inspect(case: Case, spec: DataSpec, labelled: bool) -> Finding:
             _must_match(finding, Path(other.source), other.geometry, volumes[0])
     if case.label is not None:
         _label(finding, case.label, spec, volumes[0] if volumes else None)
-    elif labelled and case.images:
-        image = next(iter(case.images.values()))
-        finding.add(
-            image,
-            "missing label",
-            f"{image} has no label",
-            "add the mask, or write `unlabelled: true` under `layout` in the data spec if it is "
-            "meant to have none",
-        )
     return finding
 
 

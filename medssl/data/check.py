@@ -1,6 +1,7 @@
 """Every way a data set can be wrong: all verdicts in one pass, before any training."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from medssl.data.across import (
     same_images,
     same_names,
     undeclared_masks,
+    unfound_masks,
     unusual_grids,
 )
 from medssl.data.case_checks import Finding, Verdict, inspect, noted
@@ -70,6 +72,7 @@ def check(
         *unusual_grids(findings),
         *only_empty(spec, findings),
         *undeclared_masks(spec, findings, guessed),
+        *unfound_masks(spec, chosen if cases is None else ()),
     ]
     if cases is None:
         verdicts += _lookalikes(spec, chosen)
@@ -114,9 +117,22 @@ def _findings(
 def inspector_of_volumes(
     spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
 ) -> Callable[[Case], Finding]:
-    """What looks at a volume and its mask; masks are expected where any are declared."""
-    masks = bool(spec.labels) or any(case.label is not None for case in cases)
-    return partial(inspect, spec=spec, labelled=masks and not spec.layout.unlabelled)
+    """What looks at a volume and its mask."""
+    return partial(inspect, spec=spec)
+
+
+def labelled(case: Case) -> bool:
+    """Whether a case has a label: a mask, a grade or a class."""
+    return case.label is not None or case.extra.get("class") is not None
+
+
+def folded(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Verdicts that say the same of other cases, together; in the order of the first of each."""
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    for one in verdicts:
+        said = re.sub(rf"\b{re.escape(one.case)}\b", "", one.what.replace(str(one.file), ""))
+        groups.setdefault((one.level, one.rule, said, one.do), []).append(one)
+    return list(groups.values())
 
 
 def _lookalikes(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:

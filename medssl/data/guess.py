@@ -1,4 +1,4 @@
-"""A data spec for a bare folder, from its dataset.json or its folders' names."""
+"""A data spec for a bare folder, from its dataset.json or the names of its files."""
 
 import re
 from collections.abc import Mapping
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.files import images_in
+from medssl.data.found.folder import recognise
 from medssl.data.layouts.decathlon import is_numbered
 from medssl.data.listing import read_listing
 from medssl.data.spec import DataSpec, make_spec
 from medssl.errors import DataError, UsageError
 from medssl.names import LONGEST, shown, unfit
 
-_PAIRS = (("imagesTr", "labelsTr"), ("images", "labels"))
 _CHANNEL = re.compile(r"_(\d{4})$")
 
 
@@ -21,31 +21,37 @@ def guess_spec(folder: Path) -> DataSpec:
 
     Raises:
         DataError: there is no such folder, its dataset.json is damaged, or its layout cannot be
-            guessed.
+            recognised.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}", do="check the path")
     listing = folder / "dataset.json"
     plain = read_listing(listing) if listing.is_file() else {}
     numbered = _numbers(folder)
+    modality, patient = None, None
     if _is_nnunet(folder, plain, bool(numbered)):
         layout: dict[str, Any] = {"kind": "nnunet"}
         names = _named(plain, "channel_names", listing) or _named(plain, "modality", listing)
         channels = names or tuple(f"channel_{i}" for i in range(max(numbered, default=0) + 1))
-    else:
-        layout = _pairs(folder, plain)
+    elif "training" in plain or (folder / "imagesTr").is_dir():
+        layout = {"kind": "decathlon"}
         channels = _named(plain, "modality", listing) or ("image",)
+    else:
+        found = recognise(folder)
+        layout, modality, patient = found.layout, found.modality, found.patient
+        channels = tuple(found.channels) or ("scan",)
     labels, regions = _labels(plain, listing)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name)[:LONGEST].strip("_.-")
     guessed = {
         "name": name if not unfit(name) else "folder",
         "title": f"Folder {folder}",
-        "modality": "CT" if {name.upper() for name in channels} == {"CT"} else "MR",
+        "modality": modality or ("CT" if {name.upper() for name in channels} == {"CT"} else "MR"),
         "channels": channels,
         "labels": [{"value": value, "name": name} for value, name in sorted(labels.items())],
         "regions": regions,
         "root": str(folder.absolute()),
         "layout": layout,
+        "patient": patient,
         "licence": "unknown",
         "citation": "unknown",
     }
@@ -60,19 +66,6 @@ def _is_nnunet(folder: Path, plain: Mapping[str, Any], numbered: bool) -> bool:
     if "channel_names" in plain:
         return True
     return numbered and (not plain.get("training") or is_numbered(folder, plain))
-
-
-def _pairs(folder: Path, plain: Mapping[str, Any]) -> dict[str, Any]:
-    if "training" in plain:
-        return {"kind": "decathlon"}
-    for images, labels in _PAIRS:
-        if (folder / images).is_dir():
-            return {"kind": "decathlon", "images": images, "labels": labels}
-    raise DataError(
-        f"the layout of {folder} is unknown",
-        "it has neither a dataset.json nor a folder imagesTr or images",
-        "write a data spec and check that (data_specs/ has examples)",
-    )
 
 
 def _numbers(folder: Path) -> list[int]:

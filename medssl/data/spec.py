@@ -66,9 +66,6 @@ class LayoutChoice(Section):
     kind: str = Field(
         description="how the files lie; its own keys stand beside it, see `medssl keys layout.KIND`"
     )
-    unlabelled: bool = Field(
-        default=False, description="cases without a label are meant to have none"
-    )
     sessions: bool = Field(
         default=False,
         description="cases are sessions, whose scans may be missing or lie on grids of their own; "
@@ -76,6 +73,14 @@ class LayoutChoice(Section):
     )
 
     _source: _Source = PrivateAttr(default_factory=_Source)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_normal(cls, given: Any) -> Any:
+        """Earlier data specs had to say `unlabelled: true`; labels may always be missing."""
+        if isinstance(given, Mapping) and isinstance(given.get("unlabelled"), bool):
+            return {key: value for key, value in given.items() if key != "unlabelled"}
+        return given
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:

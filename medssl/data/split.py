@@ -69,10 +69,10 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
 
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
     `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
-    listed order, the first `settings.labels` labelled cases are the budget, and every
-    1/`settings.validation`-th of them validates, none where that is null. All later patients are
-    unlabelled, whether a label exists or not. A patient whose cases the budget cuts through, and
-    unlabelled cases of patients with another role, stay out.
+    listed order, the first `settings.labels` labelled cases, or all where that is null, are the
+    budget, and every 1/`settings.validation`-th of them validates, none where that is null. All
+    later patients are unlabelled, whether a label exists or not. A patient whose cases the budget
+    cuts through, and unlabelled cases of patients with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
@@ -231,7 +231,7 @@ def _budget(
     seen = kept = 0
     for group in groups:
         names = [case.id for case in group if case.label is not None]
-        room = settings.labels - seen
+        room = len(names) if settings.labels is None else settings.labels - seen
         if not names or room <= 0:
             after.append(group)
             continue
@@ -244,7 +244,15 @@ def _budget(
 
 
 def _must_suffice(settings: SplitSettings, seen: int, labelled: Sequence[str]) -> None:
-    if seen < settings.labels:
+    if not seen:
+        raise UsageError(
+            "no labelled case is left to train with",
+            f"split.test={settings.test} takes them all"
+            if settings.test
+            else "no case has a label",
+            "lower split.test" if settings.test else "add masks, for a start of a few cases",
+        )
+    if settings.labels is not None and seen < settings.labels:
         raise UsageError(
             f"split.labels={settings.labels} is more than the {seen} labelled training cases",
             "test cases are not counted",
@@ -252,7 +260,7 @@ def _must_suffice(settings: SplitSettings, seen: int, labelled: Sequence[str]) -
         )
     if not labelled:
         raise UsageError(
-            f"no labelled case is left to train with split.labels={settings.labels}",
+            f"none of the {seen} labelled cases is left to train with",
             f"split.validation={settings.validation} keeps them for validation",
-            "raise split.labels or lower split.validation",
+            "lower split.validation" + (" or raise split.labels" if settings.labels else ""),
         )

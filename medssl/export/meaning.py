@@ -1,9 +1,11 @@
 """What the values of a mask mean, and the codes that DICOM wants for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from medssl.data.spec import Code, Label, load_spec
 from medssl.errors import UsageError
+from medssl.names import some_of
 
 # The terms that 3D Slicer writes where none was chosen; true of anything segmented in a body.
 GENERIC = Code(value="85756007", scheme="SCT", meaning="Tissue")
@@ -55,6 +57,14 @@ def empty_mask(name: str, in_training: bool | None) -> str:
         return f"the mask of {name} is empty; look whether there is nothing to find"
     told = "as some training masks were" if in_training else "though no training mask was"
     return f"the mask of {name} is empty, {told}"
+
+
+def empty_masks(names: Sequence[str], in_training: bool | None) -> str:
+    """The same of several cases, in one sentence."""
+    if len(names) == 1:
+        return empty_mask(names[0], in_training)
+    alone = empty_mask("X", in_training).removeprefix("the mask of X is empty")
+    return f"the masks of {len(names)} cases are empty{alone}: {some_of(names)}"
 
 
 def coded(label: Label) -> tuple[Code, Code]:

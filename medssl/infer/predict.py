@@ -19,6 +19,7 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
+from medssl.networks.ensemble import Ensemble
 from medssl.settings import PredictSettings
 from medssl.transforms.compose import Preparation
 
@@ -34,12 +35,15 @@ class Prediction:
         labels: [X, Y, Z] uint8 class indices.
         entropy: [X, Y, Z] float32 in [0, 1], or None where it was not asked for.
         probabilities: [K, X, Y, Z] float32, or None where they were not asked for.
+        members: labels of each network by itself; empty where they were not asked for, there is one
+            network, or the volume is too large to hold what each says.
     """
 
     geometry: Geometry
     labels: np.ndarray
     entropy: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    members: tuple[np.ndarray, ...] = ()
 
 
 def predict_case(
@@ -52,8 +56,11 @@ def predict_case(
     device: torch.device,
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
+    apart: bool = False,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
+
+    `apart` asks for the labels of each network of an ensemble too, which are not computed twice.
 
     With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
     grid are averaged: those that training mirrored, as it has seen no others.
@@ -67,16 +74,52 @@ def predict_case(
     """
     prepared = prepare(volume)
     image, record = torch.from_numpy(prepared.image), prepared.record
-    answer: Predictor = flipped(predictor, mirrored) if settings.flips else predictor
-    if settings.average == "probabilities":
-        answer = _probabilities(answer)
     how = _window(patch, settings, device, float(image.min()))
-    if 4 * classes * image[0].numel() > LOGITS_LIMIT:
+    size = 4 * classes * image[0].numel()
+    count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
+    if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
+        answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored))
+    else:
+        answer = _answer(predictor, settings, mirrored)
+    if size > LOGITS_LIMIT:
         slabs = sliding_window_slabs(image, answer, patch, **how)
         return _streamed(slabs, record, settings, cleaning)
-    logits = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
-    labels = cleaning(restore_labels(logits, record), volume.geometry.voxel)
-    return Prediction(volume.geometry, labels, *_maps(logits, record, settings))
+    whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
+    logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
+    voxel = volume.geometry.voxel
+    labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
+    return Prediction(
+        volume.geometry, labels, *_maps(logits, record, settings), members=tuple(members)
+    )
+
+
+def _answer(
+    predictor: Predictor, settings: PredictSettings, mirrored: tuple[int, ...]
+) -> Predictor:
+    """What is averaged over windows."""
+    answer = flipped(predictor, mirrored) if settings.flips else predictor
+    return _probabilities(answer) if settings.average == "probabilities" else answer
+
+
+def _stacked(predictor: Ensemble) -> Predictor:
+    """The answers of the ensemble, then of each of its M members, [(1 + M) B, K, x, y, z]."""
+
+    def answer(windows: Tensor) -> Tensor:
+        apart = predictor.answers(windows)
+        return torch.cat([predictor.mean(apart)[None], apart]).flatten(0, 1)
+
+    return answer
+
+
+def _side_by_side(stacked: Predictor) -> Predictor:
+    """Such answers as channels of each window, [B, (1 + M) K, x, y, z]."""
+
+    def answer(windows: Tensor) -> Tensor:
+        found = stacked(windows)
+        apart = found.reshape(-1, len(windows), *found.shape[1:])
+        return apart.transpose(0, 1).flatten(1, 2)
+
+    return answer
 
 
 def _streamed(

@@ -24,5 +24,12 @@ class Ensemble(nn.Module):
         if len(self.members) == 1:
             logits: Tensor = self.members[0](image)
             return logits
-        logs = torch.stack([member(image).log_softmax(1) for member in self.members])
-        return logs.logsumexp(0) - torch.tensor(float(len(self.members))).log().to(logs)
+        return self.mean(self.answers(image))
+
+    def answers(self, image: Tensor) -> Tensor:
+        """Log-probabilities of each of the M members, [M, B, K, X, Y, Z]."""
+        return torch.stack([member(image).log_softmax(1) for member in self.members])
+
+    def mean(self, answers: Tensor) -> Tensor:
+        """The answer of all members together, [B, K, X, Y, Z]."""
+        return answers.logsumexp(0) - torch.tensor(float(len(self.members))).log().to(answers)

@@ -64,7 +64,10 @@ class Family:
             words; the overrides are of keys of the section `evaluate`.
         axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.
-        tested: what the test cases are called without which a run makes no sense; empty: it does.
+        tested: what the test cases are called without which nothing is scored; empty: it is.
+        unscored: whether a run makes sense all the same where there are none.
+        aside: stages that no later one depends on, with the stage before each.
+        measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
         trains_encoders: whether what it trains is what other families start from.
     """
 
@@ -87,6 +90,9 @@ class Family:
     axes: tuple[str, ...] = ()
     seed_keys: tuple[str, ...] = ("seed",)
     tested: str = ""
+    unscored: bool = False
+    aside: Mapping[str, str] = field(default_factory=dict)
+    measures: bool = False
     trains_encoders: bool = False
 
     def refuse_formats(self, keys: Sequence[str]) -> None:

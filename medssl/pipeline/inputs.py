@@ -1,13 +1,16 @@
 """What a user names on the command line, as cases to predict.
 
-A file is one case. A folder is one case too: a DICOM series, or one file per channel.
+A file is one case. A folder is one case too where it holds a DICOM series, or one file per channel.
+A folder of scans is a case for each, named after the file, or after what stands before the names of
+the channels; a folder of folders is a case for each of them, named after the way to it.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
+from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import SUFFIXES, images_in, is_hidden, is_image, stem, visible
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
@@ -21,7 +24,7 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, tup
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    found = [_input(path, channels) for path in files]
+    found = [case for path in files for case in _cases(path, channels)]
     _must_be_apart([(name, paths[0]) for name, paths in found])
     return dict(found)
 
@@ -98,10 +101,15 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _input(path: Path, channels: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
+Case = tuple[str, tuple[Path, ...]]
+"""Name of the outputs, and files in channel order."""
+
+
+def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     _must_exist(path)
     if path.is_dir():
-        return _fitting(path.resolve().name, path), _folder(path, channels)
+        found = list(_below(path, path.resolve().name, channels))
+        return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
     if not is_image(path):
@@ -110,25 +118,61 @@ def _input(path: Path, channels: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
             f"its name ends in none of {', '.join(SUFFIXES)}",
             "convert it, or name the folder of its DICOM series",
         )
-    return _fitting(stem(path), path), (path,)
+    return [(_fitting(stem(path), path), (path,))]
 
 
-def _folder(folder: Path, channels: Sequence[str]) -> tuple[Path, ...]:
+def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -> Iterator[Case]:
+    """The cases in a folder, and where it holds none by itself, those in the folders in it."""
     images = list(images_in(folder).values())
-    if not images:
-        return (folder,)  # a DICOM series; the reader says so if it is none
-    refuse_both_kinds(folder)
+    if images:
+        refuse_both_kinds(folder)
+        yield from _of_images(folder, name, images, channels)
+    elif first_slice_in(folder) is not None:
+        yield _fitting(name, folder), (folder,)
+    else:
+        for inner in visible(folder):
+            if inner.is_dir():
+                below = inner.name if top else f"{name}_{inner.name}"
+                yield from _below(inner, below, channels, top=False)
+
+
+def _of_images(
+    folder: Path, name: str, images: Sequence[Path], channels: Sequence[str]
+) -> Iterator[Case]:
+    """One case of one file per channel, else one per scan."""
+    fitting = [
+        [path for path in images if stem(path).lower().endswith((channel.lower(), f"_{index:04d}"))]
+        for index, channel in enumerate(channels)
+    ]
     if len(images) == len(channels) == 1:
-        return (images[0],)
-    chosen = []
-    for index, channel in enumerate(channels):
-        ends = (channel.lower(), f"_{index:04d}")
-        fitting = [path for path in images if stem(path).lower().endswith(ends)]
-        if len(fitting) != 1:
-            raise DataError(
-                f"{folder} does not tell which file is the channel '{channel}'",
-                f"{len(fitting)} of its {len(images)} images end in '{channel}' or '_{index:04d}'",
-                f"keep one image per channel, named e.g. {channel}.nii.gz",
-            )
-        chosen.append(fitting[0])
-    return tuple(chosen)
+        yield _fitting(name, folder), (images[0],)
+    elif all(len(found) == 1 for found in fitting):
+        yield _fitting(name, folder), tuple(found[0] for found in fitting)
+    elif len(channels) == 1:
+        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+    else:
+        yield from _numbered(folder, images, fitting, channels)
+
+
+def _numbered(
+    folder: Path, images: Sequence[Path], fitting: Sequence[Sequence[Path]], channels: Sequence[str]
+) -> Iterator[Case]:
+    """Cases of several channels side by side, named after what all their files begin with."""
+    cases: dict[str, dict[int, Path]] = {}
+    for index, (channel, paths) in enumerate(zip(channels, fitting, strict=True)):
+        for path in paths:
+            before = re.sub(rf"(?i)({re.escape(channel)}|_{index:04d})$", "", stem(path))
+            cases.setdefault(before.rstrip("_-. "), {})[index] = path
+    whole = {name: found for name, found in cases.items() if len(found) == len(channels)}
+    if not whole or len(whole) < len(cases) or "" in whole:
+        short = next((one for one in cases if one not in whole), "")
+        index = next(i for i in range(len(channels)) if i not in cases.get(short, {}))
+        channel, count = channels[index], len(fitting[index])
+        raise DataError(
+            f"{folder} does not tell which file is the channel '{channel}'"
+            + (f" of {short}" if short and len(cases) > 1 else ""),
+            f"{count} of its {len(images)} images end in '{channel}' or '_{index:04d}'",
+            f"keep one image per channel, named e.g. {channel}.nii.gz",
+        )
+    for name, found in whole.items():
+        yield _fitting(name, folder), tuple(found[index] for index in range(len(channels)))

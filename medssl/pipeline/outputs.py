@@ -43,6 +43,8 @@ def fingerprint_of(paths: Sequence[Path]) -> str:
 class Outputs:
     """The results in one folder, and the record of them in prediction.json.
 
+    `measured` is what the record keeps of each case beside its files.
+
     A file counts as a result only with the hash that it was written with. The hash is on disk
     before the file is, so that a kill never leaves a result that is not known.
 
@@ -94,7 +96,10 @@ class Outputs:
                 "choose another --out, or replace it with --overwrite",
             )
         known = {**kept.get("sources", {}), **sources}
-        self._begun, self._plain = False, {**made, "sources": known, "written": written}
+        self.measured: dict[str, Any] = dict(kept.get("measured", {}))
+        plain = {**made, "sources": known, "written": written}
+        self._plain = plain | ({"measured": self.measured} if self.measured else {})
+        self._begun = False
 
     def begin(self) -> None:
         """Make the folder and the record, at the latest with the first result.
@@ -115,10 +120,15 @@ class Outputs:
         return self._whole.issuperset(names)
 
     @contextmanager
-    def writing(self, names: Sequence[str]) -> Iterator[list[Path]]:
+    def writing(
+        self, names: Sequence[str], measured: Mapping[str, Any] | None = None
+    ) -> Iterator[list[Path]]:
         """Paths to write results to, which appear together when the block ends well.
 
         The first name appears last. They have the endings of the names.
+
+        Args:
+            measured: what the record keeps of the results, by case.
         """
         self.begin()
         with ExitStack() as until_all_are_there, ExitStack() as files:
@@ -128,6 +138,9 @@ class Outputs:
             plain = _record(self._folder) or {}
             hashes = {name: _sha256(path) for name, path in zip(names, paths, strict=True)}
             plain["written"] = {**plain.get("written", {}), **hashes}
+            if measured:
+                plain["measured"] = {**plain.get("measured", {}), **measured}
+                self.measured |= measured
             write_text(self._folder / RECORD, json.dumps(plain, indent=2))
         self._whole |= set(names)
 
@@ -152,7 +165,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return {}
     fits = isinstance(plain, dict) and all(
-        isinstance(plain.get(key, {}), dict) for key in ("sources", "written")
+        isinstance(plain.get(key, {}), dict) for key in ("sources", "written", "measured")
     )
     return plain if fits else {}
 

@@ -1,7 +1,7 @@
 """What a run will do: its cases, who has which role, and the folders of its stages."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,8 +75,8 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     """What a run will do.
 
     Attributes:
-        stages: by name, in order; "run", which holds the others together, is the last where there
-            are several.
+        stages: by name, in order; those aside of the others come after them, and "run", which
+            holds all together, is the last where there are several.
     """
 
     config: AnyConfig
@@ -90,7 +90,8 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     @property
     def last(self) -> Stage:
         """The stage whose results are those of the whole run."""
-        return [stage for name, stage in self.stages.items() if name != RUN][-1]
+        beside = {RUN, *self.config.family.aside}
+        return [stage for name, stage in self.stages.items() if name not in beside][-1]
 
     @property
     def model(self) -> Path:
@@ -183,11 +184,20 @@ def make_plan(
         config.must_fit(getattr(trained, initial.part), f"the encoder in {choice.folder}")
         verify_unseen(found.kept_from_pretraining, config.spec.name, trained.seen)
     folder = runs_root() / config.pipeline.name
-    stages, key = {}, ""
-    for name, parts in load(config.family.inputs)(config, found).items():
-        if parts:
-            key = digest([*([key] if key else []), *parts])
+    stages, key, aside = dict[str, Stage](), "", config.family.aside
+    decided = load(config.family.inputs)(config, found)
+    for name in [name for name in decided if name not in aside]:
+        key = _key(key, decided[name])
         stages[name] = Stage(name, key, folder / f"{name}-{key}")
+    for name in [name for name in decided if name in aside]:
+        own = _key(stages[aside[name]].key, decided[name])
+        stages[name] = Stage(name, own, folder / f"{name}-{own}")
+        key = _key(key, [own])
     if len(stages) > 1:
         stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
     return Plan(config, found, stages)
+
+
+def _key(before: str, parts: Sequence[Any]) -> str:
+    """The key of a stage after another, by what decides its result."""
+    return digest([*([before] if before else []), *parts]) if parts else before

@@ -41,7 +41,10 @@ class Outcome:
 
     def __str__(self) -> str:
         lines = {**self.paths, "MLflow": shown_uri(tracking_uri())}
-        return "\n".join([*self.found, *(f"{word:8} {where}" for word, where in lines.items())])
+        wide = max(8, *map(len, lines))
+        return "\n".join(
+            [*self.found, *(f"{word:{wide}} {where}" for word, where in lines.items())]
+        )
 
 
 def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
@@ -56,7 +59,7 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
     """
     choose_device(config.pipeline.train.device)
     cohort = cohort_of(config)
-    _refuse_untested(config, cohort)
+    _refuse_untested(config, cohort, reporter)
     if config.family.preflight is not None:
         load(config.family.preflight)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
@@ -88,9 +91,10 @@ def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool =
     def work(tracker: Tracker) -> dict[str, Any]:
         for name in parts:
             _carry_out(job, name, resume, whole)
-        tracker.metrics(
-            plan.config.last_step, read_json(plan.last.folder / DONE, "summary")["summary"]
-        )
+        if "summary" in plan.last.facts:
+            tracker.metrics(
+                plan.config.last_step, read_json(plan.last.folder / DONE, "summary")["summary"]
+            )
         return {}
 
     if whole is None:
@@ -102,14 +106,17 @@ def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool =
     return Outcome(plan.results, () if found is None else load(found)(plan))
 
 
-def _refuse_untested(config: Config[Any], cohort: Cohort) -> None:
-    """Refuse at once what would fail only after training."""
+def _refuse_untested(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> None:
+    """Refuse at once what would fail only after training, and tell what will not be known."""
     cases = config.family.tested
     if cases and not cohort.test:
-        raise UsageError(
-            f"there are no test {cases}",
-            f"the data set {config.spec.name} declares none and split.test is 0",
-            "set split.test, or use `medssl train`",
+        why = f"the data set {config.spec.name} declares none and split.test is 0"
+        if not config.family.unscored:
+            do = "set split.test, or use `medssl train`"
+            raise UsageError(f"there are no test {cases}", why, do)
+        reporter.note(
+            f"there are no test {cases}, so nothing is scored: {why}; split.test=NUMBER keeps some "
+            "of the labelled ones for that"
         )
     chosen = getattr(getattr(config.pipeline, "predict", None), "checkpoint", None)
     if cases and chosen == "best" and not cohort.split.validation:

@@ -9,7 +9,7 @@ from typing import Any
 from medssl.atomic import write_text
 from medssl.data.csv_table import table_text
 from medssl.environment import runs_root
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
@@ -75,6 +75,12 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
             cohort = cohort_of(config)
         except DataError:
             continue
+        if config.family.tested and not cohort.test:
+            raise UsageError(
+                f"a study of {study.pipeline} has nothing to compare",
+                f"there are no test {config.family.tested}, on which its runs would be scored",
+                "set split.test in the pipeline",
+            )
         if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
             encoders[cell] = found
             seen.add((cell.arm, cell.seed))

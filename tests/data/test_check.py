@@ -10,7 +10,7 @@ import pytest
 
 from medssl.data import case_checks
 from medssl.data.case_checks import Verdict
-from medssl.data.check import check, check_folder
+from medssl.data.check import check, check_folder, folded
 from medssl.data.geometry import Geometry
 from medssl.data.spec import DataSpec, load_spec
 from medssl.data.volume import write_mask, write_volume
@@ -51,10 +51,6 @@ def with_value(value: float) -> np.ndarray:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
-    "missing label": (
-        lambda root: (root / LABEL).unlink(),
-        "missing label", IMAGE, "has no label; add the mask",
-    ),
     "missing image": (
         lambda root: (root / IMAGE).unlink(),
         "missing image", LABEL, "has no image; add the image",
@@ -143,7 +139,7 @@ def test_a_sound_data_set_has_no_verdict(toy: Path) -> None:
 
 def test_all_faults_are_found_in_one_pass_in_the_order_of_cases(toy: Path) -> None:
     truncate(toy / "imagesTr/c.nii.gz")
-    (toy / "labelsTr/a.nii.gz").unlink()
+    (toy / "imagesTr/a.nii.gz").unlink()
     write_mask(mask(), GRID, toy / LABEL)
     verdicts = check(declare(toy), workers=3)
     assert [verdict.case for verdict in verdicts] == ["a", "b", "c"]
@@ -155,11 +151,32 @@ def test_progress_counts_every_case(toy: Path) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_what_is_meant_may_be_declared(toy: Path) -> None:
-    (toy / LABEL).unlink()
+def test_empty_masks_may_be_meant(toy: Path) -> None:
     write_mask(mask(), GRID, toy / "labelsTr/c.nii.gz")
-    meant = {"kind": "decathlon", "unlabelled": True}
-    assert check(declare(toy, layout=meant, empty_masks=True)) == []
+    assert check(declare(toy, empty_masks=True)) == []
+
+
+def test_labels_may_be_missing_but_not_all_that_are_declared(toy: Path) -> None:
+    (toy / LABEL).unlink()
+    assert check(declare(toy)) == []
+    earlier = declare(toy, layout={"kind": "decathlon", "unlabelled": True})
+    assert earlier == declare(toy)
+    names = {"t1": "imagesTr/{case}.nii.gz"}
+    lost = {"kind": "glob", "images": names, "label": "masks/{case}.nii.gz"}
+    (verdict,) = check(declare(toy, layout=lost))
+    assert (verdict.level, verdict.rule, verdict.file) == ("warning", "missing label", toy)
+    assert "none of the 3 cases of toy" in verdict.what
+    assert "no file fits `label: masks/{case}.nii.gz`" in verdict.what
+
+
+def test_verdicts_that_differ_in_the_case_alone_are_folded(toy: Path) -> None:
+    for name in "ab":
+        write_mask(mask(1, 7), GRID, toy / f"labelsTr/{name}.nii.gz")
+    write_mask(mask(1, 8), GRID, toy / "labelsTr/c.nii.gz")
+    assert [[one.case for one in group] for group in folded(check(declare(toy)))] == [
+        ["a", "b"],
+        ["c"],
+    ]
 
 
 def table(root: Path, rows: str, **keys: Any) -> DataSpec:
@@ -273,8 +290,11 @@ def test_a_contrast_under_two_names_is_pointed_out(tmp_path: Path) -> None:
 def test_files_that_no_case_uses_are_pointed_out(toy: Path) -> None:
     (toy / "imagesTr/notes.txt").touch()
     shutil.copy(toy / IMAGE, toy / "imagesTr/d.nii.gz")
-    (toy / "dataset.json").write_text('{"training": [{"image": "imagesTr/a.nii.gz"}]}')
-    verdicts = check(declare(toy, layout={"kind": "decathlon", "unlabelled": True}))
+    for name in "bc":
+        (toy / f"labelsTr/{name}.nii.gz").unlink()
+    entry = '{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}'
+    (toy / "dataset.json").write_text(f'{{"training": [{entry}]}}')
+    verdicts = check(declare(toy, layout={"kind": "decathlon"}))
     assert [v.file.name for v in verdicts] == ["b.nii.gz", "c.nii.gz", "d.nii.gz", "notes.txt"]
     assert {verdict.level for verdict in verdicts} == {"warning"}
 
@@ -289,8 +309,8 @@ def test_a_grid_unlike_the_rest_is_pointed_out(toy: Path) -> None:
 
 def test_a_bare_folder_is_checked_by_its_names(toy: Path) -> None:
     assert check_folder(toy) == []
-    (toy / LABEL).unlink()
-    assert only(check_folder(toy)).rule == "missing label"
+    (toy / IMAGE).unlink()
+    assert only(check_folder(toy)).rule == "missing image"
 
 
 def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:
@@ -304,7 +324,6 @@ def test_the_dirty_folder(shared_data: Path) -> None:
     verdicts = check_folder(root)
     assert [(v.file.relative_to(root).as_posix(), v.rule) for v in verdicts] == [
         ("labelsTr/hippocampus_010.nii.gz", "missing image"),
-        ("imagesTr/hippocampus_118.nii.gz", "missing label"),
         ("labelsTr/hippocampus_281.nii.gz", "missing image"),
         ("labelsTr/hippocampus_281.nii.gz", "geometry"),
     ]
@@ -381,11 +400,11 @@ def test_whatever_a_file_meets_the_others_get_their_verdicts(
         return whole(path)
 
     monkeypatch.setattr(case_checks, reader, read)
-    (toy / "labelsTr/c.nii.gz").unlink()
+    (toy / "imagesTr/c.nii.gz").unlink()
     second, third = check(declare(toy))
     assert (second.rule, second.file, second.level) == ("unreadable", file, "error")
     assert words in second.sentence
-    assert (third.rule, third.case) == ("missing label", "c")
+    assert (third.rule, third.case) == ("missing image", "c")
 
 
 def test_whatever_a_radiograph_meets_the_others_get_their_verdicts(tmp_path: Path) -> None:

@@ -40,15 +40,20 @@ def test_numbered_names_are_channels(tmp_path: Path, touch: Touch) -> None:
     assert (spec.layout.kind, len(spec.channels)) == ("nnunet", 2)
 
 
-@pytest.mark.parametrize("images", ["imagesTr", "images"])
-def test_other_names_are_paired(tmp_path: Path, touch: Touch, images: str) -> None:
-    touch(f"{images}/hippocampus_118.nii.gz")
+def test_other_names_are_paired(tmp_path: Path, touch: Touch) -> None:
+    touch("imagesTr/hippocampus_118.nii.gz")
+    assert guess_spec(tmp_path).layout.kind == "decathlon"
+
+
+def test_any_other_folder_is_read_by_its_names(tmp_path: Path, touch: Touch) -> None:
+    for name in ("images/a.nii.gz", "images/b.nii.gz", "masks/a_seg.nii.gz"):
+        touch(name)
     spec = guess_spec(tmp_path)
-    assert spec.layout.kind == "decathlon"
-    assert spec.layout.model_extra == {
-        "images": images,
-        "labels": images.replace("images", "labels"),
-    }
+    assert (spec.layout.kind, spec.channels) == ("glob", ("image",))
+    assert [(one.id, one.label is not None) for one in find_cases(spec)] == [
+        ("a", True),
+        ("b", False),
+    ]
 
 
 def test_equal_channels_are_numbered(tmp_path: Path) -> None:
@@ -57,8 +62,8 @@ def test_equal_channels_are_numbered(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_guessed_is_said(tmp_path: Path, touch: Touch) -> None:
-    touch("scans/a.nii.gz")
-    with pytest.raises(DataError, match="write a data spec"):
+    touch("scans/notes.txt")
+    with pytest.raises(DataError, match="holds no image that can be read"):
         guess_spec(tmp_path)
     with pytest.raises(DataError, match="there is no folder"):
         guess_spec(tmp_path / "absent")

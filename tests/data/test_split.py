@@ -82,6 +82,15 @@ def test_listed_order_takes_the_first_of_the_list() -> None:
     assert split.unlabelled == ("l05", "l04", "l03", "l02", "l01", "l00")
 
 
+def test_without_a_word_all_labelled_cases_train_and_none_is_kept_for_a_test() -> None:
+    cases = numbered(8) + numbered(32, labelled=False)
+    split = make_split(cases, SplitSettings(), 0)
+    assert len(split.labelled) + len(split.validation) == 8
+    assert (len(split.unlabelled), split.test) == (32, ())
+    with pytest.raises(UsageError, match="no case has a label"):
+        make_split(cases[8:], SplitSettings(), 0)
+
+
 def test_seeds_shuffle_and_repeat() -> None:
     chosen = SplitSettings(labels=4)
     first, again, other = (make_split(numbered(30), chosen, seed) for seed in (0, 0, 1))
@@ -135,7 +144,8 @@ def test_a_patient_cut_by_the_budget_stays_out() -> None:
         (SplitSettings(labels=9), "more than the 8 labelled"),
         (SplitSettings(labels=6, test=4), "more than the 4 labelled"),
         (SplitSettings(labels=1, test=9), r"split\.test=9 is more than the 8"),
-        (SplitSettings(labels=1, validation=0.6), "no labelled case is left"),
+        (SplitSettings(labels=1, validation=0.6), "none of the 1 labelled cases is left"),
+        (SplitSettings(test=8), r"no labelled case is left to train with; split\.test=8 takes"),
     ],
 )
 def test_impossible_wishes_are_refused(chosen: SplitSettings, message: str) -> None:

@@ -45,14 +45,19 @@ def test_a_folder_without_images_is_left_to_the_dicom_reader(tmp_path: Path) -> 
     assert find_inputs([tmp_path / "series"], ["T1"]) == {"series": (tmp_path / "series",)}
 
 
-def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> None:
-    (image,) = touch(tmp_path / "p", "earlier_mask.nii.gz")
+def write_slice(path: Path) -> None:
     slice_ = Dataset()
     slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, "1.2.3"
     slice_.Rows, slice_.BitsAllocated, slice_.PixelData = 1, 16, b"\0\0"
     slice_.file_meta = FileMetaDataset()
     slice_.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    slice_.save_as(tmp_path / "p" / "1.dcm", enforce_file_format=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    slice_.save_as(path, enforce_file_format=True)
+
+
+def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> None:
+    (image,) = touch(tmp_path / "p", "earlier_mask.nii.gz")
+    write_slice(tmp_path / "p" / "1.dcm")
     sentence = rf"both a DICOM series \(1.dcm, ...\) and the image {image.name}; which of them"
     with pytest.raises(DataError, match=sentence):
         find_inputs([tmp_path / "p"], ["T1"])
@@ -112,3 +117,33 @@ def test_files_of_a_folder_are_those_that_can_be_seen(tmp_path: Path) -> None:
     path, _ = touch(tmp_path / "in", "a.x", "._a.x")
     found = files_by_name([tmp_path / "in"], Path.is_file, lambda path: path.stem, "file", "any")
     assert found == {"a": path}
+
+
+def test_a_folder_of_scans_is_a_case_for_each(tmp_path: Path) -> None:
+    first, second = touch(tmp_path / "scans", "a.nii.gz", "b.nrrd")
+    assert find_inputs([tmp_path / "scans"], ["T1"]) == {"a": (first,), "b": (second,)}
+
+
+def test_channels_of_several_cases_may_lie_side_by_side(tmp_path: Path) -> None:
+    a0, a1, b0, b1 = touch(tmp_path / "s", "a_t1.nii", "a_flair.nii", "b_0000.nii", "b_0001.nii")
+    assert find_inputs([tmp_path / "s"], ["t1", "flair"]) == {"a": (a0, a1), "b": (b0, b1)}
+    a1.unlink()
+    with pytest.raises(DataError, match="which file is the channel 'flair' of a; 1 of its 3"):
+        find_inputs([tmp_path / "s"], ["t1", "flair"])
+
+
+def test_a_folder_of_case_folders_is_a_case_for_each(tmp_path: Path) -> None:
+    a = touch(tmp_path / "s" / "a", "t1.nii.gz", "flair.nii.gz")
+    b = touch(tmp_path / "s" / "b" / "2020", "t1.nii.gz", "flair.nii.gz")
+    found = find_inputs([tmp_path / "s"], ["t1", "flair"])
+    assert found == {"a": tuple(a), "b_2020": tuple(b)}
+
+
+def test_a_tree_of_dicom_series_is_a_case_for_each(tmp_path: Path) -> None:
+    for name in ("p1/s1", "p2/s1"):
+        write_slice(tmp_path / "tree" / name / "1.dcm")
+    found = find_inputs([tmp_path / "tree"], ["T1"])
+    assert found == {
+        "p1_s1": (tmp_path / "tree/p1/s1",),
+        "p2_s1": (tmp_path / "tree/p2/s1",),
+    }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from medssl.data.csv_table import read_table
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.predict import predict_files
@@ -284,3 +285,18 @@ def test_a_run_predicts_again_what_another_file_replaced(balls: Path, untrained:
     make_plan(config).stages["run"].clear()
     assert run(config, QuietReporter())["masks"] == masks
     assert mask.read_bytes() == own
+
+
+def test_statistics_tell_volume_and_doubt_of_every_case_also_afterwards(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    predict(checkpoint, images[:2], tmp_path / "out")
+    given = checkpoint, images[:2], tmp_path / "out", (), QuietReporter(), "cpu"
+    predict_files(*given, statistics=tmp_path / "stats.csv")
+    rows = read_table(tmp_path / "stats.csv")
+    assert {row["case"] for row in rows} == {"c0", "c1"}
+    for row in rows:
+        mask = read_mask(tmp_path / "out" / f"{row['case']}.nii.gz")
+        assert int(row["voxels"]) == np.count_nonzero(mask.array == 3)
+        assert (row["structure"], row["value"]) == ("ball", "3")
+        assert 0 <= float(row["doubt"]) <= 1

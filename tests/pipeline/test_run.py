@@ -58,12 +58,13 @@ def test_a_stopped_run_continues_where_it_was(
     assert done["report"].is_file()
 
 
-def test_a_run_without_test_cases_is_refused_before_training(
+def test_without_test_cases_nothing_is_scored_and_this_is_said(
     balls: Path, untrained: list[str]
 ) -> None:
-    with pytest.raises(UsageError, match="no test cases"):
-        run(load_config("balls", ["split.test=0"]), QuietReporter())
-    assert len(untrained) == 0
+    done = run(load_config("balls", ["split.test=0"]), QuietReporter())
+    assert "nothing was scored" in str(done)
+    assert list(done.paths) == ["model"]
+    assert len(untrained) == 1
 
 
 def test_best_weights_need_validation_cases(balls: Path, untrained: list[str]) -> None:

@@ -1,8 +1,10 @@
 """Plain patterns with {case}: `t1: "{case}/t1.nii.gz"`, `label: "masks/{case}_seg.nii.gz"`.
 
-`*` and `?` stand for any part of a file or folder name; {case} may stand more than once. A file
-that fits the label's pattern is no image, so that `{case}.nii.gz` and `{case}_seg.nii.gz` agree.
-Hidden files, and what lies in hidden folders, are passed over.
+`*` and `?` stand for any part of a file or folder name; {case} may stand more than once. Where
+{patient} stands too, it names the patient, and the case by both: `{patient}/scan_{case}.nii.gz`. A
+pattern that ends in / fits folders, of DICOM series. A file that fits the label's pattern is no
+image, so that `{case}.nii.gz` and `{case}_seg.nii.gz` agree. Hidden files, and what lies in hidden
+folders, are passed over.
 """
 
 import re
@@ -23,7 +25,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: dict[str, str] = Field(
-        description="pattern of each channel, with {case} where the case's name stands"
+        description="pattern of each channel, with {case} where the case's name stands, and "
+        "{patient} where the patient's does; ending in / for folders of DICOM series"
     )
     label: str | None = Field(
         default=None, description="pattern of the masks; null: there are none"
@@ -42,21 +45,21 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
     labels = _matches(root, options.label, set()) if options.label else {}
     masks = set(labels.values())
     files = {channel: _matches(root, options.images[channel], masks) for channel in spec.channels}
-    names = set(labels).union(*files.values())
+    keys = set(labels).union(*files.values())
     return [
         Case(
-            id=name,
-            patient=spec.patient_of(name),
-            images={channel: found[name] for channel, found in files.items() if name in found},
-            label=labels.get(name),
+            id=(name := "_".join(filter(None, key))),
+            patient=key[0] or spec.patient_of(name),
+            images={channel: found[key] for channel, found in files.items() if key in found},
+            label=labels.get(key),
             session=spec.session_of(name),
         )
-        for name in sorted(names)
+        for key in sorted(keys)
     ]
 
 
-def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[str, Path]:
-    """Files that fit `pattern`, by case, but for those in `apart`."""
+def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[tuple[str, str], Path]:
+    """Files that fit `pattern`, by patient, or nothing, and case, but for those in `apart`."""
     if "{case}" not in pattern:
         raise UsageError(
             f"the pattern {shown(pattern)} lacks {{case}}", do="mark where the name stands"
@@ -67,16 +70,17 @@ def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[str, Path]:
             "`*` stands within one name",
             "write for example */{case}/t1.nii.gz",
         )
+    folders, pattern = pattern.endswith("/"), pattern.rstrip("/")
     expression = re.compile(_expression(pattern))
-    found: dict[str, Path] = {}
-    for path in matching(root, pattern.replace("{case}", "*")):
+    found: dict[tuple[str, str], Path] = {}
+    for path in matching(root, pattern.replace("{case}", "*").replace("{patient}", "*")):
         match = expression.fullmatch(path.relative_to(root).as_posix())
-        if match is None or path in apart:
+        if match is None or path in apart or (folders and not path.is_dir()):
             continue
-        name = match.group("case")
+        name = match.groupdict().get("patient") or "", match.group("case")
         if name in found:
             raise DataError(
-                f"{path} and {found[name]} both fit '{pattern}' for case {name}",
+                f"{path} and {found[name]} both fit '{pattern}' for case {name[1]}",
                 do="make the pattern narrower",
             )
         found[name] = path
@@ -84,14 +88,15 @@ def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[str, Path]:
 
 
 def _expression(pattern: str) -> str:
-    """The pattern as a regular expression; a second {case} repeats the first."""
-    parts = re.split(r"(\{case\}|\*|\?)", pattern)
+    """The pattern as a regular expression; a second {case} or {patient} repeats the first."""
+    parts = re.split(r"(\{case\}|\{patient\}|\*|\?)", pattern)
     meaning = {"*": "[^/]*", "?": "[^/]"}
-    text, named = "", False
+    text, named = "", set()
     for part in parts:
-        if part == "{case}":
-            text += "(?P=case)" if named else "(?P<case>[^/]+?)"
-            named = True
+        if part in ("{case}", "{patient}"):
+            name = part[1:-1]
+            text += f"(?P={name})" if name in named else f"(?P<{name}>[^/]+?)"
+            named.add(name)
         else:
             text += meaning.get(part, re.escape(part))
     return text

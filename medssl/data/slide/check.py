@@ -1,12 +1,11 @@
 """What can be wrong with one slide, each as one sentence that names the file and the remedy."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from medssl.data.case_checks import Finding, Rule, Verdict, said
 from medssl.data.classes import Fault
-from medssl.data.layouts.slides import Options
 from medssl.data.slide.annotation_files import read_annotation
 from medssl.data.slide.reader import open_slide, slide_digest
 from medssl.data.slide.settings import TileSettings
@@ -18,21 +17,16 @@ from medssl.errors import DataError
 def inspector_of_slides(
     spec: DataSpec, cases: Sequence[Case], faults: Sequence[Fault]
 ) -> Callable[[Case], Finding]:
-    """What looks at a slide; where there is a table, a slide without a label is pointed out."""
-    tabled = spec.layout.options(Options).table is not None
-    mislabelled = {fault.case for fault in faults if fault.rule == "label"}
-    expected = {case.id for case in cases} - mislabelled
-    labelled = expected if tabled and not spec.layout.unlabelled else set()
-    return partial(inspect_slide, tiles=TileSettings(), labelled=labelled)
+    """What looks at a slide."""
+    return partial(inspect_slide, tiles=TileSettings())
 
 
-def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Finding:
+def inspect_slide(case: Case, tiles: TileSettings) -> Finding:
     """Everything that is wrong with a slide on its own; it is opened and searched for tissue.
 
     Args:
         case: of the layout `slides`.
         tiles: how the slide would be cut.
-        labelled: ids of the slides that are to have a label.
     """
     finding = Finding(case)
     path, annotation = case.images["slide"], case.extra["annotation"]
@@ -56,15 +50,6 @@ def inspect_slide(case: Case, tiles: TileSettings, labelled: Set[str]) -> Findin
             "add the slide or remove its row",
         )
         return finding
-    if case.id in labelled and case.extra["class"] is None:
-        what = f"{path} has no label in the table"
-        _warn(
-            finding,
-            path,
-            "missing label",
-            what,
-            "add its row, or write `unlabelled: true` under `layout` in the data spec",
-        )
     _look(finding, path, tiles)
     return finding
 

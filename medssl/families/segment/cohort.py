@@ -73,6 +73,9 @@ class SegmentCohort(Cohort):
 
 SegmentPlan = Plan[SegmentConfig, SegmentCohort]
 
+VOLUMES, PAGE = "volumes.csv", "masks.html"
+"""Beside the masks of unlabelled cases: what they measure, and a page of pictures."""
+
 CHECK = 1  # of what is looked for; raise it when cases that passed need another look
 
 WORKERS = 2
@@ -104,22 +107,38 @@ def inputs(config: SegmentConfig, cohort: SegmentCohort) -> dict[str, list[Any]]
     seen = [case for case in cohort.cases if case.id in set().union(*roles)]
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []
     mirrored = [pipeline.mirrored] if pipeline.predict.flips else []
-    return {
-        "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen), *folds],
-        "predict": [config.hash("predict"), fingerprint(cohort.test), *mirrored],
-        "evaluate": [config.hash("evaluate")],
+    how = [config.hash("predict"), *mirrored]
+    found: dict[str, list[Any]] = {
+        "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen), *folds]
     }
+    if cohort.test:
+        found["predict"] = [how[0], fingerprint(cohort.test), *mirrored]
+        found["evaluate"] = [config.hash("evaluate")]
+    if pipeline.predict.unlabelled and (rest := unlabelled_cases(cohort)):
+        found["unlabelled"] = [*how, fingerprint(rest)]
+    return found
+
+
+def unlabelled_cases(cohort: Cohort) -> list[Case]:
+    """The cases without a label, whatever their role."""
+    return [case for case in cohort.cases if case.label is None]
 
 
 def results(plan: SegmentPlan) -> dict[str, Path]:
-    """The weights that predict, the masks of the test cases, their scores and the report."""
-    scored = plan.folder("evaluate")
-    return {
-        "model": plan.folder("train") / "checkpoint" / plan.config.pipeline.predict.checkpoint,
-        "masks": plan.folder("predict"),
-        "scores": scored / "scores.csv",
-        "report": scored / "report.html",
-    }
+    """The weights that predict, the masks of test cases, scores and report, and all other masks.
+
+    Of what the run does not do there is none.
+    """
+    trained = plan.folder("train") / "checkpoint" / plan.config.pipeline.predict.checkpoint
+    found = {"model": trained}
+    if "evaluate" in plan.stages:
+        scored = plan.folder("evaluate")
+        found["masks"] = plan.folder("predict")
+        found |= {"scores": scored / "scores.csv", "report": scored / "report.html"}
+    if "unlabelled" in plan.stages:
+        folder = plan.folder("unlabelled")
+        found |= {"unlabelled": folder, "volumes": folder / VOLUMES, "pictures": folder / PAGE}
+    return found
 
 
 def refuse_unlearnable(spec: DataSpec) -> None:
@@ -166,7 +185,7 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
     whole = spec.model_copy(update={"layout": spec.layout.model_copy(update={"sessions": False})})
     wrong: list[DataError] = []
     with Steps(reporter, len(new)) as steps, Workers(WORKERS) as pool:
-        for finding in pool.map(partial(inspect, spec=whole, labelled=True), new):
+        for finding in pool.map(partial(inspect, spec=whole), new):
             found = [verdict for verdict in finding.verdicts if verdict.level == "error"]
             if found:
                 wrong.append(DataError(found[0].what, do=found[0].do))

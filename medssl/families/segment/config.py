@@ -80,14 +80,15 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format"},
+        "predict": {"window_batch", "format", "unlabelled"},
     }
 
     @property
     def label(self) -> str:
         """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
         pipeline = self.pipeline
-        return f"{pipeline.method.name}, {pipeline.split.labels} labels, seed {pipeline.seed}"
+        labels = pipeline.split.labels or "all"
+        return f"{pipeline.method.name}, {labels} labels, seed {pipeline.seed}"
 
     def declared(self) -> Any:
         """Images and labels."""

@@ -24,8 +24,7 @@ from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.predict import mask_folder
-from medssl.overrides import apply_override
-from medssl.pipeline.config import validate
+from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.track import Tracker
@@ -88,10 +87,7 @@ def evaluate_folder(
         UsageError: a key, or a metric, is not known.
         DataError: no mask belongs to a labelled case, or one cannot be used.
     """
-    plain: dict[str, Any] = {}
-    for one in overrides:
-        apply_override(plain, one)
-    settings = validate(EvaluateSettings, plain, "evaluate.")
+    settings = overridden(EvaluateSettings, overrides, "evaluate.")
     labelled = [case for case in find_cases(spec) if case.label is not None]
     cases = [case for case in labelled if _written(predictions, case.id).is_file()]
     if not cases:

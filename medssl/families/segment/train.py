@@ -256,7 +256,7 @@ def _refuse_unmarked(config: SegmentConfig, labelled: Sequence[CachedCase]) -> N
         raise DataError(
             f"none of the {len(labelled)} masks of {config.spec.name} to train with marks a voxel",
             "there is nothing to learn from them",
-            "raise split.labels, or set another seed",
+            "give masks that mark something, raise split.labels, or set another seed",
         )
 
 
@@ -286,7 +286,9 @@ def streams(
         if not given[kind][0]:
             raise UsageError(
                 f"the method {pipeline.method.name} needs {kind} cases and the split has none",
-                f"{pipeline.split.labels} labels are asked for",
+                f"split.labels={pipeline.split.labels} takes all cases that have a label"
+                if pipeline.split.labels
+                else "every case has a label",
                 "lower split.labels or choose method=supervised",
             )
     sampler = method.sampler(pipeline.train.patch)

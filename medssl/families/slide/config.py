@@ -157,7 +157,11 @@ class SlideConfig(Config[SlidePipeline]):
 
     def declared(self) -> Any:
         """The layout."""
-        return [self.spec.modality, self.spec.layout.model_dump(mode="json")]
+        # The key that layouts once had keeps the keys of earlier runs.
+        return [
+            self.spec.modality,
+            {**self.spec.layout.model_dump(mode="json"), "unlabelled": False},
+        ]
 
     def check(self) -> None:
         """Refuse data sets without classes, and metrics that are not of so many."""

@@ -245,7 +245,7 @@ def test_the_check_names_every_bad_series_and_goes_on_to_the_others(eight, write
     (root / "cases.csv").write_text("\n".join(rows))
     spec = DataSpec(
         name="x", title="x", modality="CT", channels=("ct",), licence="x", citation="none",
-        root=str(root), layout={"kind": "table", "unlabelled": True},
+        root=str(root), layout={"kind": "table"},
     )  # fmt: skip
     assert [(one.case, one.rule) for one in check(spec)] == [
         ("lacking", "unreadable"),

@@ -165,7 +165,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"kind": "decathlon", "images": "i", "labels": "l"},
     {"kind": "folders", "images": {"t1": "a.nii"}, "label": "l", "lists": {"train": "t"}},
     {"kind": "nnssl", "file": "x.json"},
-    {"kind": "nnunet", "unlabelled": True, "sessions": False},
+    {"kind": "nnunet", "sessions": False},
     {"kind": "planted", "bags": 4, "patches": 4, "keys": [1, 2], "classes": ["no", "yes"]},
     {"kind": "radiographs", "table": "t", "columns": {"side": "s"}, "classes": ["no", "yes"]},
     {"kind": "slides", "table": "t.csv", "pattern": "*", "classes": ["no", "yes"]},

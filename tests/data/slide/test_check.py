@@ -82,14 +82,6 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         lambda root: (root / "b.tif").unlink(),
         "error", "missing image", "b has a row in the table but does not exist; add the slide",
     ),
-    "a slide without a row": (
-        lambda root: write_table(root, ROWS[0], ROWS[2]),
-        "warning", "missing label", "b.tif has no label in the table; add its row",
-    ),
-    "a row without a label": (
-        lambda root: write_table(root, ROWS[0], ROWS[2], "b,,p2,train,\n"),
-        "warning", "missing label", "b.tif has no label in the table; add its row",
-    ),
     "no scale": (
         lambda root: write_slide(root / "b.tif", mpp=None, seed=1),
         "warning", "scale", "b.tif states .* assumed_mpp=0.5 of the tile .*; set assumed_mpp",
@@ -134,16 +126,13 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
 """What is done to the toy; level, rule and sentence of the one verdict that follows."""
 
 
-FOLLOWS = {"two files of one name": ["missing label"]}
-
-
 @pytest.mark.parametrize("name", BROKEN)
 def test_one_fault_is_one_verdict_that_names_file_and_remedy(toy: Path, name: str) -> None:
     spoil, level, rule, sentence = BROKEN[name]
     spoil(toy)
     verdicts = check(spec_of(toy))
     (verdict,) = [verdict for verdict in verdicts if verdict.rule == rule]
-    assert {other.rule for other in verdicts} == {rule, *FOLLOWS.get(name, [])}
+    assert {other.rule for other in verdicts} == {rule}
     assert verdict.level == level
     assert re.search(sentence, verdict.sentence.replace(f"{toy}/", ""))
     assert str(verdict.file) in verdict.what
@@ -155,9 +144,9 @@ def test_sound_slides_have_no_verdict(toy: Path) -> None:
     assert check(spec_of(toy)) == []
 
 
-def test_slides_without_a_row_may_be_meant_so(toy: Path) -> None:
-    write_table(toy, ROWS[0])
-    assert check(spec_of(toy, unlabelled=True)) == []
+def test_slides_may_lack_a_label_or_a_row(toy: Path) -> None:
+    write_table(toy, ROWS[0], "b,,p2,train,\n")
+    assert check(spec_of(toy)) == []
     assert check(spec_of(toy, table=None)) == []
 
 

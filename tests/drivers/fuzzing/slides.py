@@ -46,7 +46,7 @@ def _clean(place: Path) -> None:
     (place / "data_specs").mkdir()
     (place / "data_specs/toy.yaml").write_text(
         "{title: T, modality: SM, channels: [rgb], root: slides, licence: CC0, citation: none,\n"
-        " layout: {kind: slides, unlabelled: true}}\n"
+        " layout: {kind: slides}}\n"
     )
     (place / "data" / "slides").mkdir(parents=True)
 

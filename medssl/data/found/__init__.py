@@ -1,0 +1,1 @@
+"""What a folder holds that nobody has described: its layout, by the names of its files."""

@@ -1,0 +1,208 @@
+"""How the files of a folder become cases, by lists and names; hardly an image is read."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medssl.data.files import visible
+from medssl.data.found.items import PICTURES, Item, items_below
+from medssl.data.found.masks import masks_by_content
+from medssl.data.found.matching import Matched, match, told
+from medssl.data.found.scans import PATIENT, read_scans
+from medssl.data.found.tables import read_table
+from medssl.data.found.words import VISITS, names_a_mask
+from medssl.data.layouts.slides import SUFFIXES as SLIDES
+from medssl.errors import DataError
+from medssl.names import some_of
+
+
+@dataclass
+class Found:
+    """What a folder is.
+
+    Attributes:
+        layout: as in a data spec.
+        channels: names; empty where the list of cases has to say them.
+        modality: where it is known by the kind of files.
+        root: the data set's folder.
+        rule: how masks and scans belong together, in words; empty where a list says it.
+        patient: regular expression, where names show several scans of one patient.
+        notes: what a person should know, in sentences.
+    """
+
+    layout: dict[str, Any]
+    channels: Sequence[str]
+    root: Path
+    modality: str | None = None
+    rule: str = ""
+    patient: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def recognise(folder: Path, labels: Path | None = None) -> Found:
+    """What the files of a folder are, by lists of them, else by their names.
+
+    A folder with a dataset.json, or laid out as nnU-Net and the Decathlon do, is told by
+    `medssl.data.guess`.
+
+    Args:
+        labels: where the masks are, if they are not in the folder.
+
+    Raises:
+        DataError: it cannot be told, or masks cannot be matched with scans.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}", do="check the path")
+    if labels is None:
+        for read in (_listed, _with_table, _slides):
+            if (found := read(folder)) is not None:
+                return found
+    return _named(folder, labels)
+
+
+def _listed(folder: Path) -> Found | None:
+    """Folders that a list describes, and BIDS."""
+    if (folder / "pretrain_data.json").is_file():
+        return Found({"kind": "nnssl"}, (), folder)
+    for path in visible(folder):
+        if path.suffix.lower() == ".json" and path.name != "dataset.json":
+            with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+                first = json.loads(path.read_text(encoding="utf-8-sig"))["training"][0]["image"]
+                count = len(first) if isinstance(first, list) else 1
+                return Found({"kind": "datalist", "file": path.name}, _numbered(count), folder)
+    if (folder / "train.list").is_file():
+        return _folders(folder)
+    if any(one.name.startswith("sub-") and any(one.rglob("anat")) for one in visible(folder)):
+        masked = [one for one in items_below(folder) if names_a_mask(one.plain)]
+        if not masked:
+            return Found({"kind": "bids"}, (), folder)
+    return None
+
+
+def _numbered(count: int) -> list[str]:
+    return ["image"] if count == 1 else [f"channel_{index}" for index in range(count)]
+
+
+def _folders(folder: Path) -> Found:
+    """train/CASE/..., with the names of cases in train.list."""
+    items = items_below(folder / "train")
+    names = Counter(one.name + one.ending for one in items)
+    masks = [name for name in names if names_a_mask(name)]
+    images = sorted(name for name in names if name not in masks)
+    channels = ["image"] if len(images) == 1 else [name.partition(".")[0] for name in images]
+    lists = {
+        part: f"{part}.list" for part in ("train", "test") if (folder / f"{part}.list").is_file()
+    }
+    layout = {"kind": "folders", "images": dict(zip(channels, images, strict=True)), "lists": lists}
+    return Found({**layout, **({"label": masks[0]} if masks else {})}, channels, folder)
+
+
+def _with_table(folder: Path) -> Found | None:
+    keys = read_table(folder)
+    if keys is None:
+        return None
+    return Found(keys["layout"], keys["channels"], keys.get("root", folder), keys["modality"])
+
+
+def _slides(folder: Path) -> Found | None:
+    endings = {path.suffix.lower() for path in visible(folder)}
+    if not endings & (set(SLIDES) - set(PICTURES)):
+        return None
+    raise DataError(
+        f"{folder} holds slides and no table of what they show",
+        "",
+        "write labels.csv there with the columns slide and label, for a start of a few slides",
+    )
+
+
+def _named(folder: Path, labels: Path | None) -> Found:
+    """Scans and masks by their names."""
+    items = items_below(folder)
+    if labels is not None:
+        masks = items_below(folder, labels)
+        inside = {one.path for one in masks}
+        images = [one for one in items if one.path not in inside and not names_a_mask(one.plain)]
+        _refuse_none(masks, labels, "mask")
+    else:
+        masks = [one for one in items if names_a_mask(one.plain)]
+        images = [one for one in items if not names_a_mask(one.plain)]
+        if not masks and images:
+            masks = masks_by_content(images)
+            images = [one for one in images if one not in masks]
+    if masks and not images:
+        raise DataError(
+            f"{folder} holds {len(masks)} masks and no scan",
+            f"by their names, all are masks, first {masks[0].shown}",
+            "name the folder that holds the scans too, or the masks' folder as --labels",
+        )
+    _refuse_none(images, folder, "image")
+    return _found(folder, match(read_scans(images), masks), images)
+
+
+def _refuse_none(items: Sequence[Item], folder: Path, what: str) -> None:
+    if not items:
+        raise DataError(
+            f"{folder} holds no {what} that can be read",
+            "looked for NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG and TIFF files in it and below",
+            "name the folder that holds them",
+        )
+
+
+def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
+    scans = matched.scans
+    patterns = {
+        channel: pattern
+        + _ending(files[channel] for files in scans.found.values() if channel in files)
+        for channel, pattern in scans.channels.items()
+    }
+    layout: dict[str, Any] = {"kind": "glob", "images": patterns}
+    rule = ""
+    if matched.label is not None:
+        layout["label"] = matched.label + _ending(matched.masks.values())
+        rule = f"{told(matched.label)} belongs to {told(next(iter(scans.channels.values())))}"
+    notes = []
+    if scans.unused:
+        names = some_of([one.shown for one in scans.unused])
+        notes.append(
+            f"{len(scans.unused)} images are named unlike the others and not used: {names}"
+        )
+    pictures = all(one.ending.lower() in PICTURES for one in images)
+    named = PATIENT in "".join(scans.channels.values())
+    patient = None if named else patients_in([case for _, case in scans.found])
+    modality = "OT" if pictures else None
+    return Found(layout, list(patterns), folder, modality, rule, patient, notes)
+
+
+def _ending(items: Any) -> str:
+    endings = {one.ending for one in items}
+    return endings.pop() if len(endings) == 1 else ".*"
+
+
+def patients_in(names: Sequence[str]) -> str | None:
+    """A regular expression whose group 1 is the patient, where names show several scans of one.
+
+    Either a word such as visit, ses or left stands before the last number or ends the name, or one
+    of few endings (_1, _2) stands behind each of several patients. None where names show nothing.
+    """
+    visits = "|".join(sorted(VISITS, key=len, reverse=True))
+    for expression in (
+        rf"(?i)^(.+?)[_-](?:{visits})[_-]?\d*$",
+        r"^(.+?)[_-](?:\d{8}|\d{4}-\d{2}-\d{2})$",
+        r"^(.+)[_-][^_-]{1,3}$",
+    ):
+        matches = [re.match(expression, name) for name in names]
+        found = [one for one in matches if one is not None]
+        if len(found) < len(names) or not found:
+            continue
+        groups = Counter(one[1] for one in found)
+        endings = {name[one.end(1) :] for name, one in zip(names, found, strict=True)}
+        several = max(groups.values()) > 1 and len(groups) > 1
+        numbered = expression.startswith("^(.+)")
+        if several and (not numbered or (len(endings) <= 5 and len(groups) > len(endings))):
+            return expression
+    return None

@@ -1,0 +1,56 @@
+"""Words in the names of files and folders that say what they hold."""
+
+import re
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+MASKS = _set(
+    "mask masks seg segs segm segms segmentation segmentations segmented label labels lbl lbls "
+    "labelmap labelmaps gt truth annotation annotations annot roi rois contour contours dseg "
+    "delineation delineations outline outlines maske masken segmentierung"
+)
+"""Of masks."""
+
+CHANNELS = _set(
+    "t1 t1w t1c t1ce t1gd t1n t1km t2 t2w t2f t2star flair pd pdw dwi adc swi ct cta cbct pet "
+    "suv dixon water fat mra dce perf"
+)
+"""Of contrasts, each of which is a channel."""
+
+VISITS = _set(
+    "visit v ses session scan scans exam study time timepoint tp t week w month m day d date "
+    "baseline bl followup fu pre post left right l r lt rt run"
+)
+"""Of several scans of one patient."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+
+def words_of(name: str) -> list[str]:
+    """Words and numbers of a name in small letters; `labelsTr_01` gives labels, tr, 01."""
+    return [one.lower() for one in re.findall(_WORD, name)]
+
+
+def names_a_mask(name: str) -> bool:
+    """Whether a word of a file's or folder's name says that it holds masks."""
+    return bool(MASKS.intersection(words_of(name)))
+
+
+def channel_word(name: str) -> tuple[str, str, str] | None:
+    """What stands before and after the channel in a name, and the channel; None without one.
+
+    `case1_t1` gives ("case1_", "", "t1"); of a number of four digits, as nnU-Net writes them, the
+    channel is that number.
+    """
+    for pattern in (
+        r"^(?P<before>(?:.*[_\-. ])?)(?P<word>[A-Za-z0-9]+)$",
+        r"^(?P<word>[A-Za-z0-9]+)(?P<after>[_\-. ].*)$",
+    ):
+        found = re.match(pattern, name)
+        if found and (found["word"].lower() in CHANNELS or re.fullmatch(r"000\d", found["word"])):
+            fields = found.groupdict()
+            return fields.get("before", ""), fields.get("after", ""), found["word"]
+    return None

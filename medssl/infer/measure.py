@@ -1,0 +1,151 @@
+"""What a predicted mask measures, and how much the network doubts it.
+
+The doubt of a case is the mean entropy (0 sure, 1 no idea) over what is marked and the two voxels
+around it: where a correction would be made. Far background, which a network is sure of, would only
+say how much of it a scan shows. Of a mask that marks nothing it is that of the place with the
+greatest entropy.
+
+Legend: X Y Z voxels, K classes with background first, M networks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from scipy import ndimage
+
+from medssl.atomic import write_text
+from medssl.data.csv_table import table_text
+from medssl.infer.postprocess import TOUCHING
+
+AROUND = 2
+"""Voxels around a mask in which it is doubted."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one predicted case.
+
+    Attributes:
+        doubt: 0 to 1, see above.
+        voxels: of each foreground class, in the order of the classes.
+        voxel_ml: volume of a voxel.
+        members: the same as `voxels` of each network by itself; empty where there is one network.
+    """
+
+    doubt: float
+    voxels: tuple[int, ...]
+    voxel_ml: float
+    members: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the mask marks nothing."""
+        return not any(self.voxels)
+
+    def ml(self, index: int) -> float:
+        """Volume of a foreground class."""
+        return self.voxels[index] * self.voxel_ml
+
+    def interval(self, index: int) -> tuple[float, float] | None:
+        """The least and the greatest volume that any of the networks gives it, ml."""
+        if not self.members:
+            return None
+        counts = [one[index] for one in (*self.members, self.voxels)]
+        return min(counts) * self.voxel_ml, max(counts) * self.voxel_ml
+
+    def to_plain(self) -> dict[str, Any]:
+        """As values that JSON knows."""
+        return {
+            "doubt": self.doubt,
+            "voxels": list(self.voxels),
+            "voxel_ml": self.voxel_ml,
+            "members": [list(one) for one in self.members],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """What `to_plain` gave; KeyError, TypeError or ValueError where it is something else."""
+        return cls(
+            float(plain["doubt"]),
+            tuple(int(count) for count in plain["voxels"]),
+            float(plain["voxel_ml"]),
+            tuple(tuple(int(count) for count in one) for one in plain["members"]),
+        )
+
+
+def measure(
+    labels: np.ndarray,
+    entropy: np.ndarray,
+    spacing: Sequence[float],
+    classes: int,
+    members: Iterable[np.ndarray] = (),
+) -> Measured:
+    """Volumes and doubt of one case.
+
+    Args:
+        labels: [X, Y, Z] uint8 class indices.
+        entropy: [X, Y, Z] in 0..1.
+        spacing: mm along each axis.
+        classes: K.
+        members: labels of each network by itself, where there are several.
+    """
+
+    def counted(found: np.ndarray) -> tuple[int, ...]:
+        return tuple(np.bincount(found.ravel(), minlength=classes)[1:].tolist())
+
+    apart = tuple(counted(one) for one in members)
+    return Measured(_doubt(labels, entropy), counted(labels), prod(spacing) / 1000, apart)
+
+
+def _doubt(labels: np.ndarray, entropy: np.ndarray) -> float:
+    marked = labels > 0
+    if not marked.any():
+        marked = np.zeros(labels.shape, bool)
+        marked[np.unravel_index(int(entropy.argmax()), entropy.shape)] = True
+    box = tuple(
+        slice(max(0, one.start - AROUND), one.stop + AROUND)
+        for one in ndimage.find_objects(marked.astype(np.uint8))[0]
+    )
+    near = ndimage.binary_dilation(marked[box], TOUCHING, iterations=AROUND)
+    return round(float(entropy[box][near].mean(dtype=np.float64)), 6)
+
+
+def ranked(cases: Mapping[str, Measured], empty_masks: bool | None) -> list[str]:
+    """Cases in the order in which they should be looked at: the most doubtful first.
+
+    Args:
+        empty_masks: whether a training mask was empty; where none was, empty ones come before all.
+    """
+    return sorted(
+        cases, key=lambda name: (empty_masks or not cases[name].empty, -cases[name].doubt, name)
+    )
+
+
+def write_volumes(
+    path: Path,
+    cases: Mapping[str, Measured],
+    labels: Sequence[tuple[int, str]],
+    empty_masks: bool | None,
+) -> None:
+    """Write a row per case and structure, the most doubtful cases first.
+
+    Args:
+        labels: value and name of each foreground class.
+    """
+    head = ["rank", "case", "doubt", "value", "structure", "voxels", "ml", "ml_low", "ml_high"]
+    rows = []
+    for rank, name in enumerate(ranked(cases, empty_masks), start=1):
+        one = cases[name]
+        for index, (value, structure) in enumerate(labels):
+            low, high = one.interval(index) or (None, None)
+            numbers = one.voxels[index], _short(one.ml(index)), _short(low), _short(high)
+            rows.append([rank, name, one.doubt, value, structure, *numbers])
+    write_text(path, table_text(head, rows))
+
+
+def _short(ml: float | None) -> float | None:
+    return None if ml is None else float(f"{ml:.6g}")

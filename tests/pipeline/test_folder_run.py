@@ -1,0 +1,84 @@
+"""A folder in, masks out, as on the command line; then the model under any name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl import cli
+from medssl.data.csv_table import read_table
+from medssl.data.geometry import Geometry
+from medssl.data.volume import read_geometry, read_mask, write_mask, write_volume
+
+TINY = [
+    "network={name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}",
+    "train={steps: 2, patch: [8, 8, 8], device: cpu}",
+]
+GRIDS = [Geometry((8, 9, 8 + n), np.diag([1.0, 1.0, 1.0 + n / 4, 1.0])) for n in range(6)]
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run `medssl ...` in a working directory with the folder `clinic`; what it prints."""
+    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI", "MEDSSL_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for number, grid in enumerate(GRIDS):
+        mask = np.zeros(grid.shape, np.uint8)
+        mask[2:6, 3:6, 2 : 5 + number % 3] = 1
+        image = mask + 0.1 * generator.normal(size=grid.shape)
+        write_volume(image.astype(np.float32), grid, tmp_path / f"clinic/scan_{number}.nii.gz")
+        if number < 3:
+            write_mask(mask, grid, tmp_path / f"clinic/seg_{number}.nii.gz")
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, error = capsys.readouterr()
+        assert caught.value.code in (0, None), error
+        return out
+
+    return call
+
+
+def test_a_folder_is_run_and_its_model_used_under_any_name(
+    command: Command, tmp_path: Path
+) -> None:
+    said = command("run", "clinic", *TINY, "--quiet")
+    assert "3 have a mask, 3 have none; seg_(.+) belongs to scan_(.+)" in said
+    assert "3 cases without a label have a mask now; correct first" in said
+    (folder,) = (tmp_path / "runs/clinic").glob("unlabelled-*")
+    for number in (3, 4, 5):
+        assert read_mask(folder / f"{number}.nii.gz").geometry.matches(GRIDS[number])
+    assert f"unlabelled {folder.relative_to(tmp_path)}" in said
+    rows = read_table(folder / "volumes.csv")
+    assert {row["case"] for row in rows} == {"3", "4", "5"}
+    assert all(float(row["ml_low"]) <= float(row["ml_high"]) for row in rows)  # two networks
+
+    again = command("run", "clinic/", *TINY, "--quiet")
+    assert "clinic/ is initialised already" in again
+
+    (trained,) = (tmp_path / "runs/clinic").glob("train-*")
+    command("export", "package", str(trained), "--out", "model.zip")
+    images = sorted((tmp_path / "clinic").glob("scan_*.nii.gz"))
+    (tmp_path / "new").mkdir()
+    for path in images[:2]:
+        (tmp_path / "new" / path.name).write_bytes(path.read_bytes())
+    models = ["model.zip", "runs/clinic", str(trained), str(trained / "checkpoint")]
+    for number, model in enumerate(models):
+        told = command(
+            "predict", model, "new", "--out", f"o{number}", "--format", "mha",
+            "--statistics", f"s{number}.csv", "--quiet",
+        )  # fmt: skip
+        assert told == f"2 masks in o{number}, their volumes in s{number}.csv\n"
+        mask = tmp_path / f"o{number}" / "scan_0.mha"
+        assert read_geometry(mask).matches(GRIDS[0])
+    tables = {(tmp_path / f"s{number}.csv").read_text() for number in range(len(models))}
+    assert len(tables) == 1
