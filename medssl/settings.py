@@ -26,8 +26,23 @@ class SplitSettings(Section):
         ge=1,
         description="labelled cases, validation included; null: all that are left",
     )
-    validation: float = Field(
-        default=0.25, ge=0, lt=1, description="share of the labelled cases kept for validation"
+    validation: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of the labelled cases kept for validation; null: a quarter where "
+        "predict.checkpoint=best chooses by them, else none",
+    )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="of a cross-validation over the labelled cases, which the model is then "
+        "trained on; each is left out once where they are fewer; 0: none",
+    )
+    final: Literal["refit", "ensemble"] = Field(
+        default="refit",
+        description="the model after a cross-validation; refit: trained once more, on all labelled "
+        "cases; ensemble: the mean of the folds",
     )
     test: int = Field(
         default=0,
@@ -187,10 +202,19 @@ class PredictSettings(Section):
         description="whether `run` also gives every case without a label its mask, with a table of "
         "volumes and a page that say which to correct first",
     )
-    largest_component: bool = Field(
-        default=False, description="keeps the largest connected part of each class alone"
+    largest_component: bool | tuple[str, ...] | None = Field(
+        default=None,
+        description="keeps the largest connected part alone, of each class or of those named; "
+        "null: of those where it helped on the cases that the folds left out",
     )
-    fill_holes: bool = Field(default=False, description="fills holes inside masks")
+    fill_holes: bool | tuple[str, ...] | None = Field(
+        default=None, description="fills holes inside masks; as largest_component"
+    )
+    smallest_ml: float | dict[str, float] | None = Field(
+        default=None,
+        description="connected parts below this volume are dropped, of each class or of those "
+        "named; null: as largest_component",
+    )
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = Field(
         default=("labels", "entropy"),
         description="what is written of each case: the mask, a map per class, where the "

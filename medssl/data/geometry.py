@@ -133,6 +133,11 @@ class Geometry:
         return hash((self.shape, self.affine.tobytes()))
 
     @property
+    def voxel(self) -> float:
+        """Volume of a voxel, cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance of neighbouring voxels along each axis, mm."""
         x, y, z = (float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))

@@ -70,10 +70,9 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
     `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
     listed order, the first `settings.labels` labelled cases, or all of them where that is null, are
-    the budget, and every
-    1/`settings.validation`-th of them validates. All later patients are unlabelled, whether a label
-    exists or not. A patient whose cases the budget cuts through, and unlabelled cases of patients
-    with another role, stay out.
+    the budget, and every 1/`settings.validation`-th of them validates, none where that is null. All
+    later patients are unlabelled, whether a label exists or not. A patient whose cases the budget
+    cuts through, and unlabelled cases of patients with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
@@ -89,6 +88,32 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     return Split(
         tuple(labelled), tuple(unlabelled), tuple(validation), tuple(c.id for c in test), seed
     )
+
+
+def leave_out(split: Split, cases: Sequence[Case], folds: int) -> tuple[Split, ...]:
+    """One split per fold of a cross-validation over the labelled cases of `split`.
+
+    The labelled patients are dealt out in turn, so that with a smaller budget the rest are in the
+    same folds; with fewer patients than folds, each is left out once. The cases of a fold are its
+    test cases and have no part in its training, not even as unlabelled ones.
+
+    Raises:
+        UsageError: all labelled cases are of one patient.
+    """
+    named = {case.id: case for case in cases}
+    groups = _by_patient([named[name] for name in split.labelled])
+    if len(groups) < 2:
+        raise UsageError(
+            f"split.folds={folds} needs labelled cases of two patients or more",
+            f"{len(split.labelled)} of one patient are left to train with",
+            "raise split.labels, or set split.folds=0",
+        )
+    found = []
+    for fold in range(min(folds, len(groups))):
+        test = [case.id for group in groups[fold::folds] for case in group]
+        rest = tuple(name for name in split.labelled if name not in set(test))
+        found.append(Split(rest, split.unlabelled, split.validation, tuple(test), split.seed))
+    return tuple(found)
 
 
 def verify(split: Split, cases: Sequence[Case], together: Collection[str] = ()) -> None:
@@ -210,7 +235,7 @@ def _budget(
         if not names or room <= 0:
             after.append(group)
             continue
-        validates = math.floor((seen + 1) * settings.validation + 0.5) > kept
+        validates = math.floor((seen + 1) * (settings.validation or 0) + 0.5) > kept
         (validation if validates else labelled).extend(names[:room])
         kept += validates * len(names)
         seen += len(names)

@@ -43,6 +43,7 @@ class Origin:
         code: version that evaluated.
         config: resolved configuration, YAML.
         curves: PNG of the training curves, if training was logged.
+        note: a sentence on how the scored cases were held out, where there is more to say.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Origin:
     code: str
     config: str
     curves: bytes | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Corrections of label maps by what anatomy allows; none is on by default.
+"""Corrections of label maps by what anatomy allows.
 
 Components are connected over faces, edges and corners (26 neighbours); a hole is closed if no path
 over faces (6 neighbours) leads out of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -35,20 +35,45 @@ def largest_component(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
     return kept
 
 
-def fill_holes(labels: np.ndarray) -> np.ndarray:
+def drop_small(labels: np.ndarray, limits: Mapping[int, float]) -> np.ndarray:
+    """Make connected components with fewer voxels than the limit of their class background (0).
+
+    Args:
+        labels: [X, Y, Z] uint8 class indices; not changed.
+        limits: voxels by class; other classes stay as they are.
+
+    Returns:
+        [X, Y, Z] uint8.
+    """
+    kept = labels.copy()
+    boxes = ndimage.find_objects(labels)
+    for value, least in limits.items():
+        box = boxes[value - 1] if 0 < value <= len(boxes) else None
+        if box is None:
+            continue
+        pieces, _ = ndimage.label(labels[box] == value, TOUCHING)
+        small = np.bincount(pieces.ravel()) < least
+        small[0] = False
+        kept[box][small[pieces]] = 0
+    return kept
+
+
+def fill_holes(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
     """Give background that one class closes off on all sides to that class.
 
     Other classes within the hole stay. A cavity open to the edge of the volume is no hole.
 
     Args:
         labels: [X, Y, Z] uint8 class indices; not changed.
+        classes: those whose holes are filled.
 
     Returns:
         [X, Y, Z] uint8. Where one class's hole lies in another's, the lower class takes it.
     """
     filled = labels.copy()
+    chosen = set(classes)
     for value, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
+        if box is None or value not in chosen:
             continue
         # A margin joins everything outside the class into the first component.
         around, _ = ndimage.label(np.pad(labels[box] != value, 1, constant_values=True))

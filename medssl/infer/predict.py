@@ -15,7 +15,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
-from medssl.infer.postprocess import fill_holes, largest_component
+from medssl.infer.cleaning import Cleaning
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
@@ -54,10 +54,11 @@ def predict_case(
     settings: PredictSettings,
     classes: int,
     device: torch.device,
+    cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
 ) -> Prediction:
-    """Preprocess, slide the window, restore.
+    """Preprocess, slide the window, restore, correct.
 
     `apart` asks for the labels of each network of an ensemble too, which are not computed twice.
 
@@ -81,10 +82,12 @@ def predict_case(
     else:
         answer = _answer(predictor, settings, mirrored)
     if size > LOGITS_LIMIT:
-        return _streamed(sliding_window_slabs(image, answer, patch, **how), record, settings)
+        slabs = sliding_window_slabs(image, answer, patch, **how)
+        return _streamed(slabs, record, settings, cleaning)
     whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
     logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
-    labels, *members = (_clean(restore_labels(one, record), settings) for one in (logits, *others))
+    voxel = volume.geometry.voxel
+    labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
     return Prediction(
         volume.geometry, labels, *_maps(logits, record, settings), members=tuple(members)
     )
@@ -119,7 +122,9 @@ def _side_by_side(stacked: Predictor) -> Predictor:
     return answer
 
 
-def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) -> Prediction:
+def _streamed(
+    slabs: Iterable[Slab], record: Record, settings: PredictSettings, cleaning: Cleaning
+) -> Prediction:
     """Labels and entropy of a volume whose logits are never held whole."""
     if "probabilities" in settings.save:
         raise UsageError(
@@ -137,7 +142,7 @@ def _streamed(slabs: Iterable[Slab], record: Record, settings: PredictSettings) 
             unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
     return Prediction(
         record.source,
-        _clean(restore_classes(labels, record), settings),
+        cleaning(restore_classes(labels, record), record.source.voxel),
         restore_map(unsure, record) if wanted else None,
     )
 
@@ -183,11 +188,3 @@ def _maps(
         # Outside the crop everything is background.
         restored = np.stack([1 - np.sum(foreground, axis=0, dtype=np.float32), *foreground])
     return uncertain, restored
-
-
-def _clean(labels: np.ndarray, settings: PredictSettings) -> np.ndarray:
-    """Largest component and hole filling, as the settings ask."""
-    classes = range(1, int(labels.max()) + 1)
-    if settings.largest_component:
-        labels = largest_component(labels, classes)
-    return fill_holes(labels) if settings.fill_holes else labels

@@ -19,7 +19,7 @@ from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
 from medssl.named_files import NamedFiles
-from medssl.overrides import laid_over
+from medssl.overrides import apply_override, laid_over
 from medssl.pipeline.family import Family, family_names, find_family
 from medssl.section import digest
 from medssl.settings import EncoderSource, MethodChoice, PipelineFile
@@ -259,6 +259,23 @@ def validate(
         return model.model_validate(plain)
     except ValidationError as error:
         raise mistake(model, plain, error, prefix, place) from None
+
+
+def overridden(
+    model: type[Model],
+    overrides: Sequence[str],
+    prefix: str,
+    plain: Mapping[str, Any] | None = None,
+) -> Model:
+    """A section as `key=value` overrides make it, laid over the keys of `plain`.
+
+    Raises:
+        UsageError: as `validate`, or an override is not of that form.
+    """
+    keys = dict(plain or {})
+    for one in overrides:
+        apply_override(keys, one)
+    return validate(model, keys, prefix)
 
 
 def known_method(name: str, place: str = "") -> type[MethodSettings]:

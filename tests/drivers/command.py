@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import pkgutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -41,7 +42,18 @@ def load_all(more: tuple[str, ...] = ()) -> None:
 
     # Both import much when they are first used.
     configure_torch(1, True)
+    renew_threads_when_forked()
     draw_curves([(1, {"loss": 1.0}), (2, {"loss": 0.5})])
+
+
+def renew_threads_when_forked() -> None:
+    """Let torch replace its pool of threads, which a fork loses, before two threads need it.
+
+    Both would replace it at once, and one of them would fail with "Invalid thread pool".
+    """
+    import torch
+
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def without_mlflow() -> None:

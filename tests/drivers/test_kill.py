@@ -94,3 +94,29 @@ def test_a_killed_training_that_is_run_again_ends_as_if_unbroken():
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_threads_of_a_forked_process_find_a_pool_of_torch():
+    code = """
+import os, threading, torch
+from tests.drivers.command import renew_threads_when_forked
+renew_threads_when_forked()
+image = torch.ones(512, 512)
+image.add(1)
+for _ in range(60):
+    child = os.fork()
+    if not child:
+        failed, ready = [], threading.Barrier(4)
+        def work():
+            ready.wait()
+            try:
+                image.add(1)
+            except RuntimeError as error:
+                failed.append(error)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        os._exit(len(failed) > 0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=KILL.parents[2])

@@ -10,6 +10,7 @@ from torch import nn
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import Volume
+from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import Measured, measure, ranked, write_volumes
 from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
@@ -88,7 +89,7 @@ def test_members_are_told_apart_and_the_ensemble_is_as_without_them(
     ensemble = Ensemble([Threshold(0.0), Threshold(0.5)]).eval()
     settings = PredictSettings.model_validate({"flips": flips, "average": average})
     prepare = Preparation(Preprocess.of("mr"))
-    given = volume, prepare, (8, 8, 8), settings, 2, torch.device("cpu"), (0,)
+    given = volume, prepare, (8, 8, 8), settings, 2, torch.device("cpu"), Cleaning(), (0,)
     plain, apart = (predict_case(ensemble, *given, apart=wish) for wish in (False, True))
     assert (len(plain.members), len(apart.members)) == (0, 2)
     np.testing.assert_array_equal(plain.labels, apart.labels)

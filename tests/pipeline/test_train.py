@@ -10,7 +10,8 @@ from torch import nn
 
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.families.segment.train import Validation, cache_cases, train, used_cases
+from medssl.families.segment.train import cache_cases, train, used_cases
+from medssl.families.segment.validation import Answers, Validation
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
@@ -138,7 +139,7 @@ def test_validation_is_the_dice_of_whole_volumes(balls):
     cases, split = found.cases, found.split
     cached = cache_cases(config, used_cases(cases, split), QuietReporter())
     (case,) = (cached[name] for name in split.validation)
-    found = Validation(config, Trained(), [case])()["dice"]
+    found = Validation(Answers(config, Trained()), [case], 2)()["dice"]
     prediction, truth = case.image[0] > 0.5, case.mask == 1
     expected = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
     assert found == pytest.approx(expected)

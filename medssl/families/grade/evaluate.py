@@ -15,7 +15,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.spec import DataSpec
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.grade_report import (
     GradedImage,
@@ -30,9 +30,11 @@ from medssl.evaluate.ranking import measured
 from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
+from medssl.families.grade.config import GradeEvaluateSettings
 from medssl.families.grade.predict import GRADES
 from medssl.infer.grade import calibrated
 from medssl.networks.grader import Grader
+from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.grade_checkpoint import load_grade_checkpoint
@@ -149,13 +151,13 @@ def evaluate_grades(
 
     Args:
         predictions: grades.csv, or the folder that holds it; rows are named after files.
+        overrides: keys of the `evaluate` section, e.g. "metrics=[torchmetrics:MulticlassF1Score]".
 
     Raises:
-        UsageError: an override is given; there is nothing to choose.
+        UsageError: a key, or a metric, is not known.
         DataError: it cannot be read, has other grades, or grades no image of the data set.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]} does nothing for grades", do="leave it out")
+    settings = overridden(GradeEvaluateSettings, overrides, "evaluate.")
     path = predictions / GRADES if predictions.is_dir() else predictions
     grades = declared_classes(spec)
     try:
@@ -182,10 +184,14 @@ def evaluate_grades(
     probability = np.array([image.probability for image in known])
     make_folder(out)
     write_grades(out / SCORES, graded([one.id for one in known], probability, truth), grades)
-    scores = score_grades(probability, np.array(truth), 1000, np.random.default_rng(0), 1).flat()
+    given = probability, np.array(truth), settings.bootstrap, np.random.default_rng(0)
+    disease_from = min(settings.disease_from, len(grades) - 1)
+    found = score_grades(*given, disease_from, metrics=settings.metrics)
+    scores = found.flat()
+    further = "".join(f", {name} {score.value:.3f}" for name, score in found.further.items())
     return (
         f"{len(known)} of {len(said)} images: "
         f"balanced accuracy {scores['balanced_accuracy']:.3f} "
         f"[{scores['balanced_accuracy_low']:.3f}, {scores['balanced_accuracy_high']:.3f}], "
-        f"quadratic kappa {scores['kappa']:.3f}\nscores   {out / SCORES}"
+        f"quadratic kappa {scores['kappa']:.3f}{further}\nscores   {out / SCORES}"
     )

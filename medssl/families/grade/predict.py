@@ -15,8 +15,7 @@ from medssl.evaluate.grade_report import graded, write_grades
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import FileSettings
 from medssl.infer.grade import calibrated, grade_logits
-from medssl.overrides import apply_override
-from medssl.pipeline.config import validate
+from medssl.pipeline.config import overridden
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
@@ -71,10 +70,7 @@ def predict_radiographs(
     """
     device = choose_device(device_name)
     network, found = load_grade_checkpoint(checkpoint)
-    plain: dict[str, object] = {}
-    for one in overrides:
-        apply_override(plain, one)
-    said = validate(FileSettings, plain)
+    said = overridden(FileSettings, overrides, "")
     paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
     refuse_inputs(out, files)
     made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
+from medssl.infer.cleaning import Cleaning
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -49,6 +50,14 @@ class SegmentPipeline(PipelineFile):
         return self
 
     @model_validator(mode="after")
+    def _validates_what_selects(self) -> Self:
+        split = self.split
+        if split.validation is None:
+            share = 0.25 if self.predict.checkpoint == "best" else 0.0
+            split = split.model_copy(update={"validation": share})
+        return self.model_copy(update={"split": split})
+
+    @model_validator(mode="after")
     def _sized(self) -> Self:
         return self.model_copy(update={"network": self.network.sized(self.train.patch)})
 
@@ -82,9 +91,10 @@ class SegmentConfig(Config[SegmentPipeline]):
         return [spec.modality, spec.channels, spec.classes, spec.label_values]
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, and strides that leave gaps."""
+        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
         self.pipeline.network.must_take(self.pipeline.train.patch)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
+        Cleaning.of(self.pipeline.predict, self.spec.classes)
 
     def try_network(self) -> None:
         """Whether the network of another package maps the run's patches to logits of their size.

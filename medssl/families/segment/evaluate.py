@@ -1,7 +1,8 @@
 """The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +23,50 @@ from medssl.evaluate.settings import EvaluateSettings, named
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.overrides import apply_override
-from medssl.pipeline.config import validate
+from medssl.families.segment.predict import mask_folder
+from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.track import Tracker
 
+CROSS_VALIDATION = "cross_validation.csv"
+"""Scores of the cases that folds left out, where others are the test cases."""
+
 
 def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
-    """Score the test cases.
+    """Score the test cases; beside them, those that folds left out, where both exist.
 
     Raises:
         DataError: a mask lies on another grid than its label, or holds undeclared values.
         UsageError: a metric of another package cannot be used.
     """
     plan: SegmentPlan = job.plan
-    pipeline, folder, masks = plan.config.pipeline, plan.folder("evaluate"), plan.folder("predict")
+    pipeline, folder, cohort = plan.config.pipeline, plan.folder("evaluate"), plan.cohort
     title = pipeline.title or pipeline.name
-    given = plan.config.spec, pipeline.evaluate, plan.cohort.test, masks, job.reporter
-    report = _report(title, *given)
-    _write(replace(report, origin=plan.origin(draw_curves(plan.logged()))), folder)
-    for name in ("scores.csv", "report.html"):
+    spec, settings, masks = plan.config.spec, pipeline.evaluate, partial(mask_folder, plan)
+    report = _report(title, spec, settings, cohort.test, masks, job.reporter)
+    origin = plan.origin(draw_curves(plan.logged()))
+    summary, files = report.summary.flat(), ["scores.csv", "report.html"]
+    if cohort.folds:
+        of_folds = f"each answered by one of {len(cohort.folds)} models that had not seen it"
+        note = f"Cross-validated: the {len(cohort.left_out)} labelled cases are scored, {of_folds}."
+        if cohort.split.test:
+            left_out = _report(title, spec, settings, cohort.left_out, masks, job.reporter)
+            write_scores(folder / CROSS_VALIDATION, left_out.cases)
+            files.append(CROSS_VALIDATION)
+            found = left_out.summary.flat()
+            summary |= {f"cross_validation/{name}": value for name, value in found.items()}
+            dice = left_out.summary.overall.means["dice"]
+            note = (
+                f"Cross-validation on the {len(cohort.left_out)} labelled cases, {of_folds}: Dice "
+                f"{dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]."
+            )
+        origin = replace(origin, note=note)
+    _write(replace(report, origin=origin), folder)
+    for name in files:
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")
-    return {"summary": report.summary.flat()}
+    return {"summary": summary}
 
 
 def evaluate_folder(
@@ -66,10 +87,7 @@ def evaluate_folder(
         UsageError: a key, or a metric, is not known.
         DataError: no mask belongs to a labelled case, or one cannot be used.
     """
-    plain: dict[str, Any] = {}
-    for one in overrides:
-        apply_override(plain, one)
-    settings = validate(EvaluateSettings, plain, "evaluate.")
+    settings = overridden(EvaluateSettings, overrides, "evaluate.")
     labelled = [case for case in find_cases(spec) if case.label is not None]
     cases = [case for case in labelled if _written(predictions, case.id).is_file()]
     if not cases:
@@ -80,7 +98,7 @@ def evaluate_folder(
             else "the data set has no labels",
             "check the folder and --data",
         )
-    report = _report(spec.title, spec, settings, cases, predictions, reporter)
+    report = _report(spec.title, spec, settings, cases, lambda _: predictions, reporter)
     _write(replace(report, without_mask=len(labelled) - len(cases)), out)
     means = report.summary.overall.means
     keys = [named(choice).key for choice in settings.metrics]
@@ -109,22 +127,22 @@ def _report(
     spec: DataSpec,
     settings: EvaluateSettings,
     cases: Sequence[Case],
-    masks: Path,
+    masks: Callable[[str], Path],
     reporter: QuietReporter,
 ) -> Report:
-    """Scores, their means and pictures of some cases."""
+    """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
     scores = []
     further = [further_metric(choice) for choice in settings.metrics]
     with Steps(reporter, len(cases)) as steps:
         for case in cases:
-            truth, prediction, grid = _pair(case, masks, spec)
+            truth, prediction, grid = _pair(case, masks(case.id), spec)
             given = prediction, truth, grid.spacing, spec.classes
             found = case_scores(*given, settings.tolerance, settings.pooled, further)
             scores.append(CaseScores(case.id, tuple(found)))
             steps.advance()
     by_id = {case.id: case for case in cases}
     pictures = tuple(
-        Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks, spec))
+        Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks(chosen.case), spec))
         for rank, chosen in ranked(scores, settings.overlays)
     )
     summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further)

@@ -1,86 +1,195 @@
 """The training stage: cases, split, cache, streams, loop, checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from torch import nn
 
 from medssl.data.augment import intensity_changes
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.data.stream import PatchStream
-from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
+from medssl.families.segment.cohort import SegmentCohort
 from medssl.families.segment.config import SegmentConfig
-from medssl.infer.window import sliding_window
+from medssl.families.segment.cross_validation import (
+    HELD_OUT,
+    choose_for_all,
+    fold_folder,
+    measure,
+    said,
+)
+from medssl.families.segment.validation import Answers, Validation
 from medssl.methods.method import SegmentMethod, Task
 from medssl.networks.build import build_encoder
+from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.train.checkpoint import Checkpoint, DataCard, EncoderCard, save_checkpoint
+from medssl.settings import PredictSettings
+from medssl.train.checkpoint import (
+    Checkpoint,
+    DataCard,
+    EncoderCard,
+    load_checkpoint,
+    save_checkpoint,
+)
 from medssl.train.encoder_checkpoint import (
     encoder_card,
     load_encoder_weights,
 )
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.loop import Callbacks, Reporter, configure_torch, fit
+from medssl.train.fold_log import FoldLog
+from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     """Train in the stage's folder, from its state where there is one.
 
-    Leaves state.pt, and the checkpoints `last` and, with validation cases, `best`.
+    Leaves state.pt, and the checkpoints `last` and, with validation cases, `best`; the same of each
+    fold of a cross-validation in a folder of its own.
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
         DataError, UsageError: the data or the settings do not allow it.
     """
     config: SegmentConfig = job.plan.config
-    pipeline, split, reporter = config.pipeline, job.plan.cohort.split, job.reporter
-    folder = job.plan.folder("train")
+    cohort: SegmentCohort = job.plan.cohort
+    pipeline, folder = config.pipeline, job.plan.folder("train")
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     config.try_network()
-    start = load_start(config, reporter)
-    method = build_method(config, start)
-    must_rebuild(
-        method.predictor().members,
-        pipeline.network,
-        len(config.spec.channels),
-        len(config.spec.classes),
-    )
-    used = used_cases(job.plan.cohort.cases, split)
+    start = load_start(config, job.reporter)
+    used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached = cache_cases(config, used, reporter)
-    _refuse_unmarked(config, [cached[name] for name in split.labelled])
-    empty = any(not cached[name].marked for name in split.labelled)
-    watched = [cached[name] for name in split.validation if cached[name].mask is not None]
-    callbacks = Callbacks(
-        validate=Validation(config, method, watched) if watched else None,
-        save=_saver(config, method, split, folder / "checkpoint", start, empty),
-    )
-    fit(
-        method,
-        streams(config, method, split, cached),
-        pipeline.train,
-        intensity_changes(pipeline.augment),
-        pipeline.seed,
-        folder / "state.pt",
-        callbacks,
-        reporter,
-        tracker,
-        FineTune(pipeline.fine_tune) if start else None,
-    )
+    training = Training(config, start, cache_cases(config, used, job.reporter), job.reporter)
+    for number, fold in enumerate(cohort.folds):
+        place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
+        if not (place / HELD_OUT).is_file():
+            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
+            training.fold(fold, place, log)
+        (place / "state.pt").unlink(missing_ok=True)
+    predict = pipeline.predict
+    if cohort.folds:
+        chosen = choose_for_all(folder, len(cohort.folds), predict)
+        predict = predict.model_copy(update=chosen)
+        job.reporter.note(f"corrections chosen on the folds: {said(chosen)}")
+    if cohort.folds and pipeline.split.final == "ensemble":
+        training.ensemble(cohort, folder, predict)
+    else:
+        done = len(cohort.folds) * training.steps
+        training.fit(cohort.split, folder, FoldLog(tracker, None, done), predict)
     tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return {}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains with one split after the other.
+
+    Attributes:
+        start: what the networks start from; None: from the seed.
+        cached: every case that any split learns from, or leaves out, by id.
+    """
+
+    config: SegmentConfig
+    start: "LoadedEncoder | None"
+    cached: Mapping[str, CachedCase]
+    reporter: Reporter
+
+    @property
+    def steps(self) -> int:
+        """Of one split."""
+        return self.config.pipeline.train.steps
+
+    def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
+        """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
+        config, pipeline = self.config, self.config.pipeline
+        method = build_method(config, self.start)
+        must_rebuild(
+            method.predictor().members,
+            pipeline.network,
+            len(config.spec.channels),
+            len(config.spec.classes),
+        )
+        _refuse_unmarked(config, [self.cached[name] for name in split.labelled])
+        validation = [self.cached[name] for name in split.validation]
+        watched = [case for case in validation if case.mask is not None]
+        answers, classes = Answers(config, method), len(config.spec.classes)
+
+        def save(kind: str, step: int, metrics: dict[str, float]) -> None:
+            described = self._described(split, method.predictor(), predict, step, metrics)
+            save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
+
+        fit(
+            method,
+            streams(config, method, split, self.cached),
+            pipeline.train,
+            intensity_changes(pipeline.augment),
+            pipeline.seed,
+            folder / "state.pt",
+            Callbacks(Validation(answers, watched, classes) if watched else None, save),
+            self.reporter,
+            log,
+            FineTune(pipeline.fine_tune) if self.start else None,
+        )
+        return method
+
+    def fold(self, split: Split, folder: Path, log: Log) -> None:
+        """Train with the split of a fold, and write down its answers to what it leaves out."""
+        method = self.fit(split, folder, log, self.config.pipeline.predict)
+        answers = Answers(self.config, method.eval())
+        learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
+        measure(answers, learnt, held, self.config.spec.classes, folder)
+
+    def ensemble(self, cohort: SegmentCohort, folder: Path, predict: PredictSettings) -> None:
+        """Leave the networks of all folds as one checkpoint."""
+        kind = self.config.pipeline.predict.checkpoint
+        members: list[nn.Module] = []
+        for number in range(len(cohort.folds)):
+            found = load_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
+            members += found.members
+        joined = Ensemble(members)
+        described = self._described(cohort.split, joined, predict, self.steps, {})
+        save_checkpoint(folder / "checkpoint" / kind, joined, described)
+
+    def _described(
+        self,
+        split: Split,
+        predictor: Ensemble,
+        predict: PredictSettings,
+        step: int,
+        metrics: dict[str, float],
+    ) -> Checkpoint:
+        """All that stands beside the weights."""
+        config, pipeline, spec = self.config, self.config.pipeline, self.config.spec
+        return Checkpoint(
+            network=pipeline.network,
+            members=len(predictor.members),
+            channels=spec.channels,
+            labels=spec.labels,
+            modality=spec.modality,
+            patch=pipeline.train.patch,
+            preprocess=pipeline.preprocess,
+            predict=predict,
+            method=config.method_values(),
+            paper=config.method.paper,
+            split_hash=split.hash,
+            data=DataCard.of(spec),
+            code=code_version(),
+            step=step,
+            metrics=metrics,
+            encoder=self.start.card if self.start else None,
+            mirrored=pipeline.augment.mirrored,
+            empty_masks=any(not self.cached[name].marked for name in split.labelled),
+            packages=pipeline.network.packages,
+        )
 
 
 @dataclass(frozen=True)
@@ -164,7 +273,7 @@ def build_method(config: SegmentConfig, start: LoadedEncoder | None = None) -> S
 
 
 def streams(
-    config: SegmentConfig, method: SegmentMethod, split: Split, cached: dict[str, CachedCase]
+    config: SegmentConfig, method: SegmentMethod, split: Split, cached: Mapping[str, CachedCase]
 ) -> dict[str, PatchStream]:
     """The streams the method asks for."""
     pipeline = config.pipeline
@@ -187,75 +296,3 @@ def streams(
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         found[kind] = PatchStream(kind, cases, sampler, pipeline.augment, size, pipeline.seed)
     return found
-
-
-def _saver(
-    config: SegmentConfig,
-    method: SegmentMethod,
-    split: Split,
-    folder: Path,
-    start: LoadedEncoder | None,
-    empty_masks: bool,
-) -> Callable[[str, int, dict[str, float]], None]:
-    """What writes the predictor as checkpoint `last` or `best`."""
-    pipeline, spec = config.pipeline, config.spec
-
-    def save(kind: str, step: int, metrics: dict[str, float]) -> None:
-        predictor = method.predictor()
-        described = Checkpoint(
-            network=pipeline.network,
-            members=len(predictor.members),
-            channels=spec.channels,
-            labels=spec.labels,
-            modality=spec.modality,
-            patch=pipeline.train.patch,
-            preprocess=pipeline.preprocess,
-            predict=pipeline.predict,
-            method=config.method_values(),
-            paper=config.method.paper,
-            split_hash=split.hash,
-            data=DataCard.of(spec),
-            code=code_version(),
-            step=step,
-            metrics=metrics,
-            encoder=start.card if start else None,
-            mirrored=pipeline.augment.mirrored,
-            empty_masks=empty_masks,
-            packages=pipeline.network.packages,
-        )
-        save_checkpoint(folder / kind, predictor, described)
-
-    return save
-
-
-class Validation:
-    """Mean foreground Dice of whole validation volumes on the network's grid."""
-
-    def __init__(
-        self, config: SegmentConfig, method: SegmentMethod, cases: Sequence[CachedCase]
-    ) -> None:
-        self._config, self._method, self._cases = config, method, cases
-
-    @torch.no_grad()
-    def __call__(self, step: int = 0) -> dict[str, float]:
-        """Scores by name; "dice" is the mean over cases and foreground classes."""
-        from medssl.evaluate.mask_metrics import Dice
-
-        pipeline = self._config.pipeline
-        predictor = self._method.predictor()
-        device = choose_device(pipeline.train.device)
-        x, y, z = pipeline.train.patch
-        metric = Dice(len(self._config.spec.classes))
-        for case in self._cases:
-            logits = sliding_window(
-                torch.from_numpy(case.image.astype("float32")),
-                predictor,
-                pipeline.train.patch,
-                pipeline.predict.stride or (max(1, x // 2), max(1, y // 2), max(1, z // 2)),
-                weighting=pipeline.predict.weighting,
-                window_batch=pipeline.predict.window_batch,
-                outside=case.floor,
-                device=device,
-            )
-            metric.update(logits.argmax(0).cpu(), torch.from_numpy(np.array(case.mask)))
-        return {"dice": float(metric.compute())}

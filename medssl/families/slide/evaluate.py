@@ -11,7 +11,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec
 from medssl.device import choose_device
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.froc import froc_curve
 from medssl.evaluate.report import Picture
@@ -25,6 +25,7 @@ from medssl.evaluate.slide_report import (
     write_slide_scores,
 )
 from medssl.families.slide.cohort import SlideBag, SlidePlan
+from medssl.families.slide.config import SlideEvaluateSettings
 from medssl.families.slide.predict import CALLS
 from medssl.families.slide.scores import (
     BagCall,
@@ -34,6 +35,7 @@ from medssl.families.slide.scores import (
     summarise,
 )
 from medssl.families.slide.train import fold_folder, read_calls
+from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.slide_checkpoint import load_slide_checkpoint
@@ -86,13 +88,13 @@ def evaluate_calls(
 
     Args:
         predictions: calls.csv, or the folder that holds it; rows are named after slides.
+        overrides: keys of the `evaluate` section, e.g. "metrics=[torchmetrics:MulticlassF1Score]".
 
     Raises:
-        UsageError: an override is given; there is nothing to choose.
+        UsageError: a key, or a metric, is not known.
         DataError: it cannot be read, has other classes, or calls no slide of the data set.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]} does nothing for calls", do="leave it out")
+    settings = overridden(SlideEvaluateSettings, overrides, "evaluate.")
     path = predictions / CALLS if predictions.is_dir() else predictions
     classes = declared_classes(spec)
     rows = read_calls_csv(path)
@@ -113,22 +115,30 @@ def evaluate_calls(
     truth = np.array([truths[row["slide"]] for row in known])
     probability = np.array([[float(row[name]) for name in classes] for row in known])
     predicted = np.array([classes.index(row["prediction"]) for row in known])
-    given = probability, truth, 2000, np.random.default_rng(0)
-    scores = score_slides(*given, threshold=float(known[0]["threshold"]), predicted=predicted)
+    scores = score_slides(
+        probability,
+        truth,
+        settings.bootstrap,
+        np.random.default_rng(0),
+        threshold=float(known[0]["threshold"]),
+        predicted=predicted,
+        metrics=settings.metrics,
+    )
     report = SlideReport(
         title=spec.title,
         data=_data(spec, "slide"),
         classes=classes,
         rows=slide_rows([row["slide"] for row in known], probability, truth, predicted),
         scores=scores,
-        resamples=2000,
+        resamples=settings.bootstrap,
     )
     make_folder(out)
     write_slide_scores(out / SCORES, report.rows, classes)
     write_slide_report(out / REPORT, report)
+    further = "".join(f", {name} {score.value:.3f}" for name, score in scores.further.items())
     return (
-        f"{len(known)} of {len(rows)} slides: "
-        f"balanced accuracy {scores.balanced_accuracy.value:.3f}, AUC {scores.auc.value:.3f}\n"
+        f"{len(known)} of {len(rows)} slides: balanced accuracy "
+        f"{scores.balanced_accuracy.value:.3f}, AUC {scores.auc.value:.3f}{further}\n"
         f"scores   {out / SCORES}\nreport   {out / REPORT}"
     )
 

@@ -33,6 +33,7 @@ from medssl.section import digest
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
 from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.fold_log import FoldLog
 from medssl.train.jsonl_log import read_lines
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.slide_checkpoint import (
@@ -78,7 +79,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         steps += chosen.epochs * len(split.labelled)
         if (folder / CALLS).is_file():
             continue
-        log = _FoldLog(tracker, number, before)
+        log = FoldLog(tracker, number, before)
         FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
     _join(plan)
     tracker.artifact(plan.model, "checkpoint")
@@ -88,18 +89,6 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
 def fold_folder(plan: SlidePlan, number: int) -> Path:
     """Where a fold's own checkpoints and calls are."""
     return plan.folder("train") / f"fold{number}"
-
-
-class _FoldLog:
-    """The tracker as one fold sees it; the steps of the folds follow each other."""
-
-    def __init__(self, tracker: Tracker, number: int, before: int) -> None:
-        self._tracker, self._number, self._before = tracker, number, before
-
-    def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Keep `values` of the fold's `step`."""
-        named = {f"fold{self._number}/{name}": value for name, value in values.items()}
-        self._tracker.metrics(self._before + step, named)
 
 
 def _join(plan: SlidePlan) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from medssl.errors import DataError, Stopped, UsageError
+from medssl.families.grade.evaluate import evaluate_grades
 from medssl.families.grade.predict import predict_radiographs
 from medssl.families.grade.train import build_method, grade_streams
 from medssl.pipeline.compare import compare
@@ -78,6 +79,9 @@ def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(joints: Path)
     (last,) = [line for line in logged(done["report"].parent) if key in line]
     assert last[key] == summary[key]
     assert make_plan(plain).folder("predict") == done["grades"].parent
+    chosen = [f"metrics=[{key}]", "bootstrap=100"]
+    said = evaluate_grades(done["grades"], plain.spec, joints / "scored", QUIET, chosen)
+    assert f", {key} {summary[key]:.3f}\n" in said
 
 
 def test_validation_chooses_the_weights_and_the_temperature(joints: Path) -> None:

@@ -244,8 +244,10 @@ def test_calls_of_loose_slides_are_scored_against_a_data_set(toys: Path) -> None
     done = run(load_config("slides"), QUIET)
     slides = [toys / "data" / "toys" / f"s{number}.tiff" for number in range(5)]
     calls = predict_slides(done["model"], slides, toys / "out", QUIET)
-    said = evaluate_calls(calls, load_spec("slides"), toys / "scored")
+    chosen = ["bootstrap=100", "metrics=[torchmetrics:MatthewsCorrCoef]"]
+    said = evaluate_calls(calls, load_spec("slides"), toys / "scored", QUIET, chosen)
     assert said.startswith("4 of 5 slides: balanced accuracy ")
+    assert ", torchmetrics:MatthewsCorrCoef " in said
     assert len(rows(toys / "scored" / "scores.csv")) == 4
     assert "<html" in (toys / "scored" / "report.html").read_text()
     with pytest.raises(DataError, match="is no table of calls"):

@@ -1,0 +1,164 @@
+"""A cross-validation of segmentation: what each fold says of the cases that it leaves out.
+
+From these answers, on the network's grid, the corrections of masks are chosen. A fold is corrected
+as the other folds suggest, so that its own cases do not choose what they are scored by.
+
+Source of the rule: the planning sheet, section 5, with nnU-Net's one step at a time (section 3.5).
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from medssl.atomic import write_text
+from medssl.data.cache import CachedCase
+from medssl.infer.cleaning import Cleaning
+from medssl.infer.postprocess import TOUCHING
+from medssl.pipeline.stage import read_json
+from medssl.settings import PredictSettings
+
+HELD_OUT, CHOSEN = "held_out.json", "corrections.json"
+
+CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
+"""Keys of `predict` that the folds choose where they are null."""
+
+CHANGE = 1e-6
+"""Dice that counts as a difference."""
+
+Answer = Callable[[CachedCase], np.ndarray]
+"""Class indices [X, Y, Z] of a case on the network's grid."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What corrections would do to a fold's answers.
+
+    Attributes:
+        smallest_ml: half of the smallest connected part in the masks that the fold learnt from, ml,
+            by class.
+        dice: of each case, by class and by correction: "none", "largest", "smallest", "holes".
+    """
+
+    smallest_ml: dict[str, float]
+    dice: dict[str, dict[str, dict[str, float]]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "HeldOut":
+        """As `measure` left it."""
+        return cls(**read_json(folder / HELD_OUT))
+
+
+def fold_folder(train: Path, number: int) -> Path:
+    """Where a fold is trained, in the folder of the stage."""
+    return train / f"fold{number}"
+
+
+def measure(
+    answer: Answer,
+    learnt: Iterable[CachedCase],
+    held: Iterable[CachedCase],
+    classes: Sequence[str],
+    folder: Path,
+) -> None:
+    """Write down what each correction would do to the cases that a fold leaves out."""
+    smallest = _smallest(learnt, classes)
+    found = {}
+    for case in held:
+        labels, truth, voxel = answer(case), np.asarray(case.mask), case.record.network.voxel
+        found[case.id] = {
+            name: {
+                correction: dice(cleaned(labels, voxel) == index, truth == index)
+                for correction, cleaned in _corrections(index, smallest[name])
+            }
+            for index, name in enumerate(classes)
+            if index
+        }
+    write_text(folder / HELD_OUT, json.dumps(asdict(HeldOut(smallest, found)), indent=1))
+
+
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Dice of two masks; 1 where both are empty."""
+    together = int(predicted.sum()) + int(truth.sum())
+    return 2 * int((predicted & truth).sum()) / together if together else 1.0
+
+
+def choose(folds: Sequence[HeldOut], given: PredictSettings) -> dict[str, Any]:
+    """Keys of `predict` that are null in `given`, as the answers of the folds suggest."""
+    names = list(folds[0].smallest_ml)
+    largest = [name for name in names if _helps(folds, name, "largest")]
+    smallest = {
+        name: min(fold.smallest_ml[name] for fold in folds)
+        for name in names
+        if name not in largest and _helps(folds, name, "smallest")
+    }
+    holes = [name for name in names if _helps(folds, name, "holes")]
+    chosen = tuple(largest), smallest, tuple(holes)
+    pairs = zip(CORRECTIONS, chosen, strict=True)
+    return {key: value for key, value in pairs if getattr(given, key) is None}
+
+
+def choose_for_all(folder: Path, folds: int, given: PredictSettings) -> dict[str, Any]:
+    """Write down the corrections of every fold, and return those of the final model."""
+    found = [HeldOut.read(fold_folder(folder, number)) for number in range(folds)]
+    final = choose(found, given)
+    others = [[one for one in found if one is not own] for own in found]
+    each = [choose(rest, given) for rest in others]
+    write_text(folder / CHOSEN, json.dumps({"final": final, "folds": each}, indent=1))
+    return final
+
+
+def corrections_of_fold(folder: Path, number: int) -> Mapping[str, Any]:
+    """Keys of `predict` for the cases that a fold leaves out."""
+    found: Mapping[str, Any] = read_json(folder / CHOSEN)["folds"][number]
+    return found
+
+
+def said(chosen: Mapping[str, Any]) -> str:
+    """Corrections in words, e.g. "largest_component of liver"."""
+    return ", ".join(f"{key} of {' and '.join(of)}" for key, of in chosen.items() if of) or "none"
+
+
+def helps(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether a correction is worth having: the mean rises, few cases fall, and enough rise.
+
+    Of 8 cases at most one may fall and at least three must rise; of others likewise, and at least
+    two.
+    """
+    change = np.subtract(after, before)
+    rises, falls = int((change > CHANGE).sum()), int((change < -CHANGE).sum())
+    count = len(change)
+    enough = rises >= max(2, min(3, math.ceil(3 * count / 8)))
+    return bool(change.mean() > CHANGE) and falls <= count // 8 and enough
+
+
+def _helps(folds: Sequence[HeldOut], name: str, correction: str) -> bool:
+    cases = [case[name] for fold in folds for case in fold.dice.values()]
+    return helps([case["none"] for case in cases], [case[correction] for case in cases])
+
+
+def _corrections(
+    index: int, smallest: float
+) -> Iterator[tuple[str, Callable[[np.ndarray, float], np.ndarray]]]:
+    yield "none", Cleaning()
+    yield "largest", Cleaning(largest=(index,))
+    yield "smallest", Cleaning(smallest=((index, smallest),))
+    yield "holes", Cleaning(holes=(index,))
+
+
+def _smallest(learnt: Iterable[CachedCase], classes: Sequence[str]) -> dict[str, float]:
+    """Half of the volume of the smallest connected part of each class, ml; 0 without any."""
+    found = dict.fromkeys(classes[1:], math.inf)
+    for case in learnt:
+        mask = np.asarray(case.mask)
+        for index, name in enumerate(classes[1:], start=1):
+            pieces, count = ndimage.label(mask == index, TOUCHING)
+            if count:
+                least = int(np.bincount(pieces.ravel())[1:].min())
+                found[name] = min(found[name], least * case.record.network.voxel / 2000)
+    return {name: volume if math.isfinite(volume) else 0.0 for name, volume in found.items()}

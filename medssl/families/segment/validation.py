@@ -1,0 +1,54 @@
+"""What a segmentation network in training says of whole cases, on the network's grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from medssl.data.cache import CachedCase
+from medssl.device import choose_device
+from medssl.families.segment.config import SegmentConfig
+from medssl.infer.window import sliding_window
+from medssl.methods.method import SegmentMethod
+
+
+class Answers:
+    """Class indices of whole cases by the present weights of a method."""
+
+    def __init__(self, config: SegmentConfig, method: SegmentMethod) -> None:
+        self._config, self._method = config, method
+
+    @torch.no_grad()
+    def __call__(self, case: CachedCase) -> np.ndarray:
+        """[X, Y, Z] uint8."""
+        pipeline = self._config.pipeline
+        x, y, z = pipeline.train.patch
+        logits = sliding_window(
+            torch.from_numpy(case.image.astype("float32")),
+            self._method.predictor(),
+            pipeline.train.patch,
+            pipeline.predict.stride or (max(1, x // 2), max(1, y // 2), max(1, z // 2)),
+            weighting=pipeline.predict.weighting,
+            window_batch=pipeline.predict.window_batch,
+            outside=case.floor,
+            device=choose_device(pipeline.train.device),
+        )
+        labels: np.ndarray = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        return labels
+
+
+class Validation:
+    """Mean foreground Dice of whole validation volumes on the network's grid."""
+
+    def __init__(self, answer: Answers, cases: Sequence[CachedCase], classes: int) -> None:
+        self._answer, self._cases, self._classes = answer, cases, classes
+
+    def __call__(self, step: int = 0) -> dict[str, float]:
+        """Scores by name; "dice" is the mean over cases and foreground classes."""
+        from medssl.evaluate.mask_metrics import Dice
+
+        metric = Dice(self._classes)
+        for case in self._cases:
+            labels = torch.from_numpy(self._answer(case))
+            metric.update(labels, torch.from_numpy(np.array(case.mask)))
+        return {"dice": float(metric.compute())}

@@ -1,0 +1,129 @@
+"""A cross-validation of segmentation: who is left out, what is chosen, and where results are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl.data.spec import Case
+from medssl.data.split import leave_out, make_split
+from medssl.errors import UsageError
+from medssl.families.segment.cross_validation import HeldOut, choose, helps
+from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import make_plan
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from medssl.settings import PredictSettings, SplitSettings
+from medssl.train.checkpoint import read_description
+
+LABELLED = [Case(f"c{n}", f"p{n // 2}", {}, Path(f"m{n}")) for n in range(12)]
+"""Six patients of two cases each."""
+
+FOLDED = ("split={folds: 3, labels: 4, test: 0, validation: 0}", "train.steps=2")
+
+
+def splits(labels: int, folds: int) -> list[tuple[str, ...]]:
+    split = make_split(LABELLED, SplitSettings(labels=labels, validation=0), 0)
+    return [fold.test for fold in leave_out(split, LABELLED, folds)]
+
+
+def test_every_labelled_case_is_left_out_once_with_its_patient():
+    split = make_split(LABELLED, SplitSettings(labels=12, validation=0), 0)
+    folds = leave_out(split, LABELLED, 4)
+    assert sorted(name for fold in folds for name in fold.test) == sorted(split.labelled)
+    patient = {case.id: case.patient for case in LABELLED}
+    for fold in folds:
+        assert {*fold.labelled, *fold.test} == set(split.labelled)
+        assert not {patient[n] for n in fold.test} & {patient[n] for n in fold.labelled}
+        assert fold.unlabelled == split.unlabelled
+
+
+def test_folds_of_a_smaller_budget_are_parts_of_those_of_a_larger_one():
+    for small, large in zip(splits(6, 3), splits(12, 3), strict=True):
+        assert set(small) <= set(large)
+
+
+def test_fewer_patients_than_folds_are_left_out_one_by_one():
+    assert [len(test) for test in splits(6, 5)] == [2, 2, 2]
+
+
+def test_one_patient_cannot_be_folded():
+    split = make_split(LABELLED, SplitSettings(labels=2, validation=0), 0)
+    with pytest.raises(UsageError, match="two patients or more"):
+        leave_out(split, LABELLED, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ([0.1, 0.1, 0.1, 0, 0, 0, 0, 0], True),
+        ([0.1, 0.1, 0.1, -0.01, 0, 0, 0, 0], True),  # one of eight may fall
+        ([0.1, 0.1, 0.1, -0.01, -0.01, 0, 0, 0], False),
+        ([0.1, 0.1, 0, 0, 0, 0, 0, 0], False),  # fewer than three rise
+        ([0.01, 0.01, 0.01, -0.1, 0, 0, 0, 0], False),  # the mean falls
+        ([0.1, 0.1, 0, 0], True),
+        ([0.1, 0, 0, 0], False),
+        ([0.1, 0], False),
+        ([0.1, 0.1], True),
+        ([0.1], False),
+        ([0.1, 0.1, 0.1, -0.01], False),
+    ],
+)
+def test_a_correction_is_chosen_where_enough_cases_rise_and_few_fall(change, wanted):
+    before = np.full(len(change), 0.8)
+    assert helps(list(before), list(before + change)) is wanted
+
+
+def held_out(**gains: float) -> HeldOut:
+    """Four cases of one class, of which each correction changes the Dice of 0.8 by its gain."""
+    found = {"none": 0.8} | {
+        name: 0.8 + gains.get(name, 0) for name in ("largest", "smallest", "holes")
+    }
+    return HeldOut({"ball": 0.2}, {f"c{n}": {"ball": found} for n in range(4)})
+
+
+def test_what_helped_is_set_and_what_was_given_stays():
+    folds = [held_out(smallest=0.1, holes=0.1), held_out(smallest=0.1, holes=0.1)]
+    assert choose(folds, PredictSettings()) == {
+        "largest_component": (),
+        "smallest_ml": {"ball": 0.2},
+        "fill_holes": ("ball",),
+    }
+    assert choose(folds, PredictSettings(fill_holes=False, smallest_ml=1.0)) == {
+        "largest_component": ()
+    }
+
+
+def test_the_largest_part_alone_makes_a_smallest_size_needless():
+    both = [held_out(largest=0.1, smallest=0.1)]
+    assert choose(both, PredictSettings())["largest_component"] == ("ball",)
+    assert choose(both, PredictSettings())["smallest_ml"] == {}
+
+
+@pytest.mark.parametrize("final", ["refit", "ensemble"])
+def test_a_run_with_folds_scores_every_labelled_case_and_leaves_one_model(balls, final):
+    config = load_config("balls", [*FOLDED, f"split.final={final}"])
+    outcome = run(config, QuietReporter())
+    cohort = make_plan(config).cohort
+    scores = (outcome["scores"]).read_text().splitlines()
+    assert {line.split(",")[0] for line in scores[1:]} == set(cohort.split.labelled)
+    model = read_description(outcome["model"])
+    assert model.members == (1 if final == "refit" else 3)
+    assert isinstance(model.predict.largest_component, tuple)
+    chosen = json.loads((outcome["model"].parents[1] / "corrections.json").read_text())
+    assert len(chosen["folds"]) == 3
+    assert "Cross-validated: the 4 labelled cases" in outcome["report"].read_text()
+    again = run(config, QuietReporter())
+    assert again.paths == outcome.paths
+
+
+def test_test_cases_are_scored_by_the_model_and_the_folds_beside_them(balls):
+    config = load_config("balls", ["split={folds: 2, labels: 3, validation: 0}", "train.steps=2"])
+    plan = make_plan(config)
+    assert {case.id for case in plan.cohort.test} == set(plan.cohort.split.test)
+    outcome = run(config, QuietReporter())
+    folder = outcome["scores"].parent
+    beside = (folder / "cross_validation.csv").read_text().splitlines()
+    assert {line.split(",")[0] for line in beside[1:]} == set(plan.cohort.split.labelled)
+    assert "Cross-validation on the 3 labelled cases" in outcome["report"].read_text()
