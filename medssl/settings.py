@@ -47,7 +47,8 @@ class SplitSettings(Section):
     test: int = Field(
         default=0,
         ge=0,
-        description="test cases, where the data set declares none; without any nothing is scored",
+        description="test cases, where the data set declares none; without any, and without folds, "
+        "nothing is scored",
     )
     order: Literal["shuffled", "listed"] = Field(
         default="shuffled",

@@ -69,8 +69,8 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
 
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
     `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
-    listed order, the first `settings.labels` labelled cases, or all of them where that is null, are
-    the budget, and every 1/`settings.validation`-th of them validates, none where that is null. All
+    listed order, the first `settings.labels` labelled cases, or all where that is null, are the
+    budget, and every 1/`settings.validation`-th of them validates, none where that is null. All
     later patients are unlabelled, whether a label exists or not. A patient whose cases the budget
     cuts through, and unlabelled cases of patients with another role, stay out.
 
