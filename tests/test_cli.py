@@ -29,7 +29,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_help_names_every_verb(command: Command) -> None:
     code, out, _ = command("--help")
     assert code == 0
-    verbs = "demo run data pretrain train predict evaluate export study compare methods"
+    verbs = "demo init run data pretrain train predict evaluate export study compare methods"
     for verb in verbs.split():
         assert f" {verb} " in out
 

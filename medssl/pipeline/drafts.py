@@ -12,7 +12,7 @@ from medssl.data.spec import Case, DataSpec
 from medssl.names import some_of
 from medssl.pipeline.texts import document
 
-_GRADES_FOLDS = 5
+_FOLDS = 5
 
 
 def spec_draft(
@@ -64,7 +64,8 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
     keys: list[tuple[str, Any, str]] = [("title", spec.title, ""), ("data", spec.name, "")]
     if content == "volumes":
         masked = sum(map(labelled, cases))
-        keys += _segment(spec, masked, len(cases) - masked) if masked else _encoder(spec)
+        patients = len({case.patient for case in cases if labelled(case)})
+        keys += _segment(spec, masked, len(cases) - masked, patients) if masked else _encoder(spec)
     elif content == "slides":
         keys = [
             ("extends", "slides", "Every key that is not here is that of this pipeline."),
@@ -76,7 +77,7 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
     return document(head, keys)
 
 
-def _segment(spec: DataSpec, masked: int, rest: int) -> list[tuple[str, Any, str]]:
+def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tuple[str, Any, str]]:
     word = "ct" if spec.modality == "CT" else "mr"
     chain = "a window of Hounsfield units becomes 0..1" if word == "ct" else "each scan by itself"
     few = f"the {masked} masks and from the {rest} scans without"
@@ -89,14 +90,19 @@ def _segment(spec: DataSpec, masked: int, rest: int) -> list[tuple[str, Any, str
             if rest
             else "Every scan has a mask.",
         ),
-        (
-            "split",
-            {"validation": 0},
-            "Every mask teaches. `test: NUMBER` keeps some for scores, `validation: 0.25` some to "
-            "watch.",
-        ),
+        *(_folded(masked, patients) if patients > 1 else []),
         ("predict", {"unlabelled": True}, "Every scan without a mask gets one."),
     ]
+
+
+def _folded(masked: int, patients: int) -> list[tuple[str, Any, str]]:
+    """Scores without a mask held back from the model."""
+    folds = min(_FOLDS, patients)
+    why = (
+        f"{folds} further trainings, each without some of the masks, which score it; the model "
+        f"learns\nfrom all {masked}. `folds: 0` saves the time, and nothing is scored then."
+    )
+    return [("split", {"folds": _FOLDS}, why)]
 
 
 def _encoder(spec: DataSpec) -> list[tuple[str, Any, str]]:
@@ -133,7 +139,7 @@ def _folds(cases: Sequence[Case]) -> dict[str, Any]:
     """As many folds as the smallest class allows, with a validation part where there is room."""
     patients = {(case.extra.get("class"), case.patient) for case in cases if labelled(case)}
     least = min(Counter(label for label, _ in patients).values(), default=0)
-    folds = min(_GRADES_FOLDS, least)
+    folds = min(_FOLDS, least)
     enough = folds >= 2 and least >= 2 * folds
     return {"folds": folds if folds >= 2 else 0, "validation": 0.2 if enough else 0}
 

@@ -8,8 +8,9 @@ import numpy as np
 from medssl.data.layouts import data_folder
 from medssl.data.volume import FORMATS, read_mask, read_volume
 from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
+from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
-from medssl.families.segment.predict import Asked, asked_of_run
+from medssl.families.segment.predict import asked_of_run
 from medssl.infer.measure import Measured, ranked, write_volumes
 from medssl.names import some_of
 from medssl.pipeline.plan import Job
@@ -52,7 +53,9 @@ def intact(job: Job) -> bool:
 def found(plan: SegmentPlan) -> list[str]:
     """What was not scored, and which masks to correct first, in lines."""
     lines = []
-    if "evaluate" not in plan.stages:
+    if "evaluate" in plan.stages:
+        lines.append(_scored(plan))
+    else:
         lines.append("nothing was scored: no labelled case was kept for a test (split.test=NUMBER)")
     if "unlabelled" in plan.stages:
         facts = plan.stages["unlabelled"].facts
@@ -63,6 +66,17 @@ def found(plan: SegmentPlan) -> list[str]:
         if place := _place(plan, str(facts["first"][0])):
             lines.append(f"a corrected mask becomes a label as {place}; then run again")
     return lines
+
+
+def _scored(plan: SegmentPlan) -> str:
+    """The scores in a line."""
+    summary, cohort = plan.stages["evaluate"].facts["summary"], plan.cohort
+    low, high = summary.get("dice_low"), summary.get("dice_high")
+    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    folded = cohort.folds and not cohort.split.test
+    what = "labelled cases, each answered by a model that had not seen it"
+    on = f"{len(cohort.test)} {what if folded else 'test cases'}"
+    return f"Dice {summary['dice']:.3f}{interval} on {on}"
 
 
 def _place(plan: SegmentPlan, case: str) -> str:
@@ -76,7 +90,7 @@ def _place(plan: SegmentPlan, case: str) -> str:
 
 def _asked(plan: SegmentPlan) -> Asked:
     wanted = [case.id for case in unlabelled_cases(plan.cohort)]
-    return asked_of_run(plan, wanted, plan.folder("unlabelled"), measures=True)
+    return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, {}, measures=True)
 
 
 def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> Iterator[MaskCard]:

@@ -1,0 +1,169 @@
+"""What is to be predicted into a folder: which cases are done, and what is written of the others.
+
+A case is done when its mask and maps are there with the hashes that they were written with, so a
+killed prediction continues with the cases that are missing.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.data.volume import FORMATS, Volume, read_volume, write_mask, write_volume
+from medssl.device import choose_device
+from medssl.errors import DataError, UsageError
+from medssl.export.meaning import empty_masks
+from medssl.families.segment.config import SegmentConfig
+from medssl.infer.cleaning import Cleaning
+from medssl.infer.measure import Measured, measure
+from medssl.infer.predict import Prediction, predict_case
+from medssl.networks.ensemble import Ensemble
+from medssl.pipeline.outputs import Outputs, fingerprint_of
+from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.settings import PredictSettings
+from medssl.train.checkpoint import Checkpoint
+from medssl.train.description import weights_hash
+from medssl.transforms.compose import Preparation
+
+_SHEARED = (
+    "{mask} does not open in 3D Slicer, ITK-SNAP and other viewers built on ITK: the image's axes "
+    "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
+    "there; predict with --format nrrd for a file that opens"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be predicted into a folder, and with what.
+
+    Attributes:
+        found: what the checkpoint says of itself.
+        cases: files in channel order by case.
+        measures: whether volumes and doubt of each case are kept in the record of the outputs.
+    """
+
+    checkpoint: Path
+    found: Checkpoint
+    settings: PredictSettings
+    cases: Mapping[str, tuple[Path, ...]]
+    out: Path
+    measures: bool = False
+
+    def names(self, case: str) -> list[str]:
+        """File names of a case's results; the mask, which appears last, is the first."""
+        maps = [""]
+        if "entropy" in self.settings.save:
+            maps.append("_entropy")
+        if "probabilities" in self.settings.save:
+            maps += [f"_probability_{value}" for value in self.found.label_values]
+        return [f"{case}{one}{FORMATS[self.settings.format]}" for one in maps]
+
+    def outputs(self, overwrite: bool) -> Outputs:
+        """What the folder holds of the wanted results.
+
+        Raises:
+            UsageError: it holds others, or files that are in the way.
+        """
+        how = SegmentConfig.without_effect["predict"]
+        made: dict[str, Any] = {
+            "weights": weights_hash(self.checkpoint),
+            "predict": self.settings.model_dump(mode="json", exclude=how),
+        }
+        if self.settings.flips:
+            made["mirrored"] = list(self.found.mirrored or ())
+        sources = {case: fingerprint_of(paths) for case, paths in self.cases.items()}
+        names = {case: self.names(case) for case in self.cases}
+        outputs = Outputs(self.out, made, sources, names, overwrite)
+        outputs.begin()  # a folder that cannot be written to is said before the work
+        return outputs
+
+    def missing(self, outputs: Outputs) -> list[str]:
+        """Cases whose results are not there as they were written."""
+        known = self.measured(outputs) if self.measures else self.cases
+        return [
+            case for case in self.cases if case not in known or not outputs.has(self.names(case))
+        ]
+
+    def measured(self, outputs: Outputs) -> dict[str, Measured]:
+        """What was measured, as far as the record of the outputs knows it."""
+        found = {}
+        for case in self.cases:
+            with suppress(KeyError, TypeError, ValueError):
+                found[case] = Measured.from_plain(outputs.measured[case])
+        return found
+
+    def predict(
+        self, predictor: Ensemble, outputs: Outputs, reporter: QuietReporter, device_name: str
+    ) -> list[Path]:
+        """Predict the cases whose results are missing; returns all masks."""
+        found, settings, device = self.found, self.settings, choose_device(device_name)
+        network = _chosen(predictor, settings).to(device)
+        prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
+        missing, empty = self.missing(outputs), list[str]()
+        try:
+            with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
+                for case in missing:
+                    volume = self._volume(case)
+                    given = network, volume, prepare, found.patch, self._with_entropy()
+                    how = len(found.classes), device, cleaning, found.mirrored or ()
+                    one = predict_case(*given, *how, apart=self.measures)
+                    self._write(case, one, outputs)
+                    empty += [] if one.labels.any() else [case]
+                    if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                        reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+                    steps.advance()
+        finally:
+            if empty:
+                reporter.warn(empty_masks(empty, found.empty_masks))
+        return [self.out / self.names(case)[0] for case in self.cases]
+
+    def _volume(self, case: str) -> Volume:
+        """The image of a case, with the channels that the network wants."""
+        volume, channels = read_volume(self.cases[case]), self.found.channels
+        if len(volume.array) != len(channels):
+            raise DataError(
+                f"{self.cases[case][0]} gives {len(volume.array)} channels",
+                f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
+                "give a folder with one image per channel",
+            )
+        return volume
+
+    def _write(self, case: str, one: Prediction, outputs: Outputs) -> None:
+        """The mask of a case and its maps, and what the record keeps of them."""
+        maps = [one.entropy] if "entropy" in self.settings.save and one.entropy is not None else []
+        maps += [] if one.probabilities is None else list(one.probabilities)
+        facts = {case: self._measure(one).to_plain()} if self.measures else {}
+        with outputs.writing(self.names(case), facts) as (mask, *beside):
+            for path, told in zip(beside, maps, strict=True):
+                write_volume(told, one.geometry, path)
+            values = np.array(self.found.label_values, np.uint8)[one.labels]
+            write_mask(values, one.geometry, mask)
+
+    def _with_entropy(self) -> PredictSettings:
+        """The settings, with the entropy that measuring needs."""
+        if not self.measures or "entropy" in self.settings.save:
+            return self.settings
+        return self.settings.model_copy(update={"save": (*self.settings.save, "entropy")})
+
+    def _measure(self, one: Prediction) -> Measured:
+        if one.entropy is None:
+            raise ValueError("measuring needs the entropy")
+        spacing, classes = one.geometry.spacing, len(self.found.classes)
+        return measure(one.labels, one.entropy, spacing, classes, one.members)
+
+
+def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
+    """All networks, or the one asked for."""
+    if settings.network == "ensemble":
+        return predictor
+    index = ("first", "second").index(settings.network)
+    if index >= len(predictor.members):
+        raise UsageError(
+            f"predict.network={settings.network} does not exist",
+            f"the checkpoint holds {len(predictor.members)} network",
+            "choose predict.network=ensemble",
+        )
+    return Ensemble([predictor.members[index]]).eval()
