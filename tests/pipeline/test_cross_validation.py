@@ -127,3 +127,12 @@ def test_test_cases_are_scored_by_the_model_and_the_folds_beside_them(balls):
     beside = (folder / "cross_validation.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in beside[1:]} == set(plan.cohort.split.labelled)
     assert "Cross-validation on the 3 labelled cases" in outcome["report"].read_text()
+
+
+def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls):
+    """The pipeline's own share is half; null keeps a quarter, or none."""
+    chosen = ["split.validation=null", "split.labels=4", "split.test=0"]
+    last = make_plan(load_config("balls", chosen)).cohort.split
+    best = make_plan(load_config("balls", [*chosen, "predict.checkpoint=best"])).cohort.split
+    assert (len(last.labelled), len(last.validation)) == (4, 0)
+    assert (len(best.labelled), len(best.validation)) == (3, 1)

@@ -91,7 +91,7 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Segmen
     """
     refuse_unlearnable(config.spec)
     cases = find_cases(config.spec)
-    split = make_split(cases, config.pipeline.split, config.pipeline.seed)
+    split = make_split(cases, config.pipeline.split_used, config.pipeline.seed)
     folds = config.pipeline.split.folds
     found = leave_out(split, cases, folds) if folds else ()
     for one in (split, *found):

@@ -54,13 +54,13 @@ class SegmentPipeline(PipelineFile):
         patch = self.train.patch
         return tuple(axis for axis in self.augment.mirrored if patch[axis] > 1)
 
-    @model_validator(mode="after")
-    def _validates_what_selects(self) -> Self:
-        split = self.split
-        if split.validation is None:
-            share = 0.25 if self.predict.checkpoint == "best" else 0.0
-            split = split.model_copy(update={"validation": share})
-        return self.model_copy(update={"split": split})
+    @property
+    def split_used(self) -> SplitSettings:
+        """The split, where nothing is kept for a validation that chooses nothing."""
+        if self.split.validation is not None:
+            return self.split
+        share = 0.25 if self.predict.checkpoint == "best" else 0.0
+        return self.split.model_copy(update={"validation": share})
 
     @model_validator(mode="after")
     def _sized(self) -> Self:
