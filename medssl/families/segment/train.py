@@ -67,6 +67,8 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     config.try_network()
     start = load_start(config, job.reporter)
+    trained, spec = build_method(config, start).predictor().members, config.spec
+    must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
     training = Training(config, start, cache_cases(config, used, job.reporter), job.reporter)
@@ -113,12 +115,6 @@ class Training:
         """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
         config, pipeline = self.config, self.config.pipeline
         method = build_method(config, self.start)
-        must_rebuild(
-            method.predictor().members,
-            pipeline.network,
-            len(config.spec.channels),
-            len(config.spec.classes),
-        )
         _refuse_unmarked(config, [self.cached[name] for name in split.labelled])
         validation = [self.cached[name] for name in split.validation]
         watched = [case for case in validation if case.mask is not None]
