@@ -20,14 +20,14 @@ from torch import Tensor
 
 from medssl.data.batch import Batch
 from medssl.data.patches import Pose, Triple
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import UsageError
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.chain import Augment
 from medssl.transforms.compose import build
 from medssl.transforms.linear import middle, plain
 from medssl.transforms.moves import REACHES, Size, needed
 from medssl.transforms.random_spatial import RandomMove, RandPosed
-from medssl.transforms.step import IMAGE, LABEL, Step
+from medssl.transforms.step import IMAGE, LABEL, Step, failure_told
 
 Data = dict[Hashable, Any]
 
@@ -116,16 +116,8 @@ class _Change:
     def _called(self, data: Data) -> Data:
         # Those of MONAI make one of a plain tensor where they need it, which takes its time.
         given = {key: MetaTensor(image) for key, image in data.items()} if self._foreign else data
-        try:
+        with failure_told(self.name):
             changed: Data = self.made(given)
-        except (MedsslError, MemoryError):
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"the transform {self.name} failed",
-                f"{type(error).__name__}: {' '.join(str(error).split())}",
-                "correct its arguments, or leave it out",
-            ) from error
         for key in data:
             if not isinstance(changed.get(key), Tensor) or changed[key].ndim != data[key].ndim:
                 raise UsageError(f"the transform {self.name} drops the {key}", do="leave it out")

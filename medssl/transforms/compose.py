@@ -23,7 +23,7 @@ from medssl.registry import TRANSFORMS
 from medssl.transforms.chain import Chain
 from medssl.transforms.reader import LoadVolumed
 from medssl.transforms.spatial import geometry_of
-from medssl.transforms.step import IMAGE, LABEL, Step
+from medssl.transforms.step import IMAGE, LABEL, Step, failure_told
 
 _INTERPOLATED = "mode"
 """Argument of MONAI's spatial transforms that masks must not share with images."""
@@ -82,17 +82,8 @@ class Watched(MapTransform):
         Raises:
             UsageError: it fails, drops an image or moves voxels without a record.
         """
-        name = self.name
-        try:
+        with failure_told(self.name):
             changed: dict[Hashable, Any] = self._made(data)
-        except (MedsslError, MemoryError):
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"the transform {name} failed",
-                f"{type(error).__name__}: {' '.join(str(error).split())}",
-                "correct its arguments, or leave it out",
-            ) from error
         self._look(data, changed)
         return changed
 

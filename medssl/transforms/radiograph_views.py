@@ -9,11 +9,11 @@ import torch
 from monai.transforms import MapTransform, Randomizable
 from torch import Generator, Tensor
 
-from medssl.errors import MedsslError, UsageError
+from medssl.errors import UsageError
 from medssl.transforms.compose import build
 from medssl.transforms.radiograph_chain import RadiographAugment
 from medssl.transforms.random_radiograph import LARGEST_SEED, RandomCropChange
-from medssl.transforms.step import IMAGE
+from medssl.transforms.step import IMAGE, failure_told
 
 
 class CropChanges:
@@ -47,16 +47,8 @@ def _one_by_one(name: str, made: MapTransform, crops: Tensor, generator: Generat
     for crop, seed in zip(crops, seeds.tolist(), strict=True):
         if isinstance(made, Randomizable):
             made.set_random_state(seed)
-        try:
+        with failure_told(name):
             changed.append(torch.as_tensor(made({IMAGE: crop})[IMAGE]).as_subclass(Tensor))
-        except (MedsslError, MemoryError):
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"the transform {name} failed",
-                f"{type(error).__name__}: {' '.join(str(error).split())}",
-                "correct its arguments, or leave it out",
-            ) from error
         if changed[-1].shape != crop.shape:
             raise UsageError(
                 f"the transform {name} changes the size of crops",

@@ -1,9 +1,11 @@
 """One transform of a chain, as plain values that are checked; free of torch and MONAI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from medssl.errors import MedsslError, UsageError
 from medssl.mistakes import nearest
 from medssl.registry import TRANSFORMS
 from medssl.transforms.catalogue import Entry, describe, known_transforms
@@ -57,6 +59,25 @@ class Step:
                 f"the transform {name} needs {' and '.join(missing)}; "
                 f"write {{{name}: {{{missing[0]}: ...}}}}"
             )
+
+
+@contextmanager
+def failure_told(name: str) -> Iterator[None]:
+    """Whatever a transform raises within becomes a sentence.
+
+    Raises:
+        UsageError: it raised what is no error of medssl's own, nor a lack of memory.
+    """
+    try:
+        yield
+    except (MedsslError, MemoryError):
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"the transform {name} failed",
+            f"{type(error).__name__}: {' '.join(str(error).split())}",
+            "correct its arguments, or leave it out",
+        ) from error
 
 
 def entry_of(name: str) -> Entry:
