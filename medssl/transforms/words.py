@@ -154,7 +154,7 @@ class BasicWord(Word):
 class StandardWord(Word):
     """What nnU-Net does, with its probabilities; images are z-scored or in a range near 0..1.
 
-    Source: nnU-Net 2.6, default trainer, with one resampling for rotation and scaling.
+    Source: the default trainer of nnU-Net v2, with one resampling for rotation and scaling.
     """
 
     rotation_chance: Chance = Field(default=0.2, description="of a rotation about all axes")
