@@ -95,5 +95,7 @@ def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
             word: words[word] or {} for word in top if isinstance(words, dict) and word in words
         }
     if isinstance(given, str):
+        if part == "plan":  # auto
+            return {}
         return pretrain_keys(given) if part == "pretrain" else {"name": given}
     return dict(given) if isinstance(given, dict) else {}

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.data.layout import Layout
+from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import models_of, nearest, wanted
@@ -27,6 +28,7 @@ from medssl.transforms.chain import Chain
 IN_SHORT: dict[type[BaseModel], str] = {
     MethodChoice: "the name of a method",
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
+    PlanSettings: "auto",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
 
