@@ -237,8 +237,13 @@ def _keys(
         yield Key(f"{prefix}{name}", _takes(annotation, part), shown, meaning)
         if part is not None:
             each = "[]" if tuple in _origins(annotation) else ""
-            below = default if isinstance(default, part) else None
-            yield from _keys(part, f"{prefix}{name}{each}.", below)
+            told: set[str] = set()
+            for one in models_of(annotation):
+                below = default if isinstance(default, one) else None
+                for key in _keys(one, f"{prefix}{name}{each}.", below):
+                    if key.name not in told:
+                        yield key
+                    told.add(key.name)
 
 
 def _takes(annotation: Any, part: type[BaseModel] | None) -> str:
