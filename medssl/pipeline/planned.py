@@ -31,7 +31,14 @@ def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> C
 
 def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
     """The run with these keys below those that were given."""
-    plain = laid_over(nested(keys), dict(config.given))
+    new, given = nested(keys), dict(config.given)
+    for name, own in new.items():
+        text = given.get(name)
+        if isinstance(text, str):  # the word of a chain, or a name
+            given[name] = {text: {}} if text in own else {"name": text}
+        if isinstance(given.get(name), dict) and "name" in given[name]:
+            own.setdefault("name", given[name]["name"])  # the planned keys are those of this one
+    plain = laid_over(new, given)
     pipeline = validate(config.file, plain)
     changed: Config[Any] = replace(config, pipeline=pipeline, given=plain, settled=True)
     changed.check()

@@ -13,6 +13,7 @@ from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_volume
 from medssl.errors import UsageError
 from medssl.families.segment.planning import training_scans
+from medssl.networks.unet_settings import UNetSettings
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import cohort_of, make_plan
 from medssl.pipeline.planned import plan_in_words, with_plan
@@ -78,6 +79,49 @@ def test_a_given_key_goes_before_the_plan(open_balls: Path) -> None:
 
 def test_the_patch_follows_from_the_spacing_that_is_given(open_balls: Path) -> None:
     assert settle(["preprocess={mr: {spacing: [1,1,1]}}"]).pipeline.train.patch == (24, 12, 12)
+
+
+def test_a_chain_by_its_word_gets_planned_keys(open_balls: Path) -> None:
+    assert settle(["preprocess=mr"]).pipeline.preprocess == settle().pipeline.preprocess
+
+
+def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
+    """Balls of 12 voxels of 2 x 1 x 1 mm: the first axis is halved once the others are as coarse."""
+    network = settle(["network=plain_unet"]).pipeline.network
+    assert isinstance(network, UNetSettings)
+    assert network.features == (16, 32, 64)
+    assert network.strides == ((1, 1, 1), (1, 2, 2), (2, 1, 1))
+    assert network.kernels == ((1, 3, 3), (3, 3, 3), (3, 3, 3))
+    assert network.blocks == (2, 2, 2)
+    assert network.deep_supervision
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("features", (4, 8)), ("deep_supervision", False), ("strides", ((1, 1, 1), (2, 2, 2)))],
+)
+def test_each_key_of_a_planned_network_can_be_given(open_balls: Path, key: str, value: Any) -> None:
+    text = str(value).replace("(", "[").replace(")", "]").lower().replace(" ", "")
+    config = settle(["network={name: plain_unet}", f"network.{key}={text}"])
+    assert getattr(config.pipeline.network, key) == value
+    assert make_plan(config).stages["train"]
+
+
+def test_the_network_is_planned_where_none_is_given(open_balls: Path) -> None:
+    path = open_balls / "pipelines" / "open.yaml"
+    path.write_text("\n".join(line for line in PLANNED.splitlines() if "vnet" not in line))
+    assert settle().pipeline.network.name == "plain_unet"
+    given = settle(["network.decoder_convs=1"]).pipeline.network
+    assert isinstance(given, UNetSettings)
+    assert given.decoder_convs == (1, 1)
+    large = settle(["plan={memory: 24GB, device: cuda}"]).pipeline
+    assert large.network.name == "residual_unet"
+    assert large.train.steps == 2
+
+
+def test_a_wrong_key_of_a_planned_network_is_refused(open_balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"network\.featurs"):
+        settle(["network={name: plain_unet, featurs: [4, 8]}"])
 
 
 def test_a_chain_of_transforms_stays_as_it_is(open_balls: Path) -> None:

@@ -1,5 +1,6 @@
 """The sections of a pipeline that segments volumes, and what one run of it does."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -7,7 +8,7 @@ from pydantic import Field, model_validator
 from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
-from medssl.families.segment.plannable import plannable
+from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
@@ -45,6 +46,12 @@ class SegmentPipeline(PipelineFile):
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _waits_for_levels(cls, given: Any) -> Any:
+        waits = isinstance(given, Mapping) and given.get("plan") is not None
+        return without_levels(given) if waits else given
 
     @model_validator(mode="after")
     def _mirrors_what_it_learned(self) -> Self:

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from medssl.data.plan.request import Fixed
-
-UNETS = ("plain_unet", "residual_unet")
-"""Networks that are planned level by level; of any other, only patch and batch are."""
+from medssl.networks.settings import UNETS
 
 LEVELS = ("features", "strides", "kernels", "blocks")
-"""Keys of these networks with one entry per level."""
+"""Keys of nnU-Net's networks with one entry per level; of any other, only the patch is planned."""
 
 NETWORK = ("name", *LEVELS, "decoder_convs", "deep_supervision")
 TRAIN = ("patch", "batch_labelled", "batch_unlabelled", "steps")
@@ -68,6 +66,18 @@ def network_keys(given: Plain) -> dict[str, Any]:
     """The keys of the network; it may be given by its name alone."""
     own = given.get("network")
     return {"name": own} if isinstance(own, str) else dict(own or {})
+
+
+def without_levels(given: Plain) -> dict[str, Any]:
+    """The keys, where those of the network wait for others: without them.
+
+    So that a pipeline can be read before it is planned. All are looked at once they are complete.
+    """
+    own = network_keys(given)
+    name = own.get("name", UNETS[0])
+    if name not in UNETS or all(key in own for key in LEVELS):
+        return dict(given)
+    return {**given, "network": {"name": name}}
 
 
 def fixed(given: Plain, modality: str, steps: list[Any]) -> Fixed:

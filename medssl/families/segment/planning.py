@@ -26,13 +26,13 @@ from medssl.errors import UsageError
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.plannable import (
     LEVELS,
-    UNETS,
     chain_word,
     fixed,
     network_keys,
     plannable,
     steering,
 )
+from medssl.networks.settings import UNETS
 from medssl.overrides import laid_over
 from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Cohort
@@ -164,7 +164,7 @@ def _fitting(config: SegmentConfig, keys: Sequence[Planned]) -> list[Planned]:
     ]
     plain = laid_over(nested([one for one in cut if one.key != "train.patch"]), dict(config.given))
     network = validate(config.file, {**plain, "train": {}}).network
-    multiples = getattr(network, "side_multiples", None) or (network.side_multiple,) * 3
+    multiples = network.side_multiples
     return [
         replace(one, value=_padded(one.value, multiples)) if one.key == "train.patch" else one
         for one in cut
