@@ -18,6 +18,16 @@ from medssl.section import Patch, Section, Triple
 DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
+def _several(folds: int) -> int:
+    """Refuse one fold, which would leave nothing to learn from."""
+    if folds == 1:
+        raise ValueError("one fold leaves nothing to learn from; set 2 or more, or 0 for none")
+    return folds
+
+
+FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
+
+
 class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
@@ -33,11 +43,11 @@ class SplitSettings(Section):
         description="share of the labelled cases kept for validation; null: a quarter where "
         "predict.checkpoint=best chooses by them, else none",
     )
-    folds: int = Field(
+    folds: FoldCount = Field(
         default=0,
-        ge=0,
         description="of a cross-validation over the labelled cases, which the model is then "
-        "trained on; each is left out once where they are fewer; 0: none",
+        "trained on; patients stay whole, classes are spread over the folds, and each patient is "
+        "left out once where they are fewer; 0: none",
     )
     final: Literal["refit", "ensemble"] = Field(
         default="refit",

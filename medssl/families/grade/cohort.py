@@ -92,7 +92,7 @@ def find_cohort(config: GradeConfig, kept_out: Collection[str] = ()) -> GradeCoh
         folder = existing_folder(config.spec)
         listed = label_list(config.spec, folder, pipeline.seed, settings.labels)
     split = make_grade_split(cases, config.grades, settings, pipeline.seed, listed)
-    return GradeCohort(tuple(cases), (split,), patients_known(cases))
+    return GradeCohort(tuple(cases), (split,), patients_known=patients_known(cases))
 
 
 def inputs(config: GradeConfig, cohort: GradeCohort) -> dict[str, list[Any]]:

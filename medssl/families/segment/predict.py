@@ -12,11 +12,7 @@ from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.families.segment.cross_validation import (
-    CORRECTIONS,
-    corrections_of_fold,
-    fold_folder,
-)
+from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.pipeline.config import overridden
@@ -27,6 +23,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
 
@@ -103,20 +100,18 @@ def intact(job: Job) -> bool:
 
 def mask_folder(plan: SegmentPlan, case: str) -> Path:
     """Where the mask of a test case is: in the stage's folder, or in that of a fold."""
-    fold = plan.cohort.fold_of(case)
-    return plan.folder("predict") if fold is None else fold_folder(plan.folder("predict"), fold)
+    return fold_folder(plan.folder("predict"), plan.cohort.fold_of(case))
 
 
 def _asked(plan: SegmentPlan) -> list[Asked]:
     """What the final model is to predict, and what each fold."""
-    cohort, train = plan.cohort, plan.folder("train")
-    parts: list[tuple[Path, Path, Sequence[str], Mapping[str, Any]]]
-    parts = [(plan.model, plan.folder("predict"), cohort.split.test, {})]
-    for number, fold in enumerate(cohort.folds):
+    train, found = plan.folder("train"), []
+    for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        parts.append((model, out, fold.test, corrections_of_fold(train, number)))
-    return [asked_of_run(plan, *part) for part in parts if part[2]]
+        chosen = {} if number is None else corrections_of_fold(train, number)
+        found.append(asked_of_run(plan, model, out, wanted, chosen))
+    return found
 
 
 def asked_of_run(
