@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
@@ -213,6 +214,10 @@ class PredictSettings(Section):
     )
     format: Literal["nifti", "nrrd", "mha"] = Field(
         default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    )
+    series: dict[str, SeriesRule] = Field(
+        default={},
+        description="which series of a DICOM study a channel is, over the rules of the data spec",
     )
 
 

@@ -80,7 +80,7 @@ class Fingerprint:
 
     @property
     def spacings(self) -> list[Sides]:
-        """mm along each axis, of each case."""
+        """Mm along each axis, of each case."""
         return [case.spacing for case in self.cases]
 
     def shapes(self, cropped: bool) -> list[Triple]:

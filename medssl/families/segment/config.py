@@ -80,7 +80,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled"},
+        "predict": {"window_batch", "format", "unlabelled", "series"},
     }
 
     @property
