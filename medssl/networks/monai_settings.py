@@ -16,11 +16,13 @@ from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import (
     MONAI_ENCODERS,
+    UNETS,
     Network,
     NetworkChoice,
     NetworkName,
     NetworkSettings,
 )
+from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Patch
 
 
@@ -154,10 +156,13 @@ def _is_plain(value: Any) -> bool:
 def _chosen(given: Any) -> Any:
     """The settings of whichever kind the name asks for."""
     name = given.get("name") if isinstance(given, Mapping) else given
-    if isinstance(name, str) and name.startswith(PREFIX):
-        return MonaiSettings.model_validate({"name": given} if isinstance(given, str) else given)
+    own: type[NetworkChoice] | None = None
+    if isinstance(name, str):
+        own = MonaiSettings if name.startswith(PREFIX) else UNetSettings if name in UNETS else None
+    if own is not None:
+        return own.model_validate({"name": given} if isinstance(given, str) else given)
     return given if isinstance(given, NetworkChoice) else NetworkSettings.model_validate(given)
 
 
-AnyNetwork = Annotated[NetworkSettings | MonaiSettings, BeforeValidator(_chosen)]
+AnyNetwork = Annotated[NetworkSettings | UNetSettings | MonaiSettings, BeforeValidator(_chosen)]
 """The network of a pipeline or of a checkpoint."""

@@ -24,6 +24,9 @@ else:
     """Known networks, those of other packages too, so that messages and schemas list them."""
 
 
+UNETS = ("plain_unet", "residual_unet")
+"""Networks with keys of their own, see `medssl.networks.unet_settings`."""
+
 MONAI_ENCODERS = {
     "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
     "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
@@ -97,6 +100,11 @@ class NetworkChoice(Section):
         return self.kind.side_multiple(self)
 
     @property
+    def side_multiples(self) -> tuple[int, int, int]:
+        """The same for each axis."""
+        return (self.side_multiple,) * 3
+
+    @property
     def cell(self) -> int:
         """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
         return self.kind.cell(self)
@@ -123,7 +131,7 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiple)
+        check_patch(patch, self.side_multiples)
 
     def must_have_encoder(self) -> None:
         """Refuse a network without an encoder of its own.
@@ -152,7 +160,8 @@ class NetworkSettings(NetworkChoice):
 
     name: NetworkName = Field(
         default="vnet",
-        description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
+        description="V-Net, 3-D U-Net, the U-Nets of nnU-Net (plain_unet, residual_unet), which "
+        "take keys of their own, MONAI's U-Net, encoders with a feature pyramid (Swin "
         "or convolutions), 2-D slices with a transformer across them, one of another package, or "
         "monai:CLASS, which takes the arguments of that class of MONAI in place of the keys below",
     )
@@ -228,6 +237,8 @@ class NetworkSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.name in UNETS:
+            raise ValueError(f"{self.name} has keys of its own: see UNetSettings")
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
         if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:
@@ -258,8 +269,9 @@ class NetworkSettings(NetworkChoice):
         return NETWORKS.find(self.name, Network)
 
     def gives_way(self, given: Mapping[str, Any]) -> bool:
-        """To a network of MONAI, whose arguments are others."""
-        return str(given.get("name")).startswith(PREFIX)
+        """To a network of MONAI or of nnU-Net, whose keys are others."""
+        name = str(given.get("name"))
+        return name.startswith(PREFIX) or name in UNETS
 
     @property
     def packages(self) -> dict[str, str]:
@@ -278,7 +290,7 @@ class NetworkSettings(NetworkChoice):
             UsageError: its levels cannot halve the patch, or a norm is left with a single value;
                 names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiple)
+        check_patch(patch, self.side_multiples)
         x, y, z = patch
         if self.name == "slice_unet":
             # The decoder's coarsest map is one level finer than the encoder's; sides round up.

@@ -10,6 +10,7 @@ from medssl.data.spec import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.unet_settings import UNetSettings
 from medssl.settings import (
     OptimiserSettings,
     PredictSettings,
@@ -23,6 +24,18 @@ METHODS = [name for name in method_names() if settings_class(name).family == "se
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 PATCH = (16, 16, 16)
 
+UNETS = [
+    UNetSettings(
+        name=name,
+        features=(4, 6, 8, 8),
+        strides=[[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
+        blocks=[1] * 4,
+        decoder_convs=1,
+    )
+    for name in ("plain_unet", "residual_unet")
+]
+
+every_unet = pytest.mark.parametrize("network", UNETS, ids=lambda one: one.name)
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
@@ -60,6 +73,30 @@ def test_every_parameter_gets_a_finite_gradient(name, build, streams):
         assert parameter.ndim == 1 or bool(parameter.grad.any()), key
     owned = {id(p) for network in method.networks() for p in network.parameters()}
     assert {id(p) for p in trainable.values()} <= owned, "clipping would pass over a parameter"
+
+
+@every_method
+@every_unet
+def test_every_head_of_a_unet_learns_with_every_method(name, network, build, streams):
+    method = build(name, network=network)
+    before = {key: one.clone() for key, one in method.named_parameters() if one.requires_grad}
+    found = losses(method, first_batches(method, streams), 20)
+    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+    for key, value in method.named_parameters():
+        assert key not in before or value.ndim == 1 or not torch.equal(value, before[key]), key
+    heads = [key for key in before if ".heads." in key and key.endswith("weight")]
+    taught = len(list(method.networks()))
+    assert len(heads) == 2 * taught, "the coarsest of three has no weight in the loss"
+
+
+@every_unet
+def test_a_killed_training_of_a_unet_ends_with_the_bits_of_an_unbroken_one(
+    network, build, train, tmp_path
+):
+    unbroken = train(build("tracoco", network=network), tmp_path / "unbroken.pt")
+    broken = tmp_path / "broken.pt"
+    train(build("tracoco", network=network), broken, kill_after=3)
+    assert equal(unbroken, train(build("tracoco", network=network, seed=99), broken))
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)

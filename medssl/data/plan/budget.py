@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from medssl.data.plan.topology import Topology
-from medssl.errors import UsageError
 
 RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6, 6, 6, 6, 6)
 """Blocks of the levels of a residual encoder."""
@@ -28,6 +27,7 @@ class Budget:
         most: features at most, of volumes and of planar images.
         steps: of training.
         batch: patches at most; None: any number.
+        given: features of the levels, where they are not to be planned.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Budget:
     most: tuple[int, int] = (320, 512)
     steps: int = 25_000
     batch: int | None = None
+    given: tuple[int, ...] = ()
 
     def scaled(self, factor: float, name: str) -> "Budget":
         """The same for more or less of what is scarce."""
@@ -54,6 +55,8 @@ class Budget:
 
     def feature_counts(self, levels: int, axes: int) -> tuple[int, ...]:
         """Features of each level."""
+        if self.given:
+            return tuple(self.given[min(level, len(self.given) - 1)] for level in range(levels))
         most = self.most[0] if axes == 3 else self.most[1]
         return tuple(min(self.features * 2**level, most) for level in range(levels))
 
@@ -72,10 +75,56 @@ class Budget:
         return 1 if self.residual else 2
 
 
-PLAIN = Budget("8 GB", "plain_unet", 5.6e8, 8.5e7, 0.05)
-RESIDUAL_M = Budget("8 GB, residual", "residual_unet", 6.8e8, 1.35e8, 1.0)
-RESIDUAL_L = Budget("24 GB", "residual_unet", 2.1e9, 3.8e8, 1.0)
-RESIDUAL_XL = Budget("40 GB", "residual_unet", 3.6e9, 5.6e8, 1.0)
+PLAIN = Budget("a GPU with 8 GB", "plain_unet", 5.6e8, 8.5e7, 0.05)
+RESIDUAL_M = Budget("a GPU with 8 GB", "residual_unet", 6.8e8, 1.35e8, 1.0)
+RESIDUAL_L = Budget("a GPU with 24 GB", "residual_unet", 2.1e9, 3.8e8, 1.0)
+RESIDUAL_XL = Budget("a GPU with 40 GB", "residual_unet", 3.6e9, 5.6e8, 1.0)
+
+CPU = Budget(
+    "a CPU",
+    "plain_unet",
+    volumes=4e6,
+    images=4e6,
+    covered=0.05,
+    features=16,
+    most=(160, 256),
+    steps=1000,
+    batch=2,
+)
+"""By the time of two cores and not by memory, with half the features: not as nnU-Net does."""
+
+_TABLES = {
+    "plain_unet": ((PLAIN, 8.0),),
+    "residual_unet": ((RESIDUAL_XL, 40.0), (RESIDUAL_L, 24.0), (RESIDUAL_M, 8.0)),
+}
+
+LARGE = 24.0
+"""GB from which a residual network is the better choice."""
+
+
+def budget_for(device: str, memory: float, network: str | None = None) -> Budget:
+    """What fits on a device.
+
+    On a GPU that is nnU-Net's reference in proportion to the memory; on a CPU it is `CPU`, or what
+    fits into the memory where that is less.
+
+    Args:
+        device: "cpu" or "cuda".
+        memory: GB that training may take.
+        network: "plain_unet" or "residual_unet"; None: plain below 24 GB and on a CPU.
+    """
+    name = network or ("residual_unet" if device != "cpu" and memory >= LARGE else "plain_unet")
+    table = _TABLES[name]
+    own, least = next((one for one in table if memory >= one[1]), table[-1])
+    fitting = own.scaled(memory / least, f"a GPU with {memory:g} GB")
+    if device != "cpu":
+        return fitting
+    return replace(
+        CPU,
+        network=name,
+        volumes=min(CPU.volumes, fitting.volumes),
+        images=min(CPU.images, fitting.images),
+    )
 
 
 def cost(budget: Budget, shape: Topology, classes: int) -> int:
@@ -102,39 +151,3 @@ def cost(budget: Budget, shape: Topology, classes: int) -> int:
     for count, size in zip(features[:-1], sizes[:-1], strict=True):
         total += (1 + budget.decoder_convs) * count * size
     return total + classes * sizes[0]
-
-
-def budget_for(device: str, memory: float) -> Budget:
-    """What fits on a device.
-
-    On a GPU, nnU-Net's reference in proportion to the memory: a plain network below 24 GB, a
-    residual one from there on. On a CPU time is scarce and not memory: see `CPU`.
-
-    Args:
-        device: "cpu" or "cuda".
-        memory: GB that the network may take.
-
-    Raises:
-        UsageError: nothing can be trained with so little.
-    """
-    if device == "cpu":
-        return CPU
-    for own, least in ((RESIDUAL_XL, 40), (RESIDUAL_L, 24), (PLAIN, 8)):
-        if memory >= least or own is PLAIN:
-            name = f"{memory:g} GB on a GPU"
-            return own.scaled(memory / least, name)
-    raise UsageError(f"nothing fits into {memory:g} GB")
-
-
-CPU = Budget(
-    "time on a CPU",
-    "plain_unet",
-    8e6,
-    4e6,
-    0.05,
-    features=16,
-    most=(160, 256),
-    steps=1000,
-    batch=2,
-)
-"""Chosen by time and not by memory, with half the features: a deviation from nnU-Net."""
