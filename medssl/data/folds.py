@@ -77,6 +77,19 @@ def _dealt(
     return cases
 
 
+def in_turn(names: Sequence[str], classes: Mapping[str, str]) -> list[str]:
+    """Cases ordered so that the first of every class come first, then the second, and so on.
+
+    So those of a smaller budget per class come before the rest, as `leave_out` wants it.
+    """
+    seen: Counter[str] = Counter()
+    ranks = {}
+    for name in names:
+        ranks[name] = seen[classes[name]]
+        seen[classes[name]] += 1
+    return sorted(names, key=lambda name: ranks[name])
+
+
 def shortcomings(folds: Sequence[Split], contents: Contents, asked: int) -> Iterator[str]:
     """What a user of a cross-validation should know, in sentences.
 

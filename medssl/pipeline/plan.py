@@ -1,11 +1,13 @@
 """What a run will do: its cases, who has which role, and the folders of its stages."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from medssl.data.spec import Case
 from medssl.data.split import ROLES, Split, patient_key, verify_unseen
@@ -88,6 +90,11 @@ class Cohort:
         held = (number for number, fold in enumerate(self.folds) if case in fold.test)
         return next(held, None)
 
+    def folds_of(self, cases: Iterable[str]) -> np.ndarray | None:
+        """The fold that has left out each of the cases; None where the final model has."""
+        found = [self.fold_of(case) for case in cases]
+        return None if None in found else np.array(found)
+
     def tested(self, spec: str) -> frozenset[str]:
         """Keys of these patients; `spec` is the name of their data spec."""
         return frozenset(patient_key(spec, case.patient) for case in self.kept_from_pretraining)
@@ -150,23 +157,33 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         resolved, split = config.resolved(), self.cohort.to_json()
         return Subject(config.pipeline.name, config.label, resolved, split, tags)
 
-    def origin(self, curves: bytes | None = None) -> Origin:
+    def origin(self, curves: bytes | None = None, beside: str = "") -> Origin:
         """Where the results in a report come from; asked once the evaluation has begun.
 
         Args:
             curves: the course of training, PNG; None where it is not drawn.
+            beside: scores of the cases that folds left out, in words, where others are tested.
         """
-        config, splits = self.config, self.cohort.splits
+        config, cohort = self.config, self.cohort
+        note = ""
+        if cohort.folds:
+            note = (
+                f"Cross-validated on {len(cohort.left_out)} labelled "
+                f"{config.family.tested or 'cases'}, each answered by one of {len(cohort.folds)} "
+                f"models that had not seen it{f': {beside}' if beside else ''}."
+            )
         return Origin(
             label=config.label,
             method=config.pipeline.method.name,
             paper=config.method.paper,
             checkpoint=getattr(config.pipeline.predict, "checkpoint", "best"),
-            roles=self.cohort.roles(),
-            split_hash=", ".join(split.hash for split in splits),
+            roles=cohort.roles(),
+            split_hash=", ".join(split.hash for split in cohort.splits),
             code=code_version(),
             config=(self.last.folder / "config.yaml").read_text(encoding="utf-8"),
             curves=curves,
+            note=note,
+            folds=len(cohort.folds) if cohort.folds and not cohort.split.test else 0,
         )
 
     def logged(self) -> list[tuple[int, dict[str, float]]]:

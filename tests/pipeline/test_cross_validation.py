@@ -81,7 +81,7 @@ def test_a_run_with_folds_scores_every_labelled_case_and_leaves_one_model(balls,
     assert isinstance(model.predict.largest_component, tuple)
     chosen = json.loads((outcome["model"].parents[1] / "corrections.json").read_text())
     assert len(chosen["folds"]) == 3
-    assert "Cross-validated: the 4 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 4 labelled cases" in outcome["report"].read_text()
     again = run(config, QuietReporter())
     assert again.paths == outcome.paths
 
@@ -94,7 +94,7 @@ def test_test_cases_are_scored_by_the_model_and_the_folds_beside_them(balls):
     folder = outcome["scores"].parent
     beside = (folder / "cross_validation.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in beside[1:]} == set(plan.cohort.split.labelled)
-    assert "Cross-validation on the 3 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 3 labelled cases" in outcome["report"].read_text()
 
 
 def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls):

@@ -160,6 +160,7 @@ def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport,
         threshold=calls[0].threshold,
         predicted=predicted if len({call.threshold for call in calls}) > 1 else None,
         metrics=settings.metrics,
+        folds=np.array([call.fold for call in calls]) if plan.cohort.folds else None,
     )
     validation = sum(len(split.validation) for _, split in trainings(plan))
     chosen = f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
