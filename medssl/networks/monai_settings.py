@@ -13,9 +13,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import (
-    MONAI_ENCODERS,
     UNETS,
     Network,
     NetworkChoice,
@@ -75,19 +75,28 @@ class MonaiSettings(NetworkChoice):
             "medssl.networks.monai_network:build",
             side_multiple=lambda _: 1,
             cell=lambda _: self._cell(),
-            encoder_keys=() if self._differing() else MONAI_ENCODERS.get(self.name, ()),
+            encoder_keys=() if self._unusual() else MONAI_ENCODERS.get(self.name, ()),
         )
 
     def _cell(self) -> int:
+        if self.name == "monai:UNETR":
+            return 16
         side = self._complete().get("patch_size", 1) if self.name == "monai:SwinUNETR" else 1
         return side if isinstance(side, int) and side > 0 else 1
 
-    def _differing(self) -> bool:
-        """Whether a DynUNet's strides differ from axis to axis."""
-        strides = self.arguments.get("strides")
-        if self.name != "monai:DynUNet" or not isinstance(strides, list | tuple):
-            return False
-        return any(isinstance(one, list | tuple) and len(set(one)) > 1 for one in strides)
+    def _unusual(self) -> tuple[str, str] | None:
+        """Why its encoder cannot be pre-trained though others of its class can, and what to do."""
+        given = self.arguments
+        if self.name == "monai:UNETR" and given.get("proj_type", "conv") != "conv":
+            return "it embeds no cells by a convolution", "set network.proj_type=conv"
+        strides = given.get("strides") or [1]
+        first = strides[0] if isinstance(strides, list | tuple) else 1
+        if self.name == "monai:UNet" and isinstance(first, list | tuple) and len(set(first)) > 1:
+            return (
+                "its first level has another stride along each axis",
+                "give one number as the first of network.strides",
+            )
+        return None
 
     def _complete(self) -> dict[str, Any]:
         return {**self.monai.arguments, **self.arguments}
@@ -114,17 +123,14 @@ class MonaiSettings(NetworkChoice):
         return type(self)(**self.model_dump(exclude={str(self.monai.sides)}))
 
     def must_have_encoder(self) -> None:
-        """Also refuses a DynUNet whose encoder has no one stride a level.
+        """Also refuses arguments that leave its class without an encoder of the usual kind.
 
         Raises:
             UsageError: says what would do.
         """
-        if self.name in MONAI_ENCODERS and not self.kind.encoder_keys:
-            raise UsageError(
-                f"the encoder of this {self.name} cannot be pre-trained",
-                "its strides differ from axis to axis",
-                "give network.strides that are the same along all axes",
-            )
+        if unusual := self._unusual():
+            what = f"the encoder of this {self.name} cannot be pre-trained"
+            raise UsageError(what, *unusual)
         super().must_have_encoder()
 
     def encoder(self) -> dict[str, Any] | None:

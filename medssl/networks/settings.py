@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from medssl.errors import UsageError
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
@@ -26,24 +27,6 @@ else:
 
 UNETS = ("plain_unet", "residual_unet")
 """Networks with keys of their own, see `medssl.networks.unet_settings`."""
-
-MONAI_ENCODERS = {
-    "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
-    "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
-    "monai:SwinUNETR": (
-        "feature_size",
-        "patch_size",
-        "depths",
-        "num_heads",
-        "window_size",
-        "mlp_ratio",
-        "qkv_bias",
-        "patch_norm",
-        "downsample",
-        "use_v2",
-    ),
-}
-"""Networks of MONAI with an encoder that can be pre-trained, and the arguments that shape it."""
 
 
 def halvings(settings: "NetworkSettings") -> int:

@@ -10,6 +10,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
+from medssl.networks.monai_list import SIDES
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -157,7 +158,10 @@ class SegmentConfig(Config[SegmentPipeline]):
         differing = [key for key, value in other.items() if own.get(key) != value]
         here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
         there = ", ".join(f"{key} {other[key]}" for key in differing)
-        keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+        keys = " ".join(
+            f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
+            for key in differing
+        )
         raise UsageError(
             f"{what} does not fit the pipeline's network",
             f"it has {there}; the pipeline has {here}",
