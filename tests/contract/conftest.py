@@ -57,10 +57,11 @@ def build() -> Callable[..., SegmentMethod]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = SEED,
+        **keys: Any,
     ) -> SegmentMethod:
         network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
+        settings = kind(**keys) if preset is None else kind.preset(preset)
         task = Task(("T1",), CLASSES, PATCH, network)
         return implementation(settings)(settings, task, seed)
 
