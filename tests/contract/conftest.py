@@ -58,10 +58,11 @@ def build() -> Callable[..., SegmentMethod]:
         dropout: float = 0.0,
         seed: int = SEED,
         network: NetworkChoice | None = None,
+        **keys: Any,
     ) -> SegmentMethod:
         vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
+        settings = kind(**keys) if preset is None else kind.preset(preset)
         task = Task(("T1",), CLASSES, PATCH, network or vnet)
         return implementation(settings)(settings, task, seed)
 
