@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from medssl.atomic import appearing
-from medssl.data.spec import DataSpec, Label
+from medssl.data.labels import Label
+from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble

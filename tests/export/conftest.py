@@ -6,7 +6,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
-from medssl.data.spec import Code, Label
+from medssl.data.labels import Code, Label
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -4,7 +4,7 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.volume import FORMATS, Volume, read_volume, write_mask, write_volume
+from medssl.data.files import is_picture
+from medssl.data.volume import (
+    FORMATS,
+    Volume,
+    read_geometry,
+    read_volume,
+    write_mask,
+    write_volume,
+)
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import empty_masks
@@ -35,6 +43,20 @@ _SHEARED = (
 )
 
 
+def endings(chosen: str | None, files: Sequence[Path]) -> tuple[str, str]:
+    """Endings of the mask and of the maps of a case.
+
+    Args:
+        chosen: format as in the section `predict`; None: by the kind of the files.
+    """
+    if chosen is None:
+        chosen = "nifti"
+        if all(is_picture(file) for file in files):
+            frames = max(read_geometry(file).shape[2] for file in files)
+            chosen = "tiff" if frames > 1 else "png"
+    return FORMATS[chosen], FORMATS["tiff" if chosen == "png" else chosen]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is to be predicted into a folder, and with what.
@@ -54,12 +76,11 @@ class Asked:
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
-        maps = [""]
-        if "entropy" in self.settings.save:
-            maps.append("_entropy")
+        mask, of_maps = endings(self.settings.format, self.cases[case])
+        maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
             maps += [f"_probability_{value}" for value in self.found.label_values]
-        return [f"{case}{one}{FORMATS[self.settings.format]}" for one in maps]
+        return [f"{case}{mask}", *(f"{case}{one}{of_maps}" for one in maps)]
 
     def outputs(self, overwrite: bool) -> Outputs:
         """What the folder holds of the wanted results.
@@ -112,7 +133,8 @@ class Asked:
                     one = predict_case(*given, *how, apart=self.measures)
                     self._write(case, one, outputs)
                     empty += [] if one.labels.any() else [case]
-                    if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
+                    as_nifti = self.names(case)[0].endswith(FORMATS["nifti"])
+                    if as_nifti and not volume.geometry.opens_as_nifti:
                         reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
                     steps.advance()
         finally:
@@ -122,7 +144,9 @@ class Asked:
 
     def _volume(self, case: str) -> Volume:
         """The image of a case, with the channels that the network wants."""
-        volume, channels = read_volume(self.cases[case]), self.found.channels
+        files, channels = self.cases[case], self.found.channels
+        colours = len(files) == 1 and is_picture(files[0])
+        volume = read_volume(files * len(channels) if colours else files)
         if len(volume.array) != len(channels):
             raise DataError(
                 f"{self.cases[case][0]} gives {len(volume.array)} channels",

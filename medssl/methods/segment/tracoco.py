@@ -119,9 +119,9 @@ def draw_mixture(
     """CutMix boxes (sheet section 6): one ratio per batch, one centre per item.
 
     Centres lie in {side // 8, ..., side - 1}; boxes are clipped to the patch. `axes` "xy" keeps the
-    full depth in z.
+    full depth in z, as does a 2-D patch.
     """
-    mixed = 2 if axes == "xy" else 3
+    mixed = 2 if axes == "xy" or shape[2] == 1 else 3
     share = (1 - rng.beta(alpha, alpha)) ** (1 / mixed)
     boxes = []
     for _ in range(items):
@@ -238,7 +238,9 @@ class TraCoCo(SegmentMethod):
         With batch statistics they shape the result and stay in, as released; without, leaving them
         out changes nothing.
         """
-        batch_statistics = any(isinstance(m, nn.BatchNorm3d) for m in self.pair[0].modules())
+        batch_statistics = any(
+            isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d) for m in self.pair[0].modules()
+        )
         return 0 if batch_statistics else rows
 
     def _mixture(self, image: Tensor, generator: Generator) -> Mixture:
