@@ -212,8 +212,10 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha"] = Field(
-        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    format: Literal["nifti", "nrrd", "mha", "png", "tiff"] | None = Field(
+        default=None,
+        description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

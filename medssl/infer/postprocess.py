@@ -1,7 +1,7 @@
 """Corrections of label maps by what anatomy allows.
 
 Components are connected over faces, edges and corners (26 neighbours); a hole is closed if no path
-over faces (6 neighbours) leads out of it.
+over faces (6 neighbours) leads out of it. In an image one voxel thick, none leads across it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -81,8 +81,9 @@ def fill_holes(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
         if box is None or value not in chosen:
             continue
         # A margin joins everything outside the class into the first component.
-        around, _ = ndimage.label(np.pad(labels[box] != value, 1, constant_values=True))
-        inside = around[1:-1, 1:-1, 1:-1]
+        margin = [(1, 1) if side > 1 else (0, 0) for side in labels.shape]
+        around, _ = ndimage.label(np.pad(labels[box] != value, margin, constant_values=True))
+        inside = around[tuple(slice(low, -low or None) for low, _ in margin)]
         region = filled[box]
         region[(inside > 1) & (region == 0)] = value
     return filled

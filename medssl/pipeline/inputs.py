@@ -13,8 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
+from medssl.data.dicom.slices import first_slice_in
 from medssl.data.dicom.study import StudyFiles, studies_in
-from medssl.data.files import SUFFIXES, images_in, is_hidden, is_image, stem, visible
+from medssl.data.files import (
+    DICOM,
+    PICTURES,
+    SUFFIXES,
+    images_in,
+    is_hidden,
+    is_image,
+    is_picture,
+    stem,
+    visible,
+)
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
@@ -122,10 +133,10 @@ def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
-    if not is_image(path):
+    if not is_image(path) and not is_picture(path):
         raise DataError(
             f"{path} is of no known format",
-            f"its name ends in none of {', '.join(SUFFIXES)}",
+            f"its name ends in none of {', '.join((*SUFFIXES, *PICTURES, *DICOM))}",
             "convert it, or name the folder of its DICOM series",
         )
     return [(_fitting(stem(path), path), (path,))]
@@ -134,6 +145,8 @@ def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
 def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -> Iterator[Case]:
     """The cases in a folder, and where it holds none by itself, those in the folders in it."""
     images = list(images_in(folder).values())
+    if images and is_picture(images[0]) and first_slice_in(folder) is not None:
+        images = []  # what pictures beside a series show, the series has
     if images:
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, channels)
@@ -169,7 +182,10 @@ def _of_images(
         [path for path in images if stem(path).lower().endswith((channel.lower(), f"_{index:04d}"))]
         for index, channel in enumerate(channels)
     ]
-    if len(images) == len(channels) == 1:
+    coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
+    if coloured:  # each file has all channels
+        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+    elif len(images) == len(channels) == 1:
         yield _fitting(name, folder), (images[0],)
     elif all(len(found) == 1 for found in fitting):
         yield _fitting(name, folder), tuple(found[0] for found in fitting)

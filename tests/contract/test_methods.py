@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
 from medssl.networks.settings import NetworkSettings

@@ -86,7 +86,7 @@ def test_a_chain_by_its_word_gets_planned_keys(open_balls: Path) -> None:
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
-    """Balls of 12 voxels of 2 x 1 x 1 mm: the first axis is halved once the others are as coarse."""
+    """Balls of 12 voxels of 2 x 1 x 1 mm: the first axis is halved once others are as coarse."""
     network = settle(["network=plain_unet"]).pipeline.network
     assert isinstance(network, UNetSettings)
     assert network.features == (16, 32, 64)

@@ -14,7 +14,8 @@ import numpy as np
 
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.volume import FORMATS, write_mask, write_volume
+from medssl.data.files import is_picture
+from medssl.data.volume import FORMATS, read_geometry, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.export.meaning import empty_masks
@@ -40,6 +41,20 @@ _SHEARED = (
 )
 
 
+def endings(chosen: str | None, given: Input) -> tuple[str, str]:
+    """Endings of the mask and of the maps of a case.
+
+    Args:
+        chosen: format as in the section `predict`; None: by the kind of the files.
+    """
+    if chosen is None:
+        chosen = "nifti"
+        if not isinstance(given, StudyFiles) and all(is_picture(file) for file in given):
+            frames = max(read_geometry(file).shape[2] for file in given)
+            chosen = "tiff" if frames > 1 else "png"
+    return FORMATS[chosen], FORMATS["tiff" if chosen == "png" else chosen]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is to be predicted into a folder, and with what.
@@ -62,12 +77,11 @@ class Asked:
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
-        maps = [""]
-        if "entropy" in self.settings.save:
-            maps.append("_entropy")
+        mask, of_maps = endings(self.settings.format, self.cases[case])
+        maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
             maps += [f"_probability_{value}" for value in self.found.label_values]
-        return [f"{case}{one}{FORMATS[self.settings.format]}" for one in maps]
+        return [f"{case}{mask}", *(f"{case}{one}{of_maps}" for one in maps)]
 
     def outputs(self, overwrite: bool) -> Outputs:
         """What the folder holds of the wanted results.
@@ -128,8 +142,9 @@ class Asked:
             self._write(case, made, outputs)
             if not made.labels.any():
                 empty.append(case)
-            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
-                reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+            mask = self.out / self.names(case)[0]
+            if mask.name.endswith(FORMATS["nifti"]) and not volume.geometry.opens_as_nifti:
+                reporter.warn(_SHEARED.format(mask=mask))
 
         try:
             with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:

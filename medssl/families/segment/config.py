@@ -115,7 +115,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        return [spec.modality, spec.channels, spec.classes, spec.label_values]
+        colours = [spec.label_colours] if spec.label_colours else []
+        return [spec.modality, spec.channels, spec.classes, spec.label_values, *colours]
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; without `plan` where nothing is planned."""
@@ -126,6 +127,8 @@ class SegmentConfig(Config[SegmentPipeline]):
         """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
+        if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
+            self.pipeline.network.must_have_encoder()
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
 
