@@ -80,28 +80,34 @@ def stages(name: str, overrides: Sequence[str]) -> Mapping[str, Stage]:
 
 KEYS: dict[tuple[str, ...], dict[str, str]] = {
     ("balls",): {
+        "train": "e12190d7",
+        "predict": "cd333cf8",
+        "evaluate": "2b56b8f9",
+        "run": "2b56b8f9",
+    },
+    ("balls", "train.foreground=0"): {
         "train": "9757a2dc",
         "predict": "0736a0c6",
         "evaluate": "3e8d3d30",
         "run": "3e8d3d30",
     },
     ("balls", "seed=1"): {
-        "train": "4f7ee224",
-        "predict": "e14810c7",
-        "evaluate": "a1e64d9c",
-        "run": "a1e64d9c",
+        "train": "1be86b1e",
+        "predict": "c04a6bcd",
+        "evaluate": "8d86024f",
+        "run": "8d86024f",
     },
     ("balls", "method=tracoco", "augment.basic.flip=half", "predict.flips=true"): {
-        "train": "88ade623",
-        "predict": "1d9bdf53",
-        "evaluate": "39c07aed",
-        "run": "39c07aed",
+        "train": "50878339",
+        "predict": "e2cd646b",
+        "evaluate": "3211faaa",
+        "run": "3211faaa",
     },
     ("balls", "predict.save=[entropy]"): {
-        "train": "9757a2dc",
-        "predict": "613848aa",
-        "evaluate": "00714b19",
-        "run": "00714b19",
+        "train": "e12190d7",
+        "predict": "fe8d6345",
+        "evaluate": "0948842d",
+        "run": "0948842d",
     },
     ("joints",): {
         "train": "8f25df70",
