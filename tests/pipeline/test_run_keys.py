@@ -80,22 +80,22 @@ def stages(name: str, overrides: Sequence[str]) -> Mapping[str, Stage]:
 
 KEYS: dict[tuple[str, ...], dict[str, str]] = {
     ("balls",): {
-        "train": "e12190d7",
-        "predict": "cd333cf8",
-        "evaluate": "2b56b8f9",
-        "run": "2b56b8f9",
+        "train": "4aa83459",
+        "predict": "5810e8d6",
+        "evaluate": "6623c3bf",
+        "run": "6623c3bf",
     },
     ("balls", "train.foreground=0"): {
-        "train": "9757a2dc",
-        "predict": "0736a0c6",
-        "evaluate": "3e8d3d30",
-        "run": "3e8d3d30",
+        "train": "3700d3f8",
+        "predict": "5b8a0cac",
+        "evaluate": "14dd1e5f",
+        "run": "14dd1e5f",
     },
     ("balls", "seed=1"): {
-        "train": "1be86b1e",
-        "predict": "c04a6bcd",
-        "evaluate": "8d86024f",
-        "run": "8d86024f",
+        "train": "e8133097",
+        "predict": "ba9ea509",
+        "evaluate": "c86c7dcd",
+        "run": "c86c7dcd",
     },
     ("balls", "method=tracoco", "augment.basic.flip=half", "predict.flips=true"): {
         "train": "50878339",
@@ -104,10 +104,10 @@ KEYS: dict[tuple[str, ...], dict[str, str]] = {
         "run": "3211faaa",
     },
     ("balls", "predict.save=[entropy]"): {
-        "train": "e12190d7",
-        "predict": "fe8d6345",
-        "evaluate": "0948842d",
-        "run": "0948842d",
+        "train": "4aa83459",
+        "predict": "e687a35a",
+        "evaluate": "072295a2",
+        "run": "072295a2",
     },
     ("joints",): {
         "train": "8f25df70",

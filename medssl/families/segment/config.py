@@ -33,7 +33,7 @@ class SegmentPipeline(PipelineFile):
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
-    augment: Augment = Field(default=Augment.of("basic"), description=AUGMENT)
+    augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
