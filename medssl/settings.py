@@ -154,6 +154,18 @@ class TrainSettings(LoopSettings):
     batch_unlabelled: int = Field(
         default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
     )
+    foreground: float = Field(
+        default=0.33,
+        ge=0,
+        le=1,
+        description="share of the labelled patches that are centred on foreground; with n in a "
+        "batch its last ones, from round(n * (1 - share)) on, so by default one of two or three",
+    )
+    foreground_by: Literal["class", "case"] = Field(
+        default="class",
+        description="what is drawn first: a class, then a case that has it, so that rare classes "
+        "are met as often; or a case, then one of its classes, as in nnU-Net",
+    )
     workers: int | None = Field(
         default=None,
         ge=0,

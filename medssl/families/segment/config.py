@@ -42,7 +42,7 @@ class SegmentPipeline(PipelineFile):
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
-    augment: Augment = Field(default=Augment.of("basic"), description=AUGMENT)
+    augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
@@ -172,7 +172,13 @@ class SegmentConfig(Config[SegmentPipeline]):
         )
 
     def section(self, name: str) -> Any:
-        """As of every family; the encoder to start from counts by its weights."""
+        """As of every family; the encoder to start from counts by its weights.
+
+        Without foreground that patches are centred on, runs have the hash of before there was any.
+        """
+        if name == "train" and not self.pipeline.train.foreground:
+            plain: dict[str, Any] = super().section(name)
+            return {key: plain[key] for key in plain if not key.startswith("foreground")}
         if name != "pretrain":
             return super().section(name)
         choice = self.pipeline.pretrain

@@ -293,6 +293,7 @@ def streams(
     for kind in method.streams:
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         late = pipeline.train.augment_on == "gpu"
+        share = pipeline.train.foreground if kind == "labelled" else 0.0
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how)
+        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
     return found
