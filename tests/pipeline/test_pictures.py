@@ -104,7 +104,7 @@ def test_a_box_of_voxels_is_no_window_on_pictures(dots):
 
 
 def test_a_network_without_a_2d_form_is_refused(dots):
-    with pytest.raises(UsageError, match="conv_fpn has no 2-D form; .* choose one of: .*vnet"):
+    with pytest.raises(UsageError, match=r"conv_fpn has no 2-D form; .* choose one of: .*vnet"):
         load_config("dots", ["network.name=conv_fpn"])
 
 
