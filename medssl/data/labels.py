@@ -29,6 +29,7 @@ class Label(Section):
     name: str = Field(description="of the class, in reports and file names")
     colour: str | None = Field(
         default=None,
+        exclude_if=lambda given: given is None,
         description="red, green and blue in masks that are pictures in colour, e.g. '#ff0000'; "
         "black is background; null: masks hold the values",
     )
