@@ -16,6 +16,12 @@ from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
+Format = Literal["nifti", "nrrd", "mha", "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap"]
+"""In which a mask can be written; those that are no volume are for other programs alone."""
+
+VOLUME_FORMATS = ("nifti", "nrrd", "mha")
+"""Those that masks can be read from again."""
+
 DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
@@ -202,8 +208,10 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha"] = Field(
-        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    format: Format = Field(
+        default="nifti",
+        description="of masks and maps; viewers of NIfTI refuse tilted CT; all but the first three "
+        "are for `medssl predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

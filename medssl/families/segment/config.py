@@ -12,6 +12,7 @@ from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
+    VOLUME_FORMATS,
     FineTuneSettings,
     MethodChoice,
     PipelineFile,
@@ -96,11 +97,21 @@ class SegmentConfig(Config[SegmentPipeline]):
         return [spec.modality, spec.channels, spec.classes, spec.label_values]
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
+        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes.
+
+        Also forms of masks that are for other programs alone.
+        """
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
+        written = self.pipeline.predict.format
+        if written not in VOLUME_FORMATS:
+            raise UsageError(
+                f"predict.format={written} cannot be the form of a run's masks",
+                "they are read again, to be scored and shown",
+                f"choose one of {', '.join(VOLUME_FORMATS)}, or give --format to `medssl predict`",
+            )
 
     def try_network(self) -> None:
         """Whether the network of another package maps the run's patches to logits of their size.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from medssl.data.layouts import data_folder
-from medssl.data.volume import FORMATS, read_mask, read_volume
+from medssl.data.volume import read_mask, read_volume
 from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
@@ -102,7 +102,7 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
         one = measured[name]
         image = read_volume(paths_of(asked.cases[name]))
         mask = read_mask(asked.out / asked.names(name)[0])
-        unsure = asked.out / f"{name}_entropy{FORMATS[asked.settings.format]}"
+        unsure = asked.out / f"{name}_entropy{asked.form.maps}"
         entropy = read_volume(unsure).array[0] if unsure.is_file() else None
         png = draw_mask(image.array[0], values[mask.array[0]], image.geometry, entropy)
         yield MaskCard(name, one.doubt, one.empty, _volumes(asked, one), png)
