@@ -16,6 +16,14 @@ from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
+Format = Literal[
+    "nifti", "nrrd", "mha", "png", "tiff", "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap"
+]
+"""In which a mask can be written; those that are no volume are for other programs alone."""
+
+VOLUME_FORMATS = ("nifti", "nrrd", "mha", "png", "tiff")
+"""Those that masks can be read from again."""
+
 DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
@@ -224,10 +232,11 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha", "png", "tiff"] | None = Field(
+    format: Format | None = Field(
         default=None,
         description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
-        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT",
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT; "
+        "the forms of DICOM are for `medssl predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

@@ -16,6 +16,7 @@ from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
+    VOLUME_FORMATS,
     FineTuneSettings,
     MethodChoice,
     PipelineFile,
@@ -124,13 +125,23 @@ class SegmentConfig(Config[SegmentPipeline]):
         return plain if plain["plan"] else {k: v for k, v in plain.items() if k != "plan"}
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
+        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes.
+
+        Also forms of masks that are for other programs alone.
+        """
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
+        written = self.pipeline.predict.format
+        if written is not None and written not in VOLUME_FORMATS:
+            raise UsageError(
+                f"predict.format={written} cannot be the form of a run's masks",
+                "they are read again, to be scored and shown",
+                f"choose one of {', '.join(VOLUME_FORMATS)}, or give --format to `medssl predict`",
+            )
 
     def try_network(self) -> None:
         """Whether the network of another package maps the run's patches to logits of their size.

@@ -11,6 +11,8 @@ from typing import Any
 from medssl.data.dicom.study import StudyFiles
 from medssl.device import choose_device
 from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.forms import FORMS
+from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import VOLUMES, SegmentPlan
 from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
@@ -62,6 +64,7 @@ def predict_files(
     Cleaning.of(settings, found.classes)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
+    _check_form(settings, cases, found, reporter)
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
     statistics = statistics or _usual_table(out, cases)
@@ -74,6 +77,26 @@ def predict_files(
         write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
     _refuse_failed(failed, len(cases), out)
     return masks
+
+
+def _check_form(
+    settings: PredictSettings,
+    cases: Mapping[str, Input],
+    found: Checkpoint,
+    reporter: QuietReporter,
+) -> None:
+    """Refuse files that the form of the results cannot refer to; warn of codes that it guesses."""
+    if settings.format is None or not FORMS[settings.format].series:
+        return
+    for given in cases.values():
+        if not isinstance(given, StudyFiles) and not given[0].is_dir():
+            raise UsageError(
+                f"{given[0]} cannot be answered with --format {settings.format}",
+                "it is no DICOM series, which such a file refers to",
+                "give DICOM series, or choose --format nifti, nrrd or mha",
+            )
+    for warning in guessed(found.labels):
+        reporter.warn(warning)
 
 
 def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
