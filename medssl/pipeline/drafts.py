@@ -86,9 +86,15 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case], contents: Contents) ->
 
 def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tuple[str, Any, str]]:
     word = "ct" if spec.modality == "CT" else "mr"
-    chain = "a window of Hounsfield units becomes 0..1" if word == "ct" else "each scan by itself"
+    chain = "Hounsfield units, in a window" if word == "ct" else "each scan by itself"
     few = f"the {masked} masks and from the {rest} scans without"
     return [
+        (
+            "plan",
+            "auto",
+            "Voxels, patch, batch, network and steps follow from the scans and the device, before\n"
+            f"the first run; `medssl plan {spec.name}` shows them. A key that is set here wins.",
+        ),
         ("preprocess", word, f"Intensities: {chain} (`medssl keys preprocess.{word}`)."),
         (
             "method",

@@ -1,6 +1,6 @@
 """Keys that a pipeline leaves to a plan: into a run, onto the screen, or into the file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,24 @@ def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> C
 
 def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
     """The run with these keys below those that were given."""
-    new, given = nested(keys), dict(config.given)
-    for name, own in new.items():
-        text = given.get(name)
-        if isinstance(text, str):  # the word of a chain, or a name
-            given[name] = {text: {}} if text in own else {"name": text}
-        if isinstance(given.get(name), dict) and "name" in given[name]:
-            own.setdefault("name", given[name]["name"])  # the planned keys are those of this one
-    plain = laid_over(new, given)
+    plain = below_given(keys, config.given)
     pipeline = validate(config.file, plain)
     changed: Config[Any] = replace(config, pipeline=pipeline, given=plain, settled=True)
     changed.check()
     changed.method.must_fit(changed)
     return changed
+
+
+def below_given(keys: Sequence[Planned], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given keys of a pipeline with planned ones below them."""
+    new, plain = nested(keys), dict(given)
+    for name, own in new.items():
+        text = plain.get(name)
+        if isinstance(text, str):  # the word of a chain, or a name
+            plain[name] = {text: {}} if text in own else {"name": text}
+        if isinstance(plain.get(name), dict) and "name" in plain[name]:
+            own.setdefault("name", plain[name]["name"])  # the planned keys are those of this one
+    return laid_over(new, plain)
 
 
 def plan_in_words(

@@ -33,11 +33,10 @@ from medssl.families.segment.plannable import (
     steering,
 )
 from medssl.networks.settings import UNETS
-from medssl.overrides import laid_over
 from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Cohort
+from medssl.pipeline.planned import below_given
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.texts import nested
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
@@ -162,7 +161,7 @@ def _fitting(config: SegmentConfig, keys: Sequence[Planned]) -> list[Planned]:
         replace(one, value=one.value[:levels]) if one.key in names and levels else one
         for one in keys
     ]
-    plain = laid_over(nested([one for one in cut if one.key != "train.patch"]), dict(config.given))
+    plain = below_given([one for one in cut if one.key != "train.patch"], config.given)
     network = validate(config.file, {**plain, "train": {}}).network
     multiples = network.side_multiples
     return [
