@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from medssl.errors import UsageError
-from medssl.section import Noun, OneAlone, holds_bool, is_named
+from medssl.section import FlatAlone, Noun, OneAlone, holds_bool, is_named
 
 WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
 ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
@@ -137,7 +137,8 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
         noun = WORDS[first] + _range(bounds)
     noun = noun or f"values, each {wanted(first, bounds)}"
     if inner[-1] is not Ellipsis:
-        return f"{COUNTS.get(len(inner), len(inner))} {noun}"
+        flat = ", or two in 2-D" if any(isinstance(one, FlatAlone) for one in about) else ""
+        return f"{COUNTS.get(len(inner), len(inner))} {noun}{flat}"
     filled = _limit(about, limits.MinLen, "min_length")
     alone = "a text, or " if any(isinstance(one, OneAlone) for one in about) else ""
     return f"{alone}a list of {noun}" + (f", at least {filled}" if filled else "")

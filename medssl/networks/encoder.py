@@ -29,6 +29,11 @@ class VolumeEncoder(nn.Module, ABC):
     embed_stride: int
     stem: str
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of all weights that read the image, of which `stem` is the first."""
+        return (self.stem,)
+
     @abstractmethod
     def embed(self, image: Tensor) -> Tensor:
         """[B, E, X / s, Y / s, Z / s], s the `embed_stride`; the image itself where s is 1."""

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from medssl.errors import UsageError
+from medssl.networks.flat_settings import (
+    Dims,
+    must_be_offered_flat,
+    must_not_be_frozen_flat,
+    sized,
+)
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
@@ -26,24 +33,6 @@ else:
 
 UNETS = ("plain_unet", "residual_unet")
 """Networks with keys of their own, see `medssl.networks.unet_settings`."""
-
-MONAI_ENCODERS = {
-    "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
-    "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
-    "monai:SwinUNETR": (
-        "feature_size",
-        "patch_size",
-        "depths",
-        "num_heads",
-        "window_size",
-        "mlp_ratio",
-        "qkv_bias",
-        "patch_norm",
-        "downsample",
-        "use_v2",
-    ),
-}
-"""Networks of MONAI with an encoder that can be pre-trained, and the arguments that shape it."""
 
 
 def halvings(settings: "NetworkSettings") -> int:
@@ -63,6 +52,8 @@ class Network:
         side_multiple: of the settings, how many voxels the sides of a patch must be a multiple of.
         cell: of the settings, side in voxels of the cells that its encoder embeds, of which each is
             masked as a whole; 1: single voxels.
+        flat: whether it is also built for 2-D images [B, channels, X, Y], where the settings say
+            `spatial_dims=2`.
         encoder_keys: the keys of the settings that the weights of its encoder depend on. Such a
             network has an attribute `encoder`, a `medssl.networks.encoder.VolumeEncoder`, which
             can be pre-trained. Empty: it has none.
@@ -72,6 +63,7 @@ class Network:
     side_multiple: Callable[[Any], int] = halvings
     cell: Callable[[Any], int] = lambda _: 1
     encoder_keys: tuple[str, ...] = ()
+    flat: bool = False
 
 
 class NetworkChoice(Section):
@@ -79,6 +71,7 @@ class NetworkChoice(Section):
 
     name: NetworkName
     frozen: bool = False
+    spatial_dims: Dims = None
 
     @property
     @abstractmethod
@@ -109,13 +102,18 @@ class NetworkChoice(Section):
         """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
         return self.kind.cell(self)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is built for 2-D images."""
+        return self.spatial_dims == 2
+
     def sized(self, patch: Patch) -> Self:
-        """The same network for patches of these sides, where it is built for sides.
+        """The same network for patches of these sides: 2-D where they are one voxel thick.
 
         Raises:
             ValueError: it says that it is for others.
         """
-        return self
+        return sized(self, patch)
 
     def unsized(self) -> Self:
         """The same network for patches of no particular sides."""
@@ -131,7 +129,8 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiples)
+        must_be_offered_flat(self, patch)
+        check_patch(patch, self.side_multiples, self.is_flat)
 
     def must_have_encoder(self) -> None:
         """Refuse a network without an encoder of its own.
@@ -139,6 +138,12 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names those that have one.
         """
+        if self.is_flat:
+            raise UsageError(
+                f"the encoder of a 2-D {self.name} cannot be pre-trained",
+                "encoders are learnt from volumes",
+                "leave pretrain out, or give train.patch a third side",
+            )
         if not self.kind.encoder_keys:
             offered = [one for one in NETWORKS.names() if NETWORKS.find(one, Network).encoder_keys]
             raise UsageError(
@@ -239,6 +244,7 @@ class NetworkSettings(NetworkChoice):
     def _possible(self) -> Self:
         if self.name in UNETS:
             raise ValueError(f"{self.name} has keys of its own: see UNetSettings")
+        must_not_be_frozen_flat(self)
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
         if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:
@@ -290,7 +296,8 @@ class NetworkSettings(NetworkChoice):
             UsageError: its levels cannot halve the patch, or a norm is left with a single value;
                 names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiples)
+        must_be_offered_flat(self, patch)
+        check_patch(patch, self.side_multiples, self.is_flat)
         x, y, z = patch
         if self.name == "slice_unet":
             # The decoder's coarsest map is one level finer than the encoder's; sides round up.
@@ -298,7 +305,8 @@ class NetworkSettings(NetworkChoice):
             cells, several, larger = ceil(x / step) * ceil(y / step), z * items, (step + 1, y, z)
         elif self.name in {"vnet", "unet3d", "monai_unet"}:
             multiple = self.side_multiple
-            cells, several, larger = prod(side // multiple for side in patch), items, (x, y, 2 * z)
+            cells = prod(max(1, side // multiple) for side in patch)
+            several, larger = items, (x, 2 * y, z) if self.is_flat else (x, y, 2 * z)
         else:
             return
         if cells == 1 and (self.norm == "instance" or (self.norm == "batch" and several == 1)):
@@ -323,9 +331,10 @@ class NetworkSettings(NetworkChoice):
         return kept
 
 
-VNET = Network("medssl.networks.shipped:vnet", encoder_keys=("width", "levels", "norm"))
-UNET3D = Network("medssl.networks.shipped:unet3d", encoder_keys=("width", "levels", "norm"))
-MONAI_UNET = Network("medssl.networks.shipped:monai_unet")
+_BLOCKS = ("width", "levels", "norm")
+VNET = Network("medssl.networks.shipped:vnet", encoder_keys=_BLOCKS, flat=True)
+UNET3D = Network("medssl.networks.shipped:unet3d", encoder_keys=_BLOCKS, flat=True)
+MONAI_UNET = Network("medssl.networks.shipped:monai_unet", flat=True)
 CONV_FPN = Network("medssl.networks.shipped:conv_fpn", encoder_keys=("width", "levels"))
 SWIN_FPN = Network(
     "medssl.networks.shipped:swin_fpn",

@@ -4,6 +4,7 @@ Free of torch, so that a wrong key is refused at once.
 """
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,9 +197,19 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
     settings = method_settings(pipeline.method, lambda where: keys.place(["method", *where]))
     config: Config[Any] = kind(pipeline, settings, specs, plain)
     if config.is_planned:
-        config.check()
-        config.method.must_fit(config)
+        try:
+            config.check()
+            config.method.must_fit(config)
+        except UsageError as error:
+            raise _placed(error, keys.place) from None
     return config
+
+
+def _placed(error: UsageError, place: Place) -> UsageError:
+    """The same mistake; where it begins with a key that a file holds, with that file."""
+    key = re.match(r"\w+(\.\w+)+(?==)", error.what)
+    where = place(key.group().split(".")) if key else ""
+    return UsageError(f"{error.what} ({where})" if where else error.what, error.why, error.do)
 
 
 def refuse_without_encoder(config: Config[Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from medssl.section import Positive, Section
+from medssl.section import Positive, Section, Spacing
 
 _AXES = {side: axis for axis in ("LR", "AP", "SI") for side in axis}
 
@@ -24,9 +24,7 @@ class VolumeWord(Word):
     """What volumes of all kinds share."""
 
     orientation: str | None = Field(default="RAS", description="null keeps the file's axes")
-    spacing: tuple[Positive, Positive, Positive] | None = Field(
-        default=None, description="mm; null keeps"
-    )
+    spacing: Spacing | None = Field(default=None, description="mm; null keeps")
     crop_foreground: bool = Field(
         default=False,
         description="cuts away the margin at the channels' lowest value, which is air or padding",
@@ -121,6 +119,63 @@ class CtWord(VolumeWord):
             ends = (low - mean) / deviation, (high - mean) / deviation
         scaled = {"a_min": low, "a_max": high, "b_min": ends[0], "b_max": ends[1], "clip": True}
         return [("ScaleIntensityRanged", scaled)]
+
+
+class PictureWord(Word):
+    """What pictures of all kinds share; their axes stay those of the file."""
+
+    spacing: Spacing | None = Field(default=None, description="mm of a pixel; null keeps")
+
+    def steps(self) -> list[PlainStep]:
+        """Intensities first, then spacing."""
+        moved = ("medssl:FieldSpacingd", {"pixdim": list(self.spacing or ())})
+        return [self._intensity(), *([moved] if self.spacing else [])]
+
+    @abstractmethod
+    def _intensity(self) -> PlainStep:
+        """What makes intensities comparable."""
+
+
+class UltrasoundWord(PictureWord):
+    """Ultrasound: each image by itself, by what is brighter than the black around the sector."""
+
+    clip: tuple[float, float] = Field(
+        default=(0.5, 99.5), description="percentiles of the sector that its values are clipped to"
+    )
+
+    def _intensity(self) -> PlainStep:
+        return ("medssl:ZScored", {"clip": list(self.clip), "foreground": True})
+
+
+class RadiographWord(PictureWord):
+    """Radiographs and other grey pictures: each image by itself, by all of its pixels."""
+
+    clip: tuple[float, float] = Field(
+        default=(0.5, 99.5), description="percentiles that its values are clipped to"
+    )
+
+    def _intensity(self) -> PlainStep:
+        return ("medssl:ZScored", {"clip": list(self.clip)})
+
+
+class RgbWord(PictureWord):
+    """Pictures in colour: the same range of all channels becomes 0..1, so that colours stay."""
+
+    range: tuple[float, float] = Field(
+        default=(0.0, 255.0), description="values that become 0 and 1; those beyond are clipped"
+    )
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, given: tuple[float, float]) -> tuple[float, float]:
+        if given[0] >= given[1]:
+            raise ValueError("the range goes from a number to a larger one, e.g. [0, 255]")
+        return given
+
+    def _intensity(self) -> PlainStep:
+        low, high = self.range
+        scaled = {"a_min": low, "a_max": high, "b_min": 0, "b_max": 1, "clip": True}
+        return ("ScaleIntensityRanged", scaled)
 
 
 Chance = Annotated[float, Field(ge=0, le=1)]
@@ -252,7 +307,13 @@ class StandardWord(Word):
         ]
 
 
-PREPROCESS_WORDS: dict[str, type[Word]] = {"mr": MrWord, "ct": CtWord}
+PREPROCESS_WORDS: dict[str, type[Word]] = {
+    "mr": MrWord,
+    "ct": CtWord,
+    "ultrasound": UltrasoundWord,
+    "radiograph": RadiographWord,
+    "rgb": RgbWord,
+}
 """Words of the section `preprocess`."""
 
 AUGMENT_WORDS: dict[str, type[Word]] = {"basic": BasicWord, "standard": StandardWord}

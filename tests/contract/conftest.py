@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from medssl.data.foreground import find_class_voxels
 from medssl.data.stream import PatchStream
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
@@ -30,6 +31,11 @@ class ToyCase:
     image: np.ndarray
     mask: np.ndarray | None
     floor: float = 0.0
+
+    @property
+    def class_voxels(self) -> np.ndarray:
+        assert self.mask is not None
+        return find_class_voxels(self.mask)
 
 
 def toy_case(number: int) -> ToyCase:
@@ -58,10 +64,11 @@ def build() -> Callable[..., SegmentMethod]:
         dropout: float = 0.0,
         seed: int = SEED,
         network: NetworkChoice | None = None,
+        **keys: Any,
     ) -> SegmentMethod:
         vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
+        settings = kind(**keys) if preset is None else kind.preset(preset)
         task = Task(("T1",), CLASSES, PATCH, network or vnet)
         return implementation(settings)(settings, task, seed)
 
@@ -85,7 +92,9 @@ def streams() -> Callable[..., dict[str, PatchStream]]:
         )
         sampler = method.sampler(PATCH)
         return {
-            kind: PatchStream(kind, cases[kind], sampler, changes, 2, SEED)
+            kind: PatchStream(
+                kind, cases[kind], sampler, changes, 2, SEED, foreground=0.5 * (kind == "labelled")
+            )
             for kind in method.streams
         }
 

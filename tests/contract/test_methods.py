@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
 from medssl.networks.settings import NetworkSettings
@@ -23,6 +23,11 @@ from medssl.transforms.chain import Preprocess
 METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 PATCH = (16, 16, 16)
+RESUMED = [
+    *((name, {}) for name in METHODS),
+    ("ad_mt", {"longest_turn": 2}),
+    ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
+]
 
 UNETS = [
     UNetSettings(
@@ -48,12 +53,12 @@ def equal(one, other):
 
 
 def losses(method, batches, steps, rate=0.05):
-    """The loss of every step on the same batches."""
+    """The loss of every step on the same batches, late in training: every term has its weight."""
     settings = TrainSettings(
-        steps=steps, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
+        steps=1000, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
     )
     update = make_update(method, settings, 0, torch.device("cpu"))
-    return [update(batches, Progress(step, steps))["loss"] for step in range(1, steps + 1)]
+    return [update(batches, Progress(900 + step, 1000))["loss"] for step in range(1, steps + 1)]
 
 
 @every_method
@@ -122,13 +127,16 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(name, build, train, tm
     assert not equal(one, other)
 
 
-@every_method
-def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, build, train, tmp_path):
-    unbroken = train(build(name, norm="batch", dropout=0.5), tmp_path / "unbroken.pt")
+@pytest.mark.parametrize(("name", "settings"), RESUMED)
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(
+    name, settings, build, train, tmp_path
+):
+    how = {"norm": "batch", "dropout": 0.5} | settings
+    unbroken = train(build(name, **how), tmp_path / "unbroken.pt")
     broken = tmp_path / "broken.pt"
-    train(build(name, norm="batch", dropout=0.5), broken, kill_after=3)
+    train(build(name, **how), broken, kill_after=3)
     # Other initial weights: whatever is not in the state would show.
-    continued = train(build(name, norm="batch", dropout=0.5, seed=99), broken)
+    continued = train(build(name, seed=99, **how), broken)
     assert equal(unbroken, continued)
 
 
