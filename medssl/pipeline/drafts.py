@@ -111,7 +111,7 @@ def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tupl
 def _pictures(
     spec: DataSpec, cases: Sequence[Case], shapes: Sequence[tuple[int, int, int]]
 ) -> list[tuple[str, Any, str]]:
-    """2-D images: what is said of volumes, but for intensities and windows."""
+    """2-D images: what is said of volumes, but for the plan, intensities and windows."""
     masked = sum(map(labelled, cases))
     if not masked:
         raise DataError(
@@ -120,7 +120,7 @@ def _pictures(
             "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
         )
     patients = len({case.patient for case in cases if labelled(case)})
-    _, *rest = _segment(spec, masked, len(cases) - masked, patients)
+    (_, _, *rest) = _segment(spec, masked, len(cases) - masked, patients)
     word = "rgb" if len(spec.channels) == 3 else "ultrasound" if spec.modality == "US" else ""
     word = word or "radiograph"
     sides = [sorted(shape[axis] for shape in shapes)[len(shapes) // 2] for axis in (0, 1)]

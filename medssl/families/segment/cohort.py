@@ -61,7 +61,7 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
 def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> None:
     """Refuse windows that are boxes where images are pictures."""
     patch = config.pipeline.train.patch
-    if are_pictures(cases) and patch[2] != 1:
+    if config.is_planned and are_pictures(cases) and patch[2] != 1:
         raise UsageError(
             f"the images of {config.spec.name} are pictures, and train.patch={list(patch)} is a "
             "box",
