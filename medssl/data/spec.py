@@ -42,6 +42,11 @@ class Label(Section):
     name: str = Field(description="of the class, in reports and file names")
     code: Code | None = None
     category: Code | None = None
+    one_part: bool = Field(
+        default=False,
+        description="whether it is one connected part in every patient; predicted masks then keep "
+        "their largest part alone, unless predict.largest_component is given",
+    )
 
     @field_validator("value", mode="before")
     @classmethod

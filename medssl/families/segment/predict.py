@@ -4,7 +4,7 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import SegmentPlan
-from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
+from medssl.families.segment.cross_validation import corrected
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.pipeline.config import overridden
@@ -109,8 +109,7 @@ def _asked(plan: SegmentPlan) -> list[Asked]:
     for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        chosen = {} if number is None else corrections_of_fold(train, number)
-        found.append(asked_of_run(plan, model, out, wanted, chosen))
+        found.append(asked_of_run(plan, model, out, wanted, number))
     return found
 
 
@@ -119,13 +118,14 @@ def asked_of_run(
     model: Path,
     out: Path,
     wanted: Collection[str],
-    chosen: Mapping[str, Any],
+    number: int | None = None,
     measures: bool = False,
 ) -> Asked:
     """What one model is to predict, with the corrections that were chosen for it.
 
     Args:
         wanted: ids of the cases.
+        number: of the fold; None: the final model.
         measures: whether they are measured too.
     """
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
@@ -137,9 +137,8 @@ def asked_of_run(
     found = read_description(model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.mirrored})
-    own = found.predict.model_dump() | dict(chosen)
-    known = {key: own[key] for key in CORRECTIONS if getattr(pipeline.predict, key) is None}
-    settings = PredictSettings.model_validate(pipeline.predict.model_dump() | known)
+    train, spec = plan.folder("train"), plan.config.spec
+    settings = corrected(pipeline.predict, train, number, spec)
     return Asked(model, found, settings, cases, out, measures)
 
 
