@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
@@ -211,8 +212,14 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha"] = Field(
-        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    format: Literal["nifti", "nrrd", "mha", "png", "tiff"] | None = Field(
+        default=None,
+        description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT",
+    )
+    series: dict[str, SeriesRule] = Field(
+        default={},
+        description="which series of a DICOM study a channel is, over the rules of the data spec",
     )
 
 

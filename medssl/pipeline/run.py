@@ -14,6 +14,7 @@ from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
 from medssl.pipeline.plan import RUN, Cohort, Job, Plan, cohort_of, make_plan
+from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
 from medssl.registry import load
@@ -59,6 +60,7 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
     """
     choose_device(config.pipeline.train.device)
     cohort = _told_cohort(config, reporter)
+    config = with_plan(config, cohort, reporter)
     _refuse_untested(config, cohort, reporter)
     if config.family.preflight is not None:
         load(config.family.preflight)(config, cohort, reporter)
@@ -74,6 +76,7 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
     """
     choose_device(config.pipeline.train.device)
     cohort = _told_cohort(config, reporter)
+    config = with_plan(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
     _carry_out(Job(plan, reporter), next(iter(plan.stages)), resume, None)
     return Outcome({"model": plan.model})

@@ -1,6 +1,6 @@
 """The cases of a segmentation run, what decides its stages, and where its results are."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.case_checks import inspect
+from medssl.data.dimensions import are_pictures
 from medssl.data.folds import leave_out, shortcomings
 from medssl.data.layouts import find_cases
 from medssl.data.refusal import refuse_cases
@@ -43,6 +44,7 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     """
     refuse_unlearnable(config.spec)
     cases = find_cases(config.spec)
+    _must_be_of_its_dimensions(config, cases)
     split = make_split(cases, config.pipeline.split_used, config.pipeline.seed)
     verify(split, cases)
     asked = config.pipeline.split.folds
@@ -54,6 +56,18 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     for one in folds:
         verify(one, cases)
     return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
+
+
+def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> None:
+    """Refuse windows that are boxes where images are pictures."""
+    patch = config.pipeline.train.patch
+    if are_pictures(cases) and patch[2] != 1:
+        raise UsageError(
+            f"the images of {config.spec.name} are pictures, and train.patch={list(patch)} is a "
+            "box",
+            "a 2-D network learns from windows with two sides",
+            f"set train.patch={list(patch[:2])}",
+        )
 
 
 def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
@@ -162,6 +176,6 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
 
 def _mark(spec: DataSpec, case: Case) -> Path:
     """The file that says that a case is sound, by content and by what is declared."""
-    declared = [spec.channels, spec.label_values, spec.empty_masks]
+    declared = [spec.channels, spec.label_values, spec.empty_masks, *spec.label_colours]
     key = digest([CHECK, fingerprint([case]), *declared])
     return cache_root() / spec.name / "checked" / f"{case.id}-{key}"

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import make_folder, write_bytes
+from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.volume import FORMATS, read_mask, read_volume
+from medssl.data.volume import FORMATS, read_geometry, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.metric import further_metric
@@ -156,7 +157,10 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
     """Truth and prediction as class indices [X, Y, Z] on their common grid."""
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
-    truth, prediction = read_mask(case.label), read_mask(_written(masks, case.id))
+    first = case.images[spec.channels[0]]
+    on = read_geometry(first) if is_picture(case.label) else None
+    truth = read_mask(case.label, spec.labels, on)
+    prediction = read_mask(_written(masks, case.id), on=truth.geometry)
     if not prediction.geometry.matches(truth.geometry):
         raise DataError(
             f"the mask of case {case.id} does not lie on the grid of its label",

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from medssl.data.cache import CachedCase, CaseCache
+from medssl.data.dicom.rule import Grids
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
@@ -185,6 +186,8 @@ class Training:
             mirrored=pipeline.mirrored,
             empty_masks=any(not self.cached[name].marked for name in split.labelled),
             packages=pipeline.network.packages,
+            grids=Grids.of(self.cached[name].record.source for name in split.labelled),
+            series=spec.series,
         )
 
 
