@@ -142,7 +142,7 @@ def test_sides_are_those_of_the_patch(balls: Path) -> None:
         ("{name: monai:SegResNet, spatial_dims: 2}", "medssl gives it by itself"),
         ("{name: monai:SegResNet, norm: 2026-01-01}", "give numbers, texts"),
         ("monai:UNet", "the key 'network.channels' is missing"),
-        ("{name: monai:VNet, frozen: true}", "no encoder of its own"),
+        ("{name: monai:HighResNet, frozen: true}", "no encoder of its own"),
     ],
 )
 def test_a_wrong_name_or_argument_is_refused_at_once(
