@@ -13,6 +13,7 @@ import typer
 from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.cli_init import init, pipeline_for
+from medssl.cli_plan import plan
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init)
+app.command()(plan)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 

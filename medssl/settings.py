@@ -10,12 +10,23 @@ from pydantic import (
     model_validator,
 )
 
+from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
 from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
+
+
+def _several(folds: int) -> int:
+    """Refuse one fold, which would leave nothing to learn from."""
+    if folds == 1:
+        raise ValueError("one fold leaves nothing to learn from; set 2 or more, or 0 for none")
+    return folds
+
+
+FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
 
 
 class SplitSettings(Section):
@@ -33,11 +44,11 @@ class SplitSettings(Section):
         description="share of the labelled cases kept for validation; null: a quarter where "
         "predict.checkpoint=best chooses by them, else none",
     )
-    folds: int = Field(
+    folds: FoldCount = Field(
         default=0,
-        ge=0,
         description="of a cross-validation over the labelled cases, which the model is then "
-        "trained on; each is left out once where they are fewer; 0: none",
+        "trained on; patients stay whole, classes are spread over the folds, and each patient is "
+        "left out once where they are fewer; 0: none",
     )
     final: Literal["refit", "ensemble"] = Field(
         default="refit",
@@ -201,8 +212,14 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha"] = Field(
-        default="nifti", description="of masks and maps; viewers of NIfTI refuse tilted CT"
+    format: Literal["nifti", "nrrd", "mha", "png", "tiff"] | None = Field(
+        default=None,
+        description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT",
+    )
+    series: dict[str, SeriesRule] = Field(
+        default={},
+        description="which series of a DICOM study a channel is, over the rules of the data spec",
     )
 
 

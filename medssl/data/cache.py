@@ -132,6 +132,7 @@ class CaseCache:
         images = self._images(case)
         labels = [] if case.label is None else [_existing(case.label)]
         known = [VERSION, self._chain.fingerprint(), self._spec.label_values, len(images)]
+        known += [colours] if (colours := self._spec.label_colours) else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -174,7 +175,7 @@ class CaseCache:
 
     def _labelled(self, label: Path, image: Volume) -> Volume:
         """Class indices on the grid of the image, uint8 [1, X, Y, Z]."""
-        mask = read_mask(label)
+        mask = read_mask(label, self._spec.labels, image.geometry)
         if not mask.geometry.matches(image.geometry):
             raise DataError(
                 f"label {label} does not lie on the grid of its image",

@@ -39,10 +39,11 @@ class Pose:
 def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:
     """Voxels added on both sides of each axis so that it is longer than the patch.
 
-    The release pads x and y only and fails on a short z; here every short axis is padded.
+    The release pads x and y only and fails on a short z; here every short axis is padded. A patch
+    one voxel thick fits as it is.
     """
     amounts = (
-        (side - length) // 2 + 1 if length <= side else 0
+        (side - length) // 2 + 1 if length <= side and side > 1 else 0
         for length, side in zip(shape, patch, strict=True)
     )
     return tuple((amount, amount) for amount in amounts)

@@ -19,7 +19,7 @@ from medssl.atomic import appearing
 from medssl.data.dicom.series import Series, find_series
 from medssl.data.dicom.slices import read_header
 from medssl.data.dicom.stored import DAMAGE
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.data.volume import Volume, read_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.meaning import coded, declared_labels, empty_in_training, empty_mask

@@ -5,14 +5,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medssl.data.check import labelled
+from medssl.data.dimensions import are_pictures
 from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
 from medssl.data.spec import Case, DataSpec
+from medssl.errors import DataError
 from medssl.names import some_of
 from medssl.pipeline.texts import document
 
 _FOLDS = 5
+
+_STEP, _LARGEST = 32, 256
+"""Windows on pictures have sides of such multiples, and at most so many pixels."""
 
 
 def spec_draft(
@@ -54,7 +59,7 @@ def _modality(spec: DataSpec, contents: Contents) -> str:
     return "Nothing in the files tells; CT and OT are others. `preprocess` in the pipeline follows."
 
 
-def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
+def pipeline_draft(spec: DataSpec, cases: Sequence[Case], contents: Contents) -> str:
     """The pipeline."""
     content = layout_of(spec).content
     head = [
@@ -62,7 +67,9 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
         "default, and `medssl keys` has every key.",
     ]
     keys: list[tuple[str, Any, str]] = [("title", spec.title, ""), ("data", spec.name, "")]
-    if content == "volumes":
+    if content == "volumes" and are_pictures(cases):
+        keys += _pictures(spec, cases, contents.shapes)
+    elif content == "volumes":
         masked = sum(map(labelled, cases))
         patients = len({case.patient for case in cases if labelled(case)})
         keys += _segment(spec, masked, len(cases) - masked, patients) if masked else _encoder(spec)
@@ -92,6 +99,31 @@ def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tupl
         ),
         *(_folded(masked, patients) if patients > 1 else []),
         ("predict", {"unlabelled": True}, "Every scan without a mask gets one."),
+    ]
+
+
+def _pictures(
+    spec: DataSpec, cases: Sequence[Case], shapes: Sequence[tuple[int, int, int]]
+) -> list[tuple[str, Any, str]]:
+    """2-D images: what is said of volumes, but for intensities and windows."""
+    masked = sum(map(labelled, cases))
+    if not masked:
+        raise DataError(
+            f"none of the {len(cases)} pictures of {spec.name} has a mask",
+            "encoders are pre-trained on volumes alone",
+            "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
+        )
+    patients = len({case.patient for case in cases if labelled(case)})
+    _, *rest = _segment(spec, masked, len(cases) - masked, patients)
+    word = "rgb" if len(spec.channels) == 3 else "ultrasound" if spec.modality == "US" else ""
+    word = word or "radiograph"
+    sides = [sorted(shape[axis] for shape in shapes)[len(shapes) // 2] for axis in (0, 1)]
+    patch = [min(_LARGEST, max(_STEP, side // _STEP * _STEP)) for side in sides or (_LARGEST,) * 2]
+    return [
+        ("preprocess", word, f"Intensities (`medssl keys preprocess.{word}`)."),
+        ("network", {"name": "unet3d", "norm": "instance"}, "In 2-D, as its windows are."),
+        *rest,
+        ("train", {"patch": patch, "batch_labelled": 4, "batch_unlabelled": 4}, "Pixels."),
     ]
 
 

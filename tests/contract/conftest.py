@@ -12,7 +12,7 @@ import torch
 from medssl.data.stream import PatchStream
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice, NetworkSettings
 from medssl.settings import TrainSettings
 from medssl.transforms.chain import Augment
 from tests.contract.killing import trained
@@ -57,11 +57,13 @@ def build() -> Callable[..., SegmentMethod]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = SEED,
+        network: NetworkChoice | None = None,
+        **keys: Any,
     ) -> SegmentMethod:
-        network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
+        vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, PATCH, network)
+        settings = kind(**keys) if preset is None else kind.preset(preset)
+        task = Task(("T1",), CLASSES, PATCH, network or vnet)
         return implementation(settings)(settings, task, seed)
 
     return make

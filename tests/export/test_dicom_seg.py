@@ -14,7 +14,8 @@ from medssl.data.geometry import Geometry
 from medssl.data.volume import Volume, read_geometry, write_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.dicom_seg import export_dicom_seg, write_dicom_seg
-from tests.export.conftest import LABELS, RAS_TO_LPS
+from tests.dicom_series import RAS_TO_LPS
+from tests.export.conftest import LABELS
 
 SHAPE = (9, 7, 5)
 VALUES = np.array([0, 1, 5, 2], np.uint8)

@@ -1,11 +1,14 @@
 """The sections of a pipeline that segments volumes, and what one run of it does."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
+from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
 from medssl.networks.monai_list import SIDES
 from medssl.networks.monai_settings import AnyNetwork
@@ -29,6 +32,11 @@ class SegmentPipeline(PipelineFile):
     """One pipeline file that segments volumes, complete."""
 
     data: str = Field(description="name or path of the data spec")
+    plan: PlanSettings | None = Field(
+        default=None,
+        description="auto: sizes of voxels, patches, batches, network and training that are not "
+        "given are planned from the training scans before the first run, see `medssl plan`",
+    )
     split: SplitSettings = SplitSettings()
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: AnyNetwork = NetworkSettings()
@@ -40,9 +48,16 @@ class SegmentPipeline(PipelineFile):
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _waits_for_levels(cls, given: Any) -> Any:
+        waits = isinstance(given, Mapping) and given.get("plan") is not None
+        return without_levels(given) if waits else given
+
     @model_validator(mode="after")
     def _mirrors_what_it_learned(self) -> Self:
-        if self.predict.flips and not self.mirrored:
+        waits = self.plan is not None and "augment" not in self.model_fields_set
+        if not waits and self.predict.flips and not self.mirrored:
             raise ValueError(
                 "predict.flips=true asks about mirrored copies, and augment shows the network "
                 "none; set augment.basic.flip=half or leave predict.flips out"
@@ -81,8 +96,14 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled"},
+        "predict": {"window_batch", "format", "unlabelled", "series"},
     }
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether no key waits for a plan."""
+        waits = self.pipeline.plan is not None and not self.settled
+        return not (waits and plannable(self.given, self.spec.modality))
 
     @property
     def label(self) -> str:
@@ -94,12 +115,20 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        return [spec.modality, spec.channels, spec.classes, spec.label_values]
+        colours = [spec.label_colours] if spec.label_colours else []
+        return [spec.modality, spec.channels, spec.classes, spec.label_values, *colours]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain values; without `plan` where nothing is planned."""
+        plain = super().resolved()
+        return plain if plain["plan"] else {k: v for k, v in plain.items() if k != "plan"}
 
     def check(self) -> None:
         """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
+        if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
+            self.pipeline.network.must_have_encoder()
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
 

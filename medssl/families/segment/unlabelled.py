@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from medssl.data.layouts import data_folder
-from medssl.data.volume import FORMATS, read_mask, read_volume
+from medssl.data.volume import read_mask, read_volume
 from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
 from medssl.families.segment.predict import asked_of_run
 from medssl.infer.measure import Measured, ranked, write_volumes
 from medssl.names import some_of
+from medssl.pipeline.inputs import paths_of
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.track import Tracker
@@ -99,9 +100,10 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
     values[list(asked.found.label_values)] = np.arange(len(asked.found.label_values))
     for name in order:
         one = measured[name]
-        image = read_volume(asked.cases[name])
-        mask = read_mask(asked.out / asked.names(name)[0])
-        unsure = asked.out / f"{name}_entropy{FORMATS[asked.settings.format]}"
+        image = read_volume(paths_of(asked.cases[name]))
+        names = asked.names(name)
+        mask = read_mask(asked.out / names[0])
+        unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")
         entropy = read_volume(unsure).array[0] if unsure.is_file() else None
         png = draw_mask(image.array[0], values[mask.array[0]], image.geometry, entropy)
         yield MaskCard(name, one.doubt, one.empty, _volumes(asked, one), png)
