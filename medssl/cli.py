@@ -6,13 +6,14 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.cli_init import init, pipeline_for
+from medssl.cli_plan import plan
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init)
+app.command()(plan)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
@@ -145,8 +147,12 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     written_as: Annotated[
-        Literal["nifti", "nrrd", "mha"] | None,
-        typer.Option("--format", help="Of masks and maps; nifti unless said.", show_default=False),
+        str | None,
+        typer.Option(
+            "--format",
+            help="nifti, nrrd, mha; of DICOM scans dicom-seg[-fractional|-labelmap].",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other files that are in the way.")

@@ -242,17 +242,18 @@ def _key(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[int, Any, An
     """How many parts of `loc` name a key, what that key takes, and its default."""
     depth, default = 0, None
     annotation: Any = Any
-    inside: type[BaseModel] | None = model
+    insides: list[type[BaseModel]] = [model]
     for number, part in enumerate(loc, start=1):
+        inside = next((one for one in insides if part in one.model_fields), None)
         if get_origin(annotation) is dict and isinstance(part, str):
             depth, annotation, default = number, get_args(annotation)[1], None
-        elif inside is not None and part in inside.model_fields:
+        elif inside is not None:
             field = inside.model_fields[str(part)]
             depth, default = number, field.get_default(call_default_factory=True)
             annotation = field.annotation
             if field.metadata:
                 annotation = Annotated[annotation, *field.metadata]
-            inside = next(models_of(annotation), None)
+            insides = list(models_of(annotation))
     return depth, annotation, default
 
 

@@ -177,7 +177,9 @@ def holds_bool(given: Any) -> bool:
     return isinstance(given, bool)
 
 
-def check_patch(patch: tuple[int, int, int], multiple: int, flat: bool = False) -> None:
+def check_patch(
+    patch: tuple[int, int, int], multiples: tuple[int, int, int], flat: bool = False
+) -> None:
     """Whether a network can take a patch, whose sides must be multiples of so many voxels.
 
     Args:
@@ -186,14 +188,22 @@ def check_patch(patch: tuple[int, int, int], multiple: int, flat: bool = False) 
     Raises:
         UsageError: it cannot; names the nearest one that it can take.
     """
-    most = MOST // multiple * multiple
-    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
+    fitting = [
+        min(max(one, round(side / one) * one), MOST // one * one)
+        for side, one in zip(patch, multiples, strict=True)
+    ]
     fitting[2:] = [1] if flat else fitting[2:]
     if fitting != list(patch):
-        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+        least, *others = multiples
+        if {least} == set(others):
+            most = MOST // least * least
+            kind = f"multiples of {least}" if least > 1 else "whole numbers"
+            rule = f"{kind} from {least} to {most} voxels"
+        else:
+            rule = f"multiples of {', '.join(map(str, multiples))} voxels, axis by axis"
         raise UsageError(
             f"train.patch={list(patch)} does not fit the network",
-            f"its sides must be {rule} from {multiple} to {most} voxels",
+            f"its sides must be {rule}",
             f"the nearest is train.patch={fitting}",
         )
 

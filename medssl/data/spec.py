@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import Label, must_all_be_coloured
 from medssl.data.modalities import Modality
 from medssl.errors import DataError
@@ -129,6 +130,9 @@ class DataSpec(Section):
         default={},
         description="other names of a channel, in lists of nnssl, BIDS names and other data specs",
     )
+    series: dict[str, SeriesRule] = Field(
+        default={}, description="which series of a DICOM study each channel is; a rule by channel"
+    )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = Field(default=False, description="reports then say that no patient is in it")
     licence: str = Field(description="under which it may be used")
@@ -173,6 +177,9 @@ class DataSpec(Section):
             if "#" in channel:  # in sessions it stands before the number of a scan
                 raise ValueError(f"the channel '{channel}' has the character #")
         taken = set(self.channels)
+        for channel in self.series:
+            if channel not in self.channels:
+                raise ValueError(f"a rule for series is given for '{channel}', which is no channel")
         for channel, names in self.aliases.items():
             if channel not in self.channels:
                 raise ValueError(f"aliases are given for '{channel}', which is no channel")

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import appearing
+from medssl.data.dicom.series import Series
+from medssl.data.dicom.values import values_of
 from medssl.data.files import PICTURES, is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.itk import write_itk
@@ -87,6 +89,28 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
     source = ", ".join(str(path) for path in dict.fromkeys(given))
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return Volume(array, grids[0], source, tuple(files))
+
+
+def volume_of(series: Sequence[Series], source: str) -> Volume:
+    """DICOM series as channels, float32 [C, X, Y, Z].
+
+    Args:
+        source: what messages call them.
+
+    Raises:
+        DataError: they do not share one grid, or values cannot be decoded.
+    """
+    first = series[0].geometry
+    for number, one in enumerate(series[1:], start=2):
+        if not first.matches(one.geometry):
+            raise DataError(
+                f"the series of channel {number} of {source} does not lie on the grid of the first",
+                one.geometry.difference(first),
+                "resample the channels of a case to one grid",
+            )
+    arrays = [_own(values_of(one), np.float32) for one in series]
+    files = tuple(str(one.files[0].parent) for one in series)
+    return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), first, source, files)
 
 
 def _must_fit(path: Path, found: int, wanted: int) -> None:

@@ -10,7 +10,6 @@ Legend: X Y Z voxels, K classes with background first, M networks.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,7 +79,7 @@ class Measured:
 def measure(
     labels: np.ndarray,
     entropy: np.ndarray,
-    spacing: Sequence[float],
+    voxel: float,
     classes: int,
     members: Iterable[np.ndarray] = (),
 ) -> Measured:
@@ -89,7 +88,7 @@ def measure(
     Args:
         labels: [X, Y, Z] uint8 class indices.
         entropy: [X, Y, Z] in 0..1.
-        spacing: mm along each axis.
+        voxel: its volume, cubic millimetres.
         classes: K.
         members: labels of each network by itself, where there are several.
     """
@@ -98,7 +97,7 @@ def measure(
         return tuple(np.bincount(found.ravel(), minlength=classes)[1:].tolist())
 
     apart = tuple(counted(one) for one in members)
-    return Measured(_doubt(labels, entropy), counted(labels), prod(spacing) / 1000, apart)
+    return Measured(_doubt(labels, entropy), counted(labels), voxel / 1000, apart)
 
 
 def _doubt(labels: np.ndarray, entropy: np.ndarray) -> float:

@@ -45,7 +45,7 @@ def must_be_offered_flat(network: Any, patch: Patch) -> None:
         UsageError: names the networks that have one.
     """
     asked = network.spatial_dims == 2 and not network.kind.flat
-    if asked or (patch[2] == 1 and not network.is_flat and network.side_multiple > 1):
+    if asked or (patch[2] == 1 and not network.is_flat and network.side_multiples[2] > 1):
         kinds = [NETWORKS.find(name, type(network.kind)) for name in NETWORKS.names()]
         flat = [name for name, kind in zip(NETWORKS.names(), kinds, strict=True) if kind.flat]
         raise UsageError(

@@ -18,6 +18,7 @@ from medssl.networks.flat_settings import (
     must_not_be_frozen_flat,
     sized,
 )
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
@@ -30,23 +31,8 @@ else:
     """Known networks, those of other packages too, so that messages and schemas list them."""
 
 
-MONAI_ENCODERS = {
-    "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
-    "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
-    "monai:SwinUNETR": (
-        "feature_size",
-        "patch_size",
-        "depths",
-        "num_heads",
-        "window_size",
-        "mlp_ratio",
-        "qkv_bias",
-        "patch_norm",
-        "downsample",
-        "use_v2",
-    ),
-}
-"""Networks of MONAI with an encoder that can be pre-trained, and the arguments that shape it."""
+UNETS = ("plain_unet", "residual_unet")
+"""Networks with keys of their own, see `medssl.networks.unet_settings`."""
 
 
 def halvings(settings: "NetworkSettings") -> int:
@@ -107,6 +93,11 @@ class NetworkChoice(Section):
         return self.kind.side_multiple(self)
 
     @property
+    def side_multiples(self) -> tuple[int, int, int]:
+        """The same for each axis."""
+        return (self.side_multiple,) * 3
+
+    @property
     def cell(self) -> int:
         """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
         return self.kind.cell(self)
@@ -139,7 +130,7 @@ class NetworkChoice(Section):
             UsageError: names the nearest patch that it can take.
         """
         must_be_offered_flat(self, patch)
-        check_patch(patch, self.side_multiple, self.is_flat)
+        check_patch(patch, self.side_multiples, self.is_flat)
 
     def must_have_encoder(self) -> None:
         """Refuse a network without an encoder of its own.
@@ -174,7 +165,8 @@ class NetworkSettings(NetworkChoice):
 
     name: NetworkName = Field(
         default="vnet",
-        description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
+        description="V-Net, 3-D U-Net, the U-Nets of nnU-Net (plain_unet, residual_unet), which "
+        "take keys of their own, MONAI's U-Net, encoders with a feature pyramid (Swin "
         "or convolutions), 2-D slices with a transformer across them, one of another package, or "
         "monai:CLASS, which takes the arguments of that class of MONAI in place of the keys below",
     )
@@ -250,6 +242,8 @@ class NetworkSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.name in UNETS:
+            raise ValueError(f"{self.name} has keys of its own: see UNetSettings")
         must_not_be_frozen_flat(self)
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
@@ -281,8 +275,9 @@ class NetworkSettings(NetworkChoice):
         return NETWORKS.find(self.name, Network)
 
     def gives_way(self, given: Mapping[str, Any]) -> bool:
-        """To a network of MONAI, whose arguments are others."""
-        return str(given.get("name")).startswith(PREFIX)
+        """To a network of MONAI or of nnU-Net, whose keys are others."""
+        name = str(given.get("name"))
+        return name.startswith(PREFIX) or name in UNETS
 
     @property
     def packages(self) -> dict[str, str]:
@@ -302,7 +297,7 @@ class NetworkSettings(NetworkChoice):
                 names the nearest patch that it can take.
         """
         must_be_offered_flat(self, patch)
-        check_patch(patch, self.side_multiple, self.is_flat)
+        check_patch(patch, self.side_multiples, self.is_flat)
         x, y, z = patch
         if self.name == "slice_unet":
             # The decoder's coarsest map is one level finer than the encoder's; sides round up.

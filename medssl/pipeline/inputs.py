@@ -2,15 +2,19 @@
 
 A file is one case. A folder is one case too where it holds a DICOM series, or one file per channel.
 A folder of scans is a case for each, named after the file, or after what stands before the names of
-the channels; a folder of folders is a case for each of them, named after the way to it.
+the channels; a folder of folders is a case for each of them, named after the way to it. DICOM files
+are told apart by their content: those of one study are one case, wherever in the folder they lie,
+named after the way to the deepest folder that holds them all.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
+from medssl.data.dicom.study import StudyFiles, studies_in
 from medssl.data.files import (
     DICOM,
     PICTURES,
@@ -25,9 +29,15 @@ from medssl.data.files import (
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
+Input = tuple[Path, ...] | StudyFiles
+"""Files in channel order, or the DICOM files of a study, from which series are to be chosen."""
 
-def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, tuple[Path, ...]]:
-    """The cases behind `files`, in the given order: files in channel order by the output's name.
+Case = tuple[str, Input]
+"""Name of the outputs, and what they are made from."""
+
+
+def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, Input]:
+    """The cases behind `files`, in the given order, by the output's name.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
@@ -35,8 +45,13 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, tup
         UsageError: two of them would write to the same output.
     """
     found = [case for path in files for case in _cases(path, channels)]
-    _must_be_apart([(name, paths[0]) for name, paths in found])
+    _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
+
+
+def paths_of(given: Input) -> tuple[Path, ...]:
+    """All files, or folders of series, of a case."""
+    return given.files if isinstance(given, StudyFiles) else given
 
 
 def files_by_name(
@@ -111,14 +126,10 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-Case = tuple[str, tuple[Path, ...]]
-"""Name of the outputs, and files in channel order."""
-
-
 def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     _must_exist(path)
     if path.is_dir():
-        found = list(_below(path, path.resolve().name, channels))
+        found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
@@ -139,13 +150,28 @@ def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -
     if images:
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, channels)
-    elif first_slice_in(folder) is not None:
-        yield _fitting(name, folder), (folder,)
-    else:
-        for inner in visible(folder):
-            if inner.is_dir():
-                below = inner.name if top else f"{name}_{inner.name}"
-                yield from _below(inner, below, channels, top=False)
+        return
+    for inner in visible(folder):
+        if inner.is_dir():
+            below = inner.name if top else f"{name}_{inner.name}"
+            yield from _below(inner, below, channels, top=False)
+
+
+def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
+    """A case for each study in a folder and all below it."""
+    found = studies_in(folder)
+    if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
+        yield _fitting(folder.resolve().name, folder), (folder,)  # its owner has chosen it
+        return
+    places = Counter(one.folder for one in found)
+    for one in found:
+        name = "_".join(one.folder.relative_to(folder).parts) or folder.resolve().name
+        shared = places[one.folder] > 1 or any(place in one.folder.parents for place in places)
+        yield _fitting(f"{name}_{one.key}" if shared else name, one.folder), one
+
+
+def _is_one_series(study: StudyFiles, folder: Path) -> bool:
+    return study.series == 1 and study.folder == folder
 
 
 def _of_images(

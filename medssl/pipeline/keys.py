@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.data.layout import Layout
+from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import models_of, nearest, wanted
@@ -27,6 +28,7 @@ from medssl.transforms.chain import Chain
 IN_SHORT: dict[type[BaseModel], str] = {
     MethodChoice: "the name of a method",
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
+    PlanSettings: "auto",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
 
@@ -235,8 +237,13 @@ def _keys(
         yield Key(f"{prefix}{name}", _takes(annotation, part), shown, meaning)
         if part is not None:
             each = "[]" if tuple in _origins(annotation) else ""
-            below = default if isinstance(default, part) else None
-            yield from _keys(part, f"{prefix}{name}{each}.", below)
+            told: set[str] = set()
+            for one in models_of(annotation):
+                below = default if isinstance(default, one) else None
+                for key in _keys(one, f"{prefix}{name}{each}.", below):
+                    if key.name not in told:
+                        yield key
+                    told.add(key.name)
 
 
 def _takes(annotation: Any, part: type[BaseModel] | None) -> str:

@@ -72,7 +72,7 @@ class Outputs:
         self._folder = folder
         _refuse_equal_names(names)
         before = _record(folder)
-        problem = _clash(before, made, sources, whole) if before is not None else ""
+        problem = _clash(before, made, sources, names, whole) if before is not None else ""
         if problem and not overwrite:
             raise UsageError(
                 f"{folder} already holds other predictions",
@@ -171,7 +171,11 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _clash(
-    before: Mapping[str, Any], made: Mapping[str, Any], sources: Mapping[str, str], whole: bool
+    before: Mapping[str, Any],
+    made: Mapping[str, Any],
+    sources: Mapping[str, str],
+    names: Mapping[str, Sequence[str]],
+    whole: bool,
 ) -> str:
     """Why results that are there cannot stay beside new ones; empty where they can."""
     if not before.keys() >= {"sources", *made}:
@@ -179,8 +183,12 @@ def _clash(
     other = [name for name in made if before[name] != made[name]]
     if other:
         return f"made with other {' and '.join(other)}"
-    kept = before["sources"]
-    moved = [name for name, source in sources.items() if kept.get(name, source) != source]
+    kept, written = before["sources"], before.get("written", {})
+    moved = [
+        name
+        for name, source in sources.items()
+        if kept.get(name, source) != source and not written.keys().isdisjoint(names[name])
+    ]
     if moved:
         return f"'{moved[0]}' was another file"
     return "made of other files" if whole and set(kept) != set(sources) else ""

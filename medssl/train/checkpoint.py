@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from medssl.atomic import appearing
+from medssl.data.dicom.rule import Grids, SeriesRule
 from medssl.data.labels import Label
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError
@@ -100,6 +101,8 @@ class Checkpoint(BaseModel):
         mirrored: axes of the network grid along which training mirrored; None: not known.
         empty_masks: whether a training mask was empty; None: not known.
         packages: those beside medssl that the network is of, with their versions in training.
+        grids: what the scans of training measured; None: not known.
+        series: which series of a DICOM study each channel is, as the data spec says.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,6 +127,8 @@ class Checkpoint(BaseModel):
     mirrored: tuple[int, ...] | None = None
     empty_masks: bool | None = None
     packages: dict[str, str] = {}
+    grids: Grids | None = None
+    series: dict[str, SeriesRule] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -40,17 +40,21 @@ class VolumeWord(Word):
 
     def steps(self) -> list[PlainStep]:
         """Intensities first, from all voxels; then crop, orientation, spacing."""
-        crop = self.crop_foreground
+        crop: list[PlainStep] = [("medssl:CropMarkedd", {})] if self.crop_foreground else []
+        scaled = self._intensity()
         return [
             *([("medssl:MarkForegroundd", self._foreground())] if crop else []),
-            *self._intensity(),
-            *([("medssl:CropMarkedd", {})] if crop else []),
+            *([*crop, *scaled] if self._crops_first() else [*scaled, *crop]),
             *([("Orientationd", {"axcodes": self.orientation})] if self.orientation else []),
             *([("medssl:FieldSpacingd", {"pixdim": list(self.spacing)})] if self.spacing else []),
         ]
 
     def _foreground(self) -> dict[str, Any]:
         return {}
+
+    def _crops_first(self) -> bool:
+        """Whether intensities are made comparable by what the crop leaves."""
+        return False
 
     @abstractmethod
     def _intensity(self) -> list[PlainStep]:
@@ -60,18 +64,27 @@ class VolumeWord(Word):
 class MrWord(VolumeWord):
     """Volumes whose intensities mean nothing between scans: MR, and all that is not CT."""
 
-    intensity: Literal["robust_zscore", "zscore", "minmax", "none"] = Field(
+    intensity: Literal[
+        "robust_zscore", "zscore", "zscore_box", "zscore_inside", "minmax", "none"
+    ] = Field(
         default="robust_zscore",
         description="of each scan for itself; robust_zscore: of the foreground, clipped at "
-        "the percentiles 0.5 and 99.5; zscore: of all voxels; minmax: to 0..1",
+        "the percentiles 0.5 and 99.5; zscore: of all voxels; zscore_box: of those that "
+        "crop_foreground leaves; zscore_inside: of the foreground, and all else becomes 0; "
+        "minmax: to 0..1",
     )
+
+    def _crops_first(self) -> bool:
+        return self.intensity == "zscore_box"
 
     def _intensity(self) -> list[PlainStep]:
         match self.intensity:
             case "robust_zscore":
                 return [("medssl:ZScored", {"clip": [0.5, 99.5], "foreground": True})]
-            case "zscore":
+            case "zscore" | "zscore_box":
                 return [("medssl:ZScored", {})]
+            case "zscore_inside":
+                return [("medssl:ZScored", {"foreground": True, "outside": 0})]
             case "minmax":
                 return [("ScaleIntensityd", {"minv": 0, "maxv": 1, "channel_wise": True})]
             case "none":
@@ -82,6 +95,11 @@ class CtWord(VolumeWord):
     """Volumes in Hounsfield units, of which a window becomes 0..1."""
 
     window: tuple[float, float] = Field(default=(-125.0, 275.0), description="HU")
+    zscore: tuple[float, Positive] | None = Field(
+        default=None,
+        description="mean and standard deviation, HU: what is in the window becomes (value - mean) "
+        "/ deviation in place of 0..1",
+    )
 
     @field_validator("window")
     @classmethod
@@ -95,7 +113,11 @@ class CtWord(VolumeWord):
 
     def _intensity(self) -> list[PlainStep]:
         low, high = self.window
-        scaled = {"a_min": low, "a_max": high, "b_min": 0, "b_max": 1, "clip": True}
+        ends: tuple[float, float] = (0, 1)
+        if self.zscore is not None:
+            mean, deviation = self.zscore
+            ends = (low - mean) / deviation, (high - mean) / deviation
+        scaled = {"a_min": low, "a_max": high, "b_min": ends[0], "b_max": ends[1], "clip": True}
         return [("ScaleIntensityRanged", scaled)]
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from medssl.data.foreground import find_class_voxels
 from medssl.data.stream import PatchStream
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice, NetworkSettings
 from medssl.settings import TrainSettings
 from medssl.transforms.chain import Augment
 from tests.contract.killing import trained
@@ -30,6 +31,11 @@ class ToyCase:
     image: np.ndarray
     mask: np.ndarray | None
     floor: float = 0.0
+
+    @property
+    def class_voxels(self) -> np.ndarray:
+        assert self.mask is not None
+        return find_class_voxels(self.mask)
 
 
 def toy_case(number: int, flat: bool = False) -> ToyCase:
@@ -66,11 +72,13 @@ def build(patch: tuple[int, int, int]) -> Callable[..., SegmentMethod]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = SEED,
+        network: NetworkChoice | None = None,
+        **keys: Any,
     ) -> SegmentMethod:
-        network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
+        vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, patch, network.sized(patch))
+        settings = kind(**keys) if preset is None else kind.preset(preset)
+        task = Task(("T1",), CLASSES, patch, (network or vnet).sized(patch))
         return implementation(settings)(settings, task, seed)
 
     return make
@@ -94,7 +102,9 @@ def streams(patch: tuple[int, int, int]) -> Callable[..., dict[str, PatchStream]
         )
         sampler = method.sampler(patch)
         return {
-            kind: PatchStream(kind, cases[kind], sampler, changes, 2, SEED)
+            kind: PatchStream(
+                kind, cases[kind], sampler, changes, 2, SEED, foreground=0.5 * (kind == "labelled")
+            )
             for kind in method.streams
         }
 

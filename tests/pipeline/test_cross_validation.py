@@ -6,52 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl.data.spec import Case
-from medssl.data.split import leave_out, make_split
-from medssl.errors import UsageError
+from medssl.data.geometry import Geometry
+from medssl.data.layouts import find_cases
+from medssl.data.volume import write_mask
+from medssl.errors import DataError
 from medssl.families.segment.cross_validation import HeldOut, choose, helps
+from medssl.families.segment.foreground import foreground
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
-from medssl.settings import PredictSettings, SplitSettings
+from medssl.settings import PredictSettings
 from medssl.train.checkpoint import read_description
 
-LABELLED = [Case(f"c{n}", f"p{n // 2}", {}, Path(f"m{n}")) for n in range(12)]
-"""Six patients of two cases each."""
-
 FOLDED = ("split={folds: 3, labels: 4, test: 0, validation: 0}", "train.steps=2")
-
-
-def splits(labels: int, folds: int) -> list[tuple[str, ...]]:
-    split = make_split(LABELLED, SplitSettings(labels=labels, validation=0), 0)
-    return [fold.test for fold in leave_out(split, LABELLED, folds)]
-
-
-def test_every_labelled_case_is_left_out_once_with_its_patient():
-    split = make_split(LABELLED, SplitSettings(labels=12, validation=0), 0)
-    folds = leave_out(split, LABELLED, 4)
-    assert sorted(name for fold in folds for name in fold.test) == sorted(split.labelled)
-    patient = {case.id: case.patient for case in LABELLED}
-    for fold in folds:
-        assert {*fold.labelled, *fold.test} == set(split.labelled)
-        assert not {patient[n] for n in fold.test} & {patient[n] for n in fold.labelled}
-        assert fold.unlabelled == split.unlabelled
-
-
-def test_folds_of_a_smaller_budget_are_parts_of_those_of_a_larger_one():
-    for small, large in zip(splits(6, 3), splits(12, 3), strict=True):
-        assert set(small) <= set(large)
-
-
-def test_fewer_patients_than_folds_are_left_out_one_by_one():
-    assert [len(test) for test in splits(6, 5)] == [2, 2, 2]
-
-
-def test_one_patient_cannot_be_folded():
-    split = make_split(LABELLED, SplitSettings(labels=2, validation=0), 0)
-    with pytest.raises(UsageError, match="two patients or more"):
-        leave_out(split, LABELLED, 5)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +81,7 @@ def test_a_run_with_folds_scores_every_labelled_case_and_leaves_one_model(balls,
     assert isinstance(model.predict.largest_component, tuple)
     chosen = json.loads((outcome["model"].parents[1] / "corrections.json").read_text())
     assert len(chosen["folds"]) == 3
-    assert "Cross-validated: the 4 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 4 labelled cases" in outcome["report"].read_text()
     again = run(config, QuietReporter())
     assert again.paths == outcome.paths
 
@@ -126,7 +94,7 @@ def test_test_cases_are_scored_by_the_model_and_the_folds_beside_them(balls):
     folder = outcome["scores"].parent
     beside = (folder / "cross_validation.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in beside[1:]} == set(plan.cohort.split.labelled)
-    assert "Cross-validation on the 3 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 3 labelled cases" in outcome["report"].read_text()
 
 
 def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls):
@@ -136,3 +104,22 @@ def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls)
     best = make_plan(load_config("balls", [*chosen, "predict.checkpoint=best"])).cohort.split
     assert (len(last.labelled), len(last.validation)) == (4, 0)
     assert (len(best.labelled), len(best.validation)) == (3, 1)
+
+
+def test_the_volume_of_each_class_is_read_from_its_mask_once(balls: Path) -> None:
+    """Two voxels of 2 mm x 1 mm x 1 mm are 0.004 ml."""
+    spec = load_config("balls").spec
+    case = next(case for case in find_cases(spec) if case.id == "c0")
+    mask = np.zeros((12, 12, 12), np.uint8)
+    mask[3, 3, :2] = 3
+    write_mask(mask, Geometry(mask.shape, np.diag([2.0, 1.0, 1.0, 1.0])), case.label)
+    assert foreground([case], spec) == {"c0": {"ball": pytest.approx(0.004)}}
+    (known,) = Path(".cache/medssl/balls/foreground").iterdir()
+    assert json.loads(known.read_text()) == foreground([case], spec)["c0"]
+
+
+def test_a_mask_that_cannot_be_read_is_refused_where_it_is_learnt_from(balls: Path) -> None:
+    (balls / "data" / "balls" / "c0_seg.nii.gz").write_bytes(b"no mask")
+    config = load_config("balls", ["split={folds: 4, labels: null, test: 0}", "train.steps=2"])
+    with pytest.raises(DataError, match="c0"):
+        run(config, QuietReporter())

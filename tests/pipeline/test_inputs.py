@@ -1,5 +1,6 @@
 """Files and folders on the command line become cases."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from medssl.data.files import SUFFIXES
 from medssl.errors import DataError, UsageError
-from medssl.pipeline.inputs import files_by_name, find_inputs
+from medssl.pipeline.inputs import files_by_name, find_inputs, paths_of
 
 
 def test_a_key_among_the_files_is_told_how_to_give_it() -> None:
@@ -45,10 +46,12 @@ def test_a_folder_without_images_is_left_to_the_dicom_reader(tmp_path: Path) -> 
     assert find_inputs([tmp_path / "series"], ["T1"]) == {"series": (tmp_path / "series",)}
 
 
-def write_slice(path: Path) -> None:
+def write_slice(path: Path, **header: str) -> None:
     slice_ = Dataset()
     slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, "1.2.3"
     slice_.Rows, slice_.BitsAllocated, slice_.PixelData = 1, 16, b"\0\0"
+    for keyword, value in header.items():
+        setattr(slice_, keyword, value)
     slice_.file_meta = FileMetaDataset()
     slice_.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +146,27 @@ def test_a_tree_of_dicom_series_is_a_case_for_each(tmp_path: Path) -> None:
     for name in ("p1/s1", "p2/s1"):
         write_slice(tmp_path / "tree" / name / "1.dcm")
     found = find_inputs([tmp_path / "tree"], ["T1"])
-    assert found == {
-        "p1_s1": (tmp_path / "tree/p1/s1",),
-        "p2_s1": (tmp_path / "tree/p2/s1",),
+    assert {name: paths_of(given) for name, given in found.items()} == {
+        "p1_s1": (tmp_path / "tree/p1/s1/1.dcm",),
+        "p2_s1": (tmp_path / "tree/p2/s1/1.dcm",),
     }
+
+
+def test_the_series_of_one_study_are_one_case_named_after_its_folder(tmp_path: Path) -> None:
+    for study, place in (("1.1", "p1/s1"), ("1.1", "p1/s2"), ("1.2", "p2")):
+        write_slice(tmp_path / "tree" / place / "1.dcm", StudyInstanceUID=study)
+    found = find_inputs([tmp_path / "tree"], ["T1"])
+    assert {name: len(paths_of(given)) for name, given in found.items()} == {"p1": 2, "p2": 1}
+
+
+def test_studies_in_one_heap_are_named_apart(tmp_path: Path) -> None:
+    for number, study in enumerate(("1.1", "1.2")):
+        write_slice(tmp_path / "heap" / f"{number}.dcm", StudyInstanceUID=study)
+    first, second = find_inputs([tmp_path / "heap"], ["T1"])
+    assert first != second
+    assert all(re.fullmatch(r"heap_[0-9a-f]{8}", name) for name in (first, second))
+
+
+def test_a_folder_of_one_series_is_taken_as_its_owner_chose_it(tmp_path: Path) -> None:
+    write_slice(tmp_path / "s" / "1.dcm", StudyInstanceUID="1.1", SeriesInstanceUID="1.2")
+    assert find_inputs([tmp_path / "s"], ["T1"]) == {"s": (tmp_path / "s",)}

@@ -49,7 +49,17 @@ def find_series(folder: Path) -> Series:
             "give the folder that directly holds the slices, or an image file",
         )
     refuse_both_kinds(folder)
-    _refuse_mixtures(folder, slices)
+    return series_of(slices)
+
+
+def series_of(slices: Sequence[Slice]) -> Series:
+    """The series that some slices form; see `find_series`.
+
+    Raises:
+        DataError: they are of several series, or do not form one regular grid.
+    """
+    slices = list(slices)
+    _refuse_mixtures(slices[0].path.parent, slices)
     first = slices[0]
     normal = np.cross(*first.directions)
     slices.sort(key=lambda one: float(normal @ one.place))

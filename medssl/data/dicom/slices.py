@@ -8,6 +8,7 @@
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,7 @@ _INFLATED = 4 * LARGEST**2
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     """What comes before the pixels of a slice.
 
     Attributes:
@@ -39,7 +40,7 @@ class _Header:
     pixels: tuple[int, int] | None
 
 
-class _NoDicom(Exception):
+class NoDicomError(Exception):
     """Raised where a file is not DICOM; its text says why."""
 
 
@@ -52,19 +53,15 @@ def slices_in(folder: Path) -> list[Slice]:
     found, others = [], []
     for path in _files(folder):
         try:
-            header = _header(path)
-        except (_NoDicom, OSError) as error:
-            others.append((path, getattr(error, "strerror", None) or str(error)))
+            header = header_of(path)
+        except (NoDicomError, OSError) as error:
+            others.append((path, error))
         else:
             found += [(path, header)] if header is not None else []
     endings = {_ending(path) for path, _ in found}
     for path, why in others:
         if _is_named_like_slice(path, endings):
-            raise DataError(
-                f"{path} cannot be read",
-                f"its name is that of a slice, but: {why}",
-                "copy the series again, or remove the file if it is none of its slices",
-            )
+            raise _damaged(path, why)
     return [read_slice(path, header.tags, header.pixels) for path, header in found]
 
 
@@ -72,13 +69,37 @@ def first_slice_in(folder: Path) -> Path | None:
     """The first file directly in `folder` that is a slice, damaged or not; None without one."""
     for path in _files(folder):
         try:
-            if _header(path) is not None:
+            if header_of(path) is not None:
                 return path
-        except (_NoDicom, OSError):
+        except (NoDicomError, OSError):
             continue
         except DataError:
             return path
     return None
+
+
+def begins_like_dicom(start: bytes) -> bool:
+    """Whether the first 132 bytes of a file are as those of DICOM, with or without preamble."""
+    return start[128:132] == b"DICM" or start.startswith(_FIRST_GROUPS)
+
+
+def refuse_damaged(folder: Path, known: Collection[Path]) -> None:
+    """Refuse a folder with a file that has the name of a slice and is none that can be read.
+
+    Args:
+        known: files that are DICOM.
+
+    Raises:
+        DataError: there is one, which may be a slice of any series in the folder.
+    """
+    endings = {_ending(path) for path in known if path.parent == folder}
+    for path in _files(folder):
+        if path in known or not _is_named_like_slice(path, endings):
+            continue
+        try:
+            header_of(path)
+        except (NoDicomError, OSError) as error:
+            raise _damaged(path, error) from None
 
 
 def read_header(file: Any, **options: Any) -> Any:
@@ -106,19 +127,19 @@ def _files(folder: Path) -> list[Path]:
         ) from error
 
 
-def _header(path: Path) -> _Header | None:
+def header_of(path: Path) -> Header | None:
     """The header of a slice; None of a DICOM file that is of another kind.
 
     Raises:
         DataError: it is a slice, but damaged.
-        _NoDicom: it is no DICOM file.
+        NoDicomError: it is no DICOM file.
         OSError: it cannot be opened.
     """
     with path.open("rb") as file:
         start = file.read(132)
         marked = start[128:] == b"DICM"
-        if not marked and not start.startswith(_FIRST_GROUPS):
-            raise _NoDicom("it is no DICOM file" if start else "it has no bytes")
+        if not begins_like_dicom(start):
+            raise NoDicomError("it is no DICOM file" if start else "it has no bytes")
         file.seek(0)
         try:
             must_not_inflate(file, _INFLATED)
@@ -129,15 +150,15 @@ def _header(path: Path) -> _Header | None:
             pixels = None if deflated else _plain_pixels(file, header)
         except DAMAGE as error:
             if not marked:
-                raise _NoDicom("it is no DICOM file") from error
+                raise NoDicomError("it is no DICOM file") from error
             refuse(path, "cannot be read", "its header is cut off or damaged")
     if kind is None and not (marked or "Rows" in header):
-        raise _NoDicom("it is no DICOM file")
+        raise NoDicomError("it is no DICOM file")
     if _is_other(kind, header, has_pixels):
         return None
     if not has_pixels:
         refuse(path, "cannot be read", "it is cut off before its pixels, or damaged")
-    return _Header(header, pixels)
+    return Header(header, pixels)
 
 
 def _plain_pixels(file: BinaryIO, header: Any) -> tuple[int, int] | None:
@@ -177,6 +198,14 @@ def _ending(path: Path) -> str:
     if suffix in _WRAPPED:
         return _ending(path.with_suffix(""))
     return re.sub(r"\d+", "", suffix).rstrip(".")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read",
+        f"its name is that of a slice, but: {getattr(error, 'strerror', None) or error}",
+        "copy the series again, or remove the file if it is none of its slices",
+    )
 
 
 def _is_named_like_slice(path: Path, endings: set[str]) -> bool:

@@ -12,6 +12,7 @@ from medssl.errors import DataError
 
 _KEYWORDS = (
     "SOPClassUID",
+    "SOPInstanceUID",
     "SeriesInstanceUID",
     "SharedFunctionalGroupsSequence",
     "NumberOfFrames",
@@ -56,6 +57,10 @@ class Slice:
         pixels_at: where in the file the stored values begin, plain and with the low byte first;
             None where they must be decoded.
         slope, intercept: value = stored value * slope + intercept.
+        uid: SOPInstanceUID; empty where it is not stated.
+        frame: its number in the file, from 0.
+        marks: of a frame, what tells it from others at its position, e.g. its echo time; None of a
+            file that holds one slice.
     """
 
     path: Path
@@ -70,6 +75,9 @@ class Slice:
     pixels_at: int | None
     slope: float
     intercept: float
+    uid: str = ""
+    frame: int = 0
+    marks: tuple[tuple[str, str], ...] | None = None
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -125,6 +133,7 @@ def read_slice(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice
         pixels_at=pixels[0] if pixels is not None and pixels[1] in (size, size + 1) else None,
         slope=tags.number("RescaleSlope", 1.0),
         intercept=tags.number("RescaleIntercept", 0.0),
+        uid=tags.text("SOPInstanceUID") if tags.is_text("SOPInstanceUID") else "",
     )
     _refuse_rescaling(tags, found)
     return found
@@ -158,6 +167,11 @@ class _Tags:
 
     def has(self, keyword: str) -> bool:
         return keyword in self._found
+
+    def is_text(self, keyword: str) -> bool:
+        """Whether it is there and not empty."""
+        value = self._found[keyword].value if self.has(keyword) else None
+        return isinstance(value, bytes) and bool(value.strip(b" \0"))
 
     def refuse_value(self, keyword: str, meaning: str) -> NoReturn:
         refuse(self.path, f"has a {keyword} that is not {meaning}", "its header is damaged")

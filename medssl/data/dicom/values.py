@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.dicom.series import find_series
+from medssl.data.dicom.series import Series, find_series
 from medssl.data.dicom.stored import DAMAGE, PIXEL_TAGS, plain_values, stored_values
 from medssl.data.dicom.tags import Slice
 from medssl.data.geometry import Geometry
@@ -28,11 +28,20 @@ def read_series(folder: Path) -> tuple[np.ndarray, Geometry]:
         DataError: as `find_series`; or the values of a slice cannot be decoded.
     """
     series = find_series(folder)
+    return values_of(series), series.geometry
+
+
+def values_of(series: Series) -> np.ndarray:
+    """Values [1, X, Y, Z] of a series, as `read_series`.
+
+    Raises:
+        DataError: the values of a slice cannot be decoded.
+    """
     kind = _kind(series.slices)
     values = np.empty((len(series.slices), *series.slices[0].shape), kind)
     for plane, one in zip(values, series.slices, strict=True):
         _rescale(_stored(one), one, plane)
-    return values.T[None], series.geometry
+    return values.T[None]
 
 
 def _kind(slices: Sequence[Slice]) -> np.dtype:

@@ -137,7 +137,9 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     if given is not None:
         seen |= set(description_of(given).get("seen", ()))
     everything = tuple(case for parts in (train, probed) for _, part in parts for case in part)
-    return PretrainCohort(everything, (), tuple(train), tuple(probed), tuple(sorted(seen)))
+    return PretrainCohort(
+        everything, train=tuple(train), probed=tuple(probed), seen=tuple(sorted(seen))
+    )
 
 
 def inputs(config: Any, cohort: PretrainCohort) -> dict[str, list[Any]]:

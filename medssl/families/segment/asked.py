@@ -4,33 +4,34 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.choice import Wanted
+from medssl.data.dicom.series import Series
+from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
-from medssl.data.volume import (
-    FORMATS,
-    Volume,
-    read_geometry,
-    read_volume,
-    write_mask,
-    write_volume,
-)
+from medssl.data.volume import read_geometry, write_volume
 from medssl.device import choose_device
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
+from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.scans import Scans
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import Measured, measure
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
+from medssl.pipeline.inputs import Input, paths_of
 from medssl.pipeline.outputs import Outputs, fingerprint_of
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.section import digest
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint
 from medssl.train.description import weights_hash
@@ -43,18 +44,11 @@ _SHEARED = (
 )
 
 
-def endings(chosen: str | None, files: Sequence[Path]) -> tuple[str, str]:
-    """Endings of the mask and of the maps of a case.
-
-    Args:
-        chosen: format as in the section `predict`; None: by the kind of the files.
-    """
-    if chosen is None:
-        chosen = "nifti"
-        if all(is_picture(file) for file in files):
-            frames = max(read_geometry(file).shape[2] for file in files)
-            chosen = "tiff" if frames > 1 else "png"
-    return FORMATS[chosen], FORMATS["tiff" if chosen == "png" else chosen]
+def usual_form(given: Input) -> str:
+    """The word of the form that suits the files of a case."""
+    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
+        return "nifti"
+    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
 
 
 @dataclass(frozen=True)
@@ -63,24 +57,39 @@ class Asked:
 
     Attributes:
         found: what the checkpoint says of itself.
-        cases: files in channel order by case.
+        cases: files in channel order, or those of a study, by case.
         measures: whether volumes and doubt of each case are kept in the record of the outputs.
+        failed: receives why a case could not be predicted, and the others go on; None: the first
+            such case ends the work.
     """
 
     checkpoint: Path
     found: Checkpoint
     settings: PredictSettings
-    cases: Mapping[str, tuple[Path, ...]]
+    cases: Mapping[str, Input]
     out: Path
     measures: bool = False
+    failed: dict[str, MedsslError] | None = None
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
-        mask, of_maps = endings(self.settings.format, self.cases[case])
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
             maps += [f"_probability_{value}" for value in self.found.label_values]
-        return [f"{case}{mask}", *(f"{case}{one}{of_maps}" for one in maps)]
+        form = self.form(case)
+        masks = form.names(case, self.found.labels)
+        return [*masks, *(f"{case}{one}{form.maps}" for one in maps)]
+
+    def form(self, case: str) -> Form:
+        """In which the results of a case are written."""
+        return FORMS[self.settings.format or usual_form(self.cases[case])]
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What DICOM objects say of the model."""
+        found, weights = self.found, weights_hash(self.checkpoint)[:16]
+        name = f"medssl {found.method['name']}, {found.data.name}"
+        return Algorithm(name, parameters=(("weights", weights), ("step", str(found.step))))
 
     def outputs(self, overwrite: bool) -> Outputs:
         """What the folder holds of the wanted results.
@@ -95,7 +104,7 @@ class Asked:
         }
         if self.settings.flips:
             made["mirrored"] = list(self.found.mirrored or ())
-        sources = {case: fingerprint_of(paths) for case, paths in self.cases.items()}
+        sources = {case: fingerprint_of(paths_of(given)) for case, given in self.cases.items()}
         names = {case: self.names(case) for case in self.cases}
         outputs = Outputs(self.out, made, sources, names, overwrite)
         outputs.begin()  # a folder that cannot be written to is said before the work
@@ -113,8 +122,15 @@ class Asked:
         found = {}
         for case in self.cases:
             with suppress(KeyError, TypeError, ValueError):
-                found[case] = Measured.from_plain(outputs.measured[case])
+                one = outputs.measured[case]
+                if one.get("rules", "") == self._rules(case):
+                    found[case] = Measured.from_plain(one)
         return found
+
+    def _rules(self, case: str) -> str:
+        """8 characters for what a study's series were chosen by; empty of other cases."""
+        given = self.settings.model_dump(mode="json")["series"]
+        return digest([given]) if given and isinstance(self.cases[case], StudyFiles) else ""
 
     def predict(
         self, predictor: Ensemble, outputs: Outputs, reporter: QuietReporter, device_name: str
@@ -124,59 +140,92 @@ class Asked:
         network = _chosen(predictor, settings).to(device)
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty = self.missing(outputs), list[str]()
+        scans = Scans(self.wanted, reporter)
+
+        def one(case: str) -> None:
+            volume, series = scans.open(case, self.cases[case])
+            given = network, volume, prepare, found.patch, self._with_maps(case)
+            how = len(found.classes), device, cleaning, found.mirrored or ()
+            made = predict_case(*given, *how, apart=self.measures)
+            self._write(case, made, series, outputs)
+            if not made.labels.any():
+                empty.append(case)
+            mask = self.out / self.names(case)[0]
+            if mask.name.endswith(".nii.gz") and not volume.geometry.opens_as_nifti:
+                reporter.warn(_SHEARED.format(mask=mask))
+
         try:
             with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
                 for case in missing:
-                    volume = self._volume(case)
-                    given = network, volume, prepare, found.patch, self._with_entropy()
-                    how = len(found.classes), device, cleaning, found.mirrored or ()
-                    one = predict_case(*given, *how, apart=self.measures)
-                    self._write(case, one, outputs)
-                    empty += [] if one.labels.any() else [case]
-                    as_nifti = self.names(case)[0].endswith(FORMATS["nifti"])
-                    if as_nifti and not volume.geometry.opens_as_nifti:
-                        reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+                    with self._going_on(case, reporter):
+                        one(case)
                     steps.advance()
         finally:
+            scans.write(self.out)
             if empty:
                 reporter.warn(empty_masks(empty, found.empty_masks))
-        return [self.out / self.names(case)[0] for case in self.cases]
+        failed = self.failed or {}
+        return [self.out / self.names(case)[0] for case in self.cases if case not in failed]
 
-    def _volume(self, case: str) -> Volume:
-        """The image of a case, with the channels that the network wants."""
-        files, channels = self.cases[case], self.found.channels
-        colours = len(files) == 1 and is_picture(files[0])
-        volume = read_volume(files * len(channels) if colours else files)
-        if len(volume.array) != len(channels):
-            raise DataError(
-                f"{self.cases[case][0]} gives {len(volume.array)} channels",
-                f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
-                "give a folder with one image per channel",
-            )
-        return volume
+    @property
+    def wanted(self) -> Wanted:
+        """What series a study must hold."""
+        found = self.found
+        rules = {**found.series, **self.settings.series}
+        return Wanted(found.modality, found.channels, rules, found.grids)
 
-    def _write(self, case: str, one: Prediction, outputs: Outputs) -> None:
+    @contextmanager
+    def _going_on(self, case: str, reporter: QuietReporter) -> Iterator[None]:
+        """Keeps what is wrong with a case, so that the others go on."""
+        try:
+            yield
+        except (MedsslError, MemoryError) as error:
+            if self.failed is None:
+                raise
+            if isinstance(error, MemoryError):
+                error = DataError(f"{case} does not fit into the memory of this machine")
+            self.failed[case] = error
+            if len(self.cases) > 1:
+                reporter.warn(f"{case} is left out: {error}")
+
+    def _write(
+        self, case: str, one: Prediction, series: Sequence[Series], outputs: Outputs
+    ) -> None:
         """The mask of a case and its maps, and what the record keeps of them."""
-        maps = [one.entropy] if "entropy" in self.settings.save and one.entropy is not None else []
-        maps += [] if one.probabilities is None else list(one.probabilities)
-        facts = {case: self._measure(one).to_plain()} if self.measures else {}
-        with outputs.writing(self.names(case), facts) as (mask, *beside):
-            for path, told in zip(beside, maps, strict=True):
+        save, form = self.settings.save, self.form(case)
+        maps = [one.entropy] if "entropy" in save and one.entropy is not None else []
+        if "probabilities" in save and one.probabilities is not None:
+            maps += list(one.probabilities)
+        rules = self._rules(case)
+        known = {"rules": rules} if rules else {}
+        facts = {case: self._measure(one).to_plain() | known} if self.measures else {}
+        values = np.array(self.found.label_values, np.uint8)[one.labels]
+        result = Result(
+            values,
+            one.geometry,
+            self.found.labels,
+            case,
+            series[0] if series else None,
+            one.probabilities,
+            self.algorithm,
+        )
+        count = len(form.names(case, self.found.labels))
+        with outputs.writing(self.names(case), facts) as paths:
+            for path, told in zip(paths[count:], maps, strict=True):
                 write_volume(told, one.geometry, path)
-            values = np.array(self.found.label_values, np.uint8)[one.labels]
-            write_mask(values, one.geometry, mask)
+            form.write(result, paths[:count])
 
-    def _with_entropy(self) -> PredictSettings:
-        """The settings, with the entropy that measuring needs."""
-        if not self.measures or "entropy" in self.settings.save:
-            return self.settings
-        return self.settings.model_copy(update={"save": (*self.settings.save, "entropy")})
+    def _with_maps(self, case: str) -> PredictSettings:
+        """The settings, with the entropy that measuring needs, and what the form is made of."""
+        save = {*self.settings.save, *(["entropy"] if self.measures else [])}
+        save |= {"probabilities"} if self.form(case).fractions else set()
+        return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
     def _measure(self, one: Prediction) -> Measured:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
-        spacing, classes = one.geometry.spacing, len(self.found.classes)
-        return measure(one.labels, one.entropy, spacing, classes, one.members)
+        voxel, classes = one.geometry.voxel, len(self.found.classes)
+        return measure(one.labels, one.entropy, voxel, classes, one.members)
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:

@@ -22,6 +22,7 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.pipeline.stage import read_json
 from medssl.settings import PredictSettings
+from medssl.train.folds import fold_folder
 
 HELD_OUT, CHOSEN = "held_out.json", "corrections.json"
 
@@ -52,11 +53,6 @@ class HeldOut:
     def read(cls, folder: Path) -> "HeldOut":
         """As `measure` left it."""
         return cls(**read_json(folder / HELD_OUT))
-
-
-def fold_folder(train: Path, number: int) -> Path:
-    """Where a fold is trained, in the folder of the stage."""
-    return train / f"fold{number}"
 
 
 def measure(

@@ -26,7 +26,7 @@ from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.predict import mask_folder
 from medssl.pipeline.config import overridden
-from medssl.pipeline.plan import Job
+from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.track import Tracker
 
@@ -45,25 +45,17 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, folder, cohort = plan.config.pipeline, plan.folder("evaluate"), plan.cohort
     title = pipeline.title or pipeline.name
     spec, settings, masks = plan.config.spec, pipeline.evaluate, partial(mask_folder, plan)
-    report = _report(title, spec, settings, cohort.test, masks, job.reporter)
-    origin = plan.origin(draw_curves(plan.logged()))
-    summary, files = report.summary.flat(), ["scores.csv", "report.html"]
-    if cohort.folds:
-        of_folds = f"each answered by one of {len(cohort.folds)} models that had not seen it"
-        note = f"Cross-validated: the {len(cohort.left_out)} labelled cases are scored, {of_folds}."
-        if cohort.split.test:
-            left_out = _report(title, spec, settings, cohort.left_out, masks, job.reporter)
-            write_scores(folder / CROSS_VALIDATION, left_out.cases)
-            files.append(CROSS_VALIDATION)
-            found = left_out.summary.flat()
-            summary |= {f"cross_validation/{name}": value for name, value in found.items()}
-            dice = left_out.summary.overall.means["dice"]
-            note = (
-                f"Cross-validation on the {len(cohort.left_out)} labelled cases, {of_folds}: Dice "
-                f"{dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]."
-            )
-        origin = replace(origin, note=note)
-    _write(replace(report, origin=origin), folder)
+    report = _report(title, spec, settings, cohort.test, masks, job.reporter, cohort)
+    summary, files, beside = report.summary.flat(), ["scores.csv", "report.html"], ""
+    if cohort.folds and cohort.split.test:
+        left_out = _report(title, spec, settings, cohort.left_out, masks, job.reporter, cohort)
+        write_scores(folder / CROSS_VALIDATION, left_out.cases)
+        files.append(CROSS_VALIDATION)
+        found = left_out.summary.flat()
+        summary |= {f"cross_validation/{name}": value for name, value in found.items()}
+        dice = left_out.summary.overall.means["dice"]
+        beside = f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]"
+    _write(replace(report, origin=plan.origin(draw_curves(plan.logged()), beside)), folder)
     for name in files:
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")
@@ -130,6 +122,7 @@ def _report(
     cases: Sequence[Case],
     masks: Callable[[str], Path],
     reporter: QuietReporter,
+    cohort: Cohort | None = None,
 ) -> Report:
     """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
     scores = []
@@ -146,7 +139,8 @@ def _report(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks(chosen.case), spec))
         for rank, chosen in ranked(scores, settings.overlays)
     )
-    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further)
+    folds = cohort.folds_of(by_id) if cohort else None
+    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further, folds)
     return Report(title, spec, settings, summary, scores, pictures)
 
 

@@ -8,25 +8,26 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medssl.data.dicom.study import StudyFiles
 from medssl.device import choose_device
-from medssl.errors import UsageError
+from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.forms import FORMS
+from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
-from medssl.families.segment.cohort import SegmentPlan
-from medssl.families.segment.cross_validation import (
-    CORRECTIONS,
-    corrections_of_fold,
-    fold_folder,
-)
+from medssl.families.segment.cohort import VOLUMES, SegmentPlan
+from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
+from medssl.names import some_of
 from medssl.pipeline.config import overridden
-from medssl.pipeline.inputs import find_inputs
+from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.outputs import refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
 
@@ -46,7 +47,7 @@ def predict_files(
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
         out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
             CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
-            another ending.
+            another ending. Of studies also volumes.csv and, what each series is, series.csv.
         overwrite: replace other predictions and other files that are in the way in `out`.
         statistics: CSV to write of the volume of each structure and the doubt of each case.
 
@@ -54,7 +55,7 @@ def predict_files(
         UsageError: no checkpoint, a wrong key, a stride that leaves gaps, mirrored copies of what
             training never mirrored, or `out` holds inputs, other predictions or other files of the
             same names.
-        DataError: a file cannot be used; the cases before it are written.
+        DataError: cases cannot be predicted; all others are written.
     """
     choose_device(device)
     found = read_description(checkpoint)
@@ -63,15 +64,62 @@ def predict_files(
     Cleaning.of(settings, found.classes)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
+    _check_form(settings, cases, found, reporter)
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
-    asked = Asked(checkpoint, found, settings, cases, out, measures=statistics is not None)
+    statistics = statistics or _usual_table(out, cases)
+    measures, failed = statistics is not None, dict[str, MedsslError]()
+    asked = Asked(checkpoint, found, settings, cases, out, measures, failed)
     outputs = asked.outputs(overwrite)
     masks = asked.predict(predictor, outputs, reporter, device)
-    if statistics is not None:
+    if statistics is not None and len(failed) < len(cases):
         labels = [(label.value, label.name) for label in found.labels]
         write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
+    _refuse_failed(failed, len(cases), out)
     return masks
+
+
+def _check_form(
+    settings: PredictSettings,
+    cases: Mapping[str, Input],
+    found: Checkpoint,
+    reporter: QuietReporter,
+) -> None:
+    """Refuse files that the form of the results cannot refer to; warn of codes that it guesses."""
+    if settings.format is None or not FORMS[settings.format].series:
+        return
+    for given in cases.values():
+        if not isinstance(given, StudyFiles) and not given[0].is_dir():
+            raise UsageError(
+                f"{given[0]} cannot be answered with --format {settings.format}",
+                "it is no DICOM series, which such a file refers to",
+                "give DICOM series, or choose --format nifti, nrrd or mha",
+            )
+    for warning in guessed(found.labels):
+        reporter.warn(warning)
+
+
+def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
+    """Of studies the volumes are always written."""
+    studies = any(isinstance(given, StudyFiles) for given in cases.values())
+    return out / VOLUMES if studies else None
+
+
+def _refuse_failed(failed: Mapping[str, MedsslError], count: int, out: Path) -> None:
+    """Tell in the end, and by the exit code, that cases are missing.
+
+    Raises:
+        MedsslError: what is wrong with the only case; DataError: which of several are missing.
+    """
+    if not failed:
+        return
+    if count == 1:
+        raise next(iter(failed.values()))
+    raise DataError(
+        f"{len(failed)} of {count} cases have no mask: {some_of(list(failed))}",
+        f"the other {count - len(failed)} are in {out}",
+        "each is told above; the same command does what is missing",
+    )
 
 
 def predict_in_words(
@@ -103,20 +151,18 @@ def intact(job: Job) -> bool:
 
 def mask_folder(plan: SegmentPlan, case: str) -> Path:
     """Where the mask of a test case is: in the stage's folder, or in that of a fold."""
-    fold = plan.cohort.fold_of(case)
-    return plan.folder("predict") if fold is None else fold_folder(plan.folder("predict"), fold)
+    return fold_folder(plan.folder("predict"), plan.cohort.fold_of(case))
 
 
 def _asked(plan: SegmentPlan) -> list[Asked]:
     """What the final model is to predict, and what each fold."""
-    cohort, train = plan.cohort, plan.folder("train")
-    parts: list[tuple[Path, Path, Sequence[str], Mapping[str, Any]]]
-    parts = [(plan.model, plan.folder("predict"), cohort.split.test, {})]
-    for number, fold in enumerate(cohort.folds):
+    train, found = plan.folder("train"), []
+    for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        parts.append((model, out, fold.test, corrections_of_fold(train, number)))
-    return [asked_of_run(plan, *part) for part in parts if part[2]]
+        chosen = {} if number is None else corrections_of_fold(train, number)
+        found.append(asked_of_run(plan, model, out, wanted, chosen))
+    return found
 
 
 def asked_of_run(

@@ -13,6 +13,7 @@ from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelle
 from medssl.families.segment.predict import asked_of_run
 from medssl.infer.measure import Measured, ranked, write_volumes
 from medssl.names import some_of
+from medssl.pipeline.inputs import paths_of
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.track import Tracker
@@ -99,7 +100,7 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
     values[list(asked.found.label_values)] = np.arange(len(asked.found.label_values))
     for name in order:
         one = measured[name]
-        image = read_volume(asked.cases[name])
+        image = read_volume(paths_of(asked.cases[name]))
         names = asked.names(name)
         mask = read_mask(asked.out / names[0])
         unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")

@@ -12,6 +12,9 @@ from medssl.section import Section
 
 Family = str
 
+Answering = Literal["student", "teacher", "both"]
+"""Which network of a method with a student and a teacher predicts; both: their mean."""
+
 CELL = 16
 """Windows of an embedding are multiples of this: whole coarse cells of either network."""
 

@@ -3,7 +3,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.segment.losses import (
+    at_least_float32,
+    dice_loss,
+    masked_cross_entropy,
+    masked_dice,
+    region_loss,
+    supervised_loss,
+)
 
 
 def column(values: list[float]) -> Tensor:
@@ -79,3 +86,47 @@ def test_helping_heads_count_half_as_much_each_as_the_one_before() -> None:
     together = supervised_loss(full, label, [same, half])
     torch.testing.assert_close(together, (first + second / 2 + third / 4) / 1.75)
     assert torch.equal(supervised_loss(full, label, []), first)
+
+
+OUTSIDE = torch.tensor([1, 1, 0, 0]).reshape(1, 4, 1, 1)
+LOGITS = torch.tensor([[0, 1, -1, 0.5], [1, 0, 1, 0.5]], dtype=torch.float64).reshape(1, 2, 4, 1, 1)
+MIXED = torch.tensor([1, 0, 1, 0]).reshape(1, 4, 1, 1)
+AS_BCP = {"pooled": False, "squared": False}
+
+
+def test_losses_over_a_region_by_hand() -> None:
+    """Sheet of BCP, section 8: two voxels outside the box, two inside."""
+    p = LOGITS.softmax(1)
+    dice = [masked_dice(p, MIXED, one, **AS_BCP).item() for one in (OUTSIDE, 1 - OUTSIDE)]
+    assert dice == pytest.approx([0.26894008, 0.32124546], abs=5e-9)
+    entropy = [masked_cross_entropy(LOGITS, MIXED, one).item() for one in (OUTSIDE, 1 - OUTSIDE)]
+    assert entropy == pytest.approx([0.31326169, 0.41003760], abs=5e-9)
+    whole = region_loss(LOGITS, MIXED, torch.ones_like(MIXED), **AS_BCP).item()
+    assert whole == pytest.approx(0.32678298, abs=5e-9)
+
+
+def test_an_empty_region_costs_nothing_and_teaches_nothing() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    loss = region_loss(logits, MIXED, torch.zeros_like(MIXED))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_what_is_outside_a_region_does_not_matter() -> None:
+    other = LOGITS.clone()
+    other[:, :, 2:] = 7 * torch.randn(2, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    found = [region_loss(one, MIXED, OUTSIDE) for one in (LOGITS, other)]
+    assert torch.equal(*found)
+
+
+def test_items_are_pooled_or_averaged() -> None:
+    label = torch.tensor([[0, 0], [1, 0]]).reshape(2, 2, 1, 1)
+    p = torch.full((2, 2, 2, 1, 1), 0.5, dtype=torch.float64)
+    everywhere = torch.ones_like(label)
+    pooled = masked_dice(p, label, everywhere, pooled=True, squared=False, smooth=0)
+    # Background: 2 x 1.5 / (2 + 3); foreground: 2 x 0.5 / (2 + 1).
+    assert pooled.item() == pytest.approx(1 - (3 / 5 + 1 / 3) / 2)
+    apart = masked_dice(p, label, everywhere, pooled=False, squared=False, smooth=0)
+    # First item: 2 / 3 and 0; second: 1 / 2 and 1 / 2.
+    assert apart.item() == pytest.approx(1 - (2 / 3 + 0 + 1 / 2 + 1 / 2) / 4)

@@ -1,0 +1,106 @@
+"""What a study holds: every series, the volumes in it, and why others are none."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssl.data.dicom.contrast import contrast_of_series
+from medssl.data.dicom.facts import Facts, read_facts
+from medssl.data.dicom.series import Series, series_of
+from medssl.data.dicom.slices import NoDicomError, header_of
+from medssl.data.dicom.stacks import stacks_of
+from medssl.data.dicom.study import StudyFiles, named_series
+from medssl.data.dicom.tags import Slice, read_slice
+from medssl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One volume of a study, or a series that is none.
+
+    Attributes:
+        facts: what the series says of itself.
+        files: how many the series has.
+        part: what tells the volume from others of its series, e.g. "echo time 30".
+        series: its slices and grid; None where they form none.
+        fault: why they form none.
+        copies: slices that are there more than once.
+        contrast: that it shows; empty where it does not say.
+    """
+
+    facts: Facts
+    files: int
+    part: str = ""
+    series: Series | None = None
+    fault: str = ""
+    copies: int = 0
+    contrast: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words, e.g. "series 11, T1post, MR, 22 slices of 320 x 280"."""
+        number = "series" if self.facts.number is None else f"series {self.facts.number}"
+        parts = [number, self.facts.description, self.part, self.facts.modality]
+        if self.series is None:
+            parts.append(f"{self.files} file{'s' * (self.files != 1)}")
+        else:
+            columns, rows, count = self.series.geometry.shape
+            sides = " x ".join(f"{side:.3g}" for side in self.series.geometry.spacing)
+            parts.append(f"{count} slice{'s' * (count != 1)} of {columns} x {rows}, {sides} mm")
+        return ", ".join(filter(None, parts))
+
+
+def candidates_in(study: StudyFiles) -> list[Candidate]:
+    """Every volume and every other series of a study, by number and description."""
+    found: list[Candidate] = []
+    for files, slices, fault in _by_series(study.files):
+        facts = read_facts(files[0])
+        if fault or not slices:
+            found.append(Candidate(facts, len(files), fault=fault))
+        else:
+            found += _volumes(facts, slices, len(files))
+    return sorted(found, key=lambda one: (one.facts.number or 0, one.facts.texts))
+
+
+def _by_series(files: Iterable[Path]) -> list[tuple[list[Path], list[Slice], str]]:
+    """Files, slices and fault of each series."""
+    paths: dict[str, list[Path]] = {}
+    slices: dict[str, list[Slice]] = {}
+    faults: dict[str, str] = {}
+    for path in files:
+        name, found, fault = _look(path)
+        paths.setdefault(name, []).append(path)
+        slices.setdefault(name, []).extend(found)
+        if fault:
+            faults.setdefault(name, fault)
+    return [(paths[name], slices[name], faults.get(name, "")) for name in paths]
+
+
+def _look(path: Path) -> tuple[str, list[Slice], str]:
+    """Series, slices and fault of a file."""
+    try:
+        header = header_of(path)
+    except (NoDicomError, OSError):
+        return "", [], "its files cannot be read"
+    except DataError as error:
+        return named_series(path), [], str(error)
+    if header is None:
+        return named_series(path), [], ""
+    try:
+        found = read_slice(path, header.tags, header.pixels)
+    except DataError as error:
+        return named_series(path), [], f"{error.what.replace(str(path), path.name)}; {error.why}"
+    return found.series, [found], ""
+
+
+def _volumes(facts: Facts, slices: Sequence[Slice], files: int) -> list[Candidate]:
+    stacks, copies = stacks_of(slices)
+    found = []
+    for part, stack in stacks:
+        shown = contrast_of_series(facts)
+        try:
+            series, fault = series_of(stack), ""
+        except DataError as error:
+            series, fault = None, "; ".join(filter(None, (error.what, error.why)))
+        found.append(Candidate(facts, files, part, series, fault, copies, shown))
+    return found

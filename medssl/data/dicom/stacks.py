@@ -1,0 +1,138 @@
+"""The volumes in a series: by direction and size, then by echo, phase, b-value and the like.
+
+Slices that were given several times are taken once; what lies at one position and is not told apart
+by any tag stays together, for the series to refuse.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.stored import DAMAGE
+from medssl.data.dicom.tags import Slice
+
+_ON_ONE_PLACE = 1e-3
+
+Stack = tuple[str, list[Slice]]
+"""What tells a volume from the others of its series, in words, and its slices."""
+
+_MARKS: dict[str, tuple[Any, ...]] = {
+    "echo time": ("EchoTime",),
+    "b-value": ("DiffusionBValue", 0x0019100C, 0x00431039, 0x20011003),
+    "phase": ("TemporalPositionIdentifier",),
+    "trigger time": ("TriggerTime",),
+    "image type": ("ImageType",),
+    "inversion time": ("InversionTime",),
+    "acquisition": ("AcquisitionNumber",),
+    "acquisition time": ("AcquisitionTime",),
+}
+"""Tags that tell volumes apart, in this order; those of several vendors say the same."""
+
+
+def stacks_of(slices: Sequence[Slice]) -> tuple[list[Stack], int]:
+    """The volumes of one series, and how many slices were given more than once."""
+    kept, copies = _without_copies(slices)
+    groups: dict[tuple[Any, ...], list[Slice]] = {}
+    for one in kept:
+        key = (*np.round(one.directions, 2).ravel().tolist(), one.shape, one.spacing)
+        groups.setdefault(key, []).append(one)
+    found: list[Stack] = []
+    for number, group in enumerate(groups.values(), start=1):
+        direction = f"direction {number}" if len(groups) > 1 else ""
+        for part, stack in _apart(group):
+            found.append((", ".join(filter(None, (direction, part))), stack))
+    return found, copies
+
+
+def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
+    """Slices whose identity was not there before."""
+    known: dict[Any, Slice] = {}
+    for one in slices:
+        known.setdefault((one.uid or one.path, one.frame), one)
+    return list(known.values()), len(slices) - len(known)
+
+
+def _apart(slices: list[Slice]) -> list[Stack]:
+    if not _repeats(slices):
+        return [("", slices)]
+    marks = [_marks(one) for one in slices]
+    for name in _MARKS:
+        groups: dict[str, list[Slice]] = {}
+        for one, mark in zip(slices, marks, strict=True):
+            groups.setdefault(mark.get(name, ""), []).append(one)
+        if len(groups) > 1 and _tells_apart(slices, groups):
+            found = []
+            for value in sorted(groups, key=_in_order):
+                for part, stack in _apart(groups[value]):
+                    found.append((", ".join(filter(None, (f"{name} {value}", part))), stack))
+            return found
+    return [("", slices)]
+
+
+def _tells_apart(slices: list[Slice], groups: dict[str, list[Slice]]) -> bool:
+    """Whether the groups hold fewer slices at one position than all together."""
+    most = _most_on_one_place(slices)
+    return all(_most_on_one_place(group) < most for group in groups.values())
+
+
+def _repeats(slices: list[Slice]) -> bool:
+    return _most_on_one_place(slices) > 1
+
+
+def _most_on_one_place(slices: list[Slice]) -> int:
+    normal = np.cross(*slices[0].directions)
+    depths = np.sort([float(normal @ one.place) for one in slices])
+    groups = np.cumsum(np.diff(depths, prepend=depths[0]) > _ON_ONE_PLACE)
+    return int(np.bincount(groups).max())
+
+
+def _marks(one: Slice) -> dict[str, str]:
+    """What each kind of mark says of a slice, as far as its file or frame states it."""
+    if one.marks is not None:
+        return dict(one.marks)
+    try:
+        header = read_header(
+            one.path, specific_tags=[tag for tags in _MARKS.values() for tag in tags]
+        )
+    except DAMAGE:
+        return {}
+    found = {}
+    for name, tags in _MARKS.items():
+        values = (_value(header, tag) for tag in tags)
+        if value := next(filter(None, values), ""):
+            found[name] = value
+    return found
+
+
+def _value(header: Any, tag: Any) -> str:
+    with suppress(*DAMAGE):
+        value = header[tag].value
+        if isinstance(value, bytes):
+            value = _private_number(value)
+        many = isinstance(value, Sequence) and not isinstance(value, str)
+        if many and tag == 0x00431039:  # GE adds 1e9, and other numbers behind it
+            return f"{int(float(value[0])) % 100000}"
+        return "\\".join(map(str, value)) if many else _short(value)
+    return ""
+
+
+def _private_number(value: bytes) -> Any:
+    text = value.decode("latin-1").strip(" \0")
+    return text.split("\\") if "\\" in text else text
+
+
+def _short(value: Any) -> str:
+    try:
+        return f"{float(value):g}"
+    except (TypeError, ValueError):
+        return str(value).strip()
+
+
+def _in_order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value

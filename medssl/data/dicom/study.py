@@ -1,0 +1,107 @@
+"""DICOM files anywhere in a folder, by the study that their headers name.
+
+Where and under which names they lie does not matter: one folder per series, or all in one heap.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import Path
+from typing import Any
+
+from medssl.data.dicom.slices import begins_like_dicom
+from medssl.data.dicom.stored import DAMAGE
+from medssl.data.files import visible
+
+Progress = Callable[[int, int | None], None]
+
+_LAST = 0x0020000E  # SeriesInstanceUID
+_WANTED = ["StudyInstanceUID", "SeriesInstanceUID"]
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """The files of one study.
+
+    Attributes:
+        key: 8 hex characters that stand for its UID.
+        folder: the deepest that holds them all.
+        files: sorted.
+        series: how many there are.
+    """
+
+    key: str
+    folder: Path
+    files: tuple[Path, ...]
+    series: int
+
+
+def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyFiles]:
+    """The studies in a folder and all below it, by folder and key; hidden files are passed over.
+
+    Files that name no study make one for each folder.
+    """
+    paths = list(_files(folder))
+    found: dict[str, list[Path]] = {}
+    series: dict[str, set[str]] = {}
+    for number, path in enumerate(paths, start=1):
+        named = _named(path)
+        if named is not None:
+            key = named[0] or str(path.parent)
+            found.setdefault(key, []).append(path)
+            series.setdefault(key, set()).add(named[1])
+        if on_progress is not None and (number % 500 == 0 or number == len(paths)):
+            on_progress(number, len(paths))
+    return sorted(
+        (
+            StudyFiles(_hash(key), _common(files), tuple(files), len(series[key]))
+            for key, files in found.items()
+        ),
+        key=lambda one: (one.folder, one.key),
+    )
+
+
+def named_series(path: Path) -> str:
+    """SeriesInstanceUID of a DICOM file; empty where it has none."""
+    found = _named(path)
+    return "" if found is None else found[1]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in visible(folder):
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _named(path: Path) -> tuple[str, str] | None:
+    """Study and series of a DICOM file; None of other files."""
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
+
+    def after(tag: Any, *_: Any) -> bool:
+        return int(tag) > _LAST
+
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+            if not begins_like_dicom(start):
+                return None
+            file.seek(0)
+            header = read_partial(file, after, force=True, specific_tags=list(map(Tag, _WANTED)))
+            study, series = (str(header.get(keyword) or "") for keyword in _WANTED)
+    except DAMAGE:
+        return None
+    is_directory = header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10"
+    plain = not (study or series) and start[128:] != b"DICM"
+    return None if is_directory or plain else (study, series)
+
+
+def _hash(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]
+
+
+def _common(files: Iterable[Path]) -> Path:
+    return Path(commonpath([path.parent for path in files]))

@@ -1,0 +1,251 @@
+"""A study folder: series are found by their content, and the one that a network wants is chosen."""
+
+import numpy as np
+import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from medssl.data.dicom.choice import UndecidedError, Wanted, choose
+from medssl.data.dicom.contents import candidates_in
+from medssl.data.dicom.rule import Grids, SeriesRule
+from medssl.data.dicom.study import studies_in
+from medssl.data.geometry import Geometry
+from medssl.data.volume import volume_of
+from tests.data.dicom.conftest import TWELVE
+
+MR = {"SOPClassUID": MRImageStorage, "Modality": "MR"}
+FINE = Grids.of([Geometry((4, 3, 4), np.diag([0.5, 2, 3, 1.0]))])
+
+
+@pytest.fixture
+def series(tmp_path, write):
+    """Writes a series of four slices; names of files say nothing."""
+
+    def make(folder="heap", count=4, step=3.0, **header):
+        uid = str(header.pop("SeriesInstanceUID", generate_uid()))
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            told = {**MR, "SeriesInstanceUID": uid, "StudyInstanceUID": "1.2", **header}
+            write(place / f"{uid[-12:]}{number}", number * step, TWELVE + number, **told)
+        return uid
+
+    return make
+
+
+def chosen(folder, channels=("t1",), **wanted):
+    (study,) = studies_in(folder)
+    return choose(candidates_in(study), Wanted("MR", channels, **wanted), "study")
+
+
+def told(found):
+    return {one.candidate.facts.description: one.reason for one in found.decisions}
+
+
+@pytest.mark.parametrize("heap", [True, False])
+def test_series_are_told_apart_by_content_wherever_they_lie(tmp_path, series, heap):
+    for number, name in enumerate(("T1", "T2", "FLAIR")):
+        series("heap" if heap else f"{number}", SeriesDescription=name, SeriesNumber=number)
+    (tmp_path / "README.txt").write_text("no DICOM")
+    found = chosen(tmp_path)
+    assert [str(one) for one in found.decisions] == [
+        "series 0, T1, MR, 4 slices of 4 x 3, 0.5 x 2 x 3 mm: taken as t1",
+        "series 1, T2, MR, 4 slices of 4 x 3, 0.5 x 2 x 3 mm: not taken, it shows T2, and the "
+        "channel is t1",
+        "series 2, FLAIR, MR, 4 slices of 4 x 3, 0.5 x 2 x 3 mm: not taken, it shows FLAIR, and "
+        "the channel is t1",
+    ]
+    assert volume_of(found.series, "study").array.shape == (1, 4, 3, 4)
+
+
+def test_studies_in_one_heap_are_apart(tmp_path, series):
+    for number in range(2):
+        series(StudyInstanceUID=f"1.{number}")
+    one, other = studies_in(tmp_path)
+    assert one.folder == other.folder == tmp_path / "heap"
+    assert one.key != other.key
+    assert len(one.files) == len(other.files) == 4
+
+
+def test_what_holds_no_scan_is_refused_with_the_reason(tmp_path, series):
+    series(SeriesDescription="T1")
+    series(SeriesDescription="scan", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    series(SeriesDescription="3-plane loc")
+    series(SeriesDescription="T1 MIP", ImageType=["DERIVED", "SECONDARY", "MIP"])
+    series(SeriesDescription="map", ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"])
+    series(SeriesDescription="CT", Modality="CT")
+    series(SeriesDescription="page", SOPClassUID=SecondaryCaptureImageStorage, count=1)
+    series(SeriesDescription="words", SOPClassUID=ComprehensiveSRStorage, Modality="SR", count=1)
+    reasons = told(chosen(tmp_path))
+    assert reasons == {
+        "T1": "",
+        "scan": "it is a localiser",
+        "3-plane loc": "it is a localiser",
+        "T1 MIP": "it is a projection of other images (MIP)",
+        "map": "it is computed from other images (ADC)",
+        "CT": "its modality is CT, and training saw MR",
+        "page": "it is a secondary capture, a picture of a screen or of a page",
+        "words": "it is a Comprehensive SR, which holds no scan",
+    }
+
+
+def test_a_series_of_a_grid_like_those_of_training_goes_before_its_description(tmp_path, series):
+    series(SeriesDescription="T1 thick", step=9)
+    series(SeriesDescription="crop", ImageType=["DERIVED", "SECONDARY", "AXIAL"])
+    found = chosen(tmp_path, grids=FINE)
+    assert told(found) == {
+        "crop": "",
+        "T1 thick": "it has voxels of 0.5 x 2 x 9 mm, and training saw 0.5 x 2 x 3 mm",
+    }
+
+
+def test_a_grid_unlike_those_of_training_is_taken_where_there_is_no_other(tmp_path, series):
+    series(SeriesDescription="T1 thick", step=9)
+    found = chosen(tmp_path, grids=FINE)
+    assert len(found.series) == 1
+    assert "training saw 0.5 x 2 x 3 mm" in found.decisions[0].reason
+
+
+def test_originals_go_before_what_is_derived_from_them(tmp_path, series):
+    series(SeriesDescription="T1", ImageType=["ORIGINAL", "PRIMARY"])
+    series(SeriesDescription="T1 again", ImageType=["DERIVED", "SECONDARY"])
+    reasons = told(chosen(tmp_path))
+    assert reasons == {"T1": "", "T1 again": "it is derived, and another one is original"}
+
+
+def test_contrast_agent_tells_two_channels_apart(tmp_path, series):
+    series(SeriesDescription="T1")
+    series(SeriesDescription="T1", ContrastBolusAgent="gadolinium", SeriesNumber=9)
+    series(SeriesDescription="T2 FLAIR")
+    found = chosen(tmp_path, ("flair", "t1", "t1c"))
+    taken = {one.channel: one.candidate for one in found.decisions}
+    assert set(taken) == {"flair", "t1", "t1c"}
+    assert (taken["t1"].facts.agent, taken["t1c"].facts.agent) == (False, True)
+    assert found.series[2] == taken["t1c"].series
+
+
+@pytest.mark.parametrize(
+    ("times", "kind"),
+    [((500, 10, 0), "t1"), ((4000, 90, 0), "t2"), ((9000, 90, 2500), "flair")],
+)
+def test_where_no_word_says_the_contrast_its_times_do(tmp_path, series, times, kind):
+    repetition, echo, inversion = times
+    series(
+        SeriesDescription="axial", RepetitionTime=repetition, EchoTime=echo, InversionTime=inversion
+    )
+    assert candidates_in(studies_in(tmp_path)[0])[0].contrast == kind
+
+
+def test_what_cannot_be_told_is_not_guessed(tmp_path, series):
+    for number in (3, 5):
+        series(SeriesDescription="T1", SeriesNumber=number)
+    sentence = r"study has 2 series that may be the channel 't1'; series 3, T1.*--set series\.t1\."
+    with pytest.raises(UndecidedError, match=sentence) as refused:
+        chosen(tmp_path)
+    assert {one.reason for one in refused.value.decisions} == {"others are as good"}
+    found = chosen(tmp_path, rules={"t1": SeriesRule(number=5)})
+    assert told(found)["T1"] in ("", "the rule of t1 wants series 3")
+    assert [one.channel for one in found.decisions] == ["", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"description": "sag.*t1"}, "the description 'sag.*t1'"),
+        ({"without": "ax"}, "no description 'ax'"),
+        ({"agent": False}, "no contrast agent"),
+        ({"slice_mm": 4}, "slices at most 4.0 mm apart, and these are 9 mm"),
+        ({"image_type": ["norm"]}, "the image type NORM"),
+    ],
+)
+def test_rules_of_the_data_spec_decide(tmp_path, series, rule, words):
+    series(SeriesDescription="Sag T1", ImageType=["ORIGINAL", "NORM"])
+    series(SeriesDescription="Ax T1", ContrastBolusAgent="yes", step=9, ImageType=["ORIGINAL"])
+    found = chosen(tmp_path, rules={"t1": SeriesRule.model_validate(rule)})
+    assert told(found) == {"Sag T1": "", "Ax T1": f"the rule of t1 wants {words}"}
+
+
+def test_a_map_is_taken_where_a_rule_asks_for_it(tmp_path, series):
+    series(SeriesDescription="x", ImageType=["DERIVED", "PRIMARY", "PERFUSION", "CBV"])
+    rules = {"cbv": SeriesRule(image_type=("CBV", "PERFUSION"))}
+    assert len(chosen(tmp_path, ("cbv",), rules=rules).series) == 1
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values", "words"),
+    [
+        ("EchoTime", (10, 80), "echo time 80"),
+        ("DiffusionBValue", (0.0, 1000.0), "b-value 1000"),
+        ("TemporalPositionIdentifier", (1, 2), "phase 2"),
+        ("AcquisitionNumber", (1, 2), "acquisition 2"),
+    ],
+)
+def test_volumes_in_one_series_are_told_apart_by_their_tags(
+    tmp_path, series, keyword, values, words
+):
+    uid = generate_uid()
+    for number, value in enumerate(values):
+        series(f"{number}", SeriesInstanceUID=uid, SeriesDescription="many", **{keyword: value})
+    with pytest.raises(UndecidedError, match=f"{words}.*part=REGEX"):
+        chosen(tmp_path)
+    found = chosen(tmp_path, rules={"t1": SeriesRule(part=f"^{words}$")})
+    assert len(found.series[0].slices) == 4
+    (taken,) = [one.candidate for one in found.decisions if one.channel]
+    assert taken.part == words
+    assert {dcmread(file)[keyword].value for file in found.series[0].files} == {values[1]}
+
+
+def test_what_no_tag_tells_apart_is_refused(tmp_path, series):
+    uid = generate_uid()
+    for number in range(2):
+        series(f"{number}", SeriesInstanceUID=uid, SeriesDescription="twice")
+    with pytest.raises(UndecidedError, match="no series for the channel") as refused:
+        chosen(tmp_path)
+    assert "several slices at one position" in refused.value.decisions[0].reason
+
+
+def test_slices_that_were_copied_count_once(tmp_path, series):
+    series("a", SeriesDescription="T1")
+    (tmp_path / "b").mkdir()
+    for path in (tmp_path / "a").iterdir():
+        (tmp_path / "b" / path.name).write_bytes(path.read_bytes())
+    found = chosen(tmp_path)
+    assert len(found.series[0].slices) == 4
+    assert found.decisions[0].reason == "4 slices are there more than once"
+
+
+def test_a_scout_in_the_series_is_a_volume_by_itself(tmp_path, series):
+    uid = generate_uid()
+    series(SeriesInstanceUID=uid, SeriesDescription="T1")
+    series(
+        "b", 1, SeriesInstanceUID=uid, SeriesDescription="T1",
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+    )  # fmt: skip
+    found = chosen(tmp_path, grids=FINE)
+    assert len(found.series[0].slices) == 4
+    assert sorted(len(one.candidate.series.slices) for one in found.decisions) == [1, 4]
+
+
+@pytest.mark.parametrize("text", ["T1 Doe", "JANE^DOE T1", "T1 SECRET", "T1 19700101", "T1 A77123"])
+def test_descriptions_that_name_the_patient_are_shown_without_it(tmp_path, series, text):
+    series(
+        SeriesDescription=text, PatientBirthDate="19700101", AccessionNumber="A77123"
+    )  # of Doe^Jane, SECRET
+    (line,) = map(str, chosen(tmp_path).decisions)
+    assert "..." in line
+    assert not any(word in line.lower() for word in ("doe", "jane", "secret", "1970", "77123"))
+
+
+def test_a_study_with_an_unreadable_series_keeps_the_others(tmp_path, series, write):
+    series(SeriesDescription="T1")
+    one = write(tmp_path / "bad", SeriesInstanceUID="1.9", StudyInstanceUID="1.2", **MR)
+    broken = dcmread(one)
+    del broken.PixelSpacing
+    dcmwrite(one, broken)
+    reasons = {one.reason for one in chosen(tmp_path).decisions}
+    assert reasons == {"", "bad lacks PixelSpacing; a slice must state it"}
