@@ -146,17 +146,20 @@ class UNetSettings(NetworkChoice):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage, finest first."""
+        """Every stage, finest first; in 2-D with two axes."""
         convs = self.decoder_convs
         counts = (*(convs if isinstance(convs, tuple) else ()), 0)
-        columns = self.features, self.strides or (), self.kernels or (), self.blocks or (), counts
-        return tuple(map(Stage, *columns))
+        axes = 2 if self.is_flat else 3
+        strides, kernels = (
+            [sides[:axes] for sides in given or ()] for given in (self.strides, self.kernels)
+        )
+        return tuple(map(Stage, self.features, strides, kernels, self.blocks or (), counts))
 
     @property
     def side_multiples(self) -> Triple:
-        """Product of the strides along each axis."""
-        x, y, z = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
-        return x, y, z
+        """Product of the strides along each axis; 1 along the third of 2-D images."""
+        x, y, *deep = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
+        return x, y, deep[0] if deep else 1
 
     def must_take(self, patch: Patch, items: int = 2) -> None:
         """Refuse a patch that the strides do not divide, or of which one value is left.
@@ -164,7 +167,7 @@ class UNetSettings(NetworkChoice):
         Raises:
             UsageError: names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiples)
+        check_patch(patch, self.side_multiples, self.is_flat)
         if patch == self.side_multiples:
             axis = max(range(3), key=lambda one: (patch[one] > 1, one))
             larger = [2 * side if one == axis else side for one, side in enumerate(patch)]
@@ -182,5 +185,5 @@ class UNetSettings(NetworkChoice):
 
 _ENCODER = ("features", "strides", "kernels", "blocks")
 
-PLAIN_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER)
-RESIDUAL_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER)
+PLAIN_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER, flat=True)
+RESIDUAL_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER, flat=True)
