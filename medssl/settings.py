@@ -16,7 +16,17 @@ from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
-Format = Literal["nifti", "nrrd", "mha", "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap"]
+Format = Literal[
+    "nifti",
+    "nrrd",
+    "mha",
+    "dicom-seg",
+    "dicom-seg-fractional",
+    "dicom-seg-labelmap",
+    "rtstruct",
+    "stl",
+    "obj",
+]
 """In which a mask can be written; those that are no volume are for other programs alone."""
 
 VOLUME_FORMATS = ("nifti", "nrrd", "mha")
