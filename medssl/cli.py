@@ -150,7 +150,7 @@ def predict(
         str | None,
         typer.Option(
             "--format",
-            help="nifti, nrrd, mha; of DICOM scans dicom-seg[-fractional|-labelmap].",
+            help="nifti, nrrd, mha, stl, obj; of DICOM dicom-seg[-fractional|-labelmap], rtstruct.",
             show_default=False,
         ),
     ] = None,

@@ -158,14 +158,15 @@ def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -
 
 
 def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
-    """A case for each study in a folder and all below it."""
+    """A case for each study in a folder and all below it; one alone is named after the folder."""
     found = studies_in(folder)
     if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
         yield _fitting(folder.resolve().name, folder), (folder,)  # its owner has chosen it
         return
     places = Counter(one.folder for one in found)
     for one in found:
-        name = "_".join(one.folder.relative_to(folder).parts) or folder.resolve().name
+        below = one.folder.relative_to(folder).parts if len(found) > 1 else ()
+        name = "_".join(below) or folder.resolve().name
         shared = places[one.folder] > 1 or any(place in one.folder.parents for place in places)
         yield _fitting(f"{name}_{one.key}" if shared else name, one.folder), one
 
