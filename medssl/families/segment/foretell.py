@@ -19,13 +19,14 @@ from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.errors import UsageError
-from medssl.families.segment.cohort import SegmentCohort, unlabelled_cases
+from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.train import build_method, cache_cases, streams, used_cases
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
 from medssl.networks.ensemble import Ensemble
+from medssl.pipeline.plan import Cohort
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.loop import configure_torch
@@ -94,7 +95,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def in_words(config: SegmentConfig, cohort: SegmentCohort, reporter: QuietReporter) -> str:
+def in_words(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> str:
     """What a run will take, in a sentence; empty where it is next to nothing.
 
     Raises:
@@ -106,7 +107,7 @@ def in_words(config: SegmentConfig, cohort: SegmentCohort, reporter: QuietReport
     return str(foretell(config, cohort, reporter))
 
 
-def foretell(config: SegmentConfig, cohort: SegmentCohort, reporter: QuietReporter) -> Foretold:
+def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Foretold:
     """What a run will take, by a few of its cases, which are preprocessed now if need be.
 
     Raises:
