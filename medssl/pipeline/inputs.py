@@ -26,6 +26,7 @@ from medssl.data.files import (
     stem,
     visible,
 )
+from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
@@ -128,6 +129,8 @@ def _fitting(name: str, path: Path) -> str:
 
 def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     _must_exist(path)
+    if path.is_dir() and (pictures := holds_pictures(path)):
+        return [(_fitting(stem(one), one), (one,)) for one in pictures]
     if path.is_dir():
         found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
