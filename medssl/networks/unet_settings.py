@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.flat_settings import must_not_be_frozen_flat
 from medssl.networks.settings import Network, NetworkChoice
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
@@ -57,7 +58,7 @@ class UNetSettings(NetworkChoice):
     strides: tuple[Triple, ...] | None = Field(
         default=None,
         description="plain_unet and residual_unet: of each stage against the one before, along "
-        "every axis; null: 1 in the first, 2 in all others",
+        "every axis, of which a 2-D network takes two; null: 1 in the first, 2 in all others",
     )
     kernels: tuple[Triple, ...] | None = Field(
         default=None,
@@ -114,6 +115,7 @@ class UNetSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
+        must_not_be_frozen_flat(self)
         stages = len(self.features)
         for key, wanted in {
             "strides": stages, "kernels": stages, "blocks": stages, "decoder_convs": stages - 1

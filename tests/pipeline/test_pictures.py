@@ -97,6 +97,16 @@ def test_a_folder_of_pictures_is_learnt_scored_and_masked(dots, tmp_path):
     assert (np.asarray(Image.open(whole[6])) == np.asarray(mask)).all()
 
 
+@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+def test_the_unets_of_nnunet_learn_pictures_too(dots, tmp_path, name):
+    network = f"network={{name: {name}, features: [4, 6, 8], blocks: [1, 1, 1]}}"
+    config = load_config("dots", [network, "train.steps=2", "augment=standard"])
+    assert config.pipeline.network.spatial_dims == 2
+    done = run(config, QuietReporter())
+    again = predict_files(done["model"], [dots / "images"], tmp_path / "all", [], QuietReporter())
+    assert Image.open(again[0]).size == (COLUMNS, ROWS)
+
+
 def test_a_box_of_voxels_is_no_window_on_pictures(dots):
     with pytest.raises(UsageError, match=r"pictures, .* set train\.patch=\[16, 16\]"):
         run(load_config("dots", ["train.patch=[16, 16, 16]"]), QuietReporter())

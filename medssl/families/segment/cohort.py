@@ -85,8 +85,16 @@ def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []
     mirrored = [pipeline.mirrored] if pipeline.predict.flips else []
     how = [config.hash("predict"), *mirrored]
+    single = [label.name for label in config.spec.labels if label.one_part]
     found: dict[str, list[Any]] = {
-        "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen), *folds]
+        "train": [
+            config.hash(*settings),
+            pipeline.seed,
+            roles,
+            fingerprint(seen),
+            *folds,
+            *([single] if single else []),
+        ]
     }
     if cohort.test:
         found["predict"] = [how[0], fingerprint(cohort.test), *mirrored]
