@@ -150,7 +150,7 @@ def predict(
         str | None,
         typer.Option(
             "--format",
-            help="nifti, nrrd, mha; of DICOM scans dicom-seg[-fractional|-labelmap].",
+            help="nifti, nrrd, mha, stl, obj; of DICOM dicom-seg[-fractional|-labelmap], rtstruct.",
             show_default=False,
         ),
     ] = None,
@@ -296,7 +296,8 @@ def methods() -> None:
 @app.command()
 def keys(
     section: Annotated[
-        str, typer.Argument(metavar="[SECTION]", help="e.g. train, method.cps, data, layout.glob")
+        str,
+        typer.Argument(metavar="[SECTION]", help="e.g. train, method.cps, data, monai:UNet"),
     ] = "",
     schema: Annotated[
         bool, typer.Option("--schema", help="A JSON schema for editors, of one kind of file.")
@@ -307,6 +308,11 @@ def keys(
         from medssl.pipeline.schema import schema_text
 
         typer.echo(schema_text(section))
+        return
+    from medssl.pipeline.class_keys import describe_class
+
+    if (arguments := describe_class(section)) is not None:
+        typer.echo(arguments)
         return
     from medssl.pipeline.keys import describe, overview
 

@@ -17,7 +17,17 @@ from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
 Format = Literal[
-    "nifti", "nrrd", "mha", "png", "tiff", "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap"
+    "nifti",
+    "nrrd",
+    "mha",
+    "png",
+    "tiff",
+    "dicom-seg",
+    "dicom-seg-fractional",
+    "dicom-seg-labelmap",
+    "rtstruct",
+    "stl",
+    "obj",
 ]
 """In which a mask can be written; those that are no volume are for other programs alone."""
 

@@ -35,6 +35,11 @@ class Label(Section):
     )
     code: Code | None = None
     category: Code | None = None
+    one_part: bool = Field(
+        default=False,
+        description="whether it is one connected part in every patient; predicted masks then keep "
+        "their largest part alone, unless predict.largest_component is given",
+    )
 
     @field_validator("value", mode="before")
     @classmethod

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
 from medssl.data.volume import FORMATS, write_mask
 from medssl.export.dicom_seg import Kind, write_dicom_seg
+from medssl.export.mesh import write_obj, write_stl
 from medssl.export.result import Result
+from medssl.export.rtstruct import write_rtstruct
 
 Names = Callable[[str, Sequence[Label]], list[str]]
 Write = Callable[[Result, Sequence[Path]], None]
@@ -54,6 +59,23 @@ def _dicom_seg(kind: Kind, name: str) -> Form:
     )
 
 
+def _rtstruct(result: Result, paths: Sequence[Path]) -> None:
+    write_rtstruct(result, paths[0])
+
+
+def _meshes(ending: str, write_one: Callable[[np.ndarray, Geometry, Path], None]) -> Form:
+    """A file for each structure."""
+
+    def names(case: str, labels: Sequence[Label]) -> list[str]:
+        return [f"{case}_{label.name.replace(' ', '_')}{ending}" for label in labels]
+
+    def write(result: Result, paths: Sequence[Path]) -> None:
+        for label, path in zip(result.labels, paths, strict=True):
+            write_one(result.values == label.value, result.geometry, path)
+
+    return Form(names, write, _MAPS)
+
+
 _MAPS = ".nrrd"  # which viewers open for every grid
 
 FORMS: Mapping[str, Form] = {
@@ -61,4 +83,7 @@ FORMS: Mapping[str, Form] = {
     "dicom-seg": _dicom_seg("binary", ""),
     "dicom-seg-fractional": _dicom_seg("fractional", "_fractional"),
     "dicom-seg-labelmap": _dicom_seg("labelmap", "_labelmap"),
+    "rtstruct": Form(lambda case, _: [f"{case}_rtstruct.dcm"], _rtstruct, _MAPS, series=True),
+    "stl": _meshes(".stl", write_stl),
+    "obj": _meshes(".obj", write_obj),
 }

@@ -57,3 +57,11 @@ MONAI_ENCODERS = {
     ),
     "monai:VNet": ("act", "bias"),
 }
+
+NORM_LAST = {
+    "monai:BasicUNet": "norm",
+    "monai:BasicUNetPlusPlus": "norm",
+    "monai:DynUNet": "norm_name",
+    "monai:UNet": "norm",
+}
+"""Those of them whose every level ends in a norm, and the argument that chooses it."""

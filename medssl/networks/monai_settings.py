@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.flat_settings import Dims, sized
-from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import (
     UNETS,
@@ -136,6 +136,13 @@ class MonaiSettings(NetworkChoice):
             what = f"the encoder of this {self.name} cannot be pre-trained"
             raise UsageError(what, *unusual)
         super().must_have_encoder()
+
+    @property
+    def ends_in_instance_norm(self) -> str | None:
+        """The argument by which each level of its encoder ends in an instance norm; None: none."""
+        key = NORM_LAST.get(self.name)
+        chosen = json.dumps(self._complete().get(key or "")).lower()
+        return key if "instance" in chosen else None
 
     def encoder(self) -> dict[str, Any] | None:
         """Its name and the arguments that shape its encoder."""

@@ -148,19 +148,20 @@ class UNetSettings(NetworkChoice):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage, finest first."""
+        """Every stage, finest first; in 2-D with two axes."""
         convs = self.decoder_convs
         counts = (*(convs if isinstance(convs, tuple) else ()), 0)
         axes = 2 if self.is_flat else 3
-        strides = [stride[:axes] for stride in self.strides or ()]
-        kernels = [kernel[:axes] for kernel in self.kernels or ()]
+        strides, kernels = (
+            [sides[:axes] for sides in given or ()] for given in (self.strides, self.kernels)
+        )
         return tuple(map(Stage, self.features, strides, kernels, self.blocks or (), counts))
 
     @property
     def side_multiples(self) -> Triple:
-        """Product of the strides along each axis; the third of a 2-D network is 1."""
-        x, y, *rest = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
-        return x, y, *(rest or [1])  # type: ignore[return-value]
+        """Product of the strides along each axis; 1 along the third of 2-D images."""
+        x, y, *deep = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
+        return x, y, deep[0] if deep else 1
 
     def must_take(self, patch: Patch, items: int = 2) -> None:
         """Refuse a patch that the strides do not divide, or of which one value is left.

@@ -7,6 +7,7 @@ from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.plan.key import Planned
+from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.overrides import laid_over
 from medssl.pipeline.config import PIPELINES, Config, load_config, validate
@@ -76,16 +77,27 @@ def plan_in_words(
     path = PIPELINES.find(name)
     if write:
         _must_be_own(path)
-    if config.is_planned:
-        return f"every key that could be planned is given in {path}"
     cohort = cohort_of(config)
+    if config.is_planned:
+        said = f"every key that could be planned is given in {path}"
+        return said if write else "\n".join([said, *_foretold(config, cohort, reporter)])
     keys: Sequence[Planned] = load(make)(config, cohort, reporter)
-    _with_keys(config, keys)
+    whole = _with_keys(config, keys)
     if not write:
-        return reasoned(keys).rstrip("\n")
+        told = [f"# {line}" for line in _foretold(whole, cohort, reporter)]
+        return "\n".join([reasoned(keys).rstrip("\n"), *told])
     write_text(path, with_keys(path.read_text(encoding="utf-8"), keys))
     load_config(str(path))
     return f"wrote {len(keys)} keys into {path}; all that it gave is as it was"
+
+
+def _foretold(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> list[str]:
+    """What the run will take here, unless it is planned for another device."""
+    device = choose_device(config.pipeline.train.device).type
+    asked = getattr(config.pipeline, "plan", None)
+    if config.family.foretell is None or (asked and asked.device not in (None, device)):
+        return []
+    return [said] if (said := load(config.family.foretell)(config, cohort, reporter)) else []
 
 
 def _must_be_own(path: Path) -> None:

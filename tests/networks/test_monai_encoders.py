@@ -215,6 +215,16 @@ def test_what_shapes_an_encoder_are_arguments_of_its_class() -> None:
     assert {one.name for one in SETTINGS.values()} == MONAI_ENCODERS.keys()
 
 
+@pytest.mark.parametrize("case", [case for case in SETTINGS if "by axis" not in case])
+def test_two_dimensional_networks_are_built_too(case: str) -> None:
+    settings = SETTINGS[case].unsized().sized((64, 64, 1))
+    network = build_network(settings, 1, 2, seed=0).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 1, 64, 64, 1)).shape == (1, 2, 64, 64, 1)
+    with pytest.raises(UsageError, match="the encoder of a 2-D"):
+        build_encoder(settings, 1, 0)
+
+
 def test_defaults_that_are_given_make_no_other_encoder() -> None:
     plain, given = (
         MonaiSettings(name="monai:SegResNet", **keys) for keys in ({}, {"init_filters": 8})

@@ -1,7 +1,7 @@
 """Studies as a PACS exports them: the series that fits is predicted, the others are explained."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import highdicom
 import numpy as np
@@ -13,9 +13,11 @@ from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_geometry, read_mask
 from medssl.errors import DataError, UsageError
+from medssl.export.forms import FORMS
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
+from medssl.settings import Format
 from tests.dicom_series import write_series
 
 GRID = Geometry((12, 11, 10), np.diag([-1.0, -1.0, 1.2, 1.0]))
@@ -147,6 +149,19 @@ def test_a_study_is_answered_with_a_segmentation_on_the_series_that_was_taken(
     (group,) = report.content.get_volumetric_roi_measurement_groups()
     (row,) = read_table(tmp_path / "out" / "volumes.csv")
     assert group.get_measurements()[0].value == pytest.approx(float(row["ml"]), rel=1e-5)
+
+
+def test_every_form_that_is_named_can_be_written(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    assert set(FORMS) == set(get_args(Format))
+    study = write_study(tmp_path / "study", "T1")
+    for form in ("rtstruct", "stl", "obj", "nrrd", "mha"):
+        predict(untrained_checkpoint, [study], tmp_path / "out", f"format={form}", "save=[labels]")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {
+        "study_rtstruct.dcm", "study_ball.stl", "study_ball.obj", "study.nrrd", "study.mha",
+    }  # fmt: skip
 
 
 def test_what_is_no_dicom_cannot_be_answered_with_dicom(

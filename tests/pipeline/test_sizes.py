@@ -100,6 +100,9 @@ def test_cells_of_alice_divide_the_window() -> None:
 def test_alice_wants_a_norm_that_leaves_means_apart() -> None:
     given = "network={name: vnet, norm: instance, levels: 3}"
     assert "an instance norm leaves little" in refusal("hippocampus_alice", given)
+    said = refusal("hippocampus_alice", "network=monai:BasicUNet")
+    assert "monai:BasicUNet ends its encoder in one, by network.norm" in said
+    assert "set network.norm=batch" in said
 
 
 def test_windows_of_the_embedding_that_alice_trains_first_hold_its_crops() -> None:

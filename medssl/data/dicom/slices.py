@@ -62,7 +62,16 @@ def slices_in(folder: Path) -> list[Slice]:
     for path, why in others:
         if _is_named_like_slice(path, endings):
             raise _damaged(path, why)
-    return [read_slice(path, header.tags, header.pixels) for path, header in found]
+    return [one for path, header in found for one in slices_of(path, header)]
+
+
+def slices_of(path: Path, header: Header) -> list[Slice]:
+    """The slices that a file holds.
+
+    Raises:
+        DataError: it holds none that can be used, or lacks a tag.
+    """
+    return [read_slice(path, header.tags, header.pixels)]
 
 
 def first_slice_in(folder: Path) -> Path | None:

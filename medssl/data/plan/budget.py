@@ -88,7 +88,7 @@ CPU = Budget(
     covered=0.05,
     features=16,
     most=(160, 256),
-    steps=500,
+    steps=300,
     batch=2,
 )
 """By the time of two cores and not by memory, with half the features: not as nnU-Net does."""

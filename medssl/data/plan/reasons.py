@@ -99,7 +99,9 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     yield Planned(
         "network.kernels",
         [list(one) for one in plan.network.topology.kernels],
-        f"The first {flat} levels do not mix slices, which lie twice as far apart as voxels."
+        "In the plane of the images."
+        if plan.planar
+        else f"The first {flat} levels do not mix slices, which lie twice as far apart as voxels."
         if flat
         else "Voxels are about as long along all axes.",
     )

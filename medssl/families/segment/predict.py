@@ -15,7 +15,7 @@ from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import VOLUMES, SegmentPlan
-from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
+from medssl.families.segment.cross_validation import corrected
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
@@ -160,8 +160,7 @@ def _asked(plan: SegmentPlan) -> list[Asked]:
     for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        chosen = {} if number is None else corrections_of_fold(train, number)
-        found.append(asked_of_run(plan, model, out, wanted, chosen))
+        found.append(asked_of_run(plan, model, out, wanted, number))
     return found
 
 
@@ -170,13 +169,14 @@ def asked_of_run(
     model: Path,
     out: Path,
     wanted: Collection[str],
-    chosen: Mapping[str, Any],
+    number: int | None = None,
     measures: bool = False,
 ) -> Asked:
     """What one model is to predict, with the corrections that were chosen for it.
 
     Args:
         wanted: ids of the cases.
+        number: of the fold; None: the final model.
         measures: whether they are measured too.
     """
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
@@ -188,9 +188,8 @@ def asked_of_run(
     found = read_description(model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.mirrored})
-    own = found.predict.model_dump() | dict(chosen)
-    known = {key: own[key] for key in CORRECTIONS if getattr(pipeline.predict, key) is None}
-    settings = PredictSettings.model_validate(pipeline.predict.model_dump() | known)
+    train, spec = plan.folder("train"), plan.config.spec
+    settings = corrected(pipeline.predict, train, number, spec)
     return Asked(model, found, settings, cases, out, measures)
 
 

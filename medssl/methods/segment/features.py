@@ -1,6 +1,6 @@
 """Features changed on their way from a network's encoder to its decoder.
 
-Legend: B items, C channels, X Y Z voxels, of each level.
+Legend: B items, C channels, X Y Z voxels, of each level; 2-D networks have no Z.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
+
+from medssl.networks.flat import Flat
 
 Change = Callable[[list[Tensor]], list[Tensor]]
 """Of features [B, C, X, Y, Z] of every level, finest first; there may be more items after it."""
@@ -20,7 +22,8 @@ def changed_features(network: nn.Module, change: Change) -> Iterator[None]:
     Args:
         network: one whose decoder sees what its `encoder` returns, and nothing else.
     """
-    encoder: nn.Module = network.encoder  # type: ignore[assignment]
+    inner = network.network if isinstance(network, Flat) else network
+    encoder: nn.Module = inner.encoder  # type: ignore[assignment]
     hook = encoder.register_forward_hook(lambda module, given, found: change(found))
     try:
         yield
@@ -50,6 +53,6 @@ def complementary(features: Tensor, generator: Generator) -> Tensor:
 
 
 def _draws(features: Tensor, generator: Generator) -> Tensor:
-    """[B, C, 1, 1, 1], uniform between 0 and 1."""
-    size = (*features.shape[:2], 1, 1, 1)
+    """[B, C, 1, 1, 1], in 2-D [B, C, 1, 1], uniform between 0 and 1."""
+    size = (*features.shape[:2], *[1] * (features.ndim - 2))
     return torch.rand(size, generator=generator, device=features.device)

@@ -18,6 +18,7 @@ from medssl.data.scan.matching_settings import MatchedViews
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
+from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.settings import UNETS
 from medssl.section import Section
 
@@ -275,6 +276,12 @@ class Settings(PretrainMethodSettings):
                 "alice averages over a crop, of which an instance norm leaves little",
                 "it gives every channel of every crop one mean",
                 f"{other}choose network.name=conv_fpn or swin_fpn",
+            )
+        if isinstance(network, MonaiSettings) and (key := network.ends_in_instance_norm):
+            raise UsageError(
+                "alice averages over a crop, of which an instance norm leaves little",
+                f"{network.name} ends its encoder in one, by network.{key}",
+                f"set network.{key}=batch, or choose network.name=conv_fpn or swin_fpn",
             )
         needed = self.needs()
         if needed is not None and needed.checkpoint is None:

@@ -1,10 +1,10 @@
 """Settings of `mean_teacher`."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings, SupervisedDice
+from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
 
 
 class Settings(MethodSettings):
@@ -32,6 +32,8 @@ class Settings(MethodSettings):
         default=(0.75, 1.0),
         description="share of the largest entropy below which a voxel counts: at start, at end",
     )
-    predictor: Literal["teacher", "student"] = Field(
-        default="teacher", description="UA-MT's tables report the student"
+    predictor: Answering = Field(
+        default="teacher",
+        description="who predicts; UA-MT's tables report the student. both: the mean of the two, "
+        "as many networks as co-training has",
     )
