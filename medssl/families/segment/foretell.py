@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
+from statistics import median
 
 import torch
 
@@ -178,7 +180,7 @@ def _step(
     split: Split,
     cached: Mapping[str, CachedCase],
 ) -> float:
-    """Seconds of a step, batches included."""
+    """Seconds of a step, batches included: the median, as other work may hold one up."""
     pipeline, train = config.pipeline, config.pipeline.train
     device = choose_device(train.device)
     if device.type == "cpu":
@@ -187,13 +189,12 @@ def _step(
         torch.cuda.reset_peak_memory_stats(device)
     update = make_update(method, train, pipeline.seed, device)
     workers = choose_workers(train.workers, device)
-    begin = 0.0
+    ends = list[float]()
     with closing(Prefetch(streams(config, method, split, cached), 0, workers)) as feed:
-        for number in range(STEPS + 1):
-            if number == 1:
-                begin = time.perf_counter()
-            update(feed.take(), Progress(number + 1, max(train.steps, STEPS + 1)))
-    return (time.perf_counter() - begin) / STEPS
+        for number in range(1, STEPS + 2):
+            update(feed.take(), Progress(number, max(train.steps, STEPS + 1)))
+            ends.append(time.perf_counter())
+    return median(after - before for before, after in pairwise(ends))
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
-VERSION = 1  # of the rules; raise it when they give other values
+VERSION = 2  # of the rules; raise it when they give other values
 
 
 def plan(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Sequence[Planned]:
@@ -127,16 +127,10 @@ def _made(
         sizes = plan_sizes(found, len(spec.classes), _is_ct(config), budget, kept)
     except TooLittle as little:
         raise _too_little(config, little, budget) from None
-    sided = any(is_sided(label.name) for label in spec.labels)
+    names = Names(word, tuple(label.name for label in spec.labels))
     wanted = set(plannable(given, spec.modality))
-    keys = [one for one in planned_keys(sizes, budget, Names(word, sided)) if one.key in wanted]
+    keys = [one for one in planned_keys(sizes, budget, names) if one.key in wanted]
     return _fitting(config, keys)
-
-
-def is_sided(name: str) -> bool:
-    """Whether the name of a label tells left from right."""
-    words = name.lower().replace("-", "_").replace(" ", "_").split("_")
-    return bool({"left", "right", "l", "r", "lt", "rt"} & set(words))
 
 
 def _orientation(config: SegmentConfig, word: str | None) -> str | None:

@@ -117,10 +117,24 @@ def test_every_key_has_a_reason() -> None:
             assert one.why.endswith("."), one.key
 
 
-def test_left_and_right_are_not_exchanged_where_labels_tell_them() -> None:
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [
+        (("ball",), [0, 1, 2]),
+        (("left kidney", "right kidney"), [1, 2]),
+        (("Kidney_L", "Kidney_R"), [1, 2]),
+        (("anterior hippocampus", "posterior hippocampus"), [0, 2]),
+        (("lung_upper_lobe_left", "lung_lower_lobe_left"), [1]),
+        (("leftover", "clot"), [0, 1, 2]),
+    ],
+)
+def test_sides_that_labels_tell_apart_are_not_exchanged(
+    labels: tuple[str, ...], axes: list[int]
+) -> None:
     found = plan_sizes(scans(3, (64, 64, 64), (1, 1, 1)), 3, False, PLAIN, Fixed())
-    (one,) = [k for k in planned_keys(found, PLAIN, Names("mr", sided=True)) if "mirror" in k.key]
-    assert one.value == [1, 2]
+    keys = planned_keys(found, PLAIN, Names("mr", labels))
+    (mirrored,) = [one for one in keys if one.key == "augment.standard.mirror_axes"]
+    assert mirrored.value == axes
 
 
 @pytest.mark.parametrize(
