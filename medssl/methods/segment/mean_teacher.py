@@ -75,7 +75,10 @@ class MeanTeacher(SegmentMethod):
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
             "supervised": supervised_loss(
-                logits[:rows], labelled.truth, [head[:rows] for head in helping]
+                logits[:rows],
+                labelled.truth,
+                [head[:rows] for head in helping],
+                self.settings.dice,
             ),
             "consistency": weight * certain_mse(student, target, certain),
         }

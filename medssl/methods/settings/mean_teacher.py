@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Answering, Family, MethodSettings
+from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
 
 
 class Settings(MethodSettings):
@@ -19,6 +19,7 @@ class Settings(MethodSettings):
         "ua_mt": {"uncertainty_aware": True},
     }
 
+    dice: SupervisedDice = "squares"
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the teacher's moving average")
     weight: float = Field(default=0.1, ge=0, description="of the consistency term, after ramp-up")
     rampup_steps: int = Field(default=6000, ge=1, description="UA-MT: 40 epochs of 150 steps")
