@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -147,8 +147,12 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     written_as: Annotated[
-        Literal["nifti", "nrrd", "mha"] | None,
-        typer.Option("--format", help="Of masks and maps; nifti unless said.", show_default=False),
+        str | None,
+        typer.Option(
+            "--format",
+            help="nifti, nrrd, mha, stl, obj; of DICOM dicom-seg[-fractional|-labelmap], rtstruct.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other files that are in the way.")

@@ -1,7 +1,7 @@
 """The verbs `medssl data ...` and `medssl export ...`; each calls one function."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -143,11 +143,14 @@ def dicom_seg(
     series: Annotated[Path, typer.Option(help="Folder of the DICOM series it belongs to.")],
     meaning: Annotated[str, typer.Option(help="Checkpoint or data spec: what values mean.")],
     out: Annotated[Path, typer.Option("--out", "-o", help=".dcm file to write.")],
+    kind: Annotated[
+        Literal["binary", "labelmap"], typer.Option(help="A frame per segment, or one for all.")
+    ] = "binary",
 ) -> None:
     """A mask as DICOM-SEG on the grid of its series, with codes."""
     from medssl.export.dicom_seg import export_dicom_seg
 
-    for warning in export_dicom_seg(mask, series, meaning, out):
+    for warning in export_dicom_seg(mask, series, meaning, out, kind):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(out)
 

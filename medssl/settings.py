@@ -16,6 +16,24 @@ from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
 
+Format = Literal[
+    "nifti",
+    "nrrd",
+    "mha",
+    "png",
+    "tiff",
+    "dicom-seg",
+    "dicom-seg-fractional",
+    "dicom-seg-labelmap",
+    "rtstruct",
+    "stl",
+    "obj",
+]
+"""In which a mask can be written; those that are no volume are for other programs alone."""
+
+VOLUME_FORMATS = ("nifti", "nrrd", "mha", "png", "tiff")
+"""Those that masks can be read from again."""
+
 DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
@@ -154,6 +172,18 @@ class TrainSettings(LoopSettings):
     batch_unlabelled: int = Field(
         default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
     )
+    foreground: float = Field(
+        default=0.33,
+        ge=0,
+        le=1,
+        description="share of the labelled patches that are centred on foreground; with n in a "
+        "batch its last ones, from round(n * (1 - share)) on, so by default one of two or three",
+    )
+    foreground_by: Literal["class", "case"] = Field(
+        default="class",
+        description="what is drawn first: a class, then a case that has it, so that rare classes "
+        "are met as often; or a case, then one of its classes, as in nnU-Net",
+    )
     workers: int | None = Field(
         default=None,
         ge=0,
@@ -212,10 +242,11 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Literal["nifti", "nrrd", "mha", "png", "tiff"] | None = Field(
+    format: Format | None = Field(
         default=None,
         description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
-        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT",
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT; "
+        "the forms of DICOM are for `medssl predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

@@ -20,6 +20,7 @@ from medssl.names import shown
 
 Level = Literal["error", "warning"]
 Rule = Literal[
+    "series",
     "missing image",
     "missing label",
     "unreadable",

@@ -14,14 +14,14 @@ class Fault:
 
     Attributes:
         case: id of the case concerned; empty where a row names none.
-        file: the table.
+        file: the table, or what else is wrong.
         what: the fact, naming the file.
         do: the remedy.
     """
 
     case: str
     file: Path
-    rule: Literal["label", "duplicate", "table", "empty bag", "non-finite", "name"]
+    rule: Literal["label", "duplicate", "table", "empty bag", "non-finite", "name", "series"]
     what: str
     do: str
 

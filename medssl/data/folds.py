@@ -20,10 +20,10 @@ def leave_out(
 
     Patients are dealt out one after the other, each by its first case: to the fold that has fewest
     cases of the classes which that one shows, the rarest class first; of such folds to that with
-    the fewest patients, and of such to that with the least marked so far. So each patient's fold
-    follows from the patients before it alone, and with a smaller budget the rest are in the same
-    folds. With fewer patients than folds, each is left out once. The cases of a fold are its test
-    cases and have no part in its training, not even as unlabelled ones.
+    the fewest patients, and of such to that whose mean volume then is nearest to the mean of all so
+    far. So each patient's fold follows from the patients before it alone, and with a smaller budget
+    the rest are in the same folds. With fewer patients than folds, each is left out once. The cases
+    of a fold are its test cases and have no part in its training, not even as unlabelled ones.
 
     Args:
         contents: of the labelled cases; those that it lacks are dealt out by their number alone.
@@ -59,21 +59,25 @@ def _dealt(
     fold_of: dict[str, int] = {}
     cases: list[set[str]] = [set() for _ in range(folds)]
     showing: list[Counter[str]] = [Counter() for _ in range(folds)]
-    marked, sizes = [0.0] * folds, [0] * folds
-    for name in order:
+    marked, patients_in = [0.0] * folds, [0] * folds
+    for before, name in enumerate(order):
         content, patient = contents.get(name, {}), patients[name]
+        own = sum(content.values())
         if patient not in fold_of:
             rarest_first = sorted(content, key=lambda one: sum(fold[one] for fold in showing))
-            ranks = [
-                ([showing[fold][one] for one in rarest_first], sizes[fold], marked[fold], fold)
-                for fold in range(folds)
+            usual = (sum(marked) + own) / (before + 1)
+            apart = [
+                abs(m + own - usual * (len(c) + 1)) for m, c in zip(marked, cases, strict=True)
             ]
-            fold_of[patient] = min(ranks)[-1]
-            sizes[fold_of[patient]] += 1
+            fold_of[patient] = min(
+                ([showing[fold][one] for one in rarest_first], patients_in[fold], apart[fold], fold)
+                for fold in range(folds)
+            )[-1]
+            patients_in[fold_of[patient]] += 1
         fold = fold_of[patient]
         cases[fold].add(name)
         showing[fold].update(content.keys())
-        marked[fold] += sum(content.values())
+        marked[fold] += own
     return cases
 
 

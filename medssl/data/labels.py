@@ -29,11 +29,17 @@ class Label(Section):
     name: str = Field(description="of the class, in reports and file names")
     colour: str | None = Field(
         default=None,
+        exclude_if=lambda given: given is None,
         description="red, green and blue in masks that are pictures in colour, e.g. '#ff0000'; "
         "black is background; null: masks hold the values",
     )
     code: Code | None = None
     category: Code | None = None
+    one_part: bool = Field(
+        default=False,
+        description="whether it is one connected part in every patient; predicted masks then keep "
+        "their largest part alone, unless predict.largest_component is given",
+    )
 
     @field_validator("value", mode="before")
     @classmethod

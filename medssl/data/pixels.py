@@ -5,8 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.dicom.lists import (
+    SEGMENTS,
+    is_list,
+    listed_files,
+    listed_label,
+    listed_series,
+)
 from medssl.data.dicom.series import find_series
-from medssl.data.dicom.values import read_series
+from medssl.data.dicom.structures import read_marked
+from medssl.data.dicom.values import read_series, values_of
 from medssl.data.files import DICOM, PICTURES, SUFFIXES, is_picture, visible
 from medssl.data.geometry import Geometry
 from medssl.data.metaimage import open_metaimage
@@ -41,9 +49,11 @@ def suffix(path: Path) -> str:
 def files_of(path: Path) -> list[Path]:
     """The files that an image consists of.
 
-    They are the image itself, what lies in the folder of a series, or a header and its data beside
-    it, where the header can be read.
+    They are the image itself, what lies in the folder of a series, what a list of DICOM files
+    names, or a header and its data beside it, where the header can be read.
     """
+    if is_list(path):
+        return listed_files(path)
     if path.is_dir():
         return [file for file in visible(path) if file.is_file()]
     if path.name.lower().endswith(HEADERS) and path.is_file():
@@ -69,6 +79,8 @@ def read_pixels(path: Path, channels: int = 1) -> tuple[np.ndarray, Geometry]:
     if is_picture(path):
         picture = read_picture(path)
         return picture.as_channels(channels), picture.geometry
+    if is_list(path):
+        return _read_list(path)
     stored = open_image(path)
     return stored.voxels(), stored.geometry
 
@@ -82,7 +94,18 @@ def read_grid(path: Path) -> Geometry:
     _must_exist(path)
     if path.is_file() and is_picture(path):
         return read_picture(path).geometry
+    if is_list(path):
+        return listed_series(path).geometry
     return find_series(path).geometry if path.is_dir() else open_image(path).geometry
+
+
+def _read_list(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Voxels of the series, or the mask, that a list of DICOM files stands for."""
+    series = listed_series(path)
+    if path.suffix == SEGMENTS:
+        label, values = listed_label(path)
+        return read_marked(label, values, series)[None], series.geometry
+    return values_of(series), series.geometry
 
 
 def open_image(path: Path) -> Stored:

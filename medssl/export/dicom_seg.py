@@ -1,47 +1,32 @@
-"""Masks as DICOM Segmentation objects on the grid of the series they were made from.
+"""Masks as DICOM Segmentation objects on the grid of the series they were made from."""
 
-The patient's identity goes from the series' headers into the object's own, and nowhere else: no
-file name, message or log repeats it.
-"""
-
-import logging
-import struct
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import medssl
 from medssl.atomic import appearing
 from medssl.data.dicom.series import Series, find_series
-from medssl.data.dicom.slices import read_header
-from medssl.data.dicom.stored import DAMAGE
 from medssl.data.labels import Label
-from medssl.data.volume import Volume, read_mask
+from medssl.data.volume import read_mask
 from medssl.errors import DataError, UsageError
-from medssl.export.meaning import coded, declared_labels, empty_in_training, empty_mask
+from medssl.export.dicom_report import write_report
+from medssl.export.dicom_source import discreet, series_number, source_headers
+from medssl.export.meaning import declared_labels, empty_in_training, empty_mask
+from medssl.export.result import Algorithm, Result
+from medssl.export.terms import concept, guessed, terms_of
 
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-# Attributes that a series must have but may leave empty (DICOM type 2); some tools drop them.
-_MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-)
-_SERIES_OFFSET = 1000
+Kind = Literal["binary", "fractional", "labelmap"]
+"""Of segmentation: a frame per slice and segment of bits or of probabilities, or one of numbers."""
+
 _LONGEST_NAME = 64
 
 
-def export_dicom_seg(mask: Path, series: Path, meaning: str, out: Path) -> list[str]:
+def export_dicom_seg(
+    mask: Path, series: Path, meaning: str, out: Path, kind: Kind = "binary"
+) -> list[str]:
     """The verb: a mask file as a DICOM-SEG file; returns what may be wrong with it, in sentences.
 
     Args:
@@ -49,41 +34,66 @@ def export_dicom_seg(mask: Path, series: Path, meaning: str, out: Path) -> list[
         series: folder of the DICOM series.
         meaning: checkpoint folder, or data spec by name or file.
         out: .dcm file to write.
+        kind: a mask has no probabilities, so not "fractional".
 
     Raises:
-        UsageError: `out` is no .dcm file, or `meaning` declares no labels.
+        UsageError: `out` is no .dcm file, `kind` is none for a mask, or `meaning` declares no
+            labels.
         DataError: as `write_dicom_seg`; or the mask cannot be read.
     """
     if out.suffix.lower() != ".dcm":
         raise UsageError(f"{out} is not a DICOM file name", "", "let it end in .dcm")
+    if kind == "fractional":
+        raise UsageError(
+            "a mask cannot become a fractional segmentation",
+            "it holds no probabilities",
+            "predict with --format dicom-seg-fractional",
+        )
     labels = declared_labels(meaning)
     if not series.is_dir():
         raise DataError(f"{series} is not a folder", "", "give the folder of the DICOM series")
     volume = read_mask(mask)
-    write_dicom_seg(volume, series, labels, out)
-    return [] if volume.array.any() else [empty_mask(mask.name, empty_in_training(meaning))]
+    write_dicom_seg(Result.of(volume, labels, find_series(series)), out, kind)
+    empty = [] if volume.array.any() else [empty_mask(mask.name, empty_in_training(meaning))]
+    return [*empty, *guessed(labels)]
 
 
-def write_dicom_seg(mask: Volume, series: Path, labels: Sequence[Label], path: Path) -> None:
+def write_dicom_seg(
+    result: Result, path: Path, kind: Kind = "binary", report: Path | None = None
+) -> None:
     """Write a mask as one DICOM-SEG object; the file appears complete or not at all.
 
     Args:
-        mask: integers [1, X, Y, Z] in the labels' values, on the series' grid; its axes may be
-            in another order or direction.
-        series: folder that holds the DICOM series, and no other.
-        labels: become segments 1, 2, ... in this order, present in the mask or not.
+        result: a mask on the series' grid; its axes may be in another order or direction. Of the
+            kind "fractional" its probabilities are written, in steps of 1/255.
         path: file to write.
+        report: where a structured report with the volumes is written too.
 
     Raises:
         DataError: if the mask lies on another grid or holds values that no label has, or if the
             series is irregular or lacks what a segmentation must refer to.
+        ValueError: fractions are asked for, and the result has no probabilities.
     """
-    source = find_series(series)
-    frames = _segments(_on_grid(mask, source), labels, mask.source).transpose(2, 1, 0)
-    with _discreet(series):
-        dataset = _segmentation(_headers(source, series), frames, labels)
+    source = result.referred
+    segments = result.segments(result.on_series(result.values))
+    frames = _fractions(result) if kind == "fractional" else segments.transpose(2, 1, 0)
+    with discreet(source):
+        headers = source_headers(source)
+        dataset = _segmentation(headers, frames, result, kind)
         with appearing(path, _is_readable) as beside:
             dataset.save_as(beside)
+        if report is not None:
+            counts = np.bincount(segments.ravel(), minlength=len(result.labels) + 1)[1:]
+            millilitres = [float(count) * result.geometry.voxel / 1000 for count in counts]
+            write_report(headers, dataset, result, millilitres, report)
+
+
+def _fractions(result: Result) -> np.ndarray:
+    """Probabilities [slices, rows, columns, segments] of the labels."""
+    if result.probabilities is None:
+        raise ValueError("fractions need the probabilities of the labels")
+    found = result.on_series(result.probabilities[1:])
+    return np.clip(np.ascontiguousarray(found.transpose(3, 2, 1, 0), np.float32), 0, 1)
 
 
 def _is_readable(path: Path) -> None:
@@ -92,60 +102,20 @@ def _is_readable(path: Path) -> None:
     dcmread(path, specific_tags=["NumberOfFrames", "PixelData"])
 
 
-def _on_grid(mask: Volume, source: Series) -> np.ndarray:
-    """The mask [X, Y, Z] with the axes of the series: columns, rows, slices."""
-    grid, turn = mask.geometry.oriented(source.geometry.orientation)
-    if not grid.matches(source.geometry):
-        raise DataError(
-            f"{mask.source} does not lie on the grid of the DICOM series",
-            grid.difference(source.geometry),
-            "predict from the series itself, or resample the mask to it",
-        )
-    return turn.apply(mask.array[0])
-
-
-def _segments(array: np.ndarray, labels: Sequence[Label], name: str) -> np.ndarray:
-    """Mask values to segment numbers 1, 2, ..."""
-    numbers = {label.value: number for number, label in enumerate(labels, start=1)}
-    unknown = [int(value) for value in np.unique(array) if value and value not in numbers]
-    if unknown:
-        raise DataError(
-            f"{name} holds the value {unknown[0]}",
-            f"the labels declare {', '.join(str(value) for value in numbers)}",
-            "name the data spec or the checkpoint that the mask belongs to",
-        )
-    table = np.zeros(256, np.uint8)
-    table[list(numbers)] = list(numbers.values())
-    return np.asarray(table[array])
-
-
-def _headers(source: Series, series: Path) -> list[Any]:
-    """Headers of the slices, in the order of the grid."""
-    try:
-        headers = [read_header(file) for file in source.files]
-    except DAMAGE:
-        raise _irregular(series) from None
-    for header in headers:
-        for keyword in _NEEDED:
-            if not header.get(keyword):
-                raise _incomplete(series, keyword)
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
-                setattr(header, keyword, None)
-    return headers
-
-
-def _segmentation(headers: Sequence[Any], frames: np.ndarray, labels: Sequence[Label]) -> Any:
-    """The DICOM object; `frames` [slices, rows, columns] hold segment numbers."""
+def _segmentation(headers: Sequence[Any], frames: np.ndarray, result: Result, kind: Kind) -> Any:
+    """The DICOM object; `frames` [slices, rows, columns] hold segment numbers, or fractions."""
     import highdicom
 
     return highdicom.seg.Segmentation(
         source_images=headers,
         pixel_array=np.ascontiguousarray(frames),
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(n, label) for n, label in enumerate(labels, start=1)],
+        segmentation_type=highdicom.seg.SegmentationTypeValues[kind.upper()],
+        segment_descriptions=[
+            _describe(number, label, result.algorithm)
+            for number, label in enumerate(result.labels, start=1)
+        ],
         series_instance_uid=highdicom.UID(),
-        series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
+        series_number=series_number(headers[0]),
         series_description="medssl segmentation",
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
@@ -155,62 +125,66 @@ def _segmentation(headers: Sequence[Any], frames: np.ndarray, labels: Sequence[L
         device_serial_number=medssl.__version__,
         content_label="SEGMENTATION",
         content_description="Automatic segmentation, not for clinical use",
+        **_planes(headers, result.referred),
     )
 
 
-def _describe(number: int, label: Label) -> Any:
+def _planes(headers: Sequence[Any], source: Series) -> dict[str, Any]:
+    """Where the frames lie, for scans of several frames in a file.
+
+    The frames of the file may be more, or in another order; of one slice per file highdicom finds
+    it by itself.
+    """
+    import highdicom
+
+    if len(headers) == len(source.slices) and all(one.marks is None for one in source.slices):
+        return {}
+    first = source.slices[0]
+    measures = highdicom.PixelMeasuresSequence(
+        pixel_spacing=first.spacing,
+        slice_thickness=first.thickness or source.geometry.spacing[2],
+        spacing_between_slices=source.geometry.spacing[2],
+    )
+    return {
+        "pixel_measures": measures,
+        "plane_orientation": highdicom.PlaneOrientationSequence(
+            "PATIENT", first.directions.ravel().tolist()
+        ),
+        "plane_positions": [
+            highdicom.PlanePositionSequence("PATIENT", one.place.tolist()) for one in source.slices
+        ],
+    }
+
+
+def _describe(number: int, label: Label, algorithm: Algorithm) -> Any:
+    import highdicom
+
+    terms = terms_of(label)
+    found = highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label.name[:_LONGEST_NAME],
+        segmented_property_category=concept(terms.category),
+        segmented_property_type=concept(terms.kind),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=_identified(algorithm),
+        tracking_uid=highdicom.UID(),
+        tracking_id=label.name[:_LONGEST_NAME],
+    )
+    if terms.side is not None:
+        kind = found.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [concept(terms.side)]
+    return found
+
+
+def _identified(algorithm: Algorithm) -> Any:
+    """The algorithm as highdicom has it."""
     import highdicom
     from pydicom.sr.codedict import codes
 
-    category, kind = (
-        highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning) for code in coded(label)
-    )
-    return highdicom.seg.SegmentDescription(
-        segment_number=number,
-        segment_label=label.name[:_LONGEST_NAME],
-        segmented_property_category=category,
-        segmented_property_type=kind,
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="medssl", version=medssl.__version__, family=codes.DCM.ArtificialIntelligence
-        ),
-    )
-
-
-@contextmanager
-def _discreet(series: Path) -> Iterator[None]:
-    """Hide the header values that warnings and errors of the DICOM libraries quote.
-
-    pydicom both warns and logs "Invalid value for VR ...: 'VALUE'".
-    """
-    talkers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    before = [talker.disabled for talker in talkers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for talker in talkers:
-            talker.disabled = True
-        try:
-            yield
-        except AttributeError as error:
-            raise _incomplete(series, str(error.name)) from None
-        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error):
-            raise _irregular(series) from None
-        finally:
-            for talker, disabled in zip(talkers, before, strict=True):
-                talker.disabled = disabled
-
-
-def _irregular(series: Path) -> DataError:
-    return DataError(
-        f"the DICOM series in {series} cannot be referred to by a segmentation",
-        "its headers break the DICOM standard",
-        "export the series again from its archive",
-    )
-
-
-def _incomplete(series: Path, keyword: str) -> DataError:
-    return DataError(
-        f"the DICOM series in {series} lacks {keyword}",
-        "a segmentation must refer to it",
-        "export the series again from its archive",
+    return highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.name[:_LONGEST_NAME],
+        version=algorithm.version,
+        family=codes.DCM.ArtificialIntelligence,
+        source="medssl",
+        parameters=dict(algorithm.parameters) or None,
     )

@@ -1,15 +1,12 @@
-"""What the values of a mask mean, and the codes that DICOM wants for it."""
+"""What the values of a mask mean, and warnings of empty ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from medssl.data.labels import Code, Label
+from medssl.data.labels import Label
 from medssl.data.spec import load_spec
 from medssl.errors import UsageError
 from medssl.names import some_of
-
-# The terms that 3D Slicer writes where none was chosen; true of anything segmented in a body.
-GENERIC = Code(value="85756007", scheme="SCT", meaning="Tissue")
 
 
 def declared_labels(source: str) -> tuple[Label, ...]:
@@ -66,8 +63,3 @@ def empty_masks(names: Sequence[str], in_training: bool | None) -> str:
         return empty_mask(names[0], in_training)
     alone = empty_mask("X", in_training).removeprefix("the mask of X is empty")
     return f"the masks of {len(names)} cases are empty{alone}: {some_of(names)}"
-
-
-def coded(label: Label) -> tuple[Code, Code]:
-    """Category and type of a segment; generic where the label has no code."""
-    return label.category or GENERIC, label.code or GENERIC

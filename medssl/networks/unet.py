@@ -8,25 +8,28 @@ the strides have axes.
 Legend: B items, C channels, K classes, E channels of a stage, X Y Z voxels, x y z those of a stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, cat, nn
 
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.flat import CONVOLUTION, INSTANCE_NORM, TRANSPOSED
 from medssl.networks.heads import ManyHeads
 from medssl.networks.unet_settings import Stage, UNetSettings
 
 SLOPE = 0.01
 """Of the leaky ReLU below 0."""
 
-CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-POOL: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+MEAN_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 Sides = tuple[int, ...]
+
+
+def _layer(kinds: Mapping[int, Any], axes: Sides) -> Any:
+    """The kind of layer for as many axes."""
+    return kinds[len(axes)]
 
 
 def _started(convolution: Any) -> Any:
@@ -39,11 +42,13 @@ def _started(convolution: Any) -> Any:
 
 def _conv(inputs: int, outputs: int, kernel: Sides, stride: Sides, bias: bool = True) -> Any:
     padding = tuple((side - 1) // 2 for side in kernel)
-    return _started(CONV[len(kernel)](inputs, outputs, kernel, stride, padding, bias=bias))
+    return _started(
+        _layer(CONVOLUTION, kernel)(inputs, outputs, kernel, stride, padding, bias=bias)
+    )
 
 
 def _block(inputs: int, outputs: int, kernel: Sides, stride: Sides) -> nn.Sequential:
-    norm = NORM[len(kernel)](outputs, affine=True)
+    norm = _layer(INSTANCE_NORM, kernel)(outputs, affine=True)
     conv = _conv(inputs, outputs, kernel, stride)
     return nn.Sequential(conv, norm, nn.LeakyReLU(SLOPE, inplace=True))
 
@@ -62,18 +67,18 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: Sides, stride: Sides) -> None:
         super().__init__()
-        axes, ones = len(kernel), _ones(kernel)
-        last = NORM[axes](outputs, affine=True)
+        ones = _ones(kernel)
+        last = _layer(INSTANCE_NORM, kernel)(outputs, affine=True)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         first = _block(inputs, outputs, kernel, stride)
         self.block = nn.Sequential(*first, _conv(outputs, outputs, kernel, ones), last)
         self.skip = nn.Sequential()
         if stride != ones:
-            self.skip.append(POOL[axes](stride, stride))
+            self.skip.append(_layer(MEAN_POOL, kernel)(stride, stride))
         if inputs != outputs:
             self.skip.append(_conv(inputs, outputs, ones, ones, bias=False))
-            self.skip.append(NORM[axes](outputs, affine=True))
+            self.skip.append(_layer(INSTANCE_NORM, kernel)(outputs, affine=True))
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,7 +163,9 @@ class UNet(nn.Module):
         for fine, coarse in pairwise(stages):
             width, kernel, stride = fine.width, fine.kernel, coarse.stride
             ones = _ones(kernel)
-            self.ups.append(_started(TRANSPOSED[len(kernel)](coarse.width, width, stride, stride)))
+            self.ups.append(
+                _started(_layer(TRANSPOSED, kernel)(coarse.width, width, stride, stride))
+            )
             convs = [_block(2 * width, width, kernel, ones)]
             convs += [_block(width, width, kernel, ones) for _ in range(fine.convs - 1)]
             self.blocks.append(nn.Sequential(*convs))

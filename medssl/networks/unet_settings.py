@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.flat_settings import must_not_be_frozen_flat
 from medssl.networks.settings import Network, NetworkChoice
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
@@ -57,7 +58,7 @@ class UNetSettings(NetworkChoice):
     strides: tuple[Triple, ...] | None = Field(
         default=None,
         description="plain_unet and residual_unet: of each stage against the one before, along "
-        "every axis; null: 1 in the first, 2 in all others",
+        "every axis, of which a 2-D network takes two; null: 1 in the first, 2 in all others",
     )
     kernels: tuple[Triple, ...] | None = Field(
         default=None,
@@ -114,6 +115,7 @@ class UNetSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
+        must_not_be_frozen_flat(self)
         stages = len(self.features)
         for key, wanted in {
             "strides": stages, "kernels": stages, "blocks": stages, "decoder_convs": stages - 1
@@ -146,17 +148,20 @@ class UNetSettings(NetworkChoice):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage, finest first."""
+        """Every stage, finest first; in 2-D with two axes."""
         convs = self.decoder_convs
         counts = (*(convs if isinstance(convs, tuple) else ()), 0)
-        columns = self.features, self.strides or (), self.kernels or (), self.blocks or (), counts
-        return tuple(map(Stage, *columns))
+        axes = 2 if self.is_flat else 3
+        strides, kernels = (
+            [sides[:axes] for sides in given or ()] for given in (self.strides, self.kernels)
+        )
+        return tuple(map(Stage, self.features, strides, kernels, self.blocks or (), counts))
 
     @property
     def side_multiples(self) -> Triple:
-        """Product of the strides along each axis."""
-        x, y, z = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
-        return x, y, z
+        """Product of the strides along each axis; 1 along the third of 2-D images."""
+        x, y, *deep = map(prod, zip(*(stage.stride for stage in self.stages), strict=True))
+        return x, y, deep[0] if deep else 1
 
     def must_take(self, patch: Patch, items: int = 2) -> None:
         """Refuse a patch that the strides do not divide, or of which one value is left.
@@ -164,7 +169,7 @@ class UNetSettings(NetworkChoice):
         Raises:
             UsageError: names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiples)
+        check_patch(patch, self.side_multiples, self.is_flat)
         if patch == self.side_multiples:
             axis = max(range(3), key=lambda one: (patch[one] > 1, one))
             larger = [2 * side if one == axis else side for one, side in enumerate(patch)]
@@ -182,5 +187,5 @@ class UNetSettings(NetworkChoice):
 
 _ENCODER = ("features", "strides", "kernels", "blocks")
 
-PLAIN_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER)
-RESIDUAL_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER)
+PLAIN_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER, flat=True)
+RESIDUAL_UNET = Network("medssl.networks.unet:build", encoder_keys=_ENCODER, flat=True)

@@ -16,9 +16,6 @@ from medssl.pipeline.texts import document
 
 _FOLDS = 5
 
-_STEP, _LARGEST = 32, 256
-"""Windows on pictures have sides of such multiples, and at most so many pixels."""
-
 
 def spec_draft(
     spec: DataSpec, plain: dict[str, Any], found: Found, contents: Contents, cases: Sequence[Case]
@@ -59,7 +56,7 @@ def _modality(spec: DataSpec, contents: Contents) -> str:
     return "Nothing in the files tells; CT and OT are others. `preprocess` in the pipeline follows."
 
 
-def pipeline_draft(spec: DataSpec, cases: Sequence[Case], contents: Contents) -> str:
+def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
     """The pipeline."""
     content = layout_of(spec).content
     head = [
@@ -68,7 +65,7 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case], contents: Contents) ->
     ]
     keys: list[tuple[str, Any, str]] = [("title", spec.title, ""), ("data", spec.name, "")]
     if content == "volumes" and are_pictures(cases):
-        keys += _pictures(spec, cases, contents.shapes)
+        keys += _pictures(spec, cases)
     elif content == "volumes":
         masked = sum(map(labelled, cases))
         patients = len({case.patient for case in cases if labelled(case)})
@@ -86,9 +83,15 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case], contents: Contents) ->
 
 def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tuple[str, Any, str]]:
     word = "ct" if spec.modality == "CT" else "mr"
-    chain = "a window of Hounsfield units becomes 0..1" if word == "ct" else "each scan by itself"
+    chain = "Hounsfield units, in a window" if word == "ct" else "each scan by itself"
     few = f"the {masked} masks and from the {rest} scans without"
     return [
+        (
+            "plan",
+            "auto",
+            "Voxels, patch, batch, network and steps follow from the scans and the device, before\n"
+            f"the first run; `medssl plan {spec.name}` shows them. A key that is set here wins.",
+        ),
         ("preprocess", word, f"Intensities: {chain} (`medssl keys preprocess.{word}`)."),
         (
             "method",
@@ -102,10 +105,8 @@ def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tupl
     ]
 
 
-def _pictures(
-    spec: DataSpec, cases: Sequence[Case], shapes: Sequence[tuple[int, int, int]]
-) -> list[tuple[str, Any, str]]:
-    """2-D images: what is said of volumes, but for intensities and windows."""
+def _pictures(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]:
+    """2-D images: what is said of volumes, but for intensities."""
     masked = sum(map(labelled, cases))
     if not masked:
         raise DataError(
@@ -114,16 +115,13 @@ def _pictures(
             "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
         )
     patients = len({case.patient for case in cases if labelled(case)})
-    _, *rest = _segment(spec, masked, len(cases) - masked, patients)
-    word = "rgb" if len(spec.channels) == 3 else "ultrasound" if spec.modality == "US" else ""
-    word = word or "radiograph"
-    sides = [sorted(shape[axis] for shape in shapes)[len(shapes) // 2] for axis in (0, 1)]
-    patch = [min(_LARGEST, max(_STEP, side // _STEP * _STEP)) for side in sides or (_LARGEST,) * 2]
+    grey = "ultrasound" if spec.modality == "US" else "radiograph"
+    word = "rgb" if len(spec.channels) == 3 else grey
     return [
-        ("preprocess", word, f"Intensities (`medssl keys preprocess.{word}`)."),
-        ("network", {"name": "unet3d", "norm": "instance"}, "In 2-D, as its windows are."),
-        *rest,
-        ("train", {"patch": patch, "batch_labelled": 4, "batch_unlabelled": 4}, "Pixels."),
+        (key, word, f"Intensities (`medssl keys preprocess.{word}`).")
+        if key == "preprocess"
+        else (key, value, why)
+        for key, value, why in _segment(spec, masked, len(cases) - masked, patients)
     ]
 
 

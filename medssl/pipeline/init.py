@@ -140,7 +140,7 @@ def _draft(folder: Path, labels: Path | None, name: str, reporter: QuietReporter
     drafted = spec_draft(spec, plain, found, contents, cases)
     files = {
         Path(SPECS.folder) / f"{name}.yaml": drafted,
-        Path(PIPELINES.folder) / f"{name}.yaml": pipeline_draft(spec, cases, contents),
+        Path(PIPELINES.folder) / f"{name}.yaml": pipeline_draft(spec, cases),
     }
     make_spec({"name": name, **yaml.safe_load(drafted)}, f"the data spec of {folder}")
     sheet = Path(f"contact_sheet_{name}.png")

@@ -8,13 +8,12 @@ named after the way to the deepest folder that holds them all.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
-from medssl.data.dicom.study import StudyFiles, studies_in
+from medssl.data.dicom.study import StudyFiles, names_of, studies_in
 from medssl.data.files import (
     DICOM,
     PICTURES,
@@ -26,6 +25,7 @@ from medssl.data.files import (
     stem,
     visible,
 )
+from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
@@ -128,6 +128,8 @@ def _fitting(name: str, path: Path) -> str:
 
 def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     _must_exist(path)
+    if path.is_dir() and (pictures := holds_pictures(path)):
+        return [(_fitting(stem(one), one), (one,)) for one in pictures]
     if path.is_dir():
         found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
@@ -158,16 +160,13 @@ def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -
 
 
 def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
-    """A case for each study in a folder and all below it."""
+    """A case for each study in a folder and all below it; one alone is named after the folder."""
     found = studies_in(folder)
     if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
         yield _fitting(folder.resolve().name, folder), (folder,)  # its owner has chosen it
         return
-    places = Counter(one.folder for one in found)
-    for one in found:
-        name = "_".join(one.folder.relative_to(folder).parts) or folder.resolve().name
-        shared = places[one.folder] > 1 or any(place in one.folder.parents for place in places)
-        yield _fitting(f"{name}_{one.key}" if shared else name, one.folder), one
+    for one, name in zip(found, names_of(found, folder, lone=True), strict=True):
+        yield _fitting(name, one.folder), one
 
 
 def _is_one_series(study: StudyFiles, folder: Path) -> bool:

@@ -1,12 +1,13 @@
 """Keys that a pipeline leaves to a plan: into a run, onto the screen, or into the file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.plan.key import Planned
+from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.overrides import laid_over
 from medssl.pipeline.config import PIPELINES, Config, load_config, validate
@@ -31,19 +32,24 @@ def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> C
 
 def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
     """The run with these keys below those that were given."""
-    new, given = nested(keys), dict(config.given)
-    for name, own in new.items():
-        text = given.get(name)
-        if isinstance(text, str):  # the word of a chain, or a name
-            given[name] = {text: {}} if text in own else {"name": text}
-        if isinstance(given.get(name), dict) and "name" in given[name]:
-            own.setdefault("name", given[name]["name"])  # the planned keys are those of this one
-    plain = laid_over(new, given)
+    plain = below_given(keys, config.given)
     pipeline = validate(config.file, plain)
     changed: Config[Any] = replace(config, pipeline=pipeline, given=plain, settled=True)
     changed.check()
     changed.method.must_fit(changed)
     return changed
+
+
+def below_given(keys: Sequence[Planned], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given keys of a pipeline with planned ones below them."""
+    new, plain = nested(keys), dict(given)
+    for name, own in new.items():
+        text = plain.get(name)
+        if isinstance(text, str):  # the word of a chain, or a name
+            plain[name] = {text: {}} if text in own else {"name": text}
+        if isinstance(plain.get(name), dict) and "name" in plain[name]:
+            own.setdefault("name", plain[name]["name"])  # the planned keys are those of this one
+    return laid_over(new, plain)
 
 
 def plan_in_words(
@@ -71,16 +77,27 @@ def plan_in_words(
     path = PIPELINES.find(name)
     if write:
         _must_be_own(path)
-    if config.is_planned:
-        return f"every key that could be planned is given in {path}"
     cohort = cohort_of(config)
+    if config.is_planned:
+        said = f"every key that could be planned is given in {path}"
+        return said if write else "\n".join([said, *_foretold(config, cohort, reporter)])
     keys: Sequence[Planned] = load(make)(config, cohort, reporter)
-    _with_keys(config, keys)
+    whole = _with_keys(config, keys)
     if not write:
-        return reasoned(keys).rstrip("\n")
+        told = [f"# {line}" for line in _foretold(whole, cohort, reporter)]
+        return "\n".join([reasoned(keys).rstrip("\n"), *told])
     write_text(path, with_keys(path.read_text(encoding="utf-8"), keys))
     load_config(str(path))
     return f"wrote {len(keys)} keys into {path}; all that it gave is as it was"
+
+
+def _foretold(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> list[str]:
+    """What the run will take here, unless it is planned for another device."""
+    device = choose_device(config.pipeline.train.device).type
+    asked = getattr(config.pipeline, "plan", None)
+    if config.family.foretell is None or (asked and asked.device not in (None, device)):
+        return []
+    return [said] if (said := load(config.family.foretell)(config, cohort, reporter)) else []
 
 
 def _must_be_own(path: Path) -> None:

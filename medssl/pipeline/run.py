@@ -65,6 +65,7 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
     if config.family.preflight is not None:
         load(config.family.preflight)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    _foretell(plan, reporter)
     return carry_out_plan(plan, reporter, resume)
 
 
@@ -78,8 +79,18 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
     cohort = _told_cohort(config, reporter)
     config = with_plan(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    _foretell(plan, reporter)
     _carry_out(Job(plan, reporter), next(iter(plan.stages)), resume, None)
     return Outcome({"model": plan.model})
+
+
+def _foretell(plan: Plan[Any, Any], reporter: QuietReporter) -> None:
+    """Tell what a run will take that has not begun, where somebody listens."""
+    family, first = plan.config.family, next(iter(plan.stages.values()))
+    if family.foretell is None or first.folder.exists() or not reporter.listens:
+        return
+    if said := load(family.foretell)(plan.config, plan.cohort, reporter):
+        reporter.note(said)
 
 
 def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool = True) -> Outcome:

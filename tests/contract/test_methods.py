@@ -22,9 +22,9 @@ from medssl.transforms.chain import Preprocess
 
 METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
-PATCH = (16, 16, 16)
 RESUMED = [
     *((name, {}) for name in METHODS),
+    ("ad_mt", {"longest_turn": 2}),
     ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
 ]
 
@@ -157,27 +157,28 @@ def test_building_leaves_the_global_generator_alone(name, build):
 
 
 @every_method
-def test_the_predictor_survives_packaging(name, build, train, tmp_path):
+def test_the_predictor_survives_packaging(name, build, train, patch, tmp_path):
     method = build(name, norm="batch", dropout=0.5)
     train(method, tmp_path / "state.pt")
     predictor = method.eval().predictor()
-    save_checkpoint(tmp_path / "last", predictor, describe(len(predictor.members)))
+    save_checkpoint(tmp_path / "last", predictor, describe(len(predictor.members), patch))
     loaded, _ = load_checkpoint(tmp_path / "last")
-    image = torch.randn(2, 1, *PATCH, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(2, 1, *patch, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits = predictor(image)
-        assert logits.shape == (2, 3, *PATCH)
+        assert logits.shape == (2, 3, *patch)
         assert torch.equal(loaded(image), logits)
 
 
-def describe(members):
+def describe(members, patch):
+    network = NetworkSettings(name="vnet", width=2, levels=3, norm="batch", dropout=0.5)
     return Checkpoint(
-        network=NetworkSettings(name="vnet", width=2, levels=3, norm="batch", dropout=0.5),
+        network=network.sized(patch),
         members=members,
         channels=("T1",),
         labels=(Label(value=1, name="ball"), Label(value=2, name="rim")),
         modality="MR",
-        patch=PATCH,
+        patch=patch,
         preprocess=Preprocess.of("mr"),
         predict=PredictSettings(),
         method={},

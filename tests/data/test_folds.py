@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medssl.data.folds import leave_out, make_folds, shortcomings
@@ -140,11 +141,25 @@ def test_a_rare_class_is_dealt_out_evenly() -> None:
         assert sum("tumour" in shown[name] for name in fold.test) == 2
 
 
-def test_folds_of_equal_numbers_are_dealt_out_by_the_volume_that_is_marked() -> None:
-    """20 to the first fold, 1 to the second; then 2 to the second, which has less, and so on."""
-    volumes = {"c0": 20.0, "c1": 1.0, "c2": 2.0, "c3": 3.0}
-    folds = alone({name: {"a": volume} for name, volume in volumes.items()}, 2)
-    assert [fold.test for fold in folds] == [("c0", "c3"), ("c1", "c2")]
+@pytest.mark.parametrize(("third", "with_the_large"), [(3.0, True), (18.0, False)])
+def test_of_folds_of_equal_numbers_a_small_volume_joins_the_large(
+    third: float, with_the_large: bool
+) -> None:
+    """After 20 and 1, 3 brings the first fold nearer to the mean of all, 18 the second one."""
+    volumes = {"c0": 20.0, "c1": 1.0, "c2": third}
+    first, second = alone({name: {"a": volume} for name, volume in volumes.items()}, 2)
+    assert ("c2" in first.test, "c2" in second.test) == (with_the_large, not with_the_large)
+
+
+def test_folds_have_more_equal_volumes_than_if_they_were_dealt_out_in_turn() -> None:
+    spread, in_turn = [], []
+    for seed in range(20):
+        volumes = np.random.default_rng(seed).lognormal(0, 0.6, 20)
+        folds = alone({f"c{n}": {"a": volume} for n, volume in enumerate(volumes)}, 5)
+        assert [len(fold.test) for fold in folds] == [4] * 5
+        spread.append(np.std([np.mean([volumes[int(n[1:])] for n in f.test]) for f in folds]))
+        in_turn.append(np.std([volumes[start::5].mean() for start in range(5)]))
+    assert np.mean(spread) < 0.8 * np.mean(in_turn)
 
 
 def test_one_patient_cannot_be_folded() -> None:

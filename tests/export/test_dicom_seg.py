@@ -10,10 +10,12 @@ import pytest
 from pydicom.dataelem import RawDataElement
 from scipy.spatial import cKDTree
 
+from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
 from medssl.data.volume import Volume, read_geometry, write_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.dicom_seg import export_dicom_seg, write_dicom_seg
+from medssl.export.result import Result
 from tests.dicom_series import RAS_TO_LPS
 from tests.export.conftest import LABELS
 
@@ -25,6 +27,11 @@ VALUES = np.array([0, 1, 5, 2], np.uint8)
 @pytest.fixture
 def straight():
     return Geometry(SHAPE, np.diag([0.5, 1.25, 3.0, 1.0]))
+
+
+def write(mask, series, path, **options):
+    """One DICOM-SEG of a mask and the folder of its series."""
+    write_dicom_seg(Result.of(mask, LABELS, find_series(series)), path, **options)
 
 
 def _blobs(shape):
@@ -58,11 +65,91 @@ def _same_places(one, other):
         assert apart.max() < 1e-3
 
 
-def test_every_voxel_keeps_its_place_in_the_patient(make_series, scanner_affine, tmp_path):
-    grid = Geometry(SHAPE, scanner_affine)
-    mask = _blobs(SHAPE)
-    write_dicom_seg(Volume(mask[None], grid, "mask"), make_series(grid), LABELS, tmp_path / "o.dcm")
-    _same_places(_places(*_read(tmp_path / "o.dcm")), _places(mask, RAS_TO_LPS @ scanner_affine))
+def _frames(path):
+    """Places of the voxels of each segment, LPS mm, by pydicom alone; frames may be bits."""
+    found, image = {}, pydicom.dcmread(path)
+    pixels, shared = image.pixel_array, image.SharedFunctionalGroupsSequence[0]
+    row, column = np.reshape(
+        shared.PlaneOrientationSequence[0].ImageOrientationPatient, (2, 3)
+    ).astype(float)
+    down, along = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    for values, frame in zip(pixels, image.PerFrameFunctionalGroupsSequence, strict=True):
+        place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        named = frame.get("SegmentIdentificationSequence")
+        plane = values * (named[0].ReferencedSegmentNumber if named else 1)
+        for number in np.unique(plane[plane > 0]):
+            rows, columns = np.nonzero(plane == number)
+            places = place + np.outer(columns, along * row) + np.outer(rows, down * column)
+            found.setdefault(int(VALUES[number]), []).append(places)
+    return {value: np.concatenate(places) for value, places in found.items()}
+
+
+TILTED = Geometry(SHAPE, np.array([[0.5, 0, 0, 3], [0, 1.25, 0.8, 4], [0, 0, 3, 5], [0, 0, 0, 1]]))
+"""Each slice is shifted along the columns, as with a tilted gantry."""
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_every_voxel_keeps_its_place_in_the_patient(make_series, scanner_affine, tmp_path, kind):
+    grid, mask, out = Geometry(SHAPE, scanner_affine), _blobs(SHAPE), tmp_path / "o.dcm"
+    write(Volume(mask[None], grid, "mask"), make_series(grid), out, kind=kind)
+    truth = _places(mask, RAS_TO_LPS @ scanner_affine)
+    _same_places(_places(*_read(out)), truth)
+    _same_places(_frames(out), truth)
+    image = highdicom.get_volume_from_series(
+        [pydicom.dcmread(file) for file in (tmp_path / "series").iterdir()]
+    )
+    found = highdicom.seg.segread(out).get_volume(combine_segments=True).match_geometry(image)
+    assert found.array.shape == SHAPE[::-1]
+    _same_places(_places(VALUES[found.array], found.affine), truth)
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_every_voxel_of_a_tilted_scan_keeps_its_place(make_series, tmp_path, kind):
+    mask, out = _blobs(SHAPE), tmp_path / "o.dcm"
+    write(Volume(mask[None], TILTED, "mask"), make_series(TILTED), out, kind=kind)
+    _same_places(_frames(out), _places(mask, RAS_TO_LPS @ TILTED.affine))
+
+
+def test_fractions_are_the_probabilities_to_half_a_step(make_series, scanner_affine, tmp_path):
+    grid, out = Geometry(SHAPE, scanner_affine), tmp_path / "o.dcm"
+    given = np.random.default_rng(0).dirichlet(np.ones(4), SHAPE).transpose(3, 0, 1, 2)
+    result = Result(_blobs(SHAPE), grid, LABELS, "mask", find_series(make_series(grid)), given)
+    write_dicom_seg(result, out, "fractional")
+    image = highdicom.get_volume_from_series(
+        [pydicom.dcmread(file) for file in (tmp_path / "series").iterdir()]
+    )
+    read = highdicom.seg.segread(out)
+    found = read.get_volume(combine_segments=False).match_geometry(image)
+    truth, turn = grid.oriented(result.referred.geometry.orientation)
+    expected = turn.apply(given[1:]).transpose(3, 2, 1, 0)
+    depth = np.dot(image.affine[:3, 0], (RAS_TO_LPS @ truth.affine)[:3, 2])
+    expected = expected if depth > 0 else expected[::-1]
+    np.testing.assert_allclose(found.array, expected, atol=0.5 / 255 + 1e-6)
+    assert read.SegmentationFractionalType == "PROBABILITY"
+
+
+def test_a_report_tells_the_volume_of_every_segment(make_series, tmp_path):
+    mask, report = _blobs(SHAPE), tmp_path / "report.dcm"
+    write(Volume(mask[None], TILTED, "m"), make_series(TILTED), tmp_path / "o.dcm", report=report)
+    segmentation = pydicom.dcmread(tmp_path / "o.dcm")
+    found = highdicom.sr.srread(report)
+    groups = found.content.get_volumetric_roi_measurement_groups()
+    assert found.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    assert [group.tracking_identifier for group in groups] == [label.name for label in LABELS]
+    for number, (group, label) in enumerate(zip(groups, LABELS, strict=True), start=1):
+        (volume,) = group.get_measurements()
+        assert (volume.name.meaning, volume.unit.value) == ("Volume", "ml")
+        expected = (mask == label.value).sum() * 0.5 * 1.25 * 3 / 1000
+        assert volume.value == pytest.approx(expected)
+        assert segmentation.SegmentSequence[number - 1].TrackingUID == group.tracking_uid
+    uids = {
+        one.ReferencedSOPInstanceUID
+        for study in found.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+    assert segmentation.SOPInstanceUID in uids
+    assert len(uids) == 6  # five slices too
 
 
 def test_a_file_with_other_axes_keeps_its_place_too(make_series, scanner_affine, tmp_path):
@@ -104,19 +191,9 @@ def test_a_mask_of_a_real_series_lies_on_its_slices(shared_data, tmp_path, name)
     }
 
 
-def test_a_tilted_gantry_keeps_its_slices_in_place(make_series, tmp_path):
-    affine = np.diag([0.5, 1.25, 3.0, 1.0])
-    affine[1, 2] = 0.8  # each slice is shifted along the columns
-    grid, mask = Geometry(SHAPE, affine), _blobs(SHAPE)
-    write_dicom_seg(Volume(mask[None], grid, "mask"), make_series(grid), LABELS, tmp_path / "o.dcm")
-    for frame in pydicom.dcmread(tmp_path / "o.dcm").PerFrameFunctionalGroupsSequence:
-        place = RAS_TO_LPS[:3, :3] @ frame.PlanePositionSequence[0].ImagePositionPatient
-        assert place[1] == pytest.approx(0.8 * place[2] / 3.0)
-
-
 def test_segments_carry_the_codes_of_the_labels(make_series, straight, tmp_path):
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")
-    write_dicom_seg(mask, make_series(straight), LABELS, tmp_path / "o.dcm")
+    write(mask, make_series(straight), tmp_path / "o.dcm")
     segments = pydicom.dcmread(tmp_path / "o.dcm").SegmentSequence
     assert [(one.SegmentNumber, one.SegmentLabel) for one in segments] == [
         (1, "hippocampus"),
@@ -134,11 +211,14 @@ def test_segments_carry_the_codes_of_the_labels(make_series, straight, tmp_path)
     assert categories[0] == ("91723000", "SCT", "Anatomical Structure")
     assert categories[2] == ("85756007", "SCT", "Tissue")
     assert {one.SegmentAlgorithmType for one in segments} == {"AUTOMATIC"}
+    algorithm = segments[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmName == "medssl"
+    assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
 
 
 def test_an_empty_mask_is_a_statement_too(make_series, straight, tmp_path):
     empty = Volume(np.zeros((1, *SHAPE), np.uint8), straight, "mask")
-    write_dicom_seg(empty, make_series(straight), LABELS, tmp_path / "o.dcm")
+    write(empty, make_series(straight), tmp_path / "o.dcm")
     values, _ = _read(tmp_path / "o.dcm")
     assert values.shape == SHAPE[::-1]
     assert not values.any()
@@ -148,17 +228,20 @@ def test_an_empty_mask_is_warned_of(make_series, straight, tmp_path, checkpoint)
     write_mask(np.zeros(SHAPE, np.uint8), straight, tmp_path / "scan7.nii.gz")
     series = make_series(straight)
     told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
-    assert told == ["the mask of scan7.nii.gz is empty; look whether there is nothing to find"]
+    assert told == [
+        "the mask of scan7.nii.gz is empty; look whether there is nothing to find",
+        "no code is known for something new: DICOM calls it Tissue (SCT 85756007); give the labels "
+        "a code in the data spec",
+    ]
     write_mask(_blobs(SHAPE) % 2, straight, tmp_path / "scan7.nii.gz")
-    assert not export_dicom_seg(
-        tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm"
-    )
+    told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
+    assert len(told) == 1
 
 
 def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_path):
     series = make_series(straight, PatientSex=None, SeriesNumber=None, PatientName=None)
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")
-    write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+    write(mask, series, tmp_path / "o.dcm")
     assert pydicom.dcmread(tmp_path / "o.dcm").SeriesNumber == 1000
 
 
@@ -184,9 +267,7 @@ def _too_large(grid):
 def test_a_mask_that_does_not_belong_is_refused(make_series, straight, tmp_path, wrong):
     grid, mask, sentence = wrong(straight)
     with pytest.raises(DataError, match=sentence):
-        write_dicom_seg(
-            Volume(mask[None], grid, "mask"), make_series(straight), LABELS, tmp_path / "o.dcm"
-        )
+        write(Volume(mask[None], grid, "mask"), make_series(straight), tmp_path / "o.dcm")
     assert not (tmp_path / "o.dcm").exists()
 
 
@@ -211,7 +292,7 @@ def test_headers_are_never_quoted(make_series, straight, tmp_path, caplog, heade
         warnings.catch_warnings(record=True) as warned,
         pytest.raises(DataError, match=sentence) as refused,
     ):
-        write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+        write(mask, series, tmp_path / "o.dcm")
     said = [str(refused.value), caplog.text, *(str(one.message) for one in warned)]
     assert not any("SECRET" in text or "Doe" in text for text in said)
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
@@ -224,7 +305,7 @@ def test_a_slice_without_preamble_is_referred_to_as_the_others(make_series, stra
     place = pydicom.dcmread(last).SOPInstanceUID
     last.write_bytes(last.read_bytes()[132:])
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")
-    write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+    write(mask, series, tmp_path / "o.dcm")
     named = pydicom.dcmread(tmp_path / "o.dcm").ReferencedSeriesSequence[0]
     uids = [one.ReferencedSOPInstanceUID for one in named.ReferencedInstanceSequence]
     assert len(uids) == 5
@@ -244,7 +325,7 @@ def test_no_junk_in_the_header_ends_in_anything_but_a_sentence(make_series, stra
             header[tag] = RawDataElement(tag, kind, len(junk), junk, 0, False, True)
             header.save_as(path)
             try:
-                write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+                write(mask, series, tmp_path / "o.dcm")
             except DataError as error:
                 told.append(str(error))
     assert len(told) > 20
@@ -256,7 +337,7 @@ def test_a_series_beside_an_image_is_told_not_guessed(make_series, straight, tmp
     mask = Volume(_blobs(SHAPE)[None], straight, "mask")
     write_mask(mask.array[0], straight, series / "earlier.nii.gz")
     with pytest.raises(DataError, match=r"both a DICOM series \(000.dcm, ...\) and the image"):
-        write_dicom_seg(mask, series, LABELS, tmp_path / "o.dcm")
+        write(mask, series, tmp_path / "o.dcm")
 
 
 def test_wrong_names_are_told(tmp_path, straight):

@@ -172,6 +172,22 @@ def test_without_deep_supervision_one_head_learns(name: str) -> None:
 
 
 @every_unet
+def test_of_a_patch_one_voxel_thick_it_is_2_d_as_others_are(name: str) -> None:
+    settings = small(name).sized((16, 24, 1))
+    assert (settings.spatial_dims, settings.side_multiples) == (2, (8, 8, 1))
+    settings.must_take((16, 24, 1))
+    with pytest.raises(UsageError, match=r"nearest is train.patch=\[16, 24, 1\]"):
+        settings.must_take((15, 24, 1))
+    with pytest.raises(UsageError, match=r"does is train.patch=\[8, 16, 1\]"):
+        settings.must_take((8, 8, 1))
+    network = build_network(settings, 1, 3, 0).train()
+    maps = heads_of(network, noise(2, 1, 16, 24, 1))
+    assert [tuple(one.shape) for one in maps] == [(2, 3, 16, 24, 1), (2, 3, 8, 12, 1)]
+    assert {one.ndim for one in network.parameters()} == {1, 4}
+    assert small(name).sized((16, 24, 8)).spatial_dims is None
+
+
+@every_unet
 def test_it_is_made_of_two_axes_too(name: str) -> None:
     stages = [
         Stage(width, (step, step), (3, 3), 2, convs)

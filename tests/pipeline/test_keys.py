@@ -31,7 +31,7 @@ def test_a_key_says_what_it_takes_its_default_and_its_meaning() -> None:
     assert key("segment", "evaluate.tolerance") == Key(
         "evaluate.tolerance", "a number above 0", "1.0", "mm, normalised surface distance"
     )
-    assert key("segment", "train.patch").takes == "three sizes"
+    assert key("segment", "train.patch").takes == "three sizes, or two in 2-D"
     assert key("segment", "predict.checkpoint").takes == "one of 'last', 'best'"
     assert key("pretrain", "data").takes == "a text, or a list of texts, at least 1"
     assert key("data", "regions").takes == (
@@ -142,7 +142,7 @@ def test_a_section_is_printed_key_by_key() -> None:
         "    mm, normalised surface distance"
     )
     assert "(a text; must be given)" in describe("data.licence")
-    assert describe("method").endswith("transmil")
+    assert "tracoco, transmil" in describe("method")
     assert "no keys of its own" in describe("layout.nnunet")
 
 

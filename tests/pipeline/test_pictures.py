@@ -97,16 +97,25 @@ def test_a_folder_of_pictures_is_learnt_scored_and_masked(dots, tmp_path):
     assert (np.asarray(Image.open(whole[6])) == np.asarray(mask)).all()
 
 
+@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+def test_the_unets_of_nnunet_learn_pictures_too(dots, tmp_path, name):
+    network = f"network={{name: {name}, features: [4, 6, 8], blocks: [1, 1, 1]}}"
+    config = load_config("dots", [network, "train.steps=2", "augment=standard"])
+    assert config.pipeline.network.spatial_dims == 2
+    done = run(config, QuietReporter())
+    again = predict_files(done["model"], [dots / "images"], tmp_path / "all", [], QuietReporter())
+    assert Image.open(again[0]).size == (COLUMNS, ROWS)
+
+
 def test_a_box_of_voxels_is_no_window_on_pictures(dots):
     with pytest.raises(UsageError, match=r"pictures, .* set train\.patch=\[16, 16\]"):
         run(load_config("dots", ["train.patch=[16, 16, 16]"]), QuietReporter())
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("name", ["swin_fpn"])
-def test_a_network_without_a_2d_form_is_refused(dots, name):
-    with pytest.raises(UsageError, match=rf"{name} has no 2-D form; .* choose one of: .*vnet"):
-        load_config("dots", [f"network.name={name}", "network.levels=2"])
+def test_a_network_without_a_2d_form_is_refused(dots):
+    with pytest.raises(UsageError, match=r"conv_fpn has no 2-D form; .* choose one of: .*vnet"):
+        load_config("dots", ["network.name=conv_fpn"])
 
 
 def test_an_image_of_other_dimensions_is_named(dots):

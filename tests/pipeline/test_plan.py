@@ -18,6 +18,7 @@ from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import cohort_of, make_plan
 from medssl.pipeline.planned import plan_in_words, with_plan
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
 
 PLANNED = """# A comment.
 title: Balls
@@ -86,7 +87,7 @@ def test_a_chain_by_its_word_gets_planned_keys(open_balls: Path) -> None:
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
-    """Balls of 12 voxels of 2 x 1 x 1 mm: the first axis is halved once others are as coarse."""
+    """Voxels are 2 x 1 x 1 mm: the first axis is halved once the others are as coarse."""
     network = settle(["network=plain_unet"]).pipeline.network
     assert isinstance(network, UNetSettings)
     assert network.features == (16, 32, 64)
@@ -263,3 +264,17 @@ def test_a_damaged_plan_is_made_again(open_balls: Path) -> None:
     path.write_text(whole[:100])
     settle()
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("method", ["supervised", "tracoco"])
+def test_a_planned_run_trains_predicts_and_says_what_it_ran(open_balls: Path, method: str) -> None:
+    config = load_config("open", ["network=plain_unet", f"method={method}"])
+    done = run(config, QuietReporter())
+    assert len(list(done["masks"].glob("*_entropy.nii.gz"))) == 2
+    (train,) = (open_balls / "runs" / "open").glob("train-*")
+    resolved = yaml.safe_load((train / "config.yaml").read_text())
+    assert resolved["network"]["features"] == [16, 32, 64]
+    assert resolved["train"]["patch"] == [12, 12, 12]
+    before = sorted(path.name for path in (open_balls / "runs" / "open").iterdir())
+    run(config, QuietReporter())  # nothing is left to do
+    assert sorted(path.name for path in (open_balls / "runs" / "open").iterdir()) == before

@@ -1,18 +1,23 @@
 """Studies as a PACS exports them: the series that fits is predicted, the others are explained."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
-from medssl.data.volume import read_geometry
-from medssl.errors import DataError
+from medssl.data.volume import read_geometry, read_mask
+from medssl.errors import DataError, UsageError
+from medssl.export.forms import FORMS
 from medssl.families.segment.predict import predict_files
+from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
+from medssl.settings import Format
 from tests.dicom_series import write_series
 
 GRID = Geometry((12, 11, 10), np.diag([-1.0, -1.0, 1.2, 1.0]))
@@ -116,3 +121,58 @@ def test_nothing_that_is_written_or_said_names_the_patient(
     texts += [path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".gz"]
     for word in ("Doe", "Jane", "SECRET", "ACC4711", "19561224"):
         assert not any(word.lower() in text.lower() for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["", "-fractional", "-labelmap"])
+def test_a_study_is_answered_with_a_segmentation_on_the_series_that_was_taken(
+    untrained_checkpoint: Path, tmp_path: Path, kind: str
+) -> None:
+    study = write_study(tmp_path / "study", "T2", "T1")
+    predict(untrained_checkpoint, [study], tmp_path / "out", f"format=dicom-seg{kind}")
+    name = f"study{kind.replace('-', '_')}"
+    found = highdicom.seg.segread(tmp_path / "out" / f"{name}.dcm")
+    taken = [pydicom.dcmread(path) for path in sorted((study / "s1").iterdir())]
+    (series,) = found.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == taken[0].SeriesInstanceUID
+    assert {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence} == {
+        one.SOPInstanceUID for one in taken
+    }
+    assert found.PatientName == "Doe^Jane"
+    predict(untrained_checkpoint, [study], tmp_path / "out")
+    mask = read_mask(tmp_path / "out" / "study.nii.gz").array[0] == 3
+    if kind != "-fractional":
+        image = highdicom.get_volume_from_series(taken)
+        seen = found.get_volume(combine_segments=True).match_geometry(image).array
+        seen = seen if image.affine[2, 0] > 0 else seen[::-1]
+        np.testing.assert_array_equal(seen.transpose(2, 1, 0) == 1, mask)
+    report = highdicom.sr.srread(tmp_path / "out" / f"{name}_report.dcm")
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    (row,) = read_table(tmp_path / "out" / "volumes.csv")
+    assert group.get_measurements()[0].value == pytest.approx(float(row["ml"]), rel=1e-5)
+
+
+def test_every_form_that_is_named_can_be_written(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    assert set(FORMS) == set(get_args(Format))
+    study = write_study(tmp_path / "study", "T1")
+    for form in ("rtstruct", "stl", "obj", "nrrd", "mha"):
+        predict(untrained_checkpoint, [study], tmp_path / "out", f"format={form}", "save=[labels]")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {
+        "study_rtstruct.dcm", "study_ball.stl", "study_ball.obj", "study.nrrd", "study.mha",
+    }  # fmt: skip
+
+
+def test_what_is_no_dicom_cannot_be_answered_with_dicom(
+    untrained_checkpoint: Path, balls: Path
+) -> None:
+    image = balls / "data" / "balls" / "c0.nii.gz"
+    with pytest.raises(UsageError, match=r"c0\.nii\.gz cannot be answered with --format dicom-seg"):
+        predict(untrained_checkpoint, [image], balls / "out", "format=dicom-seg")
+    assert not (balls / "out").exists()
+
+
+def test_a_pipeline_writes_volumes(balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"predict\.format=dicom-seg cannot be the form"):
+        load_config("balls", ["predict.format=dicom-seg"])

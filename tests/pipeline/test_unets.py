@@ -125,7 +125,10 @@ def test_it_is_written_down_whole(balls: Path) -> None:
         ("{name: plain_unet, width: 8}", "plain_unet has no such key"),
         ("{name: plain_unet, features: [8, x]}", 'network.features=[8, "x"]'),
         ("{name: plain_unet, features: [8]}", "a list of whole numbers of at least 1"),
-        ("{name: plain_unet, strides: [[1,1,1],[2,2]]}", "network.strides=[[1, 1, 1], [2, 2]]"),
+        (
+            "{name: plain_unet, strides: [[1,1,1],[2,0,2]]}",
+            "network.strides=[[1, 1, 1], [2, 0, 2]]",
+        ),
         ("{name: plain_unet, strides: [[1,1,1]]}", "strides has 1 entries"),
         ("{name: plain_unet, deep_supervision: 3}", "network.deep_supervision=3"),
     ],

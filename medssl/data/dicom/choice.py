@@ -66,11 +66,18 @@ class Choice:
 
 
 class UndecidedError(DataError):
-    """The series of a channel cannot be told; `decisions` say what was found out."""
+    """The series of a channel cannot be told.
 
-    def __init__(self, decisions: Sequence[Decision], what: str, why: str, do: str) -> None:
+    Attributes:
+        decisions: what was found out.
+        several: whether several fit, and not none.
+    """
+
+    def __init__(
+        self, decisions: Sequence[Decision], several: bool, what: str, why: str, do: str
+    ) -> None:
         super().__init__(what, why, do)
-        self.decisions = tuple(decisions)
+        self.decisions, self.several = tuple(decisions), several
 
 
 def choose(candidates: Sequence[Candidate], wanted: Wanted, name: str) -> Choice:
@@ -84,7 +91,7 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted, name: str) -> Choice
     """
     taken: dict[int, tuple[str, str]] = {}
     reasons: dict[int, list[str]] = {}
-    problem: tuple[str, str, str] | None = None
+    problem: tuple[bool, str, str, str] | None = None
     for channel in wanted.channels:
         left, said = _sieve(candidates, wanted, channel)
         left = [number for number in left if number not in taken]
@@ -213,9 +220,10 @@ def _word(contrast: str) -> str:
     return {"t1c": "T1 with contrast agent", "t2star": "T2*"}.get(contrast, contrast.upper())
 
 
-def _problem(name: str, channel: str, left: Sequence[Candidate]) -> tuple[str, str, str]:
+def _problem(name: str, channel: str, left: Sequence[Candidate]) -> tuple[bool, str, str, str]:
     if not left:
         return (
+            False,
             f"{name} has no series for the channel '{channel}'",
             "each is refused for the reason that is told of it",
             "look at them, or name the series' own folder",
@@ -227,6 +235,7 @@ def _problem(name: str, channel: str, left: Sequence[Candidate]) -> tuple[str, s
         else "part=REGEX"
     )
     return (
+        True,
         f"{name} has {len(left)} series that may be the channel '{channel}'",
         told,
         f"choose with --set series.{channel}.{by}, or by `series` in the data spec",

@@ -7,10 +7,10 @@ from pathlib import Path
 from medssl.data.dicom.contrast import contrast_of_series
 from medssl.data.dicom.facts import Facts, read_facts
 from medssl.data.dicom.series import Series, series_of
-from medssl.data.dicom.slices import NoDicomError, header_of
+from medssl.data.dicom.slices import NoDicomError, header_of, slices_of
 from medssl.data.dicom.stacks import stacks_of
 from medssl.data.dicom.study import StudyFiles, named_series
-from medssl.data.dicom.tags import Slice, read_slice
+from medssl.data.dicom.tags import Slice
 from medssl.errors import DataError
 
 
@@ -20,7 +20,7 @@ class Candidate:
 
     Attributes:
         facts: what the series says of itself.
-        files: how many the series has.
+        paths: the files of the series.
         part: what tells the volume from others of its series, e.g. "echo time 30".
         series: its slices and grid; None where they form none.
         fault: why they form none.
@@ -29,7 +29,7 @@ class Candidate:
     """
 
     facts: Facts
-    files: int
+    paths: tuple[Path, ...]
     part: str = ""
     series: Series | None = None
     fault: str = ""
@@ -42,7 +42,7 @@ class Candidate:
         number = "series" if self.facts.number is None else f"series {self.facts.number}"
         parts = [number, self.facts.description, self.part, self.facts.modality]
         if self.series is None:
-            parts.append(f"{self.files} file{'s' * (self.files != 1)}")
+            parts.append(f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}")
         else:
             columns, rows, count = self.series.geometry.shape
             sides = " x ".join(f"{side:.3g}" for side in self.series.geometry.spacing)
@@ -56,9 +56,9 @@ def candidates_in(study: StudyFiles) -> list[Candidate]:
     for files, slices, fault in _by_series(study.files):
         facts = read_facts(files[0])
         if fault or not slices:
-            found.append(Candidate(facts, len(files), fault=fault))
+            found.append(Candidate(facts, tuple(files), fault=fault))
         else:
-            found += _volumes(facts, slices, len(files))
+            found += _volumes(facts, slices, tuple(files))
     return sorted(found, key=lambda one: (one.facts.number or 0, one.facts.texts))
 
 
@@ -87,13 +87,13 @@ def _look(path: Path) -> tuple[str, list[Slice], str]:
     if header is None:
         return named_series(path), [], ""
     try:
-        found = read_slice(path, header.tags, header.pixels)
+        found = slices_of(path, header)
     except DataError as error:
         return named_series(path), [], f"{error.what.replace(str(path), path.name)}; {error.why}"
-    return found.series, [found], ""
+    return found[0].series, found, ""
 
 
-def _volumes(facts: Facts, slices: Sequence[Slice], files: int) -> list[Candidate]:
+def _volumes(facts: Facts, slices: Sequence[Slice], files: tuple[Path, ...]) -> list[Candidate]:
     stacks, copies = stacks_of(slices)
     found = []
     for part, stack in stacks:

@@ -16,14 +16,14 @@ from medssl.data.dicom.stored import DAMAGE
 from medssl.names import printable
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "SequenceName")
-_NAMING = (
+NAMING = (
     "PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthDate",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _TAGS = [
     "SOPClassUID", "Modality", "SeriesNumber", "ImageType", "ContrastBolusAgent",
-    *_TEXTS, *_NAMING, *_TIMES,
+    *_TEXTS, *NAMING, *_TIMES,
 ]  # fmt: skip
 
 _SCOUT = re.compile(r"(?i)\b(scouts?|locali[sz]ers?|loc|topograms?|surview|survey|scanogram)\b")
@@ -129,7 +129,7 @@ def kind_of(header: Any) -> str:
 
 def naming_parts(header: Any) -> tuple[str, ...]:
     """Words of a header that name the patient, the longest first."""
-    texts = [str(header.get(keyword) or "") for keyword in _NAMING]
+    texts = [str(header.get(keyword) or "") for keyword in NAMING]
     parts = {part for text in texts for part in (text, *re.split(r"[\^\s,=\\]+", text))}
     return tuple(sorted((one for one in parts if len(one) >= _SHORTEST), key=len, reverse=True))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medssl.data.dicom.stored import DAMAGE, must_not_inflate
-from medssl.data.dicom.tags import LARGEST, Slice, read_slice, refuse, tags
+from medssl.data.dicom.tags import LARGEST, Slice, has_frames, read_slice, refuse, tags
 from medssl.errors import DataError
 
 _ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
@@ -62,7 +62,20 @@ def slices_in(folder: Path) -> list[Slice]:
     for path, why in others:
         if _is_named_like_slice(path, endings):
             raise _damaged(path, why)
-    return [read_slice(path, header.tags, header.pixels) for path, header in found]
+    return [one for path, header in found for one in slices_of(path, header)]
+
+
+def slices_of(path: Path, header: Header) -> list[Slice]:
+    """The slices that a file holds.
+
+    Raises:
+        DataError: it holds none that can be used, or lacks a tag.
+    """
+    if has_frames(path, header.tags):
+        from medssl.data.dicom.frames import frames_of
+
+        return frames_of(path, header.tags, header.pixels)
+    return [read_slice(path, header.tags, header.pixels)]
 
 
 def first_slice_in(folder: Path) -> Path | None:

@@ -4,13 +4,15 @@ Where and under which names they lie does not matter: one folder per series, or 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-from medssl.data.dicom.slices import begins_like_dicom
+from medssl.data.dicom.facts import NAMING, naming_parts
+from medssl.data.dicom.slices import begins_like_dicom, read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.files import visible
 
@@ -66,6 +68,48 @@ def named_series(path: Path) -> str:
     """SeriesInstanceUID of a DICOM file; empty where it has none."""
     found = _named(path)
     return "" if found is None else found[1]
+
+
+def names_of(studies: Sequence[StudyFiles], root: Path, lone: bool = False) -> list[str]:
+    """What the results of each study are named after: the way from `root` to its files.
+
+    Studies that share a folder have their keys behind the name. Where it would name the patient, as
+    the headers do, the name is study_KEY.
+
+    Args:
+        lone: whether one study alone is named after `root` itself.
+    """
+    places = Counter(one.folder for one in studies)
+    names = []
+    for one in studies:
+        below = one.folder.relative_to(root).parts if len(studies) > 1 or not lone else ()
+        name = "_".join(below) or root.resolve().name
+        if any(part.lower() in name.lower() for part in _naming(one)):
+            names.append(f"study_{one.key}")
+            continue
+        shared = places[one.folder] > 1 or any(place in one.folder.parents for place in places)
+        names.append(f"{name}_{one.key}" if shared else name)
+    return names
+
+
+def patient_key(study: StudyFiles) -> str:
+    """What stands for the patient of a study: letters of a digest of PatientID, or of the study."""
+    found = str(_head(study).get("PatientID") or "")
+    return f"patient_{_hash(found) if found else study.key}"
+
+
+def _naming(study: StudyFiles) -> tuple[str, ...]:
+    return naming_parts(_head(study))
+
+
+def _head(study: StudyFiles) -> Any:
+    """The header of one of its files; an empty one where it cannot be read."""
+    from pydicom.dataset import Dataset
+
+    try:
+        return read_header(study.files[0], specific_tags=list(NAMING))
+    except DAMAGE:
+        return Dataset()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -40,7 +40,6 @@ class Contents:
         off_grid: cases whose mask does not lie on the grid of the scan.
         unreadable: a sentence for each file that cannot be read.
         spacings: mm, of every scan.
-        shapes: voxels along each axis, of every scan.
         colours: cases by the colour in their masks, where these are pictures in colour.
     """
 
@@ -52,7 +51,6 @@ class Contents:
     off_grid: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float, float]] = field(default_factory=list)
-    shapes: list[tuple[int, int, int]] = field(default_factory=list)
     colours: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -113,7 +111,6 @@ def _take(found: Contents, case: Case, look: _Look) -> None:
     found.unreadable += look.unreadable
     if look.grid is not None:
         found.spacings.append(look.grid.spacing)
-        found.shapes.append(look.grid.shape)
     if look.off_grid:
         found.off_grid.append(case.id)
     if look.values is None:

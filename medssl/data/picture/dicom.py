@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from medssl.data.dicom.single import Stated, read_single, spacing_of, undecoded
+from medssl.data.dicom.slices import read_header
 from medssl.data.dicom.stored import DAMAGE, stored_values
+from medssl.data.files import DICOM, visible
 from medssl.data.picture.picture import Picture, must_not_be_huge, plausible
 from medssl.errors import DataError
 
@@ -23,6 +25,9 @@ _KINDS = (
     "YBR_RCT", "YBR_PARTIAL_420",
 )  # fmt: skip
 """Photometric interpretations that can be shown as grey or as red, green and blue."""
+
+_VOLUMES = ("Enhanced CT", "Enhanced MR", "Enhanced PET", "Volume", "Segmentation", "Whole Slide")
+"""Words in the names of kinds whose frames are no pictures by themselves."""
 
 _CENTIMETRES = 3
 """The unit of a region of ultrasound whose steps are lengths."""
@@ -36,8 +41,14 @@ def read_dicom_picture(path: Path) -> Picture:
     Raises:
         DataError: the file is damaged or too large, or its colours are of an unknown kind.
     """
-    more = [*_PALETTE, "SequenceOfUltrasoundRegions"]
+    more = [*_PALETTE, "SequenceOfUltrasoundRegions", "SOPClassUID"]
     header, stated = read_single(path, "picture", more)
+    if (other := _other_kind(header)) is not None:
+        raise DataError(
+            f"{path} is no picture",
+            f"it is of the kind '{other}'",
+            "give the folder of its series, or convert it to NIfTI",
+        )
     kind = stated["PhotometricInterpretation"]
     if kind not in _KINDS:
         raise DataError(
@@ -55,6 +66,33 @@ def read_dicom_picture(path: Path) -> Picture:
     if kind == "MONOCHROME1":
         pixels = pixels.max() - pixels
     return Picture(path, pixels, spacing_of(stated) or _of_ultrasound(header) or _aspect(stated))
+
+
+def holds_pictures(folder: Path) -> list[Path]:
+    """The DICOM files directly in a folder, where they are pictures; empty where they are slices.
+
+    Slices say where they lie in the patient, which pictures do not.
+    """
+    files = [one for one in visible(folder) if one.name.lower().endswith(DICOM)]
+    return files if files and all(map(_lies_nowhere, files)) else []
+
+
+def _lies_nowhere(path: Path) -> bool:
+    wanted = ["ImagePositionPatient", "SOPClassUID", "Rows"]
+    try:
+        header = read_header(path, specific_tags=wanted)
+        return "Rows" in header and "ImagePositionPatient" not in header and not _other_kind(header)
+    except DAMAGE:
+        return False
+
+
+def _other_kind(header: Any) -> str | None:
+    """What the standard calls the kind of an object whose frames are no pictures; else None."""
+    from pydicom.uid import UID_dictionary
+
+    uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    name = str(UID_dictionary[uid][0]) if uid in UID_dictionary else ""
+    return name if any(word in name for word in _VOLUMES) else None
 
 
 def _decoded(header: Any, kind: str, shape: tuple[int, int, int], samples: int) -> np.ndarray:

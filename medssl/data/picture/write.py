@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 
 
 def write_png(array: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Write a uint8 mask [X, Y, 1], with the sides of a pixel where they are known.
+    """Write a uint8 or uint16 image [X, Y, 1], with the sides of a pixel where they are known.
 
     Raises:
         UsageError: it has several frames.

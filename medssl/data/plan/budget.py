@@ -83,12 +83,12 @@ RESIDUAL_XL = Budget("a GPU with 40 GB", "residual_unet", 3.6e9, 5.6e8, 1.0)
 CPU = Budget(
     "a CPU",
     "plain_unet",
-    volumes=4e6,
-    images=4e6,
+    volumes=2e6,
+    images=6e6,
     covered=0.05,
     features=16,
     most=(160, 256),
-    steps=1000,
+    steps=300,
     batch=2,
 )
 """By the time of two cores and not by memory, with half the features: not as nnU-Net does."""

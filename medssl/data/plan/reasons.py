@@ -1,5 +1,6 @@
 """What was planned as keys of a pipeline, each with the reason in a sentence."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,27 @@ class Names:
     Attributes:
         chain: "mr" or "ct", under whose name the chain of the pipeline has its keys; None: it has
             a chain of its own, to which nothing is added.
-        sided: whether labels tell left from right.
+        labels: names of the labels, which may tell one side of the body from the other.
     """
 
     chain: str | None
-    sided: bool = False
+    labels: tuple[str, ...] = ()
+
+    @property
+    def sided(self) -> tuple[int, ...]:
+        """Axes of RAS whose two ends the labels tell apart: left and right, front and back ..."""
+        words = {word for name in self.labels for word in re.split(r"[^a-z]+", name.lower())}
+        return tuple(axis for axis, ends in enumerate(ENDS) if ends & words)
+
+
+ENDS = (
+    {"left", "right", "l", "r", "lt", "rt"},
+    {"anterior", "posterior", "front", "back", "ventral", "dorsal"},
+    {"superior", "inferior", "upper", "lower", "cranial", "caudal"},
+)
+"""Words in names of labels for the ends of each axis of RAS."""
+
+SIDES = ("left and right", "front and back", "top and bottom")
 
 
 def planned_keys(plan: SizePlan, budget: Budget, names: Names) -> list[Planned]:
@@ -99,7 +116,9 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     yield Planned(
         "network.kernels",
         [list(one) for one in plan.network.topology.kernels],
-        f"The first {flat} levels do not mix slices, which lie twice as far apart as voxels."
+        "In the plane of the images."
+        if plan.planar
+        else f"The first {flat} levels do not mix slices, which lie twice as far apart as voxels."
         if flat
         else "Voxels are about as long along all axes.",
     )
@@ -118,14 +137,17 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
 
 
 def _augment(names: Names) -> Iterator[Planned]:
-    axes = [1, 2] if names.sided else [0, 1, 2]
+    axes = [axis for axis in range(3) if axis not in names.sided]
+    kept = " and ".join(
+        ("left and right", "front and back", "top and bottom")[a] for a in names.sided
+    )
     yield Planned(
         "augment.standard.mirror_axes",
         axes,
         "nnU-Net's random changes; "
         + (
-            "labels tell left from right, so these are not exchanged."
-            if names.sided
+            f"labels tell {kept} apart, so they are not exchanged."
+            if kept
             else "mirrored along all axes; leave out 0 where left and right differ."
         ),
     )

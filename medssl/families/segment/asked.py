@@ -4,7 +4,7 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from medssl.data.dicom.choice import Wanted
+from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
-from medssl.data.volume import FORMATS, read_geometry, write_mask, write_volume
+from medssl.data.volume import read_geometry, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
+from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.scans import Scans
 from medssl.infer.cleaning import Cleaning
@@ -41,18 +44,11 @@ _SHEARED = (
 )
 
 
-def endings(chosen: str | None, given: Input) -> tuple[str, str]:
-    """Endings of the mask and of the maps of a case.
-
-    Args:
-        chosen: format as in the section `predict`; None: by the kind of the files.
-    """
-    if chosen is None:
-        chosen = "nifti"
-        if not isinstance(given, StudyFiles) and all(is_picture(file) for file in given):
-            frames = max(read_geometry(file).shape[2] for file in given)
-            chosen = "tiff" if frames > 1 else "png"
-    return FORMATS[chosen], FORMATS["tiff" if chosen == "png" else chosen]
+def usual_form(given: Input) -> str:
+    """The word of the form that suits the files of a case."""
+    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
+        return "nifti"
+    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
 
 
 @dataclass(frozen=True)
@@ -77,11 +73,23 @@ class Asked:
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
-        mask, of_maps = endings(self.settings.format, self.cases[case])
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
             maps += [f"_probability_{value}" for value in self.found.label_values]
-        return [f"{case}{mask}", *(f"{case}{one}{of_maps}" for one in maps)]
+        form = self.form(case)
+        masks = form.names(case, self.found.labels)
+        return [*masks, *(f"{case}{one}{form.maps}" for one in maps)]
+
+    def form(self, case: str) -> Form:
+        """In which the results of a case are written."""
+        return FORMS[self.settings.format or usual_form(self.cases[case])]
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What DICOM objects say of the model."""
+        found, weights = self.found, weights_hash(self.checkpoint)[:16]
+        name = f"medssl {found.method['name']}, {found.data.name}"
+        return Algorithm(name, parameters=(("weights", weights), ("step", str(found.step))))
 
     def outputs(self, overwrite: bool) -> Outputs:
         """What the folder holds of the wanted results.
@@ -135,15 +143,15 @@ class Asked:
         scans = Scans(self.wanted, reporter)
 
         def one(case: str) -> None:
-            volume, _ = scans.open(case, self.cases[case])
-            given = network, volume, prepare, found.patch, self._with_entropy()
+            volume, series = scans.open(case, self.cases[case])
+            given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measures)
-            self._write(case, made, outputs)
+            self._write(case, made, series, outputs)
             if not made.labels.any():
                 empty.append(case)
             mask = self.out / self.names(case)[0]
-            if mask.name.endswith(FORMATS["nifti"]) and not volume.geometry.opens_as_nifti:
+            if mask.name.endswith(".nii.gz") and not volume.geometry.opens_as_nifti:
                 reporter.warn(_SHEARED.format(mask=mask))
 
         try:
@@ -180,24 +188,38 @@ class Asked:
             if len(self.cases) > 1:
                 reporter.warn(f"{case} is left out: {error}")
 
-    def _write(self, case: str, one: Prediction, outputs: Outputs) -> None:
+    def _write(
+        self, case: str, one: Prediction, series: Sequence[Series], outputs: Outputs
+    ) -> None:
         """The mask of a case and its maps, and what the record keeps of them."""
-        maps = [one.entropy] if "entropy" in self.settings.save and one.entropy is not None else []
-        maps += [] if one.probabilities is None else list(one.probabilities)
+        save, form = self.settings.save, self.form(case)
+        maps = [one.entropy] if "entropy" in save and one.entropy is not None else []
+        if "probabilities" in save and one.probabilities is not None:
+            maps += list(one.probabilities)
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
         facts = {case: self._measure(one).to_plain() | known} if self.measures else {}
-        with outputs.writing(self.names(case), facts) as (mask, *beside):
-            for path, told in zip(beside, maps, strict=True):
+        values = np.array(self.found.label_values, np.uint8)[one.labels]
+        result = Result(
+            values,
+            one.geometry,
+            self.found.labels,
+            case,
+            series[0] if series else None,
+            one.probabilities,
+            self.algorithm,
+        )
+        count = len(form.names(case, self.found.labels))
+        with outputs.writing(self.names(case), facts) as paths:
+            for path, told in zip(paths[count:], maps, strict=True):
                 write_volume(told, one.geometry, path)
-            values = np.array(self.found.label_values, np.uint8)[one.labels]
-            write_mask(values, one.geometry, mask)
+            form.write(result, paths[:count])
 
-    def _with_entropy(self) -> PredictSettings:
-        """The settings, with the entropy that measuring needs."""
-        if not self.measures or "entropy" in self.settings.save:
-            return self.settings
-        return self.settings.model_copy(update={"save": (*self.settings.save, "entropy")})
+    def _with_maps(self, case: str) -> PredictSettings:
+        """The settings, with the entropy that measuring needs, and what the form is made of."""
+        save = {*self.settings.save, *(["entropy"] if self.measures else [])}
+        save |= {"probabilities"} if self.form(case).fractions else set()
+        return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
     def _measure(self, one: Prediction) -> Measured:
         if one.entropy is None:

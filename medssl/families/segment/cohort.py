@@ -1,6 +1,6 @@
 """The cases of a segmentation run, what decides its stages, and where its results are."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,10 +58,16 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
 
 
+def _given(config: SegmentConfig) -> Mapping[str, Any]:
+    """The keys of `train` that its pipeline gives, where others are left to a plan."""
+    own = config.given.get("train")
+    return own if isinstance(own, Mapping) else {}
+
+
 def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> None:
     """Refuse windows that are boxes where images are pictures."""
     patch = config.pipeline.train.patch
-    if are_pictures(cases) and patch[2] != 1:
+    if are_pictures(cases) and patch[2] != 1 and (config.is_planned or "patch" in _given(config)):
         raise UsageError(
             f"the images of {config.spec.name} are pictures, and train.patch={list(patch)} is a "
             "box",
@@ -79,8 +85,16 @@ def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []
     mirrored = [pipeline.mirrored] if pipeline.predict.flips else []
     how = [config.hash("predict"), *mirrored]
+    single = [label.name for label in config.spec.labels if label.one_part]
     found: dict[str, list[Any]] = {
-        "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen), *folds]
+        "train": [
+            config.hash(*settings),
+            pipeline.seed,
+            roles,
+            fingerprint(seen),
+            *folds,
+            *([single] if single else []),
+        ]
     }
     if cohort.test:
         found["predict"] = [how[0], fingerprint(cohort.test), *mirrored]

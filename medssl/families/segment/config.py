@@ -16,6 +16,7 @@ from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
+    VOLUME_FORMATS,
     FineTuneSettings,
     MethodChoice,
     PipelineFile,
@@ -42,7 +43,7 @@ class SegmentPipeline(PipelineFile):
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
-    augment: Augment = Field(default=Augment.of("basic"), description=AUGMENT)
+    augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
@@ -124,13 +125,23 @@ class SegmentConfig(Config[SegmentPipeline]):
         return plain if plain["plan"] else {k: v for k, v in plain.items() if k != "plan"}
 
     def check(self) -> None:
-        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes."""
+        """Refuse patches that the network cannot take, strides that leave gaps, unknown classes.
+
+        Also forms of masks that are for other programs alone.
+        """
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
+        written = self.pipeline.predict.format
+        if written is not None and written not in VOLUME_FORMATS:
+            raise UsageError(
+                f"predict.format={written} cannot be the form of a run's masks",
+                "they are read again, to be scored and shown",
+                f"choose one of {', '.join(VOLUME_FORMATS)}, or give --format to `medssl predict`",
+            )
 
     def try_network(self) -> None:
         """Whether the network of another package maps the run's patches to logits of their size.
@@ -172,7 +183,13 @@ class SegmentConfig(Config[SegmentPipeline]):
         )
 
     def section(self, name: str) -> Any:
-        """As of every family; the encoder to start from counts by its weights."""
+        """As of every family; the encoder to start from counts by its weights.
+
+        Without foreground that patches are centred on, runs have the hash of before there was any.
+        """
+        if name == "train" and not self.pipeline.train.foreground:
+            plain: dict[str, Any] = super().section(name)
+            return {key: plain[key] for key in plain if not key.startswith("foreground")}
         if name != "pretrain":
             return super().section(name)
         choice = self.pipeline.pretrain

@@ -14,6 +14,7 @@ FAMILY = Family(
     comparison=f"{_HERE}.comparison:SegmentComparison",
     intact={"predict": f"{_HERE}.predict:intact", "unlabelled": f"{_HERE}.unlabelled:intact"},
     plan=f"{_HERE}.planning:plan",
+    foretell=f"{_HERE}.foretell:in_words",
     preflight=f"{_HERE}.cohort:check_test_cases",
     initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     found=f"{_HERE}.unlabelled:found",

@@ -26,13 +26,14 @@ def foreground(cases: Sequence[Case], spec: DataSpec) -> dict[str, dict[str, flo
 
 
 def _known(case: Case, mask: Path, spec: DataSpec) -> dict[str, float]:
-    key = digest([fingerprint([replace(case, images={})]), spec.classes, spec.label_values])
+    labels = [label.model_dump(mode="json") for label in spec.labels]
+    key = digest([fingerprint([replace(case, images={})]), labels])
     path = cache_root() / spec.name / "foreground" / f"{case.id}-{key}.json"
     if path.is_file():
         found: dict[str, float] = json.loads(path.read_bytes())
         return found
     try:
-        volume = read_mask(mask)
+        volume = read_mask(mask, spec.labels)
     except DataError:
         return {}
     voxel = float(np.prod(volume.geometry.spacing)) / 1000

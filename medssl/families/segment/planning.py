@@ -33,15 +33,14 @@ from medssl.families.segment.plannable import (
     steering,
 )
 from medssl.networks.settings import UNETS
-from medssl.overrides import laid_over
 from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Cohort
+from medssl.pipeline.planned import below_given
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.pipeline.texts import nested
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
-VERSION = 1  # of the rules; raise it when they give other values
+VERSION = 2  # of the rules; raise it when they give other values
 
 
 def plan(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Sequence[Planned]:
@@ -128,16 +127,10 @@ def _made(
         sizes = plan_sizes(found, len(spec.classes), _is_ct(config), budget, kept)
     except TooLittle as little:
         raise _too_little(config, little, budget) from None
-    sided = any(is_sided(label.name) for label in spec.labels)
+    names = Names(word, tuple(label.name for label in spec.labels))
     wanted = set(plannable(given, spec.modality))
-    keys = [one for one in planned_keys(sizes, budget, Names(word, sided)) if one.key in wanted]
+    keys = [one for one in planned_keys(sizes, budget, names) if one.key in wanted]
     return _fitting(config, keys)
-
-
-def is_sided(name: str) -> bool:
-    """Whether the name of a label tells left from right."""
-    words = name.lower().replace("-", "_").replace(" ", "_").split("_")
-    return bool({"left", "right", "l", "r", "lt", "rt"} & set(words))
 
 
 def _orientation(config: SegmentConfig, word: str | None) -> str | None:
@@ -162,7 +155,7 @@ def _fitting(config: SegmentConfig, keys: Sequence[Planned]) -> list[Planned]:
         replace(one, value=one.value[:levels]) if one.key in names and levels else one
         for one in keys
     ]
-    plain = laid_over(nested([one for one in cut if one.key != "train.patch"]), dict(config.given))
+    plain = below_given([one for one in cut if one.key != "train.patch"], config.given)
     network = validate(config.file, {**plain, "train": {}}).network
     multiples = network.side_multiples
     return [

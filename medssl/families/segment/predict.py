@@ -11,9 +11,11 @@ from typing import Any
 from medssl.data.dicom.study import StudyFiles
 from medssl.device import choose_device
 from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.forms import FORMS
+from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import VOLUMES, SegmentPlan
-from medssl.families.segment.cross_validation import CORRECTIONS, corrections_of_fold
+from medssl.families.segment.cross_validation import corrected
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
@@ -62,6 +64,7 @@ def predict_files(
     Cleaning.of(settings, found.classes)
     _check_flips(checkpoint, found, settings)
     cases = find_inputs(files, found.channels)
+    _check_form(settings, cases, found, reporter)
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
     statistics = statistics or _usual_table(out, cases)
@@ -74,6 +77,26 @@ def predict_files(
         write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
     _refuse_failed(failed, len(cases), out)
     return masks
+
+
+def _check_form(
+    settings: PredictSettings,
+    cases: Mapping[str, Input],
+    found: Checkpoint,
+    reporter: QuietReporter,
+) -> None:
+    """Refuse files that the form of the results cannot refer to; warn of codes that it guesses."""
+    if settings.format is None or not FORMS[settings.format].series:
+        return
+    for given in cases.values():
+        if not isinstance(given, StudyFiles) and not given[0].is_dir():
+            raise UsageError(
+                f"{given[0]} cannot be answered with --format {settings.format}",
+                "it is no DICOM series, which such a file refers to",
+                "give DICOM series, or choose --format nifti, nrrd or mha",
+            )
+    for warning in guessed(found.labels):
+        reporter.warn(warning)
 
 
 def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
@@ -137,8 +160,7 @@ def _asked(plan: SegmentPlan) -> list[Asked]:
     for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        chosen = {} if number is None else corrections_of_fold(train, number)
-        found.append(asked_of_run(plan, model, out, wanted, chosen))
+        found.append(asked_of_run(plan, model, out, wanted, number))
     return found
 
 
@@ -147,13 +169,14 @@ def asked_of_run(
     model: Path,
     out: Path,
     wanted: Collection[str],
-    chosen: Mapping[str, Any],
+    number: int | None = None,
     measures: bool = False,
 ) -> Asked:
     """What one model is to predict, with the corrections that were chosen for it.
 
     Args:
         wanted: ids of the cases.
+        number: of the fold; None: the final model.
         measures: whether they are measured too.
     """
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
@@ -165,9 +188,8 @@ def asked_of_run(
     found = read_description(model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.mirrored})
-    own = found.predict.model_dump() | dict(chosen)
-    known = {key: own[key] for key in CORRECTIONS if getattr(pipeline.predict, key) is None}
-    settings = PredictSettings.model_validate(pipeline.predict.model_dump() | known)
+    train, spec = plan.folder("train"), plan.config.spec
+    settings = corrected(pipeline.predict, train, number, spec)
     return Asked(model, found, settings, cases, out, measures)
 
 

@@ -10,7 +10,7 @@ from medssl.atomic import write_text
 from medssl.data.csv_table import read_table, table_text
 from medssl.data.dicom.choice import Decision, UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import candidates_in
-from medssl.data.dicom.series import Series
+from medssl.data.dicom.series import Series, find_series
 from medssl.data.dicom.slices import refuse_damaged
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
@@ -40,23 +40,27 @@ class Scans:
     def open(self, case: str, given: Input) -> tuple[Volume, tuple[Series, ...]]:
         """The image of a case, with the channels that the network wants, and its DICOM series.
 
-        Of files that are no study there are no series.
+        Of files that are no DICOM there are no series.
 
         Raises:
             DataError: a file cannot be read, or it cannot be told which series is meant.
         """
         if isinstance(given, StudyFiles):
             return self._of_study(case, given)
-        channels = self.wanted.channels
-        colours = len(given) == 1 and is_picture(given[0])
-        volume = read_volume(given * len(channels) if colours else given)
+        channels, series = self.wanted.channels, tuple[Series, ...]()
+        if len(given) == 1 and given[0].is_dir():
+            series = (find_series(given[0]),)
+            volume = volume_of(series, str(given[0]))
+        else:
+            colours = len(given) == 1 and is_picture(given[0])
+            volume = read_volume(given * len(channels) if colours else given)
         if len(volume.array) != len(channels):
             raise DataError(
                 f"{given[0]} gives {len(volume.array)} channels",
                 f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
                 "give a folder with one image per channel",
             )
-        return volume, ()
+        return volume, series
 
     def _of_study(self, case: str, study: StudyFiles) -> tuple[Volume, tuple[Series, ...]]:
         try:

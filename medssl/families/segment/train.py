@@ -20,6 +20,7 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import (
     HELD_OUT,
     choose_for_all,
+    corrected,
     measure,
     said,
 )
@@ -77,11 +78,11 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
             job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
             training.fold(fold, place, log)
         (place / "state.pt").unlink(missing_ok=True)
-    predict = pipeline.predict
     if cohort.folds:
-        chosen = choose_for_all(folder, len(cohort.folds), predict)
-        predict = predict.model_copy(update=chosen)
-        job.reporter.note(f"corrections chosen on the folds: {said(chosen)}")
+        choose_for_all(folder, len(cohort.folds), config.spec)
+    predict = corrected(pipeline.predict, folder, None, config.spec)
+    if cohort.folds:
+        job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         training.ensemble(cohort, folder, predict)
     else:
@@ -293,6 +294,7 @@ def streams(
     for kind in method.streams:
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         late = pipeline.train.augment_on == "gpu"
+        share = pipeline.train.foreground if kind == "labelled" else 0.0
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how)
+        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
     return found

@@ -91,7 +91,7 @@ def _place(plan: SegmentPlan, case: str) -> str:
 
 def _asked(plan: SegmentPlan) -> Asked:
     wanted = [case.id for case in unlabelled_cases(plan.cohort)]
-    return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, {}, measures=True)
+    return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, measures=True)
 
 
 def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> Iterator[MaskCard]:

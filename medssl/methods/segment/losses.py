@@ -6,9 +6,13 @@ Legend: B items, K classes, X Y Z voxels, x y z those of a coarser head.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, one_hot
+
+from medssl.methods.settings import Dice
 
 SMOOTH = 1e-5
 
@@ -38,7 +42,9 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
     return loss[1] if classes == 2 else loss.mean()
 
 
-def supervised_loss(logits: Tensor, label: Tensor, helping: Sequence[Tensor] = ()) -> Tensor:
+def supervised_loss(
+    logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (), dice: Dice = "squares"
+) -> Tensor:
     """Half cross-entropy, half Dice, of the answer and of heads that only help to learn it.
 
     With helping heads the mean over all heads, weighted 1, 1/2, 1/4 and so on as in nnU-Net
@@ -48,8 +54,10 @@ def supervised_loss(logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (
         logits: [B, K, X, Y, Z].
         label: [B, X, Y, Z] class indices; for a coarser head those of the nearest voxels.
         helping: logits [B, K, x, y, z] of further heads, see `medssl.networks.heads.heads_of`.
+        dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
+            loss is twice this one less 1.
     """
-    return over_heads([logits, *helping], _one_head, label)
+    return over_heads([logits, *helping], partial(_one_head, dice=dice), label)
 
 
 def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
@@ -79,8 +87,11 @@ def _coarser(values: Tensor, shape: Sequence[int]) -> Tensor:
     return interpolate(values[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
 
 
-def _one_head(logits: Tensor, label: Tensor) -> Tensor:
+def _one_head(logits: Tensor, label: Tensor, dice: Dice) -> Tensor:
     logits = at_least_float32(logits)
+    if dice != "squares":
+        everywhere, pooled = torch.ones_like(label), dice == "pooled"
+        return region_loss(logits, label, everywhere, pooled, squared=False, background=False)
     return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
 
 
@@ -91,8 +102,9 @@ def masked_dice(
     pooled: bool = True,
     squared: bool = True,
     smooth: float = SMOOTH,
+    background: bool = True,
 ) -> Tensor:
-    """1 - soft Dice over the voxels of a mask, mean over all classes, background included.
+    """1 - soft Dice over the voxels of a mask, mean over all classes.
 
     A class without a voxel in both costs nothing, and so does an empty mask.
 
@@ -103,6 +115,7 @@ def masked_dice(
         pooled: one ratio for all items together; otherwise one each, of which the mean is taken.
         squared: denominators of squares.
         smooth: added above and below.
+        background: whether it is one of the classes.
     """
     seen = mask.to(probability.dtype).unsqueeze(1)
     truth = one_hot(label.long(), probability.shape[1]).movedim(-1, 1).to(probability.dtype)
@@ -110,7 +123,8 @@ def masked_dice(
     joint = (probability * truth * seen).sum(dims)
     power = probability**2 if squared else probability
     total = ((power + truth) * seen).sum(dims)
-    return 1 - ((2 * joint + smooth) / (total + smooth)).mean()
+    ratio = (2 * joint + smooth) / (total + smooth)
+    return 1 - (ratio if background else ratio[..., 1:]).mean()
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
@@ -127,8 +141,9 @@ def region_loss(
     pooled: bool = True,
     squared: bool = True,
     smooth: float = SMOOTH,
+    background: bool = True,
 ) -> Tensor:
     """Half cross-entropy, half Dice over the voxels of a mask; see `masked_dice`."""
     logits = at_least_float32(logits)
-    dice = masked_dice(logits.softmax(1), label, mask, pooled, squared, smooth)
+    dice = masked_dice(logits.softmax(1), label, mask, pooled, squared, smooth, background)
     return 0.5 * (masked_cross_entropy(logits, label, mask) + dice)

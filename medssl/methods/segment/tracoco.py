@@ -134,7 +134,8 @@ class TraCoCo(SegmentMethod):
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
         answer, *helping = heads_of(network, self._noisy(reference, generator))
         logits, helping = at_least_float32(answer), [head[:rows] for head in helping]
-        terms = {"supervised": supervised_loss(logits[:rows], labelled.truth, helping)}
+        given = logits[:rows], labelled.truth, helping, self.settings.dice
+        terms = {"supervised": supervised_loss(*given)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from medssl.cli import app
-from medssl.errors import UsageError
+from medssl.errors import Stopped, UsageError
 from medssl.families.grade.cross_validation import choose_temperatures, temperature_of_fold
 from medssl.families.grade.predict import predict_radiographs
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from medssl.pipeline.study import load_study
+from medssl.pipeline.study_run import run_study
 from medssl.train.grade_checkpoint import load_grade_checkpoint
+from tests.families.grade.test_grade_run import StopAfter
 
 QUIET = QuietReporter()
 SHORT = ("train.steps=4", "evaluate.overlays=1")
@@ -128,6 +132,32 @@ def test_an_ensemble_answers_with_the_mean_of_the_folds(joints: Path) -> None:
     )
     assert said.exit_code == 0, said.output
     assert len(rows(joints / "graded" / "grades.csv")) == 1
+
+
+def test_a_run_that_is_stopped_within_a_fold_goes_on_to_the_same_bits(joints: Path) -> None:
+    config = load_config("joints", ["split={folds: 2, final: ensemble}", *SHORT])
+    with pytest.raises(Stopped):
+        run(config, StopAfter(2))
+    plan = make_plan(config)
+    assert not (plan.folder("train") / "fold0" / "held_out.json").exists()
+    continued = load_file(run(config, QUIET)["model"] / "weights.safetensors")
+    logged = (plan.folder("train") / "metrics.jsonl").read_text()
+    assert '"fold0/score"' in logged
+    assert '"fold1/score"' in logged
+    unbroken = load_file(run(config, QUIET, resume=False)["model"] / "weights.safetensors")
+    assert continued.keys() == unbroken.keys()
+    assert all(torch.equal(continued[name], unbroken[name]) for name in unbroken)
+
+
+def test_a_study_compares_arms_by_the_images_that_folds_left_out(joints: Path) -> None:
+    untested(joints)
+    path = joints / "pipelines" / "joints.yaml"
+    path.write_text(path.read_text().replace("labels: 4,", "labels: 4, folds: 2, test: 0,"))
+    study = load_study("joints_study")
+    assert "4 of 8 runs finished" in run_study(study, QUIET, ["labels=2"])
+    page = Path("runs/joints/study-joints_study/summary.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| pi_model") and "+" in line)
+    assert "[" not in row  # each seed has labelled images of its own
 
 
 def test_declared_test_images_stay_and_the_folds_stand_beside_them(joints: Path) -> None:

@@ -102,6 +102,14 @@ def test_the_checkpoint_of_all_folds_scales_features_as_training_did(toys: Path)
     assert classifier.head(far).probability[1] > classifier.head(near).probability[1]
 
 
+def test_more_folds_than_a_class_has_patients_are_refused_with_what_works(toys: Path) -> None:
+    with pytest.raises(UsageError, match=r"the class 'normal' has 12; set split\.folds=12, or add"):
+        run(load_config("bags", ["split.folds=20"]), QUIET)
+    assert len(make_plan(load_config("bags", ["split.folds=12"])).cohort.folds) == 12
+    with pytest.raises(UsageError, match="one fold leaves nothing to learn from"):
+        load_config("bags", ["split.folds=1"])
+
+
 def test_the_model_may_be_trained_once_more_on_all_bags(toys: Path) -> None:
     """The folds give the scores all the same."""
     folded = run(load_config("bags"), QUIET)

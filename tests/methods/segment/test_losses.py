@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from medssl.methods.registry import settings_class
 from medssl.methods.segment.losses import (
     at_least_float32,
     dice_loss,
@@ -11,6 +12,7 @@ from medssl.methods.segment.losses import (
     region_loss,
     supervised_loss,
 )
+from medssl.methods.settings import Dice
 
 
 def column(values: list[float]) -> Tensor:
@@ -130,3 +132,41 @@ def test_items_are_pooled_or_averaged() -> None:
     apart = masked_dice(p, label, everywhere, pooled=False, squared=False, smooth=0)
     # First item: 2 / 3 and 0; second: 1 / 2 and 1 / 2.
     assert apart.item() == pytest.approx(1 - (2 / 3 + 0 + 1 / 2 + 1 / 2) / 4)
+
+
+def test_the_dice_of_nnunet_by_hand() -> None:
+    """Sheet of planning, 6.5: three classes of equal chance, one voxel of class 1 in one item."""
+    label = torch.zeros(2, 2, 2, 1, dtype=torch.uint8)
+    label[0, 0, 0, 0] = 1
+    logits = torch.zeros(2, 3, 2, 2, 1, dtype=torch.float64)
+
+    def of_nnunet(loss: Tensor) -> float:
+        """Whose loss is the cross-entropy minus Dice."""
+        return 2 * loss.item() - 1
+
+    pooled = supervised_loss(logits, label, dice="pooled")
+    assert of_nnunet(pooled) == pytest.approx(1.007700, abs=5e-7)
+    per_item = supervised_loss(logits, label, dice="per_item")
+    assert of_nnunet(per_item) == pytest.approx(1.027177, abs=5e-7)
+    seen = torch.tensor([1, 0]).reshape(2, 1, 1, 1).expand_as(label)
+    ignoring = region_loss(logits, label, seen, squared=False, background=False)
+    assert of_nnunet(ignoring) == pytest.approx(0.955750, abs=5e-7)
+
+
+@pytest.mark.parametrize("dice", ["per_item", "pooled"])
+def test_helping_heads_have_the_same_dice(dice: Dice) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, 4, generator=generator)
+    label = torch.randint(3, (2, 4, 4, 4), generator=generator, dtype=torch.uint8)
+    alone = supervised_loss(logits, label, dice=dice)
+    torch.testing.assert_close(supervised_loss(logits, label, [logits], dice), alone)
+    assert not torch.isclose(alone, supervised_loss(logits, label))
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "cps", "tracoco"])
+def test_every_method_that_learns_labels_so_takes_it_and_keeps_the_hash_of_before(
+    name: str,
+) -> None:
+    kind = settings_class(name)
+    assert "dice" not in kind().model_dump()
+    assert kind(dice="pooled").model_dump()["dice"] == "pooled"

@@ -1,0 +1,236 @@
+"""What a DICOM-SEG or RTSTRUCT marks, on the grid of a series.
+
+Legend: X Y Z voxels of the series (columns, rows, slices).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.data.dicom.polygons import filled, together
+from medssl.data.dicom.series import Series
+from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.stored import DAMAGE
+from medssl.errors import DataError
+
+SEG, LABELMAP, RTSTRUCT = (
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "1.2.840.10008.5.1.4.1.1.481.3",
+)
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_OFF_GRID = 0.1
+"""Voxels by which the grid of a segmentation may be beside that of the series."""
+_FAR = 256  # voxels over which differences of the steps add up
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A segment of a DICOM-SEG or a structure of an RTSTRUCT.
+
+    Attributes:
+        code: value and scheme of what it is; None where it is not said.
+    """
+
+    number: int
+    name: str
+    code: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Structures:
+    """What a DICOM-SEG or RTSTRUCT says of itself.
+
+    Attributes:
+        series: UIDs of the series that it refers to.
+        images: UIDs of the images.
+    """
+
+    path: Path
+    found: tuple[Structure, ...]
+    series: frozenset[str]
+    images: frozenset[str]
+
+
+def read_structures(path: Path) -> Structures:
+    """The structures of a DICOM-SEG or RTSTRUCT, from its header.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        header = read_header(path)
+        if header.SOPClassUID == RTSTRUCT:
+            found = [_of_contours(header, one) for one in header.StructureSetROISequence]
+        else:
+            found = [_of_segment(one) for one in header.SegmentSequence if one.SegmentNumber]
+        return Structures(path, tuple(found), *_referred(header))
+    except DAMAGE as error:
+        raise _damaged(path) from error
+
+
+def read_marked(path: Path, values: Mapping[int, int], series: Series) -> np.ndarray:
+    """A mask [X, Y, Z] uint8 on the grid of a series; later values lie over earlier ones.
+
+    Args:
+        values: of each number of a segment or structure that counts.
+
+    Raises:
+        DataError: it cannot be read, or lies on another grid.
+    """
+    from pydicom import dcmread
+
+    mask = np.zeros(series.geometry.shape, np.uint8)
+    try:
+        image = dcmread(path)
+        contours = image.SOPClassUID == RTSTRUCT
+        for number, value in values.items():
+            if contours:
+                _draw(image, number, series, path, mask, value)
+            else:
+                for places in _marked(image, number, series, path):
+                    mask[tuple(places.T)] = value
+    except DAMAGE as error:
+        raise _damaged(path) from error
+    return mask
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} cannot be read", "its header or its pixels are damaged", "export it again"
+    )
+
+
+def _of_segment(one: Any) -> Structure:
+    kinds = one.get("SegmentedPropertyTypeCodeSequence") or [None]
+    return Structure(int(one.SegmentNumber), str(one.get("SegmentLabel") or ""), _code(kinds[0]))
+
+
+def _of_contours(header: Any, one: Any) -> Structure:
+    number = int(one.ROINumber)
+    codes = [
+        code
+        for seen in header.get("RTROIObservationsSequence") or []
+        if seen.get("ReferencedROINumber") == number
+        for code in seen.get("RTROIIdentificationCodeSequence") or []
+    ]
+    return Structure(number, str(one.get("ROIName") or ""), _code(codes[0] if codes else None))
+
+
+def _code(item: Any) -> tuple[str, str] | None:
+    if item is None or "CodeValue" not in item:
+        return None
+    return str(item.CodeValue), str(item.get("CodingSchemeDesignator") or "")
+
+
+def _referred(header: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """UIDs of series and images that are referred to, however deep they lie."""
+    series, images = set[str](), set[str]()
+
+    def look(dataset: Any) -> None:
+        for element in dataset:
+            if element.keyword == "SeriesInstanceUID" and dataset is not header:
+                series.add(str(element.value))
+            elif element.keyword == "ReferencedSOPInstanceUID":
+                images.add(str(element.value))
+            elif element.VR == "SQ":
+                for item in element.value:
+                    look(item)
+
+    look(header)
+    return frozenset(series), frozenset(images)
+
+
+def _marked(image: Any, number: int, series: Series, path: Path) -> Iterator[np.ndarray]:
+    """Voxels [N, 3] of a segment, frame by frame."""
+    pixels = image.pixel_array.reshape(-1, image.Rows, image.Columns)
+    to_voxels = np.linalg.inv(series.geometry.affine) @ _LPS_TO_RAS
+    shared = (image.get("SharedFunctionalGroupsSequence") or [None])[0]
+    fraction = image.get("SegmentationType") == "FRACTIONAL"
+    least = image.MaximumFractionalValue / 2 if fraction else 0.5
+    frames = image.PerFrameFunctionalGroupsSequence
+    for values, frame in zip(pixels, frames, strict=True):
+        named = _group(frame, shared, "SegmentIdentificationSequence")
+        if image.SOPClassUID == LABELMAP or image.get("SegmentationType") == "LABELMAP":
+            plane = values == number
+        elif int(named.ReferencedSegmentNumber) == number:
+            plane = values >= least
+        else:
+            continue
+        if plane.any():
+            rows, columns = np.nonzero(plane)
+            first, steps = _lattice(frame, shared, to_voxels, path)
+            places = first + np.outer(columns, steps[0]) + np.outer(rows, steps[1])
+            if (places < 0).any() or (places >= series.geometry.shape).any():
+                raise _elsewhere(path, "it marks voxels beyond the series")
+            yield places
+
+
+def _group(frame: Any, shared: Any, keyword: str) -> Any:
+    """A functional group of a frame, or that of all frames; None without one."""
+    for groups in (frame, shared):
+        if groups is not None and keyword in groups:
+            return groups[keyword].value[0]
+    return None
+
+
+def _lattice(
+    frame: Any, shared: Any, to_voxels: np.ndarray, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Voxel of the first pixel of a frame, and the steps from column to column and row to row."""
+    orientation = _group(frame, shared, "PlaneOrientationSequence").ImageOrientationPatient
+    place = _group(frame, shared, "PlanePositionSequence").ImagePositionPatient
+    down, across = map(float, _group(frame, shared, "PixelMeasuresSequence").PixelSpacing)
+    directions = np.reshape(orientation, (2, 3)).astype(float) * [[across], [down]]
+    steps = directions @ to_voxels[:3, :3].T
+    first = to_voxels[:3, :3] @ np.array(place, float) + to_voxels[:3, 3]
+    whole = np.rint(steps), np.rint(first)
+    apart = max(np.abs(steps - whole[0]).max() * _FAR, np.abs(first - whole[1]).max())
+    if apart > _OFF_GRID or (np.abs(whole[0]).sum(axis=1) != 1).any():
+        raise _elsewhere(path, "its pixels are others than those of the series")
+    return whole[1].astype(int), whole[0].astype(int)
+
+
+def _draw(
+    image: Any, number: int, series: Series, path: Path, mask: np.ndarray, value: int
+) -> None:
+    """Fill the contours of a structure."""
+    to_voxels = np.linalg.inv(series.geometry.affine) @ _LPS_TO_RAS
+    polygons: dict[int, list[np.ndarray]] = {}
+    exclusive: dict[int, list[np.ndarray]] = {}
+    for contour in _contours(image, number):
+        places = np.reshape(contour.ContourData, (-1, 3)).astype(float)
+        voxels = places @ to_voxels[:3, :3].T + to_voxels[:3, 3]
+        slice_ = int(np.rint(voxels[:, 2].mean()))
+        if np.abs(voxels[:, 2] - slice_).max() > 0.5:
+            raise _elsewhere(path, "a contour does not lie in one slice of the series")
+        if not 0 <= slice_ < mask.shape[2]:
+            raise _elsewhere(path, "a contour lies beyond the slices of the series")
+        kind = exclusive if contour.ContourGeometricType == "CLOSEDPLANAR_XOR" else polygons
+        kind.setdefault(slice_, []).append(voxels[:, :2])
+    shape = mask.shape[0], mask.shape[1]
+    for slice_, found in polygons.items():
+        mask[:, :, slice_][together(found, shape)] = value
+    for slice_, found in exclusive.items():
+        inside = np.logical_xor.reduce([filled(one, shape) for one in found])
+        mask[:, :, slice_][inside] = value
+
+
+def _contours(image: Any, number: int) -> Iterator[Any]:
+    """The closed contours of a structure; points and lines mark no voxel."""
+    for structure in image.get("ROIContourSequence") or []:
+        if structure.get("ReferencedROINumber") == number:
+            for contour in structure.get("ContourSequence") or []:
+                closed = contour.ContourGeometricType in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+                if closed and len(contour.ContourData) >= 9:
+                    yield contour
+
+
+def _elsewhere(path: Path, why: str) -> DataError:
+    return DataError(
+        f"{path} does not lie on the grid of its series", why, "export it on the series itself"
+    )

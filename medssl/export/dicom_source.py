@@ -1,0 +1,97 @@
+"""The headers that a DICOM object about a series refers to.
+
+The patient's identity goes from the series' headers into the object's own, and nowhere else: no
+file name, message or log repeats it.
+"""
+
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from medssl.data.dicom.series import Series
+from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.stored import DAMAGE
+from medssl.errors import DataError
+
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+# Attributes that a series must have but may leave empty (DICOM type 2); some tools drop them.
+_MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+
+_SERIES_OFFSET = 1000
+
+
+def source_headers(source: Series) -> list[Any]:
+    """Headers of the files of a series, pydicom's, in the order of the grid.
+
+    Raises:
+        DataError: one cannot be read, or lacks what must be referred to.
+    """
+    try:
+        headers = [read_header(file) for file in dict.fromkeys(source.files)]
+    except DAMAGE:
+        raise _irregular(source) from None
+    for header in headers:
+        for keyword in _NEEDED:
+            if not header.get(keyword):
+                raise _incomplete(source, keyword)
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, None)
+    return headers
+
+
+def series_number(header: Any, further: int = 0) -> int:
+    """Of a new series beside that of a header."""
+    return int(header.get("SeriesNumber") or 0) + _SERIES_OFFSET + further
+
+
+@contextmanager
+def discreet(source: Series) -> Iterator[None]:
+    """Hide the header values that warnings and errors of the DICOM libraries quote.
+
+    pydicom both warns and logs "Invalid value for VR ...: 'VALUE'".
+    """
+    talkers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [talker.disabled for talker in talkers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for talker in talkers:
+            talker.disabled = True
+        try:
+            yield
+        except AttributeError as error:
+            raise _incomplete(source, str(error.name)) from None
+        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error):
+            raise _irregular(source) from None
+        finally:
+            for talker, disabled in zip(talkers, before, strict=True):
+                talker.disabled = disabled
+
+
+def _irregular(source: Series) -> DataError:
+    return DataError(
+        f"the DICOM series in {source.files[0].parent} cannot be referred to by a segmentation",
+        "its headers break the DICOM standard",
+        "export the series again from its archive",
+    )
+
+
+def _incomplete(source: Series, keyword: str) -> DataError:
+    return DataError(
+        f"the DICOM series in {source.files[0].parent} lacks {keyword}",
+        "a segmentation must refer to it",
+        "export the series again from its archive",
+    )

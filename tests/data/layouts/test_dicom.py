@@ -1,0 +1,201 @@
+"""Studies with masks in DICOM-SEG and RTSTRUCT are cases, without any conversion."""
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from medssl.data.cache import CaseCache
+from medssl.data.check import check
+from medssl.data.dicom.series import find_series
+from medssl.data.geometry import Geometry
+from medssl.data.labels import Code, Label
+from medssl.data.layouts import all_cases, find_cases, listed_cases
+from medssl.data.spec import make_spec
+from medssl.data.volume import read_geometry, read_mask, read_volume
+from medssl.errors import DataError
+from medssl.export.dicom_seg import write_dicom_seg
+from medssl.export.result import Result
+from medssl.export.rtstruct import write_rtstruct
+from medssl.transforms.chain import Preprocess
+from tests.dicom_series import write_series
+
+SHAPE = (11, 9, 6)
+GRID = Geometry(
+    SHAPE, np.array([[-0.5, 0, 0, 3], [0, -1.25, 0.4, 4], [0, 0, 3, 5], [0, 0, 0, 1.0]])
+)
+LIVER = Label(value=1, name="liver", code=Code(value="10200004", meaning="Liver"))
+TUMOUR = Label(value=2, name="tumour")
+
+
+def make_mask():
+    """A liver with a hole, a tumour in it."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:10, 1:8, 1:4] = 1
+    mask[4:6, 3:5, 2] = 0
+    mask[7:9, 2:4, 3] = 2
+    return mask
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data" / "tcia").mkdir(parents=True)
+    return tmp_path / "data" / "tcia"
+
+
+def spec_of(labels=("liver", "tumour"), **layout):
+    plain = {
+        "name": "tcia", "title": "TCIA", "modality": "MR", "channels": ["t1"], "root": "tcia",
+        "labels": [
+            {"value": number, "name": name} if isinstance(name, str) else name
+            for number, name in enumerate(labels, start=1)
+        ],
+        "layout": {"kind": "dicom", **layout}, "licence": "none", "citation": "none",
+    }  # fmt: skip
+    return make_spec(plain, "here")
+
+
+def write_study(root, name, kind="binary", labels=(LIVER, TUMOUR), mask=None, **header):
+    """A T1, a T2 and a mask, all in one heap; returns the mask of the T1."""
+    folder, study = root / name, generate_uid()
+    told = {"StudyInstanceUID": study, "PatientID": f"ID-{name}", **header}
+    values = np.random.default_rng(0).integers(1, 500, SHAPE)
+    write_series(folder / "t2", GRID, values, SeriesDescription="T2", **told)
+    series = find_series(write_series(folder / "t1", GRID, values, SeriesDescription="T1", **told))
+    mask = make_mask() if mask is None else mask
+    if kind:
+        fractions = np.stack([mask == value for value in (0, 1, 2)]).astype(np.float32)
+        result = Result(mask, GRID, labels, "mask", series, fractions)
+        if kind == "rtstruct":
+            write_rtstruct(result, folder / "mask.dcm")
+        else:
+            write_dicom_seg(result, folder / "mask.dcm", kind)
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["binary", "fractional", "labelmap", "rtstruct"])
+def test_images_and_masks_are_those_of_the_study_voxel_for_voxel(root, kind):
+    mask = write_study(root, "a", kind)
+    (case,) = find_cases(spec_of())
+    assert read_geometry(case.images["t1"]).matches(GRID)
+    assert read_volume(case.images["t1"]).array.max() > 400
+    found = read_mask(case.label)
+    assert found.geometry.matches(GRID)
+    np.testing.assert_array_equal(found.array[0], mask)
+    assert not [one for one in check(spec_of()) if one.level == "error"]
+
+
+def test_a_case_is_named_after_its_folder_and_a_patient_by_a_digest(root):
+    for name in ("b", "a"):
+        write_study(root, name)
+    write_study(root, "third_ID-x", PatientID="ID-x")
+    first, second, third = find_cases(spec_of())
+    assert [first.id, second.id] == ["a", "b"]
+    assert third.id.startswith("study_")  # the folder would have named the patient
+    assert len({case.patient for case in (first, second, third)}) == 3
+    assert not any("ID-" in case.id + case.patient for case in (first, second, third))
+
+
+def test_segments_are_labels_by_the_names_that_are_given(root):
+    write_study(root, "a", labels=(Label(value=1, name="GTV 1"), Label(value=2, name="GTV 2")))
+    (case,) = find_cases(spec_of(["tumour"], segments={"tumour": ["gtv.*"]}))
+    np.testing.assert_array_equal(read_mask(case.label).array[0], make_mask() > 0)
+
+
+def test_segments_are_labels_by_their_code_where_names_differ(root):
+    write_study(root, "a", labels=(LIVER.model_copy(update={"name": "Leber"}), TUMOUR))
+    code = {"value": "10200004", "meaning": "Liver"}
+    (case,) = find_cases(spec_of([{"value": 1, "name": "whole liver", "code": code}]))
+    np.testing.assert_array_equal(read_mask(case.label).array[0], make_mask() == 1)
+
+
+def test_where_no_structure_is_a_label_it_is_told_what_there_is(root):
+    write_study(root, "a", labels=(Label(value=1, name="GTV"), Label(value=2, name="PTV")))
+    sentence = "is a label of tcia; they are called GTV, PTV; say under `layout.segments` which"
+    with pytest.raises(DataError, match=sentence):
+        find_cases(spec_of())
+
+
+def test_a_study_without_a_mask_is_unlabelled(root):
+    write_study(root, "a")
+    write_study(root, "b", kind="")
+    assert [case.label is None for case in find_cases(spec_of())] == [False, True]
+
+
+def test_two_masks_of_one_study_are_told_and_one_can_be_named(root):
+    write_study(root, "a", mask=(mask := make_mask()))
+    series = find_series(root / "a" / "t1")
+    write_dicom_seg(Result(mask * 0, GRID, (LIVER, TUMOUR), "m", series), root / "a" / "second.dcm")
+    again = pydicom.dcmread(root / "a" / "second.dcm")
+    again.SeriesDescription = "reader two"
+    again.save_as(root / "a" / "second.dcm")
+    (fault,) = listed_cases(spec_of())[1]
+    assert fault.what == "a has 2 masks of its labels: mask.dcm, second.dcm"
+    (case,) = all_cases(spec_of(masks="reader two"))
+    assert not read_mask(case.label).array.any()
+
+
+def test_of_several_series_that_fit_the_one_that_was_drawn_on_is_taken(root):
+    mask = write_study(root, "a")
+    told = pydicom.dcmread(root / "a" / "t1" / "000.dcm")
+    other = {"StudyInstanceUID": told.StudyInstanceUID, "PatientID": told.PatientID}
+    write_series(root / "a" / "again", GRID, SeriesDescription="T1", **other)
+    (case,) = find_cases(spec_of())
+    assert read_volume(case.images["t1"]).array.any()  # the other one is black
+    np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
+
+
+def test_studies_that_cannot_be_told_are_faults_and_can_be_left_out(root):
+    write_study(root, "a")
+    study = generate_uid()
+    for number in range(2):
+        folder = root / "b" / str(number)
+        write_series(folder, GRID, StudyInstanceUID=study, SeriesDescription="T1")
+    (fault,) = listed_cases(spec_of())[1]
+    assert fault.what.startswith("b has 2 series that may be the channel 't1': series 7, T1")
+    with pytest.raises(DataError, match="b has 2 series"):
+        find_cases(spec_of())
+    assert [case.id for case in find_cases(spec_of(leave_out=["b*"]))] == ["a"]
+
+
+def test_studies_of_another_kind_are_warned_of(root):
+    write_study(root, "a")
+    write_series(root / "b", GRID, SeriesDescription="head", Modality="CT")
+    (warning,) = [one for one in check(spec_of()) if one.rule == "series"]
+    assert warning.what == "the study b has no series for t1"
+    assert [case.id for case in find_cases(spec_of())] == ["a"]
+
+
+def test_headers_are_not_read_again_as_long_as_nothing_changes(root, monkeypatch):
+    write_study(root, "a")
+    first = find_cases(spec_of())
+    with monkeypatch.context() as patched:
+        patched.setattr("medssl.data.layouts.dicom.candidates_in", None)
+        assert find_cases(spec_of()) == first
+    write_study(root, "b")
+    assert len(find_cases(spec_of())) == 2
+
+
+def test_what_a_label_is_made_of_decides_what_is_cached(root, tmp_path):
+    write_study(root, "a")
+    chain = Preprocess.of({"mr": {"spacing": (1.0, 1.0, 3.0)}})
+    found = []
+    for names in (["liver"], ["tumour"]):
+        spec = spec_of(["x"], segments={"x": names})
+        (case,) = find_cases(spec)
+        mask = CaseCache(tmp_path / "cache", spec, chain).open(case).mask
+        found.append(int(np.count_nonzero(mask)))
+    assert found[0] > found[1] > 0
+
+
+def test_a_mask_on_another_grid_is_refused(root):
+    write_study(root, "a")
+    image = pydicom.dcmread(root / "a" / "mask.dcm")
+    shared = image.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence[0].PixelSpacing = [1.3, 0.5]
+    image.save_as(root / "a" / "mask.dcm")
+    (case,) = find_cases(spec_of())
+    with pytest.raises(DataError, match=r"mask\.dcm does not lie on the grid of its series"):
+        read_mask(case.label)
