@@ -42,6 +42,17 @@ def blurring(length: int, sigma: float) -> np.ndarray:
     return matrix
 
 
+def enlarging(length: int, wanted: int) -> np.ndarray:
+    """Linear reading of fewer voxels that fill the same line; beyond their middles it goes on."""
+    places = (np.arange(wanted) + 0.5) * length / wanted - 0.5
+    places = np.clip(places, 0, length - 1)
+    below, rows = np.floor(places).astype(int), np.arange(wanted)
+    matrix = np.zeros((wanted, length))
+    matrix[rows, below] = below + 1 - places
+    matrix[rows, np.minimum(below + 1, length - 1)] += places - below
+    return matrix
+
+
 def reading(length: int, wanted: int, factor: float) -> np.ndarray:
     """Linear reading at `factor` times the place seen from the middle; 0 outside."""
     places = factor * (np.arange(wanted) - (wanted - 1) / 2) + (length - 1) / 2
@@ -77,7 +88,38 @@ class Rotation:
         key = (*image.shape[1:], image.device)
         if key not in self._grids:
             self._grids[key] = self._grid(image, size)
-        return grid_sample(image[None], self._grids[key], align_corners=False)[0]
+        box = self._box(image, size)
+        grid = self._grids[key][(slice(None), *box)]
+        part = grid_sample(image[None], grid, align_corners=False)[0]
+        if part.shape[1:] == size:
+            return part
+        made = image.new_zeros(len(image), *size)
+        made[(slice(None), *box)] = part
+        return made
+
+    def _box(self, image: Tensor, size: Size) -> list[slice]:
+        """The voxels of the result that may not be 0: those that read from the box of the others.
+
+        Masks are 0 in most places, and what is left out there costs nothing. Other devices than a
+        CPU are so quick that it is not worth looking for.
+        """
+        if image.device.type != "cpu":
+            return [slice(None)] * len(size)
+        filled = (image.detach().numpy() != 0).any(0)
+        first, last = filled.any(0), filled.any(-1)
+        places = [last, first] if len(size) == 2 else [last.any(1), last.any(0), first.any(0)]
+        ends = [np.flatnonzero(one)[[0, -1]] for one in places if one.any()]
+        if len(ends) < len(size):
+            return [slice(0, 1)] * len(size)
+        low, high = np.array(ends, dtype=float).T
+        back = np.linalg.inv(self._matrix)
+        centre = back @ ((low + high) / 2 - (np.array(filled.shape) - 1) / 2)
+        # A voxel is read as far as its neighbours; a hundredth more is for rounding.
+        reach = np.abs(back) @ ((high - low) / 2 + 1.01)
+        middle_of = (np.array(size) - 1) / 2
+        first = np.clip(np.floor(centre - reach + middle_of), 0, np.array(size) - 1).astype(int)
+        last = np.clip(np.ceil(centre + reach + middle_of), 0, np.array(size) - 1).astype(int)
+        return [slice(start, end + 1) for start, end in zip(first, last, strict=True)]
 
     def _grid(self, image: Tensor, size: Size) -> Tensor:
         """Where each voxel is read, [1, ..., axes], from -1 to 1 between the outer faces.

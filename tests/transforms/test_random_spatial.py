@@ -122,6 +122,23 @@ def test_a_factor_above_1_makes_objects_smaller() -> None:
     assert counts[1] < 1000 < counts[0]
 
 
+@pytest.mark.parametrize("size", [(16, 14, 12), (16, 14)])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_0_in_most_places_is_read_like_all_else(size, seed) -> None:
+    """Reading is linear, so a sparse image is what it adds to a dense one."""
+    rng = np.random.default_rng(seed)
+    matrix = np.eye(len(size)) + rng.uniform(-0.4, 0.4, (len(size), len(size)))
+    sparse = torch.zeros(2, *size)
+    corner = [int(rng.integers(side - 2)) for side in size]
+    sparse[(slice(None), *(slice(start, start + 3) for start in corner))] = -1.0
+    dense = torch.from_numpy(rng.uniform(1, 2, (2, *size)).astype(np.float32))
+    larger = tuple(side + 4 for side in size)
+    for wanted in (size, larger):
+        added = Rotation(matrix)(sparse + dense, wanted) - Rotation(matrix)(dense, wanted)
+        assert torch.allclose(Rotation(matrix)(sparse, wanted), added, atol=1e-5)
+    assert not Rotation(matrix)(torch.zeros(1, *size), size).any()
+
+
 def test_the_class_with_the_largest_share_wins_by_hand() -> None:
     """A line of 1 1 2 0 read half a voxel further: shares 1; 1/2 1/2; 1/2 2 1/2 0; 1/2 0."""
     from medssl.transforms.linear import resampled_classes
