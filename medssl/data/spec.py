@@ -124,8 +124,8 @@ class DataSpec(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders"
     )
     title: str = Field(description="for reports and figures")
-    modality: Literal["MR", "CT", "CR", "SM", "OT"] = Field(
-        description="as in DICOM; SM: slide microscopy, CR: radiograph, OT: other"
+    modality: Literal["MR", "CT", "PT", "CR", "SM", "OT"] = Field(
+        description="as in DICOM; PT: PET, SM: slide microscopy, CR: radiograph, OT: other"
     )
     channels: tuple[FileName, ...] = Field(
         min_length=1, description="of an image, in the network's order"

@@ -9,12 +9,12 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medssl.data.dicom.stored import DAMAGE, must_not_inflate
-from medssl.data.dicom.tags import LARGEST, Slice, has_frames, read_slice, refuse, tags
+from medssl.data.dicom.tags import LARGEST, Slice, has_frames, modality_of, read_slice, refuse, tags
 from medssl.errors import DataError
 
 _ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
@@ -74,8 +74,21 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
     if has_frames(path, header.tags):
         from medssl.data.dicom.frames import frames_of
 
-        return frames_of(path, header.tags, header.pixels)
-    return [read_slice(path, header.tags, header.pixels)]
+        found = frames_of(path, header.tags, header.pixels)
+    else:
+        found = [read_slice(path, header.tags, header.pixels)]
+    return _in_suv(path, found) if modality_of(path, header.tags) == "PT" else found
+
+
+def _in_suv(path: Path, slices: list[Slice]) -> list[Slice]:
+    """Slices of PET in standardised uptake values, where the tags allow."""
+    from medssl.data.dicom.suv import suv_factor
+
+    factor, unit = suv_factor(path)
+    return [
+        replace(one, slope=one.slope * factor, intercept=one.intercept * factor, unit=unit)
+        for one in slices
+    ]
 
 
 def first_slice_in(folder: Path) -> Path | None:
