@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/medssl demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: .venv/installed
 	$(BIN)/python -m pytest --cov

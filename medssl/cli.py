@@ -13,6 +13,7 @@ import typer
 from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.cli_init import init, pipeline_for
+from medssl.cli_plan import plan
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init)
+app.command()(plan)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
@@ -294,7 +296,8 @@ def methods() -> None:
 @app.command()
 def keys(
     section: Annotated[
-        str, typer.Argument(metavar="[SECTION]", help="e.g. train, method.cps, data, layout.glob")
+        str,
+        typer.Argument(metavar="[SECTION]", help="e.g. train, method.cps, data, monai:UNet"),
     ] = "",
     schema: Annotated[
         bool, typer.Option("--schema", help="A JSON schema for editors, of one kind of file.")
@@ -305,6 +308,11 @@ def keys(
         from medssl.pipeline.schema import schema_text
 
         typer.echo(schema_text(section))
+        return
+    from medssl.pipeline.class_keys import describe_class
+
+    if (arguments := describe_class(section)) is not None:
+        typer.echo(arguments)
         return
     from medssl.pipeline.keys import describe, overview
 

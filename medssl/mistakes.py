@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from medssl.errors import UsageError
-from medssl.section import Noun, OneAlone, holds_bool, is_named
+from medssl.section import FlatAlone, Noun, OneAlone, holds_bool, is_named
 
 WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
 ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
@@ -137,7 +137,8 @@ def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
         noun = WORDS[first] + _range(bounds)
     noun = noun or f"values, each {wanted(first, bounds)}"
     if inner[-1] is not Ellipsis:
-        return f"{COUNTS.get(len(inner), len(inner))} {noun}"
+        flat = ", or two in 2-D" if any(isinstance(one, FlatAlone) for one in about) else ""
+        return f"{COUNTS.get(len(inner), len(inner))} {noun}{flat}"
     filled = _limit(about, limits.MinLen, "min_length")
     alone = "a text, or " if any(isinstance(one, OneAlone) for one in about) else ""
     return f"{alone}a list of {noun}" + (f", at least {filled}" if filled else "")
@@ -241,17 +242,18 @@ def _key(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[int, Any, An
     """How many parts of `loc` name a key, what that key takes, and its default."""
     depth, default = 0, None
     annotation: Any = Any
-    inside: type[BaseModel] | None = model
+    insides: list[type[BaseModel]] = [model]
     for number, part in enumerate(loc, start=1):
+        inside = next((one for one in insides if part in one.model_fields), None)
         if get_origin(annotation) is dict and isinstance(part, str):
             depth, annotation, default = number, get_args(annotation)[1], None
-        elif inside is not None and part in inside.model_fields:
+        elif inside is not None:
             field = inside.model_fields[str(part)]
             depth, default = number, field.get_default(call_default_factory=True)
             annotation = field.annotation
             if field.metadata:
                 annotation = Annotated[annotation, *field.metadata]
-            inside = next(models_of(annotation), None)
+            insides = list(models_of(annotation))
     return depth, annotation, default
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from medssl.errors import UsageError
+from medssl.networks.monai_list import PREFIX
+from medssl.networks.settings import UNETS
 from medssl.registry import TRANSFORMS
 from medssl.settings import pretrain_keys
 from medssl.transforms.catalogue import known_transforms
@@ -69,10 +71,15 @@ def _over(key: str, below: Any, value: Any) -> Any:
 
 
 def _is_other_class(below: Any, name: Any) -> bool:
-    """Whether networks share no keys, since one of them takes the arguments of a class of MONAI."""
-    if name is None or name == below:
-        return False
-    return any(isinstance(one, str) and one.startswith("monai:") for one in (below, name))
+    """Whether networks share no keys, since one of them takes other keys than the other."""
+    return name is not None and _keys_of_network(below) != _keys_of_network(name)
+
+
+def _keys_of_network(name: Any) -> str:
+    """What networks have in common that take the same keys: each class of MONAI takes its own."""
+    if name in UNETS:
+        return "those of nnU-Net's U-Nets"
+    return name if isinstance(name, str) and name.startswith(PREFIX) else ""
 
 
 def _is_chain(given: Any, top: set[str]) -> bool:
@@ -95,5 +102,7 @@ def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
             word: words[word] or {} for word in top if isinstance(words, dict) and word in words
         }
     if isinstance(given, str):
+        if part == "plan":  # auto
+            return {}
         return pretrain_keys(given) if part == "pretrain" else {"name": given}
     return dict(given) if isinstance(given, dict) else {}

@@ -225,6 +225,8 @@ NETWORKS = Registry(
         "swin_fpn": "medssl.networks.settings:SWIN_FPN",
         "conv_fpn": "medssl.networks.settings:CONV_FPN",
         "slice_unet": "medssl.networks.settings:SLICE_UNET",
+        "plain_unet": "medssl.networks.unet_settings:PLAIN_UNET",
+        "residual_unet": "medssl.networks.unet_settings:RESIDUAL_UNET",
     },
 )
 """Objects of the class `medssl.networks.settings.Network`."""

@@ -53,18 +53,43 @@ class OneAlone:
         return {"anyOf": [{"type": "string"}, handler(listed)]}
 
 
+class FlatAlone:
+    """Marks three sides of which the first two may stand alone: those of a 2-D image, one thick."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """The three, after two got a third of one."""
+        return core_schema.no_info_before_validator_function(_thickened, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, three: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Two or three of what the list holds."""
+        listed = handler(three)
+        return {**listed, "minItems": 2}
+
+
+def _thickened(given: Any) -> Any:
+    two = isinstance(given, list | tuple) and len(given) == 2
+    return (*given, 1) if two else given
+
+
 MOST = 4096
 """Voxels of the longest side that is not a slip of the keyboard."""
 
 Side = Annotated[int, Noun("sizes")]
-Patch = tuple[Side, Side, Side]
+Patch = Annotated[tuple[Side, Side, Side], FlatAlone()]
 """Sides in voxels of what a network takes; which these are is known with the network."""
 
 Size = Annotated[Side, Field(ge=1, le=MOST)]
-Triple = tuple[Size, Size, Size]
+Triple = Annotated[tuple[Size, Size, Size], FlatAlone()]
 """Sides in voxels."""
 
 Positive = Annotated[float, Field(gt=0)]
+Spacing = Annotated[tuple[Positive, Positive, Positive], FlatAlone()]
+"""mm along each axis."""
+
 Channels = Annotated[int, Field(ge=1, le=1024)]
 """Of the first level of a network; deeper ones have several times as many."""
 
@@ -152,19 +177,33 @@ def holds_bool(given: Any) -> bool:
     return isinstance(given, bool)
 
 
-def check_patch(patch: tuple[int, int, int], multiple: int) -> None:
+def check_patch(
+    patch: tuple[int, int, int], multiples: tuple[int, int, int], flat: bool = False
+) -> None:
     """Whether a network can take a patch, whose sides must be multiples of so many voxels.
+
+    Args:
+        flat: the network is 2-D, and the third side is 1.
 
     Raises:
         UsageError: it cannot; names the nearest one that it can take.
     """
-    most = MOST // multiple * multiple
-    fitting = [min(max(multiple, round(side / multiple) * multiple), most) for side in patch]
+    fitting = [
+        min(max(one, round(side / one) * one), MOST // one * one)
+        for side, one in zip(patch, multiples, strict=True)
+    ]
+    fitting[2:] = [1] if flat else fitting[2:]
     if fitting != list(patch):
-        rule = f"multiples of {multiple}" if multiple > 1 else "whole numbers"
+        least, *others = multiples
+        if {least} == set(others):
+            most = MOST // least * least
+            kind = f"multiples of {least}" if least > 1 else "whole numbers"
+            rule = f"{kind} from {least} to {most} voxels"
+        else:
+            rule = f"multiples of {', '.join(map(str, multiples))} voxels, axis by axis"
         raise UsageError(
             f"train.patch={list(patch)} does not fit the network",
-            f"its sides must be {rule} from {multiple} to {most} voxels",
+            f"its sides must be {rule}",
             f"the nearest is train.patch={fitting}",
         )
 

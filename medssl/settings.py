@@ -20,6 +20,8 @@ Format = Literal[
     "nifti",
     "nrrd",
     "mha",
+    "png",
+    "tiff",
     "dicom-seg",
     "dicom-seg-fractional",
     "dicom-seg-labelmap",
@@ -29,10 +31,20 @@ Format = Literal[
 ]
 """In which a mask can be written; those that are no volume are for other programs alone."""
 
-VOLUME_FORMATS = ("nifti", "nrrd", "mha")
+VOLUME_FORMATS = ("nifti", "nrrd", "mha", "png", "tiff")
 """Those that masks can be read from again."""
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
+
+
+def _several(folds: int) -> int:
+    """Refuse one fold, which would leave nothing to learn from."""
+    if folds == 1:
+        raise ValueError("one fold leaves nothing to learn from; set 2 or more, or 0 for none")
+    return folds
+
+
+FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
 
 
 class SplitSettings(Section):
@@ -50,11 +62,11 @@ class SplitSettings(Section):
         description="share of the labelled cases kept for validation; null: a quarter where "
         "predict.checkpoint=best chooses by them, else none",
     )
-    folds: int = Field(
+    folds: FoldCount = Field(
         default=0,
-        ge=0,
         description="of a cross-validation over the labelled cases, which the model is then "
-        "trained on; each is left out once where they are fewer; 0: none",
+        "trained on; patients stay whole, classes are spread over the folds, and each patient is "
+        "left out once where they are fewer; 0: none",
     )
     final: Literal["refit", "ensemble"] = Field(
         default="refit",
@@ -160,6 +172,18 @@ class TrainSettings(LoopSettings):
     batch_unlabelled: int = Field(
         default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
     )
+    foreground: float = Field(
+        default=0.33,
+        ge=0,
+        le=1,
+        description="share of the labelled patches that are centred on foreground; with n in a "
+        "batch its last ones, from round(n * (1 - share)) on, so by default one of two or three",
+    )
+    foreground_by: Literal["class", "case"] = Field(
+        default="class",
+        description="what is drawn first: a class, then a case that has it, so that rare classes "
+        "are met as often; or a case, then one of its classes, as in nnU-Net",
+    )
     workers: int | None = Field(
         default=None,
         ge=0,
@@ -218,10 +242,11 @@ class PredictSettings(Section):
         description="what is written of each case: the mask, a map per class, where the "
         "network is unsure",
     )
-    format: Format = Field(
-        default="nifti",
-        description="of masks and maps; viewers of NIfTI refuse tilted CT; all but the first three "
-        "are for `medssl predict`",
+    format: Format | None = Field(
+        default=None,
+        description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
+        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT; "
+        "the forms of DICOM are for `medssl predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

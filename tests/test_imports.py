@@ -17,6 +17,7 @@ LEVELS = {
     "cli": 4,
     "cli_data": 4,
     "cli_init": 4,
+    "cli_plan": 4,
     "__main__": 4,
     "families": 3,
     "completion": 4,

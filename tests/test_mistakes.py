@@ -79,14 +79,25 @@ NAN, INFINITY = float("nan"), float("inf")
          "'best'?"),
         ({"mode": 3}, "mode=3 is wrong; give one of 'last', 'best'"),
         # lists
-        ({"patch": 32}, "patch=32 is wrong; give three sizes, e.g. [32, 32, 32]"),
-        ({"patch": 48}, "patch=48 is wrong; give three sizes, e.g. [48, 48, 48]"),
-        ({"patch": [8, 8]}, "patch=[8, 8] is wrong; give three sizes, e.g. [32, 32, 32]"),
-        ({"patch": [8] * 4}, "patch=[8, 8, 8, 8] is wrong; give three sizes, e.g. [8, 8, 8]"),
-        ({"patch": [8, "a", 8]}, 'patch=[8, "a", 8] is wrong; give three sizes, e.g. [32, 32, 32]'),
-        ({"patch": [8, True, 8]}, "patch=[8, true, 8] is wrong; give three sizes, e.g."),
-        ({"stride": [0, 8, 8]}, "stride=[0, 8, 8] is wrong; give three sizes, or null, e.g. "
-         "[1, 8, 8]"),
+        ({"patch": 32}, "patch=32 is wrong; give three sizes, or two in 2-D, e.g. [32, 32, 32]"),
+        ({"patch": 48}, "patch=48 is wrong; give three sizes, or two in 2-D, e.g. [48, 48, 48]"),
+        ({"patch": [8]}, "patch=[8] is wrong; give three sizes, or two in 2-D, e.g. [32, 32, 32]"),
+        (
+            {"patch": [8] * 4},
+            "patch=[8, 8, 8, 8] is wrong; give three sizes, or two in 2-D, e.g. [8, 8, 8]",
+        ),
+        (
+            {"patch": [8, "a", 8]},
+            'patch=[8, "a", 8] is wrong; give three sizes, or two in 2-D, e.g. [32, 32, 32]',
+        ),
+        (
+            {"patch": [8, True, 8]},
+            "patch=[8, true, 8] is wrong; give three sizes, or two in 2-D, e.g.",
+        ),
+        (
+            {"stride": [0, 8, 8]},
+            "stride=[0, 8, 8] is wrong; give three sizes, or two in 2-D, or null, e.g. [1, 8, 8]",
+        ),
         ({"spacing": 1.5}, "spacing=1.5 is wrong; give three numbers above 0, or null, e.g. "
          "[1.5, 1.5, 1.5]"),
         ({"spacing": [0, 1, 1]}, "spacing=[0, 1, 1] is wrong; give three numbers above 0, or null"),

@@ -12,6 +12,7 @@ import medssl
 from medssl.families.segment.config import SegmentPipeline
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Section, Triple
 from medssl.settings import MethodChoice
 
@@ -199,7 +200,7 @@ def test_one_key_of_any_part_leaves_all_others_as_its_owner_has_them(
 def test_no_part_escapes_the_rule(owner: type[BaseModel]) -> None:
     """Parts with defaults of their owner's lie in sections and are of one kind only.
 
-    A network may be of another kind, MONAI's; to its keys the default gives way.
+    A network may be of another kind, nnU-Net's or MONAI's; to its keys the default gives way.
     """
     for name, field in owner.model_fields.items():
         default = field.default
@@ -207,7 +208,8 @@ def test_no_part_escapes_the_rule(owner: type[BaseModel]) -> None:
             assert issubclass(owner, Section), name
             assert isinstance(default, Section), name
             others = [kind for kind in models_in(field.annotation) if kind is not type(default)]
-            assert others == [MonaiSettings] * isinstance(default, NetworkSettings), name
+            kinds = [UNetSettings, MonaiSettings] if isinstance(default, NetworkSettings) else []
+            assert others == kinds, name
         elif isinstance(default, BaseModel):
             assert default == type(default)(), name
         if isinstance(field.default, MethodChoice):

@@ -17,6 +17,7 @@ import numpy as np
 
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
+from medssl.data.foreground import find_class_voxels
 from medssl.data.pixels import files_of
 from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
@@ -58,11 +59,33 @@ class CachedCase:
         path = self.folder / "mask.npy"
         return _mapped(path) if path.exists() else None
 
+    @property
+    def class_voxels(self) -> np.ndarray:
+        """Where its classes lie, see `medssl.data.foreground`; found once and kept.
+
+        Raises:
+            DataError: it has no label.
+        """
+        if self.mask is None:
+            raise DataError(f"case {self.id} has no label", do="leave it out of the labelled cases")
+        return _class_voxels(self.folder)
+
 
 @lru_cache(maxsize=1024)  # opening takes longer than cutting a small patch; maps are limited
 def _mapped(path: Path) -> np.ndarray:
     array: np.ndarray = np.load(path, mmap_mode="r")
     return array
+
+
+@lru_cache(maxsize=1024)
+def _class_voxels(folder: Path) -> np.ndarray:
+    path = folder / "class_voxels.npy"
+    if not is_kept(path):
+        with appearing(path) as beside:
+            np.save(beside, find_class_voxels(np.load(folder / "mask.npy", mmap_mode="r")))
+            seal(beside)
+    found: np.ndarray = np.load(path, mmap_mode="r")
+    return found
 
 
 class CaseCache:
@@ -118,7 +141,8 @@ class CaseCache:
         if not _intact(folder, labelled=case.label is not None):
             if folder.exists():
                 discard(folder)
-                _mapped.cache_clear()  # maps of what was discarded
+                for maps in (_mapped, _class_voxels):
+                    maps.cache_clear()  # of what was discarded
             self._fill(case, folder)
         kept = json.loads(sealed_content(folder / "case.json"))
         if case.label is not None and not (kept["marked"] or self._spec.empty_masks):
@@ -132,6 +156,7 @@ class CaseCache:
         images = self._images(case)
         labels = [] if case.label is None else [_existing(case.label)]
         known = [VERSION, self._chain.fingerprint(), self._spec.label_values, len(images)]
+        known += [colours] if (colours := self._spec.label_colours) else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -174,7 +199,7 @@ class CaseCache:
 
     def _labelled(self, label: Path, image: Volume) -> Volume:
         """Class indices on the grid of the image, uint8 [1, X, Y, Z]."""
-        mask = read_mask(label)
+        mask = read_mask(label, self._spec.labels, image.geometry)
         if not mask.geometry.matches(image.geometry):
             raise DataError(
                 f"label {label} does not lie on the grid of its image",

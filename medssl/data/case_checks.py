@@ -9,8 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import holds_sessions
+from medssl.data.picture.mask import UnknownColour
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.errors import MedsslError
@@ -40,6 +42,7 @@ Rule = Literal[
     "side",
     "name",
     "undeclared",
+    "dimensions",
 ]
 
 
@@ -173,7 +176,7 @@ def _image(finding: Finding, path: Path, channels: int) -> Volume | None:
         )
         return None
     with noted(finding, path):
-        volume = read_volume(path)
+        volume = read_volume([path] * channels if is_picture(path) else path)
         _voxels(finding, path, volume, channels)
         return volume
     return None
@@ -231,7 +234,11 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
         )
         return
     with noted(finding, path):
-        mask = read_mask(path)
+        try:
+            mask = read_mask(path, spec.labels, None if image is None else image.geometry)
+        except UnknownColour as error:
+            finding.add(path, "label values", *said(error))
+            return
         if image is not None:
             _must_match(finding, path, mask.geometry, image)
         finding.grids = finding.grids or [(path, mask.geometry)]

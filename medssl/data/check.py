@@ -18,6 +18,7 @@ from medssl.data.across import (
 )
 from medssl.data.case_checks import Finding, Verdict, inspect, noted
 from medssl.data.classes import Fault
+from medssl.data.dimensions import other_dimensions
 from medssl.data.guess import guess_spec
 from medssl.data.layouts import data_folder, holds_sessions, layout_of, listed_cases
 from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
@@ -68,6 +69,7 @@ def check(
     verdicts += [
         *same_names(chosen),
         *divided_patients(chosen),
+        *(other_dimensions(chosen) if layout.content == "volumes" else ()),
         *same_images(findings),
         *unusual_grids(findings),
         *only_empty(spec, findings),

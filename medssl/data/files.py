@@ -8,10 +8,16 @@ from medssl.names import shown
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Of image files that hold volumes, in small letters; capitals count as these."""
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+"""Of pictures, which are 2-D, in small letters."""
+
+DICOM = (".dcm", ".dicom", ".dic")
+"""Of single DICOM files; a series is a folder of such."""
+
 
 def stem(path: Path) -> str:
     """File name without its image suffix; `case.nii.gz` gives `case`."""
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *PICTURES, *DICOM):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
@@ -23,8 +29,13 @@ def is_hidden(path: Path) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of an image file; hidden files are none."""
-    return not is_hidden(path) and stem(path) != path.name
+    """Whether the name is that of a file of a volume; hidden files are none."""
+    return not is_hidden(path) and path.name.lower().endswith(SUFFIXES)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name is that of a picture or of a single DICOM file."""
+    return path.name.lower().endswith((*PICTURES, *DICOM))
 
 
 def visible(folder: Path) -> list[Path]:
@@ -56,15 +67,18 @@ def _lies_hidden(path: Path) -> bool:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """Image files directly in `folder` by their stem, sorted; empty without the folder.
+    """Volumes directly in `folder` by their stem, sorted; without any, pictures.
+
+    Single DICOM files are not among them, as they may be the slices of a series. Empty without the
+    folder.
 
     Raises:
         DataError: two of them have one stem, e.g. `case.nii` and `case.nii.gz`.
     """
+    files = visible(folder)
+    pictures = [one for one in files if one.name.lower().endswith(PICTURES)]
     found: dict[str, Path] = {}
-    for path in visible(folder):
-        if not is_image(path):
-            continue
+    for path in [one for one in files if is_image(one)] or pictures:
         if stem(path) in found:
             raise DataError(
                 f"{found[stem(path)]} and {path.name} beside it are one image by their names",

@@ -35,14 +35,28 @@ class Pose:
         turned = np.rot90(array, self.turns, axes=(first, first + 1))
         return turned if self.flip is None else np.flip(turned, first + self.flip)
 
+    def place(self, voxel: Triple, shape: Triple) -> Triple:
+        """Where a voxel of a volume of `shape` is in the posed volume."""
+        x, y, z = voxel
+        width, depth = shape[:2]
+        for _ in range(self.turns % 4):
+            x, y = depth - 1 - y, x
+            width, depth = depth, width
+        if self.flip == 0:
+            x = width - 1 - x
+        elif self.flip == 1:
+            y = depth - 1 - y
+        return x, y, z
+
 
 def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:
     """Voxels added on both sides of each axis so that it is longer than the patch.
 
-    The release pads x and y only and fails on a short z; here every short axis is padded.
+    The release pads x and y only and fails on a short z; here every short axis is padded. A patch
+    one voxel thick fits as it is.
     """
     amounts = (
-        (side - length) // 2 + 1 if length <= side else 0
+        (side - length) // 2 + 1 if length <= side and side > 1 else 0
         for length, side in zip(shape, patch, strict=True)
     )
     return tuple((amount, amount) for amount in amounts)
@@ -73,25 +87,42 @@ class PatchSampler(Protocol):
     def patch(self) -> Triple:
         """Side lengths in voxels."""
 
-    def draw(self, shape: Triple, rng: Generator) -> tuple[Triple, ...]:
-        """Start of every view, each in [0, side of the volume - side of the patch]."""
+    def draw(
+        self, shape: Triple, rng: Generator, centre: Triple | None = None
+    ) -> tuple[Triple, ...]:
+        """Start of every view, each in [0, side of the volume - side of the patch].
+
+        Args:
+            centre: the voxel in the middle of the first view, as far as the borders let it.
+        """
 
 
-def _reference(shape: Triple, patch: Triple, rng: Generator) -> Triple:
-    """Uniform start; the upper end is exclusive, as in the release."""
+def around(centre: Triple, shape: Triple, patch: Triple) -> Triple:
+    """Start of the patch around a voxel, moved inside the volume at both borders."""
+    sides = zip(centre, shape, patch, strict=True)
+    x, y, z = (max(0, min(at - side // 2, length - side)) for at, length, side in sides)
+    return x, y, z
+
+
+def _reference(shape: Triple, patch: Triple, rng: Generator, centre: Triple | None) -> Triple:
+    """Around a voxel, or a uniform start; its upper end is exclusive, as in the release."""
+    if centre is not None:
+        return around(centre, shape, patch)
     x, y, z = (int(rng.integers(max(1, n - s))) for n, s in zip(shape, patch, strict=True))
     return x, y, z
 
 
 @dataclass(frozen=True)
 class SinglePatch:
-    """One patch, uniform over the volume."""
+    """One patch, uniform over the volume or around a voxel."""
 
     patch: Triple
 
-    def draw(self, shape: Triple, rng: Generator) -> tuple[Triple, ...]:
+    def draw(
+        self, shape: Triple, rng: Generator, centre: Triple | None = None
+    ) -> tuple[Triple, ...]:
         """One start."""
-        return (_reference(shape, self.patch, rng),)
+        return (_reference(shape, self.patch, rng, centre),)
 
 
 @dataclass(frozen=True)
@@ -110,10 +141,12 @@ class OverlappingPatches:
     repair: Literal["left_atrium", "pancreas", "none"] = "left_atrium"
     min_overlap: float = 0.0
 
-    def draw(self, shape: Triple, rng: Generator) -> tuple[Triple, ...]:
+    def draw(
+        self, shape: Triple, rng: Generator, centre: Triple | None = None
+    ) -> tuple[Triple, ...]:
         """Start of the reference view, start of the shifted view."""
         for _ in range(100):
-            reference = _reference(shape, self.patch, rng)
+            reference = _reference(shape, self.patch, rng, centre)
             shifted = self._shifted(reference, shape, rng)
             if self.fraction(reference, shifted) >= self.min_overlap:
                 return reference, shifted

@@ -15,11 +15,12 @@ from medssl.data.dicom.lists import (
 from medssl.data.dicom.series import find_series
 from medssl.data.dicom.structures import read_marked
 from medssl.data.dicom.values import read_series, values_of
-from medssl.data.files import SUFFIXES, visible
+from medssl.data.files import DICOM, PICTURES, SUFFIXES, is_picture, visible
 from medssl.data.geometry import Geometry
 from medssl.data.metaimage import open_metaimage
 from medssl.data.nifti import open_nifti
 from medssl.data.nrrd import open_nrrd
+from medssl.data.picture.read import read_picture
 from medssl.data.stored import Stored
 from medssl.errors import DataError
 
@@ -40,7 +41,7 @@ def suffix(path: Path) -> str:
             return known
     raise DataError(
         f"{path} is not of a known image type",
-        f"its name ends in none of {' '.join(SUFFIXES)}",
+        f"its name ends in none of {' '.join((*SUFFIXES, *PICTURES, *DICOM))}",
         "convert it, or give the folder of a DICOM series",
     )
 
@@ -61,8 +62,12 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def read_pixels(path: Path) -> tuple[np.ndarray, Geometry]:
+def read_pixels(path: Path, channels: int = 1) -> tuple[np.ndarray, Geometry]:
     """Voxels [C, X, Y, Z] in the file's own type, rescaled as its header says, and their grid.
+
+    Args:
+        channels: of a picture: 1 for its brightness, 3 for red, green and blue. A volume has those
+            that it has.
 
     Raises:
         DataError: if the file is missing, truncated, not an image or not a volume, if it claims
@@ -71,6 +76,9 @@ def read_pixels(path: Path) -> tuple[np.ndarray, Geometry]:
     _must_exist(path)
     if path.is_dir():
         return read_series(path)
+    if is_picture(path):
+        picture = read_picture(path)
+        return picture.as_channels(channels), picture.geometry
     if is_list(path):
         return _read_list(path)
     stored = open_image(path)
@@ -84,6 +92,8 @@ def read_grid(path: Path) -> Geometry:
         DataError: as `read_pixels`, but for damaged voxels.
     """
     _must_exist(path)
+    if path.is_file() and is_picture(path):
+        return read_picture(path).geometry
     if is_list(path):
         return listed_series(path).geometry
     return find_series(path).geometry if path.is_dir() else open_image(path).geometry

@@ -1,12 +1,17 @@
-"""A contact sheet as one PNG: the middle slices of some cases with their masks outlined."""
+"""A contact sheet as one PNG: the middle slices of some cases with their masks outlined.
+
+Pictures are shown whole, as they hang, and those of three channels in one file in their colours.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medssl.atomic import appearing
+from medssl.data.dimensions import are_pictures
 from medssl.data.layouts import layout_of
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
@@ -45,7 +50,7 @@ def volume_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> N
     """Write a row per case, a column per channel and plane, to the PNG `path`.
 
     Slices go through the middle of the mask, or of the volume where there is none. To scale in mm;
-    superior is up, the patient's right is right.
+    superior is up, the patient's right is right. Pictures have one plane.
 
     Raises:
         UsageError: there is no case or too many for a picture, or `path` does not end in .png.
@@ -55,7 +60,8 @@ def volume_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> N
 
     if not cases or path.suffix.lower() != ".png":
         raise UsageError("there is no case to show" if not cases else f"{path} must end in .png")
-    columns = 3 * len(spec.channels)
+    views = _views(spec, cases)
+    columns = len(views)
     if max(len(cases) * 240, columns * 220) > _LONGEST:
         raise UsageError(
             f"{len(cases)} cases of {len(spec.channels)} channels are too many for one picture",
@@ -65,10 +71,9 @@ def volume_contact_sheet(spec: DataSpec, cases: Sequence[Case], path: Path) -> N
     figure = Figure(figsize=(0.6 + 2.2 * columns, 2.4 * len(cases) + 1.0), dpi=100)
     grid = figure.subplots(len(cases), columns, squeeze=False)
     for row, case in zip(grid, cases, strict=True):
-        _row(row, spec, case)
-    for index, axes in enumerate(grid[0]):
-        title = f"{spec.channels[index // 3]}, {PLANES[index % 3]}"
-        axes.set_title(title, fontsize=8, parse_math=False)  # a name may hold a $
+        _row(row, spec, case, views)
+    for view, axes in zip(views, grid[0], strict=True):
+        axes.set_title(view.title, fontsize=8, parse_math=False)  # a name may hold a $
     title = spec.title + " (simulated)" * spec.simulated
     figure.suptitle(title, fontsize=9, parse_math=False)
     _legend(figure, spec)
@@ -86,7 +91,36 @@ def middle(mask: np.ndarray | None, shape: tuple[int, ...]) -> tuple[int, int, i
     return x, y, z
 
 
-def _row(row: Sequence["Axes"], spec: DataSpec, case: Case) -> None:
+@dataclass(frozen=True)
+class _View:
+    """What a column shows.
+
+    Attributes:
+        channels: one, or three as red, green and blue.
+        axis: of X Y Z, across which the plane lies.
+        toward: how the axes point before that.
+    """
+
+    title: str
+    channels: tuple[str, ...]
+    axis: int
+    toward: str = "RAS"
+
+
+def _views(spec: DataSpec, cases: Sequence[Case]) -> list[_View]:
+    if not are_pictures(cases):
+        return [
+            _View(f"{channel}, {plane}", (channel,), axis)
+            for channel in spec.channels
+            for axis, plane in enumerate(PLANES)
+        ]
+    files = [[case.images.get(name) for name in spec.channels] for case in cases]
+    if len(spec.channels) == 3 and all(len(set(three)) == 1 for three in files):
+        return [_View(", ".join(spec.channels), spec.channels, 2, "LAS")]
+    return [_View(channel, (channel,), 2, "LAS") for channel in spec.channels]
+
+
+def _row(row: Sequence["Axes"], spec: DataSpec, case: Case, views: Sequence[_View]) -> None:
     for axes in row:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -96,31 +130,33 @@ def _row(row: Sequence["Axes"], spec: DataSpec, case: Case) -> None:
         row[0].set_xlabel("has no channel", fontsize=7)
         return
     volume = read_volume([case.images[name] for name in present])
-    mask = _mask(case, volume)
-    geometry, turn = volume.geometry.oriented("RAS")
+    mask = _mask(spec, case, volume)
+    geometry, turn = volume.geometry.oriented(views[0].toward)
     image = turn.apply(volume.array)
     mask = None if mask is None else turn.apply(mask)
     centre = middle(mask, geometry.shape)
-    for index, axes in enumerate(row):
-        channel, axis = spec.channels[index // 3], index % 3
-        if channel not in present:
+    for view, axes in zip(views, row, strict=True):
+        axis = view.axis
+        if not set(view.channels) <= set(present):
             axes.set_xlabel("missing", fontsize=7)
             continue
         wide, high = (geometry.spacing[a] for a in range(3) if a != axis)
-        slab = image[present.index(channel)].take(centre[axis], axis)
+        shown = image[[present.index(name) for name in view.channels]]
+        slab = shown.take(centre[axis], 1 + axis).T  # [up, across, channels]
         # Whole-volume percentiles: one bright voxel would make everything else black.
-        low, top = np.nanpercentile(image[present.index(channel)], (0.5, 99.5))
-        axes.imshow(
-            slab.T, cmap="gray", origin="lower", vmin=low, vmax=top, aspect=float(high / wide)
-        )
+        low, top = np.nanpercentile(shown, (0.5, 99.5))
+        grey = np.clip((slab - low) / max(float(top - low), 1e-6), 0, 1)
+        if len(view.channels) == 1:
+            grey = grey[..., 0]
+        axes.imshow(grey, cmap="gray", origin="lower", vmin=0, vmax=1, aspect=float(high / wide))
         if mask is not None:
             _outline(axes, spec, mask.take(centre[axis], axis))
 
 
-def _mask(case: Case, image: Volume) -> np.ndarray | None:
+def _mask(spec: DataSpec, case: Case, image: Volume) -> np.ndarray | None:
     if case.label is None:
         return None
-    mask = read_mask(case.label)
+    mask = read_mask(case.label, spec.labels, image.geometry)
     if not mask.geometry.matches(image.geometry):
         raise DataError(
             f"label {case.label} does not lie on the grid of its image",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -12,11 +12,12 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from medssl.data.dicom.rule import SeriesRule
+from medssl.data.labels import Label, must_all_be_coloured
+from medssl.data.modalities import Modality
 from medssl.errors import DataError
 from medssl.mistakes import mistake
 from medssl.named_files import Layers, NamedFiles
@@ -26,30 +27,6 @@ from medssl.section import Section
 Options = TypeVar("Options", bound=BaseModel)
 
 SPECS = NamedFiles("data_specs", "data spec")
-
-
-class Code(Section):
-    """A coded concept, as DICOM wants it, e.g. SNOMED CT."""
-
-    value: str = Field(description="of the concept in its scheme")
-    scheme: str = Field(default="SCT", description="coding scheme; SCT: SNOMED CT")
-    meaning: str = Field(description="of the code, in words")
-
-
-class Label(Section):
-    """One foreground class of a mask."""
-
-    value: int = Field(strict=True, ge=1, le=255, description="voxel value in the mask files")
-    name: str = Field(description="of the class, in reports and file names")
-    code: Code | None = None
-    category: Code | None = None
-
-    @field_validator("value", mode="before")
-    @classmethod
-    def _is_one_value(cls, given: Any) -> Any:
-        if isinstance(given, list | tuple):
-            raise ValueError("a label has one value; name unions of values under `regions`")
-        return given
 
 
 @dataclass(frozen=True)
@@ -124,8 +101,9 @@ class DataSpec(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also names folders"
     )
     title: str = Field(description="for reports and figures")
-    modality: Literal["MR", "CT", "PT", "CR", "SM", "OT"] = Field(
-        description="as in DICOM; PT: PET, SM: slide microscopy, CR: radiograph, OT: other"
+    modality: Modality = Field(
+        description="as in DICOM, e.g. MR, CT, PT, CR, DX, MG, US, XA, OCT, SM (slide "
+        "microscopy), OT (other); usual names of these, as PET or ultrasound, count as them"
     )
     channels: tuple[FileName, ...] = Field(
         min_length=1, description="of an image, in the network's order"
@@ -170,6 +148,7 @@ class DataSpec(Section):
                 raise ValueError(f"two of the {name} have one name")
         if len(set(values)) != len(values):
             raise ValueError("two of the labels have one value")
+        must_all_be_coloured(self.labels)
         for name in self.classes:  # here and not in Label, which older checkpoints hold too
             if reason := unfit(name):
                 raise ValueError(f"the label {shown(name)} cannot name a file: {reason}")
@@ -253,6 +232,11 @@ class DataSpec(Section):
     def label_values(self) -> tuple[int, ...]:
         """Mask values in the order of the network's logits; 0 first."""
         return (0, *(label.value for label in self.labels))
+
+    @property
+    def label_colours(self) -> tuple[str, ...]:
+        """Colours in the order of the labels; empty where masks hold values."""
+        return tuple(label.colour for label in self.labels if label.colour is not None)
 
 
 @dataclass(frozen=True)

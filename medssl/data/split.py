@@ -90,32 +90,6 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     )
 
 
-def leave_out(split: Split, cases: Sequence[Case], folds: int) -> tuple[Split, ...]:
-    """One split per fold of a cross-validation over the labelled cases of `split`.
-
-    The labelled patients are dealt out in turn, so that with a smaller budget the rest are in the
-    same folds; with fewer patients than folds, each is left out once. The cases of a fold are its
-    test cases and have no part in its training, not even as unlabelled ones.
-
-    Raises:
-        UsageError: all labelled cases are of one patient.
-    """
-    named = {case.id: case for case in cases}
-    groups = _by_patient([named[name] for name in split.labelled])
-    if len(groups) < 2:
-        raise UsageError(
-            f"split.folds={folds} needs labelled cases of two patients or more",
-            f"{len(split.labelled)} of one patient are left to train with",
-            "raise split.labels, or set split.folds=0",
-        )
-    found = []
-    for fold in range(min(folds, len(groups))):
-        test = [case.id for group in groups[fold::folds] for case in group]
-        rest = tuple(name for name in split.labelled if name not in set(test))
-        found.append(Split(rest, split.unlabelled, split.validation, tuple(test), split.seed))
-    return tuple(found)
-
-
 def verify(split: Split, cases: Sequence[Case], together: Collection[str] = ()) -> None:
     """Check a split against the cases it is used with.
 

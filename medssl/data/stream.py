@@ -7,6 +7,7 @@ No state is kept and no two workers repeat: item `k` of a stream is drawn by a g
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.changes import Box, Boxes, Changes
+from medssl.data.foreground import Aim, By, forced
 from medssl.data.patches import PatchSampler, Triple, padding
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
@@ -48,6 +50,10 @@ class PatchSource(Protocol):
     def floor(self) -> float:
         """The intensity that padding takes."""
 
+    @property
+    def class_voxels(self) -> np.ndarray:
+        """Where its classes lie, see `medssl.data.foreground`; of labelled cases."""
+
 
 @dataclass(frozen=True)
 class PatchStream:
@@ -59,6 +65,9 @@ class PatchStream:
         augment: the random changes.
         size: items per batch.
         on_device: leave the random changes to who brings a batch to its device.
+        foreground: share of the patches that hold foreground, see `medssl.data.foreground`; for
+            labelled streams.
+        foreground_by: how what these are centred on is drawn.
     """
 
     kind: Stream
@@ -68,6 +77,8 @@ class PatchStream:
     size: int
     seed: int
     on_device: bool = False
+    foreground: float = 0.0
+    foreground_by: By = "class"
 
     @cached_property
     def changes(self) -> Changes:
@@ -80,7 +91,8 @@ class PatchStream:
 
     def batch(self, number: int) -> Batch | Boxes:
         """Batch `number`, counted from 0."""
-        boxes = Boxes(tuple(map(self._box, self._positions(number))), self.changes)
+        positions = starmap(self._aimed, self._positions(number))
+        boxes = Boxes(tuple(starmap(self._box, positions)), self.changes)
         return boxes if self.on_device else boxes.to(torch.device("cpu"))
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
@@ -93,6 +105,17 @@ class PatchStream:
             order = chained(number, self.size, count, self._seeds)
         return [(number * self.size + offset, case) for offset, case in enumerate(order)]
 
+    @cached_property
+    def _aim(self) -> Aim:
+        return Aim(self.cases, self.foreground_by)
+
+    def _aimed(self, item: int, index: int) -> tuple[int, int, Triple | None]:
+        """With the voxel that the item is centred on, and the case that this is of; None: none."""
+        if item % self.size not in forced(self.size, self.foreground):
+            return item, index, None
+        rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 3, item])
+        return item, *self._aim.draw(index, rng)
+
     @property
     def _seeds(self) -> list[int]:
         return [self.seed, SEED_WORDS[self.kind], 0]
@@ -100,9 +123,8 @@ class PatchStream:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([*self._seeds, epoch]).permutation(len(self.cases))
 
-    def _box(self, position: tuple[int, int]) -> Box:
+    def _box(self, item: int, index: int, voxel: Triple | None) -> Box:
         """The box around all views of an item, large enough for its random changes."""
-        item, index = position
         case, patch, changes = self.cases[index], self.sampler.patch, self.changes
         seeds = changes.seeds(self.seed, SEED_WORDS[self.kind], 2, item)
         pose = changes.pose(seeds)
@@ -110,7 +132,11 @@ class PatchStream:
         pads = padding(image.shape[1:], patch)
         posed = tuple(n + a + b for n, (a, b) in zip(image.shape[1:], pads, strict=True))
         rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 1, item])
-        starts = self.sampler.draw(posed, rng)
+        centre = None
+        if voxel is not None:
+            x, y, z = pose.place(voxel, case.image.shape[1:])
+            centre = x + pads[0][0], y + pads[1][0], z + pads[2][0]
+        starts = self.sampler.draw(posed, rng, centre)
         lows = [min(at) for at in zip(*starts, strict=True)]
         highs = [max(at) + side for at, side in zip(zip(*starts, strict=True), patch, strict=True)]
         size = tuple(high - low for low, high in zip(lows, highs, strict=True))

@@ -1,4 +1,4 @@
-"""Images and masks with their grids: NIfTI, NRRD, MetaImage; DICOM series are read only."""
+"""Images and masks with their grids: NIfTI, NRRD, MetaImage, pictures; DICOM is read only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,19 @@ import numpy as np
 from medssl.atomic import appearing
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.values import values_of
+from medssl.data.files import PICTURES, is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.itk import write_itk
+from medssl.data.labels import Label
 from medssl.data.nifti import write_nifti
 from medssl.data.nrrd import nrrd_must_be_whole
+from medssl.data.picture.mask import picture_mask
+from medssl.data.picture.read import read_picture
+from medssl.data.picture.write import write_png, write_tiff
 from medssl.data.pixels import open_image, read_grid, read_pixels, suffix
 from medssl.errors import DataError, MedsslError
 
-FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
+FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "png": ".png", "tiff": ".tif"}
 """Formats in which masks and maps can be written, with their endings."""
 
 NEARLY_WHOLE = 1e-3
@@ -56,9 +61,9 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
 
     Args:
         paths: an image file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd; a fourth axis becomes
-            channels) or the folder of a DICOM series; several are channels, in this order, and
-            must share one grid. A file given several times is read once and must have so many
-            channels.
+            channels), a picture or the folder of a DICOM series; several are channels, in this
+            order, and must share one grid. A file given several times is read once and must have
+            so many channels; a picture given once is grey, three times in colour.
 
     Raises:
         DataError: if a file is missing, truncated, not an image or not a volume, or if the channels
@@ -69,8 +74,9 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
     grids: list[Geometry] = []
     files: list[str] = []
     for path in dict.fromkeys(given):
-        array, geometry = read_pixels(path)
+        array, geometry = read_pixels(path, given.count(path))
         _must_fit(path, len(array), given.count(path))
+        geometry = _laid(geometry, path, grids[0] if grids else None)
         if grids and not grids[0].matches(geometry):
             raise DataError(
                 f"{path} does not lie on the grid of {given[0]}",
@@ -116,16 +122,25 @@ def _must_fit(path: Path, found: int, wanted: int) -> None:
         )
 
 
-def read_mask(path: Path) -> Volume:
+def read_mask(path: Path, labels: Sequence[Label] = (), on: Geometry | None = None) -> Volume:
     """A mask as integers [1, X, Y, Z]: uint8 where the values allow, else int32.
 
     Fractions within NEARLY_WHOLE of a whole number are rounded to it.
 
+    Args:
+        labels: what the mask marks; those with a colour tell the values of a picture in colour.
+        on: grid of its image. A picture seldom says how large its pixels are, so one of the same
+            size lies there, whatever it says.
+
     Raises:
-        DataError: as `read_volume`; also if the mask has channels, or values that are not whole
-            (NaN included) or beyond int32.
+        DataError: as `read_volume`; also if the mask has channels, values that are not whole
+            (NaN included) or beyond int32, or a colour that no label has.
     """
-    array, geometry = read_pixels(path)
+    if path.is_file() and path.stat().st_size and is_picture(path):
+        array, picture = picture_mask(path, labels)
+        geometry = _laid(picture.geometry, path, on)
+    else:
+        array, geometry = read_pixels(path)
     if len(array) != 1:
         raise DataError(f"{path} is not a mask", f"it has {len(array)} channels", "give one mask")
     if array.dtype == np.uint8:
@@ -142,6 +157,12 @@ def read_mask(path: Path) -> Volume:
         )
     kind = np.uint8 if low >= 0 and high <= 255 else np.int32
     return Volume(_own(array, kind), geometry, str(path))
+
+
+def _laid(geometry: Geometry, path: Path, on: Geometry | None) -> Geometry:
+    """The grid of a file that belongs to an image on another, as far as it says it."""
+    known = on is not None and is_picture(path) and geometry.shape == on.shape
+    return on if known and on is not None else geometry
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:
@@ -181,6 +202,8 @@ def read_geometry(path: Path) -> Geometry:
 def write_mask(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     """Writes a uint8 mask [X, Y, Z]; the file appears complete or not at all.
 
+    A PNG holds one of one frame, a TIFF a page for each.
+
     Raises:
         DataError: if the suffix is not one of a single-file image type.
     """
@@ -196,21 +219,30 @@ def write_volume(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     _write(array.astype(np.float32, copy=False), geometry, path)
 
 
+_WRITERS = {".nii.gz": write_nifti, ".nii": write_nifti, ".png": write_png, ".tif": write_tiff}
+
+
 def _write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     if array.shape != geometry.shape:
         raise ValueError(f"array {array.shape} on a grid of {geometry.shape}")
-    ending = suffix(path)
+    ending = path.suffix.lower() if is_picture(path) else suffix(path)
+    if ending in PICTURES and ending not in _WRITERS:
+        raise DataError(
+            f"{path} cannot be written", f"{ending} is read only", "choose .png or .tif"
+        )
     if ending in (".mhd", ".nhdr"):
         raise DataError(
             f"{path} cannot be written",
             f"{ending} needs a second file",
             "choose .nii.gz, .nrrd or .mha",
         )
-    write = write_nifti if ending.startswith(".nii") else write_itk
+    write = _WRITERS.get(ending, write_itk)
     with appearing(path) as beside:
         try:
             write(array, geometry, beside)
-            if ending == ".nrrd":  # not every writer notices a full disk
+            if ending in PICTURES:
+                read_picture(beside)
+            elif ending == ".nrrd":  # not every writer notices a full disk
                 nrrd_must_be_whole(beside)
             else:
                 open_image(beside).block.must_be_whole()

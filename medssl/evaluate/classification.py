@@ -126,6 +126,7 @@ def score_slides(
     bins: int = BINS,
     predicted: np.ndarray | None = None,
     metrics: Sequence[Any] = (),
+    folds: np.ndarray | None = None,
 ) -> SlideScores:
     """Score a classifier.
 
@@ -141,6 +142,7 @@ def score_slides(
         bins: of the calibration error.
         predicted: [S] class indices where no one threshold gave them, as over several folds.
         metrics: of torchmetrics, as in `evaluate.metrics`.
+        folds: [S] which model called a slide, where there are several.
 
     Raises:
         ValueError: there are no slides, the shapes do not fit, a probability lies outside [0, 1]
@@ -154,20 +156,21 @@ def score_slides(
     predicted = predictions(probability, threshold) if predicted is None else predicted
     right = (predicted == truth).astype(np.float64)
     error = CalibrationError(bins)
-    auc, auc_bootstrap = areas(probability, truth, resamples, generator)
+    how = resamples, generator
+    auc, auc_bootstrap = areas(probability, truth, *how, folds=folds)
     return SlideScores(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
         threshold=threshold if one else None,
-        accuracy=_mean(right, resamples, generator),
-        balanced_accuracy=balanced_accuracy(predicted, truth, classes, resamples, generator),
+        accuracy=_mean(right, *how, folds),
+        balanced_accuracy=balanced_accuracy(predicted, truth, classes, *how, folds),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
-        average_precision=average_precision(probability, truth, resamples, generator),
-        brier=_mean(_squared_errors(probability, truth), resamples, generator),
+        average_precision=average_precision(probability, truth, *how, folds=folds),
+        brier=_mean(_squared_errors(probability, truth), *how, folds),
         ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, classes),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, *how, folds),
     )
 
 
@@ -209,8 +212,13 @@ def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return probability, truth
 
 
-def _mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> Score:
-    interval = bootstrap_interval(values, resamples, generator)
+def _mean(
+    values: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+    folds: np.ndarray | None,
+) -> Score:
+    interval = bootstrap_interval(values, resamples, generator, folds=folds)
     reason = "one slide gives no interval" if len(values) == 1 else ""
     return Score(float(values.mean()), *interval, reason)
 
@@ -229,6 +237,7 @@ def balanced_accuracy(
     classes: int,
     resamples: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> Score:
     """Mean recall of the classes.
 
@@ -237,6 +246,7 @@ def balanced_accuracy(
 
     Args:
         predicted: [S] class indices.
+        folds: [S] which model called a slide, where there are several.
     """
     from medssl.evaluate.class_metrics import BalancedAccuracy
 
@@ -249,7 +259,7 @@ def balanced_accuracy(
         return np.asarray((right * weight)[index].sum(axis=1))
 
     value = measured(BalancedAccuracy(classes), predicted, truth)
-    return Score(value, *bootstrapped(measure, truth, resamples, generator))
+    return Score(value, *bootstrapped(measure, truth, resamples, generator, folds))
 
 
 def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:

@@ -48,11 +48,12 @@ class GradeReport:
         images: every scored image, each with its truth.
         scores: of `images`, with calibrated probabilities.
         uncalibrated_error: expected calibration error before the temperature.
-        temperature: what logits were divided by.
+        temperature: what logits were divided by, in the final model.
         disease_from: index of the least grade with the disease.
         resamples: of the bootstraps in `scores`.
         patients_known: whether the data set says which images are of one patient.
         pictures: saliency of chosen images; `case` is the image's id.
+        chosen_on: the images that chose the temperature, in words; empty where it is 1 for none.
     """
 
     title: str
@@ -67,6 +68,7 @@ class GradeReport:
     patients_known: bool
     pictures: Sequence[Picture]
     origin: Origin
+    chosen_on: str = ""
 
 
 def graded(

@@ -1,6 +1,7 @@
 """Scores of graders: agreement with the true grade, detection of disease, calibration.
 
-Source: Semixup (sheet, section 12). Intervals come from images drawn again within their grade.
+Source: Semixup (sheet, section 12). Intervals come from images drawn again within their grade,
+after the models that graded them where there are several.
 
 Legend: S images, K grades, B resamples.
 """
@@ -106,6 +107,7 @@ def score_grades(
     disease_from: int = DISEASE_FROM,
     bins: int = BINS,
     metrics: Sequence[Any] = (),
+    folds: np.ndarray | None = None,
 ) -> GradeScores:
     """Score a grader; its grade is the most likely one.
 
@@ -119,6 +121,8 @@ def score_grades(
         disease_from: least grade with the disease.
         bins: of the calibration error.
         metrics: of torchmetrics, as in `evaluate.metrics`.
+        folds: [S] which model graded an image, where there are several; intervals then cover that
+            their skills differ.
 
     Raises:
         ValueError: there are no images, the shapes do not fit, a probability lies outside [0, 1]
@@ -129,25 +133,26 @@ def score_grades(
     probability, truth = checked(probability, truth)
     grades = probability.shape[1]
     predicted = probability.argmax(axis=1)
-    recall = balanced_accuracy(predicted, truth, grades, resamples, generator)
+    how = resamples, generator, folds
+    recall = balanced_accuracy(predicted, truth, grades, *how)
     sick = (truth >= disease_from).astype(np.int64)
     said = disease_probability(probability, disease_from)
     either = np.stack([1 - said, said], axis=1)
-    auc, auc_bootstrap = areas(either, sick, resamples, generator, strata=truth)
+    auc, auc_bootstrap = areas(either, sick, resamples, generator, truth, folds)
     error = CalibrationError(bins)
     return GradeScores(
         balanced_accuracy=recall,
         standard_error=balanced_standard_error(predicted, truth),
-        kappa=_kappa(predicted, truth, grades, resamples, generator),
-        mse=_mean_square(predicted, truth, resamples, generator),
+        kappa=_kappa(predicted, truth, grades, *how),
+        mse=_mean_square(predicted, truth, *how),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
-        average_precision=average_precision(either, sick, resamples, generator, strata=truth),
+        average_precision=average_precision(either, sick, resamples, generator, truth, folds),
         ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, grades),
-        grades=grade_table(predicted, truth, grades, resamples, generator),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, resamples, generator),
+        grades=grade_table(predicted, truth, grades, *how),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, *how),
     )
 
 
@@ -162,6 +167,7 @@ def grade_table(
     grades: int,
     resamples: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> tuple[GradeRow, ...]:
     """One row for each of the grades, from predicted and true grades [S]."""
     from sklearn.metrics import precision_recall_fscore_support
@@ -175,7 +181,8 @@ def grade_table(
         recall = Score(nan, reason=f"no image of grade {grade}")
         if len(own):
             hits = (own == grade).astype(np.float64)
-            interval = bootstrap_interval(hits, resamples, generator)
+            models = None if folds is None else folds[truth == grade]
+            interval = bootstrap_interval(hits, resamples, generator, folds=models)
             recall = Score(float(hits.mean()), *interval)
         rows.append(
             GradeRow(
@@ -262,6 +269,7 @@ def _kappa(
     grades: int,
     resamples: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> Score:
     from medssl.evaluate.class_metrics import QuadraticKappa
 
@@ -269,14 +277,23 @@ def _kappa(
     if not np.isfinite(value):
         return Score(nan, reason="all images have one grade, and are given it")
     interval = bootstrapped(
-        lambda index: quadratic_kappa(predicted[index], truth[index]), truth, resamples, generator
+        lambda index: quadratic_kappa(predicted[index], truth[index]),
+        truth,
+        resamples,
+        generator,
+        folds,
     )
     return Score(value, *interval)
 
 
 def _mean_square(
-    predicted: np.ndarray, truth: np.ndarray, resamples: int, generator: np.random.Generator
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+    folds: np.ndarray | None,
 ) -> Score:
     errors = (predicted - truth).astype(np.float64) ** 2
-    interval = bootstrapped(lambda index: errors[index].mean(axis=1), truth, resamples, generator)
+    how = truth, resamples, generator, folds
+    interval = bootstrapped(lambda index: errors[index].mean(axis=1), *how)
     return Score(float(errors.mean()), *interval)

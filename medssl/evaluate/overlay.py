@@ -43,6 +43,9 @@ class _Plane:
         return np.asarray(np.take(array, index, axis=self.axis).T)
 
 
+_IMAGE = _Plane("image", 2, 0, 1, "    ")
+"""Of a 2-D image, of which nobody says how it lies in the patient."""
+
 _PLANES = (
     _Plane("axial", 2, 0, 1, "RLPA"),
     _Plane("coronal", 1, 0, 2, "RLIS"),
@@ -60,6 +63,8 @@ def draw_overlay(
 ) -> bytes:
     """One PNG: axial, coronal and sagittal view, and the entropy of the axial one.
 
+    Of an image one voxel thick there is one view.
+
     Args:
         image: [X, Y, Z] intensities of the channel to show, any scale.
         truth: [X, Y, Z] class indices, filled in the picture.
@@ -76,16 +81,19 @@ def draw_overlay(
     reference = true > 0 if true.any() else predicted > 0
     centre = [_fullest(reference, axis) for axis in range(3)]
     low, high = _view((true > 0) | (predicted > 0), spacing)
-    panels = 3 if entropy is None else 4
+    flat = grid.shape[2] == 1
+    planes = (_IMAGE,) if flat else _PLANES
+    panels = len(planes) + (entropy is not None)
     figure = Figure(figsize=(3.0 * panels, 3.5), dpi=110, facecolor=_PAPER, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    for ax, plane in zip(axes, _PLANES, strict=False):
+    for ax, plane in zip(axes, planes, strict=False):
         index = centre[plane.axis]
+        place = "" if flat else f" {index + 1}/{grid.shape[plane.axis]}"
         _show_image(ax, plane, plane.cut(volume, index), spacing)
         _show_masks(ax, plane.cut(true, index), plane.cut(predicted, index), len(classes))
-        _frame(ax, plane, low, high, f"{plane.name} {index + 1}/{grid.shape[plane.axis]}")
+        _frame(ax, plane, low, high, plane.name + place)
     if entropy is not None:
-        plane, ax = _PLANES[0], axes[3]
+        plane, ax = planes[0], axes[-1]
         shown = plane.cut(change.apply(entropy), centre[plane.axis])
         _show_entropy(figure, ax, plane, shown, spacing)
         _frame(ax, plane, low, high, f"entropy, {plane.name}")

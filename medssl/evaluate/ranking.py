@@ -44,11 +44,12 @@ def areas(
     resamples: int,
     generator: np.random.Generator,
     strata: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
 ) -> tuple[Score, Score]:
     """Area under the ROC curve, with DeLong's interval and with the stratified bootstrap's.
 
     With two classes it is that of the second; with more the mean of each against the others, for
-    which both scores have the bootstrap's interval.
+    which both scores have the bootstrap's interval, as they have where several models answered.
 
     Args:
         probability: [S, K].
@@ -56,6 +57,7 @@ def areas(
         resamples: of the bootstrap.
         generator: draws them.
         strata: [S] groups within which slides are drawn, rising with the class; None: the classes.
+        folds: [S] which model answered a slide, where there are several.
     """
     import torch
 
@@ -68,10 +70,14 @@ def areas(
         return nothing, nothing
     value = area_under_roc(truth, probability)
     interval = bootstrapped(
-        lambda index: _resampled_areas(probability, truth, index), strata, resamples, generator
+        lambda index: _resampled_areas(probability, truth, index),
+        strata,
+        resamples,
+        generator,
+        folds,
     )
     bootstrap = _area(value, interval)
-    if classes > 2:
+    if classes > 2 or folds is not None:
         return bootstrap, bootstrap
     delong = DelongAuroc()
     delong.update(torch.as_tensor(probability[:, 1]), torch.as_tensor(truth))
@@ -85,6 +91,7 @@ def average_precision(
     resamples: int,
     generator: np.random.Generator,
     strata: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
 ) -> Score:
     """Average precision, with the stratified bootstrap's interval.
 
@@ -100,7 +107,11 @@ def average_precision(
         return Score(nan, reason=reason)
     strata = truth if strata is None else strata
     interval = bootstrapped(
-        lambda index: _resampled_precisions(probability, truth, index), strata, resamples, generator
+        lambda index: _resampled_precisions(probability, truth, index),
+        strata,
+        resamples,
+        generator,
+        folds,
     )
     return Score(measured(AveragePrecision(classes), probability, truth), *interval)
 

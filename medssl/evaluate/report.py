@@ -44,6 +44,7 @@ class Origin:
         config: resolved configuration, YAML.
         curves: PNG of the training curves, if training was logged.
         note: a sentence on how the scored cases were held out, where there is more to say.
+        folds: how many models answered the scored cases; 0 where they were the same for all.
     """
 
     label: str
@@ -56,6 +57,7 @@ class Origin:
     config: str
     curves: bytes | None = None
     note: str = ""
+    folds: int = 0
 
 
 @dataclass(frozen=True)

@@ -46,19 +46,47 @@ def absent_classes(truth: np.ndarray, classes: int) -> str:
 
 
 def resamples_within_classes(
-    truth: np.ndarray, n: int, generator: np.random.Generator
+    truth: np.ndarray, n: int, generator: np.random.Generator, folds: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """Blocks of resamples, each [B, S] indices of slides; `n` rows in all.
 
     Slides of each class are drawn among themselves and stand in the order of the classes, so the
     classes of every row are `np.sort(truth)`, and no resample lacks a class.
+
+    Args:
+        folds: [S] which model answered a slide. Where there are several, models are drawn first,
+            and then the slides of each class among those of the drawn models; a class that none of
+            them has is drawn from all.
     """
     kinds = [np.flatnonzero(truth == index) for index in np.unique(truth)]
+    models = np.unique([] if folds is None else folds, return_inverse=True)
     rows = max(1, _BLOCK // len(truth))
     for start in range(0, n, rows):
         size = min(rows, n - start)
-        drawn = [kind[generator.integers(len(kind), size=(size, len(kind)))] for kind in kinds]
+        if len(models[0]) < 2:
+            drawn = [kind[generator.integers(len(kind), size=(size, len(kind)))] for kind in kinds]
+        else:
+            times = _times_drawn(len(models[0]), size, generator)
+            drawn = [kind[_weighted(times[:, models[1][kind]], generator)] for kind in kinds]
         yield np.concatenate(drawn, axis=1)
+
+
+def _times_drawn(count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
+    """[rows, count] how often each of `count` things is among as many draws."""
+    drawn = generator.integers(count, size=(rows, count))
+    return np.stack([(drawn == one).sum(axis=1) for one in range(count)], axis=1)
+
+
+def _weighted(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Column indices [B, N] drawn by the weights [B, N] of their row; evenly where all are 0."""
+    weight = np.where(weight.any(axis=1, keepdims=True), weight, 1)
+    reach = weight.cumsum(axis=1)
+    lot = generator.integers(reach[:, -1:], size=weight.shape)
+    # Rows after each other, so that one search serves all.
+    before = np.concatenate([[0], reach[:-1, -1].cumsum()])[:, None]
+    found = np.searchsorted((reach + before).ravel(), (lot + before).ravel(), side="right")
+    columns = weight.shape[1]
+    return np.asarray(found.reshape(weight.shape) - np.arange(len(weight))[:, None] * columns)
 
 
 def bootstrapped(
@@ -66,8 +94,9 @@ def bootstrapped(
     truth: np.ndarray,
     n: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> Interval:
     """95 % percentile interval of `measure`, which maps indices [B, S] to numbers [B]."""
-    blocks = [measure(index) for index in resamples_within_classes(truth, n, generator)]
+    blocks = [measure(index) for index in resamples_within_classes(truth, n, generator, folds)]
     low, high = np.quantile(np.concatenate(blocks), (0.025, 0.975))
     return Interval(float(low), float(high))

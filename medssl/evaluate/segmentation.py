@@ -4,7 +4,7 @@ The rule for empty masks, so that a network cannot look better by finding less:
 
 - class in neither mask ("absent"): Dice, Jaccard and NSD are 1, distances 0;
 - class in the truth only ("missed") or in the prediction only ("false_alarm"): Dice, Jaccard and
-  NSD are 0, distances are the diagonal of the volume.
+  NSD are 0, distances are the diagonal of the volume, or of a 2-D image.
 
 No case is ever dropped from a mean, and the outcomes are counted beside it.
 
@@ -177,9 +177,10 @@ class _Distances(NamedTuple):
         if outcome == "absent":
             return cls(hd95=0.0, asd=0.0, assd=0.0, nsd=1.0)
         if outcome != "found":
-            diagonal = math.hypot(*np.multiply(shape, spacing))
+            axes = 2 if shape[2] == 1 else 3
+            diagonal = math.hypot(*np.multiply(shape, spacing)[:axes])
             return cls(hd95=diagonal, asd=diagonal, assd=diagonal, nsd=0.0)
-        found = surface_distances(*masks, spacing)
+        found = surface_distances(*masks, spacing, flat=shape[2] == 1)
         return cls(found.hd95(), found.asd(), found.assd(), found.nsd(tolerance))
 
 

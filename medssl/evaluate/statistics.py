@@ -40,17 +40,25 @@ def bootstrap_interval(
     n: int,
     generator: np.random.Generator,
     level: float = 0.95,
+    folds: np.ndarray | None = None,
 ) -> Interval:
     """Percentile bootstrap interval of the mean, cases drawn with replacement.
 
     With few cases it is too narrow: at 0.95 it covers the true mean of normal values in about 0.84
     of all samples of 5, 0.91 of 10, 0.93 of 20 and 0.94 of 40.
 
+    Values of several models differ by their model, too, which cases alone do not show: of 40 values
+    by 5 models, with deviations of 1 between cases and 0.5 between models, intervals over cases
+    cover the mean in 0.77 of all samples, and those over models and cases in 0.92; where models do
+    not differ, in 0.94 and 0.98.
+
     Args:
         values: one number per independent case (average over classes or scans of a patient first).
         n: resamples.
         generator: draws them.
         level: coverage, e.g. 0.95.
+        folds: which model answered each case. Where there are several, whose skills differ, models
+            are drawn first and then cases of each.
 
     Raises:
         ValueError: there are no values, or one is not finite: a mean must not drop cases silently.
@@ -58,15 +66,38 @@ def bootstrap_interval(
     array = _finite(values)
     if len(array) == 1:
         return Interval(float("nan"), float("nan"))
+    if folds is not None and len(models := np.unique(folds)) > 1:
+        means = _means_of_parts([array[folds == one] for one in models], n, generator)
+    else:
+        means = _means(array, n, generator)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Interval(float(low), float(high))
+
+
+def _means(array: np.ndarray, n: int, generator: np.random.Generator) -> np.ndarray:
+    """[n] means of as many values as there are, drawn with replacement."""
     means = np.empty(n)
     rows = max(1, _BLOCK // len(array))
     for start in range(0, n, rows):
         stop = min(n, start + rows)
         drawn = generator.integers(len(array), size=(stop - start, len(array)))
         means[start:stop] = array[drawn].mean(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return Interval(float(low), float(high))
+    return means
+
+
+def _means_of_parts(
+    parts: Sequence[np.ndarray], n: int, generator: np.random.Generator
+) -> np.ndarray:
+    """[n] means: as many parts as there are are drawn, then as many values of each as it has."""
+    sums, counts = np.zeros(n), np.zeros(n)
+    for chosen in generator.integers(len(parts), size=(len(parts), n)):
+        for number, part in enumerate(parts):
+            where = np.flatnonzero(chosen == number)
+            drawn = generator.integers(len(part), size=(len(where), len(part)))
+            sums[where] += part[drawn].sum(axis=1)
+            counts[where] += len(part)
+    return sums / counts
 
 
 def paired_difference(

@@ -91,6 +91,7 @@ def summarise(
     resamples: int,
     generator: np.random.Generator,
     further: Sequence[Metric] = (),
+    folds: np.ndarray | None = None,
 ) -> Summary:
     """Means, intervals and counts of scored cases.
 
@@ -99,6 +100,8 @@ def summarise(
         resamples: of the bootstrap.
         generator: draws them.
         further: metrics of other packages that were measured.
+        folds: which model answered each case, where there are several; intervals then cover that
+            their skills differ.
 
     Raises:
         ValueError: there are no cases.
@@ -113,7 +116,7 @@ def summarise(
     )
 
     def row(name: str, chosen: Sequence[CaseScores]) -> Row:
-        return _row(name, chosen, metrics, resamples, draw)
+        return _row(name, chosen, metrics, (resamples, draw, folds))
 
     classes = tuple(
         row(score.name, [CaseScores(case.case, (case.classes[index],)) for case in cases])
@@ -126,8 +129,7 @@ def _row(
     name: str,
     cases: Sequence[CaseScores],
     metrics: Sequence[Metric],
-    resamples: int,
-    draw: int,
+    how: tuple[int, int, np.ndarray | None],
 ) -> Row:
     columns = {metric.key: [case.mean(metric.key) for case in cases] for metric in metrics}
     outcomes = [score.outcome for case in cases for score in case.classes]
@@ -137,13 +139,13 @@ def _row(
         missed=outcomes.count("missed"),
         false_alarms=outcomes.count("false_alarm"),
         absent=outcomes.count("absent"),
-        means={key: _mean(column, resamples, draw) for key, column in columns.items()},
+        means={key: _mean(column, *how) for key, column in columns.items()},
         dice=tuple(columns["dice"]),
     )
 
 
-def _mean(values: list[float], resamples: int, draw: int) -> Mean:
-    interval = bootstrap_interval(values, resamples, np.random.default_rng(draw))
+def _mean(values: list[float], resamples: int, draw: int, folds: np.ndarray | None) -> Mean:
+    interval = bootstrap_interval(values, resamples, np.random.default_rng(draw), folds=folds)
     return Mean(float(np.mean(values)), interval.low, interval.high)
 
 

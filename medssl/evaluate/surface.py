@@ -64,7 +64,7 @@ class SurfaceDistances:
 
 
 def surface_distances(
-    prediction: np.ndarray, truth: np.ndarray, spacing: Spacing
+    prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, flat: bool = False
 ) -> SurfaceDistances:
     """Distances between the surfaces of two masks.
 
@@ -73,11 +73,12 @@ def surface_distances(
         truth: [X, Y, Z] bool, on the same grid.
         spacing: distance of neighbouring voxels along each axis; its unit is the result's, so mm
             gives mm and (1, 1, 1) gives voxels.
+        flat: the masks are of 2-D images, Z is 1, and their surface is their outline.
 
     Raises:
         ValueError: a mask is empty, so it has no surface.
     """
-    predicted, true = _framed(border(prediction)), _framed(border(truth))
+    predicted, true = (_framed(border(mask, flat)) for mask in (prediction, truth))
     if not predicted.any() or not true.any():
         raise ValueError("an empty mask has no surface")
     shared = int(np.count_nonzero(predicted & true))
@@ -88,10 +89,13 @@ def surface_distances(
     )
 
 
-def border(mask: np.ndarray) -> np.ndarray:
-    """Voxels of a boolean mask [X, Y, Z] with a face neighbour outside; boolean, same shape."""
+def border(mask: np.ndarray, flat: bool = False) -> np.ndarray:
+    """Voxels of a boolean mask [X, Y, Z] with a face neighbour outside; boolean, same shape.
+
+    In 2-D images, which are `flat`, there is nothing above and below.
+    """
     eroded = mask.copy()
-    for axis in range(3):
+    for axis in range(2 if flat else 3):
         lead = (slice(None),) * axis
         eroded[*lead, 1:] &= mask[*lead, :-1]
         eroded[*lead, :-1] &= mask[*lead, 1:]

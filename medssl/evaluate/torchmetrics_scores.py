@@ -21,6 +21,7 @@ def torchmetrics_scores(
     truth: np.ndarray,
     resamples: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> dict[str, Score]:
     """Each metric by its key, with the interval of cases drawn again within their class.
 
@@ -35,6 +36,7 @@ def torchmetrics_scores(
         predicted, truth: [S] class indices.
         resamples: of the bootstrap.
         generator: draws them.
+        folds: [S] which model answered a case, where there are several.
 
     Raises:
         UsageError: a metric fails, e.g. since an argument is beyond its limits.
@@ -42,7 +44,8 @@ def torchmetrics_scores(
     found = {}
     for one in map(named, choices):
         try:
-            found[one.key] = _score(one, probability, predicted, truth, resamples, generator)
+            given = probability, predicted, truth, resamples, generator, folds
+            found[one.key] = _score(one, *given)
         except (RuntimeError, TypeError, ValueError) as error:
             raise UsageError(
                 f"the metric {one.name} fails",
@@ -70,6 +73,7 @@ def _score(
     truth: np.ndarray,
     resamples: int,
     generator: np.random.Generator,
+    folds: np.ndarray | None = None,
 ) -> Score:
     import torch
     from torchmetrics import classification
@@ -96,6 +100,6 @@ def _score(
         return np.array(values)
 
     value = float(measure(np.arange(len(truth))[None])[0])
-    interval = bootstrapped(measure, truth, resamples, generator)
+    interval = bootstrapped(measure, truth, resamples, generator, folds)
     reason = "" if np.isfinite([value, *interval]).all() else "no number of some draws"
     return Score(value, *interval, reason)

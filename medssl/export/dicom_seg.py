@@ -9,7 +9,7 @@ import numpy as np
 import medssl
 from medssl.atomic import appearing
 from medssl.data.dicom.series import Series, find_series
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.data.volume import read_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.dicom_report import write_report

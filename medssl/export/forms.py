@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.geometry import Geometry
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.data.volume import FORMATS, write_mask
 from medssl.export.dicom_seg import Kind, write_dicom_seg
 from medssl.export.mesh import write_obj, write_stl
@@ -42,7 +42,8 @@ def _volume(ending: str) -> Form:
     def write(result: Result, paths: Sequence[Path]) -> None:
         write_mask(result.values, result.geometry, paths[0])
 
-    return Form(lambda case, _: [f"{case}{ending}"], write, ending)
+    # Maps are fractions, which a PNG does not hold.
+    return Form(lambda case, _: [f"{case}{ending}"], write, ".tif" if ending == ".png" else ending)
 
 
 def _dicom_seg(kind: Kind, name: str) -> Form:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from medssl.data.spec import Label, load_spec
+from medssl.data.labels import Label
+from medssl.data.spec import load_spec
 from medssl.errors import UsageError
 from medssl.names import some_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import medssl
 from medssl.data.dicom.series import Series
 from medssl.data.geometry import Geometry
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.data.volume import Volume
 from medssl.errors import DataError
 

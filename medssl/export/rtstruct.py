@@ -10,7 +10,7 @@ import numpy as np
 import medssl
 from medssl.atomic import appearing
 from medssl.data.dicom.series import Series
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.export.contours import outlines
 from medssl.export.dicom_source import discreet, series_number, source_headers
 from medssl.export.result import Result

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from medssl.data.spec import Code, Label
+from medssl.data.labels import Code, Label
 from medssl.names import some_of
 
 # The terms that 3D Slicer writes where none was chosen; true of anything segmented in a body.

@@ -5,6 +5,7 @@ from torch import nn
 
 from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.flat import Flat
 from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.registry import load
@@ -19,7 +20,8 @@ def build_network(
 ) -> nn.Module:
     """Network of `settings`: images [B, channels, X, Y, Z] to logits [B, classes, X, Y, Z].
 
-    Equal seeds give equal weights; torch's global generator is left as it was.
+    A 2-D one takes images of Z = 1. Equal seeds give equal weights; torch's global generator is
+    left as it was.
 
     Args:
         encoder: weights that the network's encoder starts from; all else comes from the seed.
@@ -31,6 +33,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = load(settings.kind.build)(settings, channels, classes)
+    if settings.is_flat:
+        network = Flat(network)
     if encoder is not None:
         transfer(encoder_of(network, settings), encoder)
     if settings.frozen:

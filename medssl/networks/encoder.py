@@ -16,17 +16,23 @@ class VolumeEncoder(nn.Module, ABC):
 
     Attributes:
         widths: channels of each level.
-        strides: voxels of the image per voxel of each level.
+        strides: voxels of the image per voxel of each level; a tuple, one number per axis, where
+            the axes differ.
         embed_width: channels of the embedding.
         embed_stride: voxels of the image per voxel of the embedding.
         stem: name of the weight that reads the image; its second axis is the image's channels.
     """
 
     widths: tuple[int, ...]
-    strides: tuple[int, ...]
+    strides: tuple[int | tuple[int, ...], ...]
     embed_width: int
     embed_stride: int
     stem: str
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of all weights that read the image, of which `stem` is the first."""
+        return (self.stem,)
 
     @abstractmethod
     def embed(self, image: Tensor) -> Tensor:
@@ -43,3 +49,8 @@ class VolumeEncoder(nn.Module, ABC):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features [B, widths[l], X / strides[l], ...] for each level l."""
         return self.stages(self.embed(image))
+
+
+def per_axis(stride: int | tuple[int, ...], axes: int = 3) -> tuple[int, ...]:
+    """A stride as a number for each axis."""
+    return stride if isinstance(stride, tuple) else (stride,) * axes

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from medssl.networks.channel_groups import Use, only
-from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.encoder import VolumeEncoder, per_axis
 from medssl.networks.norm import group_norm
 
 
@@ -35,7 +35,7 @@ class FpnDecoder(nn.Module):
     finest level the values of its s^3 voxels, so no detail is lost to interpolation.
 
     Args:
-        widths, strides: of the encoder's levels, finest first.
+        widths, strides: of the encoder's levels, finest first; the first stride is a number.
         outputs: K; 1 to reconstruct a scan, the classes to segment.
         dropout: of whole channels before the head.
     """
@@ -43,13 +43,13 @@ class FpnDecoder(nn.Module):
     def __init__(
         self,
         widths: Sequence[int],
-        strides: Sequence[int],
+        strides: Sequence[int | tuple[int, ...]],
         outputs: int,
         width: int = 32,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.stride = strides[0]
+        self.stride = per_axis(strides[0])[0]
         self.laterals = nn.ModuleList(nn.Conv3d(size, width, 1, bias=False) for size in widths)
         self.smooths = nn.ModuleList(
             nn.Sequential(

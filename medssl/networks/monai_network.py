@@ -16,7 +16,7 @@ LAST_ANSWERS = {"BasicUNetPlusPlus", "DAF3D"}
 
 
 def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
-    """The network: images [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
+    """The network: images [B, C, X, Y, Z] to logits [B, K, X, Y, Z]; 2-D ones without Z.
 
     Raises:
         UsageError: its class refuses the arguments, or is not installed.
@@ -26,7 +26,7 @@ def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
     name, described = settings.name.removeprefix(PREFIX), settings.monai
     given = {key: _as_tuples(value) for key, value in settings.arguments.items()}
     if described.dimensions is not None:
-        given[described.dimensions] = 3
+        given[described.dimensions] = settings.spatial_dims or 3
     try:
         network = getattr(nets, name)(in_channels=channels, out_channels=classes, **given)
     except Exception as error:  # whatever a class of another package refuses its arguments with

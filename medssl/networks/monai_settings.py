@@ -13,14 +13,17 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.flat_settings import Dims, sized
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import (
-    MONAI_ENCODERS,
+    UNETS,
     Network,
     NetworkChoice,
     NetworkName,
     NetworkSettings,
 )
+from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Patch
 
 
@@ -31,6 +34,7 @@ class MonaiSettings(NetworkChoice):
 
     name: NetworkName = Field(description="monai:CLASS, a class of monai.networks.nets")
     frozen: bool = Field(default=False, description="the encoder does not learn")
+    spatial_dims: Dims = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -73,19 +77,29 @@ class MonaiSettings(NetworkChoice):
             "medssl.networks.monai_network:build",
             side_multiple=lambda _: 1,
             cell=lambda _: self._cell(),
-            encoder_keys=() if self._differing() else MONAI_ENCODERS.get(self.name, ()),
+            encoder_keys=() if self._unusual() else MONAI_ENCODERS.get(self.name, ()),
+            flat=self.monai.dimensions is not None,
         )
 
     def _cell(self) -> int:
+        if self.name == "monai:UNETR":
+            return 16
         side = self._complete().get("patch_size", 1) if self.name == "monai:SwinUNETR" else 1
         return side if isinstance(side, int) and side > 0 else 1
 
-    def _differing(self) -> bool:
-        """Whether a DynUNet's strides differ from axis to axis."""
-        strides = self.arguments.get("strides")
-        if self.name != "monai:DynUNet" or not isinstance(strides, list | tuple):
-            return False
-        return any(isinstance(one, list | tuple) and len(set(one)) > 1 for one in strides)
+    def _unusual(self) -> tuple[str, str] | None:
+        """Why its encoder cannot be pre-trained though others of its class can, and what to do."""
+        given = self.arguments
+        if self.name == "monai:UNETR" and given.get("proj_type", "conv") != "conv":
+            return "it embeds no cells by a convolution", "set network.proj_type=conv"
+        strides = given.get("strides") or [1]
+        first = strides[0] if isinstance(strides, list | tuple) else 1
+        if self.name == "monai:UNet" and isinstance(first, list | tuple) and len(set(first)) > 1:
+            return (
+                "its first level has another stride along each axis",
+                "give one number as the first of network.strides",
+            )
+        return None
 
     def _complete(self) -> dict[str, Any]:
         return {**self.monai.arguments, **self.arguments}
@@ -96,34 +110,39 @@ class MonaiSettings(NetworkChoice):
         return {"monai": version("monai")}
 
     def sized(self, patch: Patch) -> Self:
-        """With the sides of the patch, where the class asks for the image's."""
-        key = self.monai.sides
+        """2-D where the patch is flat; with its sides, where the class asks for the image's."""
+        found, key = sized(self, patch), self.monai.sides
         if key is None:
-            return self
-        if self.arguments.get(key, list(patch)) != list(patch):
+            return found
+        sides = list(patch[:2] if found.is_flat else patch)
+        if self.arguments.get(key, sides) != sides:
             raise ValueError(
                 f"network.{key}={self.arguments[key]} is not train.patch={list(patch)}: leave it "
                 "out, as it is taken from there"
             )
-        return self.model_copy(update={key: list(patch)})
+        return found.model_copy(update={key: sides})
 
     def unsized(self) -> Self:
-        """Without the sides that the class asks for."""
-        return type(self)(**self.model_dump(exclude={str(self.monai.sides)}))
+        """Without the sides and axes that a patch gives it."""
+        return type(self)(**self.model_dump(exclude={str(self.monai.sides), "spatial_dims"}))
 
     def must_have_encoder(self) -> None:
-        """Also refuses a DynUNet whose encoder has no one stride a level.
+        """Also refuses arguments that leave its class without an encoder of the usual kind.
 
         Raises:
             UsageError: says what would do.
         """
-        if self.name in MONAI_ENCODERS and not self.kind.encoder_keys:
-            raise UsageError(
-                f"the encoder of this {self.name} cannot be pre-trained",
-                "its strides differ from axis to axis",
-                "give network.strides that are the same along all axes",
-            )
+        if unusual := self._unusual():
+            what = f"the encoder of this {self.name} cannot be pre-trained"
+            raise UsageError(what, *unusual)
         super().must_have_encoder()
+
+    @property
+    def ends_in_instance_norm(self) -> str | None:
+        """The argument by which each level of its encoder ends in an instance norm; None: none."""
+        key = NORM_LAST.get(self.name)
+        chosen = json.dumps(self._complete().get(key or "")).lower()
+        return key if "instance" in chosen else None
 
     def encoder(self) -> dict[str, Any] | None:
         """Its name and the arguments that shape its encoder."""
@@ -154,10 +173,13 @@ def _is_plain(value: Any) -> bool:
 def _chosen(given: Any) -> Any:
     """The settings of whichever kind the name asks for."""
     name = given.get("name") if isinstance(given, Mapping) else given
-    if isinstance(name, str) and name.startswith(PREFIX):
-        return MonaiSettings.model_validate({"name": given} if isinstance(given, str) else given)
+    own: type[NetworkChoice] | None = None
+    if isinstance(name, str):
+        own = MonaiSettings if name.startswith(PREFIX) else UNetSettings if name in UNETS else None
+    if own is not None:
+        return own.model_validate({"name": given} if isinstance(given, str) else given)
     return given if isinstance(given, NetworkChoice) else NetworkSettings.model_validate(given)
 
 
-AnyNetwork = Annotated[NetworkSettings | MonaiSettings, BeforeValidator(_chosen)]
+AnyNetwork = Annotated[NetworkSettings | UNetSettings | MonaiSettings, BeforeValidator(_chosen)]
 """The network of a pipeline or of a checkpoint."""

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from medssl.errors import UsageError
+from medssl.networks.flat_settings import (
+    Dims,
+    must_be_offered_flat,
+    must_not_be_frozen_flat,
+    sized,
+)
+from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
@@ -24,23 +31,8 @@ else:
     """Known networks, those of other packages too, so that messages and schemas list them."""
 
 
-MONAI_ENCODERS = {
-    "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
-    "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
-    "monai:SwinUNETR": (
-        "feature_size",
-        "patch_size",
-        "depths",
-        "num_heads",
-        "window_size",
-        "mlp_ratio",
-        "qkv_bias",
-        "patch_norm",
-        "downsample",
-        "use_v2",
-    ),
-}
-"""Networks of MONAI with an encoder that can be pre-trained, and the arguments that shape it."""
+UNETS = ("plain_unet", "residual_unet")
+"""Networks with keys of their own, see `medssl.networks.unet_settings`."""
 
 
 def halvings(settings: "NetworkSettings") -> int:
@@ -60,6 +52,8 @@ class Network:
         side_multiple: of the settings, how many voxels the sides of a patch must be a multiple of.
         cell: of the settings, side in voxels of the cells that its encoder embeds, of which each is
             masked as a whole; 1: single voxels.
+        flat: whether it is also built for 2-D images [B, channels, X, Y], where the settings say
+            `spatial_dims=2`.
         encoder_keys: the keys of the settings that the weights of its encoder depend on. Such a
             network has an attribute `encoder`, a `medssl.networks.encoder.VolumeEncoder`, which
             can be pre-trained. Empty: it has none.
@@ -69,6 +63,7 @@ class Network:
     side_multiple: Callable[[Any], int] = halvings
     cell: Callable[[Any], int] = lambda _: 1
     encoder_keys: tuple[str, ...] = ()
+    flat: bool = False
 
 
 class NetworkChoice(Section):
@@ -76,6 +71,7 @@ class NetworkChoice(Section):
 
     name: NetworkName
     frozen: bool = False
+    spatial_dims: Dims = None
 
     @property
     @abstractmethod
@@ -97,17 +93,27 @@ class NetworkChoice(Section):
         return self.kind.side_multiple(self)
 
     @property
+    def side_multiples(self) -> tuple[int, int, int]:
+        """The same for each axis."""
+        return (self.side_multiple,) * 3
+
+    @property
     def cell(self) -> int:
         """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
         return self.kind.cell(self)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is built for 2-D images."""
+        return self.spatial_dims == 2
+
     def sized(self, patch: Patch) -> Self:
-        """The same network for patches of these sides, where it is built for sides.
+        """The same network for patches of these sides: 2-D where they are one voxel thick.
 
         Raises:
             ValueError: it says that it is for others.
         """
-        return self
+        return sized(self, patch)
 
     def unsized(self) -> Self:
         """The same network for patches of no particular sides."""
@@ -123,7 +129,8 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiple)
+        must_be_offered_flat(self, patch)
+        check_patch(patch, self.side_multiples, self.is_flat)
 
     def must_have_encoder(self) -> None:
         """Refuse a network without an encoder of its own.
@@ -131,6 +138,12 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names those that have one.
         """
+        if self.is_flat:
+            raise UsageError(
+                f"the encoder of a 2-D {self.name} cannot be pre-trained",
+                "encoders are learnt from volumes",
+                "leave pretrain out, or give train.patch a third side",
+            )
         if not self.kind.encoder_keys:
             offered = [one for one in NETWORKS.names() if NETWORKS.find(one, Network).encoder_keys]
             raise UsageError(
@@ -152,7 +165,8 @@ class NetworkSettings(NetworkChoice):
 
     name: NetworkName = Field(
         default="vnet",
-        description="V-Net, 3-D U-Net, MONAI's U-Net, encoders with a feature pyramid (Swin "
+        description="V-Net, 3-D U-Net, the U-Nets of nnU-Net (plain_unet, residual_unet), which "
+        "take keys of their own, MONAI's U-Net, encoders with a feature pyramid (Swin "
         "or convolutions), 2-D slices with a transformer across them, one of another package, or "
         "monai:CLASS, which takes the arguments of that class of MONAI in place of the keys below",
     )
@@ -228,6 +242,9 @@ class NetworkSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.name in UNETS:
+            raise ValueError(f"{self.name} has keys of its own: see UNetSettings")
+        must_not_be_frozen_flat(self)
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
         if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:
@@ -258,8 +275,9 @@ class NetworkSettings(NetworkChoice):
         return NETWORKS.find(self.name, Network)
 
     def gives_way(self, given: Mapping[str, Any]) -> bool:
-        """To a network of MONAI, whose arguments are others."""
-        return str(given.get("name")).startswith(PREFIX)
+        """To a network of MONAI or of nnU-Net, whose keys are others."""
+        name = str(given.get("name"))
+        return name.startswith(PREFIX) or name in UNETS
 
     @property
     def packages(self) -> dict[str, str]:
@@ -278,7 +296,8 @@ class NetworkSettings(NetworkChoice):
             UsageError: its levels cannot halve the patch, or a norm is left with a single value;
                 names the nearest patch that it can take.
         """
-        check_patch(patch, self.side_multiple)
+        must_be_offered_flat(self, patch)
+        check_patch(patch, self.side_multiples, self.is_flat)
         x, y, z = patch
         if self.name == "slice_unet":
             # The decoder's coarsest map is one level finer than the encoder's; sides round up.
@@ -286,7 +305,8 @@ class NetworkSettings(NetworkChoice):
             cells, several, larger = ceil(x / step) * ceil(y / step), z * items, (step + 1, y, z)
         elif self.name in {"vnet", "unet3d", "monai_unet"}:
             multiple = self.side_multiple
-            cells, several, larger = prod(side // multiple for side in patch), items, (x, y, 2 * z)
+            cells = prod(max(1, side // multiple) for side in patch)
+            several, larger = items, (x, 2 * y, z) if self.is_flat else (x, y, 2 * z)
         else:
             return
         if cells == 1 and (self.norm == "instance" or (self.norm == "batch" and several == 1)):
@@ -311,9 +331,10 @@ class NetworkSettings(NetworkChoice):
         return kept
 
 
-VNET = Network("medssl.networks.shipped:vnet", encoder_keys=("width", "levels", "norm"))
-UNET3D = Network("medssl.networks.shipped:unet3d", encoder_keys=("width", "levels", "norm"))
-MONAI_UNET = Network("medssl.networks.shipped:monai_unet")
+_BLOCKS = ("width", "levels", "norm")
+VNET = Network("medssl.networks.shipped:vnet", encoder_keys=_BLOCKS, flat=True)
+UNET3D = Network("medssl.networks.shipped:unet3d", encoder_keys=_BLOCKS, flat=True)
+MONAI_UNET = Network("medssl.networks.shipped:monai_unet", flat=True)
 CONV_FPN = Network("medssl.networks.shipped:conv_fpn", encoder_keys=("width", "levels"))
 SWIN_FPN = Network(
     "medssl.networks.shipped:swin_fpn",

@@ -14,15 +14,17 @@ from medssl.networks.vnet import VNet
 
 
 def vnet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    """A V-Net."""
-    return VNet(channels, classes, settings.width, settings.levels, settings.norm, settings.dropout)
+    """A V-Net, 3-D or 2-D."""
+    sizes = settings.width, settings.levels
+    dims = settings.spatial_dims or 3
+    return VNet(channels, classes, *sizes, settings.norm, settings.dropout, dims)
 
 
 def unet3d(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    """A 3-D U-Net."""
-    return UNet3d(
-        channels, classes, settings.width, settings.levels, settings.norm, settings.dropout
-    )
+    """A U-Net, 3-D or 2-D."""
+    sizes = settings.width, settings.levels
+    dims = settings.spatial_dims or 3
+    return UNet3d(channels, classes, *sizes, settings.norm, settings.dropout, dims)
 
 
 def swin_fpn(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
@@ -64,7 +66,7 @@ def monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Mod
     from monai.networks.nets import UNet
 
     network: nn.Module = UNet(
-        spatial_dims=3,
+        spatial_dims=settings.spatial_dims or 3,
         in_channels=channels,
         out_channels=classes,
         channels=[settings.width * 2**level for level in range(settings.levels)],

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, cat, nn
 
+from medssl.networks.encoder import per_axis
 from medssl.networks.norm import group_norm
 
 
@@ -22,19 +23,28 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _step(fine: int | tuple[int, ...], coarse: int | tuple[int, ...]) -> tuple[int, int, int]:
+    """From a level's stride to the next one's, along each axis."""
+    x, y, z = (b // a for a, b in zip(per_axis(fine), per_axis(coarse), strict=True))
+    return x, y, z
+
+
 class SkipDecoder(nn.Module):
     """From the features of an encoder's levels to one value per voxel.
 
     Args:
-        widths, strides: of the encoder's levels, finest first; each stride doubles the one before.
+        widths, strides: of the encoder's levels, finest first.
     """
 
-    def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], strides: Sequence[int | tuple[int, ...]]) -> None:
         super().__init__()
-        pairs = list(pairwise(widths))
-        self.ups = nn.ModuleList(nn.ConvTranspose3d(deep, size, 2, 2) for size, deep in pairs)
+        steps = [_step(*pair) for pair in pairwise((1, *strides))]
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose3d(deep, size, step, step)
+            for (size, deep), step in zip(pairwise(widths), steps[1:], strict=True)
+        )
         self.blocks = nn.ModuleList(_block(2 * size, size) for size in widths[:-1])
-        self.voxels = nn.ConvTranspose3d(widths[0], 1, strides[0], strides[0])
+        self.voxels = nn.ConvTranspose3d(widths[0], 1, steps[0], steps[0])
 
     def first(self, features: Sequence[Tensor]) -> Tensor:
         """The map one level above the deepest, [B, widths[-2], X / strides[-2], ...]."""

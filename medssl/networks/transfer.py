@@ -42,8 +42,8 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
     """
     own = {name: value.detach() for name, value in encoder.state_dict().items()}
     found = dict(given.weights)
-    if encoder.stem in found:
-        found[encoder.stem] = _fit_channels(found[encoder.stem], own[encoder.stem], given.channels)
+    for stem in found.keys() & set(encoder.stems):
+        found[stem] = _fit_channels(found[stem], own[stem], given.channels)
     counted = {name for name, _ in encoder.named_parameters()}
     report = LoadReport.of(own, found, counted)
     report.refuse_less(given.matched, "the pre-trained weights", "pretrain.matched")

@@ -81,6 +81,7 @@ def _near(patch: Patch) -> Iterator[Patch]:
     """Patches whose sides are rounded to multiples, the finest first."""
     for step in STEPS:
         x, y, z = (min(max(step, round(side / step) * step), MOST) for side in patch)
+        z = 1 if patch[2] == 1 else z
         if (x, y, z) != patch:
             yield x, y, z
 

@@ -1,29 +1,31 @@
-"""The 3-D U-Net that the TraCoCo release uses for BraTS.
+"""The 3-D U-Net that the TraCoCo release uses for BraTS, and the same in 2-D.
 
 Source: sheet of TraCoCo, section 8: two 3x3x3 convolutions per level with InstanceNorm (no affine
 parameters) and ReLU, max-pooling, trilinear upsampling, concatenation; element-wise dropout after
 the bottleneck and after the last decoder level; Kaiming-normal convolution weights.
 
-Legend: B items, C channels, X Y Z voxels, K classes.
+Legend: B items, C channels, X Y Z voxels (2-D: without Z), K classes.
 """
 
 from torch import Tensor, cat, nn
-from torch.nn.functional import interpolate, max_pool3d
+from torch.nn.functional import interpolate
 
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.flat import BATCH_NORM, CONVOLUTION, INSTANCE_NORM, LINEAR, MAX_POOL
 from medssl.networks.norm import group_norm
 
 
-def _norm(kind: str, channels: int) -> nn.Module:
+def _norm(kind: str, channels: int, dims: int) -> nn.Module:
     if kind == "group":
         return group_norm(channels)
-    return nn.BatchNorm3d(channels) if kind == "batch" else nn.InstanceNorm3d(channels)
+    return BATCH_NORM[dims](channels) if kind == "batch" else INSTANCE_NORM[dims](channels)
 
 
-def _block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+def _block(inputs: int, outputs: int, norm: str, dims: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for source in (inputs, outputs):
-        layers += [nn.Conv3d(source, outputs, 3, padding=1), _norm(norm, outputs), nn.ReLU()]
+        conv = CONVOLUTION[dims](source, outputs, 3, padding=1)
+        layers += [conv, _norm(norm, outputs, dims), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -35,15 +37,18 @@ class UNet3dEncoder(VolumeEncoder):
 
     stem = "blocks.0.0.weight"
 
-    def __init__(self, channels: int, width: int, levels: int, norm: str, dropout: float) -> None:
+    def __init__(
+        self, channels: int, width: int, levels: int, norm: str, dropout: float, dims: int = 3
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
         self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
         self.embed_width, self.embed_stride = channels, 1
         self.blocks = nn.ModuleList(
-            _block(channels if level == 0 else widths[level - 1], size, norm)
+            _block(channels if level == 0 else widths[level - 1], size, norm, dims)
             for level, size in enumerate(widths)
         )
+        self.pool = MAX_POOL[dims](2)
         self.dropout = nn.Dropout(dropout)
 
     def embed(self, image: Tensor) -> Tensor:
@@ -54,7 +59,7 @@ class UNet3dEncoder(VolumeEncoder):
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""
         features = [self.blocks[0](embedded)]
         for block in self.blocks[1:]:
-            features.append(block(max_pool3d(features[-1], 2)))
+            features.append(block(self.pool(features[-1])))
         features[-1] = self.dropout(features[-1])
         return features
 
@@ -74,24 +79,27 @@ class UNet3d(nn.Module):
         levels: int = 5,
         norm: str = "instance",
         dropout: float = 0.3,
+        dims: int = 3,
     ) -> None:
         super().__init__()
-        self.encoder = UNet3dEncoder(channels, width, levels, norm, dropout)
+        self.mode = LINEAR[dims]
+        self.encoder = UNet3dEncoder(channels, width, levels, norm, dropout, dims)
         widths = [width * 2**level for level in range(levels)]
         self.blocks = nn.ModuleList(
-            _block(size + widths[level + 1], size, norm) for level, size in enumerate(widths[:-1])
+            _block(size + widths[level + 1], size, norm, dims)
+            for level, size in enumerate(widths[:-1])
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Conv3d(width, classes, 1)
+        self.head = CONVOLUTION[dims](width, classes, 1)
         for module in self.modules():
-            if isinstance(module, nn.Conv3d):
+            if isinstance(module, CONVOLUTION[dims]):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""
         *skips, x = self.encoder(image)
         for level in reversed(range(len(skips))):
-            x = interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+            x = interpolate(x, scale_factor=2, mode=self.mode, align_corners=False)
             x = self.blocks[level](cat([skips[level], x], dim=1))
         logits: Tensor = self.head(self.dropout(x))
         return logits

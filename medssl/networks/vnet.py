@@ -1,9 +1,9 @@
-"""The V-Net of UA-MT and TraCoCo: plain convolution blocks, added skips.
+"""The V-Net of UA-MT and TraCoCo, in 3-D or 2-D: plain convolution blocks, added skips.
 
 Source: released code of Liu et al., TraCoCo (IEEE TMI 2024), sheet section 8. It differs from
 `monai.networks.nets.VNet` (5^3 kernels, ELU, concatenation).
 
-Legend: B items, C channels, X Y Z voxels, K classes.
+Legend: B items, C channels, X Y Z voxels (2-D: without Z), K classes.
 """
 
 from itertools import pairwise
@@ -11,28 +11,36 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.flat import (
+    BATCH_NORM,
+    CHANNEL_DROPOUT,
+    CONVOLUTION,
+    INSTANCE_NORM,
+    TRANSPOSED,
+)
 from medssl.networks.norm import group_norm
 
 CONVOLUTIONS = (1, 2, 3, 3, 3, 3)  # per level, top to bottom; the decoder mirrors it
 
 
-def _norm(kind: str, channels: int) -> nn.Module:
+def _norm(kind: str, channels: int, dims: int) -> nn.Module:
     if kind == "batch":
-        return nn.BatchNorm3d(channels)
+        return BATCH_NORM[dims](channels)
     if kind == "group":
         return group_norm(channels)
-    return nn.InstanceNorm3d(channels, affine=True)
+    return INSTANCE_NORM[dims](channels, affine=True)
 
 
-def _activated(conv: nn.Module, norm: str, channels: int) -> list[nn.Module]:
-    return [conv, _norm(norm, channels), nn.ReLU(inplace=True)]
+def _activated(conv: nn.Module, norm: str, channels: int, dims: int) -> list[nn.Module]:
+    return [conv, _norm(norm, channels, dims), nn.ReLU(inplace=True)]
 
 
-def _block(count: int, inputs: int, outputs: int, norm: str) -> nn.Sequential:
+def _block(count: int, inputs: int, outputs: int, norm: str, dims: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for index in range(count):
         source = inputs if index == 0 else outputs
-        layers += _activated(nn.Conv3d(source, outputs, 3, padding=1), norm, outputs)
+        conv = CONVOLUTION[dims](source, outputs, 3, padding=1)
+        layers += _activated(conv, norm, outputs, dims)
     return nn.Sequential(*layers)
 
 
@@ -44,20 +52,24 @@ class VNetEncoder(VolumeEncoder):
 
     stem = "blocks.0.0.weight"
 
-    def __init__(self, channels: int, width: int, levels: int, norm: str, dropout: float) -> None:
+    def __init__(
+        self, channels: int, width: int, levels: int, norm: str, dropout: float, dims: int = 3
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
         self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
         self.embed_width, self.embed_stride = channels, 1
         self.blocks = nn.ModuleList(
-            _block(CONVOLUTIONS[level], channels if level == 0 else size, size, norm)
+            _block(CONVOLUTIONS[level], channels if level == 0 else size, size, norm, dims)
             for level, size in enumerate(widths)
         )
         self.downs = nn.ModuleList(
-            nn.Sequential(*_activated(nn.Conv3d(fine, coarse, 2, stride=2), norm, coarse))
+            nn.Sequential(
+                *_activated(CONVOLUTION[dims](fine, coarse, 2, stride=2), norm, coarse, dims)
+            )
             for fine, coarse in pairwise(widths)
         )
-        self.dropout = nn.Dropout3d(dropout)
+        self.dropout = CHANNEL_DROPOUT[dims](dropout)
 
     def embed(self, image: Tensor) -> Tensor:
         """The image itself."""
@@ -88,19 +100,23 @@ class VNet(nn.Module):
         levels: int = 5,
         norm: str = "batch",
         dropout: float = 0.5,
+        dims: int = 3,
     ) -> None:
         super().__init__()
-        self.encoder = VNetEncoder(channels, width, levels, norm, dropout)
+        self.encoder = VNetEncoder(channels, width, levels, norm, dropout, dims)
         widths = [width * 2**level for level in range(levels)]
         self.ups = nn.ModuleList(
-            nn.Sequential(*_activated(nn.ConvTranspose3d(coarse, fine, 2, stride=2), norm, fine))
+            nn.Sequential(
+                *_activated(TRANSPOSED[dims](coarse, fine, 2, stride=2), norm, fine, dims)
+            )
             for fine, coarse in pairwise(widths)
         )
         self.blocks = nn.ModuleList(
-            _block(CONVOLUTIONS[level], size, size, norm) for level, size in enumerate(widths[:-1])
+            _block(CONVOLUTIONS[level], size, size, norm, dims)
+            for level, size in enumerate(widths[:-1])
         )
-        self.dropout = nn.Dropout3d(dropout)
-        self.head = nn.Conv3d(width, classes, 1)
+        self.dropout = CHANNEL_DROPOUT[dims](dropout)
+        self.head = CONVOLUTION[dims](width, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""

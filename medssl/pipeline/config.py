@@ -4,9 +4,10 @@ Free of torch, so that a wrong key is refused at once.
 """
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -46,6 +47,9 @@ class Config(ABC, Generic[AnyPipeline]):
         without_effect: keys by section that say how, not what, is computed; they are left out of
             hashes.
         specs: of its data sets; one, but for pre-training.
+        given: the keys of its file and of the files below, and of the command line, as plain
+            values; what is not among them has its default, or is planned.
+        settled: whether a plan is among them.
     """
 
     file: ClassVar[type[PipelineFile]]
@@ -62,6 +66,8 @@ class Config(ABC, Generic[AnyPipeline]):
     pipeline: AnyPipeline
     method: MethodSettings
     specs: tuple[DataSpec, ...]
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    settled: bool = False
 
     @property
     def family(self) -> Family:
@@ -94,6 +100,11 @@ class Config(ABC, Generic[AnyPipeline]):
     @abstractmethod
     def declared(self) -> Any:
         """What the data specs declare that influences results, as plain values."""
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether no key waits for a plan; until then nothing is checked that depends on one."""
+        return True
 
     def check(self) -> None:
         """Refuse settings that do not fit each other, the method or the data set.
@@ -184,10 +195,21 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
         _must_be_readable(kind, chosen, spec)
     pipeline = validate(kind.file, {"method": {"name": chosen}, **plain}, place=keys.place)
     settings = method_settings(pipeline.method, lambda where: keys.place(["method", *where]))
-    config: Config[Any] = kind(pipeline, settings, specs)
-    config.check()
-    config.method.must_fit(config)
+    config: Config[Any] = kind(pipeline, settings, specs, plain)
+    if config.is_planned:
+        try:
+            config.check()
+            config.method.must_fit(config)
+        except UsageError as error:
+            raise _placed(error, keys.place) from None
     return config
+
+
+def _placed(error: UsageError, place: Place) -> UsageError:
+    """The same mistake; where it begins with a key that a file holds, with that file."""
+    key = re.match(r"\w+(\.\w+)+(?==)", error.what)
+    where = place(key.group().split(".")) if key else ""
+    return UsageError(f"{error.what} ({where})" if where else error.what, error.why, error.do)
 
 
 def refuse_without_encoder(config: Config[Any]) -> None:

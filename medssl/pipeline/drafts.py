@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medssl.data.check import labelled
+from medssl.data.dimensions import are_pictures
 from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
 from medssl.data.spec import Case, DataSpec
+from medssl.errors import DataError
 from medssl.names import some_of
 from medssl.pipeline.texts import document
 
@@ -62,7 +64,9 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
         "default, and `medssl keys` has every key.",
     ]
     keys: list[tuple[str, Any, str]] = [("title", spec.title, ""), ("data", spec.name, "")]
-    if content == "volumes":
+    if content == "volumes" and are_pictures(cases):
+        keys += _pictures(spec, cases)
+    elif content == "volumes":
         masked = sum(map(labelled, cases))
         patients = len({case.patient for case in cases if labelled(case)})
         keys += _segment(spec, masked, len(cases) - masked, patients) if masked else _encoder(spec)
@@ -79,9 +83,15 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
 
 def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tuple[str, Any, str]]:
     word = "ct" if spec.modality == "CT" else "mr"
-    chain = "a window of Hounsfield units becomes 0..1" if word == "ct" else "each scan by itself"
+    chain = "Hounsfield units, in a window" if word == "ct" else "each scan by itself"
     few = f"the {masked} masks and from the {rest} scans without"
     return [
+        (
+            "plan",
+            "auto",
+            "Voxels, patch, batch, network and steps follow from the scans and the device, before\n"
+            f"the first run; `medssl plan {spec.name}` shows them. A key that is set here wins.",
+        ),
         ("preprocess", word, f"Intensities: {chain} (`medssl keys preprocess.{word}`)."),
         (
             "method",
@@ -92,6 +102,26 @@ def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tupl
         ),
         *(_folded(masked, patients) if patients > 1 else []),
         ("predict", {"unlabelled": True}, "Every scan without a mask gets one."),
+    ]
+
+
+def _pictures(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]:
+    """2-D images: what is said of volumes, but for intensities."""
+    masked = sum(map(labelled, cases))
+    if not masked:
+        raise DataError(
+            f"none of the {len(cases)} pictures of {spec.name} has a mask",
+            "encoders are pre-trained on volumes alone",
+            "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
+        )
+    patients = len({case.patient for case in cases if labelled(case)})
+    grey = "ultrasound" if spec.modality == "US" else "radiograph"
+    word = "rgb" if len(spec.channels) == 3 else grey
+    return [
+        (key, word, f"Intensities (`medssl keys preprocess.{word}`).")
+        if key == "preprocess"
+        else (key, value, why)
+        for key, value, why in _segment(spec, masked, len(cases) - masked, patients)
     ]
 
 

@@ -52,6 +52,9 @@ class Family:
         comparison: () -> the `Comparison` of its finished runs.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
         intact: of a stage, (job) -> whether what it wrote is there as it was written.
+        plan: (config, cohort, reporter) -> the `Planned` keys that a pipeline leaves to a plan.
+        foretell: (config, cohort, reporter) -> how long a planned run takes and what memory, in
+            words; empty where that is not worth telling.
         preflight: (config, cohort, reporter) refuses what would fail only after training, when a
             whole run is asked for.
         found: (plan) -> what a finished run found, in lines for people.
@@ -81,6 +84,8 @@ class Family:
     comparison: str
     prepare: str | None = None
     intact: Mapping[str, str] = field(default_factory=dict)
+    plan: str | None = None
+    foretell: str | None = None
     preflight: str | None = None
     found: str | None = None
     initial_encoder: InitialEncoder | None = None

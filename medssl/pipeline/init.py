@@ -10,6 +10,7 @@ import yaml
 
 from medssl.atomic import write_text
 from medssl.data.check import labelled
+from medssl.data.dimensions import are_pictures
 from medssl.data.found.contents import Contents, read_contents
 from medssl.data.found.folder import Found, recognise
 from medssl.data.guess import guess_spec
@@ -195,11 +196,21 @@ def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case])
         plain = {**plain, "modality": contents.modality}
     if contents.channels > 1 and len(plain["channels"]) == 1:
         layout = plain["layout"]
+        pictures = are_pictures(cases) and contents.channels == 3
         names = [f"channel_{index}" for index in range(contents.channels)]
+        names = ["red", "green", "blue"] if pictures else names
         if layout.get("kind") == "glob":
             (pattern,) = layout["images"].values()
             layout = {**layout, "images": dict.fromkeys(names, pattern)}
         plain = {**plain, "channels": names, "layout": layout}
+    if contents.colours and not plain.get("labels"):
+        labels = [
+            {"value": number, "name": f"label_{number}", "colour": colour}
+            for number, colour in enumerate(sorted(contents.colours), start=1)
+        ]
+        for number, colour in enumerate(sorted(contents.colours), start=1):
+            contents.values[number] = contents.colours[colour]
+        plain = {**plain, "labels": labels}
     if contents.values and not plain.get("labels"):
         labels = [{"value": value, "name": f"label_{value}"} for value in sorted(contents.values)]
         plain = {**plain, "labels": labels}

@@ -12,8 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
+from medssl.data.dicom.slices import first_slice_in
 from medssl.data.dicom.study import StudyFiles, names_of, studies_in
-from medssl.data.files import SUFFIXES, images_in, is_hidden, is_image, stem, visible
+from medssl.data.files import (
+    DICOM,
+    PICTURES,
+    SUFFIXES,
+    images_in,
+    is_hidden,
+    is_image,
+    is_picture,
+    stem,
+    visible,
+)
+from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
 
@@ -116,15 +128,17 @@ def _fitting(name: str, path: Path) -> str:
 
 def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     _must_exist(path)
+    if path.is_dir() and (pictures := holds_pictures(path)):
+        return [(_fitting(stem(one), one), (one,)) for one in pictures]
     if path.is_dir():
         found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
-    if not is_image(path):
+    if not is_image(path) and not is_picture(path):
         raise DataError(
             f"{path} is of no known format",
-            f"its name ends in none of {', '.join(SUFFIXES)}",
+            f"its name ends in none of {', '.join((*SUFFIXES, *PICTURES, *DICOM))}",
             "convert it, or name the folder of its DICOM series",
         )
     return [(_fitting(stem(path), path), (path,))]
@@ -133,6 +147,8 @@ def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
 def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -> Iterator[Case]:
     """The cases in a folder, and where it holds none by itself, those in the folders in it."""
     images = list(images_in(folder).values())
+    if images and is_picture(images[0]) and first_slice_in(folder) is not None:
+        images = []  # what pictures beside a series show, the series has
     if images:
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, channels)
@@ -165,7 +181,10 @@ def _of_images(
         [path for path in images if stem(path).lower().endswith((channel.lower(), f"_{index:04d}"))]
         for index, channel in enumerate(channels)
     ]
-    if len(images) == len(channels) == 1:
+    coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
+    if coloured:  # each file has all channels
+        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+    elif len(images) == len(channels) == 1:
         yield _fitting(name, folder), (images[0],)
     elif all(len(found) == 1 for found in fitting):
         yield _fitting(name, folder), tuple(found[0] for found in fitting)

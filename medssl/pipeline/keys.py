@@ -6,19 +6,21 @@
 import difflib
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel
 
 from medssl.data.layout import Layout
+from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import models_of, nearest, wanted
+from medssl.networks.monai_list import known
+from medssl.pipeline.class_keys import class_names
 from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
+from medssl.pipeline.key import Key, Section, told, wrapped
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
@@ -27,41 +29,9 @@ from medssl.transforms.chain import Chain
 IN_SHORT: dict[type[BaseModel], str] = {
     MethodChoice: "the name of a method",
     EncoderSource: "a pre-training pipeline, or the folder of a checkpoint",
+    PlanSettings: "auto",
 }
 """Parts that a text may stand for, beside those that are chosen by their `name`; what it says."""
-
-WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key.
-
-    Attributes:
-        name: with dots, as in an override; `labels[].name` is a key of each in a list.
-        takes: what it may be, in words.
-        default: in YAML; empty where its own keys have defaults; None: it must be given.
-        meaning: with its unit.
-    """
-
-    name: str
-    takes: str
-    default: str | None
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """The keys of a kind of file, a method or a layout, or some of them."""
-
-    name: str
-    about: str
-    keys: tuple[Key, ...]
-
-    def part(self, inside: str) -> tuple[Key, ...]:
-        """The key of that name and those below it."""
-        starts = (f"{inside}.", f"{inside}[].")
-        return tuple(key for key in self.keys if key.name == inside or key.name.startswith(starts))
 
 
 def layout_options(kind: str) -> type[BaseModel]:
@@ -124,6 +94,7 @@ def find_sections(asked: str) -> list[Section]:
     if not found:
         keys = [(name, key.name.replace("[]", "")) for name in FILES for key in _file_keys(name)]
         known = [*section_names(), *(key for _, key in keys), *(".".join(one) for one in keys)]
+        known += class_names()
         raise UsageError(
             f"no section or key is called '{asked}'",
             do=nearest(asked, list(dict.fromkeys(known)))
@@ -142,12 +113,14 @@ def overview() -> str:
     ]
     for name, (_, about) in FILES.items():
         tops = dict.fromkeys(re.split(r"[.[]", key.name)[0] for key in _file_keys(name))
-        lines += _wrapped(f"{name}: {about}", ", ".join(tops))
-    lines += _wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
-    lines += _wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(LAYOUTS.names()))
+        lines += wrapped(f"{name}: {about}", ", ".join(tops))
+    lines += wrapped("method.NAME: the keys of a method", ", ".join(method_names()))
+    lines += wrapped("layout.KIND: the keys of a data spec's layout", ", ".join(LAYOUTS.names()))
+    lines += wrapped("monai:NAME: the arguments of a network of MONAI", ", ".join(known()))
+    lines += wrapped("TRANSFORM: the arguments of a transform", "RandAffined, medssl:ZScored ...")
     for key, chain in CHAINS.items():
         about = f"{key}.WORD: the keys of a word, and the chain it stands for"
-        lines += _wrapped(about, ", ".join(chain.WORDS))
+        lines += wrapped(about, ", ".join(chain.WORDS))
     return "\n".join(lines)
 
 
@@ -157,27 +130,15 @@ def describe(asked: str) -> str:
     Raises:
         UsageError: as `find_sections`.
     """
-    lines: list[str] = []
-    for section in find_sections(asked):
-        lines += [*textwrap.wrap(f"# {section.name}: {section.about}", WIDTH), ""]
-        for key in section.keys:
-            default = "" if not key.default else f"={key.default}"
-            needed = "; must be given" if key.default is None else ""
-            lines += _wrapped(f"{key.name}{default}  ({key.takes}{needed})", key.meaning)
-        lines += [""] if section.keys else ["It has no keys of its own.", ""]
+    lines = [line for section in find_sections(asked) for line in told(section)]
     choices = {"method": method_names(), "layout": LAYOUTS.names()}
     choices |= {key: list(chain.WORDS) for key, chain in CHAINS.items()}
     for name, own in choices.items():
         if asked in (name, as_in_a_file(name)):
-            lines += _wrapped(
+            lines += wrapped(
                 f"`medssl keys {name}.NAME` prints the keys of its own of", ", ".join(own)
             )
     return "\n".join(lines).rstrip()
-
-
-def _wrapped(first: str, rest: str) -> list[str]:
-    indent = " " * 4
-    return [first, *textwrap.wrap(rest, WIDTH, initial_indent=indent, subsequent_indent=indent)]
 
 
 def page() -> str:
@@ -235,8 +196,13 @@ def _keys(
         yield Key(f"{prefix}{name}", _takes(annotation, part), shown, meaning)
         if part is not None:
             each = "[]" if tuple in _origins(annotation) else ""
-            below = default if isinstance(default, part) else None
-            yield from _keys(part, f"{prefix}{name}{each}.", below)
+            told: set[str] = set()
+            for one in models_of(annotation):
+                below = default if isinstance(default, one) else None
+                for key in _keys(one, f"{prefix}{name}{each}.", below):
+                    if key.name not in told:
+                        yield key
+                    told.add(key.name)
 
 
 def _takes(annotation: Any, part: type[BaseModel] | None) -> str:

@@ -1,11 +1,13 @@
 """What a run will do: its cases, who has which role, and the folders of its stages."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from medssl.data.spec import Case
 from medssl.data.split import ROLES, Split, patient_key, verify_unseen
@@ -30,35 +32,77 @@ class Cohort:
 
     Attributes:
         cases: all of them, in the data set's order.
-        splits: one for each fold; one where nothing is folded, none where nothing is divided.
+        splits: that of the final model, then those of the folds of a cross-validation; none where
+            nothing is divided.
+        notes: what a user should know of the division, in sentences.
     """
 
     cases: tuple[Case, ...]
     splits: tuple[Split, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def split(self) -> Split:
-        """The only one, or the first."""
+        """Of the final model."""
         return self.splits[0]
 
     @property
+    def folds(self) -> tuple[Split, ...]:
+        """Each leaves out some of the final model's labelled cases, as its test cases."""
+        return self.splits[1:]
+
+    @property
     def test(self) -> tuple[Case, ...]:
-        """The held-out cases of any fold, in the data set's order."""
-        held = {name for split in self.splits for name in split.test}
-        return tuple(case for case in self.cases if case.id in held)
+        """The cases that give a run its scores, in the data set's order.
+
+        Those that nothing learns from; without any, those that a fold has left out.
+        """
+        return self.kept_from_pretraining or self.left_out
+
+    @property
+    def left_out(self) -> tuple[Case, ...]:
+        """The cases that a fold has left out, in the data set's order."""
+        return self._tested(self.folds)
 
     @property
     def kept_from_pretraining(self) -> tuple[Case, ...]:
-        """The cases whose patients an encoder that the run starts from must not have seen."""
-        return self.test
+        """The cases that nothing learns from.
+
+        An encoder that the run starts from must not have seen their patients. In a cross-validation
+        it is pre-trained on all others, without their labels.
+        """
+        return self._tested(self.splits[:1])
+
+    def _tested(self, splits: Sequence[Split]) -> tuple[Case, ...]:
+        held = {name for split in splits for name in split.test}
+        return tuple(case for case in self.cases if case.id in held)
+
+    def answers(self) -> list[tuple[int | None, tuple[str, ...]]]:
+        """The test cases of the final model, None, and of each fold by its number.
+
+        Models without any are left out.
+        """
+        numbered = [(None, self.split), *enumerate(self.folds)]
+        return [(number, split.test) for number, split in numbered if split.test]
+
+    def fold_of(self, case: str) -> int | None:
+        """The fold that has left out a case; None: the final model has."""
+        held = (number for number, fold in enumerate(self.folds) if case in fold.test)
+        return next(held, None)
+
+    def folds_of(self, cases: Iterable[str]) -> np.ndarray | None:
+        """The fold that has left out each of the cases; None where the final model has."""
+        found = [self.fold_of(case) for case in cases]
+        return None if None in found else np.array(found)
 
     def tested(self, spec: str) -> frozenset[str]:
         """Keys of these patients; `spec` is the name of their data spec."""
         return frozenset(patient_key(spec, case.patient) for case in self.kept_from_pretraining)
 
     def roles(self) -> dict[str, int]:
-        """How many cases have each role, over all folds."""
-        return {role: sum(len(getattr(s, role)) for s in self.splits) for role in ROLES}
+        """How many cases have each role; those that folds leave out are labelled, too."""
+        found = {role: sum(len(getattr(s, role)) for s in self.splits[:1]) for role in ROLES}
+        return found | {"test": len(self.test)}
 
     def to_json(self) -> str | None:
         """Who has which role, hashes included; None where nothing is divided."""
@@ -108,28 +152,38 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         """What its stages have in common."""
         config, splits = self.config, self.cohort.splits
         tags = {"method": config.pipeline.method.name}
-        if len(splits) == 1:
+        if splits:
             tags["split"] = splits[0].hash
         resolved, split = config.resolved(), self.cohort.to_json()
         return Subject(config.pipeline.name, config.label, resolved, split, tags)
 
-    def origin(self, curves: bytes | None = None) -> Origin:
+    def origin(self, curves: bytes | None = None, beside: str = "") -> Origin:
         """Where the results in a report come from; asked once the evaluation has begun.
 
         Args:
             curves: the course of training, PNG; None where it is not drawn.
+            beside: scores of the cases that folds left out, in words, where others are tested.
         """
-        config, splits = self.config, self.cohort.splits
+        config, cohort = self.config, self.cohort
+        note = ""
+        if cohort.folds:
+            note = (
+                f"Cross-validated on {len(cohort.left_out)} labelled "
+                f"{config.family.tested or 'cases'}, each answered by one of {len(cohort.folds)} "
+                f"models that had not seen it{f': {beside}' if beside else ''}."
+            )
         return Origin(
             label=config.label,
             method=config.pipeline.method.name,
             paper=config.method.paper,
             checkpoint=getattr(config.pipeline.predict, "checkpoint", "best"),
-            roles=self.cohort.roles(),
-            split_hash=", ".join(split.hash for split in splits),
+            roles=cohort.roles(),
+            split_hash=", ".join(split.hash for split in cohort.splits),
             code=code_version(),
             config=(self.last.folder / "config.yaml").read_text(encoding="utf-8"),
             curves=curves,
+            note=note,
+            folds=len(cohort.folds) if cohort.folds and not cohort.split.test else 0,
         )
 
     def logged(self) -> list[tuple[int, dict[str, float]]]:
@@ -153,7 +207,7 @@ class Job:
 
 
 def cohort_of(config: Config[Any], kept_out: Collection[str] = frozenset()) -> Any:
-    """The cases of a run and who has which role; reads no image.
+    """The cases of a run and who has which role; reads no image, and masks only for folds.
 
     Args:
         kept_out: keys of patients that must not be learnt from.

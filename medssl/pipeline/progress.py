@@ -17,7 +17,13 @@ WORDS = {
 
 
 class QuietReporter:
-    """Says nothing."""
+    """Says nothing.
+
+    Attributes:
+        listens: whether anybody reads what is noted.
+    """
+
+    listens = False
 
     def begin(self, total: int, start: int) -> None:
         """`total` steps, of which `start` are already done."""
@@ -38,6 +44,8 @@ class QuietReporter:
 
 class ConsoleReporter(QuietReporter):
     """Writes what is noted on lines of their own; above the bar, where there is one."""
+
+    listens = True
 
     def __init__(self, console: Console) -> None:
         self._console = console

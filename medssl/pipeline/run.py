@@ -14,6 +14,7 @@ from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
 from medssl.pipeline.plan import RUN, Cohort, Job, Plan, cohort_of, make_plan
+from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
 from medssl.registry import load
@@ -58,11 +59,13 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
         DataError, UsageError: the settings or the data do not allow it.
     """
     choose_device(config.pipeline.train.device)
-    cohort = cohort_of(config)
+    cohort = _told_cohort(config, reporter)
+    config = with_plan(config, cohort, reporter)
     _refuse_untested(config, cohort, reporter)
     if config.family.preflight is not None:
         load(config.family.preflight)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    _foretell(plan, reporter)
     return carry_out_plan(plan, reporter, resume)
 
 
@@ -73,10 +76,21 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
         Stopped, DataError, UsageError: as `run`.
     """
     choose_device(config.pipeline.train.device)
-    cohort = cohort_of(config)
+    cohort = _told_cohort(config, reporter)
+    config = with_plan(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
+    _foretell(plan, reporter)
     _carry_out(Job(plan, reporter), next(iter(plan.stages)), resume, None)
     return Outcome({"model": plan.model})
+
+
+def _foretell(plan: Plan[Any, Any], reporter: QuietReporter) -> None:
+    """Tell what a run will take that has not begun, where somebody listens."""
+    family, first = plan.config.family, next(iter(plan.stages.values()))
+    if family.foretell is None or first.folder.exists() or not reporter.listens:
+        return
+    if said := load(family.foretell)(plan.config, plan.cohort, reporter):
+        reporter.note(said)
 
 
 def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
@@ -104,6 +118,14 @@ def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool =
         carry_out(whole, plan.subject, work, reporter, parts=stages, resume=resume)
     found = plan.config.family.found
     return Outcome(plan.results, () if found is None else load(found)(plan))
+
+
+def _told_cohort(config: Config[Any], reporter: QuietReporter) -> Any:
+    """The cases of a run, whose division is remarked upon."""
+    cohort = cohort_of(config)
+    for note in cohort.notes:
+        reporter.note(f"note: {note}")
+    return cohort
 
 
 def _refuse_untested(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> None:

@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.named_files import Layers
 from medssl.names import FileName
-from medssl.pipeline.config import PIPELINES, load_config, validate
+from medssl.pipeline.config import PIPELINES, Config, load_config, validate
 from medssl.pipeline.family import Family
 from medssl.pipeline.progress import QuietReporter, clock
 from medssl.section import OneAlone, Section
@@ -170,7 +170,7 @@ def cells(study: Study) -> list[Cell]:
         grid.append(Cell(arm, seed, labels, data, tuple(overrides)))
     if study.ceiling is None:
         return grid
-    top = load_config(study.pipeline, study.ceiling).pipeline.split.labels or 0
+    top = _pipeline_of(study, CEILING, study.ceiling).pipeline.split.labels or 0
     return grid + [
         Cell(CEILING, seed, top, None, (*study.ceiling, *(f"{key}={seed}" for key in keys)))
         for seed in study.seeds
@@ -207,8 +207,18 @@ def checked_cells(study: Study, only: Sequence[str]) -> list[Cell]:
     """
     chosen = select(cells(study), only)
     for cell in chosen:
-        load_config(study.pipeline, cell.overrides)
+        _pipeline_of(study, cell.arm, cell.overrides)
     return chosen
+
+
+def _pipeline_of(study: Study, arm: str, overrides: Sequence[str]) -> Config[Any]:
+    """What an arm makes of the study's pipeline; its mistakes are told with the arm."""
+    try:
+        return load_config(study.pipeline, overrides)
+    except UsageError as error:
+        raise UsageError(
+            f"the arm {arm} of the study {study.name}: {error.what}", error.why, error.do
+        ) from None
 
 
 def announced(

@@ -13,6 +13,7 @@ from medssl.errors import DataError, UsageError
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
+from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import comparison_for, comparison_of, read_result
 from medssl.pipeline.run import pretraining, run, with_finished_encoder
@@ -81,6 +82,7 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
                 f"there are no test {config.family.tested}, on which its runs would be scored",
                 "set split.test in the pipeline",
             )
+        config = with_plan(config, cohort, QuietReporter())
         if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
             encoders[cell] = found
             seen.add((cell.arm, cell.seed))

@@ -1,8 +1,18 @@
-"""The two files that `medssl init` writes, as text with the reasons beside the keys."""
+"""Files that `medssl init` and `medssl plan` write, as text with the reasons beside the keys."""
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from textwrap import wrap
 from typing import Any
+
+from medssl.data.plan.key import Planned
+
+WIDTH = 94
+"""Letters of a reason on one line."""
+
+Row = tuple[tuple[str, ...], Any, str]
+"""The parts of a key, its value, and what is said above it; may be empty."""
 
 
 def yaml_value(value: Any) -> str:
@@ -37,6 +47,38 @@ def document(head: Sequence[str], keys: Sequence[tuple[str, Any, str]]) -> str:
         lines += [f"# {line}" for line in why.splitlines()]
         lines += _lines(key, value, "")
     return "\n".join(lines) + "\n"
+
+
+def nested(keys: Sequence[Planned]) -> dict[str, Any]:
+    """Keys with dots as mappings in each other."""
+    plain: dict[str, Any] = {}
+    for one in keys:
+        *parents, last = one.key.split(".")
+        place = plain
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = one.value
+    return plain
+
+
+def reasoned(keys: Sequence[Planned]) -> str:
+    """Keys as YAML, section by section, each below its reason."""
+    rows = [(tuple(one.key.split(".")), one.value, one.why) for one in keys]
+    return "\n".join(rows_as_yaml(rows)) + "\n"
+
+
+def rows_as_yaml(rows: Sequence[Row], indent: str = "") -> list[str]:
+    """Lines of YAML; keys with the same parents stand below these once."""
+    lines, shown = list[str](), tuple[str, ...]()
+    for (*parents, last), value, why in rows:
+        pairs = zip(parents, shown, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        for depth in range(same, len(parents)):
+            lines.append(f"{indent}{'  ' * depth}{yaml_key(parents[depth])}:")
+        shown, inner = tuple(parents), indent + "  " * len(parents)
+        lines += [f"{inner}# {line}" for line in wrap(why, WIDTH - len(inner))]
+        lines += _lines(last, value, inner)
+    return lines
 
 
 def _lines(key: str, value: Any, indent: str) -> list[str]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from medssl.atomic import appearing
 from medssl.data.dicom.rule import Grids, SeriesRule
-from medssl.data.spec import DataSpec, Label
+from medssl.data.labels import Label
+from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble

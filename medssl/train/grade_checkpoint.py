@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from medssl.networks.grader import Grader, build_grader
+from medssl.networks.ensemble import Ensemble
+from medssl.networks.grader import build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood
 from medssl.transforms.radiograph_chain import RadiographPreprocess, from_crop
@@ -18,10 +19,11 @@ class GradeCheckpoint(BaseModel):
         grades: their names, in the order of the logits.
         preprocess: how an image becomes what the network sees.
         views: names of its crops, in order.
-        temperature: logits are divided by it before the softmax; chosen on validation images, 1
-            without any.
+        temperature: logits are divided by it before the softmax; chosen on validation images, or
+            on those that folds left out, 1 without any.
         step: update after which the weights were taken.
         metrics: scores of the validation images at that step.
+        members: networks averaged when predicting.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,7 @@ class GradeCheckpoint(BaseModel):
     code: str
     step: int
     metrics: dict[str, float]
+    members: int = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -53,8 +56,8 @@ class GradeCheckpoint(BaseModel):
         return {**rest, "preprocess": chain, "views": views}
 
 
-def load_grade_checkpoint(folder: Path) -> tuple[Grader, GradeCheckpoint]:
-    """The network, in evaluation mode on the CPU, and its description.
+def load_grade_checkpoint(folder: Path) -> tuple[Ensemble, GradeCheckpoint]:
+    """The networks as one, in evaluation mode on the CPU, and their description.
 
     Raises:
         UsageError: the folder is no checkpoint.
@@ -63,6 +66,10 @@ def load_grade_checkpoint(folder: Path) -> tuple[Grader, GradeCheckpoint]:
     found = understood(folder, GradeCheckpoint)
     # The weights come with the checkpoint, not from where the encoder once had them.
     plain = found.network.model_copy(update={"weights": None})
-    network = build_grader(plain, len(found.views), len(found.grades), seed=0)
-    load_weights(folder, network)
-    return network.eval(), found
+    joined = Ensemble(
+        build_grader(plain, len(found.views), len(found.grades), seed=0)
+        for _ in range(found.members)
+    )
+    # One network alone is written as it is.
+    load_weights(folder, joined if found.members > 1 else joined.members[0])
+    return joined.eval(), found

@@ -6,7 +6,9 @@ So a wrong name in a pipeline is refused without importing MONAI, which takes se
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,14 +46,15 @@ class Entry:
     Attributes:
         group: the module of MONAI it is in: "spatial", "croppad", "intensity", ...
         random: whether it draws.
-        required, optional: names of its arguments.
+        required: names of the arguments that it must be given.
+        optional: its other arguments with their defaults, as a pipeline would give them.
         open: whether it takes any other argument.
     """
 
     group: str
     random: bool
     required: tuple[str, ...]
-    optional: tuple[str, ...]
+    optional: Mapping[str, Any]
     open: bool = False
 
     @property
@@ -69,7 +72,7 @@ def known_transforms() -> dict[str, Entry]:
             one["group"],
             one["random"],
             tuple(one["required"]),
-            tuple(one["optional"]),
+            one["optional"],
             one.get("open", False),
         )
         for name, one in plain.items()
@@ -88,9 +91,20 @@ def describe(transform: Any, group: str) -> Entry:
         group,
         issubclass(transform, Randomizable),
         tuple(one.name for one in named if one.default is one.empty),
-        tuple(one.name for one in named if one.default is not one.empty),
+        {one.name: _plain(one.default) for one in named if one.default is not one.empty},
         any(one.kind is one.VAR_KEYWORD for one in asked),
     )
+
+
+def _plain(default: Any) -> Any:
+    """A default as a pipeline can say it; of types and functions the name."""
+    if isinstance(default, list | tuple):
+        return [_plain(one) for one in default]
+    if isinstance(default, Enum):
+        return _plain(default.value)
+    if default is None or isinstance(default, bool | int | float | str):
+        return default
+    return getattr(default, "__name__", str(default).removeprefix("torch."))
 
 
 def installed() -> dict[str, Any]:

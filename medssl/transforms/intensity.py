@@ -22,11 +22,13 @@ class ZScored(MapTransform):
     With `clip`, values are first clipped to these percentiles (nnU-Net's treatment of CT, per
     scan). With `foreground`, percentiles, mean and deviation are those of the voxels above the
     channel's minimum, which is the value of air or padding. A constant channel becomes 0.
+    With `outside`, the voxels at the minimum get that value.
 
     Args:
         keys: images, [C, ...]; float32 comes out.
         clip: percentiles, for instance (0.5, 99.5); None clips nothing.
         foreground: leave out the voxels at the minimum.
+        outside: value of these voxels in the result; None: scaled like all others.
     """
 
     def __init__(
@@ -34,10 +36,11 @@ class ZScored(MapTransform):
         keys: KeysCollection,
         clip: tuple[float, float] | None = None,
         foreground: bool = False,
+        outside: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.clip, self.foreground = clip, foreground
+        self.clip, self.foreground, self.outside = clip, foreground, outside
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """The same dictionary with scaled images."""
@@ -80,6 +83,8 @@ class ZScored(MapTransform):
             np.clip(channel, low, high, out=out)
         out -= np.float32(centre)
         out /= np.float32(scale)
+        if self.outside is not None:
+            out[channel == channel.min()] = self.outside
 
 
 class MarkForegroundd(MapTransform):

@@ -36,7 +36,7 @@ def command(
 @pytest.fixture(scope="session")
 def one_channel_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of one MR channel that has learned nothing."""
-    from medssl.data.spec import Label
+    from medssl.data.labels import Label
     from medssl.networks.build import build_network
     from medssl.networks.ensemble import Ensemble
     from medssl.networks.settings import NetworkSettings

@@ -1,4 +1,4 @@
-"""A toy of 16^3 on which every method trains in a moment."""
+"""A toy of 16^3, or of 16^2, on which every method trains in a moment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from medssl.data.foreground import find_class_voxels
 from medssl.data.stream import PatchStream
 from medssl.methods.method import SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
-from medssl.networks.settings import NetworkSettings
+from medssl.networks.settings import NetworkChoice, NetworkSettings
 from medssl.settings import TrainSettings
 from medssl.transforms.chain import Augment
 from tests.contract.killing import trained
 
-PATCH = (16, 16, 16)
+PATCHES = {"3d": (16, 16, 16), "2d": (16, 16, 1)}
 CLASSES = ("background", "ball", "rim")
 SEED = 5
 
@@ -31,10 +32,18 @@ class ToyCase:
     mask: np.ndarray | None
     floor: float = 0.0
 
+    @property
+    def class_voxels(self) -> np.ndarray:
+        assert self.mask is not None
+        return find_class_voxels(self.mask)
 
-def toy_case(number: int) -> ToyCase:
+
+def toy_case(number: int, flat: bool = False) -> ToyCase:
     rng = np.random.default_rng(number)
-    grid = np.indices((20, 18, 17)) - rng.uniform(7, 10, (3, 1, 1, 1))
+    centre = rng.uniform(7, 10, (3, 1, 1, 1))
+    if flat:
+        centre[2] = 0
+    grid = np.indices((20, 18, 1 if flat else 17)) - centre
     distance = np.sqrt((grid**2).sum(0))
     mask = ((distance < 6).astype(np.uint8) + (distance < 4)).astype(np.uint8)
     image = mask + 0.3 * rng.normal(size=mask.shape)
@@ -46,8 +55,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(params=PATCHES)
+def patch(request: pytest.FixtureRequest) -> tuple[int, int, int]:
+    """Sides of the windows; of 2-D images, and of the networks for them, one is 1."""
+    return PATCHES[request.param]
+
+
 @pytest.fixture
-def build() -> Callable[..., SegmentMethod]:
+def build(patch: tuple[int, int, int]) -> Callable[..., SegmentMethod]:
     """`build("tracoco", norm="batch")`: the method as its defaults are, on a tiny V-Net."""
 
     def make(
@@ -57,34 +72,39 @@ def build() -> Callable[..., SegmentMethod]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = SEED,
+        network: NetworkChoice | None = None,
+        **keys: Any,
     ) -> SegmentMethod:
-        network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
+        vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
-        settings = kind() if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, PATCH, network)
+        settings = kind(**keys) if preset is None else kind.preset(preset)
+        task = Task(("T1",), CLASSES, patch, (network or vnet).sized(patch))
         return implementation(settings)(settings, task, seed)
 
     return make
 
 
 @pytest.fixture
-def streams() -> Callable[..., dict[str, PatchStream]]:
+def streams(patch: tuple[int, int, int]) -> Callable[..., dict[str, PatchStream]]:
     """The streams a method asks for; `unlabelled` replaces the masks of the unlabelled cases."""
 
     def make(
         method: SegmentMethod, unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask
     ) -> dict[str, PatchStream]:
-        labelled = [toy_case(number) for number in range(4)]
-        others = [toy_case(number) for number in range(4, 9)]
+        flat = patch[2] == 1
+        labelled = [toy_case(number, flat) for number in range(4)]
+        others = [toy_case(number, flat) for number in range(4, 9)]
         for case in others:
             case.mask = unlabelled(case.mask)
         cases = {"labelled": labelled, "unlabelled": others}
         changes = Augment.of(
             {"basic": {"rot90": True, "flip": "half", "gamma": 0.2, "noise": 0.05}}
         )
-        sampler = method.sampler(PATCH)
+        sampler = method.sampler(patch)
         return {
-            kind: PatchStream(kind, cases[kind], sampler, changes, 2, SEED)
+            kind: PatchStream(
+                kind, cases[kind], sampler, changes, 2, SEED, foreground=0.5 * (kind == "labelled")
+            )
             for kind in method.streams
         }
 
@@ -92,7 +112,9 @@ def streams() -> Callable[..., dict[str, PatchStream]]:
 
 
 @pytest.fixture
-def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[str, Any]]:
+def train(
+    streams: Callable[..., dict[str, PatchStream]], patch: tuple[int, int, int]
+) -> Callable[..., dict[str, Any]]:
     """`train(method, state_file, kill_after=3)`: 4 steps of the real loop; all weights after."""
 
     def run(
@@ -105,7 +127,7 @@ def train(streams: Callable[..., dict[str, PatchStream]]) -> Callable[..., dict[
         return trained(
             method,
             streams(method, unlabelled),
-            TrainSettings(steps=4, patch=PATCH, checkpoint_every=2, device="cpu"),
+            TrainSettings(steps=4, patch=patch, checkpoint_every=2, device="cpu"),
             state_file,
             kill_after,
             SEED,

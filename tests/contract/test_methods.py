@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.unet_settings import UNetSettings
 from medssl.settings import (
     OptimiserSettings,
     PredictSettings,
@@ -21,8 +22,24 @@ from medssl.transforms.chain import Preprocess
 
 METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
-PATCH = (16, 16, 16)
+RESUMED = [
+    *((name, {}) for name in METHODS),
+    ("ad_mt", {"longest_turn": 2}),
+    ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
+]
 
+UNETS = [
+    UNetSettings(
+        name=name,
+        features=(4, 6, 8, 8),
+        strides=[[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
+        blocks=[1] * 4,
+        decoder_convs=1,
+    )
+    for name in ("plain_unet", "residual_unet")
+]
+
+every_unet = pytest.mark.parametrize("network", UNETS, ids=lambda one: one.name)
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
@@ -35,12 +52,12 @@ def equal(one, other):
 
 
 def losses(method, batches, steps, rate=0.05):
-    """The loss of every step on the same batches."""
+    """The loss of every step on the same batches, late in training: every term has its weight."""
     settings = TrainSettings(
-        steps=steps, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
+        steps=1000, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
     )
     update = make_update(method, settings, 0, torch.device("cpu"))
-    return [update(batches, Progress(step, steps))["loss"] for step in range(1, steps + 1)]
+    return [update(batches, Progress(900 + step, 1000))["loss"] for step in range(1, steps + 1)]
 
 
 @every_method
@@ -60,6 +77,30 @@ def test_every_parameter_gets_a_finite_gradient(name, build, streams):
         assert parameter.ndim == 1 or bool(parameter.grad.any()), key
     owned = {id(p) for network in method.networks() for p in network.parameters()}
     assert {id(p) for p in trainable.values()} <= owned, "clipping would pass over a parameter"
+
+
+@every_method
+@every_unet
+def test_every_head_of_a_unet_learns_with_every_method(name, network, build, streams):
+    method = build(name, network=network)
+    before = {key: one.clone() for key, one in method.named_parameters() if one.requires_grad}
+    found = losses(method, first_batches(method, streams), 20)
+    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+    for key, value in method.named_parameters():
+        assert key not in before or value.ndim == 1 or not torch.equal(value, before[key]), key
+    heads = [key for key in before if ".heads." in key and key.endswith("weight")]
+    taught = len(list(method.networks()))
+    assert len(heads) == 2 * taught, "the coarsest of three has no weight in the loss"
+
+
+@every_unet
+def test_a_killed_training_of_a_unet_ends_with_the_bits_of_an_unbroken_one(
+    network, build, train, tmp_path
+):
+    unbroken = train(build("tracoco", network=network), tmp_path / "unbroken.pt")
+    broken = tmp_path / "broken.pt"
+    train(build("tracoco", network=network), broken, kill_after=3)
+    assert equal(unbroken, train(build("tracoco", network=network, seed=99), broken))
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -85,13 +126,16 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(name, build, train, tm
     assert not equal(one, other)
 
 
-@every_method
-def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, build, train, tmp_path):
-    unbroken = train(build(name, norm="batch", dropout=0.5), tmp_path / "unbroken.pt")
+@pytest.mark.parametrize(("name", "settings"), RESUMED)
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(
+    name, settings, build, train, tmp_path
+):
+    how = {"norm": "batch", "dropout": 0.5} | settings
+    unbroken = train(build(name, **how), tmp_path / "unbroken.pt")
     broken = tmp_path / "broken.pt"
-    train(build(name, norm="batch", dropout=0.5), broken, kill_after=3)
+    train(build(name, **how), broken, kill_after=3)
     # Other initial weights: whatever is not in the state would show.
-    continued = train(build(name, norm="batch", dropout=0.5, seed=99), broken)
+    continued = train(build(name, seed=99, **how), broken)
     assert equal(unbroken, continued)
 
 
@@ -113,27 +157,28 @@ def test_building_leaves_the_global_generator_alone(name, build):
 
 
 @every_method
-def test_the_predictor_survives_packaging(name, build, train, tmp_path):
+def test_the_predictor_survives_packaging(name, build, train, patch, tmp_path):
     method = build(name, norm="batch", dropout=0.5)
     train(method, tmp_path / "state.pt")
     predictor = method.eval().predictor()
-    save_checkpoint(tmp_path / "last", predictor, describe(len(predictor.members)))
+    save_checkpoint(tmp_path / "last", predictor, describe(len(predictor.members), patch))
     loaded, _ = load_checkpoint(tmp_path / "last")
-    image = torch.randn(2, 1, *PATCH, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(2, 1, *patch, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits = predictor(image)
-        assert logits.shape == (2, 3, *PATCH)
+        assert logits.shape == (2, 3, *patch)
         assert torch.equal(loaded(image), logits)
 
 
-def describe(members):
+def describe(members, patch):
+    network = NetworkSettings(name="vnet", width=2, levels=3, norm="batch", dropout=0.5)
     return Checkpoint(
-        network=NetworkSettings(name="vnet", width=2, levels=3, norm="batch", dropout=0.5),
+        network=network.sized(patch),
         members=members,
         channels=("T1",),
         labels=(Label(value=1, name="ball"), Label(value=2, name="rim")),
         modality="MR",
-        patch=PATCH,
+        patch=patch,
         preprocess=Preprocess.of("mr"),
         predict=PredictSettings(),
         method={},

@@ -10,6 +10,7 @@ from medssl.methods.method import PretrainMethod, PretrainTask, Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.unet_settings import UNetSettings
 from medssl.train.update import make_update
 from tests.contract.killing import constant, trained
 from tests.methods.pretrain.scans import CONTRASTS, NETWORK, PATCH, pair_batch, scan_batch
@@ -42,6 +43,15 @@ OF_PLACES = {"anatomical_embedding"}
 """Methods whose network gives places vectors and is no segmentation network's encoder."""
 MINED = {"alice"}
 """Methods whose pairs are of two patients, and not drawn as `pairs()` says."""
+
+STRIDES = [[1, 1, 1], [2, 2, 2], [2, 2, 1]]
+ENCODERS = [
+    *(NetworkSettings(name=one, width=4, levels=3) for one in ("vnet", "unet3d", "conv_fpn")),
+    *(
+        UNetSettings(name=one, features=(4, 8, 16), strides=STRIDES)
+        for one in ("plain_unet", "residual_unet")
+    ),
+]
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -106,9 +116,9 @@ def test_every_preset_trains(name, preset):
 
 
 @every_method
-@pytest.mark.parametrize("network", ["vnet", "unet3d", "conv_fpn"])
+@pytest.mark.parametrize("network", ENCODERS, ids=lambda one: one.name)
 def test_every_encoder_can_be_pre_trained(name, network):
-    method = make(name, network=NetworkSettings(name=network, width=4, levels=3))
+    method = make(name, network=network)
     update = make_update(method, constant(1), 0, torch.device("cpu"))
     assert isfinite(update(first_batches(method), Progress(1, 1))["loss"])
 

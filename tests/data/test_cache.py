@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medssl.data import cache
 from medssl.data.cache import CaseCache
+from medssl.data.foreground import find_class_voxels
 from medssl.data.geometry import Geometry
 from medssl.data.sealed import sealed_content
 from medssl.data.spec import Case
@@ -339,3 +341,34 @@ def test_voxels_beside_a_header_are_content_too(root, cases, tmp_path, monkeypat
     assert (tmp_path / f"beside{ending}").read_bytes() == header
     assert not np.array_equal(CaseCache(root, spec(), SETTINGS).open(case).image, first)
     assert fingerprint([case]) != before
+
+
+def test_where_classes_lie_is_found_once_and_kept(root, cases, monkeypatch, caplog):
+    calls = []
+
+    def counted(mask):
+        calls.append(mask.shape)
+        return find_class_voxels(mask)
+
+    monkeypatch.setattr(cache, "find_class_voxels", counted)
+    case = CaseCache(root, spec(), SETTINGS).open(cases[0])
+    assert calls == []
+    np.testing.assert_array_equal(case.class_voxels, find_class_voxels(np.array(case.mask)))
+    assert isinstance(case.class_voxels, np.memmap)
+    cache._class_voxels.cache_clear()  # as another process would meet it
+    assert len(case.class_voxels) > 0
+    assert len(calls) == 1
+    path = case.folder / "class_voxels.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[-60] ^= 4
+    path.write_bytes(damaged)
+    cache._class_voxels.cache_clear()
+    np.testing.assert_array_equal(case.class_voxels, find_class_voxels(np.array(case.mask)))
+    assert "class_voxels.npy is damaged, and is made anew" in caplog.text
+    assert len(calls) == 2
+
+
+def test_a_case_without_a_label_has_no_classes(root, cases):
+    case = CaseCache(root, spec(), SETTINGS).open(replace(cases[0], label=None))
+    with pytest.raises(DataError, match="case a has no label"):
+        _ = case.class_voxels

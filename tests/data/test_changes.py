@@ -66,7 +66,7 @@ class Middle:
 
     patch: tuple[int, int, int] = PATCH
 
-    def draw(self, shape, rng):
+    def draw(self, shape, rng, centre=None):
         return (tuple((have - want) // 2 for have, want in zip(shape, self.patch, strict=True)),)
 
 
@@ -156,7 +156,7 @@ def test_a_view_that_is_written_to_leaves_the_others_alone(monkeypatch) -> None:
     offered(monkeypatch, "Writingd")
 
     class Twice(Middle):
-        def draw(self, shape, rng):
+        def draw(self, shape, rng, centre=None):
             return super().draw(shape, rng) * 2
 
     first, second = stream(["Writingd"], sampler=Twice()).batch(0).image.unbind(1)

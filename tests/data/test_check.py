@@ -394,10 +394,10 @@ def test_whatever_a_file_meets_the_others_get_their_verdicts(
     whole = getattr(case_checks, reader)
     file = toy / (IMAGE if reader == "read_volume" else LABEL)
 
-    def read(path: Path) -> Any:
+    def read(path: Path, *more: Any) -> Any:
         if path == file:
             raise error
-        return whole(path)
+        return whole(path, *more)
 
     monkeypatch.setattr(case_checks, reader, read)
     (toy / "imagesTr/c.nii.gz").unlink()

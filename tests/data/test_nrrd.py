@@ -146,6 +146,7 @@ def test_a_header_that_cannot_be_read_is_named(tmp_path, fields, words):
         (VALUES.astype("<f8").tobytes(), {"type": "double"}),
         (VALUES.astype("<i8").tobytes(), {"type": "int64_t"}),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else "-".join(map(str, value.values())),
 )
 def test_every_packing_gives_the_same_voxels(tmp_path, data, fields):
     for volume in (read_volume, read_mask):

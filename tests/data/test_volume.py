@@ -198,13 +198,13 @@ def test_a_file_whose_gzip_length_is_unusual_but_whole_is_read(tmp_path):
 
 def test_missing_empty_flat_and_unknown_files_are_named(tmp_path):
     (tmp_path / "empty.nii.gz").touch()
-    (tmp_path / "image.jpg").write_bytes(b"x")
+    (tmp_path / "image.gif").write_bytes(b"x")
     _saved(tmp_path / "flat.nii", np.zeros((5, 6), np.uint8))
     SimpleITK.WriteImage(SimpleITK.Image(5, 6, SimpleITK.sitkUInt8), tmp_path / "flat.mha")
     for name, sentence in {
         "gone.nii.gz": "does not exist",
         "empty.nii.gz": "is empty",
-        "image.jpg": "not of a known image type",
+        "image.gif": "not of a known image type",
         "flat.nii": "is not a volume; it has 2 axes",
         "flat.mha": "is not a volume; it has 2 axes",
         ".": "folder without DICOM images",

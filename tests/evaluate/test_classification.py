@@ -251,3 +251,24 @@ def test_tiles_of_one_kind_have_no_area():
 def test_tiles_and_labels_must_match():
     with pytest.raises(ValueError, match="tiles"):
         patch_auc([np.array([0.9, 0.6])], [np.array([False])])
+
+
+def test_models_of_folds_are_drawn_before_slides_within_their_class() -> None:
+    """Of two draws of two models half are twice the same one; else slides are equally likely.
+
+    Then all six slides are of one model by chance in 2 * (2/3 * 1/3)^3, and the only slide of class
+    1 that the first model has is drawn in a third; of that model alone it always is.
+    """
+    truth, folds = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 0, 0, 1, 1, 1])
+    (index,) = resamples_within_classes(truth, 8000, np.random.default_rng(0), folds)
+    assert (truth[index] == np.sort(truth)).all()
+    one = (folds[index] == folds[index[:, :1]]).all(axis=1)
+    assert one.mean() == pytest.approx(0.5 + 0.5 * 2 * (2 / 9) ** 3, abs=0.02)
+    assert (index[:, 3:] == 2).mean() == pytest.approx(0.25 + 0.5 / 3, abs=0.02)
+
+
+def test_a_class_that_no_drawn_model_has_is_drawn_from_all() -> None:
+    truth, folds = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])
+    (index,) = resamples_within_classes(truth, 500, np.random.default_rng(0), folds)
+    assert (truth[index] == np.sort(truth)).all()
+    assert {0, 1, 2, 3} == set(index.ravel().tolist())

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from medssl.data.spec import DataSpec, Label, LayoutChoice
+from medssl.data.labels import Label
+from medssl.data.spec import DataSpec, LayoutChoice
 from medssl.evaluate.report import Origin, Picture, Report, render, write_report
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.evaluate.summary import summarise

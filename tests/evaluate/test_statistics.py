@@ -83,3 +83,21 @@ def test_no_difference_at_all():
 def test_unequal_lengths_are_no_pairs():
     with pytest.raises(ValueError, match="pairs"):
         paired_difference([0.1, 0.2], [0.1], generator())
+
+
+def test_intervals_of_several_models_cover_that_their_skills_differ() -> None:
+    """Two models of ten equal cases each: one draw in four has the better alone."""
+    values, folds = np.repeat([0.0, 1.0], 10), np.repeat([0, 1], 10)
+    low, high = bootstrap_interval(values, 2000, np.random.default_rng(0), folds=folds)
+    assert (low, high) == (0, 1)
+    cases = bootstrap_interval(values, 2000, np.random.default_rng(0))
+    assert 0.2 < cases.low < cases.high < 0.8
+
+
+def test_one_model_or_a_model_for_each_case_is_the_bootstrap_over_cases() -> None:
+    values = np.random.default_rng(1).normal(size=30)
+    plain = bootstrap_interval(values, 4000, np.random.default_rng(0))
+    one = bootstrap_interval(values, 4000, np.random.default_rng(0), folds=np.zeros(30))
+    assert one == plain
+    each = bootstrap_interval(values, 4000, np.random.default_rng(0), folds=np.arange(30))
+    assert each == pytest.approx(plain, abs=0.05)

@@ -124,3 +124,16 @@ def test_spacing_is_the_unit_of_the_result():
 def test_an_empty_mask_has_no_surface():
     with pytest.raises(ValueError, match="no surface"):
         surface_distances(cube(3), np.zeros_like(cube(3)), (1.0, 1.0, 1.0))
+
+
+def test_the_surface_of_a_2d_mask_is_its_outline():
+    square = np.zeros((7, 7, 1), bool)
+    square[1:6, 1:6] = True
+    assert np.count_nonzero(border(square)) == 25
+    assert np.count_nonzero(border(square, flat=True)) == 16
+    inner = np.zeros_like(square)
+    inner[2:5, 2:5] = True
+    found = surface_distances(square, inner, (0.5, 0.5, 1.0), flat=True)
+    # Of 16 outline pixels 12 are a side away from the smaller square, and 4 corners a diagonal.
+    assert sorted(found.to_truth) == pytest.approx([0.5] * 12 + [0.5 * 2**0.5] * 4)
+    assert found.to_prediction.tolist() == pytest.approx([0.5] * 8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medssl.data.spec import Code, Label
+from medssl.data.labels import Code, Label
 from tests.dicom_series import write_series
 
 LABELS = (

@@ -118,3 +118,11 @@ def test_a_volume_in_ml_counts_voxels_of_any_size():
     keep = Cleaning(smallest=((3, 0.016),))  # two voxels of 8 cubic millimetres
     np.testing.assert_array_equal(keep(labels, 8.0), plane("33.."))
     np.testing.assert_array_equal(keep(labels, 16.0), labels)
+
+
+def test_in_a_2d_image_a_ring_closes_its_hole():
+    before = plane("111..", "1.1..", "111..", "....1")
+    after = plane("111..", "111..", "111..", "....1")
+    np.testing.assert_array_equal(fill_holes(before, [1]), after)
+    thick = np.concatenate([np.zeros_like(before), before, np.zeros_like(before)], axis=2)
+    np.testing.assert_array_equal(fill_holes(thick, [1]), thick)  # open above and below

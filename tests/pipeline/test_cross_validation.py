@@ -1,57 +1,34 @@
 """A cross-validation of segmentation: who is left out, what is chosen, and where results are."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medssl.data.spec import Case
-from medssl.data.split import leave_out, make_split
-from medssl.errors import UsageError
-from medssl.families.segment.cross_validation import HeldOut, choose, helps
+from medssl.atomic import write_text
+from medssl.data.geometry import Geometry
+from medssl.data.layouts import find_cases
+from medssl.data.volume import write_mask
+from medssl.errors import DataError
+from medssl.families.segment.cross_validation import (
+    HeldOut,
+    choose,
+    choose_for_all,
+    corrected,
+    helps,
+)
+from medssl.families.segment.foreground import foreground
+from medssl.families.segment.predict import asked_of_run
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
-from medssl.settings import PredictSettings, SplitSettings
+from medssl.settings import PredictSettings
 from medssl.train.checkpoint import read_description
 
-LABELLED = [Case(f"c{n}", f"p{n // 2}", {}, Path(f"m{n}")) for n in range(12)]
-"""Six patients of two cases each."""
-
 FOLDED = ("split={folds: 3, labels: 4, test: 0, validation: 0}", "train.steps=2")
-
-
-def splits(labels: int, folds: int) -> list[tuple[str, ...]]:
-    split = make_split(LABELLED, SplitSettings(labels=labels, validation=0), 0)
-    return [fold.test for fold in leave_out(split, LABELLED, folds)]
-
-
-def test_every_labelled_case_is_left_out_once_with_its_patient():
-    split = make_split(LABELLED, SplitSettings(labels=12, validation=0), 0)
-    folds = leave_out(split, LABELLED, 4)
-    assert sorted(name for fold in folds for name in fold.test) == sorted(split.labelled)
-    patient = {case.id: case.patient for case in LABELLED}
-    for fold in folds:
-        assert {*fold.labelled, *fold.test} == set(split.labelled)
-        assert not {patient[n] for n in fold.test} & {patient[n] for n in fold.labelled}
-        assert fold.unlabelled == split.unlabelled
-
-
-def test_folds_of_a_smaller_budget_are_parts_of_those_of_a_larger_one():
-    for small, large in zip(splits(6, 3), splits(12, 3), strict=True):
-        assert set(small) <= set(large)
-
-
-def test_fewer_patients_than_folds_are_left_out_one_by_one():
-    assert [len(test) for test in splits(6, 5)] == [2, 2, 2]
-
-
-def test_one_patient_cannot_be_folded():
-    split = make_split(LABELLED, SplitSettings(labels=2, validation=0), 0)
-    with pytest.raises(UsageError, match="two patients or more"):
-        leave_out(split, LABELLED, 5)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +39,18 @@ def test_one_patient_cannot_be_folded():
         ([0.1, 0.1, 0.1, -0.01, -0.01, 0, 0, 0], False),
         ([0.1, 0.1, 0, 0, 0, 0, 0, 0], False),  # fewer than three rise
         ([0.01, 0.01, 0.01, -0.1, 0, 0, 0, 0], False),  # the mean falls
-        ([0.1, 0.1, 0, 0], True),
-        ([0.1, 0, 0, 0], False),
-        ([0.1, 0], False),
-        ([0.1, 0.1], True),
-        ([0.1], False),
+        ([0.1] * 3 + [0] * 13, True),
+        ([0.1] * 3 + [-0.01] * 2 + [0] * 11, True),  # two of sixteen may fall
+        ([0.1] * 3 + [-0.01] * 2 + [0] * 10, False),  # of fifteen but one
+        ([0.1, 0.1, 0.1, -0.01, 0, 0, 0], False),  # of fewer than eight none
+        ([0.1, 0.1, 0.1, 0], True),
         ([0.1, 0.1, 0.1, -0.01], False),
+        ([0.1, 0.1, 0, 0], False),
+        ([0.1, 0.1, 0.1], True),
+        ([0.1, 0.1], False),  # two cases can choose nothing
+        ([0.1], False),
+        ([1e-9] * 8, False),  # no difference
+        ([0] * 8, False),
     ],
 )
 def test_a_correction_is_chosen_where_enough_cases_rise_and_few_fall(change, wanted):
@@ -83,22 +66,67 @@ def held_out(**gains: float) -> HeldOut:
     return HeldOut({"ball": 0.2}, {f"c{n}": {"ball": found} for n in range(4)})
 
 
-def test_what_helped_is_set_and_what_was_given_stays():
+def test_what_helped_is_set_and_what_was_given_stays(balls: Path) -> None:
+    spec = load_config("balls").spec
     folds = [held_out(smallest=0.1, holes=0.1), held_out(smallest=0.1, holes=0.1)]
-    assert choose(folds, PredictSettings()) == {
+    helped = {
         "largest_component": (),
         "smallest_ml": {"ball": 0.2},
         "fill_holes": ("ball",),
     }
-    assert choose(folds, PredictSettings(fill_holes=False, smallest_ml=1.0)) == {
-        "largest_component": ()
-    }
+    assert choose(folds) == helped
+    for number, fold in enumerate(folds):
+        write_text(balls / f"fold{number}" / "held_out.json", json.dumps(asdict(fold)))
+    choose_for_all(balls, 2, spec)
+    for number in (None, 0, 1):
+        found = corrected(PredictSettings(), balls, number, spec)
+        assert {key: getattr(found, key) for key in helped} == helped
+    given = corrected(PredictSettings(fill_holes=False, smallest_ml=1.0), balls, None, spec)
+    assert (given.largest_component, given.smallest_ml, given.fill_holes) == ((), 1.0, False)
+
+
+def test_a_fold_is_corrected_as_the_others_suggest(balls: Path) -> None:
+    spec = load_config("balls").spec
+    for number, fold in enumerate([held_out(holes=0.1), held_out()]):
+        write_text(balls / f"fold{number}" / "held_out.json", json.dumps(asdict(fold)))
+    choose_for_all(balls, 2, spec)
+    holes = [corrected(PredictSettings(), balls, n, spec).fill_holes for n in (None, 0, 1)]
+    assert holes == [("ball",), (), ("ball",)]
 
 
 def test_the_largest_part_alone_makes_a_smallest_size_needless():
     both = [held_out(largest=0.1, smallest=0.1)]
-    assert choose(both, PredictSettings())["largest_component"] == ("ball",)
-    assert choose(both, PredictSettings())["smallest_ml"] == {}
+    assert choose(both)["largest_component"] == ("ball",)
+    assert choose(both)["smallest_ml"] == {}
+
+
+def test_a_structure_that_is_declared_as_one_part_keeps_it_whatever_the_folds_say() -> None:
+    worse = [held_out(largest=-0.1)]
+    assert choose(worse)["largest_component"] == ()
+    assert choose(worse, {"ball"})["largest_component"] == ("ball",)
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_a_data_spec_may_say_that_a_structure_is_one_part(balls: Path, folds: int) -> None:
+    plain = make_plan(load_config("balls")).stages["train"].key
+    path = balls / "data_specs" / "balls.yaml"
+    path.write_text(path.read_text().replace("name: ball}", "name: ball, one_part: true}"))
+    assert make_plan(load_config("balls")).stages["train"].key != plain
+    more = [f"split={{folds: {folds}, labels: 3, validation: 0}}", "train.steps=2"]
+    model = run(load_config("balls", more), QuietReporter())["model"]
+    assert read_description(model).predict.largest_component == ("ball",)
+
+
+def test_a_correction_that_was_off_in_training_is_chosen_where_it_is_no_longer(balls: Path) -> None:
+    """Trainings do not depend on `predict`, so both runs share one."""
+    path = balls / "data_specs" / "balls.yaml"
+    path.write_text(path.read_text().replace("name: ball}", "name: ball, one_part: true}"))
+    off = run(load_config("balls", ["predict.largest_component=false"]), QuietReporter())
+    null = make_plan(load_config("balls"))
+    assert null.model == off["model"]
+    assert read_description(null.model).predict.largest_component is False
+    asked = asked_of_run(null, null.model, null.folder("predict"), ["c0"])
+    assert asked.settings.largest_component == ("ball",)
 
 
 @pytest.mark.parametrize("final", ["refit", "ensemble"])
@@ -113,7 +141,7 @@ def test_a_run_with_folds_scores_every_labelled_case_and_leaves_one_model(balls,
     assert isinstance(model.predict.largest_component, tuple)
     chosen = json.loads((outcome["model"].parents[1] / "corrections.json").read_text())
     assert len(chosen["folds"]) == 3
-    assert "Cross-validated: the 4 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 4 labelled cases" in outcome["report"].read_text()
     again = run(config, QuietReporter())
     assert again.paths == outcome.paths
 
@@ -126,7 +154,7 @@ def test_test_cases_are_scored_by_the_model_and_the_folds_beside_them(balls):
     folder = outcome["scores"].parent
     beside = (folder / "cross_validation.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in beside[1:]} == set(plan.cohort.split.labelled)
-    assert "Cross-validation on the 3 labelled cases" in outcome["report"].read_text()
+    assert "Cross-validated on 3 labelled cases" in outcome["report"].read_text()
 
 
 def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls):
@@ -136,3 +164,22 @@ def test_cases_are_kept_for_validation_where_it_chooses_and_not_elsewhere(balls)
     best = make_plan(load_config("balls", [*chosen, "predict.checkpoint=best"])).cohort.split
     assert (len(last.labelled), len(last.validation)) == (4, 0)
     assert (len(best.labelled), len(best.validation)) == (3, 1)
+
+
+def test_the_volume_of_each_class_is_read_from_its_mask_once(balls: Path) -> None:
+    """Two voxels of 2 mm x 1 mm x 1 mm are 0.004 ml."""
+    spec = load_config("balls").spec
+    case = next(case for case in find_cases(spec) if case.id == "c0")
+    mask = np.zeros((12, 12, 12), np.uint8)
+    mask[3, 3, :2] = 3
+    write_mask(mask, Geometry(mask.shape, np.diag([2.0, 1.0, 1.0, 1.0])), case.label)
+    assert foreground([case], spec) == {"c0": {"ball": pytest.approx(0.004)}}
+    (known,) = Path(".cache/medssl/balls/foreground").iterdir()
+    assert json.loads(known.read_text()) == foreground([case], spec)["c0"]
+
+
+def test_a_mask_that_cannot_be_read_is_refused_where_it_is_learnt_from(balls: Path) -> None:
+    (balls / "data" / "balls" / "c0_seg.nii.gz").write_bytes(b"no mask")
+    config = load_config("balls", ["split={folds: 4, labels: null, test: 0}", "train.steps=2"])
+    with pytest.raises(DataError, match="c0"):
+        run(config, QuietReporter())

@@ -18,6 +18,7 @@ from medssl.errors import DataError, UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.init import initialise, pipeline_of
 from medssl.pipeline.progress import QuietReporter
+from medssl.transforms.chain import Preprocess
 
 GRID = Geometry((8, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 
@@ -225,6 +226,33 @@ def test_pictures_with_masks(scans: Path) -> None:
         "images": {"image": "images/{case}.png"},
         "label": "masks/{case}.png",
     }
+
+    assert load_config("scans").pipeline.preprocess == Preprocess.of("radiograph")
+
+
+def test_pictures_in_colour_with_masks_in_colours(scans: Path) -> None:
+    (scans / "images").mkdir()
+    (scans / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    marks = np.zeros((8, 8, 3), np.uint8)
+    marks[1], marks[2] = (255, 0, 0), (0, 128, 0)
+    for name in ("a", "b"):
+        pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(scans / f"images/{name}.png")
+        Image.fromarray(marks).save(scans / f"masks/{name}.png")
+    initialise(scans, QuietReporter())
+    spec, cases = written()
+    assert spec.channels == ("red", "green", "blue")
+    assert [(one.value, one.colour) for one in spec.labels] == [(1, "#008000"), (2, "#ff0000")]
+    assert len(set(cases[0].images.values())) == 1
+    assert load_config("scans").pipeline.preprocess == Preprocess.of("rgb")
+
+
+def test_pictures_without_a_mask_are_refused_and_nothing_is_written(scans: Path) -> None:
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(scans / "a.png")
+    with pytest.raises(DataError, match="none of the 1 pictures of scans has a mask"):
+        initialise(scans, QuietReporter())
+    assert not Path("data_specs").exists()
 
 
 def table(path: Path, *rows: Sequence[str]) -> None:

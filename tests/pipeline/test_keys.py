@@ -1,14 +1,17 @@
 """Every key is printed from its type: as text and as docs/keys.md."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import medssl
 from medssl.errors import UsageError
+from medssl.pipeline.class_keys import describe_class
 from medssl.pipeline.file_kinds import FILES
+from medssl.pipeline.key import Key
 from medssl.pipeline.keys import (
-    Key,
     describe,
     find_sections,
     overview,
@@ -28,7 +31,7 @@ def test_a_key_says_what_it_takes_its_default_and_its_meaning() -> None:
     assert key("segment", "evaluate.tolerance") == Key(
         "evaluate.tolerance", "a number above 0", "1.0", "mm, normalised surface distance"
     )
-    assert key("segment", "train.patch").takes == "three sizes"
+    assert key("segment", "train.patch").takes == "three sizes, or two in 2-D"
     assert key("segment", "predict.checkpoint").takes == "one of 'last', 'best'"
     assert key("pretrain", "data").takes == "a text, or a list of texts, at least 1"
     assert key("data", "regions").takes == (
@@ -119,6 +122,8 @@ def test_a_section_holds_the_keys_below_it_and_no_others() -> None:
         ("segment.trian", "did you mean 'segment.train'?"),
         ("train.setps", "did you mean 'train.steps'?"),
         ("method.tracco", "did you mean 'method.tracoco'?"),
+        ("monai:SegResnet", "did you mean 'monai:SegResNet'?"),
+        ("RandAffine", "did you mean 'RandAffined'?"),
         ("layout.golb", "did you mean 'layout.glob'?"),
         ("xyzzy", "`medssl keys` lists the sections"),
     ],
@@ -137,7 +142,7 @@ def test_a_section_is_printed_key_by_key() -> None:
         "    mm, normalised surface distance"
     )
     assert "(a text; must be given)" in describe("data.licence")
-    assert describe("method").endswith("transmil")
+    assert "tracoco, transmil" in describe("method")
     assert "no keys of its own" in describe("layout.nnunet")
 
 
@@ -152,6 +157,37 @@ def test_the_words_of_every_family_are_told() -> None:
     assert "medssl:JointCropsd" in describe("preprocess.joint")
     assert "changes nothing" in describe("preprocess.slide")
     assert "`medssl keys grade.augment.NAME`" in describe("augment")
+
+
+def test_the_arguments_of_a_network_of_monai_are_told() -> None:
+    text = describe_class("monai:DynUNet") or ""
+    assert text.startswith("# monai:DynUNet: a network of MONAI, whose channels, classes and axes")
+    assert "can\nbe pre-trained" in text
+    assert "\nnetwork.strides  (must be given)\n" in text
+    assert "\nnetwork.deep_supervision=false\n" in text
+    assert "\nnetwork.norm_name=[INSTANCE, {affine: true}]\n" in text
+    assert "in_channels" not in text
+    assert "pre-trained" not in (describe_class("monai:HighResNet") or "pre-trained")
+
+
+@pytest.mark.parametrize("asked", ["RandAffined", "monai:RandAffined"])
+def test_the_arguments_of_a_transform_are_told(asked: str) -> None:
+    text = describe_class(asked) or ""
+    assert text.startswith("# RandAffined: a transform, random, of the kind spatial")
+    assert "\nprob=0.1\n" in text
+    assert "\nmode=bilinear\n" in text
+    assert "\nkeys  (image, label or both)\n" in text
+    assert "\nrotation=30.0\n" in (describe_class("medssl:RandRotateScaled") or "")
+    assert describe_class("train") is None
+
+
+def test_arguments_are_told_without_importing_monai() -> None:
+    lines = (
+        "import sys; from medssl.pipeline.class_keys import describe_class; "
+        "describe_class('monai:SegResNet'); describe_class('RandAffined'); "
+        "sys.exit('monai' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 0
 
 
 def test_the_overview_names_all_sections() -> None:

@@ -12,6 +12,7 @@ import yaml
 from medssl.data.volume import read_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.package import export_package
+from medssl.methods.registry import method_names, settings_class
 from medssl.networks.build import build_network
 from medssl.networks.heads import ManyHeads
 from medssl.networks.monai_list import LIST, as_text, installed
@@ -20,6 +21,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
 from medssl.train.checkpoint import load_checkpoint, read_weights
 
+SEGMENT = [name for name in method_names() if settings_class(name).family == "segment"]
 FEW = [4, 4, 4, 4, 4, 4]
 DYNUNET = {
     "name": "DynUNet",
@@ -83,10 +85,19 @@ def test_a_whole_run_ends_with_masks_and_scores(balls: Path) -> None:
     assert set(np.unique(read_mask(masks[0]).array)) <= {0, 3}
 
 
-@pytest.mark.parametrize("method", ["supervised", "mean_teacher", "tracoco", "cps"])
-def test_every_method_teaches_all_heads(method: str, balls: Path) -> None:
+HEADS = {
+    "BasicUNetPlusPlus, all": [f"final_conv_0_{number}" for number in range(1, 5)],
+    "DynUNet, deep": ["output_block.conv.conv", "deep_supervision_heads.0.conv.conv"],
+    "MedNeXt, deep": ["out_0.conv_out", "out_blocks.0.conv_out", "out_blocks.1.conv_out"],
+    "SegResNetDS": ["up_layers.0.head", "up_layers.1.head"],
+}
+
+
+@pytest.mark.parametrize("method", [*SEGMENT])
+@pytest.mark.parametrize("case", HEADS)
+def test_every_method_teaches_all_heads(case: str, method: str, balls: Path) -> None:
     given = [
-        *overrides("SegResNetDS"),
+        *overrides(case),
         f"method={method}",
         "train.optimiser.schedule=constant",
         "split.validation=0",
@@ -94,9 +105,10 @@ def test_every_method_teaches_all_heads(method: str, balls: Path) -> None:
     config = load_config("balls", given)
     before = build_network(config.pipeline.network, 1, 2, seed=0).state_dict()
     after = read_weights(train(config, QuietReporter())["model"])
-    for level in (0, 1):
-        head = f"network.up_layers.{level}.head.weight"
-        assert not torch.equal(before[head], after[f"members.0.{head}"]), head
+    assert len(HEADS[case]) == NETWORKS[case][2]
+    for head in HEADS[case]:
+        weight = f"network.{head}.weight"
+        assert not torch.equal(before[weight], after[f"members.0.{weight}"]), head
 
 
 def test_arguments_are_hashed_written_down_and_kept_apart_from_those_of_others(
@@ -130,7 +142,7 @@ def test_sides_are_those_of_the_patch(balls: Path) -> None:
         ("{name: monai:SegResNet, spatial_dims: 2}", "medssl gives it by itself"),
         ("{name: monai:SegResNet, norm: 2026-01-01}", "give numbers, texts"),
         ("monai:UNet", "the key 'network.channels' is missing"),
-        ("{name: monai:VNet, frozen: true}", "no encoder of its own"),
+        ("{name: monai:HighResNet, frozen: true}", "no encoder of its own"),
     ],
 )
 def test_a_wrong_name_or_argument_is_refused_at_once(

@@ -22,6 +22,15 @@ def refusal(pipeline: str, *overrides: str) -> str:
     return str(caught.value)
 
 
+def test_a_size_in_a_file_is_refused_with_the_file_and_one_beside_it_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("extends: hippocampus\ntrain: {patch: [3, 3, 3]}\n")
+    assert "does not fit the network (pipeline mine.yaml); its sides" in refusal("mine.yaml")
+    assert "does not fit the network; its sides" in refusal("hippocampus", "train.patch=[3,3,3]")
+
+
 @pytest.mark.parametrize("name", ["vnet", "unet3d", "monai_unet"])
 def test_an_instance_norm_needs_two_values_on_the_coarsest_level(name: str) -> None:
     given = [f"network={{name: {name}, norm: instance, levels: 3}}", "predict.stride=null"]
@@ -91,6 +100,9 @@ def test_cells_of_alice_divide_the_window() -> None:
 def test_alice_wants_a_norm_that_leaves_means_apart() -> None:
     given = "network={name: vnet, norm: instance, levels: 3}"
     assert "an instance norm leaves little" in refusal("hippocampus_alice", given)
+    said = refusal("hippocampus_alice", "network=monai:BasicUNet")
+    assert "monai:BasicUNet ends its encoder in one, by network.norm" in said
+    assert "set network.norm=batch" in said
 
 
 def test_windows_of_the_embedding_that_alice_trains_first_hold_its_crops() -> None:

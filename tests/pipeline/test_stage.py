@@ -88,8 +88,9 @@ def test_mirrored_copies_are_refused_before_training_where_it_shows_none(balls: 
     with pytest.raises(
         UsageError, match=r"augment shows the network none.*augment\.basic\.flip=half"
     ):
-        plan("predict.flips=true")
+        plan("predict.flips=true", "augment=basic")
     plan("predict.flips=true", "augment.basic.flip=half")
+    plan("predict.flips=true")
 
 
 @pytest.mark.parametrize(

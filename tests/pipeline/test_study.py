@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.study import Cell, Study, cells, load_study, select
+from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
 from medssl.pipeline.study_page import gap_closed, strongest, tables
 from medssl.pipeline.study_run import machine, run_study
 
@@ -130,6 +130,16 @@ def test_a_wrong_key_of_a_study_is_told_with_the_file_that_it_stands_in(
         with pytest.raises(UsageError) as caught:
             load_study("top_study")
         assert words.format(file=file) in str(caught.value)
+
+
+@pytest.mark.parametrize("arm", ["noisy", "ceiling"])
+def test_a_wrong_override_is_told_with_its_arm(study: Study, arm: str) -> None:
+    wrong = ("train.stepps=3",)
+    changed = {"arms": {**study.arms, arm: wrong}} if arm == "noisy" else {arm: wrong}
+    with pytest.raises(UsageError) as caught:
+        checked_cells(study.model_copy(update=changed), [])
+    words = f"the arm {arm} of the study balls_study: unknown key 'train.stepps'; did you mean"
+    assert words in str(caught.value)
 
 
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:

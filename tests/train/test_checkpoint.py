@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from medssl.data.spec import Label
+from medssl.data.labels import Label
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble

@@ -296,3 +296,43 @@ def test_an_error_is_the_one_that_was_raised_not_monais_about_it(monkeypatch):
 def test_arguments_that_a_transform_refuses_are_told_before_an_image_is_read():
     with pytest.raises(UsageError, match="the transform medssl:FieldSpacingd cannot be made of"):
         Preparation(Preprocess.of([{"medssl:FieldSpacingd": {"pixdim": [1]}}]))
+
+
+FLAT = (17, 12, 1)
+
+FLAT_CHAINS = {
+    "turned": [{"Orientationd": {"axcodes": "RAS"}}],
+    "padded": [{"SpatialPadd": {"spatial_size": [24, 20, 1]}}],
+    "cut": [{"CenterSpatialCropd": {"roi_size": [9, 8, 1]}}],
+    "resized": [{"Resized": {"spatial_size": [34, 24, 1]}}],
+    "flipped": [{"Flipd": {"spatial_axis": [0, 1]}}],
+    "ours": ["radiograph", {"medssl:FieldSpacingd": {"pixdim": [0.1, 0.15, 1]}}],
+}
+
+
+@pytest.mark.parametrize("name", FLAT_CHAINS)
+def test_a_mask_of_a_picture_comes_back_as_monai_inverts_its_chain(name):
+    from monai.transforms import Compose, Invertd
+
+    from medssl.data.picture.picture import Picture
+    from medssl.infer.restore import restore_classes
+    from medssl.transforms.reader import as_meta_tensor
+
+    rng = np.random.default_rng(0)
+    geometry = Picture("", np.zeros((1, *FLAT[1::-1], 1)), (0.3, 0.2)).geometry
+    assert geometry.shape == FLAT
+    places = np.indices(FLAT)
+    disc = ((places[0] - 8) ** 2 + (places[1] - 6) ** 2 < 12).astype(np.uint8)
+    volume = Volume((disc + rng.random(FLAT))[None].astype(np.float32), geometry, "")
+    label = Volume(disc[None], geometry, "")
+    chain = Preprocess.of(FLAT_CHAINS[name])
+    prepared = Preparation(chain)(volume, label)
+    assert prepared.image.shape[-1] == 1
+    back = restore_classes(prepared.mask, prepared.record)
+
+    steps = Compose([build(step) for step in chain.steps])
+    done = steps({"image": as_meta_tensor(volume), "label": as_meta_tensor(label)})
+    undone = Invertd("label", steps, orig_keys="label", nearest_interp=True)(done)
+    assert back.shape == FLAT
+    assert (back == undone["label"].numpy()[0]).mean() >= (0.98 if name == "resized" else 1)
+    assert (back == disc).mean() > 0.98

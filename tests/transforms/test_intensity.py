@@ -31,6 +31,26 @@ def test_by_hand():
     assert window.ravel().tolist() == [0, 0, 0.5, 1, 1]
 
 
+def test_a_window_may_become_z_scores():
+    """nnU-Net's CT: clipped to the window, minus the mean, over the deviation."""
+    scan = _ramp([-1000, -100, 0, 50, 100, 3000])
+    treated = _treated(scan, "ct_window", window=(-100, 100), zscore=(50, 25))
+    np.testing.assert_allclose(treated.ravel(), [-6, -6, -2, 0, 2, 2], atol=1e-6)
+
+
+def test_a_zscore_of_the_box_leaves_the_margin_out():
+    scan = _ramp([0, 0, 2, 4, 6, 0])
+    treated = _treated(scan, "zscore_box", crop_foreground=True)
+    np.testing.assert_allclose(treated.ravel(), [-1.224745, 0, 1.224745], atol=1e-6)
+    whole = _treated(scan, "zscore", crop_foreground=True)
+    assert abs(whole.mean()) > 0.5  # the margin counts, and is cut away afterwards
+
+
+def test_a_zscore_of_the_inside_makes_the_outside_zero():
+    treated = _treated(_ramp([0, 2, 0, 4, 6, 0]), "zscore_inside")
+    np.testing.assert_allclose(treated.ravel(), [0, -1.224745, 0, 0, 1.224745, 0], atol=1e-6)
+
+
 def test_robust_zscore_clips_both_tails_and_ignores_the_background():
     tissue = np.random.default_rng(0).normal(100, 10, 20_000)
     scan = _ramp([*np.zeros(50_000), *tissue, *[1e6] * 20])

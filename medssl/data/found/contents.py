@@ -3,14 +3,17 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medssl.data.dicom.slices import first_slice_in, read_header
-from medssl.data.found.items import PICTURES
+from medssl.data.files import DICOM, is_picture
 from medssl.data.geometry import Geometry
+from medssl.data.picture.mask import colours_of
+from medssl.data.picture.read import read_picture
 from medssl.data.spec import Case
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.data.workers import Workers
@@ -37,6 +40,7 @@ class Contents:
         off_grid: cases whose mask does not lie on the grid of the scan.
         unreadable: a sentence for each file that cannot be read.
         spacings: mm, of every scan.
+        colours: cases by the colour in their masks, where these are pictures in colour.
     """
 
     channels: int = 1
@@ -47,6 +51,7 @@ class Contents:
     off_grid: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float, float]] = field(default_factory=list)
+    colours: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 def read_contents(cases: Sequence[Case], on_progress: Progress | None = None) -> Contents:
@@ -73,6 +78,7 @@ class _Look:
 
     grid: Geometry | None = None
     values: tuple[int, ...] | None = None
+    colours: tuple[str, ...] = ()
     off_grid: bool = False
     unreadable: list[str] = field(default_factory=list)
 
@@ -81,37 +87,24 @@ def _look(case: Case) -> _Look:
     look = _Look()
     image = next(iter(case.images.values()))
     try:
-        if not _is_picture(image):
-            look.grid = read_geometry(image)
+        look.grid = read_geometry(image)
     except MedsslError as error:
         look.unreadable.append(str(error))
     try:
         if case.label is not None:
-            look.values, grid = _values(case.label)
-            look.off_grid = not (grid is None or look.grid is None or grid.matches(look.grid))
+            look.values, look.colours, grid = _values(case.label, look.grid)
+            look.off_grid = not (look.grid is None or grid.matches(look.grid))
     except MedsslError as error:
         look.unreadable.append(str(error))
     return look
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES
-
-
-def _values(path: Path) -> tuple[tuple[int, ...], Geometry | None]:
-    if not _is_picture(path):
-        mask = read_mask(path)
-        return tuple(np.unique(mask.array).tolist()), mask.geometry
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            array = np.asarray(opened)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read", str(error)) from None
-    if array.ndim != 2:
-        raise DataError(f"{path} is a mask in colours", do="save it with one number per structure")
-    return tuple(int(value) for value in np.unique(array)), None
+def _values(path: Path, on: Geometry | None) -> tuple[tuple[int, ...], tuple[str, ...], Geometry]:
+    """Values of a mask, or its colours, and its grid."""
+    if is_picture(path) and (colours := colours_of(path)):
+        return (), colours, read_geometry(path) if on is None else on
+    mask = read_mask(path, on=on)
+    return tuple(np.unique(mask.array).tolist()), (), mask.geometry
 
 
 def _take(found: Contents, case: Case, look: _Look) -> None:
@@ -121,6 +114,10 @@ def _take(found: Contents, case: Case, look: _Look) -> None:
     if look.off_grid:
         found.off_grid.append(case.id)
     if look.values is None:
+        return
+    for colour in look.colours:
+        found.colours[colour].append(case.id)
+    if look.colours:
         return
     marked = [value for value in look.values if value != 0]
     if len(marked) > _MOST_VALUES or any(not 0 < value < 256 for value in marked):
@@ -142,7 +139,11 @@ def _intensities(found: Contents, cases: Sequence[Case]) -> None:
     step = max(1, len(images) // _SAMPLE)
     stated, lows, highs = set(), [], []
     for path in images[::step][:_SAMPLE]:
-        if _is_picture(path):
+        if is_picture(path):
+            with suppress(MedsslError):
+                found.channels = max(found.channels, read_picture(path).channels)
+            if told := _stated(path):
+                stated.add(told)
             continue
         if path.is_dir() and (told := _dicom_modality(path)):
             stated.add(told)
@@ -171,4 +172,13 @@ def _dicom_modality(folder: Path) -> str | None:
         told = str(read_header(first).get("Modality", ""))
     except Exception:  # a damaged header is told by whoever reads the series
         return None
-    return told if told in ("MR", "CT") else "OT" if told else None
+    return told or None
+
+
+def _stated(path: Path) -> str | None:
+    """What the header of a single DICOM file says."""
+    if path.suffix.lower() not in DICOM:
+        return None
+    with suppress(Exception):  # a damaged header is told by whoever reads the picture
+        return str(read_header(path).get("Modality", "")) or None
+    return None

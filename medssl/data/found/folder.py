@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medssl.data.files import visible
-from medssl.data.found.items import PICTURES, Item, items_below
+from medssl.data.files import DICOM, PICTURES, visible
+from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
 from medssl.data.found.scans import PATIENT, read_scans
@@ -171,7 +171,7 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
         notes.append(
             f"{len(scans.unused)} images are named unlike the others and not used: {names}"
         )
-    pictures = all(one.ending.lower() in PICTURES for one in images)
+    pictures = all(one.ending.lower() in (*PICTURES, *DICOM) for one in images)
     named = PATIENT in "".join(scans.channels.values())
     patient = None if named else patients_in([case for _, case in scans.found])
     modality = "OT" if pictures else None

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.data.dicom.slices import first_slice_in
-from medssl.data.files import is_image, stem
+from medssl.data.files import PICTURES, is_image, stem
 from medssl.errors import DataError
-
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-"""Endings of 2-D images, in small letters."""
 
 
 @dataclass(frozen=True)

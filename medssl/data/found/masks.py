@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medssl.data.found.items import PICTURES, Item
+from medssl.data.files import PICTURES
+from medssl.data.found.items import Item
 from medssl.data.volume import read_volume
 from medssl.errors import MedsslError
 

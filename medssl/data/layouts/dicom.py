@@ -26,8 +26,9 @@ from medssl.data.dicom.lists import write_segments_list, write_series_list
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.structures import Structure, Structures, read_structures
 from medssl.data.dicom.study import StudyFiles, names_of, patient_key, studies_in
+from medssl.data.labels import Label
 from medssl.data.layout import Layout
-from medssl.data.spec import Case, DataSpec, Label
+from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root
 from medssl.errors import DataError
 from medssl.names import some_of

@@ -1,7 +1,7 @@
 """nnU-Net folders: imagesTr/CASE_0000.nii.gz per channel, labelsTr/CASE.nii.gz; Ts likewise.
 
-Channel `_000i` is the i-th channel of the data spec. Cases of imagesTs are used where labelsTs has
-their labels.
+Channel `_000i` is the i-th channel of the data spec; a picture in colour, CASE_0000.png, has all.
+Cases of imagesTs are used where labelsTs has their labels.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from medssl.data.files import images_in
+from medssl.data.files import images_in, is_picture
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
@@ -35,6 +35,10 @@ def _folder(spec: DataSpec, root: Path, ending: str, part: str | None) -> list[C
         match = _CHANNEL.match(name)
         if match:
             files.setdefault(match.group(1), {})[int(match.group(2))] = path
+    if len(spec.channels) > 1:
+        for name, channels in files.items():
+            if list(channels) == [0] and is_picture(channels[0]):  # in colour
+                files[name] = dict.fromkeys(range(len(spec.channels)), channels[0])
     labels = images_in(root / f"labels{ending}")
     found = []
     for name in sorted(files.keys() | labels.keys()):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.data.radiograph.dicom import DICOM, read_dicom
+from medssl.data.files import DICOM
+from medssl.data.radiograph.dicom import read_dicom
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.picture import PICTURES, read_picture
 from medssl.errors import DataError

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from medssl.section import Section
+from medssl.settings import FoldCount
 
 
 class StrongAugment(Section):
@@ -38,11 +39,23 @@ class GradeSplitSettings(Section):
         description="images of each grade as a share of `labels`, at least one; null: all of the "
         "data set's own validation part",
     )
+    folds: FoldCount = Field(
+        default=0,
+        description="of a cross-validation over the labelled images, which the model is then "
+        "trained on; patients stay whole, grades are spread over the folds, and each patient is "
+        "left out once where they are fewer; 0: none",
+    )
+    final: Literal["refit", "ensemble"] = Field(
+        default="refit",
+        description="the model after a cross-validation; refit: trained once more, on all labelled "
+        "images; ensemble: the mean of the folds",
+    )
     test: float = Field(
         default=0.2,
         ge=0,
         le=0.5,
-        description="share of the graded patients, where the data set declares no test part",
+        description="share of the graded patients, where the data set declares no test part; with "
+        "0 the images that folds leave out are scored",
     )
     test_seed: int = Field(default=0, ge=0, description="of that draw; apart from `seed`")
     pool: Literal["all", "ungraded"] = Field(

@@ -1,6 +1,6 @@
 """The images of a run on radiographs, and who has which role."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.folds import in_turn, leave_out, shortcomings
 from medssl.data.layouts import existing_folder, find_cases
 from medssl.data.layouts.radiographs import label_list, patients_known
 from medssl.data.radiograph.cache import cached_crops
 from medssl.data.radiograph.split import make_grade_split
 from medssl.data.spec import Case
+from medssl.data.split import Split, verify
 from medssl.environment import cache_root
 from medssl.families.grade.config import GradeConfig
 from medssl.pipeline.plan import Cohort, Job, Plan
@@ -22,7 +24,7 @@ from medssl.train.fingerprint import fingerprint
 
 @dataclass(frozen=True)
 class GradeCohort(Cohort):
-    """All images of the data set, in its own order, and their split.
+    """All images of the data set, in its own order, their split and its folds.
 
     Attributes:
         patients_known: whether anything says which images are of one patient.
@@ -30,15 +32,15 @@ class GradeCohort(Cohort):
 
     patients_known: bool = True
 
-    def grades_of(self, *roles: str) -> dict[str, int]:
-        """Index of the grade by image; only those that may be read for `roles`."""
-        wanted = {name for role in roles for name in getattr(self.split, role)}
+    def grades_of(self, names: Iterable[str]) -> dict[str, int]:
+        """Index of the grade of those images."""
+        wanted = set(names)
         return {case.id: case.extra["class"] for case in self.cases if case.id in wanted}
 
-    def places(self, role: str) -> dict[int, str]:
-        """Image by its place in the data set, in the order of the split."""
+    def places(self, names: Iterable[str]) -> dict[int, str]:
+        """Those images by their place in the data set, in the order that they are given in."""
         place = {case.id: number for number, case in enumerate(self.cases)}
-        return {place[name]: name for name in getattr(self.split, role)}
+        return {place[name]: name for name in names}
 
     def seen(self, *roles: str) -> list[object]:
         """What training or prediction reads of each image; grades only where it learns from them.
@@ -92,17 +94,28 @@ def find_cohort(config: GradeConfig, kept_out: Collection[str] = ()) -> GradeCoh
         folder = existing_folder(config.spec)
         listed = label_list(config.spec, folder, pipeline.seed, settings.labels)
     split = make_grade_split(cases, config.grades, settings, pipeline.seed, listed)
-    return GradeCohort(tuple(cases), (split,), patients_known(cases))
+    folds: tuple[Split, ...] = ()
+    notes: tuple[str, ...] = ()
+    if settings.folds:
+        known = {case.id: case.extra["class"] for case in cases}
+        graded = {name: config.grades[known[name]] for name in split.labelled}
+        contents = {name: {grade: 1.0} for name, grade in graded.items()}
+        folds = leave_out(split, cases, settings.folds, contents, in_turn(split.labelled, graded))
+        for fold in folds:
+            verify(fold, cases, together=("labelled", "unlabelled"))
+        notes = tuple(shortcomings(folds, contents, settings.folds))
+    return GradeCohort(tuple(cases), (split, *folds), notes, patients_known(cases))
 
 
 def inputs(config: GradeConfig, cohort: GradeCohort) -> dict[str, list[Any]]:
     """The settings, and what each stage reads of the images."""
     settings = ("data", "preprocess", "network", "method", "augment", "train")
-    learnt = cohort.seen("labelled", "unlabelled", "validation")
+    learnt, final = cohort.seen("labelled", "unlabelled", "validation"), config.pipeline.split.final
+    folds = [[fold.test for fold in cohort.folds], final] if cohort.folds else []
     return {
-        "train": [config.hash(*settings), config.pipeline.seed, learnt],
+        "train": [config.hash(*settings), config.pipeline.seed, learnt, *folds],
         "predict": [config.hash("predict"), cohort.seen("test")],
-        "evaluate": [config.hash("evaluate"), cohort.grades_of("test")],
+        "evaluate": [config.hash("evaluate"), cohort.grades_of(cohort.split.test)],
     }
 
 

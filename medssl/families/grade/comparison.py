@@ -78,7 +78,8 @@ class GradeComparison(Comparison):
             f"their 95 % intervals draw test images again within their grade ({DRAWS} times, the "
             "same for both arms, seeds averaged); p are of the one-sided signed-rank test that the "
             "arm is better, over seeds (with 5 at least 0.031) and over "
-            f"{FOLDS} stratified parts of the test images (balanced accuracy, seeds averaged). Not "
+            f"{FOLDS} stratified parts of the test images (balanced accuracy, seeds averaged); "
+            "where seeds have images of their own, as with folds, they have no intervals. Not "
             "corrected for the number of arms."
         )
 
@@ -104,15 +105,31 @@ class GradeComparison(Comparison):
         first, second = (
             np.stack([arm[seed].scores.predicted for seed in seeds]) for arm in (runs, reference)
         )
+        if any(runs[seed].scores.images != runs[seeds[0]].scores.images for seed in seeds):
+            return self._of_seeds(runs, reference, seeds)
         truth = runs[seeds[0]].scores.truth
         cells = []
         for name, difference in DIFFERENCES.items():
             found = difference(first, second, truth, DRAWS, np.random.default_rng(0))
             pairs = [(runs[s].numbers[name], reference[s].numbers[name]) for s in seeds]
-            cells += [
-                f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
-                ", ".join(f"{one - other:+.3f}" for one, other in pairs),
-                f"{wilcoxon_greater(*map(np.array, zip(*pairs, strict=True))):.2g}",
-            ]
+            interval = f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+            cells += [interval, *_by_seed(pairs)]
         parts = greater_over_folds(first, second, truth, FOLDS, seed=0)
         return [*cells[:3], "-" if np.isnan(parts) else f"{parts:.2g}", *cells[3:]]
+
+    def _of_seeds(self, runs: Runs, reference: Runs, seeds: Sequence[int]) -> list[str]:
+        """Where each seed has its own images, as those that folds left out: without intervals."""
+        cells = []
+        for name in DIFFERENCES:
+            pairs = [(runs[s].numbers[name], reference[s].numbers[name]) for s in seeds]
+            mean = float(np.mean([one - other for one, other in pairs]))
+            cells += [f"{mean:+.3f}", *_by_seed(pairs)]
+        return [*cells[:3], "-", *cells[3:]]
+
+
+def _by_seed(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """The difference of each seed, and the p-value over seeds."""
+    return [
+        ", ".join(f"{one - other:+.3f}" for one, other in pairs),
+        f"{wilcoxon_greater(*map(np.array, zip(*pairs, strict=True))):.2g}",
+    ]

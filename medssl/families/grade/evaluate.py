@@ -3,9 +3,9 @@
 The grades of the test images are read here and nowhere before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,15 @@ from medssl.evaluate.grade_report import (
     write_grade_report,
     write_grades,
 )
-from medssl.evaluate.grading import score_grades
+from medssl.evaluate.grading import GradeScores, score_grades
 from medssl.evaluate.ranking import measured
 from medssl.evaluate.report import Picture
 from medssl.evaluate.saliency import draw_saliency, saliency
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import GradeEvaluateSettings
-from medssl.families.grade.predict import GRADES
+from medssl.families.grade.predict import CROSS_VALIDATION, GRADES, model_of
 from medssl.infer.grade import calibrated
+from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader import Grader
 from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
@@ -44,31 +45,40 @@ SCORES, REPORT = "scores.csv", "report.html"
 
 
 def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
-    """Score the test images; the crops show what speaks for a grade."""
+    """Score the test images, and beside them those that folds left out, where both exist.
+
+    The crops show what speaks for a grade.
+    """
     plan: GradePlan = job.plan
-    folder = plan.folder("evaluate")
-    report = _report(plan, job.data)
+    folder, cohort = plan.folder("evaluate"), plan.cohort
+    beside, numbers, files = "", dict[str, float](), [SCORES, REPORT]
+    if cohort.folds and cohort.split.test:
+        images, found = _scored(plan, CROSS_VALIDATION)
+        write_grades(folder / CROSS_VALIDATION, images, plan.config.grades)
+        files.append(CROSS_VALIDATION)
+        numbers = {f"cross_validation/{name}": value for name, value in found.flat().items()}
+        accuracy, kappa = found.balanced_accuracy, found.kappa
+        beside = (
+            f"balanced accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
+            f"quadratic kappa {kappa.value:.3f} [{kappa.low:.3f}, {kappa.high:.3f}]"
+        )
+    report = _report(plan, job.data, beside)
     write_grades(folder / SCORES, report.images, plan.config.grades)
     write_grade_report(folder / REPORT, report)
-    for path in (SCORES, REPORT):
+    for path in files:
         tracker.artifact(folder / path)
-    numbers = {"ece_uncalibrated": report.uncalibrated_error, "temperature": report.temperature}
+    numbers |= {"ece_uncalibrated": report.uncalibrated_error, "temperature": report.temperature}
     return {"summary": report.scores.flat() | numbers}
 
 
-def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
-    from medssl.evaluate.class_metrics import CalibrationError
-
-    config = plan.config
-    settings = config.pipeline.evaluate
-    said = read_grades(plan.folder("predict") / GRADES)
-    truths = plan.cohort.grades_of("test")
-    truth = [truths[image.id] for image in said]
+def _scored(plan: GradePlan, table: str) -> tuple[list[GradedImage], GradeScores]:
+    """The images of a table of the prediction stage with their true grades, and their scores."""
+    settings = plan.config.pipeline.evaluate
+    said = read_grades(plan.folder("predict") / table)
+    names = [image.id for image in said]
+    truths = plan.cohort.grades_of(names)
+    truth = [truths[name] for name in names]
     probability = np.array([image.probability for image in said])
-    images = graded([image.id for image in said], probability, truth)
-    network, found = load_grade_checkpoint(plan.model)
-    # A logarithm differs from its logits by a constant, so this undoes the temperature.
-    before = calibrated(np.log(probability.clip(1e-300)) * found.temperature, 1.0)
     scores = score_grades(
         probability,
         np.array(truth),
@@ -76,38 +86,72 @@ def _report(plan: GradePlan, crops: np.ndarray) -> GradeReport:
         np.random.default_rng(0),
         settings.disease_from,
         metrics=settings.metrics,
+        folds=plan.cohort.folds_of(names),
     )
+    return graded(names, probability, truth), scores
+
+
+def _report(plan: GradePlan, crops: np.ndarray, beside: str) -> GradeReport:
+    from medssl.evaluate.class_metrics import CalibrationError
+
+    config, cohort = plan.config, plan.cohort
+    settings = config.pipeline.evaluate
+    images, scores = _scored(plan, GRADES)
+    models = {number: model_of(plan, number) for number in {cohort.fold_of(i.id) for i in images}}
+    # A logarithm differs from its logits by a constant, so this undoes the temperature.
+    before = [
+        np.log(np.clip(image.probability, 1e-300, None)) * models[cohort.fold_of(image.id)][1]
+        for image in images
+    ]
+    truth = np.array([image.truth for image in images])
+    temperature = load_grade_checkpoint(plan.model)[1].temperature
     return GradeReport(
         title=config.pipeline.title or config.pipeline.name,
         spec=config.spec,
         grades=config.grades,
         images=images,
         scores=scores,
-        uncalibrated_error=measured(CalibrationError(), before, np.array(truth)),
-        temperature=found.temperature,
+        uncalibrated_error=measured(CalibrationError(), calibrated(np.array(before), 1.0), truth),
+        temperature=temperature,
         disease_from=settings.disease_from,
         resamples=settings.bootstrap,
-        patients_known=plan.cohort.patients_known,
-        pictures=list(_pictures(plan, crops, images, network)),
-        origin=plan.origin(_curves(plan)),
+        patients_known=cohort.patients_known,
+        pictures=list(_pictures(plan, crops, images, models)),
+        origin=plan.origin(_curves(plan), beside),
+        chosen_on=_chosen_on(plan, temperature),
     )
+
+
+def _chosen_on(plan: GradePlan, temperature: float) -> str:
+    """Which images chose the temperature."""
+    cohort = plan.cohort
+    if cohort.split.validation:
+        return f"the {len(cohort.split.validation)} validation images"
+    if temperature != 1:
+        return "the images that folds left out, for each fold those of the others"
+    return ""
 
 
 def _pictures(
     plan: GradePlan,
     crops: np.ndarray,
     images: Sequence[GradedImage],
-    network: Grader,
+    models: Mapping[int | None, tuple[Ensemble, float]],
 ) -> Iterator[Picture]:
-    """Saliency of the surest right image of each grade, and of the farthest wrong ones."""
+    """Saliency of the surest right image of each grade, and of the farthest wrong ones.
+
+    Of several networks, the mean.
+    """
     chosen = _chosen(images, plan.config.pipeline.evaluate.overlays)
-    place = {name: number for number, name in plan.cohort.places("test").items()}
     grades, views = plan.config.grades, plan.config.picture.views
     for rank, image in chosen:
-        own = crops[place[image.id]]
-        where = saliency(network, evaluation_view(torch.from_numpy(own[None].copy())))[0]
+        (place,) = plan.cohort.places([image.id])
+        own, grade = crops[place], torch.tensor([image.prediction])
+        network, _ = models[plan.cohort.fold_of(image.id)]
+        view = evaluation_view(torch.from_numpy(own[None].copy()))
+        maps = [saliency(cast("Grader", one), view, grade)[0] for one in network.members]
         title = f"{image.id}: what speaks for {grades[image.prediction]}"
-        yield Picture(rank, image.id, draw_saliency(own, where, title, views))
+        yield Picture(rank, image.id, draw_saliency(own, np.mean(maps, axis=0), title, views))
 
 
 def _chosen(images: Sequence[GradedImage], wrong: int) -> list[tuple[str, GradedImage]]:

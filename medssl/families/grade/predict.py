@@ -11,21 +11,24 @@ from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import is_radiograph, read_radiograph, stem
 from medssl.device import choose_device
 from medssl.errors import UsageError
-from medssl.evaluate.grade_report import graded, write_grades
+from medssl.evaluate.grade_report import GradedImage, graded, write_grades
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import FileSettings
+from medssl.families.grade.cross_validation import temperature_of_fold
 from medssl.infer.grade import calibrated, grade_logits
+from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.config import overridden
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.description import weights_hash
+from medssl.train.folds import fold_folder
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 from medssl.transforms.crops import CropPreparation
 
-GRADES = "grades.csv"
+GRADES, CROSS_VALIDATION = "grades.csv", "cross_validation.csv"
 
 
 def predict_in_words(*given: Any) -> str:
@@ -34,17 +37,45 @@ def predict_in_words(*given: Any) -> str:
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
-    """Grade the test images into grades.csv; no true grade is read."""
+    """Grade the test images into grades.csv; no true grade is read.
+
+    Those that folds leave out are graded by a model that has not seen them: into grades.csv too
+    where no others are tested, else into cross_validation.csv.
+    """
     plan: GradePlan = job.plan
-    pipeline, path = plan.config.pipeline, plan.folder("predict") / GRADES
-    images = plan.cohort.places("test")
-    network, found = load_grade_checkpoint(plan.model)
-    device = choose_device(pipeline.train.device)
-    given = network.to(device), job.data, list(images), pipeline.predict.batch, device
-    probability = calibrated(grade_logits(*given), found.temperature)
-    write_grades(path, graded(list(images.values()), probability), found.grades)
-    tracker.artifact(path)
+    final, folds = list[GradedImage](), list[GradedImage]()
+    for number, names in plan.cohort.answers():
+        network, temperature = model_of(plan, number)
+        found = calibrated(_logits(plan, network, names, job.data), temperature)
+        (final if number is None else folds).extend(graded(names, found))
+    for name, images in tables_of(final, folds).items():
+        write_grades(plan.folder("predict") / name, images, plan.config.grades)
+        tracker.artifact(plan.folder("predict") / name)
     return {}
+
+
+def tables_of(final: list[GradedImage], folds: list[GradedImage]) -> dict[str, list[GradedImage]]:
+    """Name of the table of the images that are scored first, and of those beside them."""
+    found = {GRADES: final or folds, CROSS_VALIDATION: folds if final else []}
+    return {name: images for name, images in found.items() if images}
+
+
+def model_of(plan: GradePlan, number: int | None) -> tuple[Ensemble, float]:
+    """The networks of a fold, or the final ones, and the temperature of their answers."""
+    train = plan.folder("train")
+    network, found = load_grade_checkpoint(
+        fold_folder(train, number) / plan.model.relative_to(train)
+    )
+    chosen = None if number is None else temperature_of_fold(train, number)
+    return network, found.temperature if chosen is None else chosen
+
+
+def _logits(
+    plan: GradePlan, network: Ensemble, names: Sequence[str], crops: np.ndarray
+) -> np.ndarray:
+    pipeline, places = plan.config.pipeline, list(plan.cohort.places(names))
+    device = choose_device(pipeline.train.device)
+    return grade_logits(network.to(device), crops, places, pipeline.predict.batch, device)
 
 
 def predict_radiographs(

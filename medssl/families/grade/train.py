@@ -1,57 +1,161 @@
 """The training stage of radiographs: streams, loop, validation, checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from medssl.data.radiograph.stream import RadiographStream
+from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.ranking import measured
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import GradeConfig
+from medssl.families.grade.cross_validation import HELD_OUT, choose_temperatures, write_held_out
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
+from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader import Grader
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.fingerprint import code_version
-from medssl.train.grade_checkpoint import GradeCheckpoint
-from medssl.train.loop import Callbacks, configure_torch, fit
+from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.grade_checkpoint import GradeCheckpoint, load_grade_checkpoint
+from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
-    """Train, from the stage's state where there is one; leaves the checkpoints `last` and `best`.
+    """Train, from the stage's state where there is one.
+
+    Leaves the checkpoints `last` and, with validation images, `best`; the same of each fold of a
+    cross-validation in a folder of its own.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
         UsageError: the network cannot take the crops, or its weights do not fit.
     """
     plan: GradePlan = job.plan
-    config, chosen, crops = plan.config, plan.config.pipeline.train, job.data
-    folder = plan.folder("train")
-    configure_torch(chosen.threads, chosen.deterministic)
-    method = build_method(config)
-    predictor = method.predictor()
+    pipeline, folder, cohort = plan.config.pipeline, plan.folder("train"), plan.cohort
+    configure_torch(pipeline.train.threads, pipeline.train.deterministic)
+    predictor = build_method(plan.config).predictor()
     if isinstance(predictor, Grader) and predictor.report is not None:
         job.reporter.note(f"encoder: {predictor.report}")
-    validation = Validation(plan, method, crops)
-    fit(
-        method,
-        grade_streams(plan, method, crops),
-        chosen,
-        config.pipeline.seed,
-        folder / "state.pt",
-        Callbacks(validation, _saver(plan, method, validation), validation.selects),
-        job.reporter,
-        tracker,
-    )
-    tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
+    training = Training(plan, job.data, job.reporter)
+    for number, fold in enumerate(cohort.folds):
+        before = number * pipeline.train.steps
+        place, log = fold_folder(folder, number), FoldLog(tracker, number, before)
+        if not (place / HELD_OUT).is_file():
+            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
+            training.fold(fold, place, log)
+        (place / "state.pt").unlink(missing_ok=True)
+    temperature = 1.0
+    if cohort.folds and not cohort.split.validation:
+        temperature = choose_temperatures(folder, len(cohort.folds))
+    if cohort.folds and pipeline.split.final == "ensemble":
+        training.ensemble(folder, temperature)
+    else:
+        log = FoldLog(tracker, None, len(cohort.folds) * pipeline.train.steps)
+        training.fit(cohort.split, folder, log, temperature)
+    tracker.artifact(plan.model if cohort.folds else folder / "checkpoint" / "last", "checkpoint")
     return {}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains with one split after the other.
+
+    Attributes:
+        crops: of all images of the data set, [N, V, S, S] uint8.
+    """
+
+    plan: GradePlan
+    crops: np.ndarray
+    reporter: Reporter
+
+    def fit(self, split: Split, folder: Path, log: Log, temperature: float = 1.0) -> None:
+        """Train with a split in a folder, and leave checkpoints.
+
+        Args:
+            temperature: where no validation images choose it.
+        """
+        config = self.plan.config
+        method = build_method(config)
+        validation = Validation(self.plan, split, self.crops, method.predictor(), temperature)
+
+        def save(kind: str, step: int, metrics: Mapping[str, float]) -> None:
+            described = self._described(split, step, metrics, validation.temperature(step), 1)
+            save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
+
+        fit(
+            method,
+            grade_streams(self.plan, split, method, self.crops),
+            config.pipeline.train,
+            config.pipeline.seed,
+            folder / "state.pt",
+            Callbacks(validation, save, validation.selects),
+            self.reporter,
+            log,
+        )
+
+    def fold(self, split: Split, folder: Path, log: Log) -> None:
+        """Train with the split of a fold, and write down its answers to what it leaves out."""
+        self.fit(split, folder, log)
+        pipeline, cohort = self.plan.config.pipeline, self.plan.cohort
+        device = choose_device(pipeline.train.device)
+        network = load_grade_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint)[0]
+        places = list(cohort.places(split.test))
+        given = network.to(device), self.crops, places, pipeline.predict.batch, device
+        write_held_out(folder, grade_logits(*given), split.test, cohort.grades_of(split.test))
+
+    def ensemble(self, folder: Path, temperature: float) -> None:
+        """Leave the networks of all folds as one checkpoint."""
+        pipeline, split = self.plan.config.pipeline, self.plan.cohort.split
+        kind = pipeline.predict.checkpoint
+        members: list[nn.Module] = []
+        for number in range(len(self.plan.cohort.folds)):
+            found = load_grade_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
+            members += found.members
+        joined, step = Ensemble(members).eval(), pipeline.train.steps
+        joined.to(choose_device(pipeline.train.device))
+        validation = Validation(self.plan, split, self.crops, joined, temperature)
+        described = self._described(
+            split, step, validation(step), validation.temperature(step), len(members)
+        )
+        save_checkpoint(folder / "checkpoint" / kind, joined, described)
+
+    def _described(
+        self,
+        split: Split,
+        step: int,
+        metrics: Mapping[str, float],
+        temperature: float,
+        members: int,
+    ) -> GradeCheckpoint:
+        """All that stands beside the weights."""
+        config, pipeline = self.plan.config, self.plan.config.pipeline
+        scores = ("score", "kappa", "balanced_accuracy", "log_loss")
+        return GradeCheckpoint(
+            grades=config.grades,
+            preprocess=pipeline.preprocess,
+            views=config.picture.views,
+            network=pipeline.network,
+            temperature=temperature,
+            method=config.method_values(),
+            paper=config.method.paper,
+            split_hash=split.hash,
+            data=DataCard.of(config.spec),
+            code=code_version(),
+            step=step,
+            metrics={name: metrics[name] for name in scores if name in metrics},
+            members=members,
+        )
 
 
 def build_method(config: GradeConfig) -> GradeMethod:
@@ -69,7 +173,7 @@ def build_method(config: GradeConfig) -> GradeMethod:
 
 
 def grade_streams(
-    plan: GradePlan, method: GradeMethod, crops: np.ndarray
+    plan: GradePlan, split: Split, method: GradeMethod, crops: np.ndarray
 ) -> dict[str, RadiographStream]:
     """The streams the method asks for.
 
@@ -77,9 +181,9 @@ def grade_streams(
     says; without a rest, from the labelled images.
     """
     settings, seed = plan.config.pipeline.train, plan.config.pipeline.seed
-    labelled, rest = plan.cohort.places("labelled"), plan.cohort.places("unlabelled")
+    labelled, rest = plan.cohort.places(split.labelled), plan.cohort.places(split.unlabelled)
     pool = labelled | rest if method.unlabelled_pool == "all" else rest or labelled
-    grades = plan.cohort.grades_of("labelled")
+    grades = plan.cohort.grades_of(split.labelled)
     streams = {
         "labelled": RadiographStream(
             "labelled", crops, labelled, grades, settings.batch_labelled, seed
@@ -98,15 +202,22 @@ class Validation:
         selects: the score by which the best weights are chosen; None without validation images.
     """
 
-    def __init__(self, plan: GradePlan, method: GradeMethod, crops: np.ndarray) -> None:
-        self._method, self._crops = method, crops
+    def __init__(
+        self,
+        plan: GradePlan,
+        split: Split,
+        crops: np.ndarray,
+        network: nn.Module,
+        temperature: float = 1.0,
+    ) -> None:
+        self._network, self._crops, self._unchosen = network, crops, temperature
         pipeline = plan.config.pipeline
         self._batch = pipeline.predict.batch
         self._device = choose_device(pipeline.train.device)
-        self._images = plan.cohort.places("validation")
-        grades = plan.cohort.grades_of("validation")
+        self._images = plan.cohort.places(split.validation)
+        grades = plan.cohort.grades_of(split.validation)
         self._truth = np.array([grades[name] for name in self._images.values()], np.int64)
-        self._watched = list(plan.cohort.places("unlabelled"))[: pipeline.train.watched]
+        self._watched = list(plan.cohort.places(split.unlabelled))[: pipeline.train.watched]
         self.selects = "score" if self._images else None
         self._kept: tuple[int, np.ndarray] | None = None
 
@@ -133,11 +244,13 @@ class Validation:
         return self._kept[1]
 
     def temperature(self, step: int) -> float:
-        """What makes those answers most likely; 1 without validation images."""
-        return fit_temperature(self.logits(step), self._truth) if self._images else 1.0
+        """What makes those answers most likely; without validation images, as it was given."""
+        if not self._images:
+            return self._unchosen
+        return fit_temperature(self.logits(step), self._truth)
 
     def _answers(self, places: list[int]) -> np.ndarray:
-        network = self._method.predictor()
+        network = self._network
         training = network.training
         found = grade_logits(network.eval(), self._crops, places, self._batch, self._device)
         network.train(training)
@@ -164,30 +277,3 @@ def agreement(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         "balanced_accuracy": recall,
         "log_loss": log_loss(truth, calibrated(logits, 1.0), labels=range(grades)),
     }
-
-
-def _saver(
-    plan: GradePlan, method: GradeMethod, validation: Validation
-) -> Callable[[str, int, Mapping[str, float]], None]:
-    """What writes the predictor as checkpoint `last` or `best`, with its temperature."""
-    config, pipeline = plan.config, plan.config.pipeline
-    scores = ("score", "kappa", "balanced_accuracy", "log_loss")
-
-    def save(kind: str, step: int, metrics: Mapping[str, float]) -> None:
-        described = GradeCheckpoint(
-            grades=config.grades,
-            preprocess=pipeline.preprocess,
-            views=config.picture.views,
-            network=pipeline.network,
-            temperature=validation.temperature(step),
-            method=config.method_values(),
-            paper=config.method.paper,
-            split_hash=plan.cohort.split.hash,
-            data=DataCard.of(config.spec),
-            code=code_version(),
-            step=step,
-            metrics={name: metrics[name] for name in scores if name in metrics},
-        )
-        save_checkpoint(plan.folder("train") / "checkpoint" / kind, method.predictor(), described)
-
-    return save

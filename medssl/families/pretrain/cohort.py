@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import write_text
+from medssl.data.dimensions import are_pictures
 from medssl.data.layouts import find_cases, layout_of
 from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Cohort, Plan, cohort_of
@@ -109,6 +110,7 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
 
     Raises:
         DataError: a data set is missing, or no patient is left to learn from.
+        UsageError: a data set is of pictures.
     """
     probed_too = isinstance(config, PretrainConfig)
     kept_out = {*kept_out, *(excluded(config.pipeline.exclude) if probed_too else ())}
@@ -122,6 +124,12 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
             if not (divided and case.part not in (None, "train"))
             and patient_key(spec.name, case.patient) not in kept_out
         ]
+        if layout_of(spec).content == "volumes" and are_pictures(cases):
+            raise UsageError(
+                f"the images of {spec.name} are pictures",
+                "encoders of segmentation networks are pre-trained on volumes",
+                "segment them with `medssl train`, which needs some masks",
+            )
         learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
         if not learnt:
             raise DataError(
@@ -137,7 +145,9 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     if given is not None:
         seen |= set(description_of(given).get("seen", ()))
     everything = tuple(case for parts in (train, probed) for _, part in parts for case in part)
-    return PretrainCohort(everything, (), tuple(train), tuple(probed), tuple(sorted(seen)))
+    return PretrainCohort(
+        everything, train=tuple(train), probed=tuple(probed), seen=tuple(sorted(seen))
+    )
 
 
 def inputs(config: Any, cohort: PretrainCohort) -> dict[str, list[Any]]:

@@ -171,7 +171,7 @@ class PretrainConfig(Config[PretrainPipeline]):
                 else "name another network, or set method=joint2d3d",
             )
         if method.own_network:
-            check_patch(pipeline.train.patch, 1)
+            check_patch(pipeline.train.patch, (1, 1, 1))
         else:
             pipeline.network.must_have_encoder()
             pipeline.network.must_take(pipeline.train.patch)

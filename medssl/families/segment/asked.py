@@ -15,7 +15,8 @@ import numpy as np
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.volume import write_volume
+from medssl.data.files import is_picture
+from medssl.data.volume import read_geometry, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.export.forms import FORMS, Form
@@ -43,6 +44,13 @@ _SHEARED = (
 )
 
 
+def usual_form(given: Input) -> str:
+    """The word of the form that suits the files of a case."""
+    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
+        return "nifti"
+    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is to be predicted into a folder, and with what.
@@ -68,14 +76,13 @@ class Asked:
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
             maps += [f"_probability_{value}" for value in self.found.label_values]
-        form = self.form
+        form = self.form(case)
         masks = form.names(case, self.found.labels)
         return [*masks, *(f"{case}{one}{form.maps}" for one in maps)]
 
-    @property
-    def form(self) -> Form:
-        """In which results are written."""
-        return FORMS[self.settings.format]
+    def form(self, case: str) -> Form:
+        """In which the results of a case are written."""
+        return FORMS[self.settings.format or usual_form(self.cases[case])]
 
     @property
     def algorithm(self) -> Algorithm:
@@ -137,14 +144,15 @@ class Asked:
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
-            given = network, volume, prepare, found.patch, self._with_maps()
+            given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measures)
             self._write(case, made, series, outputs)
             if not made.labels.any():
                 empty.append(case)
-            if settings.format == "nifti" and not volume.geometry.opens_as_nifti:
-                reporter.warn(_SHEARED.format(mask=self.out / self.names(case)[0]))
+            mask = self.out / self.names(case)[0]
+            if mask.name.endswith(".nii.gz") and not volume.geometry.opens_as_nifti:
+                reporter.warn(_SHEARED.format(mask=mask))
 
         try:
             with Steps(reporter, len(self.cases), len(self.cases) - len(missing)) as steps:
@@ -184,7 +192,7 @@ class Asked:
         self, case: str, one: Prediction, series: Sequence[Series], outputs: Outputs
     ) -> None:
         """The mask of a case and its maps, and what the record keeps of them."""
-        save, form = self.settings.save, self.form
+        save, form = self.settings.save, self.form(case)
         maps = [one.entropy] if "entropy" in save and one.entropy is not None else []
         if "probabilities" in save and one.probabilities is not None:
             maps += list(one.probabilities)
@@ -207,10 +215,10 @@ class Asked:
                 write_volume(told, one.geometry, path)
             form.write(result, paths[:count])
 
-    def _with_maps(self) -> PredictSettings:
+    def _with_maps(self, case: str) -> PredictSettings:
         """The settings, with the entropy that measuring needs, and what the form is made of."""
         save = {*self.settings.save, *(["entropy"] if self.measures else [])}
-        save |= {"probabilities"} if self.form.fractions else set()
+        save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
     def _measure(self, one: Prediction) -> Measured:

@@ -1,77 +1,30 @@
 """The cases of a segmentation run, what decides its stages, and where its results are."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.case_checks import inspect
+from medssl.data.dimensions import are_pictures
+from medssl.data.folds import leave_out, shortcomings
 from medssl.data.layouts import find_cases
 from medssl.data.refusal import refuse_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.split import Split, leave_out, make_split, verify
+from medssl.data.split import make_split, verify
 from medssl.data.workers import Workers
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.foreground import foreground
 from medssl.pipeline.plan import Cohort, Plan
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
-
-@dataclass(frozen=True)
-class SegmentCohort(Cohort):
-    """Cases, the split of the final model, and those of a cross-validation.
-
-    Attributes:
-        folds: each leaves out some of the labelled cases of the final model as its test cases;
-            empty without a cross-validation.
-    """
-
-    folds: tuple[Split, ...] = ()
-
-    @property
-    def test(self) -> tuple[Case, ...]:
-        """The cases that give a run its scores, in the data set's order.
-
-        Those that nothing learns from; without any, those that a fold has left out.
-        """
-        return super().test or self.left_out
-
-    @property
-    def left_out(self) -> tuple[Case, ...]:
-        """The cases that a fold has left out, in the data set's order."""
-        held = {name for fold in self.folds for name in fold.test}
-        return tuple(case for case in self.cases if case.id in held)
-
-    @property
-    def kept_from_pretraining(self) -> tuple[Case, ...]:
-        """The cases that nothing learns from.
-
-        In a cross-validation an encoder is pre-trained on all others, without their labels.
-        """
-        return super().test
-
-    def fold_of(self, case: str) -> int | None:
-        """The fold that has left out a case; None: the final model has."""
-        held = (number for number, fold in enumerate(self.folds) if case in fold.test)
-        return next(held, None)
-
-    def roles(self) -> dict[str, int]:
-        """How many cases have each role; those that folds leave out are labelled, too."""
-        return super().roles() | {"test": len(self.test)}
-
-    def to_json(self) -> str | None:
-        """The split of the final model, or a list of it and all folds."""
-        if not self.folds:
-            return super().to_json()
-        return Cohort(self.cases, (self.split, *self.folds)).to_json()
-
-
-SegmentPlan = Plan[SegmentConfig, SegmentCohort]
+SegmentPlan = Plan[SegmentConfig, Cohort]
 
 VOLUMES, PAGE = "volumes.csv", "masks.html"
 """Beside the masks of unlabelled cases: what they measure, and a page of pictures."""
@@ -81,7 +34,7 @@ CHECK = 1  # of what is looked for; raise it when cases that passed need another
 WORKERS = 2
 
 
-def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> SegmentCohort:
+def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort:
     """All cases of the data set, and the splits that the pipeline asks for.
 
     Raises:
@@ -91,15 +44,39 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Segmen
     """
     refuse_unlearnable(config.spec)
     cases = find_cases(config.spec)
+    _must_be_of_its_dimensions(config, cases)
     split = make_split(cases, config.pipeline.split_used, config.pipeline.seed)
-    folds = config.pipeline.split.folds
-    found = leave_out(split, cases, folds) if folds else ()
-    for one in (split, *found):
+    verify(split, cases)
+    asked = config.pipeline.split.folds
+    if not asked:
+        return Cohort(tuple(cases), (split,))
+    labelled = [case for case in cases if case.id in set(split.labelled)]
+    contents = foreground(labelled, config.spec)
+    folds = leave_out(split, cases, asked, contents)
+    for one in folds:
         verify(one, cases)
-    return SegmentCohort(tuple(cases), (split,), found)
+    return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
 
 
-def inputs(config: SegmentConfig, cohort: SegmentCohort) -> dict[str, list[Any]]:
+def _given(config: SegmentConfig) -> Mapping[str, Any]:
+    """The keys of `train` that its pipeline gives, where others are left to a plan."""
+    own = config.given.get("train")
+    return own if isinstance(own, Mapping) else {}
+
+
+def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> None:
+    """Refuse windows that are boxes where images are pictures."""
+    patch = config.pipeline.train.patch
+    if are_pictures(cases) and patch[2] != 1 and (config.is_planned or "patch" in _given(config)):
+        raise UsageError(
+            f"the images of {config.spec.name} are pictures, and train.patch={list(patch)} is a "
+            "box",
+            "a 2-D network learns from windows with two sides",
+            f"set train.patch={list(patch[:2])}",
+        )
+
+
+def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     """The settings, who has which role, and the files of those that a stage reads."""
     pipeline, split = config.pipeline, cohort.split
     settings = ("data", "preprocess", "network", "method", "pretrain", "augment", "train")
@@ -108,8 +85,16 @@ def inputs(config: SegmentConfig, cohort: SegmentCohort) -> dict[str, list[Any]]
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []
     mirrored = [pipeline.mirrored] if pipeline.predict.flips else []
     how = [config.hash("predict"), *mirrored]
+    single = [label.name for label in config.spec.labels if label.one_part]
     found: dict[str, list[Any]] = {
-        "train": [config.hash(*settings), pipeline.seed, roles, fingerprint(seen), *folds]
+        "train": [
+            config.hash(*settings),
+            pipeline.seed,
+            roles,
+            fingerprint(seen),
+            *folds,
+            *([single] if single else []),
+        ]
     }
     if cohort.test:
         found["predict"] = [how[0], fingerprint(cohort.test), *mirrored]
@@ -197,6 +182,6 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
 
 def _mark(spec: DataSpec, case: Case) -> Path:
     """The file that says that a case is sound, by content and by what is declared."""
-    declared = [spec.channels, spec.label_values, spec.empty_masks]
+    declared = [spec.channels, spec.label_values, spec.empty_masks, *spec.label_colours]
     key = digest([CHECK, fingerprint([case]), *declared])
     return cache_root() / spec.name / "checked" / f"{case.id}-{key}"

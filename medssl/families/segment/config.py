@@ -1,12 +1,16 @@
 """The sections of a pipeline that segments volumes, and what one run of it does."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
+from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
+from medssl.networks.monai_list import SIDES
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -29,20 +33,32 @@ class SegmentPipeline(PipelineFile):
     """One pipeline file that segments volumes, complete."""
 
     data: str = Field(description="name or path of the data spec")
+    plan: PlanSettings | None = Field(
+        default=None,
+        description="auto: sizes of voxels, patches, batches, network and training that are not "
+        "given are planned from the training scans before the first run, see `medssl plan`",
+    )
     split: SplitSettings = SplitSettings()
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
     pretrain: PretrainChoice | None = None
-    augment: Augment = Field(default=Augment.of("basic"), description=AUGMENT)
+    augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     predict: PredictSettings = PredictSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _waits_for_levels(cls, given: Any) -> Any:
+        waits = isinstance(given, Mapping) and given.get("plan") is not None
+        return without_levels(given) if waits else given
+
     @model_validator(mode="after")
     def _mirrors_what_it_learned(self) -> Self:
-        if self.predict.flips and not self.mirrored:
+        waits = self.plan is not None and "augment" not in self.model_fields_set
+        if not waits and self.predict.flips and not self.mirrored:
             raise ValueError(
                 "predict.flips=true asks about mirrored copies, and augment shows the network "
                 "none; set augment.basic.flip=half or leave predict.flips out"
@@ -85,6 +101,12 @@ class SegmentConfig(Config[SegmentPipeline]):
     }
 
     @property
+    def is_planned(self) -> bool:
+        """Whether no key waits for a plan."""
+        waits = self.pipeline.plan is not None and not self.settled
+        return not (waits and plannable(self.given, self.spec.modality))
+
+    @property
     def label(self) -> str:
         """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
         pipeline = self.pipeline
@@ -94,7 +116,13 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        return [spec.modality, spec.channels, spec.classes, spec.label_values]
+        colours = [spec.label_colours] if spec.label_colours else []
+        return [spec.modality, spec.channels, spec.classes, spec.label_values, *colours]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain values; without `plan` where nothing is planned."""
+        plain = super().resolved()
+        return plain if plain["plan"] else {k: v for k, v in plain.items() if k != "plan"}
 
     def check(self) -> None:
         """Refuse patches that the network cannot take, strides that leave gaps, unknown classes.
@@ -103,10 +131,12 @@ class SegmentConfig(Config[SegmentPipeline]):
         """
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
+        if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
+            self.pipeline.network.must_have_encoder()
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
         written = self.pipeline.predict.format
-        if written not in VOLUME_FORMATS:
+        if written is not None and written not in VOLUME_FORMATS:
             raise UsageError(
                 f"predict.format={written} cannot be the form of a run's masks",
                 "they are read again, to be scored and shown",
@@ -142,7 +172,10 @@ class SegmentConfig(Config[SegmentPipeline]):
         differing = [key for key, value in other.items() if own.get(key) != value]
         here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
         there = ", ".join(f"{key} {other[key]}" for key in differing)
-        keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
+        keys = " ".join(
+            f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
+            for key in differing
+        )
         raise UsageError(
             f"{what} does not fit the pipeline's network",
             f"it has {there}; the pipeline has {here}",
@@ -150,7 +183,13 @@ class SegmentConfig(Config[SegmentPipeline]):
         )
 
     def section(self, name: str) -> Any:
-        """As of every family; the encoder to start from counts by its weights."""
+        """As of every family; the encoder to start from counts by its weights.
+
+        Without foreground that patches are centred on, runs have the hash of before there was any.
+        """
+        if name == "train" and not self.pipeline.train.foreground:
+            plain: dict[str, Any] = super().section(name)
+            return {key: plain[key] for key in plain if not key.startswith("foreground")}
         if name != "pretrain":
             return super().section(name)
         choice = self.pipeline.pretrain

@@ -8,7 +8,7 @@ Source of the rule: the planning sheet, section 5, with nnU-Net's one step at a 
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from scipy import ndimage
 
 from medssl.atomic import write_text
 from medssl.data.cache import CachedCase
+from medssl.data.spec import DataSpec
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.pipeline.stage import read_json
 from medssl.settings import PredictSettings
+from medssl.train.folds import fold_folder
 
 HELD_OUT, CHOSEN = "held_out.json", "corrections.json"
 
@@ -30,6 +32,9 @@ CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
 
 CHANGE = 1e-6
 """Dice that counts as a difference."""
+
+ENOUGH = 3
+"""So many cases must rise."""
 
 Answer = Callable[[CachedCase], np.ndarray]
 """Class indices [X, Y, Z] of a case on the network's grid."""
@@ -52,11 +57,6 @@ class HeldOut:
     def read(cls, folder: Path) -> "HeldOut":
         """As `measure` left it."""
         return cls(**read_json(folder / HELD_OUT))
-
-
-def fold_folder(train: Path, number: int) -> Path:
-    """Where a fold is trained, in the folder of the stage."""
-    return train / f"fold{number}"
 
 
 def measure(
@@ -88,53 +88,76 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 2 * int((predicted & truth).sum()) / together if together else 1.0
 
 
-def choose(folds: Sequence[HeldOut], given: PredictSettings) -> dict[str, Any]:
-    """Keys of `predict` that are null in `given`, as the answers of the folds suggest."""
+def declared(spec: DataSpec) -> tuple[str, ...]:
+    """Classes that are one connected part, as the data spec says."""
+    return tuple(label.name for label in spec.labels if label.one_part)
+
+
+def choose(folds: Sequence[HeldOut], single: Collection[str] = ()) -> dict[str, Any]:
+    """The keys of `predict` that correct masks, as the answers of the folds suggest.
+
+    Args:
+        single: classes that are one part, whatever the folds say.
+    """
     names = list(folds[0].smallest_ml)
-    largest = [name for name in names if _helps(folds, name, "largest")]
+    largest = [name for name in names if name in single or _helps(folds, name, "largest")]
     smallest = {
         name: min(fold.smallest_ml[name] for fold in folds)
         for name in names
         if name not in largest and _helps(folds, name, "smallest")
     }
     holes = [name for name in names if _helps(folds, name, "holes")]
-    chosen = tuple(largest), smallest, tuple(holes)
-    pairs = zip(CORRECTIONS, chosen, strict=True)
-    return {key: value for key, value in pairs if getattr(given, key) is None}
+    return dict(zip(CORRECTIONS, (tuple(largest), smallest, tuple(holes)), strict=True))
 
 
-def choose_for_all(folder: Path, folds: int, given: PredictSettings) -> dict[str, Any]:
-    """Write down the corrections of every fold, and return those of the final model."""
+def choose_for_all(folder: Path, folds: int, spec: DataSpec) -> None:
+    """Write down the corrections of the final model and of every fold."""
     found = [HeldOut.read(fold_folder(folder, number)) for number in range(folds)]
-    final = choose(found, given)
     others = [[one for one in found if one is not own] for own in found]
-    each = [choose(rest, given) for rest in others]
+    final, *each = [choose(rest, declared(spec)) for rest in (found, *others)]
     write_text(folder / CHOSEN, json.dumps({"final": final, "folds": each}, indent=1))
-    return final
 
 
-def corrections_of_fold(folder: Path, number: int) -> Mapping[str, Any]:
-    """Keys of `predict` for the cases that a fold leaves out."""
-    found: Mapping[str, Any] = read_json(folder / CHOSEN)["folds"][number]
-    return found
+def corrected(
+    given: PredictSettings, folder: Path, number: int | None, spec: DataSpec
+) -> PredictSettings:
+    """Settings whose keys that are null are those chosen for a fold, or for the final model, None.
+
+    Without folds the data spec alone chooses.
+
+    Args:
+        folder: of the training stage.
+    """
+    chosen: dict[str, Any] = {}
+    if (folder / CHOSEN).is_file():
+        plain = read_json(folder / CHOSEN)
+        chosen = plain["final"] if number is None else plain["folds"][number]
+    elif single := declared(spec):
+        chosen = {"largest_component": single}
+    missing = {key: chosen.get(key) for key in CORRECTIONS if getattr(given, key) is None}
+    return PredictSettings.model_validate(given.model_dump() | missing)
 
 
-def said(chosen: Mapping[str, Any]) -> str:
+def said(settings: PredictSettings) -> str:
     """Corrections in words, e.g. "largest_component of liver"."""
-    return ", ".join(f"{key} of {' and '.join(of)}" for key, of in chosen.items() if of) or "none"
+    found = []
+    for key in CORRECTIONS:
+        of = getattr(settings, key)
+        if of:
+            named = isinstance(of, tuple | dict)
+            found.append(f"{key} of {' and '.join(of) if named else 'every class'}")
+    return ", ".join(found) or "none"
 
 
 def helps(before: Sequence[float], after: Sequence[float]) -> bool:
     """Whether a correction is worth having: the mean rises, few cases fall, and enough rise.
 
-    Of 8 cases at most one may fall and at least three must rise; of others likewise, and at least
-    two.
+    Seven of eight cases must not fall, so none of fewer; and at least three must rise, however few
+    they are: of two cases nothing can be chosen.
     """
     change = np.subtract(after, before)
     rises, falls = int((change > CHANGE).sum()), int((change < -CHANGE).sum())
-    count = len(change)
-    enough = rises >= max(2, min(3, math.ceil(3 * count / 8)))
-    return bool(change.mean() > CHANGE) and falls <= count // 8 and enough
+    return bool(change.mean() > CHANGE) and 8 * falls <= len(change) and rises >= ENOUGH
 
 
 def _helps(folds: Sequence[HeldOut], name: str, correction: str) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from medssl.atomic import make_folder, write_bytes
+from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.volume import FORMATS, read_mask, read_volume
+from medssl.data.volume import FORMATS, read_geometry, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.metric import further_metric
@@ -25,7 +26,7 @@ from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.predict import mask_folder
 from medssl.pipeline.config import overridden
-from medssl.pipeline.plan import Job
+from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.train.track import Tracker
 
@@ -44,25 +45,17 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, folder, cohort = plan.config.pipeline, plan.folder("evaluate"), plan.cohort
     title = pipeline.title or pipeline.name
     spec, settings, masks = plan.config.spec, pipeline.evaluate, partial(mask_folder, plan)
-    report = _report(title, spec, settings, cohort.test, masks, job.reporter)
-    origin = plan.origin(draw_curves(plan.logged()))
-    summary, files = report.summary.flat(), ["scores.csv", "report.html"]
-    if cohort.folds:
-        of_folds = f"each answered by one of {len(cohort.folds)} models that had not seen it"
-        note = f"Cross-validated: the {len(cohort.left_out)} labelled cases are scored, {of_folds}."
-        if cohort.split.test:
-            left_out = _report(title, spec, settings, cohort.left_out, masks, job.reporter)
-            write_scores(folder / CROSS_VALIDATION, left_out.cases)
-            files.append(CROSS_VALIDATION)
-            found = left_out.summary.flat()
-            summary |= {f"cross_validation/{name}": value for name, value in found.items()}
-            dice = left_out.summary.overall.means["dice"]
-            note = (
-                f"Cross-validation on the {len(cohort.left_out)} labelled cases, {of_folds}: Dice "
-                f"{dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]."
-            )
-        origin = replace(origin, note=note)
-    _write(replace(report, origin=origin), folder)
+    report = _report(title, spec, settings, cohort.test, masks, job.reporter, cohort)
+    summary, files, beside = report.summary.flat(), ["scores.csv", "report.html"], ""
+    if cohort.folds and cohort.split.test:
+        left_out = _report(title, spec, settings, cohort.left_out, masks, job.reporter, cohort)
+        write_scores(folder / CROSS_VALIDATION, left_out.cases)
+        files.append(CROSS_VALIDATION)
+        found = left_out.summary.flat()
+        summary |= {f"cross_validation/{name}": value for name, value in found.items()}
+        dice = left_out.summary.overall.means["dice"]
+        beside = f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]"
+    _write(replace(report, origin=plan.origin(draw_curves(plan.logged()), beside)), folder)
     for name in files:
         tracker.artifact(folder / name)
     tracker.artifact(folder / "overlays", "overlays")
@@ -129,6 +122,7 @@ def _report(
     cases: Sequence[Case],
     masks: Callable[[str], Path],
     reporter: QuietReporter,
+    cohort: Cohort | None = None,
 ) -> Report:
     """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
     scores = []
@@ -145,7 +139,8 @@ def _report(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks(chosen.case), spec))
         for rank, chosen in ranked(scores, settings.overlays)
     )
-    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further)
+    folds = cohort.folds_of(by_id) if cohort else None
+    summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further, folds)
     return Report(title, spec, settings, summary, scores, pictures)
 
 
@@ -162,7 +157,10 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
     """Truth and prediction as class indices [X, Y, Z] on their common grid."""
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
-    truth, prediction = read_mask(case.label), read_mask(_written(masks, case.id))
+    first = case.images[spec.channels[0]]
+    on = read_geometry(first) if is_picture(case.label) else None
+    truth = read_mask(case.label, spec.labels, on)
+    prediction = read_mask(_written(masks, case.id), on=truth.geometry)
     if not prediction.geometry.matches(truth.geometry):
         raise DataError(
             f"the mask of case {case.id} does not lie on the grid of its label",

@@ -15,11 +15,7 @@ from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import VOLUMES, SegmentPlan
-from medssl.families.segment.cross_validation import (
-    CORRECTIONS,
-    corrections_of_fold,
-    fold_folder,
-)
+from medssl.families.segment.cross_validation import corrected
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
@@ -31,6 +27,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
 
@@ -89,7 +86,7 @@ def _check_form(
     reporter: QuietReporter,
 ) -> None:
     """Refuse files that the form of the results cannot refer to; warn of codes that it guesses."""
-    if not FORMS[settings.format].series:
+    if settings.format is None or not FORMS[settings.format].series:
         return
     for given in cases.values():
         if not isinstance(given, StudyFiles) and not given[0].is_dir():
@@ -154,20 +151,17 @@ def intact(job: Job) -> bool:
 
 def mask_folder(plan: SegmentPlan, case: str) -> Path:
     """Where the mask of a test case is: in the stage's folder, or in that of a fold."""
-    fold = plan.cohort.fold_of(case)
-    return plan.folder("predict") if fold is None else fold_folder(plan.folder("predict"), fold)
+    return fold_folder(plan.folder("predict"), plan.cohort.fold_of(case))
 
 
 def _asked(plan: SegmentPlan) -> list[Asked]:
     """What the final model is to predict, and what each fold."""
-    cohort, train = plan.cohort, plan.folder("train")
-    parts: list[tuple[Path, Path, Sequence[str], Mapping[str, Any]]]
-    parts = [(plan.model, plan.folder("predict"), cohort.split.test, {})]
-    for number, fold in enumerate(cohort.folds):
+    train, found = plan.folder("train"), []
+    for number, wanted in plan.cohort.answers():
         model = fold_folder(train, number) / plan.model.relative_to(train)
         out = fold_folder(plan.folder("predict"), number)
-        parts.append((model, out, fold.test, corrections_of_fold(train, number)))
-    return [asked_of_run(plan, *part) for part in parts if part[2]]
+        found.append(asked_of_run(plan, model, out, wanted, number))
+    return found
 
 
 def asked_of_run(
@@ -175,13 +169,14 @@ def asked_of_run(
     model: Path,
     out: Path,
     wanted: Collection[str],
-    chosen: Mapping[str, Any],
+    number: int | None = None,
     measures: bool = False,
 ) -> Asked:
     """What one model is to predict, with the corrections that were chosen for it.
 
     Args:
         wanted: ids of the cases.
+        number: of the fold; None: the final model.
         measures: whether they are measured too.
     """
     pipeline, channels = plan.config.pipeline, plan.config.spec.channels
@@ -193,9 +188,8 @@ def asked_of_run(
     found = read_description(model)
     if found.mirrored is None:  # earlier ones left out along which axes training mirrored
         found = found.model_copy(update={"mirrored": pipeline.mirrored})
-    own = found.predict.model_dump() | dict(chosen)
-    known = {key: own[key] for key in CORRECTIONS if getattr(pipeline.predict, key) is None}
-    settings = PredictSettings.model_validate(pipeline.predict.model_dump() | known)
+    train, spec = plan.folder("train"), plan.config.spec
+    settings = corrected(pipeline.predict, train, number, spec)
     return Asked(model, found, settings, cases, out, measures)
 
 

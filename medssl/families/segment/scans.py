@@ -13,6 +13,7 @@ from medssl.data.dicom.contents import candidates_in
 from medssl.data.dicom.series import Series, find_series
 from medssl.data.dicom.slices import refuse_damaged
 from medssl.data.dicom.study import StudyFiles
+from medssl.data.files import is_picture
 from medssl.data.volume import Volume, read_volume, volume_of
 from medssl.errors import DataError
 from medssl.pipeline.inputs import Input
@@ -51,7 +52,8 @@ class Scans:
             series = (find_series(given[0]),)
             volume = volume_of(series, str(given[0]))
         else:
-            volume = read_volume(given)
+            colours = len(given) == 1 and is_picture(given[0])
+            volume = read_volume(given * len(channels) if colours else given)
         if len(volume.array) != len(channels):
             raise DataError(
                 f"{given[0]} gives {len(volume.array)} channels",

@@ -16,12 +16,11 @@ from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.families.segment.cohort import SegmentCohort
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import (
     HELD_OUT,
     choose_for_all,
-    fold_folder,
+    corrected,
     measure,
     said,
 )
@@ -31,7 +30,7 @@ from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
-from medssl.pipeline.plan import Job
+from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import (
@@ -47,7 +46,7 @@ from medssl.train.encoder_checkpoint import (
 )
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.fold_log import FoldLog
+from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 
@@ -63,7 +62,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         DataError, UsageError: the data or the settings do not allow it.
     """
     config: SegmentConfig = job.plan.config
-    cohort: SegmentCohort = job.plan.cohort
+    cohort: Cohort = job.plan.cohort
     pipeline, folder = config.pipeline, job.plan.folder("train")
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     config.try_network()
@@ -79,11 +78,11 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
             job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
             training.fold(fold, place, log)
         (place / "state.pt").unlink(missing_ok=True)
-    predict = pipeline.predict
     if cohort.folds:
-        chosen = choose_for_all(folder, len(cohort.folds), predict)
-        predict = predict.model_copy(update=chosen)
-        job.reporter.note(f"corrections chosen on the folds: {said(chosen)}")
+        choose_for_all(folder, len(cohort.folds), config.spec)
+    predict = corrected(pipeline.predict, folder, None, config.spec)
+    if cohort.folds:
+        job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         training.ensemble(cohort, folder, predict)
     else:
@@ -146,7 +145,7 @@ class Training:
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
 
-    def ensemble(self, cohort: SegmentCohort, folder: Path, predict: PredictSettings) -> None:
+    def ensemble(self, cohort: Cohort, folder: Path, predict: PredictSettings) -> None:
         """Leave the networks of all folds as one checkpoint."""
         kind = self.config.pipeline.predict.checkpoint
         members: list[nn.Module] = []
@@ -295,6 +294,7 @@ def streams(
     for kind in method.streams:
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         late = pipeline.train.augment_on == "gpu"
+        share = pipeline.train.foreground if kind == "labelled" else 0.0
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how)
+        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
     return found

@@ -91,7 +91,7 @@ def _place(plan: SegmentPlan, case: str) -> str:
 
 def _asked(plan: SegmentPlan) -> Asked:
     wanted = [case.id for case in unlabelled_cases(plan.cohort)]
-    return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, {}, measures=True)
+    return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, measures=True)
 
 
 def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> Iterator[MaskCard]:
@@ -101,8 +101,9 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
     for name in order:
         one = measured[name]
         image = read_volume(paths_of(asked.cases[name]))
-        mask = read_mask(asked.out / asked.names(name)[0])
-        unsure = asked.out / f"{name}_entropy{asked.form.maps}"
+        names = asked.names(name)
+        mask = read_mask(asked.out / names[0])
+        unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")
         entropy = read_volume(unsure).array[0] if unsure.is_file() else None
         png = draw_mask(image.array[0], values[mask.array[0]], image.geometry, entropy)
         yield MaskCard(name, one.doubt, one.empty, _volumes(asked, one), png)

@@ -9,7 +9,6 @@ from medssl.data.folds import make_folds
 from medssl.data.layouts import find_cases, layout_of
 from medssl.data.layouts.planted import PlantedBag
 from medssl.data.slide.bag import FeatureBag, read_features
-from medssl.data.spec import Case
 from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import UsageError
@@ -22,25 +21,11 @@ from medssl.pipeline.progress import Counted
 from medssl.train.fingerprint import fingerprint
 from medssl.train.tile_checkpoint import read_tile_encoder
 
-
-class SlideCohort(Cohort):
-    """Slides or bags, and who has which role in each fold."""
-
-    @property
-    def kept_from_pretraining(self) -> tuple[Case, ...]:
-        """The cases that the data set keeps for testing.
-
-        In a cross-validation every case is tested once, so an encoder is pre-trained on all of
-        them, without their labels.
-        """
-        return tuple(case for case in self.cases if case.part == "test")
-
-
-SlidePlan = Plan[SlideConfig, SlideCohort]
+SlidePlan = Plan[SlideConfig, Cohort]
 SlideBag = Bag | FeatureBag | PlantedBag
 
 
-def find_cohort(config: SlideConfig, kept_out: Collection[str] = ()) -> SlideCohort:
+def find_cohort(config: SlideConfig, kept_out: Collection[str] = ()) -> Cohort:
     """Find and fold the cases of a pipeline.
 
     Raises:
@@ -57,18 +42,19 @@ def find_cohort(config: SlideConfig, kept_out: Collection[str] = ()) -> SlideCoh
         )
     split = pipeline.split
     folds = make_folds(cases, config.classes, split.folds, split.validation, pipeline.seed)
-    return SlideCohort(tuple(cases), tuple(folds))
+    return Cohort(tuple(cases), tuple(folds))
 
 
-def inputs(config: SlideConfig, cohort: SlideCohort) -> dict[str, list[Any]]:
+def inputs(config: SlideConfig, cohort: Cohort) -> dict[str, list[Any]]:
     """The settings, the folds and all files; the scores depend on nothing more."""
     done = ("preprocess",) if config.pipeline.preprocess.steps else ()
     tiles = ("tiles", *done, "encoder") if config.tiled else ()
     settings = ("data", *tiles, "method", "train", "evaluate")
-    folds = [fold.hash for fold in cohort.splits]
-    files = fingerprint(cohort.cases)
+    folds = [split.hash for split in cohort.folds or cohort.splits]
+    files, final = fingerprint(cohort.cases), config.pipeline.split.final
+    refit = ["refit"] if cohort.folds and final == "refit" else []
     return {
-        "train": [config.hash(*settings), config.pipeline.seed, folds, files],
+        "train": [config.hash(*settings), config.pipeline.seed, folds, files, *refit],
         "predict": [config.hash("predict")],
         "evaluate": [],
     }

@@ -15,6 +15,7 @@ from medssl.section import Section
 from medssl.settings import (
     DeviceName,
     EncoderSource,
+    FoldCount,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
@@ -26,14 +27,18 @@ from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePrepr
 class FoldSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
-    folds: int = Field(
+    folds: FoldCount = Field(
         default=10,
-        ge=0,
         description="of a stratified cross-validation, where the data set declares no test cases; "
         "0 holds nothing out",
     )
+    final: Literal["refit", "ensemble"] = Field(
+        default="ensemble",
+        description="the model after a cross-validation; ensemble: the mean of the folds; refit: "
+        "trained once more, on all labelled cases",
+    )
     validation: float = Field(
-        default=0.2, ge=0, le=0.5, description="share of a fold's training patients"
+        default=0.2, ge=0, le=0.5, description="share of a training's patients, of each fold anew"
     )
 
 

@@ -34,7 +34,7 @@ from medssl.families.slide.scores import (
     optimistic,
     summarise,
 )
-from medssl.families.slide.train import fold_folder, read_calls
+from medssl.families.slide.train import read_calls, trainings
 from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
@@ -146,7 +146,7 @@ def evaluate_calls(
 def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport, dict[str, float]]:
     config, settings = plan.config, plan.config.pipeline.evaluate
     known = {bag.id: bag.label for bag in bags.values() if bag.label is not None}
-    folds = [read_calls(fold_folder(plan, number)) for number in range(len(plan.cohort.splits))]
+    folds = [read_calls(folder) for folder, _ in trainings(plan)]
     calls = [call for number, fold in enumerate(folds) for call in fold_calls(number, fold, known)]
     record = _instances(plan, bags)
     probability = np.array([call.probability for call in calls])
@@ -160,8 +160,9 @@ def _scored(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> tuple[SlideReport,
         threshold=calls[0].threshold,
         predicted=predicted if len({call.threshold for call in calls}) > 1 else None,
         metrics=settings.metrics,
+        folds=np.array([call.fold for call in calls]) if plan.cohort.folds else None,
     )
-    validation = sum(len(fold.validation) for fold in plan.cohort.splits)
+    validation = sum(len(split.validation) for _, split in trainings(plan))
     chosen = f"chosen on {validation} validation {'slides' if config.tiled else 'bags'}"
     report = SlideReport(
         title=config.pipeline.title or config.pipeline.name,
@@ -186,9 +187,8 @@ def _instances(plan: SlidePlan, bags: Mapping[str, SlideBag]) -> InstanceRecord:
     device = choose_device(plan.config.pipeline.train.device)
     cases = {case.id: case for case in plan.cohort.cases}
     record = InstanceRecord(plan.config.pipeline.evaluate.top)
-    for number, split in enumerate(plan.cohort.splits):
-        folder = fold_folder(plan, number) / "checkpoint" / "best"
-        head = load_slide_checkpoint(folder)[0].head.to(device)
+    for folder, split in trainings(plan):
+        head = load_slide_checkpoint(folder / "checkpoint" / "best")[0].head.to(device)
         for name in split.test:
             record.add(cases[name], bags[name], head, device)
     return record

@@ -1,6 +1,7 @@
 """The prediction stage of slides: heat maps of a pipeline's slides, and calls on any slide.
 
-A slide of the pipeline is answered by the fold that did not learn from it, others by all folds.
+A slide of the pipeline is answered by the fold that did not learn from it, others by the final
+model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from medssl.errors import UsageError
 from medssl.export.geojson import write_tiles
 from medssl.export.heat_map import draw_heat_map
 from medssl.families.slide.cohort import SlidePlan
-from medssl.families.slide.train import fold_folder, predict_bags
+from medssl.families.slide.train import predict_bags, trainings
 from medssl.infer.features import extract_features, read_features
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
@@ -125,11 +126,10 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
 
 def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
     """Checkpoints, and the cases each of them answers for."""
-    folds = plan.cohort.splits
-    for number, split in enumerate(folds):
-        yield fold_folder(plan, number) / "checkpoint" / "best", split.test
-    rest = folds[0].unlabelled if plan.cohort.test else [case.id for case in plan.cohort.cases]
-    yield plan.model, rest
+    cohort = plan.cohort
+    for folder, split in trainings(plan):
+        yield folder / "checkpoint" / "best", split.test
+    yield plan.model, cohort.split.unlabelled if cohort.test else [one.id for one in cohort.cases]
 
 
 def write_maps(

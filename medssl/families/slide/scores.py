@@ -59,13 +59,14 @@ def fold_calls(number: int, calls: Calls, truth: dict[str, int]) -> list[BagCall
 
 
 def summarise(calls: Sequence[BagCall], resamples: int) -> dict[str, float]:
-    """Accuracy over all test bags with its interval; AUC as the mean over folds, and pooled.
+    """Accuracy over all test bags with its interval over folds and bags; AUC by fold, and pooled.
 
     The pooled AUC ranks bags of different models against each other, so it also asks that their
     probabilities mean the same.
     """
     right = np.array([call.right for call in calls], np.float64)
-    low, high = bootstrap_interval(right, resamples, np.random.default_rng(0))
+    folds = np.array([call.fold for call in calls])
+    low, high = bootstrap_interval(right, resamples, np.random.default_rng(0), folds=folds)
     probability = np.array([call.probability for call in calls])
     truth = np.array([call.truth for call in calls])
     areas = [area for area in fold_areas(calls) if np.isfinite(area)]

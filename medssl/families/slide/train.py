@@ -1,4 +1,4 @@
-"""The training stage of slides: every fold, then all folds as one classifier.
+"""The training stage of slides: every fold, then all folds as one classifier, or one of all cases.
 
 A fold trains on its bags and chooses the epoch and the threshold on its validation bags.
 
@@ -33,7 +33,7 @@ from medssl.section import digest
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
 from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.fold_log import FoldLog
+from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.jsonl_log import read_lines
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.slide_checkpoint import (
@@ -44,6 +44,9 @@ from medssl.train.slide_checkpoint import (
 from medssl.train.track import Tracker
 
 EPOCHS, CALLS = "epochs.jsonl", "calls.json"
+
+REFIT = "refit"
+"""Folder of the training on all labelled cases after those of the folds."""
 
 Probabilities = dict[str, list[float]]
 """Bag to [K]."""
@@ -74,29 +77,32 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     configure_torch(chosen.threads, chosen.deterministic)
     tracker.tag("data_fingerprint", fingerprint(plan.cohort.cases))
     steps = 0
-    for number, split in enumerate(plan.cohort.splits):
-        folder, before = fold_folder(plan, number), steps
+    for number, (folder, split) in enumerate(trainings(plan)):
+        before = steps
         steps += chosen.epochs * len(split.labelled)
-        if (folder / CALLS).is_file():
-            continue
-        log = FoldLog(tracker, number, before)
-        FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
-    _join(plan)
+        if not (folder / CALLS).is_file():
+            log = FoldLog(tracker, number, before)
+            FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
+    parts = [folder for folder, _ in trainings(plan)]
+    if plan.cohort.folds and plan.config.pipeline.split.final == "refit":
+        parts = [plan.folder("train") / REFIT]
+        if not (parts[0] / CALLS).is_file():
+            again = FoldTraining(plan.config, plan.cohort.split, job.data, parts[0])
+            again.run(job.reporter, FoldLog(tracker, None, steps))
+    _join(plan, parts)
     tracker.artifact(plan.model, "checkpoint")
     return {}
 
 
-def fold_folder(plan: SlidePlan, number: int) -> Path:
-    """Where a fold's own checkpoints and calls are."""
-    return plan.folder("train") / f"fold{number}"
+def trainings(plan: SlidePlan) -> list[tuple[Path, Split]]:
+    """Folder and split of each fold; without any, of the only training."""
+    splits = plan.cohort.folds or plan.cohort.splits
+    return [(fold_folder(plan.folder("train"), n), split) for n, split in enumerate(splits)]
 
 
-def _join(plan: SlidePlan) -> None:
-    """All folds as one classifier, with the encoder of tiles, for slides that are yet to come."""
-    parts = [
-        load_slide_checkpoint(fold_folder(plan, number) / "checkpoint" / "best")
-        for number in range(len(plan.cohort.splits))
-    ]
+def _join(plan: SlidePlan, folders: Sequence[Path]) -> None:
+    """The trainings as one classifier, with the encoder of tiles, for slides yet to come."""
+    parts = [load_slide_checkpoint(folder / "checkpoint" / "best") for folder in folders]
     config, described = plan.config, [one for _, one in parts]
     members = [member for classifier, _ in parts for member in classifier.head.members]
     encoder = None

@@ -1,14 +1,18 @@
 """Losses against labels, shared by the segmentation methods.
 
-Source: TraCoCo release, sheet section 5.1.
+Sources: TraCoCo release, sheet section 5.1; BCP release, sheet section 4.
 
-Legend: B items, K classes, X Y Z voxels.
+Legend: B items, K classes, X Y Z voxels, x y z those of a coarser head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, one_hot
+
+from medssl.methods.settings import Dice
 
 SMOOTH = 1e-5
 
@@ -38,7 +42,9 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
     return loss[1] if classes == 2 else loss.mean()
 
 
-def supervised_loss(logits: Tensor, label: Tensor, helping: Sequence[Tensor] = ()) -> Tensor:
+def supervised_loss(
+    logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (), dice: Dice = "squares"
+) -> Tensor:
     """Half cross-entropy, half Dice, of the answer and of heads that only help to learn it.
 
     With helping heads the mean over all heads, weighted 1, 1/2, 1/4 and so on as in nnU-Net
@@ -48,24 +54,96 @@ def supervised_loss(logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (
         logits: [B, K, X, Y, Z].
         label: [B, X, Y, Z] class indices; for a coarser head those of the nearest voxels.
         helping: logits [B, K, x, y, z] of further heads, see `medssl.networks.heads.heads_of`.
+        dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
+            loss is twice this one less 1.
     """
-    loss = _one_head(logits, label)
-    if not helping:
-        return loss
-    weights = [0.5**head for head in range(len(helping) + 1)]
-    losses = [loss, *(_one_head(one, _coarser(label, one.shape[2:])) for one in helping)]
+    return over_heads([logits, *helping], partial(_one_head, dice=dice), label)
+
+
+def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """Mean of `loss(logits, *maps)` over all heads, weighted 1, 1/2, 1/4 and so on.
+
+    Args:
+        heads: logits; see `medssl.networks.heads.heads_of`.
+        maps: [B, X, Y, Z] each; a coarser head gets the values of the nearest voxels.
+    """
+    first = loss(heads[0], *maps)
+    if len(heads) == 1:
+        return first
+    weights = [0.5**head for head in range(len(heads))]
+    losses = [
+        first,
+        *(loss(one, *(_coarser(each, one.shape[2:]) for each in maps)) for one in heads[1:]),
+    ]
     return sum(
-        (weight * one for weight, one in zip(weights, losses, strict=True)), loss.new_zeros(())
+        (weight * one for weight, one in zip(weights, losses, strict=True)), first.new_zeros(())
     ) / sum(weights)
 
 
-def _coarser(label: Tensor, shape: Sequence[int]) -> Tensor:
-    """Label [B, X, Y, Z] on a grid [x, y, z]."""
-    if label.shape[1:] == tuple(shape):
-        return label
-    return interpolate(label[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
+def _coarser(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Values [B, X, Y, Z] on a grid [x, y, z]."""
+    if values.shape[1:] == tuple(shape):
+        return values
+    return interpolate(values[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
 
 
-def _one_head(logits: Tensor, label: Tensor) -> Tensor:
+def _one_head(logits: Tensor, label: Tensor, dice: Dice) -> Tensor:
     logits = at_least_float32(logits)
+    if dice != "squares":
+        everywhere, pooled = torch.ones_like(label), dice == "pooled"
+        return region_loss(logits, label, everywhere, pooled, squared=False, background=False)
     return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
+
+
+def masked_dice(
+    probability: Tensor,
+    label: Tensor,
+    mask: Tensor,
+    pooled: bool = True,
+    squared: bool = True,
+    smooth: float = SMOOTH,
+    background: bool = True,
+) -> Tensor:
+    """1 - soft Dice over the voxels of a mask, mean over all classes.
+
+    A class without a voxel in both costs nothing, and so does an empty mask.
+
+    Args:
+        probability: [B, K, X, Y, Z].
+        label: [B, X, Y, Z] class indices.
+        mask: [B, X, Y, Z], of true and false or of 1 and 0.
+        pooled: one ratio for all items together; otherwise one each, of which the mean is taken.
+        squared: denominators of squares.
+        smooth: added above and below.
+        background: whether it is one of the classes.
+    """
+    seen = mask.to(probability.dtype).unsqueeze(1)
+    truth = one_hot(label.long(), probability.shape[1]).movedim(-1, 1).to(probability.dtype)
+    dims = (0, 2, 3, 4) if pooled else (2, 3, 4)
+    joint = (probability * truth * seen).sum(dims)
+    power = probability**2 if squared else probability
+    total = ((power + truth) * seen).sum(dims)
+    ratio = (2 * joint + smooth) / (total + smooth)
+    return 1 - (ratio if background else ratio[..., 1:]).mean()
+
+
+def masked_cross_entropy(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of logits [B, K, X, Y, Z], mean over the voxels of a mask; 0 if it is empty."""
+    seen = mask.to(logits.dtype)
+    values = cross_entropy(logits, label.long(), reduction="none")
+    return (values * seen).sum() / seen.sum().clamp_min(1)
+
+
+def region_loss(
+    logits: Tensor,
+    label: Tensor,
+    mask: Tensor,
+    pooled: bool = True,
+    squared: bool = True,
+    smooth: float = SMOOTH,
+    background: bool = True,
+) -> Tensor:
+    """Half cross-entropy, half Dice over the voxels of a mask; see `masked_dice`."""
+    logits = at_least_float32(logits)
+    dice = masked_dice(logits.softmax(1), label, mask, pooled, squared, smooth, background)
+    return 0.5 * (masked_cross_entropy(logits, label, mask) + dice)

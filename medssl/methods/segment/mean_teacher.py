@@ -18,6 +18,7 @@ from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.ema import update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
+from medssl.methods.segment.passes import answering
 from medssl.methods.settings.mean_teacher import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
@@ -74,7 +75,10 @@ class MeanTeacher(SegmentMethod):
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
             "supervised": supervised_loss(
-                logits[:rows], labelled.truth, [head[:rows] for head in helping]
+                logits[:rows],
+                labelled.truth,
+                [head[:rows] for head in helping],
+                self.settings.dice,
             ),
             "consistency": weight * certain_mse(student, target, certain),
         }
@@ -118,6 +122,5 @@ class MeanTeacher(SegmentMethod):
         yield self.student
 
     def predictor(self) -> Ensemble:
-        """The teacher or the student, as `method.predictor` says."""
-        chosen = self.settings.predictor
-        return Ensemble([self.teacher if chosen == "teacher" else self.student])
+        """The student, the teacher or both, as `method.predictor` says."""
+        return answering(self.student, self.teacher, self.settings.predictor)

@@ -48,7 +48,11 @@ class Supervised(SegmentMethod):
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
         logits, *helping = heads_of(self.members[part], image)
-        return {f"supervised_{part + 1}": supervised_loss(logits, batch.truth, helping)}
+        return {
+            f"supervised_{part + 1}": supervised_loss(
+                logits, batch.truth, helping, self.settings.dice
+            )
+        }
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

@@ -7,20 +7,20 @@ Legend: B items (labelled rows first), K classes, X Y Z voxels, x y z voxels of 
 q teacher's and p student's probabilities.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from math import exp
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from medssl.data.batch import Batch, Stream
 from medssl.data.draws import uniform
-from medssl.data.patches import Box, OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
+from medssl.data.patches import OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
 from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
 from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.settings.tracoco import Pseudo, Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
@@ -98,49 +98,6 @@ def pseudo_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
     return loss
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """One CutMix draw: a donor and a box [start, stop) per axis for each item."""
-
-    donors: Sequence[int]
-    boxes: Sequence[Box]
-
-    def apply(self, tensor: Tensor) -> Tensor:
-        """`tensor` [B, C, X, Y, Z] with each item's box pasted from its donor; a copy."""
-        mixed = tensor.clone()
-        for item, (donor, box) in enumerate(zip(self.donors, self.boxes, strict=True)):
-            mixed[(item, slice(None), *box)] = tensor[(donor, slice(None), *box)]
-        return mixed
-
-
-def draw_mixture(
-    items: int, shape: Sequence[int], axes: str, alpha: float, rng: np.random.Generator
-) -> Mixture:
-    """CutMix boxes (sheet section 6): one ratio per batch, one centre per item.
-
-    Centres lie in {side // 8, ..., side - 1}; boxes are clipped to the patch. `axes` "xy" keeps the
-    full depth in z.
-    """
-    mixed = 2 if axes == "xy" else 3
-    share = (1 - rng.beta(alpha, alpha)) ** (1 / mixed)
-    boxes = []
-    for _ in range(items):
-        x, y, z = (
-            box_span(side, share, int(rng.integers(side // 8, side)))
-            if axis < mixed
-            else slice(0, side)
-            for axis, side in enumerate(shape)
-        )
-        boxes.append((x, y, z))
-    return Mixture(rng.permutation(items).tolist(), boxes)
-
-
-def box_span(side: int, share: float, centre: int) -> slice:
-    """Box of int(share x side) voxels around `centre`, clipped to [0, side)."""
-    half = int(share * side) // 2
-    return slice(max(0, centre - half), min(side, centre + half))
-
-
 class TraCoCo(SegmentMethod):
     """One training step of each network; part 0 is network 1, part 1 is network 2."""
 
@@ -177,7 +134,8 @@ class TraCoCo(SegmentMethod):
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
         answer, *helping = heads_of(network, self._noisy(reference, generator))
         logits, helping = at_least_float32(answer), [head[:rows] for head in helping]
-        terms = {"supervised": supervised_loss(logits[:rows], labelled.truth, helping)}
+        given = logits[:rows], labelled.truth, helping, self.settings.dice
+        terms = {"supervised": supervised_loss(*given)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:
@@ -225,10 +183,10 @@ class TraCoCo(SegmentMethod):
         skip = self._skipped(rows)
         if part + 1 in self.settings.cutmix.networks:
             mixture = self._mixture(image, generator)
-            teacher = mixture.apply(self._teach(self.pair[other], image))[rows:]
+            teacher = mixture.apply(self._teach(other, image))[rows:]
             image = mixture.apply(image)
         else:
-            teacher = self._teach(self.pair[other], image[skip:])[rows - skip :]
+            teacher = self._teach(other, image[skip:])[rows - skip :]
         student = self.pair[part](self._noisy(image[skip:], generator))[rows - skip :]
         return pseudo_loss(student, teacher, self.settings.pseudo)
 
@@ -238,25 +196,16 @@ class TraCoCo(SegmentMethod):
         With batch statistics they shape the result and stay in, as released; without, leaving them
         out changes nothing.
         """
-        batch_statistics = any(isinstance(m, nn.BatchNorm3d) for m in self.pair[0].modules())
-        return 0 if batch_statistics else rows
+        return 0 if has_batch_statistics(self.pair[0]) else rows
 
     def _mixture(self, image: Tensor, generator: Generator) -> Mixture:
         cutmix = self.settings.cutmix
-        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        rng = np.random.default_rng(seed)
+        rng = numpy_generator(generator)
         return draw_mixture(len(image), image.shape[2:], cutmix.axes, cutmix.alpha, rng)
 
-    @torch.no_grad()
-    def _teach(self, network: nn.Module, image: Tensor) -> Tensor:
+    def _teach(self, other: int, image: Tensor) -> Tensor:
         """Pseudo-logits [B, K, X, Y, Z]; by default in training mode, as released."""
-        if self.settings.pseudo.train_mode or not self.training:
-            logits: Tensor = network(image)
-            return logits
-        network.eval()
-        logits = network(image)
-        network.train()
-        return logits
+        return taught_by(self.pair[other], image, self.settings.pseudo.train_mode)
 
     def _noisy(self, image: Tensor, generator: Generator) -> Tensor:
         noise = self.settings.noise

@@ -4,13 +4,32 @@ A module here named `tracoco` with a class `Settings` is what registers the meth
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
 
 from medssl.data.scan.matching_settings import MatchedViews
 from medssl.errors import UsageError
 from medssl.section import Section
 
 Family = str
+
+Dice = Literal["squares", "per_item", "pooled"]
+
+SupervisedDice = Annotated[
+    Dice,
+    Field(
+        exclude_if=lambda given: given == "squares",
+        description="of labelled patches; squares: squared denominators, all patches of a batch "
+        "in one ratio, background too where there are several classes; per_item: as nnU-Net, plain "
+        "denominators, foreground alone, a ratio for each patch; pooled: as nnU-Net's batch_dice, "
+        "one ratio for the batch",
+    ),
+]
+"""Key of methods whose labels are learnt by `medssl.methods.segment.losses.supervised_loss`."""
+
+Answering = Literal["student", "teacher", "both"]
+"""Which network of a method with a student and a teacher predicts; both: their mean."""
 
 CELL = 16
 """Windows of an embedding are multiples of this: whole coarse cells of either network."""

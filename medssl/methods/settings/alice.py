@@ -18,6 +18,8 @@ from medssl.data.scan.matching_settings import MatchedViews
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
+from medssl.networks.monai_settings import MonaiSettings
+from medssl.networks.settings import UNETS
 from medssl.section import Section
 
 Share = float
@@ -267,11 +269,19 @@ class Settings(PretrainMethodSettings):
         """
         patch, network = config.pipeline.train.patch, config.pipeline.network
         self.masking.must_fit(patch)
-        if network.name in {"vnet", "unet3d"} and network.norm == "instance":
+        of_nnunet = network.name in UNETS
+        if of_nnunet or (network.name in {"vnet", "unet3d"} and network.norm == "instance"):
+            other = "" if of_nnunet else "set network.norm=group, or "
             raise UsageError(
                 "alice averages over a crop, of which an instance norm leaves little",
                 "it gives every channel of every crop one mean",
-                "set network.norm=group, or choose network.name=conv_fpn or swin_fpn",
+                f"{other}choose network.name=conv_fpn or swin_fpn",
+            )
+        if isinstance(network, MonaiSettings) and (key := network.ends_in_instance_norm):
+            raise UsageError(
+                "alice averages over a crop, of which an instance norm leaves little",
+                f"{network.name} ends its encoder in one, by network.{key}",
+                f"set network.{key}=batch, or choose network.name=conv_fpn or swin_fpn",
             )
         needed = self.needs()
         if needed is not None and needed.checkpoint is None:

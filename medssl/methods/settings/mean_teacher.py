@@ -1,10 +1,10 @@
 """Settings of `mean_teacher`."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
 
 
 class Settings(MethodSettings):
@@ -19,6 +19,7 @@ class Settings(MethodSettings):
         "ua_mt": {"uncertainty_aware": True},
     }
 
+    dice: SupervisedDice = "squares"
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the teacher's moving average")
     weight: float = Field(default=0.1, ge=0, description="of the consistency term, after ramp-up")
     rampup_steps: int = Field(default=6000, ge=1, description="UA-MT: 40 epochs of 150 steps")
@@ -31,6 +32,8 @@ class Settings(MethodSettings):
         default=(0.75, 1.0),
         description="share of the largest entropy below which a voxel counts: at start, at end",
     )
-    predictor: Literal["teacher", "student"] = Field(
-        default="teacher", description="UA-MT's tables report the student"
+    predictor: Answering = Field(
+        default="teacher",
+        description="who predicts; UA-MT's tables report the student. both: the mean of the two, "
+        "as many networks as co-training has",
     )

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import Family, MethodSettings, SupervisedDice
 
 
 class Settings(MethodSettings):
@@ -19,6 +19,7 @@ class Settings(MethodSettings):
     members: int = Field(
         default=1, ge=1, description="independently initialised networks, averaged when predicting"
     )
+    dice: SupervisedDice = "squares"
     noise: float = Field(default=0.0, ge=0, description="uniform input noise in +/- this")
 
     def must_fit(self, config: Any) -> None:

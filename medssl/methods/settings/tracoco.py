@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from medssl.methods.settings import Family, MethodSettings
+from medssl.methods.settings import Family, MethodSettings, SupervisedDice
 from medssl.section import Section
 
 
@@ -124,6 +124,7 @@ class Settings(MethodSettings):
         "tracoco": {},
     }
 
+    dice: SupervisedDice = "squares"
     cotraining: bool = Field(default=True, description="false: each network teaches itself")
     seeds: tuple[int, int] | None = Field(
         default=None, description="of the two initialisations; null: from the pipeline's seed"

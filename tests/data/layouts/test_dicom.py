@@ -9,8 +9,9 @@ from medssl.data.cache import CaseCache
 from medssl.data.check import check
 from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
+from medssl.data.labels import Code, Label
 from medssl.data.layouts import all_cases, find_cases, listed_cases
-from medssl.data.spec import Code, Label, make_spec
+from medssl.data.spec import make_spec
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.export.dicom_seg import write_dicom_seg

@@ -176,7 +176,7 @@ def test_files_that_would_fill_the_memory_are_refused_before(tmp_path: Path) -> 
 
 
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medssl.data.radiograph.dicom._INFLATED", 10_000)
+    monkeypatch.setattr("medssl.data.dicom.single._INFLATED", 10_000)
     header = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", np.ones((200, 200), np.uint16)))
     header.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
     header.save_as(tmp_path / "a.dcm")

@@ -61,7 +61,8 @@ def read_everywhere(
 def _cache(path: Path, label: Path) -> None:
     from medssl.data.cache import CaseCache
     from medssl.data.guess import guess_spec
-    from medssl.data.spec import Case, Label
+    from medssl.data.labels import Label
+    from medssl.data.spec import Case
     from medssl.transforms.chain import Preprocess
 
     spec = guess_spec(Path("data")).model_copy(update={"labels": (Label(value=1, name="one"),)})

@@ -126,7 +126,7 @@ def test_a_method_draws_from_the_pool_it_asks_for(
     config = load_config("joints", [f"method={method}"])
     plan = make_plan(config)
     crops = np.zeros((len(plan.cohort.cases), 2, 20, 20), np.uint8)
-    streams = grade_streams(plan, build_method(config), crops)
+    streams = grade_streams(plan, plan.cohort.split, build_method(config), crops)
     names = set(streams["labelled"].batch(0).ids + streams["labelled"].batch(1).ids)
     assert names == set(plan.cohort.split.labelled)
     if pool is None:
@@ -142,7 +142,7 @@ def test_without_unlabelled_images_the_labelled_ones_take_their_place(joints: Pa
         config = load_config("joints", [f"method={method}", "split.unlabelled=0"])
         plan = make_plan(config)
         crops = np.zeros((len(plan.cohort.cases), 2, 20, 20), np.uint8)
-        found = grade_streams(plan, build_method(config), crops)["unlabelled"]
+        found = grade_streams(plan, plan.cohort.split, build_method(config), crops)["unlabelled"]
         assert set(found.ids.values()) == set(plan.cohort.split.labelled)
 
 

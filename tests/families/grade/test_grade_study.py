@@ -1,5 +1,6 @@
 """A study of graders: its grid, what `--only` chooses, its statistics."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,26 @@ def test_differences_are_those_of_the_mean_over_seeds(joints: Path) -> None:
     assert cells[3] == "0.25"  # both of two seeds better
     assert cells[4] == "-"  # too few images for 20 parts
     assert cells[6] == "+0.400, +0.300"
+
+
+def test_seeds_that_leave_out_other_images_are_compared_seed_by_seed(joints: Path) -> None:
+    right = [0] * 4 + [1] * 4 + [2] * 2
+    results = dict(
+        [
+            result("base", 0, [1, *right[1:]], 0.5),
+            result("base", 1, [0] * 10, 0.0),
+            result("other", 0, right, 0.9),
+            result("other", 1, [0] * 4 + [1] * 4 + [0] * 2, 0.3),
+        ]
+    )
+    for cell, one in results.items():
+        if cell.seed == 1:
+            renamed = tuple(f"j{number}" for number in range(10))
+            results[cell] = replace(one, scores=replace(one.scores, images=renamed))
+    first, second = ({cell.seed: one for cell, one in results.items() if cell.arm == arm}
+                     for arm in ("other", "base"))  # fmt: skip
+    found = GradeComparison().difference(first, second)
+    assert found == ["+0.208", "+0.083, +0.333", "0.25", "-", "+0.350", "+0.400, +0.300", "0.25"]
 
 
 def test_a_ceiling_takes_all_labels(joints: Path) -> None:

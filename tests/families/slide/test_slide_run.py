@@ -102,6 +102,29 @@ def test_the_checkpoint_of_all_folds_scales_features_as_training_did(toys: Path)
     assert classifier.head(far).probability[1] > classifier.head(near).probability[1]
 
 
+def test_more_folds_than_a_class_has_patients_are_refused_with_what_works(toys: Path) -> None:
+    with pytest.raises(UsageError, match=r"the class 'normal' has 12; set split\.folds=12, or add"):
+        run(load_config("bags", ["split.folds=20"]), QUIET)
+    assert len(make_plan(load_config("bags", ["split.folds=12"])).cohort.folds) == 12
+    with pytest.raises(UsageError, match="one fold leaves nothing to learn from"):
+        load_config("bags", ["split.folds=1"])
+
+
+def test_the_model_may_be_trained_once_more_on_all_bags(toys: Path) -> None:
+    """The folds give the scores all the same."""
+    folded = run(load_config("bags"), QUIET)
+    config = load_config("bags", ["split.final=refit"])
+    plan = make_plan(config)
+    done = run(config, QUIET)
+    _, found = load_slide_checkpoint(done["model"])
+    assert (found.members, sum(found.counts)) == (1, len(plan.cohort.split.labelled))
+    assert {*plan.cohort.split.labelled, *plan.cohort.split.validation} == {
+        case.id for case in plan.cohort.cases
+    }
+    assert done["scores"].read_text() == folded["scores"].read_text()
+    assert done["model"] != folded["model"]
+
+
 def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(toys: Path) -> None:
     done = run(load_config("slides"), QUIET)
     drawn = {path.stem for path in done["maps"].glob("*.png")}

@@ -3,7 +3,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.registry import settings_class
+from medssl.methods.segment.losses import (
+    at_least_float32,
+    dice_loss,
+    masked_cross_entropy,
+    masked_dice,
+    region_loss,
+    supervised_loss,
+)
+from medssl.methods.settings import Dice
 
 
 def column(values: list[float]) -> Tensor:
@@ -79,3 +88,85 @@ def test_helping_heads_count_half_as_much_each_as_the_one_before() -> None:
     together = supervised_loss(full, label, [same, half])
     torch.testing.assert_close(together, (first + second / 2 + third / 4) / 1.75)
     assert torch.equal(supervised_loss(full, label, []), first)
+
+
+OUTSIDE = torch.tensor([1, 1, 0, 0]).reshape(1, 4, 1, 1)
+LOGITS = torch.tensor([[0, 1, -1, 0.5], [1, 0, 1, 0.5]], dtype=torch.float64).reshape(1, 2, 4, 1, 1)
+MIXED = torch.tensor([1, 0, 1, 0]).reshape(1, 4, 1, 1)
+AS_BCP = {"pooled": False, "squared": False}
+
+
+def test_losses_over_a_region_by_hand() -> None:
+    """Sheet of BCP, section 8: two voxels outside the box, two inside."""
+    p = LOGITS.softmax(1)
+    dice = [masked_dice(p, MIXED, one, **AS_BCP).item() for one in (OUTSIDE, 1 - OUTSIDE)]
+    assert dice == pytest.approx([0.26894008, 0.32124546], abs=5e-9)
+    entropy = [masked_cross_entropy(LOGITS, MIXED, one).item() for one in (OUTSIDE, 1 - OUTSIDE)]
+    assert entropy == pytest.approx([0.31326169, 0.41003760], abs=5e-9)
+    whole = region_loss(LOGITS, MIXED, torch.ones_like(MIXED), **AS_BCP).item()
+    assert whole == pytest.approx(0.32678298, abs=5e-9)
+
+
+def test_an_empty_region_costs_nothing_and_teaches_nothing() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    loss = region_loss(logits, MIXED, torch.zeros_like(MIXED))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_what_is_outside_a_region_does_not_matter() -> None:
+    other = LOGITS.clone()
+    other[:, :, 2:] = 7 * torch.randn(2, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    found = [region_loss(one, MIXED, OUTSIDE) for one in (LOGITS, other)]
+    assert torch.equal(*found)
+
+
+def test_items_are_pooled_or_averaged() -> None:
+    label = torch.tensor([[0, 0], [1, 0]]).reshape(2, 2, 1, 1)
+    p = torch.full((2, 2, 2, 1, 1), 0.5, dtype=torch.float64)
+    everywhere = torch.ones_like(label)
+    pooled = masked_dice(p, label, everywhere, pooled=True, squared=False, smooth=0)
+    # Background: 2 x 1.5 / (2 + 3); foreground: 2 x 0.5 / (2 + 1).
+    assert pooled.item() == pytest.approx(1 - (3 / 5 + 1 / 3) / 2)
+    apart = masked_dice(p, label, everywhere, pooled=False, squared=False, smooth=0)
+    # First item: 2 / 3 and 0; second: 1 / 2 and 1 / 2.
+    assert apart.item() == pytest.approx(1 - (2 / 3 + 0 + 1 / 2 + 1 / 2) / 4)
+
+
+def test_the_dice_of_nnunet_by_hand() -> None:
+    """Sheet of planning, 6.5: three classes of equal chance, one voxel of class 1 in one item."""
+    label = torch.zeros(2, 2, 2, 1, dtype=torch.uint8)
+    label[0, 0, 0, 0] = 1
+    logits = torch.zeros(2, 3, 2, 2, 1, dtype=torch.float64)
+
+    def of_nnunet(loss: Tensor) -> float:
+        """Whose loss is the cross-entropy minus Dice."""
+        return 2 * loss.item() - 1
+
+    pooled = supervised_loss(logits, label, dice="pooled")
+    assert of_nnunet(pooled) == pytest.approx(1.007700, abs=5e-7)
+    per_item = supervised_loss(logits, label, dice="per_item")
+    assert of_nnunet(per_item) == pytest.approx(1.027177, abs=5e-7)
+    seen = torch.tensor([1, 0]).reshape(2, 1, 1, 1).expand_as(label)
+    ignoring = region_loss(logits, label, seen, squared=False, background=False)
+    assert of_nnunet(ignoring) == pytest.approx(0.955750, abs=5e-7)
+
+
+@pytest.mark.parametrize("dice", ["per_item", "pooled"])
+def test_helping_heads_have_the_same_dice(dice: Dice) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, 4, generator=generator)
+    label = torch.randint(3, (2, 4, 4, 4), generator=generator, dtype=torch.uint8)
+    alone = supervised_loss(logits, label, dice=dice)
+    torch.testing.assert_close(supervised_loss(logits, label, [logits], dice), alone)
+    assert not torch.isclose(alone, supervised_loss(logits, label))
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "cps", "tracoco"])
+def test_every_method_that_learns_labels_so_takes_it_and_keeps_the_hash_of_before(
+    name: str,
+) -> None:
+    kind = settings_class(name)
+    assert "dice" not in kind().model_dump()
+    assert kind(dice="pooled").model_dump()["dice"] == "pooled"

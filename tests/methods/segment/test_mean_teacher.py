@@ -146,7 +146,10 @@ def test_uncertain_voxels_are_left_out(build, batches, terms):
     assert found[False] == pytest.approx((squared(1.0) + squared(0.01)) / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["teacher", "student"])
-def test_either_may_answer(build, name):
-    method = build("mean_teacher", predictor=name)
-    assert list(method.predictor().members) == [getattr(method, name)]
+@pytest.mark.parametrize(
+    ("who", "names"),
+    [("teacher", ["teacher"]), ("student", ["student"]), ("both", ["student", "teacher"])],
+)
+def test_either_or_both_may_answer(build, who, names):
+    method = build("mean_teacher", predictor=who)
+    assert list(method.predictor().members) == [getattr(method, name) for name in names]

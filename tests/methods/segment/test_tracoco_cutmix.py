@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medssl.methods.segment.tracoco import Mixture, box_span, draw_mixture, pseudo_loss
+from medssl.methods.segment.cutmix import Mixture, box_span, draw_mixture
+from medssl.methods.segment.tracoco import pseudo_loss
 
 SHAPE = (12, 10, 8)
 
@@ -64,23 +65,23 @@ def test_boxes_in_three_axes_have_not():
     assert len(depths) > 5
 
 
+class Fixed:
+    """Lambda 0.5; every box in the middle, so that none is clipped."""
+
+    def beta(self, a: float, b: float) -> float:
+        assert a == b == 4
+        return 0.5
+
+    def integers(self, low: int, high: int) -> int:
+        return (high + 1) // 2
+
+    def permutation(self, items: int) -> np.ndarray:
+        return np.arange(items)
+
+
 @pytest.mark.parametrize(("axes", "power"), [("xy", 2), ("xyz", 3)])
 def test_a_box_holds_the_share_that_lambda_leaves(axes, power):
     """Sides are int((1 - lambda)^(1/2) W), or the cubic root where the box is cut in depth too."""
-
-    class Fixed:
-        """Lambda 0.5; every box in the middle, so that none is clipped."""
-
-        def beta(self, a: float, b: float) -> float:
-            assert a == b == 4
-            return 0.5
-
-        def integers(self, low: int, high: int) -> int:
-            return (high + 1) // 2
-
-        def permutation(self, items: int) -> np.ndarray:
-            return np.arange(items)
-
     (box,) = draw_mixture(1, (100, 100, 100), axes, 4, Fixed()).boxes
     side = 2 * (int(100 * 0.5 ** (1 / power)) // 2)
     expected = (side, side, 100) if axes == "xy" else (side, side, side)
@@ -188,3 +189,27 @@ def test_pasted_pseudo_labels_never_come_from_the_truth(build, batches, terms):
     before, after = terms(method, given), terms(method, other)
     changed = {name for name in before if before[name].item() != after[name].item()}
     assert changed == {"supervised_1", "supervised_2"}
+
+
+@pytest.mark.parametrize("axes", ["xy", "xyz"])
+def test_an_axis_of_one_voxel_is_never_cut(axes):
+    """A 2-D image is a volume of one slice: its boxes hold the slice."""
+    rng = np.random.default_rng(0)
+    boxes = [draw_mixture(1, (12, 10, 1), axes, 4.0, rng).boxes[0] for _ in range(20)]
+    assert all(box[2] == slice(0, 1) for box in boxes)
+    assert len({(box[0].start, box[0].stop) for box in boxes}) > 5
+
+
+def test_sides_may_be_the_square_root_on_three_axes():
+    """AD-MT's sheet, quirk 2: at lambda = 0.5 a box holds 0.5^1.5 = 0.354 of the patch."""
+    (box,) = draw_mixture(1, (100, 100, 100), "xyz", 4, Fixed(), "square_root").boxes
+    volume = np.prod([one.stop - one.start for one in box])
+    assert volume == 70**3
+
+
+def test_donors_may_be_of_another_batch():
+    own, other = coordinates(2), coordinates(2) + 100
+    mixture = Mixture([1, 0], [(slice(0, 4), slice(0, 10), slice(2, 8))] * 2)
+    mixed = mixture.apply(own, other)
+    assert torch.equal(mixed[0, :, :4, :, 2:], other[1, :, :4, :, 2:])
+    assert torch.equal(mixed[1, :, 4:], own[1, :, 4:])

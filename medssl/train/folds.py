@@ -1,6 +1,13 @@
-"""The log of a training that has several folds."""
+"""Where the trainings of a cross-validation are, and their log."""
+
+from pathlib import Path
 
 from medssl.train.loop import Log
+
+
+def fold_folder(stage: Path, number: int | None) -> Path:
+    """Where the results of a fold are in the folder of a stage; None: those of the final model."""
+    return stage if number is None else stage / f"fold{number}"
 
 
 class FoldLog:

@@ -1,0 +1,123 @@
+"""Which labelled patches hold foreground: voxels of each class are found once, and aimed at.
+
+Source: sheet of planning, sections 3.3 and 5. As in nnU-Net the last patches of every batch are
+centred on a voxel of a class; other than there, rare classes may be drawn as often as others, and a
+patch stays inside the volume at its far border too.
+
+Legend: N voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.random import Generator
+
+MOST = 10_000
+"""Voxels of a class that are kept, where these are more than a hundredth of it."""
+
+SEED = 1234
+
+By = Literal["class", "case"]
+
+Voxel = tuple[int, int, int]
+
+
+class Marked(Protocol):
+    """A case that knows where its classes lie."""
+
+    @property
+    def class_voxels(self) -> np.ndarray:
+        """[N, 4] uint16, as `find_class_voxels` gives them."""
+
+
+def find_class_voxels(mask: np.ndarray) -> np.ndarray:
+    """Some voxels of every class but the background, of a mask [X, Y, Z] of class indices.
+
+    All of a class with up to 10,000 voxels, else 10,000 or a hundredth, whichever are more, drawn
+    without replacement by a fixed seed.
+
+    Returns:
+        [N, 4] uint16: class, x, y, z; sorted.
+    """
+    rng = np.random.default_rng(SEED)
+    flat = mask.reshape(-1)
+    found = [np.empty((0, 4), np.uint16)]
+    for index in np.bincount(flat, minlength=1).nonzero()[0]:
+        if index == 0:
+            continue
+        places = np.flatnonzero(flat == index)
+        count = max(min(MOST, len(places)), -(-len(places) // 100))
+        chosen = np.sort(rng.choice(places, count, replace=False))
+        voxels = np.unravel_index(chosen, mask.shape)
+        found.append(np.stack([np.full(count, index), *voxels], axis=1).astype(np.uint16))
+    return np.concatenate(found)
+
+
+def forced(size: int, share: float) -> range:
+    """The places in a batch of `size` whose patches hold foreground; the last ones, as in nnU-Net.
+
+    Those from round(size * (1 - share)) on, so with a share of 0.33 one of two and one of three.
+    """
+    return range(round(size * (1 - share)), size)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Draws what a patch is centred on.
+
+    Attributes:
+        cases: those that may be drawn.
+        by: "class": a class of any case, then a case that has it; "case": a class of the case that
+            is given, as in nnU-Net. Then in either a voxel of the class.
+    """
+
+    cases: Sequence[Marked]
+    by: By
+
+    def draw(self, case: int, rng: Generator) -> tuple[int, Voxel | None]:
+        """The case of a patch and the voxel in its middle; None where there is no foreground.
+
+        Args:
+            case: index of the one whose turn it is.
+        """
+        if self.by == "class":
+            if not self._holders:
+                return case, None
+            index = _one_of(sorted(self._holders), rng)
+            case = _one_of(self._holders[index], rng)
+        elif not self._places[case]:
+            return case, None
+        else:
+            index = _one_of(sorted(self._places[case]), rng)
+        x, y, z = map(
+            int, self.cases[case].class_voxels[_one_of(self._places[case][index], rng), 1:]
+        )
+        return case, (x, y, z)
+
+    @cached_property
+    def _places(self) -> list[dict[int, range]]:
+        """Rows of `class_voxels` of each class, for every case."""
+        found = []
+        for case in self.cases:
+            classes, first, count = np.unique(
+                case.class_voxels[:, 0], return_index=True, return_counts=True
+            )
+            rows = zip(classes.tolist(), first.tolist(), count.tolist(), strict=True)
+            found.append({index: range(start, start + n) for index, start, n in rows})
+        return found
+
+    @cached_property
+    def _holders(self) -> dict[int, list[int]]:
+        """The cases that have a class, by class."""
+        found: dict[int, list[int]] = {}
+        for case, places in enumerate(self._places):
+            for index in places:
+                found.setdefault(index, []).append(case)
+        return found
+
+
+def _one_of(values: Sequence[int], rng: Generator) -> int:
+    return values[int(rng.integers(len(values)))]

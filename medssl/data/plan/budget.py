@@ -1,0 +1,153 @@
+"""What a network may cost, and how its cost is counted.
+
+The cost is the number of activations that convolutions write for one patch, which is what memory
+goes to. Sources: nnU-Net's planners; sections 2.3 and 6.2 of the planning sheet.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from medssl.data.plan.topology import Topology
+
+RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6, 6, 6, 6, 6)
+"""Blocks of the levels of a residual encoder."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A network of a kind and how much of it fits.
+
+    Attributes:
+        name: in words.
+        network: "plain_unet" or "residual_unet".
+        volumes: cost of each of two patches of volumes that fit together.
+        images: cost of each of twelve patches of planar images that fit together.
+        covered: largest share of the voxels of the data set that one batch may hold.
+        features: of the first level, doubled per level.
+        most: features at most, of volumes and of planar images.
+        steps: of training.
+        batch: patches at most; None: any number.
+        given: features of the levels, where they are not to be planned.
+    """
+
+    name: str
+    network: str
+    volumes: float
+    images: float
+    covered: float
+    features: int = 32
+    most: tuple[int, int] = (320, 512)
+    steps: int = 25_000
+    batch: int | None = None
+    given: tuple[int, ...] = ()
+
+    def scaled(self, factor: float, name: str) -> "Budget":
+        """The same for more or less of what is scarce."""
+        return replace(self, name=name, volumes=self.volumes * factor, images=self.images * factor)
+
+    def reference(self, axes: int) -> tuple[float, int]:
+        """The cost of a patch, and how many such patches fit together."""
+        return (self.volumes, 2) if axes == 3 else (self.images, 12)
+
+    def spare(self, axes: int) -> float:
+        """How many times the reference one patch may cost, since two are enough for a batch."""
+        return 1 if self.residual or axes == 3 else self.reference(axes)[1] / 2
+
+    def feature_counts(self, levels: int, axes: int) -> tuple[int, ...]:
+        """Features of each level."""
+        if self.given:
+            return tuple(self.given[min(level, len(self.given) - 1)] for level in range(levels))
+        most = self.most[0] if axes == 3 else self.most[1]
+        return tuple(min(self.features * 2**level, most) for level in range(levels))
+
+    def blocks(self, levels: int) -> tuple[int, ...]:
+        """Convolutions, or residual blocks, of each level of the encoder."""
+        return RESIDUAL_BLOCKS[:levels] if self.residual else (2,) * levels
+
+    @property
+    def residual(self) -> bool:
+        """Whether its encoder is made of residual blocks."""
+        return self.network == "residual_unet"
+
+    @property
+    def decoder_convs(self) -> int:
+        """Convolutions of each level of the decoder."""
+        return 1 if self.residual else 2
+
+
+PLAIN = Budget("a GPU with 8 GB", "plain_unet", 5.6e8, 8.5e7, 0.05)
+RESIDUAL_M = Budget("a GPU with 8 GB", "residual_unet", 6.8e8, 1.35e8, 1.0)
+RESIDUAL_L = Budget("a GPU with 24 GB", "residual_unet", 2.1e9, 3.8e8, 1.0)
+RESIDUAL_XL = Budget("a GPU with 40 GB", "residual_unet", 3.6e9, 5.6e8, 1.0)
+
+CPU = Budget(
+    "a CPU",
+    "plain_unet",
+    volumes=2e6,
+    images=6e6,
+    covered=0.05,
+    features=16,
+    most=(160, 256),
+    steps=300,
+    batch=2,
+)
+"""By the time of two cores and not by memory, with half the features: not as nnU-Net does."""
+
+_TABLES = {
+    "plain_unet": ((PLAIN, 8.0),),
+    "residual_unet": ((RESIDUAL_XL, 40.0), (RESIDUAL_L, 24.0), (RESIDUAL_M, 8.0)),
+}
+
+LARGE = 24.0
+"""GB from which a residual network is the better choice."""
+
+
+def budget_for(device: str, memory: float, network: str | None = None) -> Budget:
+    """What fits on a device.
+
+    On a GPU that is nnU-Net's reference in proportion to the memory; on a CPU it is `CPU`, or what
+    fits into the memory where that is less.
+
+    Args:
+        device: "cpu" or "cuda".
+        memory: GB that training may take.
+        network: "plain_unet" or "residual_unet"; None: plain below 24 GB and on a CPU.
+    """
+    name = network or ("residual_unet" if device != "cpu" and memory >= LARGE else "plain_unet")
+    table = _TABLES[name]
+    own, least = next((one for one in table if memory >= one[1]), table[-1])
+    fitting = own.scaled(memory / least, f"a GPU with {memory:g} GB")
+    if device != "cpu":
+        return fitting
+    return replace(
+        CPU,
+        network=name,
+        volumes=min(CPU.volumes, fitting.volumes),
+        images=min(CPU.images, fitting.images),
+    )
+
+
+def cost(budget: Budget, shape: Topology, classes: int) -> int:
+    """Activations that the convolutions of a network write for one patch.
+
+    Counted are the convolutions of encoder and decoder, those of a residual block's skip (one where
+    it changes features or has a stride), transposed ones, and the head at full resolution.
+    """
+    features = budget.feature_counts(len(shape.strides), len(shape.patch))
+    blocks = budget.blocks(len(features))
+    sizes, left = list[int](), list(shape.patch)
+    for stride in shape.strides:
+        left = [side // step for side, step in zip(left, stride, strict=True)]
+        sizes.append(prod(left))
+    total = features[0] * sizes[0] if budget.residual else 0  # the stem
+    before = features[0]
+    for level, (count, own, size) in enumerate(zip(features, blocks, sizes, strict=True)):
+        if budget.residual:
+            convs = 2 * own + int(count != before or max(shape.strides[level]) > 1)
+        else:
+            convs = own
+        total += convs * count * size
+        before = count
+    for count, size in zip(features[:-1], sizes[:-1], strict=True):
+        total += (1 + budget.decoder_convs) * count * size
+    return total + classes * sizes[0]

@@ -1,0 +1,235 @@
+"""What scans are like, before any is changed: grids of all, intensities inside the masks of some.
+
+A case is looked at once; what was found is kept by the content of its files. Sources: nnU-Net's
+fingerprint; sections 1 and 5 of the planning sheet.
+"""
+
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from medssl.atomic import appearing
+from medssl.data.geometry import Geometry
+from medssl.data.refusal import attempt, refuse_cases
+from medssl.data.spec import Case, DataSpec
+from medssl.data.volume import read_mask, read_volume
+from medssl.data.workers import Workers
+from medssl.errors import DataError
+
+SAMPLES = 10_000
+"""Voxels inside a mask that stand for all of them; each case counts alike, however large."""
+
+SEED = 1234
+AIR = -500.0
+"""Body lies above it, HU."""
+
+ENDS = (0.5, 99.5)
+"""Percentiles between which intensities lie, but for outliers."""
+
+VERSION = 1  # of what is found in a case; raise it when a file of an earlier one would mislead
+
+Triple = tuple[int, int, int]
+Sides = tuple[float, float, float]
+Range = tuple[float, float]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CaseFacts:
+    """What one case is like.
+
+    Attributes:
+        shape: voxels along each axis.
+        spacing: mm along each axis.
+        box: voxels along each axis of the part that is above the channels' lowest value.
+        body: percentiles `ENDS` of the voxels above `AIR`, over all channels; of CT.
+        inside: intensities of `SAMPLES` voxels inside the mask, float32; empty without a mask.
+    """
+
+    shape: Triple
+    spacing: Sides
+    box: Triple
+    body: Range
+    inside: np.ndarray
+
+    @property
+    def kept(self) -> float:
+        """Share of the voxels that lies in the box."""
+        return float(np.prod(self.box, dtype=float) / np.prod(self.shape, dtype=float))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a mask marks voxels of it."""
+        return self.inside.size > 0
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What all scans are like; that of two sets is the sum of both."""
+
+    cases: tuple[CaseFacts, ...]
+
+    def __add__(self, other: Self) -> "Fingerprint":
+        """Of all cases of both."""
+        return Fingerprint((*self.cases, *other.cases))
+
+    @property
+    def spacings(self) -> list[Sides]:
+        """Mm along each axis, of each case."""
+        return [case.spacing for case in self.cases]
+
+    def shapes(self, cropped: bool) -> list[Triple]:
+        """Voxels along each axis, of each case; of its box where it is cropped."""
+        return [case.box if cropped else case.shape for case in self.cases]
+
+    @property
+    def kept(self) -> float:
+        """Median share of the voxels that lies in the boxes."""
+        return float(np.median([case.kept for case in self.cases]))
+
+    def inside(self) -> np.ndarray | None:
+        """Intensities inside the masks of all cases that have one; None where none has."""
+        found = [case.inside for case in self.cases if case.labelled]
+        return np.concatenate(found) if found else None
+
+    def apart(self) -> int:
+        """Labelled cases whose body intensities leave the range of those without a mask."""
+        rest = [case.body for case in self.cases if not case.labelled]
+        if not rest:
+            return 0
+        low, high = min(one[0] for one in rest), max(one[1] for one in rest)
+        slack = 0.1 * (high - low)
+        return sum(
+            case.body[0] < low - slack or case.body[1] > high + slack
+            for case in self.cases
+            if case.labelled
+        )
+
+
+def look_at(case: Case, channels: Sequence[str], orientation: str | None) -> CaseFacts:
+    """Read a case and tell what it is like.
+
+    Args:
+        orientation: of the axes, e.g. RAS; None: those of the file.
+
+    Raises:
+        DataError: a file is missing or cannot be read, or the mask does not fit the scan.
+    """
+    missing = [name for name in channels if name not in case.images]
+    if missing:
+        raise DataError(f"case {case.id} has no file for the channel {' and '.join(missing)}")
+    volume = read_volume([case.images[name] for name in channels])
+    array = volume.array
+    above = np.zeros(array.shape[1:], bool)
+    for channel in array:
+        above |= channel > np.nanmin(channel)
+    box = [_extent(above, axis) for axis in range(3)]
+    sizes, spacing = _turned(volume.geometry, box, orientation)
+    body = array[array > AIR]
+    ends = np.percentile(body, ENDS) if body.size else (AIR, AIR)
+    inside = np.empty(0, np.float32)
+    if case.label is not None:
+        mask = read_mask(case.label)
+        if not mask.geometry.matches(volume.geometry):
+            raise DataError(f"label {case.label} does not lie on the grid of its image")
+        inside = _drawn(array, np.flatnonzero(mask.array[0]))
+    return CaseFacts(sizes[0], spacing, sizes[1], (float(ends[0]), float(ends[1])), inside)
+
+
+def _extent(marked: np.ndarray, axis: int) -> int:
+    """Voxels along an axis from the first marked one to the last; all where none is marked."""
+    others = tuple(other for other in range(3) if other != axis)
+    places = np.flatnonzero(marked.any(axis=others))
+    return int(places[-1] - places[0]) + 1 if places.size else marked.shape[axis]
+
+
+def _turned(
+    grid: Geometry, box: Sequence[int], orientation: str | None
+) -> tuple[tuple[Triple, Triple], Sides]:
+    """Voxels of the scan and of its box, and the spacing, along axes of an orientation."""
+    if orientation is None:
+        return (grid.shape, (box[0], box[1], box[2])), grid.spacing
+    turned, how = grid.oriented(orientation)
+    x, y, z = (int(box[axis]) for axis in how.order)
+    return (turned.shape, (x, y, z)), turned.spacing
+
+
+def _drawn(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Intensities of all channels at some of these voxels."""
+    if not places.size:
+        return np.empty(0, np.float32)
+    drawn = np.random.default_rng(SEED).choice(places, SAMPLES)
+    found: np.ndarray = array.reshape(len(array), -1)[:, drawn].ravel().astype(np.float32)
+    return found
+
+
+def fingerprint_of(
+    cases: Sequence[Case],
+    spec: DataSpec,
+    orientation: str | None,
+    folder: Path,
+    key: Callable[[Case], str],
+    on_progress: Progress | None = None,
+) -> Fingerprint:
+    """What the cases are like; those that were looked at before are not read again.
+
+    Args:
+        folder: where it is kept.
+        key: of a case, by the content of its files.
+
+    Raises:
+        DataError: cases cannot be read; the message is the first.
+    """
+
+    def facts(case: Case) -> CaseFacts:
+        path = folder / f"{key(case)}-{orientation or 'file'}-{VERSION}.npz"
+        known = _kept(path)
+        if known is None:
+            known = look_at(case, spec.channels, orientation)
+            _keep(path, known)
+        return known
+
+    found, errors = list[CaseFacts](), list[DataError]()
+    with Workers(min(4, os.cpu_count() or 1)) as pool:
+        looked = pool.map(lambda case: attempt(facts, case, case.id), cases)
+        for number, one in enumerate(looked, start=1):
+            if isinstance(one, DataError):
+                errors.append(one)
+            else:
+                found.append(one)
+            if on_progress is not None:
+                on_progress(number, len(cases))
+    refuse_cases(errors, spec)
+    return Fingerprint(tuple(found))
+
+
+def _keep(path: Path, facts: CaseFacts) -> None:
+    with appearing(path) as beside:
+        np.savez(
+            beside,
+            shape=facts.shape,
+            spacing=facts.spacing,
+            box=facts.box,
+            body=facts.body,
+            inside=facts.inside,
+        )
+
+
+def _kept(path: Path) -> CaseFacts | None:
+    """What was kept of a case; None where nothing was, or it is damaged."""
+    try:
+        with np.load(path) as kept:
+            return CaseFacts(
+                tuple(kept["shape"].tolist()),
+                tuple(kept["spacing"].tolist()),
+                tuple(kept["box"].tolist()),
+                tuple(kept["body"].tolist()),
+                kept["inside"],
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,236 @@
+"""How long a run will take and what memory it needs: told before it starts.
+
+A few steps and a window are carried out with fresh networks on the run's own data. They draw from
+generators of their own, so that the run's results are the same to the last bit.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
+from statistics import median
+
+import torch
+
+from medssl.data.cache import CachedCase
+from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.split import Split
+from medssl.device import choose_device
+from medssl.errors import UsageError
+from medssl.families.segment.cohort import unlabelled_cases
+from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.train import build_method, cache_cases, streams, used_cases
+from medssl.infer.window import sliding_window
+from medssl.infer.window_grid import Windows
+from medssl.methods.method import Progress, SegmentMethod
+from medssl.networks.ensemble import Ensemble
+from medssl.pipeline.plan import Cohort
+from medssl.pipeline.progress import QuietReporter
+from medssl.train.allocator import keep_freed_memory
+from medssl.train.loop import configure_torch
+from medssl.train.update import make_update
+
+STEPS = 3
+"""So many are timed, after one that is not."""
+
+FEWEST = 50
+"""Steps of a whole run below which nothing is worth telling."""
+
+FEW = 2
+"""Cases of each kind that are enough to measure with."""
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a run will take.
+
+    Attributes:
+        step_s: seconds of a step.
+        steps: of each training.
+        trainings: those of the folds, and the last.
+        window_s: seconds of a window.
+        validated: windows that are predicted during all trainings.
+        predicted: windows that are predicted afterwards.
+        masks: that are made afterwards.
+        memory: bytes.
+        device: in words.
+    """
+
+    step_s: float
+    steps: int
+    trainings: int
+    window_s: float
+    validated: int
+    predicted: int
+    masks: int
+    memory: int
+    device: str
+
+    @property
+    def training_s(self) -> float:
+        """Seconds of all trainings."""
+        return self.step_s * self.steps * self.trainings + self.window_s * self.validated
+
+    @property
+    def prediction_s(self) -> float:
+        """Seconds of all masks that are made afterwards."""
+        return self.window_s * self.predicted
+
+    def __str__(self) -> str:
+        folds = f"{self.trainings} trainings of {self.steps} steps"
+        what = folds if self.trainings > 1 else f"{self.steps} steps"
+        said = f"{what} at {self.step_s:.2g} s will take about {duration(self.training_s)}"
+        if self.masks:
+            said += f", then {self.masks} masks about {duration(self.prediction_s)}"
+        return f"{said}; they need {self.memory / 1e9:.2g} GB on the {self.device}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, e.g. "2 h 10 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def in_words(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> str:
+    """What a run will take, in a sentence; empty where it is next to nothing.
+
+    Raises:
+        DataError, UsageError: as `foretell`.
+    """
+    trainings = len(cohort.folds) + (config.pipeline.split.final == "refit" or not cohort.folds)
+    if config.pipeline.train.steps * trainings < FEWEST:
+        return ""
+    return str(foretell(config, cohort, reporter))
+
+
+def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Foretold:
+    """What a run will take, by a few of its cases, which are preprocessed now if need be.
+
+    Raises:
+        DataError: a case cannot be used.
+        UsageError: the method lacks cases of a kind, or a step does not fit into the memory.
+    """
+    pipeline, split = config.pipeline, cohort.split
+    few = replace(
+        split, labelled=split.labelled[:FEW], unlabelled=split.unlabelled[:FEW], validation=()
+    )
+    cached = cache_cases(config, used_cases(cohort.cases, few), reporter)
+    step, window = timed(config, few, cached)
+    folds = len(cohort.folds)
+    ensemble = bool(folds) and pipeline.split.final == "ensemble"
+    trainings = folds + (not ensemble)
+    rounds = pipeline.train.steps // pipeline.train.validate_every * trainings
+    rest = len(unlabelled_cases(cohort)) if pipeline.predict.unlabelled else 0
+    final, held = len(split.test) + rest, len(cohort.left_out)
+    flips = 2 ** len(pipeline.mirrored) if pipeline.predict.flips else 1
+    windows = _windows(config, cached)
+    device = choose_device(pipeline.train.device)
+    return Foretold(
+        step_s=step,
+        steps=pipeline.train.steps,
+        trainings=trainings,
+        window_s=window,
+        validated=round(windows * (rounds * len(split.validation) + held)),
+        predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
+        masks=final + held,
+        memory=_memory(device),
+        device="CPU" if device.type == "cpu" else f"GPU ({device})",
+    )
+
+
+def timed(
+    config: SegmentConfig, split: Split, cached: Mapping[str, CachedCase]
+) -> tuple[float, float]:
+    """Seconds of a step, and of a window that the trained networks answer.
+
+    The generators of torch are left as they were.
+
+    Args:
+        split: whose cases are all among the cached ones.
+
+    Raises:
+        UsageError: a step does not fit into the memory; says what to lower.
+    """
+    train = config.pipeline.train
+    device = choose_device(train.device)
+    configure_torch(train.threads, train.deterministic)
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            method = build_method(config)
+            return _step(config, method, split, cached), _window(config, method.eval())
+    except torch.OutOfMemoryError:
+        raise UsageError(
+            f"a step of the training does not fit into the memory of {device}",
+            f"it takes {train.batch_labelled} labelled and {train.batch_unlabelled} unlabelled "
+            f"patches of {list(train.patch)}",
+            "plan for less with plan.memory, or lower train.batch_labelled, "
+            "train.batch_unlabelled or train.patch",
+        ) from None
+
+
+def _step(
+    config: SegmentConfig,
+    method: SegmentMethod,
+    split: Split,
+    cached: Mapping[str, CachedCase],
+) -> float:
+    """Seconds of a step, batches included: the median, as other work may hold one up."""
+    pipeline, train = config.pipeline, config.pipeline.train
+    device = choose_device(train.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
+        torch.cuda.reset_peak_memory_stats(device)
+    update = make_update(method, train, pipeline.seed, device)
+    workers = choose_workers(train.workers, device)
+    ends = list[float]()
+    with closing(Prefetch(streams(config, method, split, cached), 0, workers)) as feed:
+        for number in range(1, STEPS + 2):
+            update(feed.take(), Progress(number, max(train.steps, STEPS + 1)))
+            ends.append(time.perf_counter())
+    return median(after - before for before, after in pairwise(ends))
+
+
+@torch.no_grad()
+def _window(config: SegmentConfig, method: SegmentMethod) -> float:
+    """Seconds of a window, by two of four side by side, of which the first is not timed."""
+    pipeline, predictor = config.pipeline, method.predictor()
+    if pipeline.predict.network != "ensemble":
+        predictor = Ensemble(predictor.members[:1])
+    device, patch = choose_device(pipeline.train.device), pipeline.train.patch
+    x, y, z = patch
+    image = torch.zeros(len(config.spec.channels), 4 * x, y, z)
+    begin = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        how = {"window_batch": pipeline.predict.window_batch, "device": device}
+        sliding_window(image, predictor, patch, patch, **how)  # type: ignore[arg-type]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (time.perf_counter() - begin) / 4
+
+
+def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:
+    """Windows of a case, on average."""
+    pipeline = config.pipeline
+    patch = pipeline.train.patch
+    x, y, z = (max(1, side // 2) for side in patch)
+    counts = []
+    for case in cached.values():
+        starts = Windows(case.record.network.shape, patch, pipeline.predict.stride or (x, y, z))
+        counts.append(prod(len(one) for one in starts.starts))
+    return sum(counts) / len(counts)
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes at the peak: of the process on a CPU, else of tensors on the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

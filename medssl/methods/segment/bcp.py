@@ -1,0 +1,146 @@
+"""BCP: bidirectional copy-paste between labelled and unlabelled patches.
+
+Source: Bai et al., CVPR 2023, arXiv 2305.00673, and its released code (sheet sections 2 to 4).
+
+The optimiser goes on from the first stage to the second, as released for ACDC and the pancreas.
+
+Legend: B items, C channels, K classes, X Y Z voxels; a and b are the halves of the labelled
+patches, p and q those of the unlabelled ones.
+"""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.data.batch import Batch, Stream
+from medssl.data.patches import Box, PatchSampler, SinglePatch
+from medssl.infer.postprocess import largest_component
+from medssl.methods.ema import follow_statistics, update_ema
+from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.methods.segment.losses import over_heads, region_loss
+from medssl.methods.segment.passes import answering, taught_by
+from medssl.methods.settings.bcp import Settings
+from medssl.networks.build import build_network
+from medssl.networks.ensemble import Ensemble
+from medssl.networks.heads import heads_of
+
+LOSSES = {
+    "per_item": partial(region_loss, pooled=False, squared=False),
+    "pooled": partial(region_loss, smooth=1e-10),
+}
+
+
+def draw_box(shape: Sequence[int], share: float, generator: Generator) -> Box:
+    """A box of int(share x side) voxels, its start uniform in {0, ..., side - box - 1}.
+
+    An axis of one voxel belongs to the box as a whole.
+    """
+    spans = []
+    for side in shape:
+        size = int(share * side) if side > 1 or not share else side
+        last = max(1, side - size)
+        start = int(torch.randint(last, (1,), generator=generator, device=generator.device))
+        spans.append(slice(start, start + size))
+    x, y, z = spans
+    return x, y, z
+
+
+def pasted(outside: Tensor, inside: Tensor, box: Box) -> Tensor:
+    """`outside` [..., X, Y, Z] with the box of `inside`; a copy."""
+    mixed = outside.clone()
+    mixed[(..., *box)] = inside[(..., *box)]
+    return mixed
+
+
+def keep_largest(label: Tensor, how: str, neighbours: Literal[6, 18, 26]) -> Tensor:
+    """Labels [B, X, Y, Z], of each item the largest connected part alone, per class or in all."""
+    kept = []
+    for item in label.to(torch.uint8).cpu().numpy():
+        if how == "per_class":
+            kept.append(largest_component(item, range(1, int(item.max()) + 1), neighbours))
+        else:
+            whole = largest_component((item > 0).astype(item.dtype), [1], neighbours)
+            kept.append(item * whole)
+    return torch.stack([torch.from_numpy(one) for one in kept]).to(label.device)
+
+
+class Bcp(SegmentMethod):
+    """A student that sees mixed patches alone, and its moving average, which labels them."""
+
+    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.student = build_network(
+            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
+        )
+        self.teacher = deepcopy(self.student).requires_grad_(False)
+        if settings.first_stage == 1:
+            self.streams = ("labelled",)
+
+    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
+        """Uniform single patches."""
+        return SinglePatch(patch)
+
+    def is_first_stage(self, progress: Progress) -> bool:
+        """Whether only labelled patches are mixed yet."""
+        return progress.step <= round(self.settings.first_stage * progress.steps)
+
+    def forward(
+        self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
+    ) -> dict[str, Tensor]:
+        """Mixed labelled patches at first; then labelled and unlabelled ones, mixed both ways."""
+        a, b = batches["labelled"].image[:, 0].chunk(2)
+        truth_a, truth_b = batches["labelled"].truth.chunk(2)
+        box = draw_box(a.shape[2:], self.settings.box, generator)
+        outside = torch.ones_like(truth_a)
+        outside[(..., *box)] = 0
+        if self.is_first_stage(progress):
+            mixed, target = pasted(a, b, box), pasted(truth_a, truth_b, box)
+            if self.settings.first_loss == "by_region":
+                return {"copy_paste": self._loss(mixed, target, outside, 1.0)}
+            return {"copy_paste": self._loss(mixed, target, torch.ones_like(target), 0.0)}
+        p, q = batches["unlabelled"].image[:, 0].chunk(2)
+        pseudo_p, pseudo_q = self._pseudo(p), self._pseudo(q)
+        weight = self.settings.pseudo_weight
+        one, other = pasted(a, p, box), pasted(q, b, box)
+        target, turned = pasted(truth_a, pseudo_p, box), pasted(pseudo_q, truth_b, box)
+        return {
+            "labelled_outside": self._loss(one, target, outside, weight),
+            "labelled_inside": self._loss(other, turned, 1 - outside, weight),
+        }
+
+    def _pseudo(self, image: Tensor) -> Tensor:
+        """The teacher's labels [B, X, Y, Z] uint8 of images [B, C, X, Y, Z]."""
+        chosen = self.settings
+        label = taught_by(self.teacher, image, chosen.train_mode).argmax(1).to(torch.uint8)
+        if chosen.components == "none":
+            return label
+        return keep_largest(label, chosen.components, chosen.neighbours)
+
+    def _loss(self, image: Tensor, target: Tensor, region: Tensor, weight: float) -> Tensor:
+        """What mixed images cost: a region of 1 and 0, and the rest with a weight."""
+        heads, loss = heads_of(self.student, image), LOSSES[self.settings.dice]
+        found = over_heads(heads, loss, target, region)
+        return found + weight * over_heads(heads, loss, target, 1 - region) if weight else found
+
+    def after_step(self, progress: Progress) -> None:
+        """The teacher is the student in the first stage, and follows it in the second."""
+        first = self.is_first_stage(progress)
+        decay = 0.0 if first else self.settings.decay
+        update_ema(self.teacher, self.student, decay)
+        if first or self.settings.average_statistics:
+            follow_statistics(self.teacher, self.student, decay)
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The student; the teacher has no gradient."""
+        yield self.student
+
+    def predictor(self) -> Ensemble:
+        """The student, the teacher or both, as `method.predictor` says."""
+        return answering(self.student, self.teacher, self.settings.predictor)

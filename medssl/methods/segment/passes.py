@@ -1,0 +1,36 @@
+"""How networks are asked within a step, and which of them answer after training.
+
+Legend: B items, C channels, K classes, X Y Z voxels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.settings import Answering
+from medssl.networks.ensemble import Ensemble
+
+
+def has_batch_statistics(network: nn.Module) -> bool:
+    """Whether an item's answer in training depends on the other items of its batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+@torch.no_grad()
+def taught_by(network: nn.Module, image: Tensor, train_mode: bool) -> Tensor:
+    """Logits [B, K, X, Y, Z] of images [B, C, X, Y, Z], of which no gradient is kept.
+
+    Args:
+        train_mode: with dropout and batch statistics; otherwise in evaluation mode, after which
+            the network is in the mode that it was in.
+    """
+    before = network.training
+    network.train(train_mode and before)
+    logits: Tensor = network(image)
+    network.train(before)
+    return at_least_float32(logits)
+
+
+def answering(student: nn.Module, teacher: nn.Module, who: Answering) -> Ensemble:
+    """The networks that predict after training; of "both" the mean of their probabilities."""
+    return Ensemble({"student": [student], "teacher": [teacher], "both": [student, teacher]}[who])

@@ -1,0 +1,86 @@
+"""Settings of `bcp`: defaults are the paper's for the left atrium (sheet section 5)."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from medssl.errors import UsageError
+from medssl.methods.settings import Answering, Family, MethodSettings
+
+
+class Settings(MethodSettings):
+    """Bidirectional copy-paste between labelled and unlabelled patches."""
+
+    family: ClassVar[Family] = "segment"
+    implementation: ClassVar[str] = "medssl.methods.segment.bcp:Bcp"
+    paper: ClassVar[str] = "Bai et al., BCP, CVPR 2023 (arXiv 2305.00673)"
+    summary: ClassVar[str] = "patches half labelled, half not, in both directions, and a teacher"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "bcp": {},
+        "bcp_acdc": {
+            "dice": "pooled",
+            "first_loss": "by_region",
+            "average_statistics": True,
+            "first_stage": 0.25,
+        },
+        "copy_paste": {"first_stage": 1.0},
+        "unmixed": {"box": 0.0},
+    }
+
+    first_stage: float = Field(
+        default=0.1176,
+        ge=0,
+        le=1,
+        description="share of the steps that mix labelled patches alone; 2000 of 17 000",
+    )
+    first_loss: Literal["whole", "by_region"] = Field(
+        default="whole",
+        description="of that stage: over the mixed patch, or over both its regions apart and "
+        "summed, as released for ACDC",
+    )
+    box: float = Field(
+        default=2 / 3, ge=0, le=1, description="share of each side that is pasted; 0: no mixing"
+    )
+    pseudo_weight: float = Field(
+        default=0.5, ge=0, description="of the part with pseudo-labels, against 1 of the labels"
+    )
+    decay: float = Field(default=0.99, ge=0, lt=1, description="of the teacher's moving average")
+    average_statistics: bool = Field(
+        default=False,
+        description="the teacher's running statistics are averages of the student's, as released "
+        "for ACDC; otherwise its own",
+    )
+    dice: Literal["per_item", "pooled"] = Field(
+        default="per_item",
+        description="pooled: squared denominators, all items in one ratio, as released for ACDC",
+    )
+    components: Literal["per_class", "foreground", "none"] = Field(
+        default="per_class",
+        description="of a pseudo-label the largest connected part alone is kept, of each class or "
+        "of all but the background; none for lesions and other things in several parts",
+    )
+    neighbours: Literal[6, 18, 26] = Field(
+        default=26, description="of a voxel that count as connected; 18 for the pancreas"
+    )
+    train_mode: bool = Field(
+        default=True, description="pseudo-labels with dropout and batch statistics, as released"
+    )
+    predictor: Answering = Field(
+        default="student", description="who predicts; both: the mean of student and teacher"
+    )
+
+    def must_fit(self, config: Any) -> None:
+        """Refuse batches that cannot be halved.
+
+        Raises:
+            UsageError: says what to set.
+        """
+        train = config.pipeline.train
+        sizes = train.batch_labelled, train.batch_unlabelled
+        if sizes[0] % 2 or (self.first_stage < 1 and sizes[0] != sizes[1]):
+            raise UsageError(
+                f"method bcp cannot halve train.batch_labelled={sizes[0]} and "
+                f"train.batch_unlabelled={sizes[1]}",
+                "each half of the labelled patches is mixed with a half of the unlabelled ones",
+                "give both the same even number",
+            )

@@ -1,0 +1,74 @@
+"""Single DICOM files as pictures: grey and colour, one frame and several, and their scale."""
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+
+from medssl.data.picture.dicom import holds_pictures
+from medssl.data.volume import read_geometry, read_volume
+from medssl.errors import DataError
+from medssl.pipeline.inputs import find_inputs
+from tests.data.conftest import write_dicom
+
+GREY = np.arange(35, dtype=np.uint16).reshape(5, 7) * 100
+RGB = np.stack([GREY // 100, GREY // 50, 200 - GREY // 100], axis=-1).astype(np.uint8)
+COLOUR = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+
+
+def test_grey_values_are_rescaled_and_dark_on_bright_is_inverted(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", GREY, RescaleSlope=2, RescaleIntercept=-5)
+    assert (read_volume(path).array[0, :, :, 0] == (2.0 * GREY - 5).T).all()
+    path = write_dicom(tmp_path / "b.dcm", GREY, PhotometricInterpretation="MONOCHROME1")
+    assert (read_volume(path).array[0, :, :, 0] == (GREY.max() - GREY).T).all()
+
+
+def test_colours_are_channels(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RGB, **COLOUR)
+    assert (read_volume([path] * 3).array[..., 0] == RGB.transpose(2, 1, 0)).all()
+
+
+def test_luminance_and_chrominance_become_red_green_and_blue(tmp_path):
+    ybr = np.zeros((5, 7, 3), np.uint8)
+    ybr[..., 0], ybr[..., 1:] = 90, 128
+    tags = {**COLOUR, "PhotometricInterpretation": "YBR_FULL"}
+    found = read_volume([write_dicom(tmp_path / "a.dcm", ybr, **tags)] * 3)
+    assert (found.array == 90).all()
+
+
+def test_frames_are_a_stack(tmp_path):
+    frames = np.stack([GREY, GREY + 1, GREY + 2])
+    path = write_dicom(tmp_path / "a.dcm", frames, Rows=5, Columns=7, NumberOfFrames=3)
+    volume = read_volume(path)
+    assert volume.geometry.shape == (7, 5, 3)
+    assert (volume.array[0] == frames.transpose(2, 1, 0)).all()
+    coloured = np.stack([RGB, RGB])
+    tags = {**COLOUR, "Rows": 5, "Columns": 7, "NumberOfFrames": 2}
+    found = read_volume([write_dicom(tmp_path / "b.dcm", coloured, **tags)] * 3).array
+    assert (found == coloured.transpose(3, 2, 1, 0)).all()
+
+
+def test_the_scale_is_that_of_the_header_or_of_the_regions_of_ultrasound(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", GREY, PixelSpacing=[0.2, 0.1])
+    assert read_geometry(path).spacing == (0.1, 0.2, 1)
+    region = Dataset()
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.02, 0.03
+    path = write_dicom(tmp_path / "b.dcm", GREY, SequenceOfUltrasoundRegions=[region])
+    assert read_geometry(path).spacing == pytest.approx((0.2, 0.3, 1))
+
+
+def test_volumes_in_one_file_are_no_pictures(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", GREY, SOPClassUID=EnhancedCTImageStorage)
+    with pytest.raises(DataError, match=r"a\.dcm is no picture; .*'Enhanced CT Image Storage'"):
+        read_volume(path)
+
+
+def test_a_folder_of_pictures_is_a_case_for_each(tmp_path):
+    for name in ("a.dcm", "b.dcm"):
+        write_dicom(tmp_path / name, GREY)
+    assert list(find_inputs([tmp_path], ["image"])) == ["a", "b"]
+    write_dicom(
+        tmp_path / "b.dcm", GREY, SOPClassUID=CTImageStorage, ImagePositionPatient=[0, 0, 0]
+    )
+    assert holds_pictures(tmp_path) == []

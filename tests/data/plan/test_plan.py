@@ -1,0 +1,167 @@
+"""From scans to a plan: crops and intensities, axes in the order of the scans, budgets."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+from medssl.data.plan.budget import CPU, PLAIN, RESIDUAL_L, RESIDUAL_XL, Budget, budget_for
+from medssl.data.plan.fingerprint import CaseFacts, Fingerprint
+from medssl.data.plan.key import Planned
+from medssl.data.plan.plan import SizePlan, plan_sizes
+from medssl.data.plan.reasons import Names, planned_keys
+from medssl.data.plan.request import Fixed
+
+Triple = tuple[int, int, int]
+NOTHING = np.empty(0, np.float32)
+
+
+def scans(
+    count: int,
+    shape: Triple,
+    spacing: tuple[float, float, float],
+    box: Triple | None = None,
+    inside: np.ndarray = NOTHING,
+    body: tuple[float, float] = (-100.0, 200.0),
+) -> Fingerprint:
+    """Equal cases."""
+    return Fingerprint((CaseFacts(shape, spacing, box or shape, body, inside),) * count)
+
+
+def keys(plan: SizePlan, budget: Budget = PLAIN, chain: str = "mr") -> dict[str, Planned]:
+    return {one.key: one for one in planned_keys(plan, budget, Names(chain))}
+
+
+def test_axes_come_back_in_the_order_of_the_scans() -> None:
+    """Prostates of 20 slices: the axis of the slices may stand anywhere."""
+    found = plan_sizes(scans(32, (319, 320, 20), (0.625, 0.625, 3.6)), 3, False, PLAIN, Fixed())
+    assert found.network.patch == (256, 320, 20)
+    assert found.network.topology.poolings == (6, 6, 2)
+    assert found.network.topology.strides[1] == (2, 2, 1)
+    assert found.network.topology.kernels[0] == (3, 3, 1)
+    assert found.spacing == (0.625, 0.625, 3.6)
+
+
+def test_images_of_one_slice_are_planned_in_their_plane() -> None:
+    found = plan_sizes(scans(20, (565, 584, 1), (1, 1, 1)), 2, False, PLAIN, Fixed())
+    assert found.planar
+    assert found.network.patch == (640, 640, 1)
+    assert {row[2] for row in found.network.topology.kernels} == {1}
+    assert max(keys(found)["network.features"].value) == 512
+
+
+@pytest.mark.parametrize(
+    ("box", "crop", "intensity"),
+    [
+        ((100, 100, 100), False, "zscore"),
+        ((100, 100, 90), True, "zscore_box"),
+        ((74, 74, 73), True, "zscore_inside"),  # 0.4 of a brain's scan, as in BrainTumour
+    ],
+)
+def test_what_a_crop_leaves_decides_on_intensities(box: Triple, crop: bool, intensity: str) -> None:
+    found = plan_sizes(scans(5, (100, 100, 100), (1, 1, 1), box), 2, False, PLAIN, Fixed())
+    assert (found.crop, found.intensity) == (crop, intensity)
+    assert found.median == (box if crop else (100, 100, 100))
+    planned = keys(found)
+    assert planned["preprocess.mr.intensity"].value == intensity
+    assert planned["preprocess.mr.crop_foreground"].value is crop
+
+
+def test_ct_takes_its_window_from_the_masks_alone() -> None:
+    inside = np.arange(1001, dtype=np.float32)
+    labelled = scans(2, (64, 64, 64), (1, 1, 1), (32, 32, 32), inside)
+    found = plan_sizes(labelled + scans(6, (64, 64, 64), (1, 1, 1)), 2, True, PLAIN, Fixed())
+    planned = keys(found, chain="ct")
+    assert planned["preprocess.ct.window"].value == [5.0, 995.0]
+    assert planned["preprocess.ct.zscore"].value == [500.0, round(float(inside.std()), 2)]
+    assert not found.crop  # air is no margin of a CT
+    without = plan_sizes(scans(6, (64, 64, 64), (1, 1, 1)), 2, True, PLAIN, Fixed())
+    assert "preprocess.ct.window" not in keys(without, chain="ct")
+
+
+def test_labelled_scans_beyond_the_range_of_the_others_are_counted() -> None:
+    marked = np.ones(3, np.float32)
+    alike = scans(4, (8, 8, 8), (1, 1, 1), body=(-100, 200))
+    within = scans(2, (8, 8, 8), (1, 1, 1), inside=marked, body=(-90, 220))
+    beyond = scans(3, (8, 8, 8), (1, 1, 1), inside=marked, body=(-90, 900))
+    assert (alike + within).apart() == 0
+    assert (alike + within + beyond).apart() == 3
+    assert beyond.apart() == 0  # nothing to compare with
+
+
+def test_all_training_scans_count_for_the_batch() -> None:
+    """Eight hippocampi give the least batch, two hundred seven patches."""
+    shape = (35, 50, 36)
+    eight = plan_sizes(scans(8, shape, (1, 1, 1)), 3, False, PLAIN, Fixed())
+    all_of_them = plan_sizes(scans(200, shape, (1, 1, 1)), 3, False, PLAIN, Fixed())
+    assert eight.network.patch == all_of_them.network.patch
+    assert (eight.network.batch, eight.network.limited_by) == (2, "least")
+    assert (all_of_them.network.batch, all_of_them.network.limited_by) == (7, "data")
+    assert "5 %" in keys(all_of_them)["train.batch_labelled"].why
+
+
+def test_given_sizes_are_taken_for_what_follows_from_them() -> None:
+    found = scans(10, (64, 64, 64), (1, 1, 1))
+    finer = plan_sizes(found, 2, False, PLAIN, Fixed(spacing=(0.5, 1, 1)))
+    assert finer.median == (128, 64, 64)
+    kept = plan_sizes(found, 2, False, PLAIN, Fixed(keeps_spacing=True))
+    assert kept.median == (64, 64, 64)
+    given = plan_sizes(found, 2, False, PLAIN, Fixed(patch=(32, 16, 32)))
+    assert given.network.patch == (32, 16, 32)
+
+
+def test_every_key_has_a_reason() -> None:
+    for chain in ("mr", "ct"):
+        found = plan_sizes(scans(10, (64, 64, 64), (1, 1, 1)), 2, chain == "ct", CPU, Fixed())
+        for one in planned_keys(found, CPU, Names(chain)):
+            assert one.why.endswith("."), one.key
+
+
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [
+        (("ball",), [0, 1, 2]),
+        (("left kidney", "right kidney"), [1, 2]),
+        (("Kidney_L", "Kidney_R"), [1, 2]),
+        (("anterior hippocampus", "posterior hippocampus"), [0, 2]),
+        (("lung_upper_lobe_left", "lung_lower_lobe_left"), [1]),
+        (("leftover", "clot"), [0, 1, 2]),
+    ],
+)
+def test_sides_that_labels_tell_apart_are_not_exchanged(
+    labels: tuple[str, ...], axes: list[int]
+) -> None:
+    found = plan_sizes(scans(3, (64, 64, 64), (1, 1, 1)), 3, False, PLAIN, Fixed())
+    keys = planned_keys(found, PLAIN, Names("mr", labels))
+    (mirrored,) = [one for one in keys if one.key == "augment.standard.mirror_axes"]
+    assert mirrored.value == axes
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (8, PLAIN.volumes),
+        (12, 1.5 * PLAIN.volumes),
+        (24, RESIDUAL_L.volumes),
+        (32, RESIDUAL_L.volumes * 32 / 24),
+        (40, RESIDUAL_XL.volumes),
+        (80, 2 * RESIDUAL_XL.volumes),
+    ],
+)
+def test_a_gpu_has_the_table_in_proportion(memory: float, expected: float) -> None:
+    found = budget_for("cuda", memory)
+    assert found.volumes == pytest.approx(expected)
+    assert found.residual == (memory >= 24)
+
+
+def test_a_cpu_has_half_the_features_and_few_steps() -> None:
+    found = budget_for("cpu", float("inf"))
+    assert found.feature_counts(6, 3) == (16, 32, 64, 128, 160, 160)
+    assert found.steps < budget_for("cuda", 8).steps / 10
+    assert budget_for("cpu", 0.001).volumes < found.volumes  # memory counts where it is less
+
+
+def test_a_cpu_trains_with_small_patches() -> None:
+    found = plan_sizes(scans(40, (44, 71, 96), (1.25, 1.25, 1.25)), 2, False, CPU, Fixed())
+    assert prod(found.network.patch) < 40**3
+    assert found.network.batch == 2

@@ -1,0 +1,145 @@
+"""2-D images from a folder to masks: PNG in, PNG out, of every kind of mask and method."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medssl.data.check import check
+from medssl.data.spec import load_spec
+from medssl.errors import DataError, UsageError
+from medssl.families.segment.predict import predict_files
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+
+ROWS, COLUMNS = 24, 32
+
+SPEC = """
+title: Dots
+modality: ultrasound
+channels: [red, green, blue]
+labels: [{value: 7, name: dot, colour: '#00ff00'}]
+root: dots
+layout:
+  kind: glob
+  images: {red: "images/{case}.png", green: "images/{case}.png", blue: "images/{case}.png"}
+  label: "masks/{case}.png"
+licence: CC0
+citation: none
+"""
+
+PIPELINE = """
+title: Dots
+data: dots
+split: {labels: 2, validation: 0.5, test: 2}
+preprocess: rgb
+network: {name: unet3d, width: 4, levels: 2, norm: instance, dropout: 0}
+method: supervised
+augment: {basic: {flip: half, rot90: true}}
+train: {steps: 30, patch: [16, 16], device: cpu}
+predict: {unlabelled: true}
+evaluate: {bootstrap: 100, overlays: 1}
+"""
+
+
+@pytest.fixture
+def dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with pictures of a bright dot, six of them with a green mask."""
+    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("data_specs", SPEC), ("pipelines", PIPELINE)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "dots.yaml").write_text(text)
+    root = tmp_path / "data" / "dots"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((ROWS, COLUMNS))
+    for number in range(7):
+        y, x = rng.uniform(8, 16, 2)
+        mask = (rows - y) ** 2 + (columns - x - 4) ** 2 < 25
+        image = 60 + 120 * mask + 8 * rng.normal(size=mask.shape)
+        rgb = np.stack([image, image / 2, 255 - image], axis=-1).clip(0, 255).astype(np.uint8)
+        Image.fromarray(rgb).save(root / "images" / f"d{number}.png", dpi=(127, 127))
+        if number < 6:
+            green = mask[..., None] * np.array([0, 255, 0], np.uint8)
+            Image.fromarray(green.astype(np.uint8)).save(root / "masks" / f"d{number}.png")
+    return root
+
+
+def test_a_folder_of_pictures_is_learnt_scored_and_masked(dots, tmp_path):
+    config = load_config("dots")
+    assert config.pipeline.train.patch == (16, 16, 1)
+    assert config.pipeline.network.spatial_dims == 2
+    assert config.spec.modality == "US"
+    assert not check(config.spec)
+    done = run(config, QuietReporter())
+    score = re.search(r"Dice (0\.\d+)", "".join(done.found))
+    assert score is not None
+    assert float(score[1]) > 0.7
+    assert len(list(done["masks"].glob("*.png"))) == 2
+    assert (done["unlabelled"] / "d6.png").is_file()
+    assert (done["unlabelled"] / "d6_entropy.tif").is_file()
+
+    out = tmp_path / "out"
+    loose = dots / "images" / "d6.png"
+    predict_files(done["model"], [loose], out, [], QuietReporter(), "cpu")
+    mask = Image.open(out / "d6.png")
+    assert (mask.size, mask.info["dpi"]) == ((COLUMNS, ROWS), pytest.approx((127, 127), rel=1e-3))
+    assert set(np.unique(mask)) == {0, 7}
+    whole = predict_files(done["model"], [dots / "images"], tmp_path / "all", [], QuietReporter())
+    assert len(whole) == 7
+    assert (np.asarray(Image.open(whole[6])) == np.asarray(mask)).all()
+
+
+@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+def test_the_unets_of_nnunet_learn_pictures_too(dots, tmp_path, name):
+    network = f"network={{name: {name}, features: [4, 6, 8], blocks: [1, 1, 1]}}"
+    config = load_config("dots", [network, "train.steps=2", "augment=standard"])
+    assert config.pipeline.network.spatial_dims == 2
+    done = run(config, QuietReporter())
+    again = predict_files(done["model"], [dots / "images"], tmp_path / "all", [], QuietReporter())
+    assert Image.open(again[0]).size == (COLUMNS, ROWS)
+
+
+def test_a_box_of_voxels_is_no_window_on_pictures(dots):
+    with pytest.raises(UsageError, match=r"pictures, .* set train\.patch=\[16, 16\]"):
+        run(load_config("dots", ["train.patch=[16, 16, 16]"]), QuietReporter())
+    assert not Path("runs").exists()
+
+
+def test_a_network_without_a_2d_form_is_refused(dots):
+    with pytest.raises(UsageError, match=r"conv_fpn has no 2-D form; .* choose one of: .*vnet"):
+        load_config("dots", ["network.name=conv_fpn"])
+
+
+def test_an_image_of_other_dimensions_is_named(dots):
+    from medssl.data.geometry import Geometry
+    from medssl.data.volume import write_volume
+
+    text = Path("data_specs/dots.yaml").read_text().replace("images/{case}.png", "images/{case}.*")
+    Path("data_specs/dots.yaml").write_text(text)
+    odd = dots / "images" / "odd.nii.gz"
+    write_volume(np.zeros((4, 4, 4), np.float32), Geometry((4, 4, 4), np.eye(4)), odd)
+    words = f"{odd} is a volume where 7 of the 8 images are pictures"
+    found = [one for one in check(load_spec("dots")) if one.rule == "dimensions"]
+    assert [one.what for one in found] == [words]
+    with pytest.raises(DataError, match=r"odd\.nii\.gz is a volume where 7 of the 8 images"):
+        run(load_config("dots"), QuietReporter())
+    assert not Path("runs").exists()
+
+
+def test_a_colour_that_no_label_has_is_a_verdict_and_stops_training(dots):
+    path = dots / "masks" / "d1.png"
+    rgb = np.asarray(Image.open(path)).copy()
+    rgb[0, 0] = (9, 9, 9)
+    Image.fromarray(rgb).save(path)
+    (one,) = check(load_spec("dots"))
+    assert (one.case, one.rule) == ("d1", "label values")
+    assert "#090909 (1 pixels), which no label declares" in one.what
+    assert "nearest is #00ff00 of 'dot'" in one.what
