@@ -8,7 +8,7 @@ or not at all (ADMIN). Scanners of Philips that count (CNTS) state the factor th
 from datetime import datetime, timedelta
 from typing import Any
 
-from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 
 _PHILIPS_SUV = 0x70531000
