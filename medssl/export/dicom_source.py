@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.series import Series
-from medssl.data.dicom.slices import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.errors import DataError
 

@@ -15,6 +15,7 @@ from medssl.data.dicom.contents import Candidate
 from medssl.data.dicom.contrast import contrast_of_channel
 from medssl.data.dicom.rule import Grids, SeriesRule
 from medssl.data.dicom.series import Series
+from medssl.data.dicom.suv import SUV
 from medssl.errors import DataError
 from medssl.names import some_of
 
@@ -211,6 +212,9 @@ def _derived(one: Candidate) -> str:
 def _remark(one: Candidate, wanted: Wanted) -> str:
     """What should be known of a series that is taken."""
     said = [_unlike(one, wanted.grids)]
+    unit = one.series.slices[0].unit if one.series else ""
+    if unit not in ("", SUV):
+        said.append(f"its values are no SUV, but {unit}")
     if one.copies:
         said.append(f"{one.copies} slices are there more than once")
     return "; ".join(filter(None, said))

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.names import printable
 

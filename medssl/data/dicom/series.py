@@ -102,6 +102,12 @@ def _refuse_mixtures(folder: Path, slices: Sequence[Slice]) -> None:
             "put each series in a folder of its own",
         )
     first = slices[0]
+    if len({one.unit for one in slices}) > 1:
+        raise DataError(
+            f"{folder} holds slices of PET in several units",
+            "they are in SUV only where their tags allow",
+            "export the series again from its archive",
+        )
     for one in slices:
         turned = np.abs(one.directions - first.directions).max() > 1e-3
         if turned or (one.shape, one.spacing) != (first.shape, first.spacing):

@@ -9,12 +9,15 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from medssl.data.dicom.frames import frames_of
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE, must_not_inflate
-from medssl.data.dicom.tags import LARGEST, Slice, has_frames, read_slice, refuse, tags
+from medssl.data.dicom.suv import suv_factor
+from medssl.data.dicom.tags import LARGEST, Slice, has_frames, modality_of, read_slice, refuse, tags
 from medssl.errors import DataError
 
 _ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
@@ -72,10 +75,19 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
         DataError: it holds none that can be used, or lacks a tag.
     """
     if has_frames(path, header.tags):
-        from medssl.data.dicom.frames import frames_of
+        found = frames_of(path, header.tags, header.pixels)
+    else:
+        found = [read_slice(path, header.tags, header.pixels)]
+    return _in_suv(path, found) if modality_of(path, header.tags) == "PT" else found
 
-        return frames_of(path, header.tags, header.pixels)
-    return [read_slice(path, header.tags, header.pixels)]
+
+def _in_suv(path: Path, slices: list[Slice]) -> list[Slice]:
+    """Slices of PET in standardised uptake values, where the tags allow."""
+    factor, unit = suv_factor(path)
+    return [
+        replace(one, slope=one.slope * factor, intercept=one.intercept * factor, unit=unit)
+        for one in slices
+    ]
 
 
 def first_slice_in(folder: Path) -> Path | None:
@@ -113,17 +125,6 @@ def refuse_damaged(folder: Path, known: Collection[Path]) -> None:
             header_of(path)
         except (NoDicomError, OSError) as error:
             raise _damaged(path, error) from None
-
-
-def read_header(file: Any, **options: Any) -> Any:
-    """The header of a file, pydicom's, up to its pixels; a missing preamble does not matter.
-
-    Raises:
-        one of DAMAGE: the file is damaged.
-    """
-    from pydicom import dcmread
-
-    return dcmread(file, stop_before_pixels=True, force=True, **options)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.data.dicom.slices import read_header
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.dicom.tags import Slice
 

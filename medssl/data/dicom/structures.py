@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.polygons import filled, together
 from medssl.data.dicom.series import Series
-from medssl.data.dicom.slices import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.errors import DataError
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.dicom.facts import NAMING, naming_parts
-from medssl.data.dicom.slices import begins_like_dicom, read_header
+from medssl.data.dicom.header import read_header
+from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.files import visible
 

@@ -31,6 +31,7 @@ _KEYWORDS = (
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
+    "Modality",
 )
 
 LARGEST = 8192
@@ -61,6 +62,7 @@ class Slice:
         frame: its number in the file, from 0.
         marks: of a frame, what tells it from others at its position, e.g. its echo time; None of a
             file that holds one slice.
+        unit: of PET, what the values are in, see `medssl.data.dicom.suv`; else empty.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class Slice:
     uid: str = ""
     frame: int = 0
     marks: tuple[tuple[str, str], ...] | None = None
+    unit: str = ""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -165,6 +168,12 @@ def _stored_as(tags: "_Tags") -> StoredAs:
     if max(shape) > LARGEST:
         refuse(tags.path, "is too large for a slice", f"it has more than {LARGEST} rows or columns")
     return StoredAs(shape, *_bits(tags))
+
+
+def modality_of(path: Path, header: Any) -> str:
+    """The modality, by pydicom's header with `tags`; empty where it is not stated."""
+    tags = _Tags(path, header)
+    return tags.text("Modality") if tags.is_text("Modality") else ""
 
 
 def has_frames(path: Path, header: Any) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.data.dicom.slices import first_slice_in, read_header
+from medssl.data.dicom.header import read_header
+from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import DICOM, is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.picture.mask import colours_of

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.header import read_header
 from medssl.data.dicom.single import Stated, read_single, spacing_of, undecoded
-from medssl.data.dicom.slices import read_header
 from medssl.data.dicom.stored import DAMAGE, stored_values
 from medssl.data.files import DICOM, visible
 from medssl.data.picture.picture import Picture, must_not_be_huge, plausible
