@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medssl.data.stream import PatchStream
-from medssl.methods.method import SegmentMethod, Task
+from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import TrainSettings
@@ -20,6 +20,7 @@ from tests.contract.killing import trained
 PATCH = (16, 16, 16)
 CLASSES = ("background", "ball", "rim")
 SEED = 5
+LABELLED = tuple(LabelledCase(f"case{n}", f"patient{n // 2}", (0, 1, 2)) for n in range(4))
 
 
 @dataclass
@@ -62,7 +63,7 @@ def build() -> Callable[..., SegmentMethod]:
         network = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
         settings = kind(**keys) if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, PATCH, network)
+        task = Task(("T1",), CLASSES, PATCH, network, labelled=LABELLED)
         return implementation(settings)(settings, task, seed)
 
     return make

@@ -25,6 +25,7 @@ PATCH = (16, 16, 16)
 RESUMED = [
     *((name, {}) for name in METHODS),
     ("ad_mt", {"longest_turn": 2}),
+    ("tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}),
     ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
 ]
 

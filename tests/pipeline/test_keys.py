@@ -137,7 +137,9 @@ def test_a_section_is_printed_key_by_key() -> None:
         "    mm, normalised surface distance"
     )
     assert "(a text; must be given)" in describe("data.licence")
-    assert describe("method").endswith("transmil, unimatch")
+    assert describe("method").endswith(
+        "transmil, tri_training, tri_training_with_disagreement, unimatch"
+    )
     assert "no keys of its own" in describe("layout.nnunet")
 
 
