@@ -27,6 +27,20 @@ from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
 
 
+class LabelledCase(NamedTuple):
+    """A case whose labels are learnt.
+
+    Attributes:
+        id: as in `Batch.ids`.
+        patient: whose it is.
+        classes: indices of those that its mask marks, background included.
+    """
+
+    id: str
+    patient: str
+    classes: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Task:
     """What the network maps from and to.
@@ -36,6 +50,7 @@ class Task:
         classes: names of the output classes, background first.
         patch: training patch in voxels.
         encoder: what the encoder of every network starts from; None: from its seed.
+        labelled: the cases whose labels are learnt; empty where no training is meant.
     """
 
     channels: tuple[str, ...]
@@ -43,6 +58,7 @@ class Task:
     patch: tuple[int, int, int]
     network: NetworkChoice
     encoder: PretrainedEncoder | None = None
+    labelled: tuple[LabelledCase, ...] = ()
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
@@ -54,6 +70,15 @@ class Progress:
 
     step: int
     steps: int
+
+    def within(self, rounds: int) -> tuple[int, "Progress"]:
+        """Which of `rounds` of equal length a step is of, from 0, and where in it training stands.
+
+        The last round is shorter where the steps cannot be shared out.
+        """
+        length = -(-self.steps // rounds)
+        number, step = divmod(self.step - 1, length)
+        return number, Progress(step + 1, min(length, self.steps - number * length))
 
 
 class Method(nn.Module, ABC, Generic[AnyBatch]):
@@ -67,6 +92,10 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
     parts: int = 1
     """Number of losses whose gradients do not meet; the loop runs them one by one, so that only
     one part's activations are held at a time."""
+
+    rounds: int = 1
+    """Number of trainings in a row that share the steps; in each the learning rate begins anew, and
+    the optimiser has forgotten the one before."""
 
     @abstractmethod
     def forward(

@@ -49,7 +49,10 @@ class Update:
         _seed_global(dropout, self.device)
         generator = torch.Generator(self.device).manual_seed(rest)
         batches = {kind: batch.to(self.device) for kind, batch in given.items()}
-        rates = self._set_schedules(progress)
+        number, within = progress.within(self.method.rounds)
+        if number and within.step == 1:
+            self.optimiser.state.clear()
+        rates = self._set_schedules(within)
         self.optimiser.zero_grad(set_to_none=True)
         terms = self._backward(batches, progress, generator)
         refuse_non_finite(terms, batches, progress.step)

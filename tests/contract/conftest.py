@@ -11,7 +11,7 @@ import torch
 
 from medssl.data.foreground import find_class_voxels
 from medssl.data.stream import PatchStream
-from medssl.methods.method import SegmentMethod, Task
+from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkChoice, NetworkSettings
 from medssl.settings import TrainSettings
@@ -21,6 +21,7 @@ from tests.contract.killing import trained
 PATCHES = {"3d": (16, 16, 16), "2d": (16, 16, 1)}
 CLASSES = ("background", "ball", "rim")
 SEED = 5
+LABELLED = tuple(LabelledCase(f"case{n}", f"patient{n // 2}", (0, 1, 2)) for n in range(4))
 
 
 @dataclass
@@ -78,7 +79,7 @@ def build(patch: tuple[int, int, int]) -> Callable[..., SegmentMethod]:
         vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
         settings = kind(**keys) if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, patch, (network or vnet).sized(patch))
+        task = Task(("T1",), CLASSES, patch, (network or vnet).sized(patch), labelled=LABELLED)
         return implementation(settings)(settings, task, seed)
 
     return make

@@ -25,6 +25,7 @@ PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name)
 RESUMED = [
     *((name, {}) for name in METHODS),
     ("ad_mt", {"longest_turn": 2}),
+    ("tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}),
     ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
 ]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from medssl.data.cache import CachedCase, CaseCache
@@ -25,7 +26,7 @@ from medssl.families.segment.cross_validation import (
     said,
 )
 from medssl.families.segment.validation import Answers, Validation
-from medssl.methods.method import SegmentMethod, Task
+from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
@@ -71,7 +72,8 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    training = Training(config, start, cache_cases(config, used, job.reporter), job.reporter)
+    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
+    training = Training(config, start, cached, patients, job.reporter)
     for number, fold in enumerate(cohort.folds):
         place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
         if not (place / HELD_OUT).is_file():
@@ -99,11 +101,13 @@ class Training:
     Attributes:
         start: what the networks start from; None: from the seed.
         cached: every case that any split learns from, or leaves out, by id.
+        patients: of these cases, by id.
     """
 
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    patients: Mapping[str, str]
     reporter: Reporter
 
     @property
@@ -114,7 +118,8 @@ class Training:
     def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
         """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
         config, pipeline = self.config, self.config.pipeline
-        method = build_method(config, self.start)
+        labelled = [self._labelled(name) for name in split.labelled]
+        method = build_method(config, self.start, labelled)
         _refuse_unmarked(config, [self.cached[name] for name in split.labelled])
         validation = [self.cached[name] for name in split.validation]
         watched = [case for case in validation if case.mask is not None]
@@ -155,6 +160,11 @@ class Training:
         joined = Ensemble(members)
         described = self._described(cohort.split, joined, predict, self.steps, {})
         save_checkpoint(folder / "checkpoint" / kind, joined, described)
+
+    def _labelled(self, name: str) -> LabelledCase:
+        """What a method is told of a case whose labels it learns."""
+        counts = np.bincount(np.array(self.cached[name].mask).ravel())
+        return LabelledCase(name, self.patients[name], tuple(np.flatnonzero(counts).tolist()))
 
     def _described(
         self,
@@ -258,7 +268,11 @@ def _refuse_unmarked(config: SegmentConfig, labelled: Sequence[CachedCase]) -> N
         )
 
 
-def build_method(config: SegmentConfig, start: LoadedEncoder | None = None) -> SegmentMethod:
+def build_method(
+    config: SegmentConfig,
+    start: LoadedEncoder | None = None,
+    labelled: Sequence[LabelledCase] = (),
+) -> SegmentMethod:
     """The method with freshly initialised networks, their encoders from `start`."""
     task = Task(
         channels=config.spec.channels,
@@ -266,6 +280,7 @@ def build_method(config: SegmentConfig, start: LoadedEncoder | None = None) -> S
         patch=config.pipeline.train.patch,
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
+        labelled=tuple(labelled),
     )
     built: SegmentMethod = config.build(task)
     return built

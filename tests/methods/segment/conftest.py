@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medssl.data.batch import Batch
-from medssl.methods.method import Method, Progress, Task
+from medssl.methods.method import LabelledCase, Method, Progress, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 
@@ -32,6 +32,7 @@ def build() -> Callable[..., Method]:
         norm: str = "instance",
         dropout: float = 0.0,
         seed: int = 0,
+        labelled: tuple[LabelledCase, ...] = (),
         **settings: Any,
     ) -> Method:
         sizes = NetworkSettings(width=2, levels=2, norm=norm, dropout=dropout)
@@ -39,7 +40,8 @@ def build() -> Callable[..., Method]:
             tuple(f"{kind}{n}" for n in range(m)) for kind, m in (("c", channels), ("k", classes))
         ]
         chosen = settings_class(name)(**settings)
-        method = implementation(chosen)(chosen, Task(*names, patch, sizes), seed)
+        task = Task(*names, patch, sizes, labelled=labelled)
+        method = implementation(chosen)(chosen, task, seed)
         if network is not None:
             method.pair = nn.ModuleList([network, network])
         return method.double().train()
