@@ -8,7 +8,7 @@ import numpy as np
 
 import medssl
 from medssl.atomic import appearing
-from medssl.data.dicom.series import find_series
+from medssl.data.dicom.series import Series, find_series
 from medssl.data.labels import Label
 from medssl.data.volume import read_mask
 from medssl.errors import DataError, UsageError
@@ -125,7 +125,35 @@ def _segmentation(headers: Sequence[Any], frames: np.ndarray, result: Result, ki
         device_serial_number=medssl.__version__,
         content_label="SEGMENTATION",
         content_description="Automatic segmentation, not for clinical use",
+        **_planes(headers, result.referred),
     )
+
+
+def _planes(headers: Sequence[Any], source: Series) -> dict[str, Any]:
+    """Where the frames lie, for scans of several frames in a file.
+
+    The frames of the file may be more, or in another order; of one slice per file highdicom finds
+    it by itself.
+    """
+    import highdicom
+
+    if len(headers) == len(source.slices) and all(one.marks is None for one in source.slices):
+        return {}
+    first = source.slices[0]
+    measures = highdicom.PixelMeasuresSequence(
+        pixel_spacing=first.spacing,
+        slice_thickness=first.thickness or source.geometry.spacing[2],
+        spacing_between_slices=source.geometry.spacing[2],
+    )
+    return {
+        "pixel_measures": measures,
+        "plane_orientation": highdicom.PlaneOrientationSequence(
+            "PATIENT", first.directions.ravel().tolist()
+        ),
+        "plane_positions": [
+            highdicom.PlanePositionSequence("PATIENT", one.place.tolist()) for one in source.slices
+        ],
+    }
 
 
 def _describe(number: int, label: Label, algorithm: Algorithm) -> Any:

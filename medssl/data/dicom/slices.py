@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medssl.data.dicom.stored import DAMAGE, must_not_inflate
-from medssl.data.dicom.tags import LARGEST, Slice, read_slice, refuse, tags
+from medssl.data.dicom.tags import LARGEST, Slice, has_frames, read_slice, refuse, tags
 from medssl.errors import DataError
 
 _ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
@@ -71,6 +71,10 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
     Raises:
         DataError: it holds none that can be used, or lacks a tag.
     """
+    if has_frames(path, header.tags):
+        from medssl.data.dicom.frames import frames_of
+
+        return frames_of(path, header.tags, header.pixels)
     return [read_slice(path, header.tags, header.pixels)]
 
 

@@ -22,6 +22,7 @@ Stack = tuple[str, list[Slice]]
 _MARKS: dict[str, tuple[Any, ...]] = {
     "echo time": ("EchoTime",),
     "b-value": ("DiffusionBValue", 0x0019100C, 0x00431039, 0x20011003),
+    "gradient": ("DiffusionGradientOrientation",),
     "phase": ("TemporalPositionIdentifier",),
     "trigger time": ("TriggerTime",),
     "image type": ("ImageType",),

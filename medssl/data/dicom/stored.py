@@ -46,11 +46,12 @@ _START = 1024  # bytes in which a file names its transfer syntax
 _GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"  # before the length of the meta information
 
 
-def stored_values(header: Any) -> np.ndarray:
+def stored_values(header: Any, number: int = 0) -> np.ndarray:
     """Values [rows, columns] of one grey frame as the file stores them, decompressed.
 
     Args:
         header: pydicom's dataset with PIXEL_TAGS.
+        number: of the frame, from 0.
 
     Raises:
         one of DAMAGE: the values are cut off or damaged, or nothing here decodes them.
@@ -59,8 +60,8 @@ def stored_values(header: Any) -> np.ndarray:
 
     syntax = _syntax(header)
     if not syntax.is_compressed or syntax.is_deflated or syntax == uid.RLELossless:
-        return np.asarray(header.pixel_array)
-    frame = _frame(header)
+        return _decoded(header, number)
+    frame = _frame(header, number)
     if syntax in (uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1):
         from imagecodecs import jpeg8_decode
 
@@ -69,7 +70,20 @@ def stored_values(header: Any) -> np.ndarray:
         from imagecodecs import jpegls_decode
 
         return _signed(jpegls_decode(frame, out=_empty(header)), header)
-    return np.asarray(header.pixel_array)
+    return _decoded(header, number)
+
+
+def _decoded(header: Any, number: int) -> np.ndarray:
+    """A frame as pydicom decodes it."""
+    from pydicom.pixels import pixel_array
+
+    if _frames(header) == 1:
+        return np.asarray(header.pixel_array)
+    return np.asarray(pixel_array(header, index=number, raw=True))
+
+
+def _frames(header: Any) -> int:
+    return int(header.get("NumberOfFrames") or 1)
 
 
 def plain_values(
@@ -132,7 +146,7 @@ def _syntax(header: Any) -> Any:
     return header.file_meta.TransferSyntaxUID
 
 
-def _frame(header: Any) -> bytes:
+def _frame(header: Any, number: int) -> bytes:
     """The stream of the JPEG family; decoders would fill up one that was cut in silence.
 
     Raises:
@@ -140,7 +154,9 @@ def _frame(header: Any) -> bytes:
     """
     from pydicom.encaps import get_frame
 
-    frame: bytes = get_frame(header.PixelData, 0, number_of_frames=1).rstrip(b"\0")
+    frame: bytes = get_frame(header.PixelData, number, number_of_frames=_frames(header)).rstrip(
+        b"\0"
+    )
     if not frame.endswith(_END_OF_IMAGE):
         raise ValueError("the compressed image has no end")
     return frame

@@ -111,15 +111,12 @@ def read_slice(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice
         DataError: it is no single grey frame, or a tag is missing, empty or cannot be.
     """
     tags = _Tags(path, header)
-    _refuse_other_images(tags)
-    shape = tags.count("Rows"), tags.count("Columns")
-    if max(shape) > LARGEST:
-        refuse(path, "is too large for a slice", f"it has more than {LARGEST} rows or columns")
+    kept = _stored_as(tags)
+    shape, bits, signed = kept.shape, kept.bits, kept.signed
     row, column = tags.numbers("PixelSpacing", 2, "two lengths")
     if min(row, column) <= 0:
         tags.refuse_value("PixelSpacing", "two lengths above 0")
-    bits, signed = _bits(tags)
-    size = shape[0] * shape[1] * bits[0] // 8
+    size = kept.bytes
     found = Slice(
         path=path,
         series=tags.text("SeriesInstanceUID"),
@@ -137,6 +134,48 @@ def read_slice(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice
     )
     _refuse_rescaling(tags, found)
     return found
+
+
+@dataclass(frozen=True)
+class StoredAs:
+    """How a file stores each of its frames; see `Slice`."""
+
+    shape: tuple[int, int]
+    bits: tuple[int, int]
+    signed: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of a frame that is not compressed."""
+        return self.shape[0] * self.shape[1] * self.bits[0] // 8
+
+
+def stored_as(path: Path, header: Any) -> StoredAs:
+    """How a file stores its frames, from pydicom's header with `tags`.
+
+    Raises:
+        DataError: they are not grey, or a tag is missing, empty or cannot be.
+    """
+    return _stored_as(_Tags(path, header))
+
+
+def _stored_as(tags: "_Tags") -> StoredAs:
+    _refuse_other_images(tags)
+    shape = tags.count("Rows"), tags.count("Columns")
+    if max(shape) > LARGEST:
+        refuse(tags.path, "is too large for a slice", f"it has more than {LARGEST} rows or columns")
+    return StoredAs(shape, *_bits(tags))
+
+
+def has_frames(path: Path, header: Any) -> bool:
+    """Whether a file may hold several slices, by pydicom's header with `tags`.
+
+    Raises:
+        DataError: the number of frames cannot be.
+    """
+    tags = _Tags(path, header)
+    enhanced = tags.has("SharedFunctionalGroupsSequence")
+    return enhanced or tags.number("NumberOfFrames", 1) != 1
 
 
 def refuse(path: Path, what: str, why: str) -> NoReturn:
@@ -218,13 +257,6 @@ class _Tags:
 
 def _refuse_other_images(tags: _Tags) -> None:
     path = tags.path
-    enhanced = tags.has("SharedFunctionalGroupsSequence")
-    if enhanced or (tags.number("NumberOfFrames", 1) != 1):
-        raise DataError(
-            f"{path} is a multi-frame object",
-            "only series of one file per slice are read",
-            "convert it to NIfTI, e.g. with dcm2niix, or to a classic series",
-        )
     if tags.count("SamplesPerPixel") != 1:
         refuse(path, "is in colour", "the slices of a series are grey")
     if tags.text("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
@@ -244,9 +276,14 @@ def _refuse_other_images(tags: _Tags) -> None:
 def _directions(tags: _Tags) -> np.ndarray:
     meaning = "two perpendicular unit vectors"
     found = np.reshape(tags.numbers("ImageOrientationPatient", 6, meaning), (2, 3))
-    if np.abs(found @ found.T - np.eye(2)).max() > _PERPENDICULAR:
+    if not are_perpendicular(found):
         tags.refuse_value("ImageOrientationPatient", meaning)
     return found
+
+
+def are_perpendicular(directions: np.ndarray) -> bool:
+    """Whether both rows [2, 3] are unit vectors at right angles."""
+    return bool(np.abs(directions @ directions.T - np.eye(2)).max() <= _PERPENDICULAR)
 
 
 def _thickness(tags: _Tags) -> float | None:

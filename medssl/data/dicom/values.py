@@ -5,6 +5,7 @@ and padding stays.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ def values_of(series: Series) -> np.ndarray:
     """
     kind = _kind(series.slices)
     values = np.empty((len(series.slices), *series.slices[0].shape), kind)
+    opened = _Opened()
     for plane, one in zip(values, series.slices, strict=True):
-        _rescale(_stored(one), one, plane)
+        _rescale(_stored(one, opened), one, plane)
     return values.T[None]
 
 
@@ -70,19 +72,34 @@ def _rescale(stored: np.ndarray, one: Slice, plane: np.ndarray) -> None:
         plane += int(one.intercept)
 
 
-def _stored(one: Slice) -> np.ndarray:
-    """The values [rows, columns] that the file of a slice stores."""
-    from pydicom import dcmread
+@dataclass
+class _Opened:
+    """The file that was read last: its frames lie one behind the other."""
 
+    path: Path | None = None
+    header: Any = None
+
+    def read(self, path: Path) -> Any:
+        """Pydicom's dataset of a file, with its pixels."""
+        from pydicom import dcmread
+
+        if path != self.path:
+            self.header = dcmread(path, force=True, specific_tags=list(PIXEL_TAGS))
+            self.path = path
+        return self.header
+
+
+def _stored(one: Slice, opened: _Opened) -> np.ndarray:
+    """The values [rows, columns] that the file of a slice stores."""
     allocated, counting = one.bits
     syntax = "none stated"
     try:
         if one.pixels_at is not None:
             kind = np.dtype(f"<{'i' if one.signed else 'u'}{allocated // 8}")
             return plain_values(one.path, one.pixels_at, one.shape, kind, counting)
-        header = dcmread(one.path, force=True, specific_tags=list(PIXEL_TAGS))
+        header = opened.read(one.path)
         syntax = _syntax_name(header)
-        values = stored_values(header)
+        values = stored_values(header, one.frame)
     except DAMAGE as error:
         raise DataError(
             f"the pixels of {one.path} cannot be read",

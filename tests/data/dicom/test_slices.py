@@ -220,13 +220,13 @@ def test_a_table_of_values_is_refused(eight):
         read_volume(eight)
 
 
-def test_a_multi_frame_object_is_refused_also_where_it_states_a_position(tmp_path, write):
+def test_frames_that_do_not_say_how_far_they_are_apart_are_refused(tmp_path, write):
     values = np.zeros((6 * 3, 4), np.uint16)
     write(
         tmp_path / "mr.dcm", 0.0, values, Rows=3, NumberOfFrames=6,
         SOPClassUID=EnhancedMRImageStorage,
     )  # fmt: skip
-    with pytest.raises(DataError, match=r"mr.dcm is a multi-frame object"):
+    with pytest.raises(DataError, match=r"mr.dcm cannot be used as a volume; its frames"):
         read_geometry(tmp_path)
 
 

@@ -30,7 +30,7 @@ def test_every_layout_says_what_its_cases_are(kind: str, tmp_path: Path) -> None
     layout = layout_of(declare(tmp_path, layout={"kind": kind}))
     assert isinstance(layout, Layout)
     assert layout.content == CONTENT.get(kind, "volumes")
-    assert layout.makes_files == (kind in {"brain_cohort", "planted"})
+    assert layout.makes_files == (kind in {"brain_cohort", "planted", "slices"})
     assert layout.sessions == (kind in {"bids", "nnssl"})
     assert (layout.contact_sheet is None) == (layout.content == "bags")
 
