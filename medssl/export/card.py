@@ -13,9 +13,10 @@ def model_card(found: Checkpoint, sha256: str) -> str:
 
 def _purpose(found: Checkpoint) -> str:
     targets = ", ".join(label.name for label in found.labels)
+    what = "2-D images" if found.network.is_flat else "volumes"
     simulated = "\n\n**Trained on simulated data: scores say nothing about patients.**"
     return (
-        f"# {found.data.title}\n\nSegments {targets} in {found.modality} volumes. For research; "
+        f"# {found.data.title}\n\nSegments {targets} in {found.modality} {what}. For research; "
         f"not a medical device.{simulated if found.data.simulated else ''}"
     )
 

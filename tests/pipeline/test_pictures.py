@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from medssl.data.check import check
 from medssl.data.spec import load_spec
+from medssl.data.volume import read_geometry, read_mask
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from tests.data.conftest import write_dicom
+from tests.pipeline.conftest import write_untrained
 
 ROWS, COLUMNS = 24, 32
 
@@ -143,3 +147,50 @@ def test_a_colour_that_no_label_has_is_a_verdict_and_stops_training(dots):
     assert (one.case, one.rule) == ("d1", "label values")
     assert "#090909 (1 pixels), which no label declares" in one.what
     assert "nearest is #00ff00 of 'dot'" in one.what
+
+
+@pytest.fixture
+def untrained(dots: Path) -> Path:
+    """A checkpoint of freshly initialised weights for pictures in colour."""
+    return write_untrained(load_config("dots"), dots / "trained") / "last"
+
+
+def test_frames_of_a_tiff_or_dicom_file_come_back_as_frames(dots, untrained, tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (3, ROWS, COLUMNS, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "film.tif", frames, photometric="rgb")
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    tags |= {"Rows": ROWS, "Columns": COLUMNS, "NumberOfFrames": 3, "PixelSpacing": [0.4, 0.3]}
+    write_dicom(tmp_path / "clip.dcm", frames, **tags)
+    files = [tmp_path / "film.tif", tmp_path / "clip.dcm"]
+    masks = predict_files(untrained, files, tmp_path / "out", [], QuietReporter(), "cpu")
+    assert [path.name for path in masks] == ["film.tif", "clip.tif"]
+    film, clip = (read_mask(path) for path in masks)
+    assert film.geometry.shape == clip.geometry.shape == (COLUMNS, ROWS, 3)
+    assert (film.array == clip.array).all()
+    assert clip.geometry.spacing == pytest.approx((0.3, 0.4, 1.0))
+
+
+def test_each_frame_is_answered_as_if_it_were_a_picture(dots, untrained, tmp_path):
+    images = sorted((dots / "images").iterdir())[:2]
+    stacked = np.stack([np.asarray(Image.open(path)) for path in images])
+    tifffile.imwrite(tmp_path / "film.tif", stacked, photometric="rgb")
+    files = [*images, tmp_path / "film.tif"]
+    first, second, film = (
+        read_mask(path).array[0]
+        for path in predict_files(untrained, files, tmp_path / "out", [], QuietReporter(), "cpu")
+    )
+    assert (film == np.concatenate([first, second], axis=2)).all()
+
+
+def test_masks_of_pictures_are_written_in_other_formats_too(dots, untrained, tmp_path):
+    image = dots / "images" / "d0.png"
+    (mask,) = predict_files(untrained, [image], tmp_path / "a", ["format=nifti"], QuietReporter())
+    assert mask.name == "d0.nii.gz"
+    assert read_mask(mask).geometry.matches(read_geometry(image))
+
+
+def test_a_grey_picture_serves_a_model_of_colours(dots, untrained, tmp_path):
+    Image.fromarray(np.full((ROWS, COLUMNS), 90, np.uint8)).save(tmp_path / "grey.png")
+    (mask,) = predict_files(untrained, [tmp_path / "grey.png"], tmp_path / "a", [], QuietReporter())
+    assert Image.open(mask).size == (COLUMNS, ROWS)
