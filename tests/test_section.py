@@ -174,6 +174,7 @@ def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
         "families.pretrain.config.PretrainTrainSettings.optimiser",
         "families.pretrain.config.TilePretrainSettings.optimiser",
         "families.slide.config.SlideTrainSettings.optimiser",
+        "methods.settings.ad_mt.Settings.strong",
         "methods.settings.cps.Settings.cutmix",
         "methods.settings.cps.Settings.entropy",
         "methods.settings.cps.Settings.pseudo",
@@ -182,6 +183,7 @@ def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
         "methods.settings.joint2d3d.Settings.volumes",
         "methods.settings.modality_invariant.Settings.alpha",
         "methods.settings.modality_invariant.Settings.momentum",
+        "methods.settings.unimatch.Settings.strong",
     ]
 
 

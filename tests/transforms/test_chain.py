@@ -66,7 +66,7 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
         (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
         ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),
-        ({"spacing": [1, 1, 1]}, "spacing is a key of mr and ct; write {mr: {spacing: ...}}"),
+        ({"spacing": [1, 1, 1]}, "spacing is a key of mr, ct, .*; write {mr: {spacing: ...}}"),
         ({"mr": {"spcing": 1}}, "unknown key 'mr.spcing'; did you mean 'mr.spacing'"),
         ("Lambdad", "no transform is called 'Lambdad'"),
         (3, "give the name of a transform"),
