@@ -50,6 +50,7 @@ def write_slice(path: Path, **header: str) -> None:
     slice_ = Dataset()
     slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, "1.2.3"
     slice_.Rows, slice_.BitsAllocated, slice_.PixelData = 1, 16, b"\0\0"
+    slice_.ImagePositionPatient = [0, 0, 0]  # which pictures do not have
     for keyword, value in header.items():
         setattr(slice_, keyword, value)
     slice_.file_meta = FileMetaDataset()

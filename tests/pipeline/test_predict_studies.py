@@ -1,5 +1,6 @@
 """Studies as a PACS exports them: the series that fits is predicted, the others are explained."""
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -121,6 +122,18 @@ def test_nothing_that_is_written_or_said_names_the_patient(
     texts += [path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".gz"]
     for word in ("Doe", "Jane", "SECRET", "ACC4711", "19561224"):
         assert not any(word.lower() in text.lower() for text in texts)
+
+
+def test_a_folder_named_after_its_patient_names_no_output(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    for name in ("Doe_Jane", "other"):
+        write_study(tmp_path / "in" / name, "T1", "T2")
+    told = predict(untrained_checkpoint, [tmp_path / "in"], tmp_path / "out", "save=[labels]")
+    masks = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
+    assert masks[0] == "other.nii.gz"
+    assert re.fullmatch(r"study_[0-9a-f]{8}\.nii\.gz", masks[1])
+    assert not any("doe" in line.lower() for line in told.lines)
 
 
 @pytest.mark.parametrize("kind", ["", "-fractional", "-labelmap"])

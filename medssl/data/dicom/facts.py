@@ -22,7 +22,8 @@ NAMING = (
 )  # fmt: skip
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _TAGS = [
-    "SOPClassUID", "Modality", "SeriesNumber", "ImageType", "ContrastBolusAgent",
+    "SOPClassUID", "StudyInstanceUID", "Modality", "SeriesNumber", "ImageType",
+    "ContrastBolusAgent",
     *_TEXTS, *NAMING, *_TIMES,
 ]  # fmt: skip
 
@@ -48,6 +49,7 @@ class Facts:
         image_type: the words of ImageType, in capitals.
         agent: whether a contrast agent is named.
         times: repetition, echo and inversion time, ms, where they are stated.
+        study: StudyInstanceUID.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Facts:
     image_type: tuple[str, ...]
     agent: bool
     times: tuple[float | None, ...]
+    study: str = ""
 
     @property
     def description(self) -> str:
@@ -116,6 +119,7 @@ def facts_of(header: Any) -> Facts:
         image_type=tuple(word.upper() for word in _words(header, "ImageType")),
         agent=bool(_text(header, "ContrastBolusAgent")),
         times=tuple(_number(header, keyword) for keyword in _TIMES),
+        study=_text(header, "StudyInstanceUID"),
     )
 
 

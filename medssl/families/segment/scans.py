@@ -22,7 +22,7 @@ from medssl.pipeline.progress import QuietReporter
 SERIES = "series.csv"
 """Beside the masks: what each series of each study is, and why it was taken or not."""
 
-_HEAD = ["case", "series", "description", "part", "modality", "slices", "taken_as", "why"]
+_HEAD = ["case", "study", "series", "description", "part", "modality", "slices", "taken_as", "why"]
 
 
 @dataclass
@@ -99,5 +99,12 @@ class Scans:
                 facts, series = one.candidate.facts, one.candidate.series
                 count = len(series.slices) if series else 0
                 number = "" if facts.number is None else facts.number
-                head = [case, number, facts.description, one.candidate.part, facts.modality]
+                head = [
+                    case,
+                    facts.study,
+                    number,
+                    facts.description,
+                    one.candidate.part,
+                    facts.modality,
+                ]
                 yield [*head, count, one.channel, one.reason]
