@@ -92,10 +92,10 @@ KEYS: dict[tuple[str, ...], dict[str, str]] = {
         "run": "a1e64d9c",
     },
     ("balls", "method=tracoco", "augment.basic.flip=half", "predict.flips=true"): {
-        "train": "88ade623",
-        "predict": "1d9bdf53",
-        "evaluate": "39c07aed",
-        "run": "39c07aed",
+        "train": "b44620ec",
+        "predict": "c1b132ba",
+        "evaluate": "33dc1720",
+        "run": "33dc1720",
     },
     ("balls", "predict.save=[entropy]"): {
         "train": "9757a2dc",

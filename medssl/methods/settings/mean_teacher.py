@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
 
 
@@ -30,6 +31,11 @@ class Settings(MethodSettings):
     threshold: tuple[float, float] = Field(
         default=(0.75, 1.0),
         description="share of the largest entropy below which a voxel counts: at start, at end",
+    )
+    strong: Strong = Field(
+        default=Strong(),
+        description="the student sees such a view of unlabelled patches, the teacher does not; all "
+        "chances 0: no such view",
     )
     predictor: Answering = Field(
         default="teacher",
