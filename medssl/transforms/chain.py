@@ -72,8 +72,7 @@ class Chain:
             words = [word for word, own in cls.WORDS.items() if name in own.model_fields]
             if words:
                 raise ValueError(
-                    f"{name} is a key of {', '.join(words)}; "
-                    f"write {{{words[0]}: {{{name}: ...}}}}"
+                    f"{name} is a key of {', '.join(words)}; write {{{words[0]}: {{{name}: ...}}}}"
                 )
 
     @classmethod

@@ -19,6 +19,8 @@ from medssl.methods.ema import update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.segment.passes import answering
+from medssl.methods.segment.strong_settings import Strong
+from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.mean_teacher import Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
@@ -68,9 +70,11 @@ class MeanTeacher(SegmentMethod):
         """Supervised term on the labelled rows, consistency on the unlabelled rows."""
         labelled, unlabelled = batches["labelled"], batches["unlabelled"]
         rows = len(labelled.image)
-        image = torch.cat([labelled.image[:, 0], unlabelled.image[:, 0]])
-        logits, *helping = heads_of(self.student, image)
-        target, certain = self._teach(image[rows:], progress, generator)
+        weak = view = unlabelled.image[:, 0]
+        if self.settings.strong != Strong():
+            view = strong_view(weak, self.settings.strong, generator)
+        logits, *helping = heads_of(self.student, torch.cat([labelled.image[:, 0], view]))
+        target, certain = self._teach(weak, progress, generator)
         student = at_least_float32(logits[rows:]).softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {

@@ -8,6 +8,7 @@ q teacher's and p student's probabilities.
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from math import exp
 
 import torch
@@ -17,16 +18,22 @@ from torch.nn.functional import cross_entropy, one_hot
 from medssl.data.batch import Batch, Stream
 from medssl.data.draws import uniform
 from medssl.data.patches import OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
+from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
 from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.segment.mean_teacher import teacher_decay
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
+from medssl.methods.segment.strong_settings import Strong
+from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.tracoco import Pseudo, Settings
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
 FLOOR = 1e-6
+SURE = 100.0
+"""Difference of logits by which the probability of a class is 1."""
 
 
 def unsupervised_weight(step: int, weight: float, rampup_steps: int) -> float:
@@ -98,6 +105,11 @@ def pseudo_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
     return loss
 
 
+def certain_logits(label: Tensor, like: Tensor) -> Tensor:
+    """Logits [B, K, X, Y, Z] that are sure of labels [B, X, Y, Z]; K is that of `like`."""
+    return SURE * one_hot(label.long(), like.shape[1]).movedim(-1, 1).to(like.dtype)
+
+
 class TraCoCo(SegmentMethod):
     """One training step of each network; part 0 is network 1, part 1 is network 2."""
 
@@ -113,6 +125,8 @@ class TraCoCo(SegmentMethod):
             build_network(task.network, len(task.channels), len(task.classes), one, task.encoder)
             for one in seeds
         )
+        if settings.average.decay is not None:
+            self.averages = deepcopy(self.pair).requires_grad_(False)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
         """Two overlapping views, or one where translation consistency is off."""
@@ -144,7 +158,7 @@ class TraCoCo(SegmentMethod):
             terms["translation"] = weight * self.settings.translation.weight * kl
             terms["entropy"] = weight * self.settings.entropy.weight * entropy
         if self.settings.pseudo.kind != "none":
-            pseudo = self._pseudo(part, image[:, 0], rows, generator)
+            pseudo = self._pseudo(part, image[:, 0], labelled.truth, generator)
             terms["pseudo"] = weight * pseudo
         return {f"{name}_{part + 1}": term for name, term in terms.items()}
 
@@ -172,22 +186,28 @@ class TraCoCo(SegmentMethod):
         mean = torch.stack(entropies).mean() if entropies else reference.new_zeros(())
         return torch.stack(kl).sum(), mean
 
-    def _pseudo(self, part: int, image: Tensor, rows: int, generator: Generator) -> Tensor:
+    def _pseudo(self, part: int, image: Tensor, truth: Tensor, generator: Generator) -> Tensor:
         """Loss of network `part` on the unlabelled rows, against the pseudo-labels of its teacher.
 
         The teacher is the other network, or with `cotraining` off the network itself. It sees the
-        clean image. Donors of CutMix may be labelled rows, but what is pasted is always a
-        pseudo-label.
+        clean image. Donors of CutMix may be labelled rows; what is pasted is a pseudo-label even
+        then, or with `cutmix.truth` the label.
         """
         other = 1 - part if self.settings.cotraining else part
+        rows = len(truth)
         skip = self._skipped(rows)
         if part + 1 in self.settings.cutmix.networks:
             mixture = self._mixture(image, generator)
-            teacher = mixture.apply(self._teach(other, image))[rows:]
-            image = mixture.apply(image)
+            said = self._teach(other, image)
+            if self.settings.cutmix.truth:
+                said = torch.cat([certain_logits(truth, said), said[rows:]])
+            teacher, image = mixture.apply(said)[rows:], mixture.apply(image)
         else:
             teacher = self._teach(other, image[skip:])[rows - skip :]
-        student = self.pair[part](self._noisy(image[skip:], generator))[rows - skip :]
+        image = image[skip:]
+        if self.settings.strong != Strong():
+            image = strong_view(image, self.settings.strong, generator)
+        student = self.pair[part](self._noisy(image, generator))[rows - skip :]
         return pseudo_loss(student, teacher, self.settings.pseudo)
 
     def _skipped(self, rows: int) -> int:
@@ -205,7 +225,9 @@ class TraCoCo(SegmentMethod):
 
     def _teach(self, other: int, image: Tensor) -> Tensor:
         """Pseudo-logits [B, K, X, Y, Z]; by default in training mode, as released."""
-        return taught_by(self.pair[other], image, self.settings.pseudo.train_mode)
+        average = self.settings.average
+        teachers = self.averages if average.decay is not None and average.teaches else self.pair
+        return taught_by(teachers[other], image, self.settings.pseudo.train_mode)
 
     def _noisy(self, image: Tensor, generator: Generator) -> Tensor:
         noise = self.settings.noise
@@ -215,10 +237,20 @@ class TraCoCo(SegmentMethod):
             )
         return image if noise.clip is None else image.clamp(*noise.clip)
 
+    def after_step(self, progress: Progress) -> None:
+        """Averages, if there are any, follow their networks, statistics included."""
+        if self.settings.average.decay is not None:
+            decay = teacher_decay(progress.step, self.settings.average.decay)
+            update_ema(self.averages, self.pair, decay)
+            follow_statistics(self.averages, self.pair, decay)
+
     def networks(self) -> Iterable[nn.Module]:
         """Network 1 and network 2."""
         return self.pair
 
     def predictor(self) -> Ensemble:
-        """Both networks; which of them answers is chosen when predicting."""
-        return Ensemble(self.pair)
+        """Both networks or their averages; which of the two answers is chosen when predicting."""
+        average = self.settings.average
+        return Ensemble(
+            self.averages if average.decay is not None and average.predicts else self.pair
+        )

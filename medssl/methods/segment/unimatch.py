@@ -110,6 +110,10 @@ class UniMatch(SegmentMethod):
         """L = 1/2 (L_x + 1/4 L_s1 + 1/4 L_s2 + 1/2 L_fp), as the settings weigh them."""
         chosen, labelled = self.settings, batches["labelled"]
         image, unlabelled = labelled.image[:, 0], batches["unlabelled"].image[:, 0]
+        if progress.step <= round(chosen.start * progress.steps):
+            heads, everywhere = heads_of(self.student, image), torch.ones_like(labelled.truth)
+            early = over_heads(heads, region_loss, labelled.truth, everywhere)
+            return {"supervised": chosen.weight * early}
         halved = chosen.cutmix.partner == "other_half"
         weak, pasted = unlabelled.chunk(2) if halved else (unlabelled, unlabelled.flip(0))
         strong = [

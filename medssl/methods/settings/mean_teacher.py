@@ -4,7 +4,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+<<<<<<< HEAD
 from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
+=======
+from medssl.methods.segment.strong_settings import Strong
+from medssl.methods.settings import Answering, Family, MethodSettings
+>>>>>>> rivals
 
 
 class Settings(MethodSettings):
@@ -31,6 +36,11 @@ class Settings(MethodSettings):
     threshold: tuple[float, float] = Field(
         default=(0.75, 1.0),
         description="share of the largest entropy below which a voxel counts: at start, at end",
+    )
+    strong: Strong = Field(
+        default=Strong(),
+        description="the student sees such a view of unlabelled patches, the teacher does not; all "
+        "chances 0: no such view",
     )
     predictor: Answering = Field(
         default="teacher",

@@ -8,7 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+<<<<<<< HEAD
 from medssl.methods.settings import Family, MethodSettings, SupervisedDice
+=======
+from medssl.methods.segment.strong_settings import Strong
+from medssl.methods.settings import Family, MethodSettings
+>>>>>>> rivals
 from medssl.section import Section
 
 
@@ -79,6 +84,20 @@ class CutMix(Section):
         default="xy", description="along which a box is cut; xy: through the whole patch in z"
     )
     alpha: float = Field(default=4.0, gt=0, description="of the symmetric Beta distribution")
+    truth: bool = Field(
+        default=False,
+        description="what is pasted from a labelled patch brings its labels; released: not",
+    )
+
+
+class Average(Section):
+    """A moving average of each of the two networks."""
+
+    decay: float | None = Field(
+        default=None, ge=0, lt=1, description="of the averages; null: there are none"
+    )
+    teaches: bool = Field(default=True, description="pseudo-labels are those of the averages")
+    predicts: bool = Field(default=True, description="the averages predict after training")
 
 
 class Noise(Section):
@@ -133,6 +152,12 @@ class Settings(MethodSettings):
     entropy: Entropy = Entropy()
     pseudo: Pseudo = Pseudo()
     cutmix: CutMix = CutMix()
+    average: Average = Average()
+    strong: Strong = Field(
+        default=Strong(),
+        description="what learns from pseudo-labels sees such a view of them, they come from the "
+        "image as it is; all chances 0: no such view",
+    )
     noise: Noise = Noise()
     unsupervised: Unsupervised = Unsupervised()
 

@@ -81,6 +81,12 @@ class Settings(MethodSettings):
         description="on pseudo-labels: over the sure voxels; or their cross-entropy, divided by "
         "the number of all voxels, as released for natural images",
     )
+    start: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps, the first, without pseudo-labels; released: 0",
+    )
     weight: float = Field(default=0.5, ge=0, description="of all terms, that of the labels too")
     strong_weights: tuple[float, float] = Field(
         default=(0.25, 0.25), description="of either strong view, within the above; 0: none"

@@ -153,3 +153,14 @@ def test_uncertain_voxels_are_left_out(build, batches, terms):
 def test_either_or_both_may_answer(build, who, names):
     method = build("mean_teacher", predictor=who)
     assert list(method.predictor().members) == [getattr(method, name) for name in names]
+
+
+def test_the_student_may_see_strong_views_and_the_teacher_does_not(build, batches, terms):
+    strong = {"blur": {"probability": 1.0, "sigma": [1.0, 1.0]}}
+    method, given = build("mean_teacher", noise=0, strong=strong), batches()
+    method.student, method.teacher = Sure(1.0), Sure(1.0)
+    terms(method, given)
+    weak = given["unlabelled"].image[:, 0]
+    assert torch.equal(method.teacher.met[0], weak)
+    assert torch.equal(method.student.met[0][:2], given["labelled"].image[:, 0])
+    assert method.student.met[0][2:].std() < 0.5 * weak.std()

@@ -363,3 +363,11 @@ def test_what_cannot_be_halved_or_reached_is_refused():
         load_config("hippocampus", ["method=unimatch", "network.name=monai_unet"])
     keys = ["method=unimatch", "network.name=monai_unet", "method.features.kind=none"]
     assert load_config("hippocampus", keys)
+
+
+def test_pseudo_labels_may_start_later(build, batches, terms):
+    method, given = build("unimatch", start=0.05), batches()
+    early, late = (terms(method, given, step=step) for step in (5, 6))
+    assert early.keys() == {"supervised"}
+    assert len(late) == 4
+    torch.testing.assert_close(early["supervised"], late["supervised"])
