@@ -98,17 +98,10 @@ KEYS: dict[tuple[str, ...], dict[str, str]] = {
         "run": "c86c7dcd",
     },
     ("balls", "method=tracoco", "augment.basic.flip=half", "predict.flips=true"): {
-<<<<<<< HEAD
         "train": "50878339",
         "predict": "e2cd646b",
         "evaluate": "3211faaa",
         "run": "3211faaa",
-=======
-        "train": "b44620ec",
-        "predict": "c1b132ba",
-        "evaluate": "33dc1720",
-        "run": "33dc1720",
->>>>>>> rivals
     },
     ("balls", "predict.save=[entropy]"): {
         "train": "4aa83459",

@@ -4,12 +4,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-<<<<<<< HEAD
-from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
-=======
 from medssl.methods.segment.strong_settings import Strong
-from medssl.methods.settings import Answering, Family, MethodSettings
->>>>>>> rivals
+from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
 
 
 class Settings(MethodSettings):

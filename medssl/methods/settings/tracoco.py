@@ -8,12 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-<<<<<<< HEAD
-from medssl.methods.settings import Family, MethodSettings, SupervisedDice
-=======
 from medssl.methods.segment.strong_settings import Strong
-from medssl.methods.settings import Family, MethodSettings
->>>>>>> rivals
+from medssl.methods.settings import Family, MethodSettings, SupervisedDice
 from medssl.section import Section
 
 
