@@ -35,6 +35,7 @@ class Settings(MethodSettings):
     )
     strong: Strong = Field(
         default=Strong(),
+        exclude_if=lambda given: given == Strong(),
         description="the student sees such a view of unlabelled patches, the teacher does not; all "
         "chances 0: no such view",
     )

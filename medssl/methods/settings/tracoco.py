@@ -82,6 +82,7 @@ class CutMix(Section):
     alpha: float = Field(default=4.0, gt=0, description="of the symmetric Beta distribution")
     truth: bool = Field(
         default=False,
+        exclude_if=lambda given: not given,
         description="what is pasted from a labelled patch brings its labels; released: not",
     )
 
@@ -148,9 +149,10 @@ class Settings(MethodSettings):
     entropy: Entropy = Entropy()
     pseudo: Pseudo = Pseudo()
     cutmix: CutMix = CutMix()
-    average: Average = Average()
+    average: Average = Field(default=Average(), exclude_if=lambda given: given == Average())
     strong: Strong = Field(
         default=Strong(),
+        exclude_if=lambda given: given == Strong(),
         description="what learns from pseudo-labels sees such a view of them, they come from the "
         "image as it is; all chances 0: no such view",
     )
