@@ -66,7 +66,8 @@ def test_a_shipped_pipeline_fits_the_schema_of_its_family() -> None:
         ({"data": "mine", "pretrain": {"pipeline": "some_encoder"}}, True),
         ({"data": "mine", "train": {"steps": 0}}, False),
         ({"data": "mine", "train": {"patch": [8, 8, 8]}}, True),
-        ({"data": "mine", "train": {"patch": [8, 8]}}, False),
+        ({"data": "mine", "train": {"patch": [8, 8]}}, True),
+        ({"data": "mine", "train": {"patch": [8]}}, False),
     ],
 )
 def test_a_pipeline_fits_as_medssl_takes_it(given: dict[str, Any], fits: bool) -> None:

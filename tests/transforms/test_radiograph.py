@@ -166,7 +166,7 @@ def test_an_image_that_shows_nothing_is_refused() -> None:
         ({"joint": {"rows": (20, 10)}}, "outside a grid"),
         ({"joint": {"percentiles": (99, 5)}}, "percentiles rise"),
         ({"radiograph": {"columns": 3}}, "unknown key 'radiograph.columns'"),
-        ({"side": 64}, r"side is a key of joint and radiograph; write {joint: {side: ...}}"),
+        ({"side": 64}, r"side is a key of joint, radiograph; write {joint: {side: ...}}"),
         ("mr", "no transform is called 'mr'"),
         ("RandFlipd", "RandFlipd draws at random, and what is preprocessed is kept"),
     ],
