@@ -18,7 +18,7 @@ from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
 from medssl.data.volume import read_geometry, write_volume
 from medssl.device import choose_device
-from medssl.errors import DataError, MedsslError, UsageError
+from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
 from medssl.export.result import Algorithm, Result
@@ -69,7 +69,7 @@ class Asked:
     cases: Mapping[str, Input]
     out: Path
     measures: bool = False
-    failed: dict[str, MedsslError] | None = None
+    failed: dict[str, DataError] | None = None
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
@@ -176,10 +176,10 @@ class Asked:
 
     @contextmanager
     def _going_on(self, case: str, reporter: QuietReporter) -> Iterator[None]:
-        """Keeps what is wrong with a case, so that the others go on."""
+        """Keeps what is wrong with the files of a case, so that the others go on."""
         try:
             yield
-        except (MedsslError, MemoryError) as error:
+        except (DataError, MemoryError) as error:
             if self.failed is None:
                 raise
             if isinstance(error, MemoryError):

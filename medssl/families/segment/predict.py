@@ -10,7 +10,7 @@ from typing import Any
 
 from medssl.data.dicom.study import StudyFiles
 from medssl.device import choose_device
-from medssl.errors import DataError, MedsslError, UsageError
+from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
@@ -68,7 +68,7 @@ def predict_files(
     refuse_inputs(out, files)
     predictor, found = load_checkpoint(checkpoint)
     statistics = statistics or _usual_table(out, cases)
-    measures, failed = statistics is not None, dict[str, MedsslError]()
+    measures, failed = statistics is not None, dict[str, DataError]()
     asked = Asked(checkpoint, found, settings, cases, out, measures, failed)
     outputs = asked.outputs(overwrite)
     masks = asked.predict(predictor, outputs, reporter, device)
@@ -105,7 +105,7 @@ def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
     return out / VOLUMES if studies else None
 
 
-def _refuse_failed(failed: Mapping[str, MedsslError], count: int, out: Path) -> None:
+def _refuse_failed(failed: Mapping[str, DataError], count: int, out: Path) -> None:
     """Tell in the end, and by the exit code, that cases are missing.
 
     Raises:
