@@ -86,6 +86,13 @@ def test_a_chain_by_its_word_gets_planned_keys(open_balls: Path) -> None:
     assert settle(["preprocess=mr"]).pipeline.preprocess == settle().pipeline.preprocess
 
 
+def test_few_steps_are_made_with_adam_unless_the_optimiser_is_given(open_balls: Path) -> None:
+    planned = settle().pipeline.train.optimiser
+    assert (planned.name, planned.learning_rate) == ("adam", 0.003)
+    given = settle(["train.optimiser.learning_rate=0.02"]).pipeline.train.optimiser
+    assert (given.name, given.learning_rate) == ("sgd", 0.02)
+
+
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
     """Voxels are 2 x 1 x 1 mm: the first axis is halved once the others are as coarse."""
     network = settle(["network=plain_unet"]).pipeline.network
@@ -205,8 +212,9 @@ def test_writing_completes_the_file_and_keeps_all_that_it_says(open_balls: Path)
         "patch": [12, 12, 12],
         "batch_labelled": 2,
         "batch_unlabelled": 2,
+        "optimiser": {"name": "adam", "learning_rate": 0.003},
     }
-    assert "8 keys into" in said
+    assert "10 keys into" in said
     written = load_config("open")
     assert written.is_planned
     assert written.pipeline.model_dump() == planned.pipeline.model_dump()
@@ -222,7 +230,12 @@ def test_a_shipped_pipeline_is_not_written_to(open_balls: Path) -> None:
 def test_what_is_planned_is_shown_with_reasons(open_balls: Path) -> None:
     said = plan_in_words("open", [], QuietReporter())
     plain = yaml.safe_load(said)
-    assert plain["train"] == {"patch": [12, 12, 12], "batch_labelled": 2, "batch_unlabelled": 2}
+    assert plain["train"] == {
+        "patch": [12, 12, 12],
+        "batch_labelled": 2,
+        "batch_unlabelled": 2,
+        "optimiser": {"name": "adam", "learning_rate": 0.003},
+    }
     lines = said.splitlines()
     for number, line in enumerate(lines):
         if not line.strip().startswith("#") and not line.endswith(":"):

@@ -38,6 +38,9 @@ ENDS = (
 
 SIDES = ("left and right", "front and back", "top and bottom")
 
+MANY_STEPS = 10_000
+"""From so many on, gradient descent with momentum is as good as Adam."""
+
 
 def planned_keys(plan: SizePlan, budget: Budget, names: Names) -> list[Planned]:
     """All keys, in the order of a pipeline file."""
@@ -174,3 +177,7 @@ def _train(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
         budget.steps,
         f"Of every method and label budget alike, for {budget.name}; nnU-Net's are 250000.",
     )
+    if budget.steps < MANY_STEPS:
+        why = "In few steps it comes further than the gradient descent with momentum of nnU-Net."
+        yield Planned("train.optimiser.name", "adam", why)
+        yield Planned("train.optimiser.learning_rate", 0.003, "At its highest; it falls to 0.")

@@ -11,6 +11,9 @@ LEVELS = ("features", "strides", "kernels", "blocks")
 
 NETWORK = ("name", *LEVELS, "decoder_convs", "deep_supervision")
 TRAIN = ("patch", "batch_labelled", "batch_unlabelled", "steps")
+OPTIMISER = ("name", "learning_rate")
+"""Planned together, where the pipeline says nothing of its optimiser."""
+
 CHAINS = {
     "mr": ("orientation", "spacing", "crop_foreground", "intensity"),
     "ct": ("orientation", "spacing", "window", "zscore"),
@@ -26,7 +29,10 @@ def plannable(given: Plain, modality: str) -> list[str]:
         given: those of the pipeline, as plain values.
         modality: of the data set, as in its data spec.
     """
-    found = [f"train.{key}" for key in TRAIN if key not in _part(given, "train")]
+    train = _part(given, "train")
+    found = [f"train.{key}" for key in TRAIN if key not in train]
+    if "optimiser" not in train:
+        found += [f"train.optimiser.{key}" for key in OPTIMISER]
     word = chain_word(given, modality)
     if word is not None:
         keys = _part(_part(given, "preprocess"), word)
@@ -46,7 +52,7 @@ def steering(given: Plain) -> dict[str, Any]:
         "preprocess": given.get("preprocess"),
         "network": network_keys(given),
         "augment": given.get("augment") is not None,
-        "train": {key: train[key] for key in TRAIN if key in train},
+        "train": {key: train[key] for key in (*TRAIN, "optimiser") if key in train},
     }
 
 
