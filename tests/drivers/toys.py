@@ -45,6 +45,33 @@ reference: abmil
 """
 
 
+DOTS_SPEC = """
+title: Dots
+modality: US
+channels: [red, green, blue]
+labels: [{value: 1, name: dot, colour: '#00ff00'}, {value: 2, name: ring, colour: '#ff0000'}]
+root: dots
+layout:
+  kind: glob
+  images: {red: "images/{case}.*", green: "images/{case}.*", blue: "images/{case}.*"}
+  label: "masks/{case}.*"
+simulated: true
+licence: CC0
+citation: none
+"""
+
+DOTS = """
+title: Dots
+data: dots
+split: {labels: 2, validation: 0.5, test: 2}
+preprocess: rgb
+network: {name: unet3d, width: 2, levels: 2, norm: instance, dropout: 0}
+method: supervised
+train: {steps: 2, patch: [8, 8], device: cpu}
+evaluate: {bootstrap: 100, overlays: 1}
+"""
+
+
 def balls(place: Path, cases: int = 8, side: int = 12) -> None:
     """Scans of 12^3 voxels with one ball each, and its mask."""
     _declare(place, {"balls": BALLS_SPEC}, {"balls": BALLS, "balls_study": BALLS_STUDY})
@@ -57,6 +84,25 @@ def balls(place: Path, cases: int = 8, side: int = 12) -> None:
         stem = place / "data" / "balls" / f"c{number}"
         write_nifti(Path(f"{stem}.nii.gz"), image, (2.0, 1.0, 1.0))
         write_nifti(Path(f"{stem}_seg.nii.gz"), 3 * mask, (2.0, 1.0, 1.0))
+
+
+def dots(place: Path, cases: int = 6, rows: int = 20, columns: int = 16) -> None:
+    """Pictures of a dot in a ring, in colour as PNG, and their masks in colours."""
+    from PIL import Image
+
+    _declare(place, {"dots": DOTS_SPEC}, {"dots": DOTS})
+    rng = np.random.default_rng(0)
+    axes = np.indices((rows, columns))
+    for folder in ("images", "masks"):
+        (place / "data" / "dots" / folder).mkdir(parents=True, exist_ok=True)
+    for number in range(cases):
+        away = ((axes - rng.uniform(6, 10, (2, 1, 1))) ** 2).sum(0)
+        values = np.where(away < 9, 1, np.where(away < 20, 2, 0))
+        colours = np.array([[0, 0, 0], [0, 255, 0], [255, 0, 0]], np.uint8)
+        image = (60 + 60 * values[..., None] + rng.integers(0, 20, (rows, columns, 3))).astype("u1")
+        Image.fromarray(image).save(place / "data" / "dots" / "images" / f"d{number}.png")
+        mask = Image.fromarray(colours[values])
+        mask.save(place / "data" / "dots" / "masks" / f"d{number}.png")
 
 
 def heads(place: Path, patients: int = 5, side: int = 14) -> None:
@@ -93,6 +139,7 @@ def slides(place: Path) -> None:
 
 TOYS: dict[str, Callable[[Path], None]] = {
     "balls": balls,
+    "dots": dots,
     "heads": heads,
     "joints": joints,
     "slides": slides,

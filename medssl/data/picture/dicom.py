@@ -65,7 +65,15 @@ def read_dicom_picture(path: Path) -> Picture:
         raise undecoded(path, header) from error
     if kind == "MONOCHROME1":
         pixels = pixels.max() - pixels
-    return Picture(path, pixels, spacing_of(stated) or _of_ultrasound(header) or _aspect(stated))
+    try:
+        spacing = spacing_of(stated) or _of_ultrasound(header) or _aspect(stated)
+    except DAMAGE as error:
+        raise DataError(
+            f"{path} has a region of ultrasound whose scale cannot be",
+            "its header is damaged",
+            "export it again, or correct its header",
+        ) from error
+    return Picture(path, pixels, spacing)
 
 
 def holds_pictures(folder: Path) -> list[Path]:
@@ -78,12 +86,21 @@ def holds_pictures(folder: Path) -> list[Path]:
 
 
 def _lies_nowhere(path: Path) -> bool:
-    wanted = ["ImagePositionPatient", "SOPClassUID", "Rows"]
+    groups = ("DetectorInformationSequence", "PerFrameFunctionalGroupsSequence")
+    wanted = ["ImagePositionPatient", "SOPClassUID", "Rows", *groups]
     try:
         header = read_header(path, specific_tags=wanted)
-        return "Rows" in header and "ImagePositionPatient" not in header and not _other_kind(header)
+        placed = _places(header) or any(
+            _places(one) for group in groups for one in header.get(group) or ()
+        )
+        return "Rows" in header and not placed and not _other_kind(header)
     except DAMAGE:
         return False
+
+
+def _places(holder: Any) -> bool:
+    """Whether a header, a detector or a group of one frame says where it lies in the patient."""
+    return "ImagePositionPatient" in holder or "PlanePositionSequence" in holder
 
 
 def _other_kind(header: Any) -> str | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medssl.data.files import DICOM
 from medssl.data.picture.picture import Picture
+from medssl.errors import DataError
 
 
 def read_picture(path: Path) -> Picture:
@@ -12,6 +13,8 @@ def read_picture(path: Path) -> Picture:
     Raises:
         DataError: it is missing, damaged, too large, or none.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is no file", "", "check the path")
     ending = path.suffix.lower()
     if ending in (".tif", ".tiff"):
         from medssl.data.picture.tiff import read_tiff

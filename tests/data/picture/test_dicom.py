@@ -58,6 +58,16 @@ def test_the_scale_is_that_of_the_header_or_of_the_regions_of_ultrasound(tmp_pat
     assert read_geometry(path).spacing == pytest.approx((0.2, 0.3, 1))
 
 
+@pytest.mark.parametrize("value", ["1\\1", "x"])
+def test_a_region_of_ultrasound_without_a_number_is_told(tmp_path, value):
+    region = Dataset()
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.add_new("PhysicalDeltaX", "LO", value)
+    path = write_dicom(tmp_path / "a.dcm", GREY, SequenceOfUltrasoundRegions=[region])
+    with pytest.raises(DataError, match=r"a\.dcm has a region of ultrasound whose scale cannot be"):
+        read_volume(path)
+
+
 def test_volumes_in_one_file_are_no_pictures(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", GREY, SOPClassUID=EnhancedCTImageStorage)
     with pytest.raises(DataError, match=r"a\.dcm is no picture; .*'Enhanced CT Image Storage'"):
@@ -71,4 +81,16 @@ def test_a_folder_of_pictures_is_a_case_for_each(tmp_path):
     write_dicom(
         tmp_path / "b.dcm", GREY, SOPClassUID=CTImageStorage, ImagePositionPatient=[0, 0, 0]
     )
+    assert holds_pictures(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "group", ["DetectorInformationSequence", "PerFrameFunctionalGroupsSequence"]
+)
+def test_frames_that_say_where_they_lie_are_no_pictures(tmp_path, group):
+    detector, frame, place = Dataset(), Dataset(), Dataset()
+    detector.ImagePositionPatient = place.ImagePositionPatient = [0, 0, 0]
+    frame.PlanePositionSequence = [place]
+    one = detector if group.startswith("Detector") else frame
+    write_dicom(tmp_path / "a.dcm", GREY, **{group: [one]})
     assert holds_pictures(tmp_path) == []

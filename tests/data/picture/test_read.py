@@ -145,3 +145,12 @@ def test_maps_and_frames_are_written_as_tiff(tmp_path):
     with pytest.raises(UsageError, match=r"predict\.format=tiff"):
         write_mask(stack.astype(np.uint8), grid, tmp_path / "mask.png")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.tif", "map.tif"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.dcm"])
+def test_what_is_no_file_is_told(tmp_path, name):
+    with pytest.raises(DataError, match=rf"{name} is no file"):
+        read_picture(tmp_path / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=rf"{name} is no file"):
+        read_picture(tmp_path / name)

@@ -41,7 +41,7 @@ SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.50"
             "1.2.840.10008.1.2.1.99", "1.2.3", "")  # fmt: skip
 
 
-def _image(path: Path, pixels: np.ndarray, kind: str, **tags: Any) -> None:
+def write_image(path: Path, pixels: np.ndarray, kind: str, **tags: Any) -> None:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, kind
     meta.MediaStorageSOPInstanceUID = tags.get("SOPInstanceUID", "1.2.3")
@@ -64,7 +64,7 @@ def _make_series(place: Path) -> None:
     series = place / "series"
     series.mkdir()
     for number in range(SLICES):
-        _image(
+        write_image(
             series / f"{number}.dcm", rng.integers(0, 900, (ROWS, COLUMNS)).astype(np.int16),
             CTImageStorage, Modality="CT", SOPInstanceUID=f"1.2.{number + 1}",
             SeriesInstanceUID="1.2.3", InstanceNumber=number + 1, SliceThickness="2",
@@ -203,7 +203,7 @@ def _make_radiograph(place: Path) -> None:
     make_joints(place)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 4000, (40, 30)).astype(np.uint16)
-    _image(
+    write_image(
         place / "bad.dcm", pixels, DigitalXRayImageStorageForPresentation, Modality="DX",
         SOPInstanceUID="1.2.5", PixelSpacing=[0.2, 0.2], ImageLaterality="L",
     )  # fmt: skip

@@ -69,4 +69,6 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(upright)
 
 
-FORMAT = Format("picture", make_joints, _damage, lambda place, _: read_radiographs(place, _pixels))
+FORMAT = Format(
+    "radiograph_picture", make_joints, _damage, lambda place, _: read_radiographs(place, _pixels)
+)

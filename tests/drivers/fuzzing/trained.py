@@ -9,6 +9,7 @@ from tests.drivers.toys import TOYS
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "balls": ("train", "balls", "train.steps=2", "-q"),
+    "dots": ("train", "dots", "train.steps=2", "-q"),
     "heads": ("pretrain", "encoder", "train.steps=2", "probe.patients=0", "-q"),
     "joints": ("train", "joints", "train.steps=2", "-q"),
     "slides": ("train", "slides", "train.epochs=1", "-q"),
