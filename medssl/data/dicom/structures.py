@@ -23,6 +23,8 @@ SEG, LABELMAP, RTSTRUCT = (
 )
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_CLOSED = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
+_OPEN = "POINT", "OPEN_PLANAR", "OPEN_NONPLANAR"
 _OFF_GRID = 0.1
 """Voxels by which the grid of a segmentation may be beside that of the series."""
 _FAR = 256  # voxels over which differences of the steps add up
@@ -153,10 +155,13 @@ def _marked(image: Any, number: int, series: Series, path: Path) -> Iterator[np.
     fraction = image.get("SegmentationType") == "FRACTIONAL"
     least = image.MaximumFractionalValue / 2 if fraction else 0.5
     frames = image.PerFrameFunctionalGroupsSequence
+    declared = {int(one.SegmentNumber) for one in image.SegmentSequence}
     for values, frame in zip(pixels, frames, strict=True):
         named = _group(frame, shared, "SegmentIdentificationSequence")
         if image.SOPClassUID == LABELMAP or image.get("SegmentationType") == "LABELMAP":
             plane = values == number
+        elif int(named.ReferencedSegmentNumber) not in declared:
+            raise ValueError("a frame is of a segment that there is not")
         elif int(named.ReferencedSegmentNumber) == number:
             plane = values >= least
         else:
@@ -225,8 +230,11 @@ def _contours(image: Any, number: int) -> Iterator[Any]:
     for structure in image.get("ROIContourSequence") or []:
         if structure.get("ReferencedROINumber") == number:
             for contour in structure.get("ContourSequence") or []:
-                closed = contour.ContourGeometricType in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-                if closed and len(contour.ContourData) >= 9:
+                kind, count = contour.ContourGeometricType, len(contour.ContourData)
+                told = int(contour.get("NumberOfContourPoints") or count / 3)
+                if kind not in (*_CLOSED, *_OPEN) or count != 3 * told:
+                    raise ValueError("a contour is not what it says")
+                if kind in _CLOSED and count >= 9:
                     yield contour
 
 

@@ -104,13 +104,19 @@ def _naming(study: StudyFiles) -> tuple[str, ...]:
 
 
 def _head(study: StudyFiles) -> Any:
-    """The header of one of its files; an empty one where it cannot be read."""
+    """The header of one of its files, without what cannot be read of it."""
     from pydicom.dataset import Dataset
 
     try:
-        return read_header(study.files[0], specific_tags=list(NAMING))
+        header = read_header(study.files[0], specific_tags=list(NAMING))
     except DAMAGE:
         return Dataset()
+    for tag in list(header.keys()):
+        try:
+            header.get(tag)  # values are decoded when they are first asked for
+        except DAMAGE:
+            del header[tag]
+    return header
 
 
 def _files(folder: Path) -> Iterator[Path]:

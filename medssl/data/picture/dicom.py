@@ -57,6 +57,12 @@ def read_dicom_picture(path: Path) -> Picture:
             "export it as MONOCHROME2 or RGB",
         )
     samples, frames = stated.get("SamplesPerPixel", 1), max(1, stated.get("NumberOfFrames", 1))
+    if (samples == 1) != (kind == "PALETTE COLOR" or kind.startswith("MONOCHROME")):
+        raise DataError(
+            f"{path} has {samples} values of each pixel, and says that it is {kind}",
+            "its header is damaged",
+            "copy or export it again",
+        )
     must_not_be_huge(path, frames, stated["Rows"], stated["Columns"], samples)
     shape = frames, stated["Rows"], stated["Columns"]
     try:

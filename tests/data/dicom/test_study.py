@@ -13,7 +13,7 @@ from pydicom.uid import (
 from medssl.data.dicom.choice import UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import candidates_in
 from medssl.data.dicom.rule import Grids, SeriesRule
-from medssl.data.dicom.study import studies_in
+from medssl.data.dicom.study import names_of, studies_in
 from medssl.data.geometry import Geometry
 from medssl.data.volume import volume_of
 from tests.data.dicom.conftest import TWELVE
@@ -249,3 +249,12 @@ def test_a_study_with_an_unreadable_series_keeps_the_others(tmp_path, series, wr
     dcmwrite(one, broken)
     reasons = {one.reason for one in chosen(tmp_path).decisions}
     assert reasons == {"", "bad lacks PixelSpacing; a slice must state it"}
+
+
+def test_a_study_with_a_damaged_name_has_the_name_of_its_folder(tmp_path, series):
+    series("a", SeriesDescription="T1")
+    for path in (tmp_path / "a").iterdir():
+        raw = path.read_bytes()
+        assert raw.count(b"\x10\0\x10\0PN") == 1
+        path.write_bytes(raw.replace(b"\x10\0\x10\0PN", b"\x10\0\x10\0P\xff"))
+    assert names_of(studies_in(tmp_path), tmp_path) == ["a"]

@@ -199,3 +199,31 @@ def test_a_mask_on_another_grid_is_refused(root):
     (case,) = find_cases(spec_of())
     with pytest.raises(DataError, match=r"mask\.dcm does not lie on the grid of its series"):
         read_mask(case.label)
+
+
+def _of_no_segment(image):
+    frame = image.PerFrameFunctionalGroupsSequence[0]
+    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 9
+
+
+def _cut_contour(image):
+    contour = image.ROIContourSequence[0].ContourSequence[0]
+    contour.ContourData = contour.ContourData[:-3]
+
+
+def _odd_contour(image):
+    image.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "CLOSED"
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [("binary", _of_no_segment), ("rtstruct", _cut_contour), ("rtstruct", _odd_contour)],
+)
+def test_a_mask_of_which_a_part_would_be_lost_is_refused(root, kind, damage):
+    write_study(root, "a", kind)
+    image = pydicom.dcmread(root / "a" / "mask.dcm")
+    damage(image)
+    image.save_as(root / "a" / "mask.dcm")
+    (case,) = find_cases(spec_of())
+    with pytest.raises(DataError, match=r"mask\.dcm cannot be read; its header or its pixels"):
+        read_mask(case.label)

@@ -112,9 +112,18 @@ def _compare_mask(place: Path) -> None:
         try:
             volume = read_geometry(place / "series")
         except MedsslError as error:
+            if not _is_placed(place / "series"):
+                return  # a picture of several frames
             raise Silent(f"predicted what is refused elsewhere: {error}") from error
         if not all(read_geometry(path).matches(volume) for path in masks):
             raise Silent("the mask does not lie on the volume")
+
+
+def _is_placed(folder: Path) -> bool:
+    """Whether anything in a file says where it lies."""
+    (path,) = folder.iterdir()
+    header = pydicom.dcmread(path, force=True)
+    return any(one.keyword == "ImagePositionPatient" for one in header.iterall())
 
 
 def _scale(header: Dataset, frame: Dataset) -> tuple[float, float]:

@@ -93,6 +93,8 @@ def _compare(path: Path, mine: np.ndarray) -> None:
     """How many voxels a segmentation marks, as pydicom has it."""
     try:
         image = pydicom.dcmread(path)
+        if "ROIContourSequence" in image:
+            _compare_contours(image)
         kind = image.SegmentationType
         numbers = {one.SegmentLabel.strip().lower(): one.SegmentNumber
                    for one in image.SegmentSequence}  # fmt: skip
@@ -100,8 +102,12 @@ def _compare(path: Path, mine: np.ndarray) -> None:
         frames = image.PerFrameFunctionalGroupsSequence
         named = [0 if kind == "LABELMAP" else one.SegmentIdentificationSequence[0]
                  .ReferencedSegmentNumber for one in frames]  # fmt: skip
+    except Silent:
+        raise
     except Exception:
         return  # an RTSTRUCT, or where pydicom fails
+    if lost := set(named) - {0, *numbers.values()}:
+        raise Silent(f"frames of {lost}, which is no segment, are lost")
     marked = {}
     for name, number in numbers.items():
         if kind == "LABELMAP":
@@ -117,6 +123,21 @@ def _compare(path: Path, mine: np.ndarray) -> None:
             raise Silent(f"{found} voxels of {name}, pydicom {wanted}")
     if marked and sum(marked.values()) < int((mine > 0).sum()):
         raise Silent(f"{int((mine > 0).sum())} voxels, pydicom {marked}")
+
+
+def _compare_contours(image: pydicom.Dataset) -> None:
+    """A contour with fewer points than it says, or of a kind that there is not, was refused."""
+    labels = {one.ROINumber for one in image.StructureSetROISequence
+              if one.ROIName in ("liver", "tumour")}  # fmt: skip
+    for structure in image.ROIContourSequence:
+        if structure.ReferencedROINumber not in labels:
+            continue
+        for contour in structure.get("ContourSequence") or ():
+            count, told = len(contour.ContourData), contour.get("NumberOfContourPoints")
+            if told and count != 3 * told:
+                raise Silent(f"{told} points with {count} coordinates")
+            if "PLANAR" not in contour.ContourGeometricType:
+                raise Silent(f"{contour.ContourGeometricType!r} is no kind of contour")
 
 
 FORMAT = Format("dicom_labels", _make, _damage, _exercise)
