@@ -89,6 +89,9 @@ class SplitSettings(Section):
     unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimiserSettings(Section):
     """Optimiser and its schedule, per step."""
 
@@ -99,7 +102,7 @@ class OptimiserSettings(Section):
         default=0.05, gt=0, description="at its highest; the schedule may lower it"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    betas: tuple[float, float] = Field(
+    betas: tuple[Beta, Beta] = Field(
         default=(0.9, 0.999),
         description="of adam and adamw: how long both averages of the gradient last",
     )

@@ -114,6 +114,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("network.width=10000000", ["network.width=10000000", "at most 1024"]),
         ("network=unet", ["network.name='unet'", "did you mean 'unet3d'?"]),
         ("train=adam", ["train='adam' is wrong; give keys of its own (steps, "]),
+        ("train.optimiser.betas=[0.9,-0.9]", ["betas=[0.9, -0.9]", "of at least 0 and below 1"]),
         ("train.learning_rate=1", ["did you mean 'train.optimiser.learning_rate'?"]),
     ],
 )

@@ -12,6 +12,12 @@ import numpy as np
 from medssl.data.picture.picture import Picture, must_not_be_huge, plausible, unreadable, upright
 from medssl.errors import DataError
 
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+"""What values of a pixel mean, by the number in the file."""
+
+_JPEG = (6, 7)
+"""Compressions whose decoders turn YCbCr into RGB."""
+
 _PER_UNIT = {2: 25.4, 3: 10.0}
 """mm of an inch and of a centimetre, by their number in the file."""
 
@@ -44,7 +50,8 @@ def read_tiff(path: Path) -> Picture:
                 )
             series = file.series[0]
             must_not_be_huge(path, *series.shape)
-            pixels = _arranged(path, series.asarray(), series.axes)
+            stored = _black_is_zero(path, page, series.asarray())
+            pixels = _arranged(path, stored, series.axes)
             palette = _palette(page)
             spacing = _spacing(page, file.imagej_metadata or {})
             turn = int(_value(page, "Orientation") or 1)
@@ -55,6 +62,27 @@ def read_tiff(path: Path) -> Picture:
     if turn >= 5 and spacing is not None:
         spacing = spacing[1], spacing[0]
     return Picture(path, upright(pixels, turn), spacing, palette)
+
+
+def _black_is_zero(path: Path, page: Any, array: np.ndarray) -> np.ndarray:
+    """The values, turned round where the file counts from white; of grey, RGB or a palette."""
+    kind = int(page.photometric)
+    decoded = kind == _YCBCR and int(page.compression) in _JPEG  # to RGB, with the pixels
+    if kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE) and not decoded:
+        raise DataError(
+            f"{path} holds colours of the kind {page.photometric.name}",
+            "pictures are grey, RGB or have a palette",
+            "save it as one of these",
+        )
+    if kind != _WHITE_IS_ZERO:
+        return array
+    if array.dtype.kind not in "bu":
+        raise DataError(
+            f"{path} counts from white, in values of the type {array.dtype}",
+            "which of them is black is not said",
+            "save it with black as 0",
+        )
+    return ~array
 
 
 def _arranged(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
@@ -80,7 +108,7 @@ def _arranged(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
 
 def _palette(page: Any) -> np.ndarray | None:
     """[N, 3] uint8."""
-    if page.photometric != 3 or page.colormap is None:
+    if page.photometric != _PALETTE or page.colormap is None:
         return None
     return (np.asarray(page.colormap).T >> 8).astype(np.uint8)
 

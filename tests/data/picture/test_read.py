@@ -154,3 +154,18 @@ def test_what_is_no_file_is_told(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(DataError, match=rf"{name} is no file"):
         read_picture(tmp_path / name)
+
+
+def test_a_tiff_that_counts_from_white_is_turned_round(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="miniswhite")
+    assert (read_volume(tmp_path / "a.tif").array[0, :, :, 0] == 255 - GREY.T).all()
+    tifffile.imwrite(tmp_path / "b.tif", GREY.astype(np.int16), photometric="miniswhite")
+    with pytest.raises(DataError, match="counts from white, in values of the type int16"):
+        read_picture(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("CMYK", "SEPARATED"), ("YCbCr", "YCBCR")])
+def test_colours_of_another_kind_than_rgb_are_refused_not_taken_for_it(tmp_path, mode, kind):
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=f"a.tif holds colours of the kind {kind}"):
+        read_picture(tmp_path / "a.tif")
