@@ -17,7 +17,7 @@ def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 @torch.no_grad()
 def follow_statistics(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move running statistics, such as a batch norm's mean, as `follow` moves weights.
+    """Move running statistics, such as a batch norm's mean, as `update_ema` moves weights.
 
     Integer buffers, such as the number of batches seen, are copied.
     """
@@ -26,3 +26,8 @@ def follow_statistics(average: nn.Module, network: nn.Module, decay: float) -> N
             old.lerp_(new, 1 - decay)
         else:
             old.copy_(new)
+
+
+def teacher_decay(step: int, decay: float) -> float:
+    """True average at first, exponential later: min(1 - 1 / (step + 1), decay)."""
+    return min(1 - 1 / (step + 1), decay)

@@ -15,13 +15,12 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.ema import update_ema
+from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_mixture
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.ramps import gaussian_ramp
 from medssl.methods.segment.losses import at_least_float32
-from medssl.methods.segment.mean_teacher import teacher_decay
 from medssl.methods.settings.ict import Settings
 
 

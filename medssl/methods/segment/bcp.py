@@ -8,24 +8,22 @@ Legend: B items, C channels, K classes, X Y Z voxels; a and b are the halves of 
 patches, p and q those of the unlabelled ones.
 """
 
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from medssl.data.batch import Batch, Stream
-from medssl.data.patches import Box, PatchSampler, SinglePatch
+from medssl.data.batch import Batch
+from medssl.data.patches import Box
 from medssl.infer.postprocess import largest_component
 from medssl.methods.ema import follow_statistics, update_ema
-from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.methods.method import Progress, Task
 from medssl.methods.segment.losses import over_heads, region_loss
-from medssl.methods.segment.passes import answering, taught_by
+from medssl.methods.segment.passes import taught_by
+from medssl.methods.segment.student_teacher import StudentTeacher
 from medssl.methods.settings.bcp import Settings
-from medssl.networks.build import build_network
-from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
 LOSSES = {
@@ -68,24 +66,15 @@ def keep_largest(label: Tensor, how: str, neighbours: Literal[6, 18, 26]) -> Ten
     return torch.stack([torch.from_numpy(one) for one in kept]).to(label.device)
 
 
-class Bcp(SegmentMethod):
+class Bcp(StudentTeacher):
     """A student that sees mixed patches alone, and its moving average, which labels them."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    settings: Settings
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
-        super().__init__()
-        self.settings = settings
-        self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
-        )
-        self.teacher = deepcopy(self.student).requires_grad_(False)
+        super().__init__(settings, task, seed)
         if settings.first_stage == 1:
             self.streams = ("labelled",)
-
-    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
-        """Uniform single patches."""
-        return SinglePatch(patch)
 
     def is_first_stage(self, progress: Progress) -> bool:
         """Whether only labelled patches are mixed yet."""
@@ -136,11 +125,3 @@ class Bcp(SegmentMethod):
         update_ema(self.teacher, self.student, decay)
         if first or self.settings.average_statistics:
             follow_statistics(self.teacher, self.student, decay)
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The student; the teacher has no gradient."""
-        yield self.student
-
-    def predictor(self) -> Ensemble:
-        """The student, the teacher or both, as `method.predictor` says."""
-        return answering(self.student, self.teacher, self.settings.predictor)

@@ -6,35 +6,25 @@ noise, the thresholds and the ramp-up).
 Legend: B items, K classes, X Y Z voxels, T teacher draws.
 """
 
-from collections.abc import Iterable
-from copy import deepcopy
 from math import exp, log
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from medssl.data.batch import Batch, Stream
-from medssl.data.patches import PatchSampler, SinglePatch
-from medssl.methods.ema import update_ema
-from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.data.batch import Batch
+from medssl.methods.ema import teacher_decay, update_ema
+from medssl.methods.method import Progress
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
-from medssl.methods.segment.passes import answering
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.segment.strong_view import strong_view
+from medssl.methods.segment.student_teacher import StudentTeacher
 from medssl.methods.settings.mean_teacher import Settings
-from medssl.networks.build import build_network
-from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
 
 def rampup(step: int, length: int) -> float:
     """Gaussian ramp from exp(-5) to 1 over `length` steps (Laine & Aila 2017)."""
     return exp(-5 * (1 - min(step, length) / length) ** 2)
-
-
-def teacher_decay(step: int, decay: float) -> float:
-    """True average at first, exponential later: min(1 - 1 / (step + 1), decay)."""
-    return min(1 - 1 / (step + 1), decay)
 
 
 def certain_mse(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
@@ -47,22 +37,10 @@ def certain_mse(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
     return distance / (student.shape[1] * mask.sum() + 1e-16)
 
 
-class MeanTeacher(SegmentMethod):
+class MeanTeacher(StudentTeacher):
     """Labels teach the student; the student's moving average teaches it on unlabelled images."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
-
-    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
-        super().__init__()
-        self.settings = settings
-        self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
-        )
-        self.teacher = deepcopy(self.student).requires_grad_(False)
-
-    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
-        """Uniform single patches."""
-        return SinglePatch(patch)
+    settings: Settings
 
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
@@ -120,11 +98,3 @@ class MeanTeacher(SegmentMethod):
     def after_step(self, progress: Progress) -> None:
         """Move the teacher towards the student; normalisation statistics are its own."""
         update_ema(self.teacher, self.student, teacher_decay(progress.step, self.settings.decay))
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The student; the teacher has no gradient."""
-        yield self.student
-
-    def predictor(self) -> Ensemble:
-        """The student, the teacher or both, as `method.predictor` says."""
-        return answering(self.student, self.teacher, self.settings.predictor)

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from medssl.methods.segment.losses import at_least_float32
-from medssl.methods.settings import Answering
-from medssl.networks.ensemble import Ensemble
 
 
 def has_batch_statistics(network: nn.Module) -> bool:
@@ -29,8 +27,3 @@ def taught_by(network: nn.Module, image: Tensor, train_mode: bool) -> Tensor:
     logits: Tensor = network(image)
     network.train(before)
     return at_least_float32(logits)
-
-
-def answering(student: nn.Module, teacher: nn.Module, who: Answering) -> Ensemble:
-    """The networks that predict after training; of "both" the mean of their probabilities."""
-    return Ensemble({"student": [student], "teacher": [teacher], "both": [student, teacher]}[who])

@@ -18,11 +18,10 @@ from torch.nn.functional import cross_entropy, one_hot
 from medssl.data.batch import Batch, Stream
 from medssl.data.draws import uniform
 from medssl.data.patches import OverlappingPatches, PatchSampler, SinglePatch, overlap_boxes
-from medssl.methods.ema import follow_statistics, update_ema
+from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
 from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
-from medssl.methods.segment.mean_teacher import teacher_decay
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.segment.strong_view import strong_view

@@ -7,19 +7,18 @@ ones are computed and thrown away.
 Legend: B items, C channels, K classes, X Y Z voxels; u patches that teach, m those that are pasted.
 """
 
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from medssl.data.batch import Batch, Stream
-from medssl.data.patches import Box, PatchSampler, SinglePatch
-from medssl.methods.ema import follow_statistics, update_ema
-from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.data.batch import Batch
+from medssl.data.patches import Box
+from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
+from medssl.methods.method import Progress
 from medssl.methods.segment.cutmix import Mixture, numpy_generator
 from medssl.methods.segment.features import changed_features, channels_dropped, complementary
 from medssl.methods.segment.losses import (
@@ -29,12 +28,10 @@ from medssl.methods.segment.losses import (
     over_heads,
     region_loss,
 )
-from medssl.methods.segment.mean_teacher import teacher_decay
-from medssl.methods.segment.passes import answering, taught_by
+from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.strong_view import strong_view
+from medssl.methods.segment.student_teacher import StudentTeacher
 from medssl.methods.settings.unimatch import CutMix, Settings
-from medssl.networks.build import build_network
-from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
 EMPTY = (slice(0, 0), slice(0, 0), slice(0, 0))
@@ -87,22 +84,10 @@ def draw_box(shape: Sequence[int], chosen: CutMix, rng: np.random.Generator) -> 
     return x, y, z
 
 
-class UniMatch(SegmentMethod):
+class UniMatch(StudentTeacher):
     """One network, or its moving average, that labels weak views for its own strong ones."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
-
-    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
-        super().__init__()
-        self.settings = settings
-        self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
-        )
-        self.teacher = deepcopy(self.student).requires_grad_(False)
-
-    def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
-        """Uniform single patches."""
-        return SinglePatch(patch)
+    settings: Settings
 
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
@@ -225,14 +210,6 @@ class UniMatch(SegmentMethod):
         decay = teacher_decay(progress.step - 1, self.settings.decay)
         update_ema(self.teacher, self.student, decay)
         follow_statistics(self.teacher, self.student, decay)
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The student; the teacher has no gradient."""
-        yield self.student
-
-    def predictor(self) -> Ensemble:
-        """The student, the teacher or both, as `method.predictor` says."""
-        return answering(self.student, self.teacher, self.settings.predictor)
 
 
 def _with_reverse(view: Tensor) -> tuple[Tensor, Tensor]:

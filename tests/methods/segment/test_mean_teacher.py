@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medssl.methods.ema import teacher_decay
 from medssl.methods.method import Progress
 from medssl.methods.segment.losses import supervised_loss
-from medssl.methods.segment.mean_teacher import certain_mse, rampup, teacher_decay
+from medssl.methods.segment.mean_teacher import certain_mse, rampup
 
 AT_FULL_WEIGHT = {"weight": 1.0, "rampup_steps": 1}
 

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from medssl.errors import UsageError
-from medssl.methods.ema import update_ema
+from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.method import Progress
 from medssl.methods.segment.features import changed_features, channels_dropped, complementary
 from medssl.methods.segment.losses import region_loss
-from medssl.methods.segment.mean_teacher import teacher_decay
 from medssl.methods.segment.unimatch import EMPTY, box_sides, draw_box
 from medssl.methods.settings.unimatch import CutMix, Settings
 from medssl.pipeline.config import load_config
