@@ -68,11 +68,6 @@ class Verdict:
     what: str
     do: str
 
-    @property
-    def sentence(self) -> str:
-        """Fact and remedy."""
-        return f"{self.what}; {self.do}"
-
 
 @dataclass
 class Finding:

@@ -20,6 +20,7 @@ from medssl.atomic import write_text
 from medssl.data.cache import CachedCase
 from medssl.data.labels import IGNORED
 from medssl.data.spec import DataSpec
+from medssl.evaluate.segmentation import dice
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.pipeline.stage import read_json
@@ -82,12 +83,6 @@ def measure(
             if index
         }
     write_text(folder / HELD_OUT, json.dumps(asdict(HeldOut(smallest, found)), indent=1))
-
-
-def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    together = int(predicted.sum()) + int(truth.sum())
-    return 2 * int((predicted & truth).sum()) / together if together else 1.0
 
 
 def declared(spec: DataSpec) -> tuple[str, ...]:
