@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
+from medssl.data.labels import IGNORED
 from medssl.transforms.moves import Size
 
 
@@ -146,7 +147,8 @@ class Rotation:
         """The middle `size` voxels of class indices [1, ...], in their own type.
 
         Each class is read linearly and the one with the largest share wins, the lowest of equal
-        ones. Where all voxels around a place are of one class that need not be computed.
+        ones; what an ignored voxel has any share in is ignored. Where all voxels around a place are
+        of one class, that need not be computed.
         """
         filled = _filled(mask)
         box = self._box(filled, mask, size)
@@ -248,6 +250,15 @@ def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
         shares = torch.cat([shares * (1 - above), shares * above])
         offsets = torch.cat([offsets * side, offsets * side + 1])
     corners = mask.take(voxels + offsets[:, None])
+    ignored = corners == IGNORED
+    if bool(ignored.any()):
+        won = _largest(corners.masked_fill(ignored, 0), shares)
+        return won.masked_fill((ignored & (shares > 0)).any(0), IGNORED)
+    return _largest(corners, shares)
+
+
+def _largest(corners: Tensor, shares: Tensor) -> Tensor:
+    """Of the classes at corners [2^axes, N] the one with the largest share, the lowest of equals."""
     won = torch.stack([(shares * (corners == one)).sum(0) for one in corners])
     return corners.where(won == won.amax(0), corners.amax(0)).amin(0)
 
