@@ -258,7 +258,7 @@ def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
 
 
 def _largest(corners: Tensor, shares: Tensor) -> Tensor:
-    """Of the classes at corners [2^axes, N] the one with the largest share, the lowest of equals."""
+    """The class with the largest share among corners [2^axes, N], the lowest of equal ones."""
     won = torch.stack([(shares * (corners == one)).sum(0) for one in corners])
     return corners.where(won == won.amax(0), corners.amax(0)).amin(0)
 
