@@ -178,7 +178,7 @@ class Process:
             )
 
     def url(self) -> str:
-        for _ in range(600):
+        for _ in range(2400):
             for line in self._log.read_text().splitlines():
                 if " at http" in line:
                     return line.partition(" at ")[2].partition(",")[0]
@@ -192,7 +192,7 @@ class Process:
 
 
 def wait_over(url: str, count: int) -> list[dict[str, object]]:
-    for _ in range(600):
+    for _ in range(2400):
         jobs: list[dict[str, object]] = requests.get(f"{url}/jobs", timeout=30).json()
         if len(jobs) == count and all(job["state"] in ("done", "failed") for job in jobs):
             return jobs
