@@ -19,6 +19,7 @@ from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
 from medssl.data.foreground import find_class_voxels
 from medssl.data.pixels import files_of
+from medssl.data.quantiles import quantiles_of
 from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.sealed import is_kept, seal, sealed_content
@@ -28,7 +29,7 @@ from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.transforms.chain import Chain
 
-VERSION = 4  # of our own transforms; raise it when an equal chain gives other voxels
+VERSION = 5  # of our own transforms; raise it when an equal chain gives other voxels
 _BLOCK = 1 << 17  # bytes
 
 
@@ -40,6 +41,7 @@ class CachedCase:
         floor: smallest intensity; what padding takes.
         record: what undoes the preprocessing.
         marked: whether the label file marks a voxel; False without a label.
+        raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
     """
 
     id: str
@@ -47,6 +49,7 @@ class CachedCase:
     floor: float
     record: Record
     marked: bool = False
+    raw: tuple[tuple[float, ...], ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -149,7 +152,8 @@ class CaseCache:
             what, do = empty(case.label)
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
-        return CachedCase(case.id, folder, kept["floor"], record, kept["marked"])
+        raw = tuple(map(tuple, kept["raw"]))
+        return CachedCase(case.id, folder, kept["floor"], record, kept["marked"], raw)
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
@@ -187,7 +191,12 @@ class CaseCache:
             if prepared.mask is not None:
                 np.save(beside / "mask.npy", prepared.mask)
             floor = float(prepared.image.min())
-            kept = {"floor": floor, "record": prepared.record.to_json(), "marked": marked}
+            kept = {
+                "floor": floor,
+                "record": prepared.record.to_json(),
+                "marked": marked,
+                "raw": quantiles_of(volume.array).tolist(),
+            }
             (beside / "case.json").write_text(json.dumps(kept))
             for file in beside.iterdir():
                 seal(file)

@@ -27,6 +27,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.description import GUARD
 from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
@@ -70,11 +71,13 @@ def predict_files(
     statistics = statistics or _usual_table(out, cases)
     measures, failed = statistics is not None, dict[str, DataError]()
     asked = Asked(checkpoint, found, settings, cases, out, measures, failed)
+    if settings.guard and not (checkpoint / GUARD).is_file():
+        reporter.note(f"{checkpoint} has no guard: scans unlike those of training are not marked")
     outputs = asked.outputs(overwrite)
     masks = asked.predict(predictor, outputs, reporter, device)
     if statistics is not None and len(failed) < len(cases):
         labels = [(label.value, label.name) for label in found.labels]
-        write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
+        write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks, asked.limit)
     _refuse_failed(failed, len(cases), out)
     return masks
 
