@@ -50,5 +50,5 @@ def test_a_run_goes_on_with_an_imported_encoder(heads: Path, monkeypatch):
 def test_a_method_with_a_network_of_its_own_takes_none(heads: Path, monkeypatch):
     monkeypatch.setenv("MEDSSL_ENCODERS", str(heads / "encoders"))
     import_file(unet_file(heads), "mine")
-    with pytest.raises(UsageError, match="has a network of its own.*leave pretrain out"):
+    with pytest.raises(UsageError, match=r"has a network of its own.*leave pretrain out"):
         load_config("encoder", ["pretrain=mine", "method=anatomical_embedding"])
