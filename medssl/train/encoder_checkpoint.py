@@ -10,14 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from medssl.errors import UsageError
-from medssl.networks.build import build_encoder
-from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.train.checkpoint import (
     DataCard,
     EncoderCard,
     Treatment,
-    load_weights,
     read_weights,
     understood,
 )
@@ -89,18 +86,6 @@ def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoder
     """
     found = read_encoder(folder)
     return read_weights(folder), found
-
-
-def load_encoder(folder: Path) -> tuple[VolumeEncoder, VolumeEncoderCheckpoint]:
-    """The encoder, in evaluation mode on the CPU, and its description.
-
-    Raises:
-        UsageError, DataError: as `load_encoder_weights`; also when the weights do not fit.
-    """
-    found = read_encoder(folder)
-    encoder = build_encoder(found.network, found.channels, seed=0)
-    load_weights(folder, encoder)
-    return encoder.eval(), found
 
 
 def encoder_card(folder: Path, found: VolumeEncoderCheckpoint) -> EncoderCard:

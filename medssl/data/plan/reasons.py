@@ -36,8 +36,6 @@ ENDS = (
 )
 """Words in names of labels for the ends of each axis of RAS."""
 
-SIDES = ("left and right", "front and back", "top and bottom")
-
 MANY_STEPS = 10_000
 """From so many on, gradient descent with momentum is as good as Adam."""
 
