@@ -15,6 +15,7 @@ from medssl.cli_data import data_app, export_app
 from medssl.cli_encoders import import_, info
 from medssl.cli_init import init, pipeline_for
 from medssl.cli_plan import plan
+from medssl.cli_serve import serve
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -29,6 +30,7 @@ app.command()(init)
 app.command()(plan)
 app.command("import")(import_)
 app.command()(info)
+app.command()(serve)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
