@@ -104,7 +104,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series"},
+        "predict": {"window_batch", "format", "unlabelled", "series", "guard"},
     }
 
     @property
