@@ -315,6 +315,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built
