@@ -18,6 +18,7 @@ from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
 from medssl.data.labels import IGNORED
 from medssl.data.patches import PatchSampler, Triple, padding
+from medssl.data.pseudo_foreground import PseudoForeground
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
 
@@ -70,9 +71,9 @@ class PatchStream:
         augment: the random changes.
         size: items per batch.
         on_device: leave the random changes to who brings a batch to its device.
-        foreground: share of the patches that hold foreground, see `medssl.data.foreground`; for
-            labelled streams.
+        foreground: share of the patches that hold foreground, see `medssl.data.foreground`.
         foreground_by: how what these are centred on is drawn.
+        pseudo: what is taken for foreground in unlabelled cases; None: the masks say it.
     """
 
     kind: Stream
@@ -84,6 +85,7 @@ class PatchStream:
     on_device: bool = False
     foreground: float = 0.0
     foreground_by: By = "class"
+    pseudo: PseudoForeground | None = None
 
     @cached_property
     def changes(self) -> Changes:
@@ -120,7 +122,8 @@ class PatchStream:
         if item % self.size not in forced(self.size, self.foreground):
             partial = self.kind == "labelled" and self.cases[index].partial
             return item, index, self._aim.draw_known(index, rng) if partial else None
-        return item, *self._aim.draw(index, rng)
+        aim = self._aim if self.pseudo is None else self.pseudo.aim(item // self.size)
+        return (item, index, None) if aim is None else (item, *aim.draw(index, rng))
 
     @property
     def _seeds(self) -> list[int]:
