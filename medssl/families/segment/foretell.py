@@ -158,7 +158,9 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     few = replace(
         split, labelled=split.labelled[:FEW], unlabelled=split.unlabelled[:FEW], validation=()
     )
-    cached = cache_cases(config, used_cases(cohort.cases, few), reporter)
+    cached = cache_cases(
+        config, used_cases(cohort.cases, few), reporter, config.pipeline.preprocess.kept
+    )
     step, window = timed(config, few, cached)
     folds = len(cohort.folds)
     ensemble = bool(folds) and pipeline.split.final == "ensemble"

@@ -7,6 +7,7 @@ import numpy as np
 from medssl.data.cache import CachedCase
 from medssl.data.foreground import find_class_voxels
 from medssl.data.pseudo_foreground import MOST, PseudoForeground
+from medssl.data.rest import Rest
 from medssl.data.split import Split
 from medssl.data.stream import PatchStream
 from medssl.errors import UsageError
@@ -68,10 +69,11 @@ def streams(
         cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
         late = pipeline.train.augment_on == "gpu"
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
+        rest = Rest(pipeline.preprocess.rest)
         by = pipeline.train.foreground_by
         if kind == "labelled":
-            found[kind] = PatchStream(kind, cases, *how, pipeline.train.foreground, by)
+            found[kind] = PatchStream(kind, cases, *how, pipeline.train.foreground, by, None, rest)
         else:
             share = pipeline.train.foreground_unlabelled if search is not None else 0.0
-            found[kind] = PatchStream(kind, cases, *how, share, by, search)
+            found[kind] = PatchStream(kind, cases, *how, share, by, search, rest)
     return found

@@ -52,6 +52,7 @@ from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -74,8 +75,12 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
-    training = Training(config, start, cached, patients, job.reporter)
+    chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
+    cached = cache_cases(config, used, job.reporter)
+    learnt = cached
+    if chain.kept != chain.certain:
+        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    training = Training(config, start, cached, learnt, patients, job.reporter)
     for number, fold in enumerate(cohort.folds):
         place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
         if not (place / HELD_OUT).is_file():
@@ -102,13 +107,15 @@ class Training:
 
     Attributes:
         start: what the networks start from; None: from the seed.
-        cached: every case that any split learns from, or leaves out, by id.
+        cached: every case that any split learns from, or leaves out, by id; as it is predicted.
+        learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
     """
 
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
 
@@ -141,7 +148,7 @@ class Training:
         search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
-            streams(config, method, split, self.cached, search),
+            streams(config, method, split, self.learnt, search),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
@@ -270,10 +277,17 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
+    config: SegmentConfig,
+    cases: Sequence[Case],
+    reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> dict[str, CachedCase]:
-    """The cases, preprocessed; what is cached already is not done again."""
-    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    """The cases, preprocessed; what is cached already is not done again.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
+    """
+    cache = CaseCache(cache_root(), config.spec, chain or config.pipeline.preprocess.certain)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
