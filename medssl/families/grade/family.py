@@ -12,7 +12,7 @@ FAMILY = Family(
     **in_package(_HERE, "train", "predict", "evaluate"),
     comparison=f"{_HERE}.comparison:GradeComparison",
     prepare=f"{_HERE}.cohort:prepare_crops",
-    initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
+    initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",
     writes="grades.csv",
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
