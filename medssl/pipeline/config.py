@@ -137,6 +137,14 @@ class Config(ABC, Generic[AnyPipeline]):
         """The method's name and every setting of it."""
         return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
 
+    def provenance(self) -> dict[str, Any]:
+        """What a checkpoint says of where it is from: method, paper, data set and code."""
+        from medssl.train.checkpoint import DataCard
+        from medssl.train.fingerprint import code_version
+
+        told = {"method": self.method_values(), "paper": self.method.paper}
+        return {**told, "data": DataCard.of(self.spec), "code": code_version()}
+
     def hash(self, *sections: str) -> str:
         """8 hex characters over sections of the pipeline; "data" is what `declared` says."""
         return digest([self.section(name) for name in sections])
