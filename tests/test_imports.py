@@ -16,8 +16,8 @@ ROOT = Path(medssl.__file__).parent
 LEVELS = {
     "cli": 4,
     "cli_data": 4,
-    "cli_init": 4,
-    "cli_plan": 4,
+    "cli_results": 4,
+    "cli_run": 4,
     "__main__": 4,
     "families": 3,
     "completion": 4,
