@@ -31,7 +31,7 @@ from medssl.networks.anatomical_embedding import (
     build_embedder,
     on_fine_grid,
 )
-from medssl.networks.settings import NetworkChoice
+from medssl.networks.choice import NetworkChoice
 
 Triple = tuple[int, int, int]
 
