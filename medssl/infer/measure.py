@@ -57,7 +57,7 @@ class Measured:
         return min(counts) * self.voxel_ml, max(counts) * self.voxel_ml
 
     def to_plain(self) -> dict[str, Any]:
-        """As values that JSON knows."""
+        """The measures as values that JSON knows."""
         return {
             "doubt": self.doubt,
             "voxels": list(self.voxels),

@@ -81,7 +81,7 @@ class NetworkChoice(Section):
 
     @property
     def side_multiples(self) -> tuple[int, int, int]:
-        """The same for each axis."""
+        """`side_multiple` for each axis."""
         return (self.side_multiple,) * 3
 
     @property

@@ -143,7 +143,7 @@ class UNetSettings(NetworkChoice):
 
     @property
     def packages(self) -> dict[str, str]:
-        """None beside medssl."""
+        """No packages beside medssl."""
         return {}
 
     @property

@@ -76,7 +76,7 @@ class Config(ABC, Generic[AnyPipeline]):
 
     @property
     def spec(self) -> DataSpec:
-        """Of its data set, or of the first."""
+        """The data spec; of several, the first."""
         return self.specs[0]
 
     @property
@@ -110,7 +110,7 @@ class Config(ABC, Generic[AnyPipeline]):
         """Refuse settings that do not fit each other, the method or the data set.
 
         Raises:
-            UsageError: they do not.
+            UsageError: names the key to change.
         """
 
     def build(self, task: Any) -> Any:
@@ -214,7 +214,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
 
 
 def _placed(error: UsageError, place: Place) -> UsageError:
-    """The same mistake; where it begins with a key that a file holds, with that file."""
+    """The mistake, with the file of the key that it begins with, if one holds it."""
     key = re.match(r"\w+(\.\w+)+(?==)", error.what)
     where = place(key.group().split(".")) if key else ""
     return UsageError(f"{error.what} ({where})" if where else error.what, error.why, error.do)

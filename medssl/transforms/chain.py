@@ -136,7 +136,7 @@ class Chain:
 
     @property
     def short(self) -> Any:
-        """As it was given, where by a word; else its steps."""
+        """The word and keys that it was given by; without a word, its steps."""
         if self.word is None or self.keys is None:
             return self.plain
         keys = self.keys.model_dump(mode="json", exclude_defaults=True)
@@ -144,7 +144,7 @@ class Chain:
 
     @property
     def scales(self) -> bool:
-        """Whether it changes intensities."""
+        """Whether a step changes intensities."""
         return any(step.entry.group == "intensity" for step in self.steps)
 
     def fingerprint(self) -> list[Any]:
@@ -199,7 +199,7 @@ class Preprocess(Chain):
 
     @classmethod
     def _unfit(cls, step: Step) -> str:
-        """It must not draw."""
+        """Why a step cannot be here: it must not draw."""
         if step.entry.random:
             return (
                 "draws at random, and what is preprocessed is kept; "
@@ -219,7 +219,7 @@ class Augment(Chain):
 
     @classmethod
     def _unfit(cls, step: Step) -> str:
-        """It must take the mask along, and leave patches of the size that they have."""
+        """Why a step cannot be here: it must take masks along and keep the size of patches."""
         return must_keep_patches(step)
 
     @property

@@ -67,7 +67,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
 
 
 def probes(job: Job, method: Any, tracker: Tracker) -> None:
-    """None: nothing is asked of an encoder of tiles while it learns."""
+    """No probes: nothing is asked of an encoder of tiles while it learns."""
 
 
 def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) -> list[_Sampled]:

@@ -130,7 +130,7 @@ def _check_form(
 
 
 def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
-    """Of studies the volumes are always written."""
+    """The table of volumes, which is always written of studies."""
     studies = any(isinstance(given, StudyFiles) for given in cases.values())
     return out / VOLUMES if studies else None
 

@@ -134,7 +134,7 @@ def _made(
 
 
 def _orientation(config: SegmentConfig, word: str | None) -> str | None:
-    """Of the axes that patches have."""
+    """The orientation of the axes that patches have."""
     if word is not None:
         part = config.given.get("preprocess")
         keys = part.get(word) if isinstance(part, Mapping) else None

@@ -39,7 +39,7 @@ class Distances(NamedTuple):
 def distances(
     first: Tensor, second: Tensor, partner: Tensor, mixed: Tensor, weight: float
 ) -> Distances:
-    """Of logits z1, z2, z' and zm, [B, K] each; the softmax comes after the mixing of logits."""
+    """Distances of logits z1, z2, z' and zm, [B, K] each; logits are mixed before the softmax."""
     target = weight * first + (1 - weight) * partner
     return Distances(
         answer_distance(second, first),

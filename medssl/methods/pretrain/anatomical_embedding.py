@@ -243,7 +243,7 @@ class AnatomicalEmbedding(PretrainMethod):
         self.size = settings.crop_in(task.patch)
 
     def affine(self) -> AffineSettings:
-        """None: the crops draw affines of their own, so that the place of each cell is known."""
+        """No affine: crops draw their own, so that the place of each cell is known."""
         return AffineSettings(rotation=0, scale=0, shear=0, flip_pairs=(), flip_scans=())
 
     def forward(
