@@ -82,7 +82,7 @@ def plan(
 
 def demo(quiet: Quiet = False) -> None:
     """TraCoCo against supervised on simulated brains: masks, report and runs in minutes."""
-    from medssl.pipeline.demo import demo as show
+    from medssl.families.segment.demo import demo as show
     from medssl.pipeline.progress import make_reporter
 
     typer.echo(show(make_reporter(quiet)))

@@ -46,7 +46,7 @@ class Family:
         inputs: (config, cohort) -> what decides the result of each stage, by its name and in order,
             beyond that of the stage before: plain values, after which folders are named. A stage
             that depends on nothing more shares the key of the one before.
-        steps: of each stage, (job, tracker) -> facts for its mark. The numbers by name in its
+        steps: of each stage in order, (job, tracker) -> facts for its mark. The numbers by name in its
             "summary" are logged too.
         results: (plan) -> where the results of a finished run are, by a word, "model" first.
         comparison: () -> the `Comparison` of its finished runs.
@@ -99,6 +99,11 @@ class Family:
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
     trains_encoders: bool = False
+
+    @property
+    def scored(self) -> str:
+        """The stage whose results are those of a finished run: the last that is not aside."""
+        return [stage for stage in self.steps if stage not in self.aside][-1]
 
     def refuse_formats(self, keys: Sequence[str]) -> None:
         """Refuse a `format` among what a prediction is given, where `writes` leaves no choice.
