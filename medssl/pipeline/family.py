@@ -46,8 +46,8 @@ class Family:
         inputs: (config, cohort) -> what decides the result of each stage, by its name and in order,
             beyond that of the stage before: plain values, after which folders are named. A stage
             that depends on nothing more shares the key of the one before.
-        steps: of each stage in order, (job, tracker) -> facts for its mark. The numbers by name in its
-            "summary" are logged too.
+        steps: of each stage in order, (job, tracker) -> facts for its mark. The numbers by name in
+            its "summary" are logged too.
         results: (plan) -> where the results of a finished run are, by a word, "model" first.
         comparison: () -> the `Comparison` of its finished runs.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
