@@ -17,12 +17,12 @@ from medssl.families.grade.config import FileSettings
 from medssl.families.grade.cross_validation import TEMPERATURES
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.config import overridden
 from medssl.pipeline.folds import chosen_for, model_of_fold
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.pipeline.sections import overridden
 from medssl.train.description import weights_hash
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker

@@ -33,10 +33,10 @@ from medssl.families.segment.plannable import (
     steering,
 )
 from medssl.networks.settings import UNETS
-from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Cohort
 from medssl.pipeline.planned import below_given
 from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.pipeline.sections import validate
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
