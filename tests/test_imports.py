@@ -39,6 +39,7 @@ LEVELS = {
     "errors": -1,
     "section": -1,
     "mistakes": -1,
+    "wanted": -1,
     "yaml_keys": -1,
     "names": -1,
     "registry": -1,

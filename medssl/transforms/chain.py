@@ -22,10 +22,11 @@ from medssl.errors import UsageError
 from medssl.mistakes import mistake, nearest
 from medssl.registry import TRANSFORMS
 from medssl.section import laid_over
+from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.moves import mirrored, must_keep_patches
 from medssl.transforms.step import Step, entry_of
-from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS, Word
+from medssl.transforms.words import PREPROCESS_WORDS, Word
 
 
 @dataclass(frozen=True)
