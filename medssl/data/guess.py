@@ -41,13 +41,19 @@ def guess_spec(folder: Path) -> DataSpec:
         layout, modality, patient = found.layout, found.modality, found.patient
         channels = tuple(found.channels) or ("scan",)
     labels, regions = _labels(plain, listing)
+    ignored = [value for value, name in labels.items() if name.lower() == "ignore"]
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name)[:LONGEST].strip("_.-")
     guessed = {
         "name": name if not unfit(name) else "folder",
         "title": f"Folder {folder}",
         "modality": modality or ("CT" if {name.upper() for name in channels} == {"CT"} else "MR"),
         "channels": channels,
-        "labels": [{"value": value, "name": name} for value, name in sorted(labels.items())],
+        "labels": [
+            {"value": value, "name": name}
+            for value, name in sorted(labels.items())
+            if value not in ignored
+        ],
+        "ignore": ignored[0] if ignored else None,
         "regions": regions,
         "root": str(folder.absolute()),
         "layout": layout,

@@ -41,8 +41,8 @@ def spec_draft(
         "licence": "Who may use the data, and what to cite; both go into reports and models.",
     }
     order = (
-        "title", "modality", "channels", "labels", "regions", "empty_masks", "root", "layout",
-        "patient", "licence", "citation",
+        "title", "modality", "channels", "labels", "ignore", "regions", "empty_masks", "root",
+        "layout", "patient", "licence", "citation",
     )  # fmt: skip
     keys = [(key, plain[key], reasons.get(key, "")) for key in order if plain.get(key)]
     return document(head, keys)

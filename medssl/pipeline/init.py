@@ -161,6 +161,7 @@ def _recognised(folder: Path, labels: Path | None, name: str) -> tuple[Found, di
         found = Found(layout, spec.channels, folder)
         known = {
             "labels": [{"value": one.value, "name": one.name} for one in spec.labels],
+            "ignore": spec.ignore,
             "regions": {key: list(values) for key, values in spec.regions.items()},
             "modality": "CT" if spec.modality == "CT" else None,
         }

@@ -17,6 +17,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 
+from medssl.data.labels import IGNORED
 from medssl.data.patches import Pose
 from medssl.transforms.intensity import like
 from medssl.transforms.linear import (
@@ -246,7 +247,7 @@ class RandRotateScaled(RandomMove):
             if not self._do_transform:
                 made = middle(image, size)
             elif key in self.masks:
-                made = resampled_classes(image, sample)
+                made = _resampled_mask(image, sample)
             else:
                 made = sample(image.float())
             changed[key] = like(changed[key], made)
@@ -283,3 +284,12 @@ class RandRotateScaled(RandomMove):
             matrix = reading(image.shape[1 + axis], size[axis], self._scale)
             image = along(image, 1 + axis, matrix)
         return image
+
+
+def _resampled_mask(mask: Tensor, sample: Sampler) -> Tensor:
+    """Class indices [1, ...], read as `resampled_classes` does; ignored where any of it is."""
+    if not bool((mask == IGNORED).any()):
+        return resampled_classes(mask, sample)
+    ignored = mask == IGNORED
+    made = resampled_classes(mask.masked_fill(ignored, 0), sample)
+    return made.masked_fill(sample(ignored.float()) > 0, IGNORED)

@@ -187,6 +187,7 @@ class Stored:
     mask: np.ndarray
     id: str = "noise"
     floor: float = 0.0
+    partial: bool = False
 
 
 class Timed:

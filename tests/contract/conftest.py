@@ -33,6 +33,7 @@ class ToyCase:
     image: np.ndarray
     mask: np.ndarray | None
     floor: float = 0.0
+    partial: bool = False
 
     @property
     def class_voxels(self) -> np.ndarray:

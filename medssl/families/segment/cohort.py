@@ -182,6 +182,6 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
 
 def _mark(spec: DataSpec, case: Case) -> Path:
     """The file that says that a case is sound, by content and by what is declared."""
-    declared = [spec.channels, spec.label_values, spec.empty_masks, *spec.label_colours]
+    declared = [spec.channels, spec.mask_values, spec.empty_masks, *spec.label_colours]
     key = digest([CHECK, fingerprint([case]), *declared])
     return cache_root() / spec.name / "checked" / f"{case.id}-{key}"

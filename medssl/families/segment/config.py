@@ -116,8 +116,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        colours = [spec.label_colours] if spec.label_colours else []
-        return [spec.modality, spec.channels, spec.classes, spec.label_values, *colours]
+        further = [one for one in (spec.label_colours, spec.ignore) if one]
+        return [spec.modality, spec.channels, spec.classes, spec.label_values, *further]
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; without `plan` where nothing is planned."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.rule import Grids
+from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
@@ -135,7 +136,7 @@ class Training:
 
     def _labelled(self, name: str) -> LabelledCase:
         """What a method is told of a case whose labels it learns."""
-        counts = np.bincount(np.array(self.cached[name].mask).ravel())
+        counts = np.bincount(np.array(self.cached[name].mask).ravel())[:IGNORED]
         return LabelledCase(name, self.patients[name], tuple(np.flatnonzero(counts).tolist()))
 
     def _described(

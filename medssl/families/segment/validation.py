@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from medssl.data.cache import CachedCase
+from medssl.data.labels import where_known
 from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
@@ -49,6 +50,6 @@ class Validation:
 
         metric = Dice(self._classes)
         for case in self._cases:
-            labels = torch.from_numpy(self._answer(case))
-            metric.update(labels, torch.from_numpy(np.array(case.mask)))
+            pair = where_known(self._answer(case), np.asarray(case.mask))
+            metric.update(*map(torch.from_numpy, pair))
         return {"dice": float(metric.compute())}

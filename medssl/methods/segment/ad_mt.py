@@ -22,11 +22,12 @@ from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
 from medssl.methods.segment.losses import (
     at_least_float32,
+    loss_where_known,
     masked_cross_entropy,
     masked_dice,
     over_heads,
-    region_loss,
 )
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.ad_mt import Settings
@@ -128,8 +129,8 @@ class AdMt(SegmentMethod):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """Labels, and what both teachers say of weak views, taught on strong ones."""
-        chosen, labelled = self.settings, batches["labelled"]
-        image, weak = labelled.image[:, 0], batches["unlabelled"].image[:, 0]
+        chosen, (labelled, unlabelled) = self.settings, streams(batches)
+        image, weak, open_to = labelled.image[:, 0], unlabelled.image[:, 0], teachable(unlabelled)
         turn, rows = int(self.turns[0]), len(image)
         self._next_length = self._length(generator)
         first, second = (
@@ -141,13 +142,11 @@ class AdMt(SegmentMethod):
             strong = strong_view(weak, chosen.strong, generator)
         else:
             strong = mixture.apply(weak)
+            open_to = mixture.apply(open_to[:, None])[:, 0]
         heads, own = self._answers(image, weak, strong)
         target = self._target(combined(first, second), own, mixture)
-        everywhere = torch.ones_like(labelled.truth)
-        on_labels = over_heads(
-            [head[:rows] for head in heads], region_loss, labelled.truth, everywhere
-        )
-        sure = target.confidence >= chosen.threshold
+        on_labels = loss_where_known([head[:rows] for head in heads], labelled)
+        sure = (target.confidence >= chosen.threshold) & open_to
         on_strong = over_heads(
             [head[rows:] for head in heads], self._pseudo_loss, target.label, sure
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, one_hot
 
+from medssl.data.batch import Batch
 from medssl.methods.settings import Dice
 
 SMOOTH = 1e-5
@@ -43,7 +44,11 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def supervised_loss(
-    logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (), dice: Dice = "squares"
+    logits: Tensor,
+    label: Tensor,
+    helping: Sequence[Tensor] = (),
+    dice: Dice = "squares",
+    known: Tensor | None = None,
 ) -> Tensor:
     """Half cross-entropy, half Dice, of the answer and of heads that only help to learn it.
 
@@ -56,8 +61,21 @@ def supervised_loss(
         helping: logits [B, K, x, y, z] of further heads, see `medssl.networks.heads.heads_of`.
         dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
             loss is twice this one less 1.
+        known: [B, X, Y, Z], false where a voxel teaches nothing; None: nowhere. Then classes
+            without a known voxel cost no Dice (sheet of partial labels, section 1).
     """
-    return over_heads([logits, *helping], partial(_one_head, dice=dice), label)
+    heads, loss = [logits, *helping], partial(_one_head, dice=dice)
+    return over_heads(heads, loss, label, *([] if known is None else [known]))
+
+
+def loss_where_known(
+    heads: Sequence[Tensor], batch: Batch, squared: bool = True, pooled: bool = True
+) -> Tensor:
+    """`region_loss` of a labelled batch over all voxels that are known, and over all heads."""
+    known, complete = batch.known, batch.known is None
+    seen = torch.ones_like(batch.truth) if known is None else known
+    loss = partial(region_loss, pooled=pooled, squared=squared, absent=complete)
+    return over_heads(heads, loss, batch.truth, seen)
 
 
 def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
@@ -87,11 +105,16 @@ def _coarser(values: Tensor, shape: Sequence[int]) -> Tensor:
     return interpolate(values[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
 
 
-def _one_head(logits: Tensor, label: Tensor, dice: Dice) -> Tensor:
-    logits = at_least_float32(logits)
+def _one_head(logits: Tensor, label: Tensor, known: Tensor | None = None, *, dice: Dice) -> Tensor:
+    logits, absent = at_least_float32(logits), known is None
     if dice != "squares":
-        everywhere, pooled = torch.ones_like(label), dice == "pooled"
-        return region_loss(logits, label, everywhere, pooled, squared=False, background=False)
+        seen, pooled = torch.ones_like(label) if known is None else known, dice == "pooled"
+        return region_loss(
+            logits, label, seen, pooled, squared=False, background=False, absent=absent
+        )
+    if known is not None:
+        background = logits.shape[1] > 2
+        return region_loss(logits, label, known, background=background, absent=False)
     return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
 
 
@@ -103,6 +126,7 @@ def masked_dice(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
+    absent: bool = True,
 ) -> Tensor:
     """1 - soft Dice over the voxels of a mask, mean over all classes.
 
@@ -116,6 +140,8 @@ def masked_dice(
         squared: denominators of squares.
         smooth: added above and below.
         background: whether it is one of the classes.
+        absent: whether classes without a true voxel in the mask count; they cost nothing otherwise,
+            and the mean is that of the others.
     """
     seen = mask.to(probability.dtype).unsqueeze(1)
     truth = one_hot(label.long(), probability.shape[1]).movedim(-1, 1).to(probability.dtype)
@@ -123,8 +149,12 @@ def masked_dice(
     joint = (probability * truth * seen).sum(dims)
     power = probability**2 if squared else probability
     total = ((power + truth) * seen).sum(dims)
-    ratio = (2 * joint + smooth) / (total + smooth)
-    return 1 - (ratio if background else ratio[..., 1:]).mean()
+    first = 0 if background else 1
+    ratio = ((2 * joint + smooth) / (total + smooth))[..., first:]
+    if absent:
+        return 1 - ratio.mean()
+    present = ((truth * seen).sum(dims) > 0)[..., first:]
+    return torch.where(present, 1 - ratio, 0).sum() / present.sum().clamp_min(1)
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
@@ -142,8 +172,10 @@ def region_loss(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
+    absent: bool = True,
 ) -> Tensor:
     """Half cross-entropy, half Dice over the voxels of a mask; see `masked_dice`."""
     logits = at_least_float32(logits)
-    dice = masked_dice(logits.softmax(1), label, mask, pooled, squared, smooth, background)
+    given = logits.softmax(1), label, mask, pooled, squared, smooth, background, absent
+    dice = masked_dice(*given)
     return 0.5 * (masked_cross_entropy(logits, label, mask) + dice)

@@ -15,6 +15,7 @@ from medssl.data.batch import Batch
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.method import Progress
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.segment.student_teacher import StudentTeacher
@@ -46,7 +47,7 @@ class MeanTeacher(StudentTeacher):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """Supervised term on the labelled rows, consistency on the unlabelled rows."""
-        labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+        labelled, unlabelled = streams(batches)
         rows = len(labelled.image)
         weak = view = unlabelled.image[:, 0]
         if self.settings.strong != Strong():
@@ -61,8 +62,9 @@ class MeanTeacher(StudentTeacher):
                 labelled.truth,
                 [head[:rows] for head in helping],
                 self.settings.dice,
+                labelled.known,
             ),
-            "consistency": weight * certain_mse(student, target, certain),
+            "consistency": weight * certain_mse(student, target, certain & teachable(unlabelled)),
         }
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from medssl.data.batch import Batch
 from medssl.methods.method import Progress, Task
 from medssl.methods.segment.losses import over_heads, region_loss, supervised_loss
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.rounds import InRounds, ramp
 from medssl.methods.settings.self_training import Settings
 from medssl.networks.heads import heads_of
@@ -38,10 +39,16 @@ class SelfTraining(InRounds):
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
         logits, *helping = heads_of(network, labelled.image[:, 0])
-        terms = {"supervised": supervised_loss(logits, labelled.truth, helping)}
+        terms = {
+            "supervised": supervised_loss(logits, labelled.truth, helping, known=labelled.known)
+        }
         if weight := ramp(number, within, chosen.weight, chosen.rampup):
-            image = batches["unlabelled"].image[:, 0]
+            _, unlabelled = streams(batches)
+            image = unlabelled.image[:, 0]
             (said,) = self.said(image)
-            known = sure_labels(said, chosen.threshold_foreground, chosen.threshold_background)
-            terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *known)
+            label, sure = sure_labels(
+                said, chosen.threshold_foreground, chosen.threshold_background
+            )
+            taught = label, sure & teachable(unlabelled)
+            terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *taught)
         return terms

@@ -50,7 +50,7 @@ class Supervised(SegmentMethod):
         logits, *helping = heads_of(self.members[part], image)
         return {
             f"supervised_{part + 1}": supervised_loss(
-                logits, batch.truth, helping, self.settings.dice
+                logits, batch.truth, helping, self.settings.dice, batch.known
             )
         }
 

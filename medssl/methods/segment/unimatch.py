@@ -23,11 +23,12 @@ from medssl.methods.segment.cutmix import Mixture, numpy_generator
 from medssl.methods.segment.features import changed_features, channels_dropped, complementary
 from medssl.methods.segment.losses import (
     at_least_float32,
+    loss_where_known,
     masked_cross_entropy,
     masked_dice,
     over_heads,
-    region_loss,
 )
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.segment.student_teacher import StudentTeacher
@@ -43,6 +44,10 @@ class Pseudo(NamedTuple):
 
     label: Tensor
     confidence: Tensor
+
+    def unsure(self, where: Tensor) -> "Pseudo":
+        """Below every threshold at the voxels of `where` [B, X, Y, Z]."""
+        return Pseudo(self.label, self.confidence.masked_fill(where, -1))
 
 
 def pseudo(logits: Tensor) -> Pseudo:
@@ -93,14 +98,14 @@ class UniMatch(StudentTeacher):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """L = 1/2 (L_x + 1/4 L_s1 + 1/4 L_s2 + 1/2 L_fp), as the settings weigh them."""
-        chosen, labelled = self.settings, batches["labelled"]
-        image, unlabelled = labelled.image[:, 0], batches["unlabelled"].image[:, 0]
+        chosen, halved = self.settings, self.settings.cutmix.partner == "other_half"
+        labelled, unlabelled = streams(batches, even=halved)
+        image, patches = labelled.image[:, 0], unlabelled.image[:, 0]
         if progress.step <= round(chosen.start * progress.steps):
-            heads, everywhere = heads_of(self.student, image), torch.ones_like(labelled.truth)
-            early = over_heads(heads, region_loss, labelled.truth, everywhere)
+            early = loss_where_known(heads_of(self.student, image), labelled)
             return {"supervised": chosen.weight * early}
-        halved = chosen.cutmix.partner == "other_half"
-        weak, pasted = unlabelled.chunk(2) if halved else (unlabelled, unlabelled.flip(0))
+        weak, pasted = patches.chunk(2) if halved else (patches, patches.flip(0))
+        closed = (~teachable(unlabelled)).chunk(2 if halved else 1)
         strong = [
             (
                 strong_view(weak, chosen.strong, generator),
@@ -113,12 +118,15 @@ class UniMatch(StudentTeacher):
         rng = numpy_generator(generator)
         mixtures = [self._mixture(weak, rng) for _ in strong]
         heads, plain, perturbed = self._weak_pass(image, weak, generator)
-        known = pseudo(plain)
-        other = pseudo(self._label(pasted)) if halved else Pseudo(*(one.flip(0) for one in known))
+        known = pseudo(plain).unsure(closed[0])
+        other = (
+            pseudo(self._label(pasted)).unsure(closed[1])
+            if halved
+            else Pseudo(*(one.flip(0) for one in known))
+        )
         mixed = [one.apply(own, donor) for one, (own, donor) in zip(mixtures, strong, strict=True)]
         answers = self._strong_pass(mixed, generator)
-        everywhere = torch.ones_like(labelled.truth)
-        terms = {"supervised": over_heads(heads, region_loss, labelled.truth, everywhere)}
+        terms = {"supervised": loss_where_known(heads, labelled)}
         rest = zip(mixtures, answers, chosen.strong_weights, strict=True)
         for number, (mixture, found, weight) in enumerate(rest, start=1):
             label, confidence = (

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
@@ -170,3 +172,53 @@ def test_every_method_that_learns_labels_so_takes_it_and_keeps_the_hash_of_befor
     kind = settings_class(name)
     assert "dice" not in kind().model_dump()
     assert kind(dice="pooled").model_dump()["dice"] == "pooled"
+
+
+def scribbled() -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of three classes at four voxels, labels, and which are known (sheet of partial
+    labels, section 7.1)."""
+    logits = torch.tensor(
+        [[2, 0, -1], [0, 1, 0.5], [-1, 1, 0], [1, 1, 3]], dtype=torch.float64
+    ).T.reshape(1, 3, 4, 1, 1)
+    label = torch.tensor([0, 1, 0, 0], dtype=torch.uint8).reshape(1, 4, 1, 1)
+    known = torch.tensor([True, True, False, False]).reshape(1, 4, 1, 1)
+    return logits.requires_grad_(), label, known
+
+
+def test_ignored_voxels_cost_nothing_and_get_a_gradient_of_exactly_zero() -> None:
+    logits, label, known = scribbled()
+    loss = masked_cross_entropy(logits, label, known)
+    assert loss.item() == pytest.approx(0.42505785, abs=5e-9)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, :, 0, 0, 0].tolist() == pytest.approx([-0.0781, 0.0571, 0.0210], abs=5e-5)
+    whole = supervised_loss(logits, label, known=known)
+    (gradient,) = torch.autograd.grad(whole, logits)
+    assert bool((gradient[:, :, 2:] == 0).all())
+    assert bool(gradient[:, :, :2].all())
+
+
+@pytest.mark.parametrize("dice", get_args(Dice))
+def test_what_is_said_of_ignored_voxels_changes_no_bit(dice: Dice) -> None:
+    logits, label, known = scribbled()
+    other, lie = logits.detach().clone(), label.clone()
+    other[:, :, 2:] += 3
+    lie[:, 2:] = 2
+    found = supervised_loss(logits, label, dice=dice, known=known)
+    assert torch.equal(found, supervised_loss(other, lie, dice=dice, known=known))
+
+
+def test_a_class_without_a_known_voxel_costs_no_dice() -> None:
+    logits, label, known = scribbled()
+    p, dice = logits.detach().softmax(1), [0.0338, 0.2021, 0.9999]
+    found = float(masked_dice(p, label, known, absent=False))
+    assert found == pytest.approx(sum(dice[:2]) / 2, abs=5e-5)
+    assert float(masked_dice(p, label, known)) == pytest.approx(sum(dice) / 3, abs=5e-5)
+
+
+@pytest.mark.parametrize("dice", get_args(Dice))
+def test_a_batch_without_a_known_voxel_costs_nothing(dice: Dice) -> None:
+    logits, label, known = scribbled()
+    loss = supervised_loss(logits, label, dice=dice, known=known & False)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert float(loss) == 0
+    assert not gradient.any()
