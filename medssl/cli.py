@@ -11,6 +11,7 @@ import typer
 from medssl.cli_data import data_app, export_app
 from medssl.cli_results import compare, evaluate, predict, study
 from medssl.cli_run import demo, init, plan, pretrain, run, train
+from medssl.cli_serve import serve
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped
 from medssl.stop import STOP
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (init, plan, demo, run, pretrain, train, predict, evaluate, study, compare):
+for verb in (init, plan, serve, demo, run, pretrain, train, predict, evaluate, study, compare):
     app.command()(verb)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")

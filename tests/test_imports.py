@@ -20,6 +20,8 @@ LEVELS = {
     "cli_run": 4,
     "__main__": 4,
     "families": 3,
+    "cli_serve": 4,
+    "serve": 3,
     "completion": 4,
     "pipeline": 2,
     "methods": 1,
@@ -42,6 +44,7 @@ LEVELS = {
     "wanted": -1,
     "yaml_keys": -1,
     "names": -1,
+    "keyed": -1,
     "registry": -1,
     "environment": -1,
 }

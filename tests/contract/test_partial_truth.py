@@ -72,8 +72,9 @@ def test_a_mask_known_everywhere_teaches_as_one_that_is_not_partial(name, build,
     found = []
     for given in (batches, marked):
         terms = method(given, LATE, torch.Generator().manual_seed(0), 0)
-        kept = {key: one for key, one in terms.items() if "supervised" in key}
-        found.append({key: float(one.detach()) for key, one in kept.items()})
+        found.append(
+            {key: float(one.detach()) for key, one in terms.items() if "supervised" in key}
+        )
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 

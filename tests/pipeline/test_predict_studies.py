@@ -74,6 +74,15 @@ def test_the_series_that_fits_is_predicted_and_the_others_are_explained(
     assert float(row["ml"]) == pytest.approx(int(row["voxels"]) * 1.2 / 1000)
 
 
+def test_a_series_may_lie_in_several_folders(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", "T1")
+    (study / "s1").mkdir()
+    for file in sorted((study / "s0").iterdir())[5:]:
+        file.rename(study / "s1" / file.name)
+    predict(untrained_checkpoint, [study], tmp_path / "out")
+    assert read_geometry(tmp_path / "out" / "study.nii.gz").matches(GRID)
+
+
 def test_one_bad_study_stops_no_other_and_the_same_command_does_what_is_missing(
     untrained_checkpoint: Path, tmp_path: Path
 ) -> None:
