@@ -52,6 +52,8 @@ class Family:
         comparison: () -> the `Comparison` of its finished runs.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
         intact: of a stage, (job) -> whether what it wrote is there as it was written.
+        draft: (spec, cases) -> keys of a first pipeline with their reasons, as
+            `medssl.pipeline.drafts.Keys`; None where another family knows better.
         plan: (config, cohort, reporter) -> the `Planned` keys that a pipeline leaves to a plan.
         foretell: (config, cohort, reporter) -> how long a planned run takes and what memory, in
             words; empty where that is not worth telling.
@@ -86,6 +88,7 @@ class Family:
     comparison: str
     prepare: str | None = None
     intact: Mapping[str, str] = field(default_factory=dict)
+    draft: str | None = None
     plan: str | None = None
     foretell: str | None = None
     preflight: str | None = None
