@@ -21,6 +21,7 @@ from medssl.errors import DataError, UsageError
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import choose_for_all, corrected, measure, said
 from medssl.families.segment.validation import Answers, Validation
+from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
@@ -91,8 +92,14 @@ class Training:
     patients: Mapping[str, str]
     reporter: Reporter
 
-    def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
-        """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
+    def fit(
+        self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
+    ) -> SegmentMethod:
+        """Train with a split in a folder, and leave checkpoints that predict as `predict` says.
+
+        Args:
+            guarded: whether they are to know what their training scans are like.
+        """
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)
@@ -117,11 +124,13 @@ class Training:
             FineTune(pipeline.fine_tune) if self.start else None,
             choose_workers(pipeline.train.workers, choose_device(pipeline.train.device)),
         )
+        if guarded:
+            self._guard(split, folder)
         return method
 
     def fold(self, split: Split, folder: Path, log: Log) -> None:
         """Train with the split of a fold, and write down its answers to what it leaves out."""
-        method = self.fit(split, folder, log, self.config.pipeline.predict)
+        method = self.fit(split, folder, log, self.config.pipeline.predict, guarded=False)
         answers = Answers(self.config, method.eval())
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
@@ -133,6 +142,15 @@ class Training:
         pipeline, joined = self.config.pipeline, Ensemble(networks)
         described = self._described(split, joined, predict, pipeline.train.steps, {})
         save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
+        self._guard(split, folder)
+
+    def _guard(self, split: Split, folder: Path) -> None:
+        """Let the checkpoints in a folder know what all scans of training are like."""
+        device = choose_device(self.config.pipeline.train.device)
+        scans = [self.cached[name] for name in sorted({*split.labelled, *split.unlabelled})]
+        for kind in ("last", "best"):
+            if (folder / "checkpoint" / kind).is_dir():
+                learn_guard(folder / "checkpoint" / kind, scans, device)
 
     def _labelled(self, name: str) -> LabelledCase:
         """What a method is told of a case whose labels it learns."""
