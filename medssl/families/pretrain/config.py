@@ -190,6 +190,10 @@ class PretrainConfig(Config[PretrainPipeline]):
                 "leave pretrain out",
             )
         pipeline.preprocess.fingerprint()  # refuses what cannot be cached
+        if self.slices:
+            pipeline.preprocess.must_not_draw("slices are cut from whole volumes and kept")
+        elif method.pairs_of_patients() is not None:
+            pipeline.preprocess.must_not_draw("partners are looked for in images that are kept")
         name = pipeline.network.name
         if (name == "slice_unet") != self.slices:
             raise UsageError(

@@ -12,6 +12,7 @@ from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.rule import Grids
 from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
+from medssl.data.rest import Rest
 from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.data.stream import PatchStream
@@ -37,6 +38,7 @@ from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import fingerprint
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -59,8 +61,12 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
-    training = Training(config, start, cached, patients, job.reporter)
+    chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
+    cached = cache_cases(config, used, job.reporter)
+    learnt = cached
+    if chain.kept != chain.certain:
+        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    training = Training(config, start, cached, learnt, patients, job.reporter)
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
@@ -82,13 +88,15 @@ class Training:
 
     Attributes:
         start: what the networks start from; None: from the seed.
-        cached: every case that any split learns from, or leaves out, by id.
+        cached: every case that any split learns from, or leaves out, by id; as it is predicted.
+        learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
     """
 
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
 
@@ -114,7 +122,7 @@ class Training:
 
         fit(
             method,
-            streams(config, method, split, self.cached),
+            streams(config, method, split, self.learnt),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
@@ -237,10 +245,17 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
+    config: SegmentConfig,
+    cases: Sequence[Case],
+    reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> dict[str, CachedCase]:
-    """The cases, preprocessed; what is cached already is not done again."""
-    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    """The cases, preprocessed; what is cached already is not done again.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
+    """
+    cache = CaseCache(cache_root(), config.spec, chain or config.pipeline.preprocess.certain)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
@@ -269,6 +284,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built
@@ -299,5 +315,6 @@ def streams(
         late = pipeline.train.augment_on == "gpu"
         share = pipeline.train.foreground if kind == "labelled" else 0.0
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
+        drawn = (share, pipeline.train.foreground_by, Rest(pipeline.preprocess.rest))
+        found[kind] = PatchStream(kind, cases, *how, *drawn)
     return found

@@ -181,6 +181,9 @@ class SlideConfig(Config[SlidePipeline]):
             )
         must_fit_classes(self.pipeline.evaluate.metrics, len(self.classes))
         if self.tiled:
+            self.pipeline.preprocess.must_not_draw(
+                "tiles are encoded once, and what an encoder says of them is kept"
+            )
             check_tiles(self.pipeline.preprocess, self.pipeline.tiles)
 
     def must_fit(self, trained: Any, what: str) -> None:
