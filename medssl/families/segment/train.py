@@ -12,13 +12,11 @@ from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.rule import Grids
 from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
-from medssl.data.rest import Rest
 from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import (
     HELD_OUT,
@@ -27,6 +25,7 @@ from medssl.families.segment.cross_validation import (
     measure,
     said,
 )
+from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
@@ -145,13 +144,15 @@ class Training:
             described = self._described(split, method.predictor(), predict, step, metrics)
             save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
 
+        validate = Validation(answers, watched, classes) if watched else None
+        search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
-            streams(config, method, split, self.learnt),
+            streams(config, method, split, self.learnt, search),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
-            Callbacks(Validation(answers, watched, classes) if watched else None, save),
+            Callbacks(validate, save, search=search),
             self.reporter,
             log,
             FineTune(pipeline.fine_tune) if self.start else None,
@@ -319,33 +320,3 @@ def build_method(
     )
     built: SegmentMethod = config.build(task)
     return built
-
-
-def streams(
-    config: SegmentConfig, method: SegmentMethod, split: Split, cached: Mapping[str, CachedCase]
-) -> dict[str, PatchStream]:
-    """The streams the method asks for."""
-    pipeline = config.pipeline
-    given = {
-        "labelled": (split.labelled, pipeline.train.batch_labelled),
-        "unlabelled": (split.unlabelled, pipeline.train.batch_unlabelled),
-    }
-    for kind in method.streams:
-        if not given[kind][0]:
-            raise UsageError(
-                f"the method {pipeline.method.name} needs {kind} cases and the split has none",
-                f"split.labels={pipeline.split.labels} takes all cases that have a label"
-                if pipeline.split.labels
-                else "every case has a label",
-                "lower split.labels or choose method=supervised",
-            )
-    sampler = method.sampler(pipeline.train.patch)
-    found: dict[str, PatchStream] = {}
-    for kind in method.streams:
-        cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
-        late = pipeline.train.augment_on == "gpu"
-        share = pipeline.train.foreground if kind == "labelled" else 0.0
-        how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        drawn = (share, pipeline.train.foreground_by, Rest(pipeline.preprocess.rest))
-        found[kind] = PatchStream(kind, cases, *how, *drawn)
-    return found
