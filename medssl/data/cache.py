@@ -44,6 +44,7 @@ class CachedCase:
         marked: whether the label file marks a voxel; False without a label.
         partial: whether some of its voxels are ignored.
         raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
+        outlined: whether its mask outlines each class, background first; None: all of them.
     """
 
     id: str
@@ -53,6 +54,7 @@ class CachedCase:
     marked: bool = False
     partial: bool = False
     raw: tuple[tuple[float, ...], ...] = ()
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -164,7 +166,8 @@ class CaseCache:
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
         raw = tuple(map(tuple, kept["raw"]))
-        known = kept["marked"], kept.get("partial", False), raw
+        outlined = self._spec.outlined_in(case.id)
+        known = kept["marked"], kept.get("partial", False), raw, outlined
         return CachedCase(case.id, folder, kept["floor"], record, *known)
 
     def _key(self, case: Case) -> str:
