@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medssl.data.volume import read_mask
-from medssl.pipeline import demo
+from medssl.families.segment import demo
 from medssl.pipeline.progress import QuietReporter
 
 TINY = (
