@@ -12,6 +12,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
+from medssl.cli_encoders import import_, info
 from medssl.cli_init import init, pipeline_for
 from medssl.cli_plan import plan
 from medssl.cli_serve import serve
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(plan)
+app.command("import")(import_)
+app.command()(info)
 app.command()(serve)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")

@@ -12,6 +12,7 @@ from pydantic import (
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
+from medssl.environment import encoders_root
 from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
@@ -312,7 +313,11 @@ class PretrainChoice(EncoderSource):
     """The encoder of a segmentation network, and how it is taken."""
 
     matched: float = Field(
-        default=0.95, ge=0, le=1, description="share of the encoder's parameters that must fit"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the encoder's parameters that must fit; less excuses whole blocks at "
+        "the end, never a part of one",
     )
     channels: Literal["repeat", "same"] = Field(
         default="repeat",
@@ -323,9 +328,14 @@ class PretrainChoice(EncoderSource):
 def pretrain_keys(text: str) -> dict[str, Any]:
     """The key that a plain `pretrain: TEXT` stands for.
 
-    A name, or a YAML file, is a pipeline; a folder, or any other path, is a checkpoint.
+    A name is an imported encoder, where there is one, else a pipeline, as a YAML file is; a folder,
+    or any other path, is a checkpoint or a file of weights.
     """
     path = Path(text)
+    if path.name == text and (imported := encoders_root() / text).is_dir():
+        return {"checkpoint": str(imported)}
+    if path.is_file() and path.suffix not in {".yaml", ".yml"}:
+        return {"checkpoint": text}
     named = path.suffix in {".yaml", ".yml"} or (len(path.parts) == 1 and not path.is_dir())
     return {"pipeline" if named else "checkpoint": text}
 

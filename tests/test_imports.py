@@ -16,6 +16,7 @@ ROOT = Path(medssl.__file__).parent
 LEVELS = {
     "cli": 4,
     "cli_data": 4,
+    "cli_encoders": 4,
     "cli_init": 4,
     "cli_plan": 4,
     "__main__": 4,

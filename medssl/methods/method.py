@@ -193,12 +193,14 @@ class PretrainTask:
         patch: window in voxels.
         contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
         patients: how many there are; a queue of negatives needs more than one.
+        start: weights that the encoder starts from; None: from the seed.
     """
 
     network: NetworkChoice
     patch: tuple[int, int, int]
     contrasts: tuple[str, ...]
     patients: int
+    start: PretrainedEncoder | None = None
 
 
 class Reconstruction(NamedTuple):
@@ -274,6 +276,7 @@ class MixedTask:
         images: how many native images and loose slices there are.
         numbered: how many images and slices of volumes, which share one numbering.
         volumes: how many volumes.
+        start: weights that the encoder starts from; None: from the seed.
     """
 
     network: NetworkChoice
@@ -281,6 +284,7 @@ class MixedTask:
     images: int
     numbered: int
     volumes: int
+    start: PretrainedEncoder | None = None
 
 
 class MixedScores(NamedTuple):

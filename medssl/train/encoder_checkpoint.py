@@ -19,6 +19,7 @@ from medssl.train.checkpoint import (
     understood,
 )
 from medssl.train.description import description_of, weights_hash
+from medssl.train.import_card import ImportCard
 
 
 class PretrainedCheckpoint(BaseModel):
@@ -30,6 +31,8 @@ class PretrainedCheckpoint(BaseModel):
         data: every data set that it learned from.
         step: update after which the weights were taken.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+        imported: where they are from, if from another project; then `patch` is 0 where the sides
+            are not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +48,7 @@ class PretrainedCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     seen: tuple[str, ...]
+    imported: ImportCard | None = None
 
 
 class VolumeEncoderCheckpoint(PretrainedCheckpoint):

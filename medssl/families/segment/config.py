@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
-from medssl.networks.monai_list import SIDES
+from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -160,27 +160,13 @@ class SegmentConfig(Config[SegmentPipeline]):
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse an encoder of another network."""
-        network = self.pipeline.network
-        own, other = network.encoder(), trained.encoder()
-        if own is None:
-            raise UsageError(
-                f"network.name={network.name} has no encoder that pretrain could fill",
-                do=f"set network.name={trained.name}, as in pre-training",
-            )
-        if own == other or other is None:
-            return
-        differing = [key for key, value in other.items() if own.get(key) != value]
-        here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
-        there = ", ".join(f"{key} {other[key]}" for key in differing)
-        keys = " ".join(
-            f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
-            for key in differing
-        )
-        raise UsageError(
-            f"{what} does not fit the pipeline's network",
-            f"it has {there}; the pipeline has {here}",
-            f"set {keys}",
-        )
+        must_hold(self.pipeline.network, trained, what)
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The network with the encoder that `pretrain` names."""
+        network = TypeAdapter(AnyNetwork).validate_python(trained["network"])
+        return {"network": holding(given.get("network"), network)}
 
     def section(self, name: str) -> Any:
         """As of every family; the encoder to start from counts by its weights.
