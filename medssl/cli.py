@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` and any mistake 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from medssl.cli_encoders import import_, info
 from medssl.cli_init import init, pipeline_for
 from medssl.cli_plan import plan
 from medssl.cli_serve import serve
+from medssl.discreet import hush, show, words_of
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -166,6 +167,10 @@ def predict(
         Path | None,
         typer.Option(help="CSV to write of the volume of each structure, and of doubt."),
     ] = None,
+    keep_ids: Annotated[
+        bool,
+        typer.Option("--keep-ids", help="Name results of DICOM after folders, not study_KEY."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
@@ -186,13 +191,15 @@ def predict(
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
     family.refuse_formats([*keys, *map(str, files)])
-    measured = {} if statistics is None else {"statistics": statistics}
+    measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
     if measured and not family.measures:
         raise UsageError(
             f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
+    if keep_ids and family.neutral:  # others name results after files anyway
+        measured["keep_ids"] = True
     given = checkpoint, files, out, keys, reporter, device, overwrite
     typer.echo(load(family.predict_files)(*given, **measured))
 
@@ -329,6 +336,7 @@ def main() -> None:
     # Taken out here, so that `--debug` may stand anywhere, after the verb too.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    hush()
     try:
         STOP.listen()
         wait_passively()
@@ -348,13 +356,15 @@ def main() -> None:
         _fail(named, str(named), named.exit_code, debug)
     except Exception as error:
         name = type(error).__name__
-        _fail(error, f"unexpected {name}: {error}; add --debug to see where", 1, debug)
+        said = f"unexpected {name}: {words_of(error)}; add --debug to see where"
+        _fail(error, said, 1, debug)
     finally:
         STOP.end()
 
 
 def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
     if debug:
+        sys.excepthook = show
         raise error
     from medssl.names import printable
 

@@ -21,6 +21,7 @@ class TileEncoderCheckpoint(BaseModel):
 
     Attributes:
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+        key: name of the key that `seen` was made with; empty of earlier ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +38,7 @@ class TileEncoderCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float] = {}
     seen: tuple[str, ...] = ()
+    key: str = ""
 
 
 def read_tile_encoder(folder: Path) -> TileEncoderCheckpoint:
