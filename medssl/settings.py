@@ -241,6 +241,13 @@ class PredictSettings(Section):
         description="connected parts below this volume are dropped, of each class or of those "
         "named; null: as largest_component",
     )
+    guard: float = Field(
+        default=0.02,
+        ge=0,
+        lt=0.5,
+        description="share of scans like those of training that may be marked as unlike them, as "
+        "scans of another organ or sequence are; 0 marks none",
+    )
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = Field(
         default=("labels", "entropy"),
         description="what is written of each case: the mask, a map per class, where the "

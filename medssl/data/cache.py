@@ -20,6 +20,7 @@ from medssl.data.case_checks import constant, empty, some
 from medssl.data.foreground import find_class_voxels, is_marked
 from medssl.data.labels import IGNORED
 from medssl.data.pixels import files_of
+from medssl.data.quantiles import quantiles_of
 from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.sealed import is_kept, seal, sealed_content
@@ -29,7 +30,7 @@ from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.transforms.chain import Chain
 
-VERSION = 4  # of our own transforms; raise it when an equal chain gives other voxels
+VERSION = 5  # of our own transforms; raise it when an equal chain gives other voxels
 _BLOCK = 1 << 17  # bytes
 
 
@@ -42,6 +43,7 @@ class CachedCase:
         record: what undoes the preprocessing.
         marked: whether the label file marks a voxel; False without a label.
         partial: whether some of its voxels are ignored.
+        raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
     """
 
     id: str
@@ -50,6 +52,7 @@ class CachedCase:
     record: Record
     marked: bool = False
     partial: bool = False
+    raw: tuple[tuple[float, ...], ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -152,7 +155,8 @@ class CaseCache:
             what, do = empty(case.label)
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
-        known = kept["marked"], kept.get("partial", False)
+        raw = tuple(map(tuple, kept["raw"]))
+        known = kept["marked"], kept.get("partial", False), raw
         return CachedCase(case.id, folder, kept["floor"], record, *known)
 
     def _key(self, case: Case) -> str:
@@ -192,7 +196,12 @@ class CaseCache:
             if prepared.mask is not None:
                 np.save(beside / "mask.npy", prepared.mask)
             floor = float(prepared.image.min())
-            kept = {"floor": floor, "record": prepared.record.to_json(), "marked": marked}
+            kept = {
+                "floor": floor,
+                "record": prepared.record.to_json(),
+                "marked": marked,
+                "raw": quantiles_of(volume.array).tolist(),
+            }
             if prepared.mask is not None and bool((prepared.mask == IGNORED).any()):
                 kept["partial"] = True
             (beside / "case.json").write_text(json.dumps(kept))

@@ -18,6 +18,7 @@ from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
 from medssl.data.labels import IGNORED
 from medssl.data.patches import PatchSampler, Triple, padding
+from medssl.data.rest import NOTHING, Rest
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
 
@@ -73,6 +74,7 @@ class PatchStream:
         foreground: share of the patches that hold foreground, see `medssl.data.foreground`; for
             labelled streams.
         foreground_by: how what these are centred on is drawn.
+        rest: what is done to a whole case for each item, before anything is cut.
     """
 
     kind: Stream
@@ -84,6 +86,7 @@ class PatchStream:
     on_device: bool = False
     foreground: float = 0.0
     foreground_by: By = "class"
+    rest: Rest = NOTHING
 
     @cached_property
     def changes(self) -> Changes:
@@ -134,13 +137,17 @@ class PatchStream:
         case, patch, changes = self.cases[index], self.sampler.patch, self.changes
         seeds = changes.seeds(self.seed, SEED_WORDS[self.kind], 2, item)
         pose = changes.pose(seeds)
-        image = pose.apply(case.image)
+        stored, floor = case.image, case.floor
+        if self.rest:
+            stored = self.rest(stored, case.id, self.seed, SEED_WORDS[self.kind], 4, item)
+            floor = float(stored.min())
+        image = pose.apply(stored)
         pads = padding(image.shape[1:], patch)
         posed = tuple(n + a + b for n, (a, b) in zip(image.shape[1:], pads, strict=True))
         rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 1, item])
         centre = None
         if voxel is not None:
-            x, y, z = pose.place(voxel, case.image.shape[1:])
+            x, y, z = pose.place(voxel, stored.shape[1:])
             centre = x + pads[0][0], y + pads[1][0], z + pads[2][0]
         starts = self.sampler.draw(posed, rng, centre)
         lows = [min(at) for at in zip(*starts, strict=True)]
@@ -155,7 +162,7 @@ class PatchStream:
             fill = IGNORED if partial else 0
             mask = torch.from_numpy(cut(whole, at, sizes[0], pads, fill))
         return Box(
-            torch.from_numpy(cut(image, at, sizes[0], pads, case.floor)),
+            torch.from_numpy(cut(image, at, sizes[0], pads, floor)),
             mask,
             sizes,
             tuple(_relative(start, lows) for start in starts),

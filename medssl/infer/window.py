@@ -86,7 +86,7 @@ def sliding_window(
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
-    reader = _Reader(image, windows, outside, device)
+    reader = WindowReader(image, windows, outside, device)
     for _ in _slabs(reader, predictor, stitch, window_batch):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
@@ -113,11 +113,11 @@ def sliding_window_slabs(
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
-    reader = _Reader(image, windows, outside, device)
+    reader = WindowReader(image, windows, outside, device)
     return _slabs(reader, predictor, stitch, window_batch)
 
 
-class _Reader:
+class WindowReader:
     """Windows of an image, padded where the volume is smaller than the patch."""
 
     def __init__(
@@ -144,12 +144,12 @@ class _Reader:
 
 
 def _slabs(
-    reader: _Reader, predictor: Predictor, stitch: Stitch, window_batch: int | None
+    reader: WindowReader, predictor: Predictor, stitch: Stitch, window_batch: int | None
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
     axis, done = windows.axis, 0
-    size = window_batch or _window_batch(reader.device, windows.patch)
+    size = window_batch or windows_per_call(reader.device, windows.patch)
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
@@ -163,7 +163,8 @@ def _slabs(
     yield from _inside(windows, stitch.close(done, windows.padded[axis]))
 
 
-def _window_batch(device: torch.device, patch: Triple) -> int:
+def windows_per_call(device: torch.device, patch: Triple) -> int:
+    """Windows of one call where nobody says how many."""
     if device.type != "cpu" or prod(patch) <= SMALL:
         return 4
     return 2 if prod(patch) <= MEDIUM else 1

@@ -59,7 +59,8 @@ def test_the_series_that_fits_is_predicted_and_the_others_are_explained(
 ) -> None:
     study = write_study(tmp_path / "study", "T2", "T1", "scout")
     told = predict(untrained_checkpoint, [study], tmp_path / "out")
-    assert told.lines[:4] == [
+    assert told.lines[0].endswith("has no guard: scans unlike those of training are not marked")
+    assert told.lines[1:5] == [
         f"study is {study}:",
         "  series 0, T2, MR, 10 slices of 12 x 11, 1 x 1 x 1.2 mm: not taken, it shows T2, and the "
         "channel is T1",

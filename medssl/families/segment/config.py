@@ -10,6 +10,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
@@ -42,6 +43,12 @@ class SegmentPipeline(PipelineFile):
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
+    loss: LossChoice | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="what labels cost; null: what the method says, usually half cross-entropy, "
+        "half Dice",
+    )
     pretrain: PretrainChoice | None = None
     augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
@@ -97,7 +104,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series"},
+        "predict": {"window_batch", "format", "unlabelled", "series", "guard"},
     }
 
     @property
@@ -133,6 +140,8 @@ class SegmentConfig(Config[SegmentPipeline]):
         self.pipeline.network.must_take(self.pipeline.train.patch)
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
+        if self.pipeline.loss is not None:
+            self.pipeline.loss.must_fit(self.spec.classes, self.spec.ignore is not None)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
         written = self.pipeline.predict.format

@@ -23,6 +23,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.description import GUARD
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,15 @@ class Model:
         statistics = statistics or _usual_table(out, cases)
         measures, failed = statistics is not None, dict[str, DataError]()
         asked = Asked(self.checkpoint, found, self.settings, cases, out, measures, failed)
+        if self.settings.guard and not (self.checkpoint / GUARD).is_file():
+            words = "has no guard: scans unlike those of training are not marked"
+            reporter.note(f"{self.checkpoint} {words}")
         outputs = asked.outputs(overwrite)
         masks = asked.predict(predictor, outputs, reporter, self.device)
         if statistics is not None and len(failed) < len(cases):
             labels = [(label.value, label.name) for label in found.labels]
-            write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
+            told = found.empty_masks, asked.limit
+            write_volumes(statistics, asked.measured(outputs), labels, *told)
         _refuse_failed(failed, len(cases), out)
         return masks
 

@@ -12,6 +12,7 @@ from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.rule import Grids
 from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
+from medssl.data.rest import Rest
 from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.data.stream import PatchStream
@@ -27,6 +28,7 @@ from medssl.families.segment.cross_validation import (
     said,
 )
 from medssl.families.segment.validation import Answers, Validation
+from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
@@ -51,6 +53,7 @@ from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -73,8 +76,12 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
-    training = Training(config, start, cached, patients, job.reporter)
+    chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
+    cached = cache_cases(config, used, job.reporter)
+    learnt = cached
+    if chain.kept != chain.certain:
+        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    training = Training(config, start, cached, learnt, patients, job.reporter)
     for number, fold in enumerate(cohort.folds):
         place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
         if not (place / HELD_OUT).is_file():
@@ -101,13 +108,15 @@ class Training:
 
     Attributes:
         start: what the networks start from; None: from the seed.
-        cached: every case that any split learns from, or leaves out, by id.
+        cached: every case that any split learns from, or leaves out, by id; as it is predicted.
+        learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
     """
 
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
 
@@ -116,8 +125,14 @@ class Training:
         """Of one split."""
         return self.config.pipeline.train.steps
 
-    def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
-        """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
+    def fit(
+        self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
+    ) -> SegmentMethod:
+        """Train with a split in a folder, and leave checkpoints that predict as `predict` says.
+
+        Args:
+            guarded: whether they are to know what their training scans are like.
+        """
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)
@@ -132,7 +147,7 @@ class Training:
 
         fit(
             method,
-            streams(config, method, split, self.cached),
+            streams(config, method, split, self.learnt),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
@@ -142,11 +157,13 @@ class Training:
             FineTune(pipeline.fine_tune) if self.start else None,
             choose_workers(pipeline.train.workers, choose_device(pipeline.train.device)),
         )
+        if guarded:
+            self._guard(split, folder)
         return method
 
     def fold(self, split: Split, folder: Path, log: Log) -> None:
         """Train with the split of a fold, and write down its answers to what it leaves out."""
-        method = self.fit(split, folder, log, self.config.pipeline.predict)
+        method = self.fit(split, folder, log, self.config.pipeline.predict, guarded=False)
         answers = Answers(self.config, method.eval())
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
@@ -161,6 +178,15 @@ class Training:
         joined = Ensemble(members)
         described = self._described(cohort.split, joined, predict, self.steps, {})
         save_checkpoint(folder / "checkpoint" / kind, joined, described)
+        self._guard(cohort.split, folder)
+
+    def _guard(self, split: Split, folder: Path) -> None:
+        """Let the checkpoints in a folder know what all scans of training are like."""
+        device = choose_device(self.config.pipeline.train.device)
+        scans = [self.cached[name] for name in sorted({*split.labelled, *split.unlabelled})]
+        for kind in ("last", "best"):
+            if (folder / "checkpoint" / kind).is_dir():
+                learn_guard(folder / "checkpoint" / kind, scans, device)
 
     def _labelled(self, name: str) -> LabelledCase:
         """What a method is told of a case whose labels it learns."""
@@ -250,10 +276,17 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
+    config: SegmentConfig,
+    cases: Sequence[Case],
+    reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> dict[str, CachedCase]:
-    """The cases, preprocessed; what is cached already is not done again."""
-    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    """The cases, preprocessed; what is cached already is not done again.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
+    """
+    cache = CaseCache(cache_root(), config.spec, chain or config.pipeline.preprocess.certain)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
@@ -282,6 +315,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built
@@ -312,5 +346,6 @@ def streams(
         late = pipeline.train.augment_on == "gpu"
         share = pipeline.train.foreground if kind == "labelled" else 0.0
         how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
+        drawn = (share, pipeline.train.foreground_by, Rest(pipeline.preprocess.rest))
+        found[kind] = PatchStream(kind, cases, *how, *drawn)
     return found

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-from medssl.networks.foreign import monai_bundle, nnunet, swin_unetr
+from medssl.networks.foreign import convolutions, monai_bundle, nnunet, swin_unetr, vit
 from medssl.networks.foreign.recognised import Family, Recognised, one_of
 from medssl.networks.weights_file import read_file
 
-FAMILIES: dict[str, Family] = {**swin_unetr.FAMILIES, **nnunet.FAMILIES}
+FAMILIES: dict[str, Family] = {
+    **swin_unetr.FAMILIES,
+    **nnunet.FAMILIES,
+    **vit.FAMILIES,
+    **convolutions.FAMILIES,
+}
 
 
 def recognise(path: Path, family: str | None = None) -> Recognised:
