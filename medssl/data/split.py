@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from medssl.data.spec import Case
+from medssl.data.split_settings import SplitSettings
 from medssl.errors import DataError, UsageError
 from medssl.keyed import own_key
-from medssl.settings import SplitSettings
 
 ROLES = ("labelled", "unlabelled", "validation", "test")
 

@@ -18,6 +18,7 @@ from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
 from medssl.data.labels import IGNORED
 from medssl.data.patches import PatchSampler, Triple, padding
+from medssl.data.pseudo_foreground import PseudoForeground
 from medssl.data.rest import NOTHING, Rest
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
@@ -71,9 +72,9 @@ class PatchStream:
         augment: the random changes.
         size: items per batch.
         on_device: leave the random changes to who brings a batch to its device.
-        foreground: share of the patches that hold foreground, see `medssl.data.foreground`; for
-            labelled streams.
+        foreground: share of the patches that hold foreground, see `medssl.data.foreground`.
         foreground_by: how what these are centred on is drawn.
+        pseudo: what is taken for foreground in unlabelled cases; None: the masks say it.
         rest: what is done to a whole case for each item, before anything is cut.
     """
 
@@ -86,6 +87,7 @@ class PatchStream:
     on_device: bool = False
     foreground: float = 0.0
     foreground_by: By = "class"
+    pseudo: PseudoForeground | None = None
     rest: Rest = NOTHING
 
     @cached_property
@@ -123,7 +125,8 @@ class PatchStream:
         if item % self.size not in forced(self.size, self.foreground):
             partial = self.kind == "labelled" and self.cases[index].partial
             return item, index, self._aim.draw_known(index, rng) if partial else None
-        return item, *self._aim.draw(index, rng)
+        aim = self._aim if self.pseudo is None else self.pseudo.aim(item // self.size)
+        return (item, index, None) if aim is None else (item, *aim.draw(index, rng))
 
     @property
     def _seeds(self) -> list[int]:

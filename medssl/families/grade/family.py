@@ -11,6 +11,7 @@ FAMILY = Family(
     usual_arms=("supervised_mixup", "semixup"),
     **in_package(_HERE, "train", "predict", "evaluate"),
     comparison=f"{_HERE}.comparison:GradeComparison",
+    draft=f"{_HERE}.draft:draft",
     prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",

@@ -74,7 +74,10 @@ def _shape(tensors: dict[str, Tensor]) -> Shape:
     registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
     inner = tensors.get("blocks.0.mlp.fc1.weight", tensors.get("blocks.0.mlp.w12.weight"))
     outer = tensors.get("blocks.0.mlp.fc2.weight", tensors.get("blocks.0.mlp.w3.weight"))
-    separate = any(name.startswith(("blocks.0.mlp.w1.", "blocks.0.mlp.gate")) for name in tensors)
+    separate = any(
+        name.startswith(("blocks.0.mlp.w1.", "blocks.0.mlp.gate", "blocks.0.mlp.fc1_g"))
+        for name in tensors
+    )
     packed = inner is not None and outer is not None and inner.shape[0] == 2 * outer.shape[1]
     ratio = (inner.shape[0] if inner is not None else 0) / width
     side, before = _positions(tensors, patch, registers)
