@@ -109,3 +109,28 @@ def test_masks_without_their_series_are_refused(tree: Path) -> None:
     with pytest.raises(DataError, match="none of the series that they were drawn on"):
         initialise(tree, QuietReporter())
     assert not Path("data_specs").exists()
+
+
+def test_studies_in_one_heap_are_told_apart(tree: Path) -> None:
+    tree.mkdir()
+    for number, name in enumerate("ab"):
+        pixels = np.random.default_rng(number).integers(1, 500, SHAPE)
+        write_series(tree.parent / name, GRID, pixels, PatientID=f"ID-{name}")
+        for path in (tree.parent / name).iterdir():
+            path.rename(tree / f"{name}{path.name}")
+    said = initialise(tree, QuietReporter())
+    assert load_spec("export").layout.kind == "dicom"
+    assert "2 scans" in said
+    assert len({case.patient for case in find_cases(load_spec("export"))}) == 2
+
+
+def test_a_heap_of_studies_with_several_series_is_refused(tree: Path) -> None:
+    tree.mkdir()
+    uid = generate_uid()
+    for name in ("T1", "T2"):
+        told = {"SeriesDescription": name, "StudyInstanceUID": uid}
+        write_series(tree.parent / name, GRID, np.ones(SHAPE), **told)
+        for path in (tree.parent / name).iterdir():
+            path.rename(tree / f"{name}{path.name}")
+    with pytest.raises(DataError, match="DICOM studies of several series in one heap"):
+        initialise(tree, QuietReporter())
