@@ -22,10 +22,11 @@ from medssl.errors import UsageError
 from medssl.mistakes import mistake, nearest
 from medssl.registry import TRANSFORMS
 from medssl.section import laid_over
+from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.moves import mirrored, must_keep_patches
 from medssl.transforms.step import Step, entry_of
-from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS, Word
+from medssl.transforms.words import PREPROCESS_WORDS, Word
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,44 @@ class Chain:
         cuts = ("medssl:MarkForegroundd", "medssl:CropMarkedd", "CropForegroundd")
         return type(self)(tuple(step for step in self.steps if step.name not in cuts))
 
+    @property
+    def _certain(self) -> int:
+        """How many steps stand before the first that draws."""
+        drawn = (number for number, step in enumerate(self.steps) if step.entry.random)
+        return next(drawn, len(self.steps))
+
+    @property
+    def kept(self) -> Self:
+        """The steps up to the first that draws, which are carried out once."""
+        known = self._certain
+        return self if known == len(self.steps) else type(self)(self.steps[:known])
+
+    @property
+    def rest(self) -> tuple[Step, ...]:
+        """The steps from the first that draws on, which are carried out for each item."""
+        return self.steps[self._certain :]
+
+    def must_not_draw(self, why: str) -> None:
+        """Refuse random transforms; UsageError."""
+        if self.rest:
+            raise UsageError(
+                f"the transform {self.rest[0].name} of preprocess draws at random",
+                why,
+                "leave it out",
+            )
+
+    @property
+    def certain(self) -> Self:
+        """The chain without the steps that draw: what validation and prediction see."""
+        steps = tuple(step for step in self.steps if not step.entry.random)
+        return self if steps == self.steps else type(self)(steps)
+
     def unlike(self, other: "Chain") -> str:
-        """By which steps, but for crops, images look otherwise than with `other`; "" if none."""
-        own, others = self.uncropped.plain, other.uncropped.plain
+        """By which steps, but for crops, images look otherwise than with `other`; "" if none.
+
+        What is drawn is left out.
+        """
+        own, others = self.certain.uncropped.plain, other.certain.uncropped.plain
         if own == others:
             return ""
         odd = [[one for one in a if one not in b] for a, b in ((own, others), (others, own))]
@@ -136,7 +172,7 @@ class Chain:
 
     @property
     def short(self) -> Any:
-        """As it was given, where by a word; else its steps."""
+        """The word and keys that it was given by; without a word, its steps."""
         if self.word is None or self.keys is None:
             return self.plain
         keys = self.keys.model_dump(mode="json", exclude_defaults=True)
@@ -144,7 +180,7 @@ class Chain:
 
     @property
     def scales(self) -> bool:
-        """Whether it changes intensities."""
+        """Whether a step changes intensities."""
         return any(step.entry.group == "intensity" for step in self.steps)
 
     def fingerprint(self) -> list[Any]:
@@ -188,24 +224,38 @@ class Chain:
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
 
-PREPROCESS = "what is done to an image before it is cached, see `medssl keys preprocess`"
+PREPROCESS = (
+    "what is done to a whole image, cached up to its first random transform, "
+    "see `medssl keys preprocess`"
+)
 """What the key `preprocess` is."""
 
 
 class Preprocess(Chain):
-    """What is done to an image once, before it is cached: the same for every step of training."""
+    """What is done to a whole image, the same in training, validation and prediction.
+
+    It is cached up to its first random transform. From there on it is carried out for each item of
+    training; validation and prediction leave out what draws.
+    """
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = PREPROCESS_WORDS
 
     @classmethod
-    def _unfit(cls, step: Step) -> str:
-        """It must not draw."""
-        if step.entry.random:
-            return (
-                "draws at random, and what is preprocessed is kept; "
-                "`medssl keys augment` lists the random changes that training makes"
-            )
-        return ""
+    def of(cls, given: Any) -> Self:
+        """A chain, in which no voxel may move from the first random transform on."""
+        found = super().of(given)
+        for step in found.rest:
+            if step.entry.random and step.moves:
+                raise ValueError(
+                    f"the transform {step.name} moves voxels at random, and where they lie is "
+                    "known before training; write it under augment"
+                )
+            if step.moves:
+                raise ValueError(
+                    f"the transform {step.name} moves voxels after {found.rest[0].name} has drawn, "
+                    f"and where they lie is known before; write it before {found.rest[0].name}"
+                )
+        return found
 
 
 AUGMENT = "random changes of what training sees, see `medssl keys augment`"
@@ -219,7 +269,7 @@ class Augment(Chain):
 
     @classmethod
     def _unfit(cls, step: Step) -> str:
-        """It must take the mask along, and leave patches of the size that they have."""
+        """Why a step cannot be here: it must take masks along and keep the size of patches."""
         return must_keep_patches(step)
 
     @property

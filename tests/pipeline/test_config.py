@@ -12,14 +12,9 @@ from medssl.errors import UsageError
 from medssl.families.segment.config import SegmentPipeline
 from medssl.methods.registry import method_names, settings_class
 from medssl.overrides import NAMED
-from medssl.pipeline.config import (
-    Config,
-    load_config,
-    method_settings,
-    pipeline_names,
-    refuse_without_encoder,
-)
+from medssl.pipeline.config import Config, load_config, pipeline_names, refuse_without_encoder
 from medssl.pipeline.family import family_names, find_family
+from medssl.pipeline.sections import method_settings
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
 from medssl.transforms.chain import Augment
@@ -105,7 +100,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("preprocess=[{Spacngd: {pixdim: 1}}]", ["'Spacngd'", "did you mean 'Spacingd'?"]),
         ("preprocess=[{Spacingd: {pixdm: 1}}]", ["no argument 'pixdm'", "did you mean 'pixdim'?"]),
         ("preprocess=[Spacingd]", ["the transform Spacingd needs pixdim"]),
-        ("preprocess=RandFlipd", ["RandFlipd draws at random", "`medssl keys augment`"]),
+        ("preprocess=RandFlipd", ["RandFlipd moves voxels at random", "write it under augment"]),
         ("augment.flip=half", ["flip is a key of basic", "{basic: {flip: ...}}"]),
         ("augment.basic.flip=hlaf", ["basic.flip='hlaf'", "'half'"]),
         ("augment=standrad", ["no transform is called 'standrad'", "did you mean 'standard'?"]),

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from medssl.data.prefetch import BatchStream
+from medssl.data.rest import Rest
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case
@@ -17,8 +18,6 @@ from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.train.checkpoint import DataCard
-from medssl.train.fingerprint import code_version
 from medssl.train.tile_checkpoint import TileEncoderCheckpoint
 from medssl.train.track import Tracker
 
@@ -46,7 +45,9 @@ def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
     plan: Plan[TileConfig, PretrainCohort] = job.plan
     config, pipeline = plan.config, plan.config.pipeline
     tiles = _sample(config, plan.cohort.cases, job.reporter)
-    stream = TileStream(tiles, pipeline.train.batch, pipeline.seed)
+    stream = TileStream(
+        tiles, pipeline.train.batch, pipeline.seed, rest=Rest(pipeline.preprocess.rest)
+    )
     job.reporter.note(f"{len(stream)} tiles")
     method = config.build(pipeline.encoder)
     if (report := method.encoder().report) is not None:
@@ -61,10 +62,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
         tiles=pipeline.tiles,
         preprocess=pipeline.preprocess,
         encoder=pipeline.encoder,
-        method=config.method_values(),
-        paper=config.method.paper,
-        data=DataCard.of(config.spec),
-        code=code_version(),
+        **config.provenance(),
         step=0,
         metrics={},
         seen=plan.cohort.seen,
@@ -72,7 +70,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
 
 
 def probes(job: Job, method: Any, tracker: Tracker) -> None:
-    """None: nothing is asked of an encoder of tiles while it learns."""
+    """No probes: nothing is asked of an encoder of tiles while it learns."""
 
 
 def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) -> list[_Sampled]:
@@ -86,6 +84,6 @@ def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) 
             pipeline.train.per_slide,
             pipeline.seed,
             on_progress=counted,
-            chain=pipeline.preprocess,
+            chain=pipeline.preprocess.kept,
         )
     return [_Sampled(name, path) for name, path in zip(slides, paths, strict=True)]

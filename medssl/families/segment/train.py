@@ -14,18 +14,12 @@ from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.cross_validation import (
-    HELD_OUT,
-    choose_for_all,
-    corrected,
-    measure,
-    said,
-)
+from medssl.families.segment.cross_validation import choose_for_all, corrected, measure, said
+from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
@@ -33,25 +27,17 @@ from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
+from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import (
-    Checkpoint,
-    DataCard,
-    EncoderCard,
-    load_checkpoint,
-    save_checkpoint,
-)
-from medssl.train.encoder_checkpoint import (
-    encoder_card,
-    load_encoder_weights,
-)
+from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
+from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
 from medssl.train.fine_tune import FineTune
-from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.fingerprint import fingerprint
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -74,24 +60,23 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
-    training = Training(config, start, cached, patients, job.reporter)
-    for number, fold in enumerate(cohort.folds):
-        place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
-        if not (place / HELD_OUT).is_file():
-            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
-            training.fold(fold, place, log)
-        (place / "state.pt").unlink(missing_ok=True)
+    chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
+    cached = cache_cases(config, used, job.reporter)
+    learnt = cached
+    if chain.kept != chain.certain:
+        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    training = Training(config, start, cached, learnt, patients, job.reporter)
+    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
-        training.ensemble(cohort, folder, predict)
+        networks = networks_of_folds(job.plan, load_checkpoint)
+        training.ensemble(cohort.split, networks, folder, predict)
     else:
-        done = len(cohort.folds) * training.steps
-        training.fit(cohort.split, folder, FoldLog(tracker, None, done), predict)
+        training.fit(cohort.split, folder, log, predict)
     tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return {}
 
@@ -102,20 +87,17 @@ class Training:
 
     Attributes:
         start: what the networks start from; None: from the seed.
-        cached: every case that any split learns from, or leaves out, by id.
+        cached: every case that any split learns from, or leaves out, by id; as it is predicted.
+        learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
     """
 
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
-
-    @property
-    def steps(self) -> int:
-        """Of one split."""
-        return self.config.pipeline.train.steps
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -137,13 +119,15 @@ class Training:
             described = self._described(split, method.predictor(), predict, step, metrics)
             save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
 
+        validate = Validation(answers, watched, classes) if watched else None
+        search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
-            streams(config, method, split, self.cached),
+            streams(config, method, split, self.learnt, search),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
-            Callbacks(Validation(answers, watched, classes) if watched else None, save),
+            Callbacks(validate, save, search=search),
             self.reporter,
             log,
             FineTune(pipeline.fine_tune) if self.start else None,
@@ -160,17 +144,14 @@ class Training:
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
 
-    def ensemble(self, cohort: Cohort, folder: Path, predict: PredictSettings) -> None:
+    def ensemble(
+        self, split: Split, networks: list[nn.Module], folder: Path, predict: PredictSettings
+    ) -> None:
         """Leave the networks of all folds as one checkpoint."""
-        kind = self.config.pipeline.predict.checkpoint
-        members: list[nn.Module] = []
-        for number in range(len(cohort.folds)):
-            found = load_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
-            members += found.members
-        joined = Ensemble(members)
-        described = self._described(cohort.split, joined, predict, self.steps, {})
-        save_checkpoint(folder / "checkpoint" / kind, joined, described)
-        self._guard(cohort.split, folder)
+        pipeline, joined = self.config.pipeline, Ensemble(networks)
+        described = self._described(split, joined, predict, pipeline.train.steps, {})
+        save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
+        self._guard(split, folder)
 
     def _guard(self, split: Split, folder: Path) -> None:
         """Let the checkpoints in a folder know what all scans of training are like."""
@@ -204,11 +185,8 @@ class Training:
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
             predict=predict,
-            method=config.method_values(),
-            paper=config.method.paper,
             split_hash=split.hash,
-            data=DataCard.of(spec),
-            code=code_version(),
+            **config.provenance(),
             step=step,
             metrics=metrics,
             encoder=self.start.card if self.start else None,
@@ -268,10 +246,17 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
+    config: SegmentConfig,
+    cases: Sequence[Case],
+    reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> dict[str, CachedCase]:
-    """The cases, preprocessed; what is cached already is not done again."""
-    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    """The cases, preprocessed; what is cached already is not done again.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
+    """
+    cache = CaseCache(cache_root(), config.spec, chain or config.pipeline.preprocess.certain)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
@@ -300,35 +285,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built
-
-
-def streams(
-    config: SegmentConfig, method: SegmentMethod, split: Split, cached: Mapping[str, CachedCase]
-) -> dict[str, PatchStream]:
-    """The streams the method asks for."""
-    pipeline = config.pipeline
-    given = {
-        "labelled": (split.labelled, pipeline.train.batch_labelled),
-        "unlabelled": (split.unlabelled, pipeline.train.batch_unlabelled),
-    }
-    for kind in method.streams:
-        if not given[kind][0]:
-            raise UsageError(
-                f"the method {pipeline.method.name} needs {kind} cases and the split has none",
-                f"split.labels={pipeline.split.labels} takes all cases that have a label"
-                if pipeline.split.labels
-                else "every case has a label",
-                "lower split.labels or choose method=supervised",
-            )
-    sampler = method.sampler(pipeline.train.patch)
-    found: dict[str, PatchStream] = {}
-    for kind in method.streams:
-        cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
-        late = pipeline.train.augment_on == "gpu"
-        share = pipeline.train.foreground if kind == "labelled" else 0.0
-        how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
-    return found
