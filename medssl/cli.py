@@ -14,7 +14,7 @@ from medssl import completion
 from medssl.cli_data import data_app, export_app
 from medssl.cli_init import init, pipeline_for
 from medssl.cli_plan import plan
-from medssl.environment import wait_passively
+from medssl.environment import process_count, process_rank, wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
 
@@ -63,8 +63,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+TOGETHER = ("run", "train", "pretrain")
+"""What several processes carry out together."""
+
+
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure.")
     ] = False,
@@ -76,6 +81,12 @@ def options(
     ] = False,
 ) -> None:
     """What every verb takes; `main` reads `--debug` wherever it stands."""
+    if process_count() > 1 and context.invoked_subcommand not in TOGETHER:
+        raise UsageError(
+            f"{process_count()} processes cannot do `medssl {context.invoked_subcommand}` together",
+            f"torchrun is for {', '.join(TOGETHER)}",
+            "start it as one process",
+        )
 
 
 @app.command()
@@ -92,8 +103,6 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped. A folder may stand for it."""
-    if "=" not in pipeline and Path(pipeline).is_dir():
-        pipeline = pipeline_for(pipeline, quiet)
     _carry_out("run", pipeline, overrides, resume, quiet)
 
 
@@ -116,6 +125,24 @@ def train(
 def _carry_out(
     verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool
 ) -> None:
+    """In the first process; others that torchrun started beside it follow its orders."""
+    if process_count() == 1:
+        _lead(verb, pipeline, overrides, resume, quiet)
+        return
+    from medssl.train.distributed import TEAM
+
+    if not TEAM.leads:
+        from medssl.pipeline.run import follow
+
+        follow()
+        return
+    with TEAM.leading():
+        _lead(verb, pipeline, overrides, resume, quiet)
+
+
+def _lead(verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool) -> None:
+    if verb == "run" and "=" not in pipeline and Path(pipeline).is_dir():
+        pipeline = pipeline_for(pipeline, quiet)
     from medssl.pipeline.config import load_config, refuse_without_encoder
 
     config = load_config(pipeline, overrides or [])
@@ -331,7 +358,8 @@ def main() -> None:
     except MedsslError as error:
         _fail(error, str(error), error.exit_code, debug)
     except Stopped as stopped:
-        typer.echo(f"medssl: {stopped}", err=True)
+        if process_rank() == 0 and _is_first_to_end():
+            typer.echo(f"medssl: {stopped}", err=True)
         STOP.leave(stopped.exit_code)
     except OSError as error:
         named = DataError(
@@ -351,7 +379,18 @@ def main() -> None:
 def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
     if debug:
         raise error
+    if not _is_first_to_end():
+        raise SystemExit(code)
     from medssl.names import printable
 
     typer.echo(f"medssl: {printable(sentence)}", err=True)
     raise SystemExit(code)
+
+
+def _is_first_to_end() -> bool:
+    """Whether no other process of the same training has failed, and said why."""
+    if process_count() == 1:
+        return True
+    from medssl.train.distributed import TEAM
+
+    return TEAM.tell_failure()

@@ -71,6 +71,8 @@ class Family:
         unscored: whether a run makes sense all the same where there are none.
         aside: stages that no later one depends on, with the stage before each.
         measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
+        together: stages that several processes carry out together, if there are several: their
+            functions call `medssl.train.distributed.TEAM`. The others are left to the first one.
         trains_encoders: whether what it trains is what other families start from.
     """
 
@@ -98,6 +100,7 @@ class Family:
     unscored: bool = False
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
+    together: tuple[str, ...] = ()
     trains_encoders: bool = False
 
     def refuse_formats(self, keys: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ FAMILY = Family(
     found=f"{_HERE}.unlabelled:found",
     predict_files=f"{_HERE}.predict:predict_in_words",
     measures=True,
+    together=("train",),
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",
     axes=("labels",),
     tested="cases",

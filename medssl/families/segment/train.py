@@ -41,6 +41,7 @@ from medssl.train.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from medssl.train.distributed import TEAM
 from medssl.train.encoder_checkpoint import (
     encoder_card,
     load_encoder_weights,
@@ -72,8 +73,14 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
+    with TEAM.first():
+        cached = cache_cases(config, used, job.reporter)
+    patients = {case.id: case.patient for case in used}
     training = Training(config, start, cached, patients, job.reporter)
+    if not TEAM.leads:
+        for split, place in TEAM.orders("fit"):
+            training.fit(split, place, FoldLog(tracker, None, 0), pipeline.predict)
+        return {}
     for number, fold in enumerate(cohort.folds):
         place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
         if not (place / HELD_OUT).is_file():
@@ -117,6 +124,7 @@ class Training:
 
     def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
         """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
+        TEAM.order("fit", split, folder)
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)

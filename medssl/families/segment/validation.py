@@ -10,6 +10,7 @@ from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod
+from medssl.train.distributed import TEAM
 
 
 class Answers:
@@ -47,8 +48,8 @@ class Validation:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
         from medssl.evaluate.mask_metrics import Dice
 
-        metric = Dice(self._classes)
-        for case in self._cases:
+        metric = Dice(self._classes)  # joins over processes by itself
+        for case in TEAM.own(self._cases):
             labels = torch.from_numpy(self._answer(case))
             metric.update(labels, torch.from_numpy(np.array(case.mask)))
         return {"dice": float(metric.compute())}
