@@ -12,8 +12,10 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import data_app, export_app
+from medssl.cli_encoders import import_, info
 from medssl.cli_init import init, pipeline_for
 from medssl.cli_plan import plan
+from medssl.cli_serve import serve
 from medssl.environment import process_count, process_rank, wait_passively
 from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
@@ -26,6 +28,9 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(plan)
+app.command("import")(import_)
+app.command()(info)
+app.command()(serve)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 

@@ -22,6 +22,11 @@ def runs_root() -> Path:
     return _folder("MEDSSL_RUNS", "runs")
 
 
+def encoders_root() -> Path:
+    """Where imported encoders lie: MEDSSL_ENCODERS, else `encoders` under the working directory."""
+    return _folder("MEDSSL_ENCODERS", "encoders")
+
+
 def cache_root() -> Path:
     """Where prepared cases are kept: MEDSSL_CACHE, else `.cache/medssl`."""
     return _folder("MEDSSL_CACHE", ".cache/medssl")

@@ -12,6 +12,7 @@ from pydantic import (
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
+from medssl.environment import encoders_root
 from medssl.errors import UsageError
 from medssl.names import FileName
 from medssl.section import Patch, Section, Triple
@@ -240,6 +241,13 @@ class PredictSettings(Section):
         description="connected parts below this volume are dropped, of each class or of those "
         "named; null: as largest_component",
     )
+    guard: float = Field(
+        default=0.02,
+        ge=0,
+        lt=0.5,
+        description="share of scans like those of training that may be marked as unlike them, as "
+        "scans of another organ or sequence are; 0 marks none",
+    )
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = Field(
         default=("labels", "entropy"),
         description="what is written of each case: the mask, a map per class, where the "
@@ -312,7 +320,11 @@ class PretrainChoice(EncoderSource):
     """The encoder of a segmentation network, and how it is taken."""
 
     matched: float = Field(
-        default=0.95, ge=0, le=1, description="share of the encoder's parameters that must fit"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the encoder's parameters that must fit; less excuses whole blocks at "
+        "the end, never a part of one",
     )
     channels: Literal["repeat", "same"] = Field(
         default="repeat",
@@ -323,9 +335,14 @@ class PretrainChoice(EncoderSource):
 def pretrain_keys(text: str) -> dict[str, Any]:
     """The key that a plain `pretrain: TEXT` stands for.
 
-    A name, or a YAML file, is a pipeline; a folder, or any other path, is a checkpoint.
+    A name is an imported encoder, where there is one, else a pipeline, as a YAML file is; a folder,
+    or any other path, is a checkpoint or a file of weights.
     """
     path = Path(text)
+    if path.name == text and (imported := encoders_root() / text).is_dir():
+        return {"checkpoint": str(imported)}
+    if path.is_file() and path.suffix not in {".yaml", ".yml"}:
+        return {"checkpoint": text}
     named = path.suffix in {".yaml", ".yml"} or (len(path.parts) == 1 and not path.is_dir())
     return {"pipeline" if named else "checkpoint": text}
 

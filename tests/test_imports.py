@@ -16,10 +16,13 @@ ROOT = Path(medssl.__file__).parent
 LEVELS = {
     "cli": 4,
     "cli_data": 4,
+    "cli_encoders": 4,
     "cli_init": 4,
     "cli_plan": 4,
     "__main__": 4,
     "families": 3,
+    "cli_serve": 4,
+    "serve": 3,
     "completion": 4,
     "pipeline": 2,
     "methods": 1,
@@ -41,6 +44,7 @@ LEVELS = {
     "mistakes": -1,
     "yaml_keys": -1,
     "names": -1,
+    "keyed": -1,
     "registry": -1,
     "environment": -1,
 }

@@ -32,15 +32,18 @@ class Batch:
 
     Attributes:
         image: [B, V, C, X, Y, Z] float32.
-        label: [B, X, Y, Z] uint8 class indices of the first view, or None where none are read.
+        label: [B, X, Y, Z] uint8 class indices of the first view, or None where none are read;
+            0 where `known` is false.
         start: [B, V, 3] int64 on the CPU, where each patch begins in its posed volume, voxels.
         ids: case of each item.
+        known: [B, X, Y, Z] bool, false where nobody has looked at a voxel; None: all are known.
     """
 
     image: Tensor
     label: Tensor | None
     start: Tensor
     ids: tuple[str, ...]
+    known: Tensor | None = None
 
     @property
     def truth(self) -> Tensor:
@@ -51,9 +54,12 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
-        label = None if self.label is None else self.label.to(device, non_blocking=True)
+        label, known = (
+            None if one is None else one.to(device, non_blocking=True)
+            for one in (self.label, self.known)
+        )
         image = self.image.to(device, non_blocking=True)
-        return type(self)(image, label, self.start, self.ids)
+        return type(self)(image, label, self.start, self.ids, known)
 
     def damaged(self) -> tuple[str, ...]:
         """The cases with voxels that are not finite."""

@@ -17,8 +17,10 @@ import numpy as np
 
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
-from medssl.data.foreground import find_class_voxels
+from medssl.data.foreground import find_class_voxels, is_marked
+from medssl.data.labels import IGNORED
 from medssl.data.pixels import files_of
+from medssl.data.quantiles import quantiles_of
 from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.sealed import is_kept, seal, sealed_content
@@ -28,7 +30,7 @@ from medssl.data.workers import Workers
 from medssl.errors import DataError
 from medssl.transforms.chain import Chain
 
-VERSION = 4  # of our own transforms; raise it when an equal chain gives other voxels
+VERSION = 5  # of our own transforms; raise it when an equal chain gives other voxels
 _BLOCK = 1 << 17  # bytes
 
 
@@ -40,6 +42,8 @@ class CachedCase:
         floor: smallest intensity; what padding takes.
         record: what undoes the preprocessing.
         marked: whether the label file marks a voxel; False without a label.
+        partial: whether some of its voxels are ignored.
+        raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
     """
 
     id: str
@@ -47,6 +51,8 @@ class CachedCase:
     floor: float
     record: Record
     marked: bool = False
+    partial: bool = False
+    raw: tuple[tuple[float, ...], ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -149,7 +155,9 @@ class CaseCache:
             what, do = empty(case.label)
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
-        return CachedCase(case.id, folder, kept["floor"], record, kept["marked"])
+        raw = tuple(map(tuple, kept["raw"]))
+        known = kept["marked"], kept.get("partial", False), raw
+        return CachedCase(case.id, folder, kept["floor"], record, *known)
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
@@ -157,6 +165,7 @@ class CaseCache:
         labels = [] if case.label is None else [_existing(case.label)]
         known = [VERSION, self._chain.fingerprint(), self._spec.label_values, len(images)]
         known += [colours] if (colours := self._spec.label_colours) else []
+        known += [{"ignore": ignore}] if (ignore := self._spec.ignore) is not None else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -180,14 +189,21 @@ class CaseCache:
             raise DataError(words[0], do=words[1])
         mask = None if case.label is None else self._labelled(case.label, volume)
         prepared = self._prepare(volume, mask)
-        marked = mask is not None and bool(mask.array.any())
+        marked = mask is not None and is_marked(mask.array)
         with appearing(folder, first_wins=True) as beside:
             beside.mkdir()
             np.save(beside / "image.npy", prepared.image.astype(self._kind(prepared.image)))
             if prepared.mask is not None:
                 np.save(beside / "mask.npy", prepared.mask)
             floor = float(prepared.image.min())
-            kept = {"floor": floor, "record": prepared.record.to_json(), "marked": marked}
+            kept = {
+                "floor": floor,
+                "record": prepared.record.to_json(),
+                "marked": marked,
+                "raw": quantiles_of(volume.array).tolist(),
+            }
+            if prepared.mask is not None and bool((prepared.mask == IGNORED).any()):
+                kept["partial"] = True
             (beside / "case.json").write_text(json.dumps(kept))
             for file in beside.iterdir():
                 seal(file)
@@ -212,14 +228,14 @@ class CaseCache:
         """Mask values of the data set as class indices."""
         indices = np.zeros_like(values, dtype=np.uint8)  # in the file's order of voxels
         known = values == 0
-        for index, value in enumerate(self._spec.label_values):
+        for index, value in enumerate(self._spec.mask_values):
             here = values == value
-            indices[here] = index
+            indices[here] = IGNORED if value == self._spec.ignore else index
             known |= here
         if not known.all():
             raise DataError(
                 f"label {label} holds the values {some(np.unique(values[~known]).tolist())}",
-                f"the data set {self._spec.name} declares {list(self._spec.label_values)}",
+                f"the data set {self._spec.name} declares {list(self._spec.mask_values)}",
                 "correct the mask or declare the values in the data spec",
             )
         return indices

@@ -68,11 +68,6 @@ class Verdict:
     what: str
     do: str
 
-    @property
-    def sentence(self) -> str:
-        """Fact and remedy."""
-        return f"{self.what}; {self.do}"
-
 
 @dataclass
 class Finding:
@@ -248,16 +243,19 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
 
 
 def _values(finding: Finding, path: Path, spec: DataSpec, values: set[int]) -> None:
-    odd = sorted(values - set(spec.label_values))
+    odd = sorted(values - set(spec.mask_values))
     if spec.labels and odd:
-        declared = ", ".join(str(value) for value in spec.label_values)
+        declared = ", ".join(str(value) for value in spec.mask_values)
         finding.add(
             path,
             "label values",
             f"{path} holds {some(odd)} where only {declared} are declared",
             "correct the mask or declare the values under `labels` in the data spec",
         )
-    if values == {0} and not spec.empty_masks:
+    if values == {spec.ignore}:
+        what = f"{path} has the value {spec.ignore} in every voxel, which is ignored"
+        finding.add(path, "empty mask", what, "outline a part of it, or remove the mask")
+    elif not values - {0, spec.ignore} and not spec.empty_masks:
         finding.add(path, "empty mask", *empty(path))
 
 

@@ -19,6 +19,7 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from torch import Tensor
 
 from medssl.data.batch import Batch
+from medssl.data.labels import IGNORED
 from medssl.data.patches import Pose, Triple
 from medssl.errors import UsageError
 from medssl.transforms.catalogue import known_transforms
@@ -44,6 +45,7 @@ class Box:
         seeds: of each step.
         start: where each view starts in the posed volume.
         case: name in messages.
+        partial: whether voxels of its mask may be ignored.
     """
 
     image: Tensor
@@ -53,6 +55,7 @@ class Box:
     seeds: tuple[int, ...]
     start: tuple[Triple, ...]
     case: str
+    partial: bool = False
 
     def to(self, device: torch.device) -> Self:
         """The same box on `device`."""
@@ -285,11 +288,16 @@ class Boxes:
         """The batch, made on `device`; only what is drawn comes from the CPU."""
         items = [self.changes.make(box.to(device)) for box in self.boxes]
         masks = [mask for _, mask in items if mask is not None]
+        label, known = torch.stack(masks) if masks else None, None
+        if label is not None and any(box.partial for box in self.boxes):
+            known = label != IGNORED
+            label = label * known
         return Batch(
             image=torch.stack([image for image, _ in items]),
-            label=torch.stack(masks) if masks else None,
+            label=label,
             start=torch.tensor([box.start for box in self.boxes]),
             ids=self.ids,
+            known=known,
         )
 
     def damaged(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from medssl.data.across import (
     any_file,
@@ -19,7 +18,6 @@ from medssl.data.across import (
 from medssl.data.case_checks import Finding, Verdict, inspect, noted
 from medssl.data.classes import Fault
 from medssl.data.dimensions import other_dimensions
-from medssl.data.guess import guess_spec
 from medssl.data.layouts import data_folder, holds_sessions, layout_of, listed_cases
 from medssl.data.scan.contrasts import contrast_of, lookalike_sentences
 from medssl.data.spec import Case, DataSpec
@@ -80,17 +78,6 @@ def check(
         verdicts += _lookalikes(spec, chosen)
         verdicts += [] if layout.remarks is None else load(layout.remarks)(spec, chosen)
     return verdicts
-
-
-def check_folder(
-    folder: Path, workers: int | None = None, on_progress: Progress | None = None
-) -> list[Verdict]:
-    """`check` for a folder without a data spec; its layout is guessed.
-
-    Raises:
-        DataError: the folder is missing, or its layout is none that can be guessed.
-    """
-    return check(guess_spec(folder), workers=workers, on_progress=on_progress, guessed=True)
 
 
 def _findings(

@@ -1,8 +1,9 @@
 """Which labelled patches hold foreground: voxels of each class are found once, and aimed at.
 
 Source: sheet of planning, sections 3.3 and 5. As in nnU-Net the last patches of every batch are
-centred on a voxel of a class; other than there, rare classes may be drawn as often as others, and a
-patch stays inside the volume at its far border too.
+centred on a voxel of a class, and all others, where voxels of a mask are ignored, on one that is
+not. Other than there, rare classes may be drawn as often as others, and a patch stays inside the
+volume at its far border too.
 
 Legend: N voxels.
 """
@@ -14,6 +15,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.random import Generator
+
+from medssl.data.labels import IGNORED
 
 MOST = 10_000
 """Voxels of a class that are kept, where these are more than a hundredth of it."""
@@ -33,11 +36,17 @@ class Marked(Protocol):
         """[N, 4] uint16, as `find_class_voxels` gives them."""
 
 
+def is_marked(mask: np.ndarray) -> bool:
+    """Whether a mask of class indices marks a voxel of any class but the background."""
+    return bool(((mask > 0) & (mask < IGNORED)).any())
+
+
 def find_class_voxels(mask: np.ndarray) -> np.ndarray:
     """Some voxels of every class but the background, of a mask [X, Y, Z] of class indices.
 
     All of a class with up to 10,000 voxels, else 10,000 or a hundredth, whichever are more, drawn
-    without replacement by a fixed seed.
+    without replacement by a fixed seed. Of a mask with ignored voxels also, in the same way, some
+    of all those that are not ignored; their class is `IGNORED`.
 
     Returns:
         [N, 4] uint16: class, x, y, z; sorted.
@@ -48,7 +57,7 @@ def find_class_voxels(mask: np.ndarray) -> np.ndarray:
     for index in np.bincount(flat, minlength=1).nonzero()[0]:
         if index == 0:
             continue
-        places = np.flatnonzero(flat == index)
+        places = np.flatnonzero(flat != IGNORED if index == IGNORED else flat == index)
         count = max(min(MOST, len(places)), -(-len(places) // 100))
         chosen = np.sort(rng.choice(places, count, replace=False))
         voxels = np.unravel_index(chosen, mask.shape)
@@ -88,14 +97,24 @@ class Aim:
                 return case, None
             index = _one_of(sorted(self._holders), rng)
             case = _one_of(self._holders[index], rng)
-        elif not self._places[case]:
+        elif not self._classes(case):
             return case, None
         else:
-            index = _one_of(sorted(self._places[case]), rng)
-        x, y, z = map(
-            int, self.cases[case].class_voxels[_one_of(self._places[case][index], rng), 1:]
-        )
-        return case, (x, y, z)
+            index = _one_of(self._classes(case), rng)
+        return case, self._voxel(case, index, rng)
+
+    def draw_known(self, case: int, rng: Generator) -> Voxel:
+        """A voxel of a partial case that is not ignored; `case` is its index."""
+        return self._voxel(case, IGNORED, rng)
+
+    def _voxel(self, case: int, index: int, rng: Generator) -> Voxel:
+        """One of those kept of a class."""
+        row = _one_of(self._places[case][index], rng)
+        x, y, z = map(int, self.cases[case].class_voxels[row, 1:])
+        return x, y, z
+
+    def _classes(self, case: int) -> list[int]:
+        return sorted(self._places[case].keys() - {IGNORED})
 
     @cached_property
     def _places(self) -> list[dict[int, range]]:
@@ -113,8 +132,8 @@ class Aim:
     def _holders(self) -> dict[int, list[int]]:
         """The cases that have a class, by class."""
         found: dict[int, list[int]] = {}
-        for case, places in enumerate(self._places):
-            for index in places:
+        for case in range(len(self.cases)):
+            for index in self._classes(case):
                 found.setdefault(index, []).append(case)
         return found
 

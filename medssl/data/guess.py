@@ -28,7 +28,7 @@ def guess_spec(folder: Path) -> DataSpec:
     listing = folder / "dataset.json"
     plain = read_listing(listing) if listing.is_file() else {}
     numbered = _numbers(folder)
-    modality, patient = None, None
+    modality, patient, more = None, None, dict[str, Any]()
     if _is_nnunet(folder, plain, bool(numbered)):
         layout: dict[str, Any] = {"kind": "nnunet"}
         names = _named(plain, "channel_names", listing) or _named(plain, "modality", listing)
@@ -39,21 +39,28 @@ def guess_spec(folder: Path) -> DataSpec:
     else:
         found = recognise(folder)
         layout, modality, patient = found.layout, found.modality, found.patient
-        channels = tuple(found.channels) or ("scan",)
+        channels, more = tuple(found.channels) or ("scan",), found.known
     labels, regions = _labels(plain, listing)
+    ignored = [value for value, name in labels.items() if name.lower() == "ignore"]
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name)[:LONGEST].strip("_.-")
     guessed = {
         "name": name if not unfit(name) else "folder",
         "title": f"Folder {folder}",
         "modality": modality or ("CT" if {name.upper() for name in channels} == {"CT"} else "MR"),
         "channels": channels,
-        "labels": [{"value": value, "name": name} for value, name in sorted(labels.items())],
+        "labels": [
+            {"value": value, "name": name}
+            for value, name in sorted(labels.items())
+            if value not in ignored
+        ],
+        "ignore": ignored[0] if ignored else None,
         "regions": regions,
         "root": str(folder.absolute()),
         "layout": layout,
         "patient": patient,
         "licence": "unknown",
         "citation": "unknown",
+        **{key: value for key, value in more.items() if value},
     }
     try:
         return make_spec(guessed, f"dataset.json of {folder}")

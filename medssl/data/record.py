@@ -15,8 +15,6 @@ import numpy as np
 from medssl.data.geometry import Geometry, Orientation
 from medssl.data.resample import Taps, taps
 
-Triple = tuple[int, int, int]
-
 _SKEW = 1e-5
 """Voxels of drift across a whole axis below which axes count as parallel."""
 

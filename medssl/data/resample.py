@@ -87,20 +87,6 @@ def nearest_axis(array: np.ndarray, axis: int, points: Taps) -> np.ndarray:
     return taken
 
 
-def linear(array: np.ndarray, shape: Triple) -> np.ndarray:
-    """`array` [X, Y, Z] float32 on `shape` voxels of the same field of view."""
-    for axis in (2, 1, 0):
-        array = linear_axis(array, axis, taps(array.shape[axis], shape[axis]))
-    return array
-
-
-def nearest(array: np.ndarray, shape: Triple) -> np.ndarray:
-    """`array` [X, Y, Z] of any type on `shape` voxels of the same field of view."""
-    for axis in range(3):
-        array = nearest_axis(array, axis, taps(array.shape[axis], shape[axis]))
-    return array
-
-
 def copy_in_rows(array: np.ndarray, out: np.ndarray) -> None:
     """Copy `array` to `out` [..., Z] in strips; four times faster if their memory order differs."""
     for start in range(0, array.shape[-1], 16):  # one cache line of float32

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from medssl.data.dicom.rule import SeriesRule
-from medssl.data.labels import Label, must_all_be_coloured
+from medssl.data.labels import IGNORED, Label, must_all_be_coloured
 from medssl.data.modalities import Modality
 from medssl.errors import DataError
 from medssl.mistakes import mistake
@@ -109,6 +109,15 @@ class DataSpec(Section):
         min_length=1, description="of an image, in the network's order"
     )
     labels: tuple[Label, ...] = ()
+    ignore: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=255,
+        exclude_if=lambda given: given is None,
+        description="voxel value in the mask files of what nobody has looked at (slices that are "
+        "not outlined, all but the scribbles); such voxels are neither learnt from nor scored",
+    )
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
         description="unions of label values, as nnU-Net has them; checked, and not learnt yet",
@@ -142,12 +151,24 @@ class DataSpec(Section):
 
     @model_validator(mode="after")
     def _unambiguous(self) -> Self:
-        values = [label.value for label in self.labels]
         for name, found in (("channels", self.channels), ("labels", self.classes)):
             if len(set(found)) != len(found):
                 raise ValueError(f"two of the {name} have one name")
+        if is_no_path(self.root):
+            raise ValueError("the root is too long or has a control character")
+        self._check_labels()
+        self._check_expressions()
+        self._check_aliases()
+        return self
+
+    def _check_labels(self) -> None:
+        values = [label.value for label in self.labels]
         if len(set(values)) != len(values):
             raise ValueError("two of the labels have one value")
+        if len(values) >= IGNORED:
+            raise ValueError(f"there are {len(values)} labels, and a mask holds at most 254")
+        if self.ignore in values:
+            raise ValueError(f"ignore={self.ignore} is the value of a label")
         must_all_be_coloured(self.labels)
         for name in self.classes:  # here and not in Label, which older checkpoints hold too
             if reason := unfit(name):
@@ -155,11 +176,6 @@ class DataSpec(Section):
         for name, union in self.regions.items():
             if odd := sorted(set(union) - set(values)):
                 raise ValueError(f"the region '{name}' has the value {odd[0]}, which is no label's")
-        if is_no_path(self.root):
-            raise ValueError("the root is too long or has a control character")
-        self._check_expressions()
-        self._check_aliases()
-        return self
 
     def _check_expressions(self) -> None:
         for what, expression in (("patient", self.patient), ("session", self.session)):
@@ -232,6 +248,11 @@ class DataSpec(Section):
     def label_values(self) -> tuple[int, ...]:
         """Mask values in the order of the network's logits; 0 first."""
         return (0, *(label.value for label in self.labels))
+
+    @property
+    def mask_values(self) -> tuple[int, ...]:
+        """Values that a mask may hold: those of the labels, 0 first, then `ignore`, if any."""
+        return self.label_values if self.ignore is None else (*self.label_values, self.ignore)
 
     @property
     def label_colours(self) -> tuple[str, ...]:

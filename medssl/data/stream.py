@@ -16,6 +16,7 @@ import torch
 from medssl.data.batch import Batch, Stream
 from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
+from medssl.data.labels import IGNORED
 from medssl.data.patches import PatchSampler, Triple, padding
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
@@ -53,6 +54,10 @@ class PatchSource(Protocol):
     @property
     def class_voxels(self) -> np.ndarray:
         """Where its classes lie, see `medssl.data.foreground`; of labelled cases."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether some voxels of its mask are ignored."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,10 @@ class PatchStream:
 
     def _aimed(self, item: int, index: int) -> tuple[int, int, Triple | None]:
         """With the voxel that the item is centred on, and the case that this is of; None: none."""
-        if item % self.size not in forced(self.size, self.foreground):
-            return item, index, None
         rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 3, item])
+        if item % self.size not in forced(self.size, self.foreground):
+            partial = self.kind == "labelled" and self.cases[index].partial
+            return item, index, self._aim.draw_known(index, rng) if partial else None
         return item, *self._aim.draw(index, rng)
 
     @property
@@ -147,9 +153,11 @@ class PatchStream:
         planar = image.shape[3] == patch[2] == 1
         sizes = changes.sizes(seeds, size, planar)
         at = [low - (have - n) // 2 for low, have, n in zip(lows, sizes[0], size, strict=True)]
-        mask = None
+        mask, partial = None, False
         if self.kind == "labelled":
-            mask = torch.from_numpy(cut(pose.apply(_mask(case))[None], at, sizes[0], pads, 0))
+            whole, partial = pose.apply(_mask(case))[None], case.partial
+            fill = IGNORED if partial else 0
+            mask = torch.from_numpy(cut(whole, at, sizes[0], pads, fill))
         return Box(
             torch.from_numpy(cut(image, at, sizes[0], pads, case.floor)),
             mask,
@@ -158,6 +166,7 @@ class PatchStream:
             seeds,
             starts,
             case.id,
+            partial,
         )
 
 

@@ -74,15 +74,6 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     return _dice(*_overlap(prediction, truth))
 
 
-def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """|P and T| / |P or T| of two boolean masks of one shape; 1 if both are empty.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    return _jaccard(*_overlap(prediction, truth))
-
-
 def case_scores(
     prediction: np.ndarray,
     truth: np.ndarray,

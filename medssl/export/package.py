@@ -9,7 +9,14 @@ from medssl.atomic import appearing
 from medssl.errors import MedsslError, UsageError
 from medssl.export.card import model_card
 from medssl.train.checkpoint import load_checkpoint
-from medssl.train.description import CHECKSUMS, DESCRIPTION, WEIGHTS, checksums, weights_hash
+from medssl.train.description import (
+    CHECKSUMS,
+    DESCRIPTION,
+    GUARD,
+    WEIGHTS,
+    checksums,
+    weights_hash,
+)
 
 CARD = "README.md"
 
@@ -46,9 +53,14 @@ def export_package(checkpoint: Path, out: Path) -> None:
             _write_folder(checkpoint, texts, beside)
 
 
+def _files(checkpoint: Path) -> list[str]:
+    """What is copied as it is."""
+    return [name for name in (WEIGHTS, DESCRIPTION, GUARD) if (checkpoint / name).is_file()]
+
+
 def _write_folder(checkpoint: Path, texts: Mapping[str, str], folder: Path) -> None:
     folder.mkdir()
-    for name in (WEIGHTS, DESCRIPTION):
+    for name in _files(checkpoint):
         shutil.copyfile(checkpoint / name, folder / name)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -56,7 +68,7 @@ def _write_folder(checkpoint: Path, texts: Mapping[str, str], folder: Path) -> N
 
 def _write_zip(checkpoint: Path, texts: Mapping[str, str], path: Path, folder: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        for name in (WEIGHTS, DESCRIPTION):
+        for name in _files(checkpoint):
             with (
                 (checkpoint / name).open("rb") as source,
                 archive.open(_member(folder, name), "w", force_zip64=True) as target,

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from medssl.atomic import write_text
 from medssl.data.csv_table import table_text
+from medssl.infer.guard import Verdict
 from medssl.infer.postprocess import TOUCHING
 
 AROUND = 2
@@ -33,12 +34,14 @@ class Measured:
         voxels: of each foreground class, in the order of the classes.
         voxel_ml: volume of a voxel.
         members: the same as `voxels` of each network by itself; empty where there is one network.
+        verdict: how unlike the training scans it is; None where that is not known.
     """
 
     doubt: float
     voxels: tuple[int, ...]
     voxel_ml: float
     members: tuple[tuple[int, ...], ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def empty(self) -> bool:
@@ -56,6 +59,11 @@ class Measured:
         counts = [one[index] for one in (*self.members, self.voxels)]
         return min(counts) * self.voxel_ml, max(counts) * self.voxel_ml
 
+    def unlike(self, limit: float | None) -> tuple[str, ...]:
+        """In what it is unlike the training scans, beyond the limit of a guard."""
+        known = limit is not None and self.verdict is not None
+        return self.verdict.unlike(limit) if known else ()  # type: ignore[union-attr, arg-type]
+
     def to_plain(self) -> dict[str, Any]:
         """As values that JSON knows."""
         return {
@@ -63,6 +71,7 @@ class Measured:
             "voxels": list(self.voxels),
             "voxel_ml": self.voxel_ml,
             "members": [list(one) for one in self.members],
+            **({"guard": self.verdict.to_plain()} if self.verdict else {}),
         }
 
     @classmethod
@@ -73,6 +82,7 @@ class Measured:
             tuple(int(count) for count in plain["voxels"]),
             float(plain["voxel_ml"]),
             tuple(tuple(int(count) for count in one) for one in plain["members"]),
+            Verdict.from_plain(plain),
         )
 
 
@@ -82,6 +92,7 @@ def measure(
     voxel: float,
     classes: int,
     members: Iterable[np.ndarray] = (),
+    verdict: Verdict | None = None,
 ) -> Measured:
     """Volumes and doubt of one case.
 
@@ -91,13 +102,14 @@ def measure(
         voxel: its volume, cubic millimetres.
         classes: K.
         members: labels of each network by itself, where there are several.
+        verdict: of a guard.
     """
 
     def counted(found: np.ndarray) -> tuple[int, ...]:
         return tuple(np.bincount(found.ravel(), minlength=classes)[1:].tolist())
 
     apart = tuple(counted(one) for one in members)
-    return Measured(_doubt(labels, entropy), counted(labels), voxel / 1000, apart)
+    return Measured(_doubt(labels, entropy), counted(labels), voxel / 1000, apart, verdict)
 
 
 def _doubt(labels: np.ndarray, entropy: np.ndarray) -> float:
@@ -113,15 +125,21 @@ def _doubt(labels: np.ndarray, entropy: np.ndarray) -> float:
     return round(float(entropy[box][near].mean(dtype=np.float64)), 6)
 
 
-def ranked(cases: Mapping[str, Measured], empty_masks: bool | None) -> list[str]:
+def ranked(
+    cases: Mapping[str, Measured], empty_masks: bool | None, limit: float | None = None
+) -> list[str]:
     """Cases in the order in which they should be looked at: the most doubtful first.
 
     Args:
         empty_masks: whether a training mask was empty; where none was, empty ones come before all.
+        limit: of a guard; scans beyond it come next, as a network may be sure where it is wrong.
     """
-    return sorted(
-        cases, key=lambda name: (empty_masks or not cases[name].empty, -cases[name].doubt, name)
-    )
+
+    def place(name: str) -> tuple[Any, ...]:
+        one = cases[name]
+        return empty_masks or not one.empty, not one.unlike(limit), -one.doubt, name
+
+    return sorted(cases, key=place)
 
 
 def write_volumes(
@@ -129,21 +147,30 @@ def write_volumes(
     cases: Mapping[str, Measured],
     labels: Sequence[tuple[int, str]],
     empty_masks: bool | None,
+    limit: float | None = None,
 ) -> None:
     """Write a row per case and structure, the most doubtful cases first.
 
     Args:
         labels: value and name of each foreground class.
+        limit: of a guard; None: there is none, and its columns stay empty.
     """
     head = ["rank", "case", "doubt", "value", "structure", "voxels", "ml", "ml_low", "ml_high"]
+    head += ["unlike_training", "guard_score", "guard_limit"]
     rows = []
-    for rank, name in enumerate(ranked(cases, empty_masks), start=1):
+    for rank, name in enumerate(ranked(cases, empty_masks, limit), start=1):
         one = cases[name]
         for index, (value, structure) in enumerate(labels):
             low, high = one.interval(index) or (None, None)
             numbers = one.voxels[index], _short(one.ml(index)), _short(low), _short(high)
-            rows.append([rank, name, one.doubt, value, structure, *numbers])
+            rows.append([rank, name, one.doubt, value, structure, *numbers, *_guarded(one, limit)])
     write_text(path, table_text(head, rows))
+
+
+def _guarded(one: Measured, limit: float | None) -> list[Any]:
+    if limit is None or one.verdict is None:
+        return [None, None, None]
+    return [" and ".join(one.unlike(limit)), round(one.verdict.score, 3), round(limit, 3)]
 
 
 def _short(ml: float | None) -> float | None:

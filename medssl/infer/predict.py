@@ -3,8 +3,8 @@
 Legend: C channels, K classes, X Y Z voxels of the source grid, x y z voxels of the network grid.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
 from medssl.infer.cleaning import Cleaning
+from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
@@ -37,6 +38,7 @@ class Prediction:
         probabilities: [K, X, Y, Z] float32, or None where they were not asked for.
         members: labels of each network by itself; empty where they were not asked for, there is one
             network, or the volume is too large to hold what each says.
+        verdict: how unlike the training scans it is; None where nobody watches.
     """
 
     geometry: Geometry
@@ -44,6 +46,7 @@ class Prediction:
     entropy: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     members: tuple[np.ndarray, ...] = ()
+    verdict: Verdict | None = None
 
 
 def predict_case(
@@ -57,10 +60,12 @@ def predict_case(
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
+    watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
-    `apart` asks for the labels of each network of an ensemble too, which are not computed twice.
+    `apart` asks for the labels of each network of an ensemble too, which are not computed twice;
+    `watch` says how unlike the training scans this one is.
 
     With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
     grid are averaged: those that training mirrored, as it has seen no others.
@@ -73,6 +78,7 @@ def predict_case(
         UsageError: probabilities of such a volume are asked for.
     """
     prepared = prepare(volume)
+    verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
     how = _window(patch, settings, device, float(image.min()))
     size = 4 * classes * image[0].numel()
@@ -83,14 +89,13 @@ def predict_case(
         answer = _answer(predictor, settings, mirrored)
     if size > LOGITS_LIMIT:
         slabs = sliding_window_slabs(image, answer, patch, **how)
-        return _streamed(slabs, record, settings, cleaning)
+        return replace(_streamed(slabs, record, settings, cleaning), verdict=verdict)
     whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
     logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
     voxel = volume.geometry.voxel
     labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
-    return Prediction(
-        volume.geometry, labels, *_maps(logits, record, settings), members=tuple(members)
-    )
+    maps = _maps(logits, record, settings)
+    return Prediction(volume.geometry, labels, *maps, tuple(members), verdict)
 
 
 def _answer(

@@ -3,8 +3,8 @@
 Windows lie on a fixed grid of starts. Their outputs are summed under a weight that favours the
 window's centre, and the sum is divided by the summed weights. Windows are taken in the order of
 their starts along the long axis, so that every plane before the next start is final: it can be
-handed on and its memory used again. `sliding_labels` and `sliding_window_slabs` hold the logits of
-one patch's depth that way; `sliding_window` holds them all, because it returns them.
+handed on and its memory used again. `sliding_window_slabs` holds the logits of one patch's depth
+that way; `sliding_window` holds them all, because it returns them.
 
 The same windows, weights and sums as `monai.inferers.sliding_window_inference` (MONAI 1.6), which
 holds a volume of weights and the outputs of the last call besides.
@@ -29,7 +29,7 @@ from medssl.infer.stitch import Stitch
 from medssl.infer.window_grid import Triple, Weighting, Windows, window_starts
 from medssl.train.allocator import keep_freed_memory
 
-__all__ = ["Slab", "sliding_labels", "sliding_window", "sliding_window_slabs", "window_starts"]
+__all__ = ["Slab", "sliding_window", "sliding_window_slabs", "window_starts"]
 
 Predictor = Callable[[Tensor], Tensor]
 Image = Tensor | np.ndarray
@@ -86,7 +86,7 @@ def sliding_window(
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
-    reader = _Reader(image, windows, outside, device)
+    reader = WindowReader(image, windows, outside, device)
     for _ in _slabs(reader, predictor, stitch, window_batch):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
@@ -113,53 +113,11 @@ def sliding_window_slabs(
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
-    reader = _Reader(image, windows, outside, device)
+    reader = WindowReader(image, windows, outside, device)
     return _slabs(reader, predictor, stitch, window_batch)
 
 
-def sliding_labels(
-    image: Image,
-    predictor: Predictor,
-    patch: Triple,
-    stride: Triple,
-    *,
-    weighting: Weighting = "gaussian",
-    window_batch: int | None = None,
-    device: torch.device = CPU,
-    outside: float = 0.0,
-) -> np.ndarray:
-    """Class of each voxel, uint8 [X, Y, Z]: the argmax of `sliding_window`, never held whole.
-
-    Of equal classes the first wins. Arguments and errors are those of `sliding_window`.
-    """
-    labels = np.empty(_sides(image), np.uint8)
-    slabs = sliding_window_slabs(
-        image,
-        predictor,
-        patch,
-        stride,
-        weighting=weighting,
-        window_batch=window_batch,
-        device=device,
-        outside=outside,
-    )
-    for where, logits in slabs:
-        labels[where] = _first_greatest(logits).cpu().numpy()
-    return labels
-
-
-def _first_greatest(logits: Tensor) -> Tensor:
-    """Argmax over K as uint8, class by class: on a CPU ten times faster than torch's own."""
-    greatest = logits[0].clone()
-    winner = torch.zeros_like(greatest, dtype=torch.uint8)
-    for index, one in enumerate(logits[1:], start=1):
-        wins = (one > greatest).view(torch.uint8).mul_(index)
-        torch.maximum(winner, wins, out=winner)
-        torch.maximum(greatest, one, out=greatest)
-    return winner
-
-
-class _Reader:
+class WindowReader:
     """Windows of an image, padded where the volume is smaller than the patch."""
 
     def __init__(
@@ -186,12 +144,12 @@ class _Reader:
 
 
 def _slabs(
-    reader: _Reader, predictor: Predictor, stitch: Stitch, window_batch: int | None
+    reader: WindowReader, predictor: Predictor, stitch: Stitch, window_batch: int | None
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
     axis, done = windows.axis, 0
-    size = window_batch or _window_batch(reader.device, windows.patch)
+    size = window_batch or windows_per_call(reader.device, windows.patch)
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
@@ -205,7 +163,8 @@ def _slabs(
     yield from _inside(windows, stitch.close(done, windows.padded[axis]))
 
 
-def _window_batch(device: torch.device, patch: Triple) -> int:
+def windows_per_call(device: torch.device, patch: Triple) -> int:
+    """Windows of one call where nobody says how many."""
     if device.type != "cpu" or prod(patch) <= SMALL:
         return 4
     return 2 if prod(patch) <= MEDIUM else 1

@@ -19,6 +19,7 @@ from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
@@ -51,6 +52,7 @@ class Task:
         patch: training patch in voxels.
         encoder: what the encoder of every network starts from; None: from its seed.
         labelled: the cases whose labels are learnt; empty where no training is meant.
+        loss: what labels cost, in place of the method's own loss; None: that.
     """
 
     channels: tuple[str, ...]
@@ -59,6 +61,7 @@ class Task:
     network: NetworkChoice
     encoder: PretrainedEncoder | None = None
     labelled: tuple[LabelledCase, ...] = ()
+    loss: LossChoice | None = None
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
@@ -193,12 +196,14 @@ class PretrainTask:
         patch: window in voxels.
         contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
         patients: how many there are; a queue of negatives needs more than one.
+        start: weights that the encoder starts from; None: from the seed.
     """
 
     network: NetworkChoice
     patch: tuple[int, int, int]
     contrasts: tuple[str, ...]
     patients: int
+    start: PretrainedEncoder | None = None
 
 
 class Reconstruction(NamedTuple):
@@ -274,6 +279,7 @@ class MixedTask:
         images: how many native images and loose slices there are.
         numbered: how many images and slices of volumes, which share one numbering.
         volumes: how many volumes.
+        start: weights that the encoder starts from; None: from the seed.
     """
 
     network: NetworkChoice
@@ -281,6 +287,7 @@ class MixedTask:
     images: int
     numbered: int
     volumes: int
+    start: PretrainedEncoder | None = None
 
 
 class MixedScores(NamedTuple):

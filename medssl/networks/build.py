@@ -42,13 +42,16 @@ def build_network(
     return network
 
 
-def build_encoder(settings: NetworkChoice, channels: int, seed: int) -> VolumeEncoder:
-    """The encoder of `build_network(settings, channels, 1, seed)`, weight by weight.
+def build_encoder(
+    settings: NetworkChoice, channels: int, seed: int, start: PretrainedEncoder | None = None
+) -> VolumeEncoder:
+    """The encoder of `build_network(settings, channels, 1, seed, start)`, weight by weight.
 
     Raises:
         UsageError: the network has no encoder of its own.
+        DataError: too few weights of `start` fit.
     """
-    return encoder_of(build_network(settings, channels, 1, seed), settings)
+    return encoder_of(build_network(settings, channels, 1, seed, start), settings)
 
 
 def encoder_of(network: nn.Module, settings: NetworkChoice) -> VolumeEncoder:

@@ -45,7 +45,11 @@ class GraderSettings(Section):
         default=None, description="file of a pre-trained encoder; null: random from the seed"
     )
     matched: float = Field(
-        default=0.95, ge=0, le=1, description="share of the parameters that `weights` must hold"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the parameters that `weights` must hold; less excuses "
+        "whole blocks at the end, never a part of one",
     )
     frozen: bool = Field(
         default=False, description="the encoder does not learn: what is trained is a linear probe"

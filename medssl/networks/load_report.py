@@ -15,8 +15,9 @@ from torch import Tensor
 
 from medssl.errors import DataError
 
-NEW = (".adapter.", "num_batches_tracked")
-"""Parts of names of tensors that a file may lack, since they change nothing at the start."""
+NEW = (".adapter.", "num_batches_tracked", "relative_position_index")
+"""Parts of names of tensors that a file may lack: they change nothing at the start, or follow from
+the network's shape."""
 
 FAMILIES = {
     "storage_tokens": "DINOv3, with rotary positions and register tokens",
@@ -108,7 +109,7 @@ class LoadReport:
         Args:
             matched: least `share`.
             source: where the weights are from, for messages.
-            key: of the setting that `matched` is.
+            key: of the setting that `matched` is; empty: it cannot be set.
 
         Raises:
             DataError: the share is too small, or a part would be loaded incompletely.
@@ -119,7 +120,7 @@ class LoadReport:
                 f"{source} hold {self.share:.1%} of the encoder's parameters, at least "
                 f"{matched:.0%} are wanted",
                 f"they lack, or have in another shape, {examples}",
-                f"name the encoder that they are of, or lower {key}",
+                f"name the encoder that they are of{f', or lower {key}' if key else ''}",
             )
         other = "name the encoder that they are of, or choose other weights"
         if self.dropped:

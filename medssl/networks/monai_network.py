@@ -7,6 +7,7 @@ from typing import Any
 
 from medssl.errors import UsageError
 from medssl.networks.heads import ManyHeads
+from medssl.networks.merging import LEGACY, LegacyMerging
 from medssl.networks.monai_encoders import encoder_in
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_settings import MonaiSettings
@@ -25,6 +26,8 @@ def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
 
     name, described = settings.name.removeprefix(PREFIX), settings.monai
     given = {key: _as_tuples(value) for key, value in settings.arguments.items()}
+    if given.get("downsample") == LEGACY:
+        given["downsample"] = LegacyMerging
     if described.dimensions is not None:
         given[described.dimensions] = settings.spatial_dims or 3
     try:

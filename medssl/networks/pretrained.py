@@ -1,32 +1,16 @@
 """Pre-trained weights from a local file, matched to a network by name and shape, never by order."""
 
-import struct
-import zlib
-from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from medssl.errors import DataError, UsageError
 from medssl.networks.load_report import LoadReport, must_be_numbers
 from medssl.networks.vision_transformer import resize_positions
-
-WITHIN = ("teacher", "student", "model", "state_dict")
-"""Entries of a training checkpoint that may hold the weights; the first that is there is read."""
+from medssl.networks.weights_file import read_weights
 
 WRAPPERS = ("module.", "slices.", "backbone.")
 
 STEM = "conv1.weight"
-
-_DAMAGE = (
-    UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
-    AttributeError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
-)  # fmt: skip
-"""Errors that torch raises on damaged files."""
 
 DSMIL_NAMES = {
     "features.0.": "conv1.",
@@ -67,54 +51,6 @@ def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadRepor
     must_be_numbers(own, found, report.matched, source)
     network.load_state_dict({name: found[name] for name in report.matched}, strict=False)
     return report
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a .safetensors, .pth or .pt file; no pickled code is run.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it holds no weights.
-    """
-    if not path.is_file():
-        raise UsageError(f"there is no weights file {path}", do="give the path of a local file")
-    try:
-        plain = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path} cannot be read as weights",
-            "it is damaged, or holds objects besides tensors, which are never unpickled",
-            "give a .safetensors file, or a .pth that torch.load(weights_only=True) reads",
-        ) from error
-    inner = next((plain[key] for key in WITHIN if isinstance(plain.get(key), Mapping)), plain)
-    tensors = {
-        name: value
-        for name, value in inner.items()
-        if isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
-    }
-    if not tensors:
-        raise DataError(f"{path} holds no named tensors", do="give a file of weights")
-    return tensors
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        loaded: dict[str, Any] = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-    return loaded
-
-
-def _read_torch(path: Path) -> dict[str, Any]:
-    # DINO's and MAE's checkpoints keep their command line, a Namespace of plain values.
-    with torch.serialization.safe_globals([Namespace]):
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(loaded, Mapping):
-        raise ValueError("no mapping")
-    return dict(loaded)
 
 
 def _plain_name(name: str) -> str:

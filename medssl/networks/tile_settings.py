@@ -55,7 +55,11 @@ class TileEncoderSettings(Section):
         default=None, description="file .safetensors, .pth or .pt; null: random from the seed"
     )
     matched: float = Field(
-        default=0.95, ge=0, le=1, description="share of the parameters that `weights` must hold"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the parameters that `weights` must hold; less excuses "
+        "whole blocks at the end, never a part of one",
     )
     pooling: Literal["cls", "mean"] = Field(
         default="cls", description="of a transformer's tokens; the ResNet averages its last map"

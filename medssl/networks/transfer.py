@@ -27,7 +27,7 @@ class PretrainedEncoder:
     """
 
     weights: Mapping[str, Tensor]
-    matched: float = 0.95
+    matched: float = 1.0
     channels: Literal["repeat", "same"] = "repeat"
 
 

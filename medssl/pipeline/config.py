@@ -21,7 +21,8 @@ from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
 from medssl.named_files import NamedFiles
 from medssl.overrides import apply_override, laid_over
-from medssl.pipeline.family import Family, family_names, find_family
+from medssl.pipeline.family import Family, InitialEncoder, family_names, find_family
+from medssl.pipeline.start import with_import
 from medssl.section import digest
 from medssl.settings import EncoderSource, MethodChoice, PipelineFile
 
@@ -83,9 +84,14 @@ class Config(ABC, Generic[AnyPipeline]):
         return self.specs[0]
 
     @property
+    def initial(self) -> InitialEncoder | None:
+        """How it starts from a pre-trained encoder; None: it never does."""
+        return self.family.initial_encoder
+
+    @property
     def start(self) -> EncoderSource | None:
         """The pre-trained encoder that it starts from."""
-        if self.family.initial_encoder is None:
+        if self.initial is None:
             return None
         found: EncoderSource | None = getattr(self.pipeline, "pretrain", None)
         return found
@@ -103,6 +109,16 @@ class Config(ABC, Generic[AnyPipeline]):
     @abstractmethod
     def declared(self) -> Any:
         """What the data specs declare that influences results, as plain values."""
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """Sections that an imported encoder decides, as plain values.
+
+        Args:
+            given: the pipeline's keys.
+            trained: the encoder's description.
+        """
+        return {}
 
     @property
     def is_planned(self) -> bool:
@@ -157,7 +173,7 @@ class Config(ABC, Generic[AnyPipeline]):
         for key, before in self.without_mark.get(name, {}).items():
             if plain.get(key) == before:
                 del plain[key]
-        initial, weights = self.family.initial_encoder, Path(getattr(value, "weights", None) or "")
+        initial, weights = self.initial, Path(getattr(value, "weights", None) or "")
         if initial is not None and name == initial.part and weights.is_file():
             # By content, wherever the file lies; a missing one is refused when it is loaded.
             with weights.open("rb") as stream:
@@ -197,6 +213,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
     chosen = _method_of(plain, specs)
     method = known_method(chosen, keys.place(["method", "name"]))
     kind = find_family(method.family).config(method)
+    plain = with_import(plain, kind.brings)
     for spec in specs:
         _must_be_readable(kind, chosen, spec)
     pipeline = validate(kind.file, {"method": {"name": chosen}, **plain}, place=keys.place)

@@ -32,17 +32,20 @@ def spec_draft(
         "modality": _modality(spec, contents),
         "labels": "Values of the masks; rename them, they are in reports and file names."
         if any(named)
+        else "Structures of the masks, by their names; a later one lies over an earlier one."
+        if spec.layout.kind == "dicom"
         else "",
         "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "
         "taken to say that there is nothing to find.\nDelete those that are not drawn yet.",
         "root": "Relative to MEDSSL_DATA." if not spec.root.startswith("/") else "",
         "layout": how,
         "patient": "Group 1 is the patient, whose scans stay together.",
+        "series": "Of a study's series, the one that is meant (`medssl keys data`).",
         "licence": "Who may use the data, and what to cite; both go into reports and models.",
     }
     order = (
-        "title", "modality", "channels", "labels", "regions", "empty_masks", "root", "layout",
-        "patient", "licence", "citation",
+        "title", "modality", "channels", "series", "labels", "ignore", "regions", "empty_masks",
+        "root", "layout", "patient", "licence", "citation",
     )  # fmt: skip
     keys = [(key, plain[key], reasons.get(key, "")) for key in order if plain.get(key)]
     return document(head, keys)
@@ -149,19 +152,30 @@ def _encoder(spec: DataSpec) -> list[tuple[str, Any, str]]:
 
 
 def _grades(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]:
-    parts = {case.part for case in cases}
+    parts = {case.part for case in cases if labelled(case)}
     split: dict[str, Any] = {"labels": None}
     if "validation" in parts:
         split["validation"] = None
     graded = sum(map(labelled, cases))
+    folds = list[tuple[str, Any, str]]()
+    teaches = "All grades teach; `labels: 10` takes ten of each."
+    if "test" not in parts:
+        split = {"validation": 0, **split, "test": 0, "folds": _FOLDS}
+        teaches += (
+            f"\n{_FOLDS} further trainings, each without some of the grades, which score it; "
+            "`folds: 0, test: 0.2`\nkeeps a fifth of the patients for that instead."
+        )
+        if split["validation"] == 0:
+            folds = [("predict", {"checkpoint": "last"}, "No image is kept back to choose by.")]
     method = "semixup" if graded < len(cases) else "supervised_mixup"
     two = len((spec.layout.model_extra or {}).get("classes", ())) == 2
     disease = [("evaluate", {"disease_from": 1}, "The second class is the disease.")]
     return [
         *(disease if two else []),
-        ("split", split, "All grades teach; `labels: 10` takes ten of each."),
+        ("split", split, teaches),
         ("preprocess", {"radiograph": {"field": None}}, "The whole image; `joint` is for knees."),
         ("method", method, f"{graded} of {len(cases)} images have a grade."),
+        *folds,
     ]
 
 

@@ -61,6 +61,8 @@ class Family:
         initial_encoder: how runs start from a pre-trained encoder; None: they never do.
         predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
             made of loose files, in words.
+        open_model: (checkpoint, overrides, device) -> a model that answers one request after the
+            other, for `medssl serve`; see `medssl.families.segment.model`.
         writes: what `predict_files` writes, in words, where its files have one format each; empty:
             a key `format` chooses.
         evaluate_files: (predictions, spec, out, reporter, overrides) -> scores of such results, in
@@ -92,6 +94,7 @@ class Family:
     found: str | None = None
     initial_encoder: InitialEncoder | None = None
     predict_files: str | None = None
+    open_model: str | None = None
     writes: str = ""
     evaluate_files: str | None = None
     axes: tuple[str, ...] = ()

@@ -14,12 +14,12 @@ from medssl.data.dimensions import are_pictures
 from medssl.data.found.contents import Contents, read_contents
 from medssl.data.found.folder import Found, recognise
 from medssl.data.guess import guess_spec
-from medssl.data.layouts import find_cases, layout_of
+from medssl.data.layouts import find_cases, layout_of, listed_cases
 from medssl.data.show import contact_sheet
 from medssl.data.spec import SPECS, Case, DataSpec, load_spec, make_spec
 from medssl.environment import data_root
 from medssl.errors import DataError, MedsslError, UsageError
-from medssl.names import LONGEST, shown, unfit
+from medssl.names import LONGEST, shown, some_of, unfit
 from medssl.pipeline.config import PIPELINES
 from medssl.pipeline.drafts import pipeline_draft, spec_draft, told
 from medssl.pipeline.progress import Counted, QuietReporter
@@ -134,6 +134,8 @@ def _draft(folder: Path, labels: Path | None, name: str, reporter: QuietReporter
         reporter.note(f"reading {len(cases)} scans and their masks")
         with Counted(reporter) as counted:
             contents = read_contents(cases, counted)
+        if spec.layout.kind == "dicom" and contents.modality is None:
+            contents.modality, contents.why = found.modality, "as the DICOM headers say"
         plain = _completed(plain, contents, cases)
         spec = make_spec(plain, f"what was found in {folder}")
         cases = find_cases(spec)
@@ -161,11 +163,13 @@ def _recognised(folder: Path, labels: Path | None, name: str) -> tuple[Found, di
         found = Found(layout, spec.channels, folder)
         known = {
             "labels": [{"value": one.value, "name": one.name} for one in spec.labels],
+            "ignore": spec.ignore,
             "regions": {key: list(values) for key, values in spec.regions.items()},
             "modality": "CT" if spec.modality == "CT" else None,
         }
     else:
-        found, known = recognise(folder, labels), {}
+        found = recognise(folder, labels)
+        known = found.known
     plain = {
         **common,
         "modality": found.modality,
@@ -176,11 +180,27 @@ def _recognised(folder: Path, labels: Path | None, name: str) -> tuple[Found, di
         **{key: value for key, value in known.items() if value},
     }
     plain["modality"] = plain["modality"] or "MR"
+    plain = _without_faults(plain, found)
     if not found.channels:  # the list of cases says them
         cases = find_cases(make_spec(plain, f"what was found in {folder}"))
         names = [scan.partition("#")[0] for case in cases for scan in case.images]
         plain["channels"] = list(dict.fromkeys(names)) or ["scan"]
     return found, plain
+
+
+def _without_faults(plain: dict[str, Any], found: Found) -> dict[str, Any]:
+    """The keys without the DICOM studies whose series or mask cannot be told."""
+    if found.layout["kind"] != "dicom":
+        return plain
+    faults = listed_cases(make_spec(plain, f"what was found in {found.root}"))[1]
+    names = sorted({fault.case for fault in faults})
+    if not names:
+        return plain
+    found.notes.append(
+        f"{len(names)} studies are left out ({some_of(names)}), first: {faults[0].what}; "
+        "`series` in the data spec says which series is meant, and `layout.leave_out` names them"
+    )
+    return {**plain, "layout": {**plain["layout"], "leave_out": names}}
 
 
 def _root(folder: Path) -> str:

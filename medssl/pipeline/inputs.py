@@ -170,7 +170,7 @@ def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
 
 
 def _is_one_series(study: StudyFiles, folder: Path) -> bool:
-    return study.series == 1 and study.folder == folder
+    return study.series == 1 and all(file.parent == folder for file in study.files)
 
 
 def _of_images(

@@ -232,7 +232,7 @@ def make_plan(
             fit, or has seen a test case.
     """
     found = cohort if cohort is not None else cohort_of(config, kept_out)
-    initial, choice = config.family.initial_encoder, config.start
+    initial, choice = config.initial, config.start
     if initial is not None and choice is not None:
         trained = load(initial.read)(choice.folder)
         config.must_fit(getattr(trained, initial.part), f"the encoder in {choice.folder}")

@@ -216,7 +216,7 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
     Raises:
         UsageError, DataError: there is no such pipeline, or what it trains does not fit.
     """
-    initial, choice = config.family.initial_encoder, config.start
+    initial, choice = config.initial, config.start
     if initial is None or choice is None or choice.pipeline is None:
         return None
     how = [f"train.{key}={value}" for key in HOW if (value := getattr(config.pipeline.train, key))]
@@ -235,7 +235,7 @@ def pretraining(config: Config[Any], cohort: Cohort) -> Plan[Any, Any] | None:
 
 def _started(config: Config[Any], folder: Path | None = None) -> Config[Any]:
     """`config` starting at the encoder in `folder`, or in that which it names."""
-    initial, choice = config.family.initial_encoder, config.start
+    initial, choice = config.initial, config.start
     if initial is None or choice is None:
         return config
     found = folder if folder is not None else choice.folder

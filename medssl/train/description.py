@@ -13,10 +13,14 @@ from medssl.errors import DataError, UsageError
 
 WEIGHTS, DESCRIPTION, CHECKSUMS = "weights.safetensors", "checkpoint.json", "SHA256SUMS"
 
+GUARD = "guard.safetensors"
+"""What the training scans are like; checkpoints of earlier versions have none."""
+
 
 def checksums(folder: Path) -> str:
     """The content of the file of checksums for a complete checkpoint folder."""
-    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in (WEIGHTS, DESCRIPTION))
+    names = [name for name in (WEIGHTS, DESCRIPTION, GUARD) if (folder / name).is_file()]
+    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names)
 
 
 def description_of(folder: Path) -> dict[str, Any]:
@@ -33,7 +37,7 @@ def description_of(folder: Path) -> dict[str, Any]:
             f"it has no {DESCRIPTION} with {WEIGHTS} beside it",
             "name a folder such as runs/NAME/train-.../checkpoint/last",
         )
-    _verified(folder, DESCRIPTION)
+    verified(folder, DESCRIPTION)
     try:
         plain = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -67,11 +71,15 @@ def weights_hash(folder: Path) -> str:
         UsageError, DataError: as `description_of`; also when the weights are damaged.
     """
     description_of(folder)
-    return _verified(folder, WEIGHTS)
+    return verified(folder, WEIGHTS)
 
 
-def _verified(folder: Path, name: str) -> str:
-    """SHA-256 of a file of the checkpoint, compared with the checksums where there are any."""
+def verified(folder: Path, name: str) -> str:
+    """SHA-256 of a file of the checkpoint, compared with the checksums where there are any.
+
+    Raises:
+        DataError: it is another one.
+    """
     found = _sha256(folder / name)
     try:
         lines = (folder / CHECKSUMS).read_bytes().splitlines()

@@ -10,18 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from medssl.errors import UsageError
-from medssl.networks.build import build_encoder
-from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.train.checkpoint import (
     DataCard,
     EncoderCard,
     Treatment,
-    load_weights,
     read_weights,
     understood,
 )
 from medssl.train.description import description_of, weights_hash
+from medssl.train.import_card import ImportCard
 
 
 class PretrainedCheckpoint(BaseModel):
@@ -33,6 +31,8 @@ class PretrainedCheckpoint(BaseModel):
         data: every data set that it learned from.
         step: update after which the weights were taken.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+        imported: where they are from, if from another project; then `patch` is 0 where the sides
+            are not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +48,7 @@ class PretrainedCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     seen: tuple[str, ...]
+    imported: ImportCard | None = None
 
 
 class VolumeEncoderCheckpoint(PretrainedCheckpoint):
@@ -85,18 +86,6 @@ def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoder
     """
     found = read_encoder(folder)
     return read_weights(folder), found
-
-
-def load_encoder(folder: Path) -> tuple[VolumeEncoder, VolumeEncoderCheckpoint]:
-    """The encoder, in evaluation mode on the CPU, and its description.
-
-    Raises:
-        UsageError, DataError: as `load_encoder_weights`; also when the weights do not fit.
-    """
-    found = read_encoder(folder)
-    encoder = build_encoder(found.network, found.channels, seed=0)
-    load_weights(folder, encoder)
-    return encoder.eval(), found
 
 
 def encoder_card(folder: Path, found: VolumeEncoderCheckpoint) -> EncoderCard:

@@ -10,7 +10,7 @@ from medssl.atomic import appearing
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.names import some_of
-from medssl.train.description import CHECKSUMS, DESCRIPTION, WEIGHTS
+from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS
 
 
 def model_folder(given: Path) -> Path:
@@ -65,7 +65,7 @@ def _unpacked(package: Path) -> Path:
             members = {
                 Path(one.filename).name: one
                 for one in archive.infolist()
-                if Path(one.filename).name in (WEIGHTS, DESCRIPTION, CHECKSUMS)
+                if Path(one.filename).name in (WEIGHTS, DESCRIPTION, GUARD, CHECKSUMS)
             }
             if not members.keys() >= {WEIGHTS, DESCRIPTION}:
                 raise UsageError(

@@ -1,23 +1,19 @@
 """Linear reading of images at other places: along one axis, after a rotation, and of classes.
 
-What works along one axis is a matrix: on a CPU a product with a small one is faster than a
-convolution or a gathering of voxels.
+A blur along one axis is a matrix: on a CPU a product with a small one is faster than a convolution.
 
-Legend: C channels, K classes.
+Legend: C channels, K classes, N voxels.
 """
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
+from medssl.data.labels import IGNORED
 from medssl.transforms.moves import Size
-
-Sampler = Callable[[Tensor], Tensor]
-"""What reads float32 [C, ...] at other places."""
 
 
 def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
@@ -42,26 +38,80 @@ def blurring(length: int, sigma: float) -> np.ndarray:
     return matrix
 
 
-def enlarging(length: int, wanted: int) -> np.ndarray:
+_STRIP = 16  # places, of which each reads two voxels: most of a wider product would be 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one axis is read at other places: between two neighbours each.
+
+    Attributes:
+        below, above: the neighbours, counted from `first` on.
+        weights: float32 [2, length], of both.
+        first, used: of the voxels that are read; how many there are.
+        start: how many places before them lie outside, and are 0.
+    """
+
+    below: np.ndarray
+    above: np.ndarray
+    weights: np.ndarray
+    first: int
+    used: int
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.below)
+
+    def read(self, image: Tensor, axis: int) -> Tensor:
+        """Float [...], its places inside alone; `axis` holds the `used` voxels."""
+        if axis == image.ndim - 1:
+            return self._products(image)
+        shape = [-1 if one == axis else 1 for one in range(image.ndim)]
+        below, above, *weights = (
+            torch.from_numpy(one).to(image.device)
+            for one in (self.below, self.above, *self.weights)
+        )
+        low, high = (one.reshape(shape) for one in weights)
+        made = image.index_select(axis, below).mul_(low)
+        return made.addcmul_(image.index_select(axis, above), high)
+
+    def _products(self, image: Tensor) -> Tensor:
+        """As `read`, along the last axis, whose voxels are slow to gather: strips of a product."""
+        matrix = np.zeros((self.used, len(self)), np.float32)
+        for voxels, weights in zip((self.below, self.above), self.weights, strict=True):
+            matrix[voxels, np.arange(len(self))] += weights
+        by, rows = torch.from_numpy(matrix).to(image.device), image.reshape(-1, self.used)
+        made = image.new_empty(len(rows), len(self))
+        for start in range(0, len(self), _STRIP):
+            places = slice(start, min(start + _STRIP, len(self)))
+            read = slice(int(self.below[start]), int(self.above[places.stop - 1]) + 1)
+            torch.mm(rows[:, read], by[read, places], out=made[:, places])
+        return made.reshape(*image.shape[:-1], len(self))
+
+
+def enlarging(length: int, wanted: int) -> Line:
     """Linear reading of fewer voxels that fill the same line; beyond their middles it goes on."""
     places = (np.arange(wanted) + 0.5) * length / wanted - 0.5
     places = np.clip(places, 0, length - 1)
-    below, rows = np.floor(places).astype(int), np.arange(wanted)
-    matrix = np.zeros((wanted, length))
-    matrix[rows, below] = below + 1 - places
-    matrix[rows, np.minimum(below + 1, length - 1)] += places - below
-    return matrix
+    below = np.floor(places).astype(int)
+    weights = np.stack([below + 1 - places, places - below]).astype(np.float32)
+    return Line(below, np.minimum(below + 1, length - 1), weights, 0, length)
 
 
-def reading(length: int, wanted: int, factor: float) -> np.ndarray:
+def reading(length: int, wanted: int, factor: float) -> Line:
     """Linear reading at `factor` times the place seen from the middle; 0 outside."""
     places = factor * (np.arange(wanted) - (wanted - 1) / 2) + (length - 1) / 2
+    inside = np.flatnonzero((places > -1) & (places < length))
+    places = places[inside]
     below = np.floor(places).astype(int)
-    matrix = np.zeros((wanted, length))
-    for index, weight in ((below, below + 1 - places), (below + 1, places - below)):
-        inside = (index >= 0) & (index < length)
-        matrix[np.arange(wanted)[inside], index[inside]] += weight[inside]
-    return matrix
+    weights = np.stack([below + 1 - places, places - below])
+    weights *= np.stack([below >= 0, below < length - 1])
+    below, above = np.maximum(below, 0), np.minimum(below + 1, length - 1)
+    first = int(below[0])
+    used = int(above[-1]) + 1 - first
+    return Line(
+        below - first, above - first, weights.astype(np.float32), first, used, int(inside[0])
+    )
 
 
 PLANES = ((1, 2), (2, 0), (0, 1))
@@ -77,19 +127,15 @@ def turn(axes: int, first: int, second: int, angle: float) -> np.ndarray:
 
 
 class Rotation:
-    """Reads float [C, ...] linearly at `matrix` @ place, both seen from the middle; 0 outside."""
+    """Reads linearly at `matrix` @ place, both seen from the middle; 0 outside."""
 
     def __init__(self, matrix: np.ndarray) -> None:
         self._matrix = matrix
-        self._grids: dict[tuple[Any, ...], Tensor] = {}
 
     def __call__(self, image: Tensor, size: Size) -> Tensor:
-        """The middle `size` voxels."""
-        key = (*image.shape[1:], image.device)
-        if key not in self._grids:
-            self._grids[key] = self._grid(image, size)
-        box = self._box(image, size)
-        grid = self._grids[key][(slice(None), *box)]
+        """The middle `size` voxels of float [C, ...]."""
+        box = self._box(_filled(image), image, size)
+        grid = self._grid(image, size, box)
         part = grid_sample(image[None], grid, align_corners=False)[0]
         if part.shape[1:] == size:
             return part
@@ -97,60 +143,124 @@ class Rotation:
         made[(slice(None), *box)] = part
         return made
 
-    def _box(self, image: Tensor, size: Size) -> list[slice]:
-        """The voxels of the result that may not be 0: those that read from the box of the others.
+    def classes(self, mask: Tensor, size: Size) -> Tensor:
+        """The middle `size` voxels of class indices [1, ...], in their own type.
 
-        Masks are 0 in most places, and what is left out there costs nothing. Other devices than a
-        CPU are so quick that it is not worth looking for.
+        Each class is read linearly and the one with the largest share wins, the lowest of equal
+        ones; what an ignored voxel has any share in is ignored. Where all voxels around a place are
+        of one class, that need not be computed.
         """
-        if image.device.type != "cpu":
-            return [slice(None)] * len(size)
-        filled = (image.detach().numpy() != 0).any(0)
-        first, last = filled.any(0), filled.any(-1)
-        places = [last, first] if len(size) == 2 else [last.any(1), last.any(0), first.any(0)]
-        ends = [np.flatnonzero(one)[[0, -1]] for one in places if one.any()]
-        if len(ends) < len(size):
-            return [slice(0, 1)] * len(size)
-        low, high = np.array(ends, dtype=float).T
+        filled = _filled(mask)
+        box = self._box(filled, mask, size)
+        padded = pad(mask[0][tuple(filled)], (1, 1) * len(size))
+        low, mixed = _cells(padded)
+        places = []
+        for axis, (part, side) in enumerate(zip(filled, padded.shape, strict=True)):
+            first, *others = (
+                term
+                for other, term in enumerate(self._terms(axis, size, box, mask))
+                if other == axis or self._matrix[axis, other]
+            )
+            middle_of = (mask.shape[1 + axis] - 1) / 2 - part.start + 1
+            places.append(sum(others, first + middle_of).clamp_(0, side - 1))
+        cell = torch.zeros(1, dtype=torch.int32, device=mask.device)
+        for place, side in zip(places, low.shape, strict=True):
+            cell = torch.add(place.to(torch.int32).clamp_(max=side - 1), cell, alpha=side)
+        won = low.flatten().index_select(0, cell.flatten()).reshape(cell.shape)
+        between = mixed.flatten().index_select(0, cell.flatten()).reshape(cell.shape)
+        where = tuple(between.nonzero().unbind(1))
+        won[where] = _weighed(padded, [one.expand(cell.shape)[where] for one in places])
+        made = mask.new_zeros(1, *size)
+        made[0][tuple(box)] = won
+        return made
+
+    def _box(self, filled: list[slice], image: Tensor, size: Size) -> list[slice]:
+        """The voxels of the result that read from the box `filled`; all others are 0."""
+        low = np.array([part.start for part in filled], float)
+        high = np.array([part.stop - 1 for part in filled], float)
         back = np.linalg.inv(self._matrix)
-        centre = back @ ((low + high) / 2 - (np.array(filled.shape) - 1) / 2)
+        centre = back @ ((low + high) / 2 - (np.array(image.shape[1:]) - 1) / 2)
         # A voxel is read as far as its neighbours; a hundredth more is for rounding.
         reach = np.abs(back) @ ((high - low) / 2 + 1.01)
         middle_of = (np.array(size) - 1) / 2
         first = np.clip(np.floor(centre - reach + middle_of), 0, np.array(size) - 1).astype(int)
         last = np.clip(np.ceil(centre + reach + middle_of), 0, np.array(size) - 1).astype(int)
-        return [slice(start, end + 1) for start, end in zip(first, last, strict=True)]
+        return [slice(int(low), int(high) + 1) for low, high in zip(first, last, strict=True)]
 
-    def _grid(self, image: Tensor, size: Size) -> Tensor:
-        """Where each voxel is read, [1, ..., axes], from -1 to 1 between the outer faces.
+    def _grid(self, image: Tensor, size: Size, box: list[slice]) -> Tensor:
+        """Where each voxel of `box` is read, [1, ..., axes], from -1 to 1 between the outer faces.
 
         The last axis comes first, as grid_sample has it.
         """
-        grid = torch.empty(1, *size, len(size), device=image.device)
+        axes = len(size)
+        grid = image.new_empty(1, *(one.stop - one.start for one in box), axes)
         for axis, given in enumerate(image.shape[1:]):
-            terms = []
-            for other, side in enumerate(size):
-                places = self._matrix[axis, other] * (np.arange(side) - (side - 1) / 2) * 2 / given
-                shape = [side if one == other else 1 for one in range(len(size))]
-                terms.append(torch.from_numpy(places.astype(np.float32)).reshape(shape))
-            terms = [term.to(image.device) for term in terms]
-            torch.add(sum(terms[1:-1], terms[0]), terms[-1], out=grid[0, ..., -1 - axis])
+            first, *others, last = self._terms(axis, size, box, image, 2 / given)
+            torch.add(sum(others, first), last, out=grid[0, ..., -1 - axis])
         return grid
 
+    def _terms(
+        self, axis: int, size: Size, box: list[slice], image: Tensor, unit: float = 1
+    ) -> list[Tensor]:
+        """What the axes of the result add to the place along one of the image, from its middle."""
+        found = []
+        for other, (side, part) in enumerate(zip(size, box, strict=True)):
+            places = unit * self._matrix[axis, other] * (np.arange(side) - (side - 1) / 2)[part]
+            shape = [-1 if one == other else 1 for one in range(len(size))]
+            term = torch.from_numpy(places.astype(np.float32)).reshape(shape)
+            found.append(term.to(image.device))
+        return found
 
-def resampled_classes(mask: Tensor, sample: Sampler) -> Tensor:
-    """Class indices [1, ...]: each class is read linearly, the one with the largest share wins."""
-    ones = {value: mask == value for value in range(1, int(mask.max()) + 1)}
-    classes = [value for value, one in ones.items() if bool(one.any())]
-    if not classes:
-        classes, ones = [0], {0: torch.zeros_like(mask)}
-    shares = sample(torch.cat([ones[value] for value in classes]).float())
-    most = 1 - shares.sum(0, keepdim=True)
-    won = torch.zeros(most.shape, dtype=mask.dtype, device=mask.device)
-    for value, share in zip(classes, shares, strict=True):
-        won.masked_fill_(share > most, value)
-        torch.maximum(most, share, out=most)
-    return won
+
+def _filled(image: Tensor) -> list[slice]:
+    """The box of [C, ...] outside of which all is 0; one voxel where nothing is filled.
+
+    Masks are 0 in most places, and what is left out there costs nothing. Other devices than a CPU
+    are so quick that it is not worth looking for.
+    """
+    if image.device.type != "cpu":
+        return [slice(0, side) for side in image.shape[1:]]
+    filled = (image.detach().numpy() != 0).any(0)
+    first, last = filled.any(0), filled.any(-1)
+    places = [last, first] if filled.ndim == 2 else [last.any(1), last.any(0), first.any(0)]
+    ends = [np.flatnonzero(one)[[0, -1]] if one.any() else (0, 0) for one in places]
+    return [slice(int(low), int(high) + 1) for low, high in ends]
+
+
+def _cells(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The least class among the corners of each cell between voxels, and whether they differ."""
+    low = high = mask
+    for axis in range(mask.ndim):
+        last = low.shape[axis] - 1
+        low, high = (
+            choose(one.narrow(axis, 0, last), one.narrow(axis, 1, last))
+            for choose, one in ((torch.minimum, low), (torch.maximum, high))
+        )
+    return low.contiguous(), low != high
+
+
+def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
+    """The class with the largest share [N] at places [N] along each axis, which lie inside."""
+    shares = torch.ones_like(places[0])[None]
+    voxels = offsets = torch.zeros(1, dtype=torch.int64, device=mask.device)
+    for place, side in zip(places, mask.shape, strict=True):
+        below = place.floor().clamp_(max=side - 2)
+        above = place - below
+        voxels = voxels * side + below.long()
+        shares = torch.cat([shares * (1 - above), shares * above])
+        offsets = torch.cat([offsets * side, offsets * side + 1])
+    corners = mask.take(voxels + offsets[:, None])
+    ignored = corners == IGNORED
+    if bool(ignored.any()):
+        won = _largest(corners.masked_fill(ignored, 0), shares)
+        return won.masked_fill((ignored & (shares > 0)).any(0), IGNORED)
+    return _largest(corners, shares)
+
+
+def _largest(corners: Tensor, shares: Tensor) -> Tensor:
+    """The class with the largest share among corners [2^axes, N], the lowest of equal ones."""
+    won = torch.stack([(shares * (corners == one)).sum(0) for one in corners])
+    return corners.where(won == won.amax(0), corners.amax(0)).amin(0)
 
 
 def plain(image: Tensor) -> Tensor:

@@ -183,24 +183,17 @@ class RandGammaRangePreservingd(RandomIntensity):
 
     def _change(self, channel: Tensor, amount: float) -> Tensor:
         low, high = channel.aminmax()
-        if self.invert:
-            made, first = high - channel, high
-        else:
-            made, first = channel - low, low
+        made, first = (high - channel, high) if self.invert else (channel - low, low)
         span = (high - low).clamp_min(1e-6)
-        made = (
-            made.div_(span)
-            .log_()
-            .mul_(amount)
-            .exp_()
-            .mul_(-span if self.invert else span)
-            .add_(first)
-        )
-        if self.retain_stats:
-            mean, spread = channel.mean(), channel.std(correction=0)
-            factor = spread / made.std(correction=0).clamp_min(1e-7)
-            made = made.sub_(made.mean()).mul_(factor).add_(mean)
-        return made
+        made.div_(span).log_().mul_(amount).exp_()
+        if not self.retain_stats:
+            return made.mul_(-span if self.invert else span).add_(first)
+        mean = channel.mean()
+        spread = torch.linalg.vector_norm(channel - mean)
+        made.sub_(made.mean())
+        # Of an image of one value nothing is left to divide by.
+        factor = spread / torch.linalg.vector_norm(made).clamp_min(1e-7)
+        return made.mul_(-factor if self.invert else factor).add_(mean)
 
 
 class RandBlurd(RandomIntensity):
@@ -272,7 +265,8 @@ class RandLowResolutiond(RandomIntensity):
             fewer[thick] = size[thick]
         made = interpolate(channel[None, None], fewer, mode="nearest-exact")[0, 0]
         for axis in reversed(range(len(size))):
-            made = along(made, axis, enlarging(fewer[axis], size[axis]))
+            if fewer[axis] < size[axis]:
+                made = enlarging(fewer[axis], size[axis]).read(made, axis)
         return made
 
 

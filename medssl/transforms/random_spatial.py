@@ -22,12 +22,9 @@ from medssl.transforms.intensity import like
 from medssl.transforms.linear import (
     PLANES,
     Rotation,
-    Sampler,
-    along,
     middle,
     plain,
     reading,
-    resampled_classes,
     turn,
 )
 from medssl.transforms.moves import Size
@@ -163,7 +160,7 @@ class RandRotateScaled(RandomMove):
     """Rotates and scales at once, in one resampling: linear for images.
 
     Masks are resampled linearly class by class, and the class with the largest share wins, the
-    lowest of equal ones; K classes cost K times as much as an image, where a rotation is drawn.
+    lowest of equal ones.
 
     An image whose longest side is more than `plane_ratio` times its shortest is changed in the
     plane across the shortest axis alone: its slices are too thick to share.
@@ -229,57 +226,62 @@ class RandRotateScaled(RandomMove):
 
     def needs(self, size: Size) -> Size:
         """The sides of the box around all that is read."""
-        axes = self._axes(size)
-        reach = self._matrix(len(axes))
-        halves = np.array([(size[axis] - 1) / 2 for axis in axes])
-        sides = list(size)
-        for axis, half, far in zip(axes, halves, np.abs(reach) @ halves, strict=True):
-            sides[axis] += 2 * max(0, ceil(round(far - half, 6)))
-        return tuple(sides)
+        halves = (np.array(size) - 1) / 2
+        far = np.abs(self._matrix(size)) @ halves
+        more = (2 * max(0, ceil(round(one, 6))) for one in far - halves)
+        return tuple(side + one for side, one in zip(size, more, strict=True))
 
     def apply(self, data: Mapping[Hashable, Tensor], size: Size) -> dict[Hashable, Tensor]:
         """As drawn; images of float32, masks of the type that they have."""
         changed = dict(data)
-        sample = self._sampler(size)
         for key in self.key_iterator(changed):
             image = plain(changed[key])
             if not self._do_transform:
                 made = middle(image, size)
             elif key in self.masks:
-                made = resampled_classes(image, sample)
+                made = Rotation(self._matrix(size)).classes(image, size)
+            elif self._turn is None:
+                made = self._stretched(image.float(), size)
             else:
-                made = sample(image.float())
+                made = self._turned(image.float(), size)
             changed[key] = like(changed[key], made)
         return changed
 
     def _axes(self, size: Size) -> list[int]:
         return [axis for axis in range(len(size)) if axis != self._thick]
 
-    def _matrix(self, axes: int) -> np.ndarray:
+    def _matrix(self, size: Size) -> np.ndarray:
         """Where a voxel of the result, seen from the middle, is read."""
-        return self._scale * (np.eye(axes) if self._turn is None else self._turn)
+        axes, matrix = self._axes(size), np.eye(len(size))
+        turned = np.eye(len(axes)) if self._turn is None else self._turn
+        matrix[np.ix_(axes, axes)] = self._scale * turned
+        return matrix
 
-    def _sampler(self, size: Size) -> Sampler:
-        """What reads [C, ...] as drawn, into `size` voxels."""
-        if self._turn is None:
-            return lambda image: self._stretched(image, size)
-        read = Rotation(self._matrix(len(self._turn)))
+    def _turned(self, image: Tensor, size: Size) -> Tensor:
+        """Rotated; thick slices as channels, in their plane."""
         if self._thick is None:
-            return lambda image: read(image, size)
-        thick = self._thick
-        plane = tuple(side for axis, side in enumerate(size) if axis != thick)
-
-        def slices(image: Tensor) -> Tensor:
-            as_channels = image.movedim(1 + thick, 1)
-            done = read(as_channels.flatten(0, 1), plane)
-            return done.reshape(*as_channels.shape[:2], *plane).movedim(1, 1 + thick)
-
-        return slices
+            return Rotation(self._matrix(size))(image, size)
+        axes = self._axes(size)
+        slices = image.movedim(1 + self._thick, 1)
+        plane = tuple(size[axis] for axis in axes)
+        read = Rotation(self._matrix(size)[np.ix_(axes, axes)])
+        made = read(slices.flatten(0, 1), plane)
+        return made.reshape(*slices.shape[:2], *plane).movedim(1, 1 + self._thick)
 
     def _stretched(self, image: Tensor, size: Size) -> Tensor:
-        """Scaled alone: one axis after the other, those first that leave fewer voxels."""
-        axes = self._axes(size)
-        for axis in sorted(axes, key=lambda axis: size[axis] / image.shape[1 + axis]):
-            matrix = reading(image.shape[1 + axis], size[axis], self._scale)
-            image = along(image, 1 + axis, matrix)
-        return image
+        """Scaled alone: one axis after the other, the last one where voxels are fewest."""
+        lines = {
+            axis: reading(image.shape[1 + axis], size[axis], self._scale)
+            for axis in self._axes(size)
+        }
+        inside = [slice(None)] * len(size)
+        for axis, line in lines.items():
+            image = image.narrow(1 + axis, line.first, line.used)
+            inside[axis] = slice(line.start, line.start + len(line))
+        for axis in sorted(lines, reverse=self._scale < 1):
+            image = lines[axis].read(image, 1 + axis)
+        if tuple(image.shape[1:]) == size:
+            return image
+        made = image.new_zeros(len(image), *size)
+        made[(slice(None), *inside)] = image
+        return made

@@ -20,7 +20,7 @@ import torch
 
 from medssl.data.geometry import Geometry
 from medssl.data.record import Record
-from medssl.data.resample import linear
+from medssl.data.resample import linear_axis, taps
 from medssl.infer.restore import restore_labels
 
 CLASSES, NETWORK, SOURCE = 14, (96, 96, 80), (192, 192, 200)
@@ -36,8 +36,10 @@ def logits(kind: str) -> np.ndarray:
     rng = np.random.default_rng(0)
     if kind == "noise":
         return rng.standard_normal((CLASSES, *NETWORK), np.float32)
-    coarse = rng.standard_normal((CLASSES, 8, 8, 7), np.float32)
-    return np.stack([linear(channel, NETWORK) for channel in coarse])
+    field = rng.standard_normal((CLASSES, 8, 8, 7), np.float32)
+    for axis, length in zip((3, 2, 1), reversed(NETWORK), strict=True):
+        field = linear_axis(field, axis, taps(field.shape[axis], length))
+    return field
 
 
 def every_class(values: np.ndarray, how: Record) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medssl.infer.window import Triple, sliding_labels, sliding_window
+from medssl.infer.window import Triple, sliding_window, sliding_window_slabs
 from medssl.networks.build import build_network
 from medssl.networks.settings import NetworkSettings
 from medssl.train.allocator import keep_freed_memory
@@ -70,7 +70,10 @@ CASES = {
 
 def ours(case: Case, image: Tensor, predictor: nn.Module) -> Tensor:
     if case.labels:
-        return torch.from_numpy(sliding_labels(image, predictor, case.patch, case.stride))
+        labels = torch.empty(case.shape, dtype=torch.uint8)
+        for where, logits in sliding_window_slabs(image, predictor, case.patch, case.stride):
+            labels[where] = logits.argmax(0)
+        return labels
     return sliding_window(image, predictor, case.patch, case.stride)
 
 

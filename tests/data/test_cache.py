@@ -261,7 +261,7 @@ def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity)
 def test_a_description_says_how_to_undo_it(root, cases):
     case = CaseCache(root, spec(), SETTINGS).open(cases[0])
     kept = json.loads(sealed_content(case.folder / "case.json"))
-    assert kept.keys() == {"floor", "record", "marked"}
+    assert kept.keys() == {"floor", "record", "marked", "raw"}
     assert case.record.source.matches(GRID)
     assert case.record.network.spacing == (1.0, 1.0, 1.0)
 

@@ -45,6 +45,7 @@ class Case:
     mask: np.ndarray | None
     id: str = "seven"
     floor: float = -9.0
+    partial: bool = False
 
 
 def noise(shape=(30, 26, 22)) -> Case:

@@ -10,14 +10,20 @@ import pytest
 
 from medssl.data import case_checks
 from medssl.data.case_checks import Verdict
-from medssl.data.check import check, check_folder, folded
+from medssl.data.check import check, folded
 from medssl.data.geometry import Geometry
+from medssl.data.guess import guess_spec
 from medssl.data.spec import DataSpec, load_spec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import GRID, SHAPE, declare, image, mask, radiographs, write_dicom
 
 IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
+
+
+def check_folder(folder: Path) -> list[Verdict]:
+    """As `medssl data check FOLDER`."""
+    return check(guess_spec(folder), guessed=True)
 
 
 def only(verdicts: list[Verdict]) -> Verdict:
@@ -129,8 +135,9 @@ def test_one_fault_is_one_verdict_that_names_file_and_remedy(toy: Path, name: st
     verdict = only(check(declare(toy)))
     assert (verdict.rule, verdict.file, verdict.case) == (rule, toy / file, "b")
     assert str(toy / file) in verdict.what
-    assert sentence in verdict.sentence
-    assert "\n" not in verdict.sentence
+    said = f"{verdict.what}; {verdict.do}"
+    assert sentence in said
+    assert "\n" not in said
 
 
 def test_a_sound_data_set_has_no_verdict(toy: Path) -> None:
@@ -403,7 +410,7 @@ def test_whatever_a_file_meets_the_others_get_their_verdicts(
     (toy / "imagesTr/c.nii.gz").unlink()
     second, third = check(declare(toy))
     assert (second.rule, second.file, second.level) == ("unreadable", file, "error")
-    assert words in second.sentence
+    assert words in f"{second.what}; {second.do}"
     assert (third.rule, third.case) == ("missing image", "c")
 
 

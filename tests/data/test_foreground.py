@@ -25,6 +25,7 @@ class Case:
     id: str
     mask: np.ndarray
     floor: float = 0.0
+    partial: bool = False
 
     @property
     def image(self) -> np.ndarray:

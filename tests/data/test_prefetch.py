@@ -23,6 +23,7 @@ class Case:
     image: np.ndarray
     mask: np.ndarray
     floor: float = 0.0
+    partial: bool = False
 
 
 @dataclass

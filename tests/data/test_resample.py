@@ -4,9 +4,23 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from medssl.data.resample import copy_in_rows, linear, nearest
+from medssl.data.resample import copy_in_rows, linear_axis, nearest_axis, taps
 
 SHAPES = [((5, 7, 4), (11, 3, 4)), ((3, 4, 6), (3, 9, 1)), ((1, 2, 5), (4, 5, 5))]
+
+
+def linear(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """All three axes of `array` [X, Y, Z], one by one."""
+    for axis in (2, 1, 0):
+        array = linear_axis(array, axis, taps(array.shape[axis], shape[axis]))
+    return array
+
+
+def nearest(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """All three axes of `array` [X, Y, Z], one by one."""
+    for axis in (0, 1, 2):
+        array = nearest_axis(array, axis, taps(array.shape[axis], shape[axis]))
+    return array
 
 
 def _noise(shape):

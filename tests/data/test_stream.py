@@ -18,6 +18,7 @@ class Case:
     image: np.ndarray
     mask: np.ndarray | None
     floor: float = 0.0
+    partial: bool = False
 
 
 class CaseWithoutLabelFile(Case):

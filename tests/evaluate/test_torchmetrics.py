@@ -11,7 +11,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.classification import score_slides
 from medssl.evaluate.grading import score_grades
 from medssl.evaluate.metric import further_metric
-from medssl.evaluate.segmentation import case_scores, dice, jaccard
+from medssl.evaluate.segmentation import case_scores, dice
 from medssl.evaluate.settings import EvaluateSettings, listed, must_fit_classes, named
 from medssl.evaluate.torchmetrics_list import LIST, list_text
 from medssl.evaluate.torchmetrics_scores import further_rows
@@ -226,7 +226,7 @@ def test_masks_are_scored_class_by_class():
     for index, score in enumerate(found, start=1):
         pair = prediction == index, truth == index
         assert score.value("torchmetrics:DiceScore") == pytest.approx(dice(*pair), abs=1e-6)
-        assert score.value("torchmetrics:MeanIoU") == pytest.approx(jaccard(*pair), abs=1e-6)
+        assert score.value("torchmetrics:MeanIoU") == pytest.approx(score.jaccard, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", list(listed("segmentation")))

@@ -4,12 +4,17 @@ import hashlib
 import json
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
 from medssl.errors import DataError, UsageError
 from medssl.export.package import export_package
+from medssl.infer.checkpoint_guard import read_guard, save_guard
+from medssl.infer.guard import Guard
+from medssl.infer.scan_traits import PARTS
 from medssl.train.checkpoint import load_checkpoint
+from medssl.train.model_folder import model_folder
 
 NAMES = {"README.md", "SHA256SUMS", "checkpoint.json", "weights.safetensors"}
 
@@ -33,6 +38,18 @@ def test_a_zip_holds_that_folder(checkpoint, tmp_path):
         assert set(archive.namelist()) == {f"model/{name}" for name in NAMES}
         archive.extractall(tmp_path)
     assert torch.equal(_answer(tmp_path / "model"), _answer(checkpoint))
+
+
+@pytest.mark.parametrize("name", ["model", "model.zip"])
+def test_a_guard_goes_along_and_is_unpacked_again(checkpoint, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
+    looks = [{part: np.full(3, number / 7) for part in PARTS[:3]} for number in range(9)]
+    for number, one in enumerate(looks):
+        one |= {PARTS[3]: np.full(8, number / 7), PARTS[4]: np.full(5, number / 7)}
+    save_guard(checkpoint, Guard.of("m", looks))
+    export_package(checkpoint, tmp_path / name)
+    again = read_guard(model_folder(tmp_path / name))
+    assert again.limit(0.1) == read_guard(checkpoint).limit(0.1)
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip"])

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.errors import UsageError
-from medssl.infer.window import (
-    sliding_labels,
-    sliding_window,
-    sliding_window_slabs,
-    window_starts,
-)
+from medssl.infer.window import sliding_window, sliding_window_slabs, window_starts
 from medssl.infer.window_grid import Windows, window_weights
 
 PATCH, STRIDE = (8, 6, 10), (4, 3, 5)
@@ -116,22 +111,6 @@ def test_slabs_cover_the_volume_once_with_the_same_logits(shape):
         covered[where] += 1
     assert torch.equal(rebuilt, whole)
     assert torch.equal(covered, torch.ones(shape))
-
-
-@EVERY_SHAPE
-def test_streamed_labels_are_the_argmax(shape):
-    image, predictor = volume(1, *shape), network()
-    labels = sliding_labels(image, predictor, PATCH, STRIDE)
-    assert labels.dtype == np.uint8
-    expected = sliding_window(image, predictor, PATCH, STRIDE).argmax(0)
-    np.testing.assert_array_equal(labels, expected)
-
-
-def test_of_equal_classes_the_first_wins():
-    def tied(windows: Tensor) -> Tensor:
-        return torch.cat([windows - 1, windows, windows], dim=1)
-
-    assert (sliding_labels(volume(1, 20, 9, 12), tied, PATCH, STRIDE) == 1).all()
 
 
 @pytest.mark.parametrize("window_batch", [1, 2, 3, 5, 1000])

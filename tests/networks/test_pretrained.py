@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medssl.errors import DataError, UsageError
-from medssl.networks.pretrained import load_pretrained, read_weights
+from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.vision_transformer import VisionTransformer, add_adapters, resize_positions
+from medssl.networks.weights_file import read_weights
 
 
 def vit(seed: int = 0, side: int = 32, patch: int = 8) -> VisionTransformer:

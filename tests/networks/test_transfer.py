@@ -72,7 +72,7 @@ def test_too_few_matching_weights_are_refused_and_nothing_is_changed():
     del given["blocks.2.3.weight"]  # half of all
     encoder = build_encoder(SMALL, 1, 0)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    with pytest.raises(DataError, match=r"at least 95% are wanted.*blocks.2.3.weight"):
+    with pytest.raises(DataError, match=r"at least 100% are wanted.*blocks.2.3.weight"):
         transfer(encoder, PretrainedEncoder(given))
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
 

@@ -23,7 +23,7 @@ from medssl.pipeline.study import load_study
 from medssl.pipeline.study_run import run_study
 from medssl.train.description import WEIGHTS
 from medssl.train.embedder_checkpoint import load_embedder, read_embedder
-from medssl.train.encoder_checkpoint import load_encoder, read_encoder
+from medssl.train.encoder_checkpoint import load_encoder_weights, read_encoder
 from medssl.transforms.chain import Preprocess
 
 PIPELINE = """
@@ -70,10 +70,10 @@ def test_alice_first_trains_its_embedding_then_mines_and_hands_on_an_encoder(ali
     embedder, described = load_embedder(embedding.model)
     assert described.seen == chosen.cohort.seen == read_encoder(folder).seen
     assert described.embedder.features == embedder.settings.features == 4
-    encoder, found = load_encoder(folder)
+    weights, found = load_encoder_weights(folder)
     assert found.method["name"] == "alice"
     fresh = build_encoder(chosen.config.pipeline.network, 1, 0)
-    assert encoder.state_dict().keys() == fresh.state_dict().keys()
+    assert weights.keys() == fresh.state_dict().keys()
     assert list((alice / ".cache" / "medssl" / "embeddings").rglob("fine.npy"))
 
 

@@ -273,7 +273,23 @@ def test_a_table_of_grades(scans: Path) -> None:
     assert sum(map(labelled, cases)) == 6
     assert {case.patient for case in cases} == {f"p{number}" for number in range(8)}
     assert "6 have a label, 2 have none" in said
-    assert load_config("scans").pipeline.preprocess.short == {"radiograph": {"field": None}}
+    pipeline = load_config("scans").pipeline
+    assert pipeline.preprocess.short == {"radiograph": {"field": None}}
+    split = pipeline.split
+    assert (split.labels, split.validation, split.test, split.folds) == (None, 0, 0, 5)
+    assert pipeline.predict.checkpoint == "last"  # no image is kept back to choose by
+
+
+def test_declared_parts_of_a_table_of_grades_stay_what_they_are(scans: Path) -> None:
+    rows = [["file", "grade", "split"]]
+    for number in range(8):
+        Image.fromarray(np.eye(32, dtype=np.uint8) * number).save(scans / f"{number}.png")
+        part = "test" if number > 5 else "validation" if number > 3 else "train"
+        rows.append([f"{number}.png", str(number % 2), part])
+    table(scans / "grades.csv", *rows)
+    initialise(scans, QuietReporter())
+    split = load_config("scans").pipeline.split
+    assert (split.labels, split.validation, split.folds) == (None, None, 0)
 
 
 def test_a_folder_of_slides_with_a_table(scans: Path) -> None:

@@ -89,7 +89,16 @@ def test_every_key_has_a_type_and_a_meaning(name: str) -> None:
         ("data", ["data"]),
         ("data.labels", ["data.labels"]),
         ("labels", ["data.labels", "study.labels"]),
-        ("pretrain", ["pretrain", "segment.pretrain", "grade.pretrain", "slide.pretrain"]),
+        (
+            "pretrain",
+            [
+                "pretrain",
+                "segment.pretrain",
+                "grade.pretrain",
+                "slide.pretrain",
+                "pretrain.pretrain",
+            ],
+        ),
         ("train.joint", ["pretrain.train.joint"]),
         ("train.watched", ["grade.train.watched"]),
         ("method.tracoco", ["method.tracoco"]),

@@ -58,7 +58,8 @@ def test_the_series_that_fits_is_predicted_and_the_others_are_explained(
 ) -> None:
     study = write_study(tmp_path / "study", "T2", "T1", "scout")
     told = predict(untrained_checkpoint, [study], tmp_path / "out")
-    assert told.lines[:4] == [
+    assert told.lines[0].endswith("has no guard: scans unlike those of training are not marked")
+    assert told.lines[1:5] == [
         "study:",
         "  series 0, T2, MR, 10 slices of 12 x 11, 1 x 1 x 1.2 mm: not taken, it shows T2, and the "
         "channel is T1",
@@ -72,6 +73,15 @@ def test_the_series_that_fits_is_predicted_and_the_others_are_explained(
     ]  # fmt: skip
     (row,) = read_table(tmp_path / "out" / "volumes.csv")
     assert float(row["ml"]) == pytest.approx(int(row["voxels"]) * 1.2 / 1000)
+
+
+def test_a_series_may_lie_in_several_folders(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", "T1")
+    (study / "s1").mkdir()
+    for file in sorted((study / "s0").iterdir())[5:]:
+        file.rename(study / "s1" / file.name)
+    predict(untrained_checkpoint, [study], tmp_path / "out")
+    assert read_geometry(tmp_path / "out" / "study.nii.gz").matches(GRID)
 
 
 def test_one_bad_study_stops_no_other_and_the_same_command_does_what_is_missing(

@@ -73,6 +73,7 @@ class ToyCase:
     image: np.ndarray
     mask: np.ndarray
     floor: float = 0.0
+    partial: bool = False
 
 
 def toy_cases() -> list[ToyCase]:

@@ -95,7 +95,7 @@ def test_image_values_are_those_of_scipy(scale) -> None:
     data = pair()
     transform = RandRotateScaled(BOTH, prob_rotation=1, prob_scaling=1, scaling=(scale, scale))
     after = transform.set_random_state(5)(data)["image"][0]
-    matrix = transform._matrix(3)
+    matrix = transform._matrix((9, 8, 7))
     centre = (np.array(data["image"].shape[1:]) - 1) / 2
     wanted = ndimage.affine_transform(
         data["image"][0].numpy(), matrix, centre - matrix @ centre, order=1, mode="grid-constant"
@@ -140,17 +140,39 @@ def test_what_is_0_in_most_places_is_read_like_all_else(size, seed) -> None:
 
 
 def test_the_class_with_the_largest_share_wins_by_hand() -> None:
-    """A line of 1 1 2 0 read half a voxel further: shares 1; 1/2 1/2; 1/2 2 1/2 0; 1/2 0."""
-    from medssl.transforms.linear import resampled_classes
+    """A row of 1 1 2 0, twice as large: places 0.25 apart from voxels have shares 3/4 and 1/4."""
+    row = torch.tensor([1, 1, 2, 0], dtype=torch.uint8).reshape(1, 4, 1)
+    twice = Rotation(np.diag([0.5, 1])).classes(row, (8, 1))
+    assert twice.flatten().tolist() == [1, 1, 1, 1, 2, 2, 0, 0]
+    # Half a voxel further, 1 and 2 as well as 2 and 0 share equally, and the lowest wins.
+    between = Rotation(np.eye(2)).classes(row, (3, 1))
+    assert between.flatten().tolist() == [1, 1, 0]
 
-    line = torch.tensor([1, 1, 2, 0], dtype=torch.uint8).reshape(1, 4)
 
-    def further(shares):
-        return 0.4 * shares + 0.6 * torch.cat([shares[:, 1:], torch.zeros(len(shares), 1)], 1)
+def test_a_place_in_which_an_ignored_voxel_has_a_share_is_ignored() -> None:
+    row = torch.tensor([1, 255, 2, 2], dtype=torch.uint8).reshape(1, 4, 1)
+    twice = Rotation(np.diag([0.5, 1])).classes(row, (8, 1))
+    assert twice.flatten().tolist() == [1, 255, 255, 255, 255, 2, 2, 2]
 
-    assert resampled_classes(line, further).tolist() == [[1, 2, 0, 0]]
-    equal = resampled_classes(line, lambda s: 0.5 * s + 0.5 * s.roll(-1, 1))
-    assert equal.tolist() == [[1, 1, 0, 0]]  # the lowest of equal shares
+
+@pytest.mark.parametrize("size", [(16, 14, 12), (16, 14)])
+@pytest.mark.parametrize("seed", range(6))
+def test_classes_are_read_like_images_of_which_the_largest_wins(size, seed) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = np.eye(len(size)) + rng.uniform(-0.4, 0.4, (len(size), len(size)))
+    mask = torch.from_numpy(rng.choice([0, 0, 1, 3], size).astype(np.uint8))
+    mask[2:8, 3:9] = 3  # inside, no voxel is weighed
+    for wanted in (size, tuple(side + 4 for side in size)):
+        ones = torch.stack([(mask == value).float() for value in range(4)])
+        shares = Rotation(matrix)(ones, wanted)
+        shares[0] = 1 - shares[1:].sum(0)
+        most = shares.topk(2, 0)
+        clear = most.values[0] - most.values[1] > 1e-4
+        found = Rotation(matrix).classes(mask[None], wanted)[0]
+        assert found.dtype == torch.uint8
+        assert torch.equal(found[clear].long(), most.indices[0][clear])
+        assert clear.float().mean() > 0.95
+    assert not Rotation(matrix).classes(torch.zeros_like(mask[None]), size).any()
 
 
 def test_masks_keep_their_type_and_classes() -> None:

@@ -57,6 +57,12 @@ class Structures:
     series: frozenset[str]
     images: frozenset[str]
 
+    def is_on(self, series: Series) -> bool:
+        """Whether it was drawn on a series."""
+        named = {one.series for one in series.slices}
+        shown = {one.uid for one in series.slices}
+        return bool(named & self.series) or bool(self.images & shown)
+
 
 def read_structures(path: Path) -> Structures:
     """The structures of a DICOM-SEG or RTSTRUCT, from its header.

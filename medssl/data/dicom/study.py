@@ -43,19 +43,22 @@ class StudyFiles:
 def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyFiles]:
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
-    Files that name no study make one for each folder.
+    A file that names no study is of that which has its series; the others of a folder make one.
     """
     paths = list(_files(folder))
-    found: dict[str, list[Path]] = {}
-    series: dict[str, set[str]] = {}
+    named: list[tuple[Path, str, str]] = []
     for number, path in enumerate(paths, start=1):
-        named = _named(path)
-        if named is not None:
-            key = named[0] or str(path.parent)
-            found.setdefault(key, []).append(path)
-            series.setdefault(key, set()).add(named[1])
+        if (uids := _named(path)) is not None:
+            named.append((path, *uids))
         if on_progress is not None and (number % 500 == 0 or number == len(paths)):
             on_progress(number, len(paths))
+    found: dict[str, list[Path]] = {}
+    series: dict[str, set[str]] = {}
+    owner = {one: study for _, study, one in named if study and one}
+    for path, study, one in named:
+        key = study or owner.get(one) or str(path.parent)
+        found.setdefault(key, []).append(path)
+        series.setdefault(key, set()).add(one)
     return sorted(
         (
             StudyFiles(_hash(key), _common(files), tuple(files), len(series[key]))

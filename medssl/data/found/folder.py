@@ -14,6 +14,7 @@ from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
 from medssl.data.found.scans import PATIENT, read_scans
+from medssl.data.found.studies import read_studies
 from medssl.data.found.tables import read_table
 from medssl.data.found.words import VISITS, names_a_mask
 from medssl.data.layouts.slides import SUFFIXES as SLIDES
@@ -33,6 +34,7 @@ class Found:
         rule: how masks and scans belong together, in words; empty where a list says it.
         patient: regular expression, where names show several scans of one patient.
         notes: what a person should know, in sentences.
+        known: further keys of the data spec.
     """
 
     layout: dict[str, Any]
@@ -42,6 +44,7 @@ class Found:
     rule: str = ""
     patient: str | None = None
     notes: list[str] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 def recognise(folder: Path, labels: Path | None = None) -> Found:
@@ -59,7 +62,7 @@ def recognise(folder: Path, labels: Path | None = None) -> Found:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}", do="check the path")
     if labels is None:
-        for read in (_listed, _with_table, _slides):
+        for read in (_listed, _with_table, _slides, _studies):
             if (found := read(folder)) is not None:
                 return found
     return _named(folder, labels)
@@ -117,6 +120,18 @@ def _slides(folder: Path) -> Found | None:
         f"{folder} holds slides and no table of what they show",
         "",
         "write labels.csv there with the columns slide and label, for a start of a few slides",
+    )
+
+
+def _studies(folder: Path) -> Found | None:
+    found = read_studies(folder)
+    if found is None:
+        return None
+    rule = "masks are DICOM-SEG or RTSTRUCT, and belong to the series that they name"
+    known = {"labels": list(found.labels), "series": found.series}
+    layout = {"kind": "dicom"}
+    return Found(
+        layout, [found.channel], folder, found.modality, rule, notes=list(found.notes), known=known
     )
 
 

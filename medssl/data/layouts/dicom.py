@@ -23,7 +23,6 @@ from medssl.data.classes import Fault
 from medssl.data.dicom.choice import Choice, UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import Candidate, candidates_in
 from medssl.data.dicom.lists import write_segments_list, write_series_list
-from medssl.data.dicom.series import Series
 from medssl.data.dicom.structures import Structure, Structures, read_structures
 from medssl.data.dicom.study import StudyFiles, names_of, patient_key, studies_in
 from medssl.data.labels import Label
@@ -126,7 +125,7 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
         for channel, one in zip(spec.channels, choice.series, strict=True)
     }
     case = replace(case, images=images)
-    drawn = [one for one in objects if _is_on(one, choice.series[0])]
+    drawn = [one for one in objects if one.is_on(choice.series[0])]
     fitting = [(one, _values(one.found, spec.labels, options.segments)) for one in drawn]
     fitting = [(one, values) for one, values in fitting if values]
     if len(fitting) > 1:
@@ -152,7 +151,7 @@ def _choose(
         drawn = [
             one
             for one in candidates
-            if one.series is not None and any(_is_on(mask, one.series) for mask in objects)
+            if one.series is not None and any(mask.is_on(one.series) for mask in objects)
         ]
         if len(spec.channels) > 1 or not drawn:
             raise
@@ -171,12 +170,6 @@ def _label_objects(candidates: Sequence[Candidate], masks: str | None) -> list[S
     return found
 
 
-def _is_on(mask: Structures, series: Series) -> bool:
-    """Whether a mask was drawn on a series."""
-    named = {one.series for one in series.slices}
-    return bool(named & mask.series) or bool(mask.images & {one.uid for one in series.slices})
-
-
 def _values(
     found: Sequence[Structure], labels: Sequence[Label], named: Mapping[str, Sequence[str]]
 ) -> dict[int, int]:
@@ -187,7 +180,7 @@ def _values(
         if label.name in named:
             mine = [one for one in found if _fits(one.name, named[label.name])]
         else:
-            mine = [one for one in found if _plain(one.name) == _plain(label.name)]
+            mine = [one for one in found if plain_name(one.name) == plain_name(label.name)]
             if not mine and code is not None and codes.count(code) == 1:
                 mine = [one for one in found if one.code == code]
         values |= {one.number: label.value for one in mine}
@@ -198,7 +191,8 @@ def _fits(name: str, expressions: Sequence[str]) -> bool:
     return any(re.fullmatch(one, name.strip(), re.IGNORECASE) for one in expressions)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A structure's name, by which it is a label of the same name."""
     return re.sub(r"[\s_\-]+", " ", name.strip().lower())
 
 

@@ -144,6 +144,9 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     given = given_embedding(config)
     if given is not None:
         seen |= set(description_of(given).get("seen", ()))
+    start = config.start
+    if start is not None:
+        seen |= set(description_of(start.folder).get("seen", ()))
     everything = tuple(case for parts in (train, probed) for _, part in parts for case in part)
     return PretrainCohort(
         everything, train=tuple(train), probed=tuple(probed), seen=tuple(sorted(seen))

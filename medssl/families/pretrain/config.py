@@ -1,9 +1,10 @@
 """The sections of a pipeline that pre-trains, of volumes or of tiles, and what one run does."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import MinLen
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from medssl.data.layouts import layout_of
 from medssl.data.mixed.settings import MixedSampling
@@ -11,6 +12,7 @@ from medssl.data.scan.contrasts import Contrasts
 from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
+from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.tile_settings import TileEncoderSettings, encoder_hash
@@ -21,7 +23,9 @@ from medssl.settings import (
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
+    PretrainChoice,
 )
+from medssl.train.description import weights_hash
 from medssl.transforms.chain import PREPROCESS, Preprocess
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
@@ -73,6 +77,9 @@ class PretrainPipeline(PipelineFile):
     )
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="masked_image_modelling")
+    pretrain: PretrainChoice | None = Field(
+        default=None, description="an encoder to go on with, in place of a random start"
+    )
     train: PretrainTrainSettings = PretrainTrainSettings()
     probe: ProbeSettings = ProbeSettings()
 
@@ -153,11 +160,35 @@ class PretrainConfig(Config[PretrainPipeline]):
         """All that shapes the encoder but the cases, as plain values."""
         named = ("seed", "preprocess", "network", "method", "train", "probe")
         sections = {name: self.section(name) for name in named}
-        return [digest([sections | {"data": list(self.pipeline.data)}, self.declared()])]
+        started = [] if self.pipeline.pretrain is None else [self.section("pretrain")]
+        return [digest([sections | {"data": list(self.pipeline.data)}, self.declared(), *started])]
+
+    def section(self, name: str) -> Any:
+        """As of every family; the encoder to go on with counts by its weights."""
+        choice = self.pipeline.pretrain
+        if name != "pretrain" or choice is None:
+            return super().section(name)
+        return [weights_hash(choice.folder), choice.matched, choice.channels]
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse an encoder of another network."""
+        must_hold(self.pipeline.network, trained, what)
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The network with the encoder that `pretrain` names."""
+        network = TypeAdapter(AnyNetwork).validate_python(trained["network"])
+        return {"network": holding(given.get("network"), network)}
 
     def check(self) -> None:
         """Refuse settings that do not fit the method."""
         pipeline, method = self.pipeline, self.method
+        if pipeline.pretrain is not None and method.own_network:
+            raise UsageError(
+                f"method={pipeline.method.name} has a network of its own",
+                "no encoder can be put into it",
+                "leave pretrain out",
+            )
         pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         name = pipeline.network.name
         if (name == "slice_unet") != self.slices:

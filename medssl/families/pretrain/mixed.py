@@ -12,7 +12,7 @@ from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.mixed_probe import MixedProbes
-from medssl.families.pretrain.volumes import description, prepare_volumes
+from medssl.families.pretrain.volumes import description, load_start, prepare_volumes
 from medssl.methods.method import MixedMethod, MixedTask
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
@@ -47,6 +47,7 @@ def learner(job: Job) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
         images=stream.images,
         numbered=stream.numbered,
         volumes=stream.volumes,
+        start=load_start(plan.config, reporter),
     )
     return plan.config.build(task), {"joint": stream}
 

@@ -16,10 +16,13 @@ from medssl.families.pretrain.matched import matched_stream
 from medssl.families.pretrain.pretrain import Probing
 from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
 from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.networks.build import build_encoder
+from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_answer
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
+from medssl.train.encoder_checkpoint import load_encoder_weights
 from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker
 
@@ -34,19 +37,40 @@ def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
     pipeline = plan.config.pipeline
     if pipeline.network.packages and not plan.config.method.own_network:
         must_answer(pipeline.network, 1, 1, pipeline.train.patch, pipeline.train.batch_scans)
+    start = load_start(plan.config, job.reporter)
     sessions = prepare_volumes(plan.cohort.train, plan.config, job.reporter)
-    method = build_method(plan.config, sessions)
+    method = build_method(plan.config, sessions, start)
     return method, build_streams(job, method, sessions)
 
 
-def build_method(config: PretrainConfig, sessions: Sessions) -> PretrainMethod:
-    """The method with freshly initialised networks."""
+def load_start(config: PretrainConfig, reporter: QuietReporter) -> PretrainedEncoder | None:
+    """The encoder that a pre-training goes on with; None where it begins anew.
+
+    Raises:
+        UsageError, DataError: it cannot be read, or does not fit.
+    """
+    choice = config.pipeline.pretrain
+    if choice is None:
+        return None
+    weights, found = load_encoder_weights(choice.folder)
+    config.must_fit(found.network, f"the encoder in {choice.folder}")
+    given = PretrainedEncoder(weights, choice.matched, choice.channels)
+    report = transfer(build_encoder(config.pipeline.network, 1, 0), given)
+    reporter.note(f"goes on with the encoder from {choice.folder}: {report}")
+    return given
+
+
+def build_method(
+    config: PretrainConfig, sessions: Sessions, start: PretrainedEncoder | None = None
+) -> PretrainMethod:
+    """The method with networks that are fresh but for the encoder to start from."""
     pipeline = config.pipeline
     task = PretrainTask(
         network=pipeline.network,
         patch=pipeline.train.patch,
         contrasts=sessions.contrasts,
         patients=len(sessions.patients),
+        start=start,
     )
     built: PretrainMethod = config.build(task)
     return built

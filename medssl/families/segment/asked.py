@@ -24,7 +24,9 @@ from medssl.export.meaning import empty_masks
 from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.scans import Scans
+from medssl.infer.checkpoint_guard import read_guard, watch_of
 from medssl.infer.cleaning import Cleaning
+from medssl.infer.guard import Verdict
 from medssl.infer.measure import Measured, measure
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
@@ -127,6 +129,29 @@ class Asked:
                     found[case] = Measured.from_plain(one)
         return found
 
+    @property
+    def limit(self) -> float | None:
+        """Of the guard; None where the checkpoint has none, or it is not asked."""
+        guard = read_guard(self.checkpoint) if self.settings.guard else None
+        return guard.limit(self.settings.guard) if guard else None
+
+    def _tell_unlike(self, outputs: Outputs, reporter: QuietReporter) -> None:
+        """Warn of scans that are unlike those of training, predicted now or before."""
+        guard = read_guard(self.checkpoint) if self.settings.guard else None
+        if guard is None:
+            return
+        rate = self.settings.guard
+        for case in self.cases:
+            with suppress(KeyError, TypeError, ValueError, AttributeError):
+                verdict = Verdict.from_plain(outputs.measured[case])
+                if verdict and (parts := verdict.unlike(guard.limit(rate))):
+                    reporter.warn(
+                        f"{case} is unlike the scans that the model was trained on, by its "
+                        f"{' and '.join(parts)}: its mask is not to be trusted unseen (score "
+                        f"{verdict.score:.1f}, limit {guard.limit(rate):.1f}; of scans like those "
+                        f"of training about {guard.false_alarms(rate):.0%} are marked)"
+                    )
+
     def _rules(self, case: str) -> str:
         """8 characters for what a study's series were chosen by; empty of other cases."""
         given = self.settings.model_dump(mode="json")["series"]
@@ -137,7 +162,8 @@ class Asked:
     ) -> list[Path]:
         """Predict the cases whose results are missing; returns all masks."""
         found, settings, device = self.found, self.settings, choose_device(device_name)
-        network = _chosen(predictor, settings).to(device)
+        network = _chosen(predictor.to(device), settings)
+        watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty = self.missing(outputs), list[str]()
         scans = Scans(self.wanted, reporter)
@@ -146,7 +172,7 @@ class Asked:
             volume, series = scans.open(case, self.cases[case])
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
-            made = predict_case(*given, *how, apart=self.measures)
+            made = predict_case(*given, *how, apart=self.measures, watch=watch)
             self._write(case, made, series, outputs)
             if not made.labels.any():
                 empty.append(case)
@@ -164,6 +190,7 @@ class Asked:
             scans.write(self.out)
             if empty:
                 reporter.warn(empty_masks(empty, found.empty_masks))
+            self._tell_unlike(outputs, reporter)
         failed = self.failed or {}
         return [self.out / self.names(case)[0] for case in self.cases if case not in failed]
 
@@ -198,7 +225,8 @@ class Asked:
             maps += list(one.probabilities)
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
-        facts = {case: self._measure(one).to_plain() | known} if self.measures else {}
+        judged = {"guard": one.verdict.to_plain()} if one.verdict else {}
+        facts = {case: (self._measure(one).to_plain() if self.measures else judged) | known}
         values = np.array(self.found.label_values, np.uint8)[one.labels]
         result = Result(
             values,
@@ -225,7 +253,7 @@ class Asked:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
         voxel, classes = one.geometry.voxel, len(self.found.classes)
-        return measure(one.labels, one.entropy, voxel, classes, one.members)
+        return measure(one.labels, one.entropy, voxel, classes, one.members, one.verdict)
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:

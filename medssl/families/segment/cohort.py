@@ -79,7 +79,9 @@ def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> 
 def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     """The settings, who has which role, and the files of those that a stage reads."""
     pipeline, split = config.pipeline, cohort.split
-    settings = ("data", "preprocess", "network", "method", "pretrain", "augment", "train")
+    settings = ["data", "preprocess", "network", "method", "pretrain", "augment", "train"]
+    if pipeline.loss is not None:
+        settings.append("loss")
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = [case for case in cohort.cases if case.id in set().union(*roles)]
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []
@@ -182,6 +184,6 @@ def check_test_cases(config: SegmentConfig, cohort: Cohort, reporter: QuietRepor
 
 def _mark(spec: DataSpec, case: Case) -> Path:
     """The file that says that a case is sound, by content and by what is declared."""
-    declared = [spec.channels, spec.label_values, spec.empty_masks, *spec.label_colours]
+    declared = [spec.channels, spec.mask_values, spec.empty_masks, *spec.label_colours]
     key = digest([CHECK, fingerprint([case]), *declared])
     return cache_root() / spec.name / "checked" / f"{case.id}-{key}"

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
-from medssl.networks.monai_list import SIDES
+from medssl.methods.segment.loss_settings import LossChoice
+from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -42,6 +43,12 @@ class SegmentPipeline(PipelineFile):
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
+    loss: LossChoice | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="what labels cost; null: what the method says, usually half cross-entropy, "
+        "half Dice",
+    )
     pretrain: PretrainChoice | None = None
     augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
@@ -97,7 +104,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series"},
+        "predict": {"window_batch", "format", "unlabelled", "series", "guard"},
     }
 
     @property
@@ -116,8 +123,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        colours = [spec.label_colours] if spec.label_colours else []
-        return [spec.modality, spec.channels, spec.classes, spec.label_values, *colours]
+        further = [one for one in (spec.label_colours, spec.ignore) if one]
+        return [spec.modality, spec.channels, spec.classes, spec.label_values, *further]
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain values; without `plan` where nothing is planned."""
@@ -133,6 +140,8 @@ class SegmentConfig(Config[SegmentPipeline]):
         self.pipeline.network.must_take(self.pipeline.train.patch)
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
+        if self.pipeline.loss is not None:
+            self.pipeline.loss.must_fit(self.spec.classes, self.spec.ignore is not None)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         Cleaning.of(self.pipeline.predict, self.spec.classes)
         written = self.pipeline.predict.format
@@ -160,27 +169,13 @@ class SegmentConfig(Config[SegmentPipeline]):
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse an encoder of another network."""
-        network = self.pipeline.network
-        own, other = network.encoder(), trained.encoder()
-        if own is None:
-            raise UsageError(
-                f"network.name={network.name} has no encoder that pretrain could fill",
-                do=f"set network.name={trained.name}, as in pre-training",
-            )
-        if own == other or other is None:
-            return
-        differing = [key for key, value in other.items() if own.get(key) != value]
-        here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
-        there = ", ".join(f"{key} {other[key]}" for key in differing)
-        keys = " ".join(
-            f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
-            for key in differing
-        )
-        raise UsageError(
-            f"{what} does not fit the pipeline's network",
-            f"it has {there}; the pipeline has {here}",
-            f"set {keys}",
-        )
+        must_hold(self.pipeline.network, trained, what)
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The network with the encoder that `pretrain` names."""
+        network = TypeAdapter(AnyNetwork).validate_python(trained["network"])
+        return {"network": holding(given.get("network"), network)}
 
     def section(self, name: str) -> Any:
         """As of every family; the encoder to start from counts by its weights.

@@ -18,7 +18,9 @@ from scipy import ndimage
 
 from medssl.atomic import write_text
 from medssl.data.cache import CachedCase
+from medssl.data.labels import IGNORED
 from medssl.data.spec import DataSpec
+from medssl.evaluate.segmentation import dice
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.pipeline.stage import read_json
@@ -71,21 +73,16 @@ def measure(
     found = {}
     for case in held:
         labels, truth, voxel = answer(case), np.asarray(case.mask), case.record.network.voxel
+        known = truth != IGNORED
         found[case.id] = {
             name: {
-                correction: dice(cleaned(labels, voxel) == index, truth == index)
+                correction: dice((cleaned(labels, voxel) == index) & known, truth == index)
                 for correction, cleaned in _corrections(index, smallest[name])
             }
             for index, name in enumerate(classes)
             if index
         }
     write_text(folder / HELD_OUT, json.dumps(asdict(HeldOut(smallest, found)), indent=1))
-
-
-def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    together = int(predicted.sum()) + int(truth.sum())
-    return 2 * int((predicted & truth).sum()) / together if together else 1.0
 
 
 def declared(spec: DataSpec) -> tuple[str, ...]:
@@ -175,9 +172,14 @@ def _corrections(
 
 
 def _smallest(learnt: Iterable[CachedCase], classes: Sequence[str]) -> dict[str, float]:
-    """Half of the volume of the smallest connected part of each class, ml; 0 without any."""
+    """Half of the volume of the smallest connected part of each class, ml; 0 without any.
+
+    Masks with ignored voxels do not show whole parts, and are left out.
+    """
     found = dict.fromkeys(classes[1:], math.inf)
     for case in learnt:
+        if case.partial:
+            continue
         mask = np.asarray(case.mask)
         for index, name in enumerate(classes[1:], start=1):
             pieces, count = ndimage.label(mask == index, TOUCHING)

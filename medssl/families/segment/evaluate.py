@@ -11,6 +11,7 @@ import numpy as np
 from medssl.atomic import make_folder, write_bytes
 from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
+from medssl.data.labels import IGNORED, where_known
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import FORMATS, read_geometry, read_mask, read_volume
@@ -154,7 +155,10 @@ def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:
 
 
 def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:
-    """Truth and prediction as class indices [X, Y, Z] on their common grid."""
+    """Truth and prediction as class indices [X, Y, Z] on their common grid.
+
+    Both are background where the truth is ignored.
+    """
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
     first = case.images[spec.channels[0]]
@@ -167,21 +171,27 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
             prediction.geometry.difference(truth.geometry),
             "predict the case again from the data set's own image",
         )
-    indices = [_indices(one.array[0], spec, one.source) for one in (truth, prediction)]
-    return indices[0], indices[1], truth.geometry
+    true, predicted = (
+        _indices(one.array[0], values, spec, one.source)
+        for one, values in ((truth, spec.mask_values), (prediction, spec.label_values))
+    )
+    predicted, true = where_known(predicted, true)
+    return true, predicted, truth.geometry
 
 
-def _indices(values: np.ndarray, spec: DataSpec, source: str) -> np.ndarray:
-    """Mask values as class indices, uint8."""
-    odd = set(np.unique(values).tolist()) - set(spec.label_values)
+def _indices(values: np.ndarray, known: Sequence[int], spec: DataSpec, source: str) -> np.ndarray:
+    """Mask values, of those `known`, as class indices, uint8."""
+    odd = set(np.unique(values).tolist()) - set(known)
     if odd:
         raise DataError(
             f"{source} holds the values {sorted(odd)}",
-            f"the data set {spec.name} declares {list(spec.label_values)}",
+            f"the data set {spec.name} declares {list(known)}",
             "correct the mask or the data spec",
         )
     table = np.zeros(256, np.uint8)
     table[list(spec.label_values)] = np.arange(len(spec.label_values))
+    if spec.ignore is not None:
+        table[spec.ignore] = IGNORED
     indices: np.ndarray = table[values]
     return indices
 

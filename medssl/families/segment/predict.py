@@ -4,29 +4,17 @@ A case is done when its mask and maps are there with the hashes that they were w
 killed prediction continues with the cases that are missing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.data.dicom.study import StudyFiles
-from medssl.device import choose_device
-from medssl.errors import DataError, UsageError
-from medssl.export.forms import FORMS
-from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
-from medssl.families.segment.cohort import VOLUMES, SegmentPlan
+from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.cross_validation import corrected
-from medssl.infer.cleaning import Cleaning
-from medssl.infer.measure import write_volumes
-from medssl.names import some_of
-from medssl.pipeline.config import overridden
-from medssl.pipeline.inputs import Input, find_inputs
-from medssl.pipeline.outputs import refuse_inputs
+from medssl.families.segment.model import open_model
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
-from medssl.section import check_stride
-from medssl.settings import PredictSettings
-from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
+from medssl.train.checkpoint import load_checkpoint, read_description
 from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
@@ -45,81 +33,13 @@ def predict_files(
 
     Args:
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
-        out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
-            CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format` chooses
-            another ending. Of studies also volumes.csv and, what each series is, series.csv.
-        overwrite: replace other predictions and other files that are in the way in `out`.
-        statistics: CSV to write of the volume of each structure and the doubt of each case.
+        out, overwrite, statistics: see `Model.predict`.
 
     Raises:
-        UsageError: no checkpoint, a wrong key, a stride that leaves gaps, mirrored copies of what
-            training never mirrored, or `out` holds inputs, other predictions or other files of the
-            same names.
-        DataError: cases cannot be predicted; all others are written.
+        UsageError, DataError: as `open_model` and `Model.predict`.
     """
-    choose_device(device)
-    found = read_description(checkpoint)
-    settings = overridden(PredictSettings, overrides, "predict.", found.predict.model_dump())
-    check_stride(settings.stride, found.patch)
-    Cleaning.of(settings, found.classes)
-    _check_flips(checkpoint, found, settings)
-    cases = find_inputs(files, found.channels)
-    _check_form(settings, cases, found, reporter)
-    refuse_inputs(out, files)
-    predictor, found = load_checkpoint(checkpoint)
-    statistics = statistics or _usual_table(out, cases)
-    measures, failed = statistics is not None, dict[str, DataError]()
-    asked = Asked(checkpoint, found, settings, cases, out, measures, failed)
-    outputs = asked.outputs(overwrite)
-    masks = asked.predict(predictor, outputs, reporter, device)
-    if statistics is not None and len(failed) < len(cases):
-        labels = [(label.value, label.name) for label in found.labels]
-        write_volumes(statistics, asked.measured(outputs), labels, found.empty_masks)
-    _refuse_failed(failed, len(cases), out)
-    return masks
-
-
-def _check_form(
-    settings: PredictSettings,
-    cases: Mapping[str, Input],
-    found: Checkpoint,
-    reporter: QuietReporter,
-) -> None:
-    """Refuse files that the form of the results cannot refer to; warn of codes that it guesses."""
-    if settings.format is None or not FORMS[settings.format].series:
-        return
-    for given in cases.values():
-        if not isinstance(given, StudyFiles) and not given[0].is_dir():
-            raise UsageError(
-                f"{given[0]} cannot be answered with --format {settings.format}",
-                "it is no DICOM series, which such a file refers to",
-                "give DICOM series, or choose --format nifti, nrrd or mha",
-            )
-    for warning in guessed(found.labels):
-        reporter.warn(warning)
-
-
-def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
-    """Of studies the volumes are always written."""
-    studies = any(isinstance(given, StudyFiles) for given in cases.values())
-    return out / VOLUMES if studies else None
-
-
-def _refuse_failed(failed: Mapping[str, DataError], count: int, out: Path) -> None:
-    """Tell in the end, and by the exit code, that cases are missing.
-
-    Raises:
-        MedsslError: what is wrong with the only case; DataError: which of several are missing.
-    """
-    if not failed:
-        return
-    if count == 1:
-        raise next(iter(failed.values()))
-    raise DataError(
-        f"{len(failed)} of {count} cases have no mask: {some_of(list(failed))}",
-        f"the other {count - len(failed)} are in {out}",
-        "each is told above; the same command does what is missing",
-    )
+    model = open_model(checkpoint, overrides, device)
+    return model.predict(files, out, reporter, overwrite, statistics)
 
 
 def predict_in_words(
@@ -191,17 +111,3 @@ def asked_of_run(
     train, spec = plan.folder("train"), plan.config.spec
     settings = corrected(pipeline.predict, train, number, spec)
     return Asked(model, found, settings, cases, out, measures)
-
-
-def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings) -> None:
-    """Refuse mirrored copies of a kind that the network has never seen."""
-    if not settings.flips or found.mirrored:
-        return
-    unknown = found.mirrored is None
-    raise UsageError(
-        f"predict.flips=true cannot be used with {checkpoint}",
-        "it does not say along which axes its training mirrored, as medssl now writes down"
-        if unknown
-        else "its training mirrored along no axis, so the network answers mirrored copies wrongly",
-        "leave it out" + ("" if unknown else ", or train with augment.basic.flip=half"),
-    )

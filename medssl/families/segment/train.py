@@ -10,6 +10,7 @@ from torch import nn
 
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.rule import Grids
+from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
@@ -26,6 +27,7 @@ from medssl.families.segment.cross_validation import (
     said,
 )
 from medssl.families.segment.validation import Answers, Validation
+from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
@@ -122,8 +124,14 @@ class Training:
         """Of one split."""
         return self.config.pipeline.train.steps
 
-    def fit(self, split: Split, folder: Path, log: Log, predict: PredictSettings) -> SegmentMethod:
-        """Train with a split in a folder, and leave checkpoints that predict as `predict` says."""
+    def fit(
+        self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
+    ) -> SegmentMethod:
+        """Train with a split in a folder, and leave checkpoints that predict as `predict` says.
+
+        Args:
+            guarded: whether they are to know what their training scans are like.
+        """
         TEAM.order("fit", split, folder)
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
@@ -149,11 +157,13 @@ class Training:
             FineTune(pipeline.fine_tune) if self.start else None,
             choose_workers(pipeline.train.workers, choose_device(pipeline.train.device)),
         )
+        if guarded:
+            self._guard(split, folder)
         return method
 
     def fold(self, split: Split, folder: Path, log: Log) -> None:
         """Train with the split of a fold, and write down its answers to what it leaves out."""
-        method = self.fit(split, folder, log, self.config.pipeline.predict)
+        method = self.fit(split, folder, log, self.config.pipeline.predict, guarded=False)
         answers = Answers(self.config, method.eval())
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
@@ -168,10 +178,19 @@ class Training:
         joined = Ensemble(members)
         described = self._described(cohort.split, joined, predict, self.steps, {})
         save_checkpoint(folder / "checkpoint" / kind, joined, described)
+        self._guard(cohort.split, folder)
+
+    def _guard(self, split: Split, folder: Path) -> None:
+        """Let the checkpoints in a folder know what all scans of training are like."""
+        device = choose_device(self.config.pipeline.train.device)
+        scans = [self.cached[name] for name in sorted({*split.labelled, *split.unlabelled})]
+        for kind in ("last", "best"):
+            if (folder / "checkpoint" / kind).is_dir():
+                learn_guard(folder / "checkpoint" / kind, scans, device)
 
     def _labelled(self, name: str) -> LabelledCase:
         """What a method is told of a case whose labels it learns."""
-        counts = np.bincount(np.array(self.cached[name].mask).ravel())
+        counts = np.bincount(np.array(self.cached[name].mask).ravel())[:IGNORED]
         return LabelledCase(name, self.patients[name], tuple(np.flatnonzero(counts).tolist()))
 
     def _described(
@@ -289,6 +308,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built

@@ -34,8 +34,9 @@ def unlabelled(job: Job, tracker: Tracker) -> dict[str, Any]:
     asked.predict(predictor, outputs, job.reporter, job.plan.config.pipeline.train.device)
     measured = asked.measured(outputs)
     labels = [(label.value, label.name) for label in asked.found.labels]
-    write_volumes(asked.out / VOLUMES, measured, labels, asked.found.empty_masks)
-    order = ranked(measured, asked.found.empty_masks)
+    told = asked.found.empty_masks, asked.limit
+    write_volumes(asked.out / VOLUMES, measured, labels, *told)
+    order = ranked(measured, *told)
     title = job.plan.config.pipeline.title or job.plan.config.pipeline.name
     cards = _cards(asked, measured, order[:MOST])
     write_masks_page(asked.out / PAGE, title, cards, asked.found.classes, len(order))

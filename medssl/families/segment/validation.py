@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from medssl.data.cache import CachedCase
+from medssl.data.labels import where_known
 from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
@@ -50,6 +51,6 @@ class Validation:
 
         metric = Dice(self._classes)  # joins over processes by itself
         for case in TEAM.own(self._cases):
-            labels = torch.from_numpy(self._answer(case))
-            metric.update(labels, torch.from_numpy(np.array(case.mask)))
+            pair = where_known(self._answer(case), np.asarray(case.mask))
+            metric.update(*map(torch.from_numpy, pair))
         return {"dice": float(metric.compute())}

@@ -93,7 +93,7 @@ class Alice(PretrainMethod):
         super().__init__()
         self.settings, self.task = settings, task
         head, within = settings.head, settings.within
-        encoder = build_encoder(task.network, 1, 1000 * seed)
+        encoder = build_encoder(task.network, 1, 1000 * seed, task.start)
         sizes = (head.hidden, head.bottleneck, head.outputs)
         self.student = AliceNetwork(encoder, *sizes, 1000 * seed + 1)
         self.teacher = deepcopy(self.student).requires_grad_(False).eval()

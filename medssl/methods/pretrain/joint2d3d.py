@@ -80,7 +80,7 @@ class Joint2d3d(MixedMethod):
         super().__init__()
         _refuse_nothing_to_learn(settings, task)
         self.settings, self.task = settings, task
-        self.trained = cast("MixedEncoder", build_encoder(task.network, 1, 1000 * seed))
+        self.trained = cast("MixedEncoder", build_encoder(task.network, 1, 1000 * seed, task.start))
         width, head = self.trained.width, settings.head
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * seed + 1)

@@ -114,7 +114,7 @@ class MaskedImageModelling(PretrainMethod):
 
 def build_filler(task: PretrainTask, decoder_width: int, seed: int) -> Filler:
     """Encoder of the task with its own seed, token and decoder with the next."""
-    encoder = build_encoder(task.network, 1, 1000 * seed)
+    encoder = build_encoder(task.network, 1, 1000 * seed, task.start)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + 1)
         return Filler(encoder, decoder_width)

@@ -20,13 +20,15 @@ from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
+    every_class_loss,
     masked_cross_entropy,
     masked_dice,
     over_heads,
-    region_loss,
 )
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.ad_mt import Settings
@@ -103,6 +105,7 @@ class AdMt(SegmentMethod):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()
         self.settings = settings
+        self.on_labels = OnLabels(every_class_loss, task)
         self.student = build_network(
             task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
         )
@@ -128,8 +131,8 @@ class AdMt(SegmentMethod):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """Labels, and what both teachers say of weak views, taught on strong ones."""
-        chosen, labelled = self.settings, batches["labelled"]
-        image, weak = labelled.image[:, 0], batches["unlabelled"].image[:, 0]
+        chosen, (labelled, unlabelled) = self.settings, streams(batches)
+        image, weak, open_to = labelled.image[:, 0], unlabelled.image[:, 0], teachable(unlabelled)
         turn, rows = int(self.turns[0]), len(image)
         self._next_length = self._length(generator)
         first, second = (
@@ -141,13 +144,11 @@ class AdMt(SegmentMethod):
             strong = strong_view(weak, chosen.strong, generator)
         else:
             strong = mixture.apply(weak)
+            open_to = mixture.apply(open_to[:, None])[:, 0]
         heads, own = self._answers(image, weak, strong)
         target = self._target(combined(first, second), own, mixture)
-        everywhere = torch.ones_like(labelled.truth)
-        on_labels = over_heads(
-            [head[:rows] for head in heads], region_loss, labelled.truth, everywhere
-        )
-        sure = target.confidence >= chosen.threshold
+        on_labels = self.on_labels([head[:rows] for head in heads], labelled.truth, labelled.known)
+        sure = (target.confidence >= chosen.threshold) & open_to
         on_strong = over_heads(
             [head[rows:] for head in heads], self._pseudo_loss, target.label, sure
         )

@@ -20,6 +20,7 @@ from medssl.data.patches import Box
 from medssl.infer.postprocess import largest_component
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import over_heads, region_loss
 from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.student_teacher import StudentTeacher
@@ -73,6 +74,7 @@ class Bcp(StudentTeacher):
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(settings, task, seed)
+        self.on_labels = OnLabels(LOSSES[settings.dice], task)
         if settings.first_stage == 1:
             self.streams = ("labelled",)
 
@@ -84,24 +86,36 @@ class Bcp(StudentTeacher):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """Mixed labelled patches at first; then labelled and unlabelled ones, mixed both ways."""
-        a, b = batches["labelled"].image[:, 0].chunk(2)
-        truth_a, truth_b = batches["labelled"].truth.chunk(2)
+        labelled = batches["labelled"]
+        a, b = labelled.image[:, 0].chunk(2)
+        truth_a, truth_b = labelled.truth.chunk(2)
         box = draw_box(a.shape[2:], self.settings.box, generator)
         outside = torch.ones_like(truth_a)
         outside[(..., *box)] = 0
+        known_a, known_b = (
+            (torch.ones_like(truth_a), torch.ones_like(truth_b))
+            if labelled.known is None
+            else labelled.known.to(truth_a.dtype).chunk(2)
+        )
         if self.is_first_stage(progress):
             mixed, target = pasted(a, b, box), pasted(truth_a, truth_b, box)
             if self.settings.first_loss == "by_region":
-                return {"copy_paste": self._loss(mixed, target, outside, 1.0)}
-            return {"copy_paste": self._loss(mixed, target, torch.ones_like(target), 0.0)}
+                regions = outside * known_a, (1 - outside) * known_b
+                return {"copy_paste": self._loss(mixed, target, *regions, 1.0)}
+            known = pasted(known_a, known_b, box)
+            return {"copy_paste": self._loss(mixed, target, known, 1 - known, 0.0)}
         p, q = batches["unlabelled"].image[:, 0].chunk(2)
         pseudo_p, pseudo_q = self._pseudo(p), self._pseudo(q)
+        if labelled.known is not None:
+            truth_a = torch.where(known_a > 0, truth_a, self._pseudo(a))
+            truth_b = torch.where(known_b > 0, truth_b, self._pseudo(b))
         weight = self.settings.pseudo_weight
         one, other = pasted(a, p, box), pasted(q, b, box)
         target, turned = pasted(truth_a, pseudo_p, box), pasted(pseudo_q, truth_b, box)
+        true_a, true_b = outside * known_a, (1 - outside) * known_b
         return {
-            "labelled_outside": self._loss(one, target, outside, weight),
-            "labelled_inside": self._loss(other, turned, 1 - outside, weight),
+            "labelled_outside": self._loss(one, target, true_a, 1 - true_a, weight),
+            "labelled_inside": self._loss(other, turned, true_b, 1 - true_b, weight),
         }
 
     def _pseudo(self, image: Tensor) -> Tensor:
@@ -112,11 +126,13 @@ class Bcp(StudentTeacher):
             return label
         return keep_largest(label, chosen.components, chosen.neighbours)
 
-    def _loss(self, image: Tensor, target: Tensor, region: Tensor, weight: float) -> Tensor:
-        """What mixed images cost: a region of 1 and 0, and the rest with a weight."""
+    def _loss(
+        self, image: Tensor, target: Tensor, region: Tensor, rest: Tensor, weight: float
+    ) -> Tensor:
+        """What mixed images cost: a region of 1 and 0, and another with a weight."""
         heads, loss = heads_of(self.student, image), LOSSES[self.settings.dice]
-        found = over_heads(heads, loss, target, region)
-        return found + weight * over_heads(heads, loss, target, 1 - region) if weight else found
+        found = self.on_labels(heads, target, region)
+        return found + weight * over_heads(heads, loss, target, rest) if weight else found
 
     def after_step(self, progress: Progress) -> None:
         """The teacher is the student in the first stage, and follows it in the second."""

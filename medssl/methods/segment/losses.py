@@ -6,7 +6,6 @@ Legend: B items, K classes, X Y Z voxels, x y z those of a coarser head.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,25 +42,41 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def supervised_loss(
-    logits: Tensor, label: Tensor, helping: Sequence[Tensor] = (), dice: Dice = "squares"
+    logits: Tensor, label: Tensor, known: Tensor | None = None, dice: Dice = "squares"
 ) -> Tensor:
-    """Half cross-entropy, half Dice, of the answer and of heads that only help to learn it.
-
-    With helping heads the mean over all heads, weighted 1, 1/2, 1/4 and so on as in nnU-Net
-    (Isensee et al., Nature Methods 2021; its lowest heads without any weight are not made here).
+    """Half cross-entropy, half Dice.
 
     Args:
         logits: [B, K, X, Y, Z].
-        label: [B, X, Y, Z] class indices; for a coarser head those of the nearest voxels.
-        helping: logits [B, K, x, y, z] of further heads, see `medssl.networks.heads.heads_of`.
+        label: [B, X, Y, Z] class indices.
+        known: [B, X, Y, Z], false where a voxel teaches nothing; None: nowhere. Then classes
+            without a known voxel cost no Dice (sheet of partial labels, section 1).
         dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
             loss is twice this one less 1.
     """
-    return over_heads([logits, *helping], partial(_one_head, dice=dice), label)
+    logits, absent = at_least_float32(logits), known is None
+    if dice != "squares":
+        seen, pooled = torch.ones_like(label) if known is None else known, dice == "pooled"
+        return region_loss(
+            logits, label, seen, pooled, squared=False, background=False, absent=absent
+        )
+    if known is not None:
+        background = logits.shape[1] > 2
+        return region_loss(logits, label, known, background=background, absent=False)
+    return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
+
+
+def every_class_loss(logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+    """`region_loss` over all voxels, or over those that are known."""
+    seen = torch.ones_like(label) if known is None else known
+    return region_loss(logits, label, seen, absent=known is None)
 
 
 def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
     """Mean of `loss(logits, *maps)` over all heads, weighted 1, 1/2, 1/4 and so on.
+
+    As in nnU-Net (Isensee et al., Nature Methods 2021; its lowest heads without any weight are not
+    made here).
 
     Args:
         heads: logits; see `medssl.networks.heads.heads_of`.
@@ -87,14 +102,6 @@ def _coarser(values: Tensor, shape: Sequence[int]) -> Tensor:
     return interpolate(values[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
 
 
-def _one_head(logits: Tensor, label: Tensor, dice: Dice) -> Tensor:
-    logits = at_least_float32(logits)
-    if dice != "squares":
-        everywhere, pooled = torch.ones_like(label), dice == "pooled"
-        return region_loss(logits, label, everywhere, pooled, squared=False, background=False)
-    return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
-
-
 def masked_dice(
     probability: Tensor,
     label: Tensor,
@@ -103,6 +110,7 @@ def masked_dice(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
+    absent: bool = True,
 ) -> Tensor:
     """1 - soft Dice over the voxels of a mask, mean over all classes.
 
@@ -116,6 +124,8 @@ def masked_dice(
         squared: denominators of squares.
         smooth: added above and below.
         background: whether it is one of the classes.
+        absent: whether classes without a true voxel in the mask count; they cost nothing otherwise,
+            and the mean is that of the others.
     """
     seen = mask.to(probability.dtype).unsqueeze(1)
     truth = one_hot(label.long(), probability.shape[1]).movedim(-1, 1).to(probability.dtype)
@@ -123,8 +133,12 @@ def masked_dice(
     joint = (probability * truth * seen).sum(dims)
     power = probability**2 if squared else probability
     total = ((power + truth) * seen).sum(dims)
-    ratio = (2 * joint + smooth) / (total + smooth)
-    return 1 - (ratio if background else ratio[..., 1:]).mean()
+    first = 0 if background else 1
+    ratio = ((2 * joint + smooth) / (total + smooth))[..., first:]
+    if absent:
+        return 1 - ratio.mean()
+    present = ((truth * seen).sum(dims) > 0)[..., first:]
+    return torch.where(present, 1 - ratio, 0).sum() / present.sum().clamp_min(1)
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
@@ -142,8 +156,10 @@ def region_loss(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
+    absent: bool = True,
 ) -> Tensor:
     """Half cross-entropy, half Dice over the voxels of a mask; see `masked_dice`."""
     logits = at_least_float32(logits)
-    dice = masked_dice(logits.softmax(1), label, mask, pooled, squared, smooth, background)
+    given = logits.softmax(1), label, mask, pooled, squared, smooth, background, absent
+    dice = masked_dice(*given)
     return 0.5 * (masked_cross_entropy(logits, label, mask) + dice)

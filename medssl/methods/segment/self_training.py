@@ -11,7 +11,9 @@ from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
 from medssl.methods.method import Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import over_heads, region_loss, supervised_loss
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.rounds import InRounds, ramp
 from medssl.methods.settings.self_training import Settings
 from medssl.networks.heads import heads_of
@@ -30,6 +32,7 @@ class SelfTraining(InRounds):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(task, seed, 1, settings.rounds, settings.warm)
         self.settings = settings
+        self.on_labels = OnLabels(supervised_loss, task)
 
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
@@ -37,11 +40,15 @@ class SelfTraining(InRounds):
         """Labels; after the first round sure pseudo-labels as well."""
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
-        logits, *helping = heads_of(network, labelled.image[:, 0])
-        terms = {"supervised": supervised_loss(logits, labelled.truth, helping)}
+        heads = heads_of(network, labelled.image[:, 0])
+        terms = {"supervised": self.on_labels(heads, labelled.truth, labelled.known)}
         if weight := ramp(number, within, chosen.weight, chosen.rampup):
-            image = batches["unlabelled"].image[:, 0]
+            _, unlabelled = streams(batches)
+            image = unlabelled.image[:, 0]
             (said,) = self.said(image)
-            known = sure_labels(said, chosen.threshold_foreground, chosen.threshold_background)
-            terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *known)
+            label, sure = sure_labels(
+                said, chosen.threshold_foreground, chosen.threshold_background
+            )
+            taught = label, sure & teachable(unlabelled)
+            terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *taught)
         return terms

@@ -9,6 +9,7 @@ q teacher's and p student's probabilities.
 
 from collections.abc import Iterable
 from copy import deepcopy
+from functools import partial
 from math import exp
 
 import torch
@@ -21,7 +22,15 @@ from medssl.data.patches import OverlappingPatches, PatchSampler, SinglePatch, o
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
-from medssl.methods.segment.losses import at_least_float32, dice_loss, supervised_loss
+from medssl.methods.segment.labelled_loss import OnLabels
+from medssl.methods.segment.losses import (
+    at_least_float32,
+    dice_loss,
+    masked_cross_entropy,
+    masked_dice,
+    supervised_loss,
+)
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.segment.strong_view import strong_view
@@ -57,7 +66,9 @@ def negative_entropy(logits: Tensor) -> Tensor:
     return (log_p.exp() * log_p).sum(0).mean()
 
 
-def confident_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
+def confident_loss(
+    student: Tensor, teacher: Tensor, settings: Pseudo, where: Tensor | None = None
+) -> Tensor:
     """CBC / CRC (sheet 5.3): the teacher's confident voxels teach the student.
 
     Positive: where the chosen class has at least `positive_threshold`, weighted cross-entropy.
@@ -70,6 +81,7 @@ def confident_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor
         student: logits [B, K, X, Y, Z].
         teacher: logits of the same shape; no gradient reaches them.
         settings: thresholds and weighting.
+        where: [B, X, Y, Z] bool, the voxels that count; None: all.
     """
     q = teacher.detach().softmax(1)
     confidence, chosen = q.max(1)
@@ -80,9 +92,13 @@ def confident_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor
     others = 1 - one_hot(chosen, q.shape[1]).movedim(-1, 1).to(q.dtype)
     unlikely = -(1 - log_p.exp()).clamp(FLOOR, 1).log() * others
     negative = least * unlikely.sum(1) / (q.shape[1] - 1)
-    return _mean_over(positive, confidence >= settings.positive_threshold) + _mean_over(
-        negative, least < settings.negative_threshold
+    sure, unlikely_one = (
+        confidence >= settings.positive_threshold,
+        least < settings.negative_threshold,
     )
+    if where is not None:
+        sure, unlikely_one = sure & where, unlikely_one & where
+    return _mean_over(positive, sure) + _mean_over(negative, unlikely_one)
 
 
 def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
@@ -90,18 +106,39 @@ def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp_min(1)
 
 
-def pseudo_loss(student: Tensor, teacher: Tensor, settings: Pseudo) -> Tensor:
-    """What the pseudo-labels of `teacher` cost `student`, both logits [B, K, X, Y, Z]."""
+def pseudo_loss(
+    student: Tensor, teacher: Tensor, settings: Pseudo, where: Tensor | None = None
+) -> Tensor:
+    """What the pseudo-labels of `teacher` cost `student`, both logits [B, K, X, Y, Z].
+
+    Args:
+        where: [B, X, Y, Z] bool, the voxels that count; None: all.
+    """
     student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
+    probability, label = student.softmax(1), teacher.argmax(1)
     if settings.kind == "cross_entropy":
-        loss = cross_entropy(student, teacher.argmax(1))
+        loss = (
+            cross_entropy(student, label)
+            if where is None
+            else masked_cross_entropy(student, label, where)
+        )
     elif settings.kind == "mse":
-        loss = ((student.softmax(1) - teacher.softmax(1)) ** 2).mean()
+        squares = (probability - teacher.softmax(1)) ** 2
+        loss = squares.mean() if where is None else _mean_over(squares.mean(1), where)
     else:
-        loss = confident_loss(student, teacher, settings)
-    if settings.dice:
-        loss = 0.5 * (loss + dice_loss(student.softmax(1), teacher.argmax(1)))
-    return loss
+        loss = confident_loss(student, teacher, settings, where)
+    if not settings.dice:
+        return loss
+    if where is None:
+        return 0.5 * (loss + dice_loss(probability, label))
+    background = student.shape[1] > 2
+    return 0.5 * (loss + masked_dice(probability, label, where, background=background))
+
+
+def truth_or_said(labelled: Batch, said: Tensor) -> Tensor:
+    """Logits sure of the labels; those of a teacher [B, K, X, Y, Z] where none is known."""
+    sure = certain_logits(labelled.truth, said)
+    return sure if labelled.known is None else torch.where(labelled.known[:, None], sure, said)
 
 
 def certain_logits(label: Tensor, like: Tensor) -> Tensor:
@@ -118,6 +155,7 @@ class TraCoCo(SegmentMethod):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()
         self.settings = settings
+        self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
         self.patch = task.patch
         seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
         self.pair = nn.ModuleList(
@@ -138,17 +176,16 @@ class TraCoCo(SegmentMethod):
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """L_k = supervised + w(t) (pseudo + w_s KL + w_h N) of network `part` (sheet 5.4)."""
-        labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+        labelled, unlabelled = streams(batches)
         rows = len(labelled.image)
         image = torch.cat([labelled.image, unlabelled.image])
         start = torch.cat([labelled.start, unlabelled.start])
         needs_unlabelled = self.settings.translation.enabled or self.settings.pseudo.kind != "none"
         network = self.pair[part]
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
-        answer, *helping = heads_of(network, self._noisy(reference, generator))
-        logits, helping = at_least_float32(answer), [head[:rows] for head in helping]
-        given = logits[:rows], labelled.truth, helping, self.settings.dice
-        terms = {"supervised": supervised_loss(*given)}
+        heads = heads_of(network, self._noisy(reference, generator))
+        logits, known = at_least_float32(heads[0]), [head[:rows] for head in heads]
+        terms = {"supervised": self.on_labels(known, labelled.truth, labelled.known)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:
@@ -157,7 +194,7 @@ class TraCoCo(SegmentMethod):
             terms["translation"] = weight * self.settings.translation.weight * kl
             terms["entropy"] = weight * self.settings.entropy.weight * entropy
         if self.settings.pseudo.kind != "none":
-            pseudo = self._pseudo(part, image[:, 0], labelled.truth, generator)
+            pseudo = self._pseudo(part, image[:, 0], labelled, unlabelled, generator)
             terms["pseudo"] = weight * pseudo
         return {f"{name}_{part + 1}": term for name, term in terms.items()}
 
@@ -185,7 +222,14 @@ class TraCoCo(SegmentMethod):
         mean = torch.stack(entropies).mean() if entropies else reference.new_zeros(())
         return torch.stack(kl).sum(), mean
 
-    def _pseudo(self, part: int, image: Tensor, truth: Tensor, generator: Generator) -> Tensor:
+    def _pseudo(
+        self,
+        part: int,
+        image: Tensor,
+        labelled: Batch,
+        unlabelled: Batch,
+        generator: Generator,
+    ) -> Tensor:
         """Loss of network `part` on the unlabelled rows, against the pseudo-labels of its teacher.
 
         The teacher is the other network, or with `cotraining` off the network itself. It sees the
@@ -193,21 +237,24 @@ class TraCoCo(SegmentMethod):
         then, or with `cutmix.truth` the label.
         """
         other = 1 - part if self.settings.cotraining else part
-        rows = len(truth)
+        rows, open_to = len(labelled.ids), teachable(unlabelled)
         skip = self._skipped(rows)
         if part + 1 in self.settings.cutmix.networks:
             mixture = self._mixture(image, generator)
             said = self._teach(other, image)
             if self.settings.cutmix.truth:
-                said = torch.cat([certain_logits(truth, said), said[rows:]])
+                said = torch.cat([truth_or_said(labelled, said[:rows]), said[rows:]])
             teacher, image = mixture.apply(said)[rows:], mixture.apply(image)
+            pasted = torch.cat([open_to.new_ones(rows, *open_to.shape[1:]), open_to])
+            open_to = mixture.apply(pasted[:, None])[rows:, 0]
         else:
             teacher = self._teach(other, image[skip:])[rows - skip :]
         image = image[skip:]
         if self.settings.strong != Strong():
             image = strong_view(image, self.settings.strong, generator)
         student = self.pair[part](self._noisy(image, generator))[rows - skip :]
-        return pseudo_loss(student, teacher, self.settings.pseudo)
+        where = None if unlabelled.known is None else open_to
+        return pseudo_loss(student, teacher, self.settings.pseudo, where)
 
     def _skipped(self, rows: int) -> int:
         """Labelled rows that a pass for the unlabelled ones leaves out.

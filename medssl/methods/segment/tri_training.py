@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
 from medssl.methods.method import LabelledCase, Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
     masked_cross_entropy,
@@ -24,6 +25,7 @@ from medssl.methods.segment.losses import (
     region_loss,
     supervised_loss,
 )
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.rounds import InRounds, ramp
 from medssl.methods.settings.tri_training import Settings
 from medssl.networks.heads import heads_of
@@ -107,6 +109,7 @@ class TriTraining(InRounds):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(task, seed, MEMBERS, settings.rounds, settings.warm)
         self.settings, self.classes = settings, len(task.classes)
+        self.on_labels = OnLabels(supervised_loss, task)
         # How often each labelled case is in the bootstrap of each member.
         drawn = [
             bootstrap(task.labelled, np.random.default_rng([seed, member]))
@@ -132,8 +135,10 @@ class TriTraining(InRounds):
         if number and self.is_measuring(within):
             self._measure(batches, part)
         elif weight := ramp(number, within, chosen.weight, chosen.rampup, chosen.measured):
-            image = batches["unlabelled"].image[:, 0]
+            _, unlabelled = streams(batches)
+            image = unlabelled.image[:, 0]
             label, mask = self._taught(image, part, generator)
+            mask = mask & teachable(unlabelled)
             loss = self._on_disagreement if chosen.disagreement else region_loss
             terms["pseudo"] = weight * over_heads(heads_of(network, image), loss, label, mask)
         return {f"{name}_{part + 1}": term for name, term in terms.items()}
@@ -151,10 +156,14 @@ class TriTraining(InRounds):
     def _supervised(self, heads: list[Tensor], batch: Batch, copies: Sequence[int]) -> Tensor:
         """Loss of the labelled rows, each as often as it is in the member's bootstrap."""
         if set(copies) == {1}:
-            return supervised_loss(heads[0], batch.truth, heads[1:])
+            return self.on_labels(heads, batch.truth, batch.known)
         rows = [
             number
-            * supervised_loss(heads[0][[row]], batch.truth[[row]], [h[[row]] for h in heads[1:]])
+            * self.on_labels(
+                [head[[row]] for head in heads],
+                batch.truth[[row]],
+                None if batch.known is None else batch.known[[row]],
+            )
             for row, number in enumerate(copies)
         ]
         return torch.stack(rows).mean()
@@ -188,14 +197,16 @@ class TriTraining(InRounds):
     @torch.no_grad()
     def _measure(self, batches: dict[str, Batch], part: int) -> None:
         """Errors of what the two others agree on, on labels out of bag; patches agreed on."""
-        labelled = batches["labelled"]
+        labelled, unlabelled = streams(batches)
         others = [self._copies(index, labelled.ids) for index in range(MEMBERS) if index != part]
         rows = [row for row, copies in enumerate(zip(*others, strict=True)) if not any(copies)]
         if rows:
             said, agreed = agreement(self._labels(labelled.image[rows, 0]), part, False)
+            if labelled.known is not None:
+                agreed = agreed & labelled.known[rows]
             error = 1 - mean_dice(said, labelled.truth[rows], agreed, self.classes)
             self.errors[part, :3] += torch.stack([torch.ones_like(error), error, error**2]).sum(1)
-        passes = self._passes(self._labels(batches["unlabelled"].image[:, 0]), part)
+        passes = self._passes(self._labels(unlabelled.image[:, 0]), part)
         self.errors[part, 3] += passes.sum()
 
     def _decide(self, part: int) -> float:

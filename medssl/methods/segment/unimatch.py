@@ -18,16 +18,18 @@ from torch import Generator, Tensor
 from medssl.data.batch import Batch
 from medssl.data.patches import Box
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
-from medssl.methods.method import Progress
+from medssl.methods.method import Progress, Task
 from medssl.methods.segment.cutmix import Mixture, numpy_generator
 from medssl.methods.segment.features import changed_features, channels_kept, complementary
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
+    every_class_loss,
     masked_cross_entropy,
     masked_dice,
     over_heads,
-    region_loss,
 )
+from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.segment.student_teacher import StudentTeacher
@@ -44,6 +46,10 @@ class Pseudo(NamedTuple):
 
     label: Tensor
     confidence: Tensor
+
+    def unsure(self, where: Tensor) -> "Pseudo":
+        """Below every threshold at the voxels of `where` [B, X, Y, Z]."""
+        return Pseudo(self.label, self.confidence.masked_fill(where, -1))
 
 
 def pseudo(logits: Tensor) -> Pseudo:
@@ -90,18 +96,22 @@ class UniMatch(StudentTeacher):
 
     settings: Settings
 
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__(settings, task, seed)
+        self.on_labels = OnLabels(every_class_loss, task)
+
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
         """L = 1/2 (L_x + 1/4 L_s1 + 1/4 L_s2 + 1/2 L_fp), as the settings weigh them."""
-        chosen, labelled = self.settings, batches["labelled"]
-        image, unlabelled = labelled.image[:, 0], batches["unlabelled"].image[:, 0]
+        chosen, halved = self.settings, self.settings.cutmix.partner == "other_half"
+        labelled, unlabelled = streams(batches, even=halved)
+        image, patches = labelled.image[:, 0], unlabelled.image[:, 0]
         if progress.step <= round(chosen.start * progress.steps):
-            heads, everywhere = heads_of(self.student, image), torch.ones_like(labelled.truth)
-            early = over_heads(heads, region_loss, labelled.truth, everywhere)
+            early = self.on_labels(heads_of(self.student, image), labelled.truth, labelled.known)
             return {"supervised": chosen.weight * early}
-        halved = chosen.cutmix.partner == "other_half"
-        weak, pasted = unlabelled.chunk(2) if halved else (unlabelled, unlabelled.flip(0))
+        weak, pasted = patches.chunk(2) if halved else (patches, patches.flip(0))
+        closed = (~teachable(unlabelled)).chunk(2 if halved else 1)
         strong = [
             (
                 strong_view(weak, chosen.strong, generator),
@@ -114,12 +124,15 @@ class UniMatch(StudentTeacher):
         rng = numpy_generator(generator)
         mixtures = [self._mixture(weak, rng) for _ in strong]
         heads, plain, perturbed = self._weak_pass(image, weak, generator)
-        known = pseudo(plain)
-        other = pseudo(self._label(pasted)) if halved else Pseudo(*(one.flip(0) for one in known))
+        known = pseudo(plain).unsure(closed[0])
+        other = (
+            pseudo(self._label(pasted)).unsure(closed[1])
+            if halved
+            else Pseudo(*(one.flip(0) for one in known))
+        )
         mixed = [one.apply(own, donor) for one, (own, donor) in zip(mixtures, strong, strict=True)]
         answers = self._strong_pass(mixed, generator)
-        everywhere = torch.ones_like(labelled.truth)
-        terms = {"supervised": over_heads(heads, region_loss, labelled.truth, everywhere)}
+        terms = {"supervised": self.on_labels(heads, labelled.truth, labelled.known)}
         rest = zip(mixtures, answers, chosen.strong_weights, strict=True)
         for number, (mixture, found, weight) in enumerate(rest, start=1):
             label, confidence = (

@@ -1,6 +1,7 @@
 """A study folder: series are found by their content, and the one that a network wants is chosen."""
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import (
@@ -70,6 +71,16 @@ def test_studies_in_one_heap_are_apart(tmp_path, series):
     assert one.folder == other.folder == tmp_path / "heap"
     assert one.key != other.key
     assert len(one.files) == len(other.files) == 4
+
+
+def test_a_slice_that_names_no_study_belongs_to_that_of_its_series(tmp_path, series):
+    series(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.5")
+    path = sorted((tmp_path / "heap").iterdir())[2]
+    header = pydicom.dcmread(path)
+    del header.StudyInstanceUID
+    header.save_as(path)
+    (study,) = studies_in(tmp_path)
+    assert len(study.files) == 4
 
 
 def test_what_holds_no_scan_is_refused_with_the_reason(tmp_path, series):

@@ -26,7 +26,7 @@ def found(spec: DataSpec) -> set[tuple[str, str]]:
 
 def sentence(spec: DataSpec, rule: str) -> str:
     (verdict,) = (verdict for verdict in check(spec) if verdict.rule == rule)
-    return verdict.sentence
+    return f"{verdict.what}; {verdict.do}"
 
 
 def test_a_sound_data_set_has_no_verdict(tmp_path: Path) -> None:

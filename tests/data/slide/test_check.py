@@ -134,10 +134,11 @@ def test_one_fault_is_one_verdict_that_names_file_and_remedy(toy: Path, name: st
     (verdict,) = [verdict for verdict in verdicts if verdict.rule == rule]
     assert {other.rule for other in verdicts} == {rule}
     assert verdict.level == level
-    assert re.search(sentence, verdict.sentence.replace(f"{toy}/", ""))
+    said = f"{verdict.what}; {verdict.do}"
+    assert re.search(sentence, said.replace(f"{toy}/", ""))
     assert str(verdict.file) in verdict.what
     assert toy in verdict.file.parents
-    assert "\n" not in verdict.sentence
+    assert "\n" not in said
 
 
 def test_sound_slides_have_no_verdict(toy: Path) -> None:

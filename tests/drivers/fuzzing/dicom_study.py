@@ -72,7 +72,7 @@ def _compare(place: Path) -> None:
     if len(rows) != 1:
         raise Silent(f"{len(rows)} series taken of which one was wanted")
     headers = [pydicom.dcmread(path, force=True, stop_before_pixels=True)
-               for path in sorted((place / "study").rglob("*.dcm"))]  # fmt: skip
+               for path in sorted((place / "study").rglob("*.dcm")) if path.is_file()]  # fmt: skip
     texts = {str(one.get("SeriesDescription", "")) for one in headers
              if str(one.get("SeriesNumber")) == rows[0]["series"]}  # fmt: skip
     if texts & {"T2", "scout"} and "T1" not in texts:

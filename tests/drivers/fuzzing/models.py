@@ -17,7 +17,7 @@ from tests.drivers.fuzzing.trained import checkpoint, finished
 from tests.drivers.toys import TOYS, write_nifti
 
 FAMILIES = ("balls", "heads", "joints", "slides")
-WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
+WEIGHTS, GUARD, SUMS = "weights.safetensors", "guard.safetensors", "SHA256SUMS"
 
 
 def _make(place: Path) -> None:
@@ -36,7 +36,8 @@ def _damage(place: Path, rng: Generator) -> str:
     folder = (place / family / "checkpoint").rename(place / "checkpoint")
     (place / "family").write_text(family)
     how = pick(rng, ("description", "description", "bit", "bit", "bytes", "tensor", "other"))
-    weights = folder / WEIGHTS
+    guarded = how != "other" and (folder / GUARD).is_file() and rng.random() < 0.4
+    weights = folder / (GUARD if guarded else WEIGHTS)
     if how in ("description", "tensor") and rng.random() < 0.7:
         # Past the checksums, where there are some: what is read must still be told.
         (folder / SUMS).unlink(missing_ok=True)
@@ -81,8 +82,8 @@ def odd_tensor(path: Path, rng: Generator) -> str:
 
 def _exercise(place: Path, base: Path) -> Iterable[Step]:
     family = (place / "family").read_text()
-    whole = (base / family / "checkpoint" / WEIGHTS).read_bytes()
-    weights = place / "checkpoint" / WEIGHTS
+    trained = base / family / "checkpoint"
+    whole = {path.name: path.read_bytes() for path in trained.glob("*.safetensors")}
     # Somebody who takes the checksums away may want other weights.
     taken_away = {path.name for path in (base / family / "checkpoint").iterdir()} - {
         path.name for path in (place / "checkpoint").iterdir()
@@ -92,7 +93,10 @@ def _exercise(place: Path, base: Path) -> Iterable[Step]:
         medssl(*arguments)
         if taken_away:
             return
-        if not weights.is_file() or weights.read_bytes() != whole:
+        found = {
+            path.name: path.read_bytes() for path in (place / "checkpoint").glob("*.safetensors")
+        }
+        if found != whole:
             raise Silent("damaged weights are taken for whole ones")
 
     subject = {"joints": "data/joints/train0.png", "slides": "data/toys/s0.tiff"}

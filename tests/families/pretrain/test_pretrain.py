@@ -11,11 +11,12 @@ from medssl.data.layouts import find_cases
 from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.config import PretrainConfig
+from medssl.networks.build import build_encoder
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run, with_encoder, with_finished_encoder
-from medssl.train.encoder_checkpoint import load_encoder, read_encoder
+from medssl.train.encoder_checkpoint import load_encoder_weights, read_encoder
 
 
 class Told(QuietReporter):
@@ -76,8 +77,8 @@ def test_only_what_shapes_the_encoder_makes_another_stage(encoder: PretrainConfi
 def test_a_run_leaves_an_encoder_that_describes_itself(encoder: PretrainConfig) -> None:
     plan = make_plan(encoder)
     assert carry_out_plan(plan, QuietReporter())["model"] == plan.model
-    loaded, found = load_encoder(plan.model)
-    assert loaded.widths == (2, 4)
+    weights, found = load_encoder_weights(plan.model)
+    build_encoder(found.network, 1, seed=0).load_state_dict(weights)
     assert found.seen == plan.cohort.seen
     assert found.contrasts == ("t1", "t2")
     assert (found.step, found.method["name"]) == (4, "modality_invariant")

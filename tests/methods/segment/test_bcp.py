@@ -88,7 +88,7 @@ def test_region_loss_by_hand(build, outside_is_true, loss):
     image, target = logits.reshape(1, 2, 4, 1, 1), torch.tensor([1, 0, 1, 0]).reshape(1, 4, 1, 1)
     outside = torch.tensor([1, 1, 0, 0]).reshape(1, 4, 1, 1)
     true = outside if outside_is_true else 1 - outside
-    found = method._loss(image, target, true, method.settings.pseudo_weight)
+    found = method._loss(image, target, true, 1 - true, method.settings.pseudo_weight)
     assert found.item() == pytest.approx(loss, abs=5e-9)
 
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from medssl.methods.segment.losses import (
     dice_loss,
     masked_cross_entropy,
     masked_dice,
+    over_heads,
     region_loss,
     supervised_loss,
 )
@@ -85,9 +88,9 @@ def test_helping_heads_count_half_as_much_each_as_the_one_before() -> None:
         supervised_loss(same, label),
         supervised_loss(half, label[:, 1::2, 1::2, 1::2]),
     )
-    together = supervised_loss(full, label, [same, half])
+    together = over_heads([full, same, half], supervised_loss, label)
     torch.testing.assert_close(together, (first + second / 2 + third / 4) / 1.75)
-    assert torch.equal(supervised_loss(full, label, []), first)
+    assert torch.equal(over_heads([full], supervised_loss, label), first)
 
 
 OUTSIDE = torch.tensor([1, 1, 0, 0]).reshape(1, 4, 1, 1)
@@ -153,16 +156,6 @@ def test_the_dice_of_nnunet_by_hand() -> None:
     assert of_nnunet(ignoring) == pytest.approx(0.955750, abs=5e-7)
 
 
-@pytest.mark.parametrize("dice", ["per_item", "pooled"])
-def test_helping_heads_have_the_same_dice(dice: Dice) -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 4, 4, 4, generator=generator)
-    label = torch.randint(3, (2, 4, 4, 4), generator=generator, dtype=torch.uint8)
-    alone = supervised_loss(logits, label, dice=dice)
-    torch.testing.assert_close(supervised_loss(logits, label, [logits], dice), alone)
-    assert not torch.isclose(alone, supervised_loss(logits, label))
-
-
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher", "cps", "tracoco"])
 def test_every_method_that_learns_labels_so_takes_it_and_keeps_the_hash_of_before(
     name: str,
@@ -170,3 +163,53 @@ def test_every_method_that_learns_labels_so_takes_it_and_keeps_the_hash_of_befor
     kind = settings_class(name)
     assert "dice" not in kind().model_dump()
     assert kind(dice="pooled").model_dump()["dice"] == "pooled"
+
+
+def scribbled() -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of three classes at four voxels, labels, and which are known (sheet of partial
+    labels, section 7.1)."""
+    logits = torch.tensor(
+        [[2, 0, -1], [0, 1, 0.5], [-1, 1, 0], [1, 1, 3]], dtype=torch.float64
+    ).T.reshape(1, 3, 4, 1, 1)
+    label = torch.tensor([0, 1, 0, 0], dtype=torch.uint8).reshape(1, 4, 1, 1)
+    known = torch.tensor([True, True, False, False]).reshape(1, 4, 1, 1)
+    return logits.requires_grad_(), label, known
+
+
+def test_ignored_voxels_cost_nothing_and_get_a_gradient_of_exactly_zero() -> None:
+    logits, label, known = scribbled()
+    loss = masked_cross_entropy(logits, label, known)
+    assert loss.item() == pytest.approx(0.42505785, abs=5e-9)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, :, 0, 0, 0].tolist() == pytest.approx([-0.0781, 0.0571, 0.0210], abs=5e-5)
+    whole = supervised_loss(logits, label, known=known)
+    (gradient,) = torch.autograd.grad(whole, logits)
+    assert bool((gradient[:, :, 2:] == 0).all())
+    assert bool(gradient[:, :, :2].all())
+
+
+@pytest.mark.parametrize("dice", get_args(Dice))
+def test_what_is_said_of_ignored_voxels_changes_no_bit(dice: Dice) -> None:
+    logits, label, known = scribbled()
+    other, lie = logits.detach().clone(), label.clone()
+    other[:, :, 2:] += 3
+    lie[:, 2:] = 2
+    found = supervised_loss(logits, label, dice=dice, known=known)
+    assert torch.equal(found, supervised_loss(other, lie, dice=dice, known=known))
+
+
+def test_a_class_without_a_known_voxel_costs_no_dice() -> None:
+    logits, label, known = scribbled()
+    p, dice = logits.detach().softmax(1), [0.0338, 0.2021, 0.9999]
+    found = float(masked_dice(p, label, known, absent=False))
+    assert found == pytest.approx(sum(dice[:2]) / 2, abs=5e-5)
+    assert float(masked_dice(p, label, known)) == pytest.approx(sum(dice) / 3, abs=5e-5)
+
+
+@pytest.mark.parametrize("dice", get_args(Dice))
+def test_a_batch_without_a_known_voxel_costs_nothing(dice: Dice) -> None:
+    logits, label, known = scribbled()
+    loss = supervised_loss(logits, label, dice=dice, known=known & False)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert float(loss.detach()) == 0
+    assert not gradient.any()

@@ -31,6 +31,7 @@ class Ellipsoid:
     truth: np.ndarray
     known: bool
     floor: float = 0.0
+    partial: bool = False
 
     @property
     def mask(self) -> np.ndarray:

@@ -1,0 +1,56 @@
+"""Whether a network can hold a given encoder, and what would make it; free of torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from medssl.errors import UsageError
+from medssl.networks.monai_list import SIDES
+from medssl.networks.settings import NetworkChoice
+
+
+def must_hold(network: NetworkChoice, trained: NetworkChoice, what: str) -> None:
+    """Refuse an encoder of another network.
+
+    Args:
+        network: of a pipeline.
+        trained: of which the encoder is.
+        what: the encoder in words, for the message.
+
+    Raises:
+        UsageError: names the keys to set.
+    """
+    own, other = network.encoder(), trained.encoder()
+    if own is None:
+        raise UsageError(
+            f"network.name={network.name} has no encoder that pretrain could fill",
+            do=f"set network.name={trained.name}, as in pre-training",
+        )
+    if own == other or other is None:
+        return
+    differing = [key for key, value in other.items() if own.get(key) != value]
+    here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
+    there = ", ".join(f"{key} {other[key]}" for key in differing)
+    keys = " ".join(
+        f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
+        for key in differing
+    )
+    raise UsageError(
+        f"{what} does not fit the pipeline's network",
+        f"it has {there}; the pipeline has {here}",
+        f"set {keys}",
+    )
+
+
+def holding(given: Any, trained: NetworkChoice) -> dict[str, Any]:
+    """The keys of a section `network` with those of a trained network's encoder over them.
+
+    Of another network, only `frozen` is kept, since the other keys are not of it.
+
+    Args:
+        given: the section as in a pipeline file: keys, a name, or nothing.
+        trained: of which the encoder is.
+    """
+    own = dict(given) if isinstance(given, Mapping) else {"name": given}
+    if own.get("name") != trained.name:
+        own = {key: own[key] for key in ("frozen",) if key in own}
+    return {**own, **(trained.encoder() or {})}

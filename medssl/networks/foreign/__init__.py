@@ -1,0 +1,1 @@
+"""Encoders of other projects, from their files to networks of medssl, exactly."""

@@ -1,0 +1,25 @@
+"""Every family of encoders of other projects, and which of them a file is of."""
+
+from pathlib import Path
+
+from medssl.networks.foreign import monai_bundle, nnunet, swin_unetr
+from medssl.networks.foreign.recognised import Family, Recognised, one_of
+from medssl.networks.weights_file import read_file
+
+FAMILIES: dict[str, Family] = {**swin_unetr.FAMILIES, **nnunet.FAMILIES}
+
+
+def recognise(path: Path, family: str | None = None) -> Recognised:
+    """What encoder a file holds, or the folder of a bundle of MONAI.
+
+    Args:
+        family: that it is of; None: by the names in it.
+
+    Raises:
+        UsageError: there is no such file or family, or several could be meant.
+        DataError: it cannot be read, or is of no family that medssl knows.
+    """
+    if path.is_dir():
+        return monai_bundle.read(path)
+    file = read_file(path)
+    return one_of(FAMILIES, file, family).read(file)

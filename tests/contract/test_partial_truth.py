@@ -1,0 +1,110 @@
+"""Masks that are known in part, with every method that learns to segment (sheet of partial labels).
+
+Legend: B items, X Y Z voxels.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.data.batch import Batch
+from medssl.methods.method import Progress
+from medssl.methods.registry import method_names, settings_class
+from medssl.methods.segment.partial import streams as streams_of
+from medssl.methods.segment.partial import teachable
+
+METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+every_method = pytest.mark.parametrize("name", METHODS)
+LATE = Progress(900, 1000)
+"""When every term has its weight."""
+
+
+def first_batches(method, streams) -> dict[str, Batch]:
+    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
+
+
+def partly(batch: Batch) -> Batch:
+    """Every second row of voxels known."""
+    known = torch.ones_like(batch.truth, dtype=torch.bool)
+    known[:, ::2] = False
+    return replace(batch, label=batch.truth * known, known=known)
+
+
+def gradients(method, batches: dict[str, Batch]) -> tuple[list[float], list[torch.Tensor]]:
+    """Every part's loss, and what it makes of the weights."""
+    method.zero_grad()
+    generator, losses = torch.Generator().manual_seed(0), []
+    for part in range(method.parts):
+        loss = sum(method(batches, LATE, generator, part).values())
+        loss.backward()
+        losses.append(float(loss.detach()))
+    return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
+
+
+@every_method
+def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, streams):
+    """Not even to the last bit, of loss and gradients."""
+    method = build(name).train()
+    batches = first_batches(method, streams)
+    one = batches | {"labelled": partly(batches["labelled"])}
+    other = {**one}
+    lying = one["labelled"].truth.clone()
+    lying[~one["labelled"].known] = 2
+    other["labelled"] = replace(one["labelled"], label=lying)
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    losses, found = gradients(method, one)
+    method.load_state_dict(state)
+    again, same = gradients(method, other)
+    assert losses == again
+    assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
+    assert all(np.isfinite(loss) for loss in losses)
+
+
+@every_method
+def test_a_mask_known_everywhere_teaches_as_one_that_is_not_partial(name, build, streams):
+    """To rounding, without what the method learns from unlabelled patches."""
+    method = build(name).train()
+    batches = first_batches(method, streams)
+    whole = torch.ones_like(batches["labelled"].truth, dtype=torch.bool)
+    marked = batches | {"labelled": replace(batches["labelled"], known=whole)}
+    found = []
+    for given in (batches, marked):
+        terms = method(given, LATE, torch.Generator().manual_seed(0), 0)
+        found.append(
+            {key: float(one.detach()) for key, one in terms.items() if "supervised" in key}
+        )
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@every_method
+def test_a_batch_whose_masks_say_nothing_has_a_finite_loss(name, build, streams):
+    method = build(name).train()
+    batches = first_batches(method, streams)
+    nothing = torch.zeros_like(batches["labelled"].truth)
+    batches["labelled"] = replace(batches["labelled"], label=nothing, known=nothing.bool())
+    losses, found = gradients(method, batches)
+    assert all(np.isfinite(loss) for loss in losses)
+    assert all(bool(one.isfinite().all()) for one in found)
+
+
+def test_ignored_voxels_are_among_the_unlabelled_ones_and_known_ones_are_not(build, streams):
+    method = build("mean_teacher")
+    batches = first_batches(method, streams)
+    batches["labelled"] = partly(batches["labelled"])
+    labelled, unlabelled = streams_of(batches)
+    rows = len(batches["unlabelled"].ids)
+    assert unlabelled.ids == (*batches["unlabelled"].ids, *labelled.ids)
+    open_to = teachable(unlabelled)
+    assert open_to[:rows].all()
+    assert torch.equal(open_to[rows:], ~labelled.known)
+    assert torch.equal(unlabelled.image[rows:], labelled.image)
+
+
+def test_whole_masks_leave_the_streams_as_they_are(build, streams):
+    batches = first_batches(build("mean_teacher"), streams)
+    labelled, unlabelled = streams_of(batches)
+    assert labelled is batches["labelled"]
+    assert unlabelled is batches["unlabelled"]
+    assert teachable(unlabelled).all()
