@@ -38,7 +38,11 @@ def train_grader(name, views=2):
 
 def pretrain_scans(name, **more):
     method = pretrain.make(name, **more)
-    return stepped(method, {kind: pretrain.Toys(kind) for kind in method.streams}, LOOP)
+    # Batch norms round, and which negatives are hardest can hang on that from the second step on.
+    steps = 1 if name == "anatomical_embedding" else 3
+    return stepped(
+        method, {kind: pretrain.Toys(kind) for kind in method.streams}, LOOP, steps=steps
+    )
 
 
 def pretrain_tiles():
@@ -96,4 +100,4 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_learn_what_one_does(name, found):
     has_batch_norm = name.startswith("anatomical_embedding")
-    must_agree(found[name], CASES[name](), 1e-4 if has_batch_norm else 1e-6)
+    must_agree(found[name], CASES[name](), 1e-5 if has_batch_norm else 1e-6)
