@@ -50,6 +50,19 @@ class Log(Protocol):
         """Keep `values` of `step`."""
 
 
+class Search(Protocol):
+    """What is looked up in the data by the present weights, from time to time; batches use it."""
+
+    def look(self, step: int) -> bool:
+        """Look where it is time for it, after `step` steps; whether it was."""
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on, as plain values and tensors."""
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Put back what `state` gave after `step` steps."""
+
+
 @dataclass(frozen=True)
 class Callbacks:
     """The caller's functions that the loop calls: how to validate and how to save.
@@ -58,11 +71,13 @@ class Callbacks:
         validate: scores of the present weights by name, given the step; None: no validation.
         save: writes the predictor as checkpoint "last" or "best", given the step and its numbers.
         selects: name of the score by which "best" is chosen, higher is better; None chooses none.
+        search: what streams look up that follows from the weights; None: nothing.
     """
 
     validate: Callable[[int], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
     selects: str | None = "dice"
+    search: Search | None = None
 
 
 def fit(
@@ -100,10 +115,7 @@ def fit(
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
         update = make_update(method, settings, seed, device, fine_tune, parted)
         trained = method, update.optimiser, update.scaler
-        state = TrainState()
-        if TEAM.agreed(state_file.exists()):
-            state = TrainState.load(state_file, device)
-            state.restore(*trained)
+        state = _resumed(state_file, device, trained, callbacks.search)
         TEAM.same([*method.parameters(), *method.buffers()])
         if state.step >= settings.steps:
             return state
@@ -117,6 +129,22 @@ def fit(
                 _Loop(update, settings, state, state_file, callbacks, reporter, log).run(feed, stop)
         finally:
             reporter.end()
+    return state
+
+
+def _resumed(
+    file: Path,
+    device: torch.device,
+    trained: tuple[Method[Any], torch.optim.Optimizer, torch.amp.GradScaler],
+    search: Search | None,
+) -> TrainState:
+    """The state in a file, put back into what is trained; a new one where there is no file."""
+    if not TEAM.agreed(file.exists()):
+        return TrainState()
+    state = TrainState.load(file, device)
+    state.restore(*trained)
+    if search is not None:
+        search.restore(state.search, state.step)
     return state
 
 
@@ -157,6 +185,9 @@ class _Loop:
             if validates:
                 values |= self._validate()
                 clock.skip()
+            search = self.callbacks.search
+            if not last and search is not None and search.look(step):
+                clock.skip()
             if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
                 self.log.metrics(step, values | self.update.method.monitor())
             self.reporter.step(step, values)
@@ -177,6 +208,8 @@ class _Loop:
             self.callbacks.save("last", self.state.step, values)
             update = self.update
             self.state.keep(update.method, update.optimiser, update.scaler)
+            search = self.callbacks.search
+            self.state.search = {} if search is None else search.state()
             self.state.save(self.state_file)
 
     def _validate(self) -> dict[str, float]:

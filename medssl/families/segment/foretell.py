@@ -19,12 +19,14 @@ import torch
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.pseudo_foreground import LAG
 from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.train import build_method, cache_cases, streams, used_cases
+from medssl.families.segment.streams import streams
+from medssl.families.segment.train import build_method, cache_cases, used_cases
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -156,12 +158,18 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     few = replace(
         split, labelled=split.labelled[:FEW], unlabelled=split.unlabelled[:FEW], validation=()
     )
-    cached = cache_cases(config, used_cases(cohort.cases, few), reporter)
+    cached = cache_cases(
+        config, used_cases(cohort.cases, few), reporter, config.pipeline.preprocess.kept
+    )
     step, window = timed(config, few, cached)
     folds = len(cohort.folds)
     ensemble = bool(folds) and pipeline.split.final == "ensemble"
     trainings = folds + (not ensemble)
     rounds = pipeline.train.steps // pipeline.train.validate_every * trainings
+    looked = 0
+    if pipeline.train.foreground_unlabelled:
+        looks = (pipeline.train.steps - 1 + LAG) // pipeline.train.foreground_refresh
+        looked = looks * trainings * len(split.unlabelled)
     rest = len(unlabelled_cases(cohort)) if pipeline.predict.unlabelled else 0
     final, held = len(split.test) + rest, len(cohort.left_out)
     flips = 2 ** len(pipeline.mirrored) if pipeline.predict.flips else 1
@@ -172,7 +180,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
         steps=pipeline.train.steps,
         trainings=trainings,
         window=window,
-        validated=round(windows * (rounds * len(split.validation) + held)),
+        validated=round(windows * (rounds * len(split.validation) + held + looked)),
         predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
         masks=final + held,
         memory=_memory(device),
