@@ -18,13 +18,7 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.cross_validation import (
-    HELD_OUT,
-    choose_for_all,
-    corrected,
-    measure,
-    said,
-)
+from medssl.families.segment.cross_validation import choose_for_all, corrected, measure, said
 from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
@@ -33,24 +27,16 @@ from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
+from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import (
-    Checkpoint,
-    DataCard,
-    EncoderCard,
-    load_checkpoint,
-    save_checkpoint,
-)
+from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
 from medssl.train.distributed import TEAM
-from medssl.train.encoder_checkpoint import (
-    encoder_card,
-    load_encoder_weights,
-)
+from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
 from medssl.train.fine_tune import FineTune
-from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.fingerprint import fingerprint
+from medssl.train.folds import FoldLog
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
@@ -87,22 +73,17 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         for split, place in TEAM.orders("fit"):
             training.fit(split, place, FoldLog(tracker, None, 0), pipeline.predict)
         return {}
-    for number, fold in enumerate(cohort.folds):
-        place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
-        if not (place / HELD_OUT).is_file():
-            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
-            training.fold(fold, place, log)
-        (place / "state.pt").unlink(missing_ok=True)
+    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
-        training.ensemble(cohort, folder, predict)
+        networks = networks_of_folds(job.plan, load_checkpoint)
+        training.ensemble(cohort.split, networks, folder, predict)
     else:
-        done = len(cohort.folds) * training.steps
-        training.fit(cohort.split, folder, FoldLog(tracker, None, done), predict)
+        training.fit(cohort.split, folder, log, predict)
     tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return {}
 
@@ -124,11 +105,6 @@ class Training:
     learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
-
-    @property
-    def steps(self) -> int:
-        """Of one split."""
-        return self.config.pipeline.train.steps
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -176,17 +152,14 @@ class Training:
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
 
-    def ensemble(self, cohort: Cohort, folder: Path, predict: PredictSettings) -> None:
+    def ensemble(
+        self, split: Split, networks: list[nn.Module], folder: Path, predict: PredictSettings
+    ) -> None:
         """Leave the networks of all folds as one checkpoint."""
-        kind = self.config.pipeline.predict.checkpoint
-        members: list[nn.Module] = []
-        for number in range(len(cohort.folds)):
-            found = load_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
-            members += found.members
-        joined = Ensemble(members)
-        described = self._described(cohort.split, joined, predict, self.steps, {})
-        save_checkpoint(folder / "checkpoint" / kind, joined, described)
-        self._guard(cohort.split, folder)
+        pipeline, joined = self.config.pipeline, Ensemble(networks)
+        described = self._described(split, joined, predict, pipeline.train.steps, {})
+        save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
+        self._guard(split, folder)
 
     def _guard(self, split: Split, folder: Path) -> None:
         """Let the checkpoints in a folder know what all scans of training are like."""
@@ -220,11 +193,8 @@ class Training:
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
             predict=predict,
-            method=config.method_values(),
-            paper=config.method.paper,
             split_hash=split.hash,
-            data=DataCard.of(spec),
-            code=code_version(),
+            **config.provenance(),
             step=step,
             metrics=metrics,
             encoder=self.start.card if self.start else None,
