@@ -4,7 +4,8 @@ A file is one case. A folder is one case too where it holds a DICOM series, or o
 A folder of scans is a case for each, named after the file, or after what stands before the names of
 the channels; a folder of folders is a case for each of them, named after the way to it. DICOM files
 are told apart by their content: those of one study are one case, wherever in the folder they lie,
-named after the way to the deepest folder that holds them all.
+named after the way to the deepest folder that holds them all. What is a mask by its name, beside
+scans that are none, is passed over.
 """
 
 import re
@@ -25,6 +26,7 @@ from medssl.data.files import (
     stem,
     visible,
 )
+from medssl.data.found.words import names_a_mask
 from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
@@ -36,15 +38,20 @@ Case = tuple[str, Input]
 """Name of the outputs, and what they are made from."""
 
 
-def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, Input]:
+def find_inputs(
+    files: Sequence[Path], channels: Sequence[str], note: Callable[[str], None] = lambda _: None
+) -> dict[str, Input]:
     """The cases behind `files`, in the given order, by the output's name.
+
+    Args:
+        note: is told what is passed over, in a sentence for each folder.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    found = [case for path in files for case in _cases(path, channels)]
+    found = [case for path in files for case in _cases(path, channels, note)]
     _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
 
@@ -126,12 +133,20 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
+def _cases(path: Path, channels: Sequence[str], note: Callable[[str], None]) -> list[Case]:
     _must_exist(path)
     if path.is_dir() and (pictures := holds_pictures(path)):
         return [(_fitting(stem(one), one), (one,)) for one in pictures]
     if path.is_dir():
-        found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
+        below = _below(path, path.resolve().name, channels, note)
+        found = [*below, *_studies(path, channels)]
+        if not found and not any(one.is_file() for one in visible(path)):
+            raise DataError(
+                f"{path} holds no image",
+                "looked for NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG and TIFF files in it and "
+                "below",
+                "name the folder that holds the scans",
+            )
         return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
@@ -144,19 +159,37 @@ def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
     return [(_fitting(stem(path), path), (path,))]
 
 
-def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -> Iterator[Case]:
+def _without_masks(paths: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
+    """Files or folders without those that are masks by their names, unless all are."""
+    scans = [path for path in paths if not names_a_mask(stem(path))]
+    masks = [path for path in paths if path not in scans]
+    if not scans or not masks:
+        return list(paths)
+    note(
+        f"{len(masks)} in {masks[0].parent} are masks by their names and are not predicted, first "
+        f"{masks[0].name}; name them one by one if they are scans"
+    )
+    return scans
+
+
+def _below(
+    folder: Path,
+    name: str,
+    channels: Sequence[str],
+    note: Callable[[str], None],
+    top: bool = True,
+) -> Iterator[Case]:
     """The cases in a folder, and where it holds none by itself, those in the folders in it."""
-    images = list(images_in(folder).values())
+    images = _without_masks(list(images_in(folder).values()), note)
     if images and is_picture(images[0]) and first_slice_in(folder) is not None:
         images = []  # what pictures beside a series show, the series has
     if images:
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, channels)
         return
-    for inner in visible(folder):
-        if inner.is_dir():
-            below = inner.name if top else f"{name}_{inner.name}"
-            yield from _below(inner, below, channels, top=False)
+    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], note):
+        below = inner.name if top else f"{name}_{inner.name}"
+        yield from _below(inner, below, channels, note, top=False)
 
 
 def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:

@@ -171,3 +171,27 @@ def test_studies_in_one_heap_are_named_apart(tmp_path: Path) -> None:
 def test_a_folder_of_one_series_is_taken_as_its_owner_chose_it(tmp_path: Path) -> None:
     write_slice(tmp_path / "s" / "1.dcm", StudyInstanceUID="1.1", SeriesInstanceUID="1.2")
     assert find_inputs([tmp_path / "s"], ["T1"]) == {"s": (tmp_path / "s",)}
+
+
+def test_masks_beside_scans_are_passed_over_and_told(tmp_path):
+    for name in ("scan_1", "scan_2", "seg_1"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    told = []
+    assert list(find_inputs([tmp_path], ["t1"], told.append)) == ["scan_1", "scan_2"]
+    (said,) = told
+    assert said.startswith(f"1 in {tmp_path} are masks by their names and are not predicted")
+    named = find_inputs([tmp_path / "seg_1.nii.gz"], ["t1"], told.append)
+    assert (list(named), len(told)) == (["seg_1"], 1)  # who names it, means it
+
+
+def test_a_folder_of_masks_beside_one_of_scans_is_passed_over(tmp_path):
+    for name in ("images/a", "images/b", "masks/a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.nii.gz").touch()
+    found = find_inputs([tmp_path], ["t1"])
+    assert [paths_of(one)[0].parent.name for one in found.values()] == ["images", "images"]
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(DataError, match="holds no image; looked for NIfTI"):
+        find_inputs([tmp_path], ["t1"])

@@ -16,7 +16,7 @@ from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
-from medssl.data.volume import read_geometry, write_volume
+from medssl.data.volume import Volume, read_geometry, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS, Form
@@ -44,6 +44,16 @@ _SHEARED = (
     "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
     "there; predict with --format nrrd for a file that opens"
 )
+
+
+def _must_hold(form: str | None, case: str, volume: Volume) -> None:
+    """Refuse to write a volume as a PNG before it is predicted."""
+    frames = volume.geometry.shape[2]
+    if form == "png" and frames > 1:
+        raise UsageError(
+            f"{case} has {frames} slices, and a PNG file holds one",
+            do="choose --format nifti, nrrd or mha",
+        )
 
 
 def usual_form(given: Input) -> str:
@@ -170,6 +180,7 @@ class Asked:
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
+            _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measures, watch=watch)

@@ -79,7 +79,7 @@ class Model:
             DataError: cases cannot be predicted; all others are written.
         """
         found = self.found
-        cases = find_inputs(files, found.channels)
+        cases = find_inputs(files, found.channels, reporter.note)
         _check_form(self.settings, cases, found, reporter)
         refuse_inputs(out, files)
         predictor = self.predictor()
