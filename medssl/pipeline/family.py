@@ -77,6 +77,8 @@ class Family:
         measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
         together: stages that several processes carry out together, if there are several: their
             functions call `medssl.train.distributed.TEAM`. The others are left to the first one.
+        neutral: whether `predict_files` names results of DICOM so that they say nothing of
+            patients, unless a further argument `keep_ids` is true.
         trains_encoders: whether what it trains is what other families start from.
     """
 
@@ -107,6 +109,7 @@ class Family:
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
     together: tuple[str, ...] = ()
+    neutral: bool = False
     trains_encoders: bool = False
 
     @property

@@ -3,8 +3,9 @@
 A file is one case. A folder is one case too where it holds a DICOM series, or one file per channel.
 A folder of scans is a case for each, named after the file, or after what stands before the names of
 the channels; a folder of folders is a case for each of them, named after the way to it. DICOM files
-are told apart by their content: those of one study are one case, wherever in the folder they lie,
-named after the way to the deepest folder that holds them all. What is a mask by its name, beside
+are told apart by their content: those of one study are one case, wherever in the folder they lie.
+Its name is study_KEY, that of a picture in DICOM image_KEY: folders and files of DICOM are often
+named after patients. What is a mask by its name, beside
 scans that are none, is passed over.
 """
 
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
-from medssl.data.dicom.slices import first_slice_in
-from medssl.data.dicom.study import StudyFiles, names_of, studies_in
+from medssl.data.dicom.slices import first_slice_in, is_dicom
+from medssl.data.dicom.study import StudyFiles, image_name, names_of, series_name, studies_in
 from medssl.data.files import (
     DICOM,
     PICTURES,
@@ -39,19 +40,24 @@ Case = tuple[str, Input]
 
 
 def find_inputs(
-    files: Sequence[Path], channels: Sequence[str], note: Callable[[str], None] = lambda _: None
+    files: Sequence[Path],
+    channels: Sequence[str],
+    note: Callable[[str], None] = lambda _: None,
+    keep_ids: bool = False,
 ) -> dict[str, Input]:
     """The cases behind `files`, in the given order, by the output's name.
 
     Args:
         note: is told what is passed over, in a sentence for each folder.
+        keep_ids: name what is DICOM after its files and folders too.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    found = [case for path in files for case in _cases(path, channels, note)]
+    cases = [case for path in files for case in _cases(path, channels, note, keep_ids)]
+    found = [(_named(name, given, keep_ids), given) for name, given in cases]
     _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
 
@@ -59,6 +65,15 @@ def find_inputs(
 def paths_of(given: Input) -> tuple[Path, ...]:
     """All files, or folders of series, of a case."""
     return given.files if isinstance(given, StudyFiles) else given
+
+
+def _named(name: str, given: Input, keep_ids: bool) -> str:
+    """The name of a case: as it was found, or of DICOM one that says nothing of a patient."""
+    if isinstance(given, StudyFiles):
+        return _fitting(name, given.folder)
+    if keep_ids or not (given[0].is_dir() or is_dicom(given[0])):
+        return _fitting(name, given[0])
+    return series_name(given[0]) if given[0].is_dir() else image_name(given[0])
 
 
 def files_by_name(
@@ -133,13 +148,15 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _cases(path: Path, channels: Sequence[str], note: Callable[[str], None]) -> list[Case]:
+def _cases(
+    path: Path, channels: Sequence[str], note: Callable[[str], None], keep_ids: bool
+) -> list[Case]:
     _must_exist(path)
     if path.is_dir() and (pictures := holds_pictures(path)):
-        return [(_fitting(stem(one), one), (one,)) for one in pictures]
+        return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
         below = _below(path, path.resolve().name, channels, note)
-        found = [*below, *_studies(path, channels)]
+        found = [*below, *_studies(path, channels, keep_ids)]
         if not found and not any(one.is_file() for one in visible(path)):
             raise DataError(
                 f"{path} holds no image",
@@ -147,7 +164,7 @@ def _cases(path: Path, channels: Sequence[str], note: Callable[[str], None]) -> 
                 "below",
                 "name the folder that holds the scans",
             )
-        return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
+        return found or [(path.resolve().name, (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
     if not is_image(path) and not is_picture(path):
@@ -156,7 +173,7 @@ def _cases(path: Path, channels: Sequence[str], note: Callable[[str], None]) -> 
             f"its name ends in none of {', '.join((*SUFFIXES, *PICTURES, *DICOM))}",
             "convert it, or name the folder of its DICOM series",
         )
-    return [(_fitting(stem(path), path), (path,))]
+    return [(stem(path), (path,))]
 
 
 def _without_masks(paths: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
@@ -192,14 +209,13 @@ def _below(
         yield from _below(inner, below, channels, note, top=False)
 
 
-def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
-    """A case for each study in a folder and all below it; one alone is named after the folder."""
+def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[Case]:
+    """A case for each study in a folder and all below it."""
     found = studies_in(folder)
     if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
-        yield _fitting(folder.resolve().name, folder), (folder,)  # its owner has chosen it
+        yield folder.resolve().name, (folder,)  # its owner has chosen it
         return
-    for one, name in zip(found, names_of(found, folder, lone=True), strict=True):
-        yield _fitting(name, one.folder), one
+    yield from zip(names_of(found, folder, lone=True, keep_ids=keep_ids), found, strict=True)
 
 
 def _is_one_series(study: StudyFiles, folder: Path) -> bool:
@@ -216,13 +232,13 @@ def _of_images(
     ]
     coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
     if coloured:  # each file has all channels
-        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+        yield from ((stem(path), (path,)) for path in images)
     elif len(images) == len(channels) == 1:
-        yield _fitting(name, folder), (images[0],)
+        yield name, (images[0],)
     elif all(len(found) == 1 for found in fitting):
-        yield _fitting(name, folder), tuple(found[0] for found in fitting)
+        yield name, tuple(found[0] for found in fitting)
     elif len(channels) == 1:
-        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+        yield from ((stem(path), (path,)) for path in images)
     else:
         yield from _numbered(folder, images, fitting, channels)
 
@@ -248,4 +264,4 @@ def _numbered(
             f"keep one image per channel, named e.g. {channel}.nii.gz",
         )
     for name, found in whole.items():
-        yield _fitting(name, folder), tuple(found[index] for index in range(len(channels)))
+        yield name, tuple(found[index] for index in range(len(channels)))
