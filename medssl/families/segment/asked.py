@@ -237,7 +237,7 @@ class Asked:
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
         judged = {"guard": one.verdict.to_plain()} if one.verdict else {}
-        facts = {case: (self._measure(one).to_plain() if self.measures else judged) | known}
+        facts = {case: (self._measure(case, one).to_plain() if self.measures else judged) | known}
         values = np.array(self.found.label_values, np.uint8)[one.labels]
         result = Result(
             values,
@@ -260,11 +260,12 @@ class Asked:
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
-    def _measure(self, one: Prediction) -> Measured:
+    def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
-        voxel, classes = one.geometry.voxel, len(self.found.classes)
-        return measure(one.labels, one.entropy, voxel, classes, one.members, one.verdict)
+        spacing, classes = one.geometry.spacing, len(self.found.classes)
+        given = one.labels, one.entropy, spacing, classes, one.members, one.verdict
+        return measure(*given, picture=usual_form(self.cases[case]) != "nifti")
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
