@@ -16,7 +16,7 @@ from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
-from medssl.data.volume import read_geometry, write_volume
+from medssl.data.volume import Volume, read_geometry, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS, Form
@@ -44,6 +44,16 @@ _SHEARED = (
     "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
     "there; predict with --format nrrd for a file that opens"
 )
+
+
+def _must_hold(form: str | None, case: str, volume: Volume) -> None:
+    """Refuse to write a volume as a PNG before it is predicted."""
+    frames = volume.geometry.shape[2]
+    if form == "png" and frames > 1:
+        raise UsageError(
+            f"{case} has {frames} slices, and a PNG file holds one",
+            do="choose --format nifti, nrrd or mha",
+        )
 
 
 def usual_form(given: Input) -> str:
@@ -170,6 +180,7 @@ class Asked:
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
+            _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measures, watch=watch)
@@ -226,7 +237,7 @@ class Asked:
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
         judged = {"guard": one.verdict.to_plain()} if one.verdict else {}
-        facts = {case: (self._measure(one).to_plain() if self.measures else judged) | known}
+        facts = {case: (self._measure(case, one).to_plain() if self.measures else judged) | known}
         values = np.array(self.found.label_values, np.uint8)[one.labels]
         result = Result(
             values,
@@ -249,11 +260,12 @@ class Asked:
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
-    def _measure(self, one: Prediction) -> Measured:
+    def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
-        voxel, classes = one.geometry.voxel, len(self.found.classes)
-        return measure(one.labels, one.entropy, voxel, classes, one.members, one.verdict)
+        spacing, classes = one.geometry.spacing, len(self.found.classes)
+        given = one.labels, one.entropy, spacing, classes, one.members, one.verdict
+        return measure(*given, picture=usual_form(self.cases[case]) != "nifti")
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:

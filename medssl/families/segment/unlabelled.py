@@ -111,9 +111,4 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
 
 
 def _volumes(asked: Asked, one: Measured) -> list[str]:
-    said = []
-    for index, label in enumerate(asked.found.labels):
-        span = one.interval(index)
-        between = f" ({span[0]:.3g} to {span[1]:.3g})" if span else ""
-        said.append(f"{label.name} {one.ml(index):.3g} ml{between}")
-    return said
+    return [f"{label.name} {one.said(index)}" for index, label in enumerate(asked.found.labels)]
