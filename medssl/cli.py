@@ -166,6 +166,9 @@ def predict(
         Path | None,
         typer.Option(help="CSV to write of the volume of each structure, and of doubt."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="A page of each case to look at, and one of all.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
@@ -178,6 +181,7 @@ def predict(
     checkpoint = model_folder(model)
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
+    keys += ["report=true"] if report else []
     reporter = make_reporter(quiet)
     if family.predict_files is None:
         raise UsageError(

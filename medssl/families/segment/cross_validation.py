@@ -135,6 +135,17 @@ def corrected(
     return PredictSettings.model_validate(given.model_dump() | missing)
 
 
+def tested(folder: Path, folds: int) -> str:
+    """How the folds answered the cases that they left out, in a sentence; before corrections."""
+    found = [HeldOut.read(fold_folder(folder, number)) for number in range(folds)]
+    cases = [case for fold in found for case in fold.dice.values()]
+    means = [f"{name} {np.mean([case[name]['none'] for case in cases]):.3f}" for name in cases[0]]
+    return (
+        f"{folds}-fold cross-validation, each of {len(cases)} cases answered by a model that had "
+        f"not seen it: Dice {', '.join(means)} on the network's grid."
+    )
+
+
 def said(settings: PredictSettings) -> str:
     """Corrections in words, e.g. "largest_component of liver"."""
     found = []

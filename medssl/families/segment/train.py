@@ -25,6 +25,7 @@ from medssl.families.segment.cross_validation import (
     corrected,
     measure,
     said,
+    tested,
 )
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
@@ -86,6 +87,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
+        training = replace(training, tested=tested(folder, len(cohort.folds)))
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         training.ensemble(cohort, folder, predict)
@@ -104,6 +106,7 @@ class Training:
         start: what the networks start from; None: from the seed.
         cached: every case that any split learns from, or leaves out, by id.
         patients: of these cases, by id.
+        tested: what folds found, in a sentence.
     """
 
     config: SegmentConfig
@@ -111,6 +114,7 @@ class Training:
     cached: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
+    tested: str = ""
 
     @property
     def steps(self) -> int:
@@ -217,6 +221,7 @@ class Training:
             packages=pipeline.network.packages,
             grids=Grids.of(self.cached[name].record.source for name in split.labelled),
             series=spec.series,
+            tested=self.tested,
         )
 
 
