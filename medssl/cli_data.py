@@ -175,6 +175,26 @@ def package(
     typer.echo(out)
 
 
+@export_app.command()
+def encoder(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A pre-trained or imported encoder, or a trained segmentation network.",
+            autocompletion=completion.checkpoints,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder.")],
+) -> None:
+    """An encoder's weights by the names of nnU-Net, MONAI, timm or torchvision."""
+    from medssl.export.encoder import export_encoder
+    from medssl.train.model_folder import model_folder
+
+    export_encoder(model_folder(model), out)
+    typer.echo(out)
+
+
 def _further(name: str) -> Any:
     """The command of an exporter of another package."""
 

@@ -245,7 +245,7 @@ METRICS = Registry(
 """Objects of the class `medssl.evaluate.metric.Metric`, measured beside what always is."""
 
 EXPORTERS = Registry(
-    "medssl.exporters", "exporter", {}, reserved=frozenset({"dicom-seg", "package"})
+    "medssl.exporters", "exporter", {}, reserved=frozenset({"dicom-seg", "encoder", "package"})
 )
 """Objects of the class `medssl.export.exporter.Exporter`, beside the commands of medssl."""
 

@@ -166,6 +166,10 @@ class LoopSettings(Section):
     deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
 
 
+MOST_WORKERS = 8
+"""Threads that make batches ahead, unless more are asked for."""
+
+
 class TrainSettings(LoopSettings):
     """The loop on patches of volumes."""
 
@@ -187,6 +191,19 @@ class TrainSettings(LoopSettings):
         default="class",
         description="what is drawn first: a class, then a case that has it, so that rare classes "
         "are met as often; or a case, then one of its classes, as in nnU-Net",
+    )
+    foreground_unlabelled: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="the same share of the unlabelled patches, centred on what the network takes "
+        "for foreground; 0: none",
+    )
+    foreground_refresh: int = Field(
+        default=500,
+        ge=20,
+        description="steps after which all unlabelled cases are predicted anew for "
+        "`foreground_unlabelled`; the first so many steps draw them uniformly",
     )
     workers: int | None = Field(
         default=None,

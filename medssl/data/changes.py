@@ -63,7 +63,7 @@ class Box:
         return replace(self, image=self.image.to(device, non_blocking=True), mask=mask)
 
 
-class _Change:
+class Change:
     """One transform of a chain, which one thread uses."""
 
     def __init__(self, step: Step) -> None:
@@ -151,11 +151,11 @@ class Changes:
         _ = self._changes
 
     @property
-    def _changes(self) -> list[_Change]:
+    def _changes(self) -> list[Change]:
         """The transforms of this thread."""
         if not hasattr(self._own, "changes"):
-            self._own.changes = [_Change(step) for step in self.chain.steps]
-        found: list[_Change] = self._own.changes
+            self._own.changes = [Change(step) for step in self.chain.steps]
+        found: list[Change] = self._own.changes
         return found
 
     def seeds(self, *by: int) -> tuple[int, ...]:

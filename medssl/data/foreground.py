@@ -41,10 +41,10 @@ def is_marked(mask: np.ndarray) -> bool:
     return bool(((mask > 0) & (mask < IGNORED)).any())
 
 
-def find_class_voxels(mask: np.ndarray) -> np.ndarray:
+def find_class_voxels(mask: np.ndarray, most: int = MOST) -> np.ndarray:
     """Some voxels of every class but the background, of a mask [X, Y, Z] of class indices.
 
-    All of a class with up to 10,000 voxels, else 10,000 or a hundredth, whichever are more, drawn
+    All of a class with up to `most` voxels, else `most` or a hundredth, whichever are more, drawn
     without replacement by a fixed seed. Of a mask with ignored voxels also, in the same way, some
     of all those that are not ignored; their class is `IGNORED`.
 
@@ -58,7 +58,7 @@ def find_class_voxels(mask: np.ndarray) -> np.ndarray:
         if index == 0:
             continue
         places = np.flatnonzero(flat != IGNORED if index == IGNORED else flat == index)
-        count = max(min(MOST, len(places)), -(-len(places) // 100))
+        count = max(min(most, len(places)), -(-len(places) // 100))
         chosen = np.sort(rng.choice(places, count, replace=False))
         voxels = np.unravel_index(chosen, mask.shape)
         found.append(np.stack([np.full(count, index), *voxels], axis=1).astype(np.uint16))

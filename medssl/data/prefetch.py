@@ -11,8 +11,7 @@ from typing import Protocol
 import torch
 
 from medssl.data.batch import TrainBatch
-
-MOST_WORKERS = 8
+from medssl.settings import MOST_WORKERS
 
 
 class BatchStream(Protocol):

@@ -18,6 +18,8 @@ from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
 from medssl.data.labels import IGNORED
 from medssl.data.patches import PatchSampler, Triple, padding
+from medssl.data.pseudo_foreground import PseudoForeground
+from medssl.data.rest import NOTHING, Rest
 from medssl.errors import DataError
 from medssl.transforms.chain import Augment
 
@@ -70,9 +72,10 @@ class PatchStream:
         augment: the random changes.
         size: items per batch.
         on_device: leave the random changes to who brings a batch to its device.
-        foreground: share of the patches that hold foreground, see `medssl.data.foreground`; for
-            labelled streams.
+        foreground: share of the patches that hold foreground, see `medssl.data.foreground`.
         foreground_by: how what these are centred on is drawn.
+        pseudo: what is taken for foreground in unlabelled cases; None: the masks say it.
+        rest: what is done to a whole case for each item, before anything is cut.
     """
 
     kind: Stream
@@ -84,6 +87,8 @@ class PatchStream:
     on_device: bool = False
     foreground: float = 0.0
     foreground_by: By = "class"
+    pseudo: PseudoForeground | None = None
+    rest: Rest = NOTHING
 
     @cached_property
     def changes(self) -> Changes:
@@ -120,7 +125,8 @@ class PatchStream:
         if item % self.size not in forced(self.size, self.foreground):
             partial = self.kind == "labelled" and self.cases[index].partial
             return item, index, self._aim.draw_known(index, rng) if partial else None
-        return item, *self._aim.draw(index, rng)
+        aim = self._aim if self.pseudo is None else self.pseudo.aim(item // self.size)
+        return (item, index, None) if aim is None else (item, *aim.draw(index, rng))
 
     @property
     def _seeds(self) -> list[int]:
@@ -134,13 +140,17 @@ class PatchStream:
         case, patch, changes = self.cases[index], self.sampler.patch, self.changes
         seeds = changes.seeds(self.seed, SEED_WORDS[self.kind], 2, item)
         pose = changes.pose(seeds)
-        image = pose.apply(case.image)
+        stored, floor = case.image, case.floor
+        if self.rest:
+            stored = self.rest(stored, case.id, self.seed, SEED_WORDS[self.kind], 4, item)
+            floor = float(stored.min())
+        image = pose.apply(stored)
         pads = padding(image.shape[1:], patch)
         posed = tuple(n + a + b for n, (a, b) in zip(image.shape[1:], pads, strict=True))
         rng = np.random.default_rng([self.seed, SEED_WORDS[self.kind], 1, item])
         centre = None
         if voxel is not None:
-            x, y, z = pose.place(voxel, case.image.shape[1:])
+            x, y, z = pose.place(voxel, stored.shape[1:])
             centre = x + pads[0][0], y + pads[1][0], z + pads[2][0]
         starts = self.sampler.draw(posed, rng, centre)
         lows = [min(at) for at in zip(*starts, strict=True)]
@@ -155,7 +165,7 @@ class PatchStream:
             fill = IGNORED if partial else 0
             mask = torch.from_numpy(cut(whole, at, sizes[0], pads, fill))
         return Box(
-            torch.from_numpy(cut(image, at, sizes[0], pads, case.floor)),
+            torch.from_numpy(cut(image, at, sizes[0], pads, floor)),
             mask,
             sizes,
             tuple(_relative(start, lows) for start in starts),

@@ -19,6 +19,7 @@ from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
@@ -51,6 +52,7 @@ class Task:
         patch: training patch in voxels.
         encoder: what the encoder of every network starts from; None: from its seed.
         labelled: the cases whose labels are learnt; empty where no training is meant.
+        loss: what labels cost, in place of the method's own loss; None: that.
     """
 
     channels: tuple[str, ...]
@@ -59,6 +61,7 @@ class Task:
     network: NetworkChoice
     encoder: PretrainedEncoder | None = None
     labelled: tuple[LabelledCase, ...] = ()
+    loss: LossChoice | None = None
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)

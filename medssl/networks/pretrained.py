@@ -8,7 +8,7 @@ from medssl.networks.load_report import LoadReport, must_be_numbers
 from medssl.networks.vision_transformer import resize_positions
 from medssl.networks.weights_file import read_weights
 
-WRAPPERS = ("module.", "slices.", "backbone.")
+WRAPPERS = ("module.", "slices.", "backbone.", "model.")
 
 STEM = "conv1.weight"
 
@@ -36,6 +36,7 @@ def load_pretrained(network: nn.Module, path: Path, matched: float) -> LoadRepor
         DataError: it holds no weights, too few of this network, or such as would give it other
             features than they were trained for (see `LoadReport`).
     """
+    network = getattr(network, "model", network)  # timm's own names are below it
     found = {_plain_name(name): value for name, value in read_weights(path).items()}
     own = {name: value.detach() for name, value in network.state_dict().items()}
     adapted: list[str] = []

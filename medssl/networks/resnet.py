@@ -1,4 +1,4 @@
-"""ResNet18 with InstanceNorm, the tile encoder of DSMIL, with torchvision's parameter names.
+"""ResNet18 with torchvision's parameter names and any norm: InstanceNorm is DSMIL's tile encoder.
 
 Source: Li et al., DSMIL, CVPR 2021 (released code): torchvision's ResNet18, every norm an
 InstanceNorm without parameters, no classifier. MONAI's ResNet takes its `norm` for the first layer
@@ -7,8 +7,12 @@ alone and cannot be built with a norm that has no parameters.
 Legend: B images, H W pixels, C channels.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu
+
+Norm = Callable[[int], nn.Module]
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -20,16 +24,16 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a residual, which is mapped where the size changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, outputs, 3, stride)
-        self.bn1 = nn.InstanceNorm2d(outputs)
+        self.bn1 = norm(outputs)
         self.conv2 = _conv(outputs, outputs, 3, 1)
-        self.bn2 = nn.InstanceNorm2d(outputs)
+        self.bn2 = norm(outputs)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             mapped = _conv(inputs, outputs, 1, stride)
-            self.downsample = nn.Sequential(mapped, nn.InstanceNorm2d(outputs))
+            self.downsample = nn.Sequential(mapped, norm(outputs))
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C', H / stride, W / stride]."""
@@ -42,14 +46,14 @@ class ResNet18(nn.Module):
 
     width = WIDTHS[-1]
 
-    def __init__(self) -> None:
+    def __init__(self, norm: Norm = nn.InstanceNorm2d, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = _conv(3, WIDTHS[0], 7, 2)
-        self.bn1 = nn.InstanceNorm2d(WIDTHS[0])
+        self.conv1 = _conv(channels, WIDTHS[0], 7, 2)
+        self.bn1 = norm(WIDTHS[0])
         inputs = WIDTHS[0]
         for level, outputs in enumerate(WIDTHS):
-            first = ResidualBlock(inputs, outputs, 1 if level == 0 else 2)
-            layer = nn.Sequential(first, ResidualBlock(outputs, outputs, 1))
+            first = ResidualBlock(inputs, outputs, 1 if level == 0 else 2, norm)
+            layer = nn.Sequential(first, ResidualBlock(outputs, outputs, 1, norm))
             self.add_module(f"layer{level + 1}", layer)
             inputs = outputs
         for module in self.modules():
@@ -57,11 +61,15 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, image: Tensor) -> Tensor:
-        """Images [B, 3, H, W], sides of at least 33 pixels, to the last map [B, 512, h, w]."""
-        found = max_pool2d(relu(self.bn1(self.conv1(image))), 3, stride=2, padding=1)
+        """Images [B, C, H, W], sides of at least 33 pixels, to the last map [B, 512, h, w]."""
+        return self.pyramid(image)[-1]
+
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """The maps of the four layers, [B, WIDTHS[l], H / (4 * 2^l), ...] rounded up."""
+        found = [max_pool2d(relu(self.bn1(self.conv1(image))), 3, stride=2, padding=1)]
         for level in range(len(WIDTHS)):
-            found = self.get_submodule(f"layer{level + 1}")(found)
-        return found
+            found.append(self.get_submodule(f"layer{level + 1}")(found[-1]))
+        return found[1:]
 
     def forward(self, image: Tensor) -> Tensor:
         """Images [B, 3, H, W], sides of at least 33 pixels, to features [B, 512]."""

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from medssl.networks.image_encoders import DenseNet, PooledResNet50, TimmEncoder, convolutions
 from medssl.networks.load_report import LoadReport
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
 from medssl.networks.vision_transformer import VisionTransformer, add_adapters
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+Backbone = VisionTransformer | ResNet18 | PooledResNet50 | DenseNet | TimmEncoder
 
 
 class TileEncoder(nn.Module):
@@ -30,14 +30,15 @@ class TileEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: VisionTransformer | ResNet18, side: int, normalise: bool) -> None:
+    def __init__(self, backbone: Backbone, settings: TileEncoderSettings) -> None:
         super().__init__()
         self.backbone = backbone
-        self.side, self.width = side, backbone.width
+        self.side, self.width = settings.side, backbone.width
+        self.resize = settings.resize
         self.report: LoadReport | None = None
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if normalise else ((0.0,) * 3, (1.0,) * 3)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        mean, std = (torch.tensor(one).view(-1, 1, 1) for one in settings.values)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB tiles [B, 3, S, S], float in [0, 1], to features [B, E]."""
@@ -45,7 +46,7 @@ class TileEncoder(nn.Module):
             image = interpolate(
                 image,
                 size=(self.side, self.side),
-                mode="bilinear",
+                mode=self.resize,
                 align_corners=False,
                 antialias=True,
             )
@@ -53,12 +54,23 @@ class TileEncoder(nn.Module):
 
     def embed(self, image: Tensor) -> Tensor:
         """Like `forward`, but without resizing, as pre-training encodes crops of several sizes."""
-        found: Tensor = self.backbone((image - self.mean) / self.std)
+        found: Tensor = self.backbone(self.scaled(image))
         return found
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """Images in [0, 1], of the channels that the network reads, as its weights were trained.
+
+        Grey images are shown to a network of colours as three equal channels; colours to one of
+        grey images as their mean.
+        """
+        wanted = len(self.mean)
+        if image.shape[1] != wanted:
+            image = image.expand(-1, 3, -1, -1) if wanted == 3 else image.mean(1, keepdim=True)
+        return (image - self.mean) / self.std
 
     def set_drop_path(self, rate: float) -> None:
         """Set the rate of stochastic depth in training; a ResNet has none and ignores it."""
-        if isinstance(self.backbone, VisionTransformer):
+        if isinstance(self.backbone, VisionTransformer | TimmEncoder):
             self.backbone.set_drop_path(rate)
 
 
@@ -74,18 +86,24 @@ def build_tile_encoder(settings: TileEncoderSettings, seed: int) -> TileEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _build(settings)
-    encoder = TileEncoder(backbone, settings.side, settings.normalise == "imagenet")
+    encoder = TileEncoder(backbone, settings)
     if settings.weights is not None:
         encoder.report = load_pretrained(backbone, Path(settings.weights), settings.matched)
     return encoder
 
 
-def _build(settings: TileEncoderSettings) -> VisionTransformer | ResNet18:
+def _build(settings: TileEncoderSettings) -> Backbone:
+    if settings.model is not None:
+        given = settings.model, settings.arguments, settings.channels
+        return TimmEncoder(*given, settings.pooling)
     if settings.name not in TRANSFORMERS:
-        return ResNet18()
+        return convolutions(settings.name, settings.channels)
     size = TRANSFORMERS[settings.name]
     backbone = VisionTransformer(
-        settings.side, size.patch, size.width, size.depth, size.heads, settings.pooling
+        settings.side,
+        *size,
+        settings.pooling,
+        settings.epsilon,
     )
     if settings.adapters is not None:
         add_adapters(backbone, settings.adapters.bottleneck, settings.adapters.scale)

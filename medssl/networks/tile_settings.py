@@ -1,11 +1,14 @@
 """Settings of the tile encoders; free of torch so that a wrong key is refused at once."""
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from medssl.errors import UsageError
 from medssl.section import Section, digest
 
 
@@ -24,7 +27,11 @@ TRANSFORMERS = {
     "vit_small_8": TransformerSize(patch=8, width=384, depth=12, heads=6),
     "vit_base_16": TransformerSize(patch=16, width=768, depth=12, heads=12),
 }
-RESNET_WIDTH = 512
+WIDTHS = {"resnet18_instance": 512, "resnet18": 512, "resnet50": 2048, "densenet121": 1024}
+"""Features of the networks of convolutions."""
+
+TIMM = "timm"
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 RESNET_SMALLEST = 33
 """Smallest side in pixels: below, the last map has one pixel, which InstanceNorm cannot scale."""
 
@@ -39,16 +46,59 @@ class AdapterSettings(Section):
 class TileEncoderSettings(Section):
     """What turns a tile into a feature vector."""
 
-    name: Literal["vit_tiny", "vit_small_16", "vit_small_8", "vit_base_16", "resnet18_instance"] = (
-        Field(
-            default="vit_tiny",
-            description="vision transformers by size and pixels of a patch, or ResNet18 with "
-            "InstanceNorm (DSMIL)",
-        )
+    name: Literal[
+        "vit_tiny",
+        "vit_small_16",
+        "vit_small_8",
+        "vit_base_16",
+        "resnet18_instance",
+        "resnet18",
+        "resnet50",
+        "densenet121",
+        "timm",
+    ] = Field(
+        default="vit_tiny",
+        description="vision transformers by size and pixels of a patch, ResNet18 with InstanceNorm "
+        "(DSMIL), torchvision's ResNets and DenseNet121, or timm:NAME, any encoder of the package "
+        "timm, which is installed with `pip install 'medssl[encoders]'`",
+    )
+    model: str | None = Field(
+        default=None, exclude_if=lambda given: given is None, description="timm: name of the model"
+    )
+    arguments: dict[str, Any] = Field(
+        default={},
+        exclude_if=lambda given: not given,
+        description="timm: of timm.create_model, beside its name",
+    )
+    channels: Literal[1, 3] = Field(
+        default=3,
+        exclude_if=lambda given: given == 3,
+        description="of its images; 1: grey, the mean of the colours",
     )
     side: int = Field(default=224, ge=1, description="pixels; tiles are resized to it")
     normalise: Literal["none", "imagenet"] = Field(
         default="none", description="of the intensities, as the weights were trained"
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="of each channel, in 0..1, in place of normalise",
+    )
+    std: tuple[float, ...] | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="of each channel, in 0..1, in place of normalise",
+    )
+    resize: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear",
+        exclude_if=lambda given: given == "bilinear",
+        description="how images of another side are resized",
+    )
+    epsilon: float = Field(
+        default=1e-6,
+        gt=0,
+        exclude_if=lambda given: given == 1e-6,
+        description="of the norms of a transformer of medssl, as the weights were trained",
     )
     adapters: AdapterSettings | None = None
     weights: str | None = Field(
@@ -61,27 +111,58 @@ class TileEncoderSettings(Section):
         description="share of the parameters that `weights` must hold; less excuses "
         "whole blocks at the end, never a part of one",
     )
-    pooling: Literal["cls", "mean"] = Field(
-        default="cls", description="of a transformer's tokens; the ResNet averages its last map"
+    pooling: Literal["cls", "mean", "token_mean", "cls_mean"] = Field(
+        default="cls",
+        description="of a transformer's tokens: the class token; the last norm of the mean patch "
+        "token (MAE); the mean of the normed patch tokens; the class token and that mean, side by "
+        "side (Virchow); networks of convolutions average their last map",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_a_model(cls, given: Any) -> Any:
+        plain = {"name": given} if isinstance(given, str) else given
+        name = plain.get("name") if isinstance(plain, Mapping) else None
+        if isinstance(name, str) and name.startswith(f"{TIMM}:"):
+            return {**plain, "name": TIMM, "model": name.removeprefix(f"{TIMM}:")}
+        return given
+
     @property
-    def width(self) -> int:
-        """Features of a tile."""
+    def width(self) -> int | None:
+        """Features of a tile; None: it is known once the model of timm is built."""
         size = TRANSFORMERS.get(self.name)
-        return RESNET_WIDTH if size is None else size.width
+        found = WIDTHS.get(self.name) if size is None else size.width
+        return 2 * found if found and size and self.pooling == "cls_mean" else found
+
+    @property
+    def patch(self) -> int | None:
+        """Side of a transformer's patch in pixels; None: it is one of convolutions."""
+        size = TRANSFORMERS.get(self.name)
+        if size is not None:
+            return size.patch
+        if self.name != TIMM or not re.match("vit|deit|beit|eva", self.model or ""):
+            return None
+        named = re.search(r"patch(\d+)", self.model or "")
+        told = self.arguments.get("patch_size", int(named[1]) if named else None)
+        return told if isinstance(told, int) else None
+
+    @property
+    def values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of each channel, in 0..1."""
+        if self.mean is not None and self.std is not None:
+            return self.mean, self.std
+        plain = (0.0,) * self.channels, (1.0,) * self.channels
+        return IMAGENET if self.normalise == "imagenet" else plain
 
     def fits(self, side: int) -> bool:
         """Whether the network can take images with sides of so many pixels."""
-        size = TRANSFORMERS.get(self.name)
-        return side >= RESNET_SMALLEST if size is None else side % size.patch == 0
+        return side >= RESNET_SMALLEST if self.patch is None else side % self.patch == 0
 
     def nearest_side(self, side: int) -> int:
         """The side nearest to `side`, in pixels, that the network can take."""
-        size = TRANSFORMERS.get(self.name)
-        if size is None:
+        if self.patch is None:
             return max(side, RESNET_SMALLEST)
-        return max(1, round(side / size.patch)) * size.patch
+        return max(1, round(side / self.patch)) * self.patch
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -92,15 +173,51 @@ class TileEncoderSettings(Section):
             )
         if self.adapters is not None and self.name not in TRANSFORMERS:
             raise ValueError(f"{self.name} has no transformer blocks to put adapters in")
+        if (self.name == TIMM) == (self.model is None) or (self.arguments and self.name != TIMM):
+            raise ValueError("model and arguments are of timm's encoders: write name: timm:NAME")
+        if self.name == TIMM and self.pooling == "mean":
+            raise ValueError("pooling=mean is of medssl's transformers: choose token_mean")
+        self._check_values()
         return self
+
+    def _check_values(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither")
+        if self.mean is not None and self.normalise != "none":
+            raise ValueError("mean and std stand in place of normalise: leave it out")
+        if any(len(one) != self.channels for one in self.values):
+            raise ValueError(f"mean and std have {self.channels} entries, one of each channel")
+        if min(self.values[1]) <= 0:
+            raise ValueError("std is above 0 in every channel")
 
     @property
     def rule(self) -> str:
         """What sides the network takes, in words."""
-        size = TRANSFORMERS.get(self.name)
-        if size is None:
+        if self.patch is None:
             return f"at least {RESNET_SMALLEST} are needed"
-        return f"a multiple of {size.patch} is needed"
+        return f"a multiple of {self.patch} is needed"
+
+
+def must_be_tile_encoder(
+    settings: TileEncoderSettings, trained: TileEncoderSettings, what: str
+) -> None:
+    """Refuse a pre-trained encoder of tiles that is another one than a pipeline's.
+
+    Raises:
+        UsageError: names the keys to set.
+    """
+    both = settings, trained
+    own, other = (one.model_dump(exclude={"weights", "matched"}) for one in both)
+    keys = [
+        f"encoder.{key}={value}"
+        for key, value in other.items()
+        if own.get(key, value) != value or (key not in own)
+    ]
+    more = [f"encoder.{key}=null" for key in own if key not in other]
+    if keys or more:
+        raise UsageError(
+            f"{what} does not fit the pipeline's encoder", "", f"set {' '.join([*keys, *more])}"
+        )
 
 
 def encoder_hash(settings: TileEncoderSettings, seed: int) -> str:

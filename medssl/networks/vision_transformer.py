@@ -89,11 +89,11 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each with a residual; an adapter may run beside the MLP."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, epsilon: float = EPSILON) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=EPSILON)
+        self.norm1 = nn.LayerNorm(width, eps=epsilon)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=EPSILON)
+        self.norm2 = nn.LayerNorm(width, eps=epsilon)
         self.mlp = Mlp(width)
         self.drop_path = DropPath()
         self.adapter: Adapter | None = None
@@ -112,19 +112,28 @@ class VisionTransformer(nn.Module):
         side: of the images whose positions are learned; others get them interpolated.
         patch: pixels; divides `side`.
         pooling: "cls": class token after the last norm (DINO); "mean": last norm of the mean
-            patch token (MAE).
+            patch token (MAE); others as `pooled_tokens`.
+        epsilon: of every norm.
     """
 
     def __init__(
-        self, side: int, patch: int, width: int, depth: int, heads: int, pooling: str = "cls"
+        self,
+        side: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        pooling: str = "cls",
+        epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
-        self.patch, self.width, self.pooling = patch, width, pooling
+        self.patch, self.tokens_width, self.pooling = patch, width, pooling
+        self.width = 2 * width if pooling == "cls_mean" else width
         self.patch_embed = PatchEmbed(patch, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (side // patch) ** 2, width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=EPSILON)
+        self.blocks = nn.ModuleList(Block(width, heads, epsilon) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=epsilon)
         for parameter in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(parameter, std=0.02)
         for module in self.modules():
@@ -146,6 +155,8 @@ class VisionTransformer(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Images [B, 3, H, W], H and W multiples of the patch, to features [B, E]."""
         tokens = self.tokens(image)
+        if self.pooling not in ("cls", "mean"):
+            return pooled_tokens(self.norm(tokens), 1, self.pooling)
         # The norm is of each token alone, so those that are not read need none.
         pooled = tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(1)
         found: Tensor = self.norm(pooled)
@@ -169,6 +180,19 @@ class VisionTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
+
+
+def pooled_tokens(tokens: Tensor, before: int, pooling: str) -> Tensor:
+    """Tokens [B, before + N, E] after the last norm to features [B, E], or [B, 2 E].
+
+    Args:
+        before: the class token, which is the first, and registers, which no mean is taken of.
+        pooling: "cls"; "token_mean": of the patches; "cls_mean": both, side by side.
+    """
+    if pooling == "cls":
+        return tokens[:, 0]
+    mean = tokens[:, before:].mean(1)
+    return mean if pooling == "token_mean" else torch.cat([tokens[:, 0], mean], dim=1)
 
 
 def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
@@ -197,4 +221,4 @@ def add_adapters(network: VisionTransformer, bottleneck: int, scale: float) -> N
     """
     network.requires_grad_(False)
     for block in network.layers:
-        block.adapter = Adapter(network.width, bottleneck, scale).train(network.training)
+        block.adapter = Adapter(network.tokens_width, bottleneck, scale).train(network.training)

@@ -1,10 +1,11 @@
-"""The arguments of MONAI's networks, and of transforms, as keys; MONAI is not imported for that."""
+"""The arguments of MONAI's networks and losses, and of transforms, as keys, without MONAI."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from medssl.methods.segment import monai_losses
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.pipeline.key import Key, Section, told
@@ -12,18 +13,21 @@ from medssl.transforms.catalogue import known_transforms
 
 
 def class_names() -> list[str]:
-    """Networks as `monai:NAME`, transforms as a chain names them."""
-    return [*(f"{PREFIX}{name}" for name in known()), *known_transforms()]
+    """Networks and losses as `monai:NAME`, transforms as a chain names them."""
+    monai = (f"{PREFIX}{name}" for name in (*known(), *monai_losses.known()))
+    return [*monai, *known_transforms()]
 
 
 def describe_class(asked: str) -> str | None:
-    """The arguments of a network or of a transform for a reader, with `monai:` or without it.
+    """The arguments of a network, loss or transform for a reader, with `monai:` or without it.
 
-    None where neither is called so.
+    None where none is called so.
     """
     name = asked.removeprefix(PREFIX)
     if name in known():
         return "\n".join(told(_network(name))).rstrip()
+    if name in monai_losses.known():
+        return "\n".join(told(_loss(name))).rstrip()
     return "\n".join(told(_transform(name))).rstrip() if name in known_transforms() else None
 
 
@@ -33,6 +37,13 @@ def _network(name: str) -> Section:
     about = f"a network of MONAI, whose channels, classes and axes medssl gives{able}"
     optional = {key: one for key, one in found.arguments.items() if key not in found.required}
     return Section(full, about, tuple(_keys("network.", found.required, optional)))
+
+
+def _loss(name: str) -> Section:
+    found = monai_losses.known()[name]
+    able = "; `loss.weights` weighs classes by name" if found.weighs else ""
+    about = f"a loss of MONAI, of answers and labels as medssl gives them{able}"
+    return Section(f"{PREFIX}{name}", about, tuple(_keys("loss.", (), found.arguments)))
 
 
 def _transform(name: str) -> Section:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from medssl.data.slide.settings import TileSettings
 from medssl.environment import cache_root, encoders_root
 from medssl.errors import DataError, UsageError
 from medssl.names import some_of, unfit
@@ -17,11 +18,14 @@ from medssl.networks.foreign.families import recognise
 from medssl.networks.foreign.recognised import Recognised
 from medssl.networks.load_report import LoadReport, must_be_numbers
 from medssl.networks.monai_settings import AnyNetwork
+from medssl.networks.tile_encoder import build_tile_encoder
+from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.description import description_of
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.fingerprint import code_version
 from medssl.train.import_card import ImportCard
+from medssl.train.tile_checkpoint import TileEncoderCheckpoint
 from medssl.transforms.chain import Preprocess
 
 FOLLOWS = "relative_position_index"
@@ -97,7 +101,7 @@ def rebuilt(path: Path, family: str | None = None) -> Imported:
         UsageError, DataError: as `import_file`.
     """
     found = recognise(path, family)
-    network, described = _of_volumes(found)
+    network, described = _of_volumes(found) if found.volumes else _of_images(found)
     report = filled(network, found.weights, str(path))
     card = ImportCard(
         family=found.family,
@@ -109,7 +113,7 @@ def rebuilt(path: Path, family: str | None = None) -> Imported:
         sha256=_sha256(path),
         size=_size(path),
         left_out=_parts(found.left_out),
-        images_known=bool(found.facts.preprocess),
+        images_known=not found.volumes or bool(found.facts.preprocess),
         mpp=found.facts.mpp,
     )
     told = described.model_copy(update={"imported": card})
@@ -145,12 +149,7 @@ def _of_volumes(found: Recognised) -> tuple[nn.Module, Any]:
     try:
         settings: Any = TypeAdapter(AnyNetwork).validate_python(dict(found.network))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(
-            f"the file's encoder cannot be built: {first['msg']}",
-            f"it says {dict(found.network)}",
-            "take another copy",
-        ) from error
+        raise _unbuilt(found, error) from error
     patch = found.facts.patch if len(found.facts.patch) == 3 else SIDES
     described = VolumeEncoderCheckpoint(
         preprocess=Preprocess.of(dict(found.facts.preprocess) or []),
@@ -161,6 +160,28 @@ def _of_volumes(found: Recognised) -> tuple[nn.Module, Any]:
         **_told(found),
     )
     return build_encoder(settings, found.channels, seed=0), described
+
+
+def _of_images(found: Recognised) -> tuple[nn.Module, Any]:
+    try:
+        settings = TileEncoderSettings.model_validate(dict(found.network))
+    except ValidationError as error:
+        raise _unbuilt(found, error) from error
+    told = _told(found)
+    described = TileEncoderCheckpoint(
+        tiles=TileSettings(size=settings.side, mpp=found.facts.mpp or 0.5),
+        encoder=settings,
+        **{**told, "data": told["data"][0]},
+    )
+    return build_tile_encoder(settings, seed=0), described
+
+
+def _unbuilt(found: Recognised, error: ValidationError) -> DataError:
+    return DataError(
+        f"the file's encoder cannot be built: {error.errors()[0]['msg']}",
+        f"it says {dict(found.network)}",
+        "take another copy",
+    )
 
 
 def _told(found: Recognised) -> dict[str, Any]:

@@ -48,6 +48,19 @@ class Log(Protocol):
         """Keep `values` of `step`."""
 
 
+class Search(Protocol):
+    """What is looked up in the data by the present weights, from time to time; batches use it."""
+
+    def look(self, step: int) -> bool:
+        """Look where it is time for it, after `step` steps; whether it was."""
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on, as plain values and tensors."""
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Put back what `state` gave after `step` steps."""
+
+
 @dataclass(frozen=True)
 class Callbacks:
     """The caller's functions that the loop calls: how to validate and how to save.
@@ -56,11 +69,13 @@ class Callbacks:
         validate: scores of the present weights by name, given the step; None: no validation.
         save: writes the predictor as checkpoint "last" or "best", given the step and its numbers.
         selects: name of the score by which "best" is chosen, higher is better; None chooses none.
+        search: what streams look up that follows from the weights; None: nothing.
     """
 
     validate: Callable[[int], dict[str, float]] | None
     save: Callable[[str, int, dict[str, float]], None]
     selects: str | None = "dice"
+    search: Search | None = None
 
 
 def fit(
@@ -94,10 +109,7 @@ def fit(
         keep_freed_memory()
     update = make_update(method, settings, seed, device, fine_tune)
     trained = method, update.optimiser, update.scaler
-    state = TrainState()
-    if state_file.exists():
-        state = TrainState.load(state_file, device)
-        state.restore(*trained)
+    state = _resumed(state_file, device, trained, callbacks.search)
     if state.step >= settings.steps:
         return state
     reporter.begin(settings.steps, state.step)
@@ -113,6 +125,8 @@ def fit(
                 if validates:
                     values |= _validate(method, callbacks, state)
                     clock.skip()
+                if not last and callbacks.search is not None and callbacks.search.look(step):
+                    clock.skip()
                 if last or step % settings.log_every == 0 or (validates and callbacks.validate):
                     log.metrics(step, values | method.monitor())
                 reporter.step(step, values)
@@ -120,6 +134,7 @@ def fit(
                     # The state is saved last: whenever a kill comes, what it calls done is on disk.
                     callbacks.save("last", step, values)
                     state.keep(*trained)
+                    state.search = {} if callbacks.search is None else callbacks.search.state()
                     state.save(state_file)
                 if stop.requested:
                     raise Stopped(
@@ -129,6 +144,22 @@ def fit(
                     )
     finally:
         reporter.end()
+    return state
+
+
+def _resumed(
+    file: Path,
+    device: torch.device,
+    trained: tuple[Method[Any], torch.optim.Optimizer, torch.amp.GradScaler],
+    search: Search | None,
+) -> TrainState:
+    """The state in a file, put back into what is trained; a new one where there is no file."""
+    if not file.exists():
+        return TrainState()
+    state = TrainState.load(file, device)
+    state.restore(*trained)
+    if search is not None:
+        search.restore(state.search, state.step)
     return state
 
 

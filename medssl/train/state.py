@@ -23,6 +23,7 @@ class TrainState:
     Attributes:
         best: best validation score so far, or None.
         best_step: the step it was seen at.
+        search: what streams have looked up by the weights so far.
     """
 
     step: int = 0
@@ -31,6 +32,7 @@ class TrainState:
     method: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
 
     def keep(
         self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler

@@ -13,6 +13,7 @@ from medssl.errors import UsageError
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, understood
 from medssl.train.description import description_of
+from medssl.train.import_card import ImportCard
 from medssl.transforms.tile_chain import AS_SCANNED, TilePreprocess
 
 
@@ -20,6 +21,7 @@ class TileEncoderCheckpoint(BaseModel):
     """The description beside the weights of a pre-trained encoder of tiles.
 
     Attributes:
+        imported: where the weights are from, if from another project.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
     """
 
@@ -37,6 +39,12 @@ class TileEncoderCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float] = {}
     seen: tuple[str, ...] = ()
+    imported: ImportCard | None = None
+
+    @property
+    def network(self) -> TileEncoderSettings:
+        """The encoder, by the name of the section of pipelines that grade or segment images."""
+        return self.encoder
 
 
 def read_tile_encoder(folder: Path) -> TileEncoderCheckpoint:

@@ -120,9 +120,44 @@ class Chain:
         cuts = ("medssl:MarkForegroundd", "medssl:CropMarkedd", "CropForegroundd")
         return type(self)(tuple(step for step in self.steps if step.name not in cuts))
 
+    @property
+    def _certain(self) -> int:
+        """How many steps stand before the first that draws."""
+        drawn = (number for number, step in enumerate(self.steps) if step.entry.random)
+        return next(drawn, len(self.steps))
+
+    @property
+    def kept(self) -> Self:
+        """The steps up to the first that draws, which are carried out once."""
+        known = self._certain
+        return self if known == len(self.steps) else type(self)(self.steps[:known])
+
+    @property
+    def rest(self) -> tuple[Step, ...]:
+        """The steps from the first that draws on, which are carried out for each item."""
+        return self.steps[self._certain :]
+
+    def must_not_draw(self, why: str) -> None:
+        """Refuse random transforms; UsageError."""
+        if self.rest:
+            raise UsageError(
+                f"the transform {self.rest[0].name} of preprocess draws at random",
+                why,
+                "leave it out",
+            )
+
+    @property
+    def certain(self) -> Self:
+        """The chain without the steps that draw: what validation and prediction see."""
+        steps = tuple(step for step in self.steps if not step.entry.random)
+        return self if steps == self.steps else type(self)(steps)
+
     def unlike(self, other: "Chain") -> str:
-        """By which steps, but for crops, images look otherwise than with `other`; "" if none."""
-        own, others = self.uncropped.plain, other.uncropped.plain
+        """By which steps, but for crops, images look otherwise than with `other`; "" if none.
+
+        What is drawn is left out.
+        """
+        own, others = self.certain.uncropped.plain, other.certain.uncropped.plain
         if own == others:
             return ""
         odd = [[one for one in a if one not in b] for a, b in ((own, others), (others, own))]
@@ -188,24 +223,38 @@ class Chain:
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
 
-PREPROCESS = "what is done to an image before it is cached, see `medssl keys preprocess`"
+PREPROCESS = (
+    "what is done to a whole image, cached up to its first random transform, "
+    "see `medssl keys preprocess`"
+)
 """What the key `preprocess` is."""
 
 
 class Preprocess(Chain):
-    """What is done to an image once, before it is cached: the same for every step of training."""
+    """What is done to a whole image, the same in training, validation and prediction.
+
+    It is cached up to its first random transform. From there on it is carried out for each item of
+    training; validation and prediction leave out what draws.
+    """
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = PREPROCESS_WORDS
 
     @classmethod
-    def _unfit(cls, step: Step) -> str:
-        """It must not draw."""
-        if step.entry.random:
-            return (
-                "draws at random, and what is preprocessed is kept; "
-                "`medssl keys augment` lists the random changes that training makes"
-            )
-        return ""
+    def of(cls, given: Any) -> Self:
+        """As of every chain; from the first random transform on no voxel may move."""
+        found = super().of(given)
+        for step in found.rest:
+            if step.entry.random and step.moves:
+                raise ValueError(
+                    f"the transform {step.name} moves voxels at random, and where they lie is "
+                    "known before training; write it under augment"
+                )
+            if step.moves:
+                raise ValueError(
+                    f"the transform {step.name} moves voxels after {found.rest[0].name} has drawn, "
+                    f"and where they lie is known before; write it before {found.rest[0].name}"
+                )
+        return found
 
 
 AUGMENT = "random changes of what training sees, see `medssl keys augment`"

@@ -133,15 +133,15 @@ class Prepared:
 
 
 class Preparation:
-    """The deterministic chain from a volume on disk to what the network sees.
+    """The chain from a volume on disk to what the network sees, without what draws.
 
     Raises:
         UsageError: a transform refuses its arguments.
     """
 
     def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._steps = [Watched(step) for step in chain.steps]
+        self._chain = chain.certain
+        self._steps = [Watched(step) for step in self._chain.steps]
         self._compose = Compose(
             [LoadVolumed([IMAGE, LABEL], allow_missing_keys=True), *self._steps]
         )

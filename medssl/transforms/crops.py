@@ -65,16 +65,16 @@ def shape_of(image: Any) -> str:
 
 
 class CropPreparation:
-    """The deterministic chain from an image to crops; the same in training and in prediction.
+    """The chain from an image to crops, without what draws; the same wherever images are seen.
 
     Raises:
         UsageError: a transform refuses its arguments.
     """
 
     def __init__(self, chain: RadiographPreprocess) -> None:
-        self._chain = chain
+        self._chain = chain.certain
         self._load = LoadRadiographd(IMAGE)
-        self._steps = [WatchedPicture(step) for step in chain.steps]
+        self._steps = [WatchedPicture(step) for step in self._chain.steps]
 
     def __call__(self, image: Radiograph) -> np.ndarray:
         """The crops of an image, uint8 [V, S, S].

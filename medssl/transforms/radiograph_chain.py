@@ -148,9 +148,10 @@ class RadiographPreprocess(Preprocess):
     @property
     def picture(self) -> Picture | None:
         """What the network sees, where the last step tells; None: it must be tried."""
-        if not self.steps or self.steps[-1].name not in (JOINT, SQUARE):
+        steps = self.certain.steps
+        if not steps or steps[-1].name not in (JOINT, SQUARE):
             return None
-        last = self.steps[-1]
+        last = steps[-1]
         return Picture(self.names(1 + (last.name == JOINT)), last.args.get("side", 128))
 
     def names(self, count: int) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ SCALED = "encoders scale tiles themselves (encoder.normalise); keep their range 
 
 
 class TilePreparation:
-    """The deterministic chain of tiles; the same in pre-training, training and prediction.
+    """The chain of tiles without what draws; the same in pre-training, training and prediction.
 
     Args:
         mpp: microns per pixel of a tile, which MONAI's transforms find in its affine.
@@ -30,7 +30,7 @@ class TilePreparation:
     """
 
     def __init__(self, chain: Chain, mpp: float) -> None:
-        self._steps = [WatchedPicture(step) for step in chain.steps]
+        self._steps = [WatchedPicture(step) for step in chain.certain.steps]
         self._affine = torch.diag(torch.tensor([mpp, mpp, 1, 1], dtype=torch.float64))
 
     def __call__(self, tile: np.ndarray, source: str) -> np.ndarray:

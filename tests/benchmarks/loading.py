@@ -38,7 +38,8 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.stream import cut
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
-from medssl.families.segment.train import build_method, streams, used_cases
+from medssl.families.segment.streams import streams
+from medssl.families.segment.train import build_method, used_cases
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import cohort_of
 from medssl.train.loop import Callbacks, fit

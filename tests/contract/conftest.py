@@ -13,6 +13,7 @@ from medssl.data.foreground import find_class_voxels
 from medssl.data.stream import PatchStream
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.settings import NetworkChoice, NetworkSettings
 from medssl.settings import TrainSettings
 from medssl.transforms.chain import Augment
@@ -75,12 +76,14 @@ def build(patch: tuple[int, int, int]) -> Callable[..., SegmentMethod]:
         dropout: float = 0.0,
         seed: int = SEED,
         network: NetworkChoice | None = None,
+        loss: LossChoice | None = None,
         **keys: Any,
     ) -> SegmentMethod:
         vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
         kind = settings_class(name)
         settings = kind(**keys) if preset is None else kind.preset(preset)
-        task = Task(("T1",), CLASSES, patch, (network or vnet).sized(patch), labelled=LABELLED)
+        sized = (network or vnet).sized(patch)
+        task = Task(("T1",), CLASSES, patch, sized, labelled=LABELLED, loss=loss)
         return implementation(settings)(settings, task, seed)
 
     return make

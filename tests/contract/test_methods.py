@@ -9,6 +9,7 @@ import torch
 from medssl.data.labels import Label
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.settings import (
@@ -115,6 +116,15 @@ def test_twenty_steps_lower_the_loss(name, build, streams):
     method = build(name)
     found = losses(method, first_batches(method, streams), 20)
     assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+
+
+@every_method
+def test_a_loss_by_name_stands_in_place_of_the_own(name, build, streams):
+    chosen = LossChoice.model_validate("monai:DiceFocalLoss")
+    given = first_batches(build(name), streams)
+    found = [losses(build(name, loss=loss), given, 20) for loss in (None, chosen)]
+    assert found[0][0] != found[1][0]
+    assert np.mean(found[1][-3:]) < 0.9 * np.mean(found[1][:3])
 
 
 @every_method

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medssl.errors import UsageError
-from medssl.methods.segment.losses import supervised_loss
+from medssl.methods.segment.losses import over_heads, supervised_loss
 from medssl.networks.build import build_network
 from medssl.networks.heads import heads_of
 from medssl.networks.unet import ResidualBlock, UNet
@@ -158,7 +158,7 @@ def test_heads_are_weighted_as_in_nnunet(name: str, stages: int) -> None:
         for one in maps
     ]
     expected = sum(w * loss for w, loss in zip(weights[stages], losses, strict=True))
-    torch.testing.assert_close(supervised_loss(maps[0], label, maps[1:]), expected)
+    torch.testing.assert_close(over_heads(maps, supervised_loss, label), expected)
 
 
 @every_unet

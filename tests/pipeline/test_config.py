@@ -105,7 +105,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, key: str, nea
         ("preprocess=[{Spacngd: {pixdim: 1}}]", ["'Spacngd'", "did you mean 'Spacingd'?"]),
         ("preprocess=[{Spacingd: {pixdm: 1}}]", ["no argument 'pixdm'", "did you mean 'pixdim'?"]),
         ("preprocess=[Spacingd]", ["the transform Spacingd needs pixdim"]),
-        ("preprocess=RandFlipd", ["RandFlipd draws at random", "`medssl keys augment`"]),
+        ("preprocess=RandFlipd", ["RandFlipd moves voxels at random", "write it under augment"]),
         ("augment.flip=half", ["flip is a key of basic", "{basic: {flip: ...}}"]),
         ("augment.basic.flip=hlaf", ["basic.flip='hlaf'", "'half'"]),
         ("augment=standrad", ["no transform is called 'standrad'", "did you mean 'standard'?"]),

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from medssl.families.segment import foretell
-from medssl.families.segment.foretell import Foretold, duration
+from medssl.families.segment.foretell import Foretold, Pace, duration
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 
-LONG = Foretold(0.5, 400, 6, 0.1, 100, 300, 40, 2_000_000_000, "CPU")
+LONG = Foretold(Pace(0.5, 0.4), 400, 6, Pace(0.1, 0.2), 100, 300, 40, 2_000_000_000, "CPU")
 
 
 class Listening(QuietReporter):
@@ -27,9 +27,21 @@ class Listening(QuietReporter):
         self.said.append(text)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "timed"),
+    [(5.0, 3), (0.5, 4), (0.01, 20)],
+)
+def test_quick_steps_are_timed_more_often_than_slow_ones(seconds: float, timed: int) -> None:
+    """Three at least, as many as two seconds hold, twenty at most; the first does not count."""
+    ends = list[Pace]()
+    while not foretell._enough(ends):
+        ends.append(Pace(seconds * len(ends), 0))
+    assert len(ends) - 1 == timed
+
+
 def test_all_trainings_count_and_the_masks_that_follow() -> None:
-    assert LONG.training_s == 0.5 * 400 * 6 + 0.1 * 100
-    assert LONG.prediction_s == pytest.approx(30)
+    assert LONG.training == pytest.approx((0.5 * 400 * 6 + 0.1 * 100, 0.4 * 400 * 6 + 0.2 * 100))
+    assert LONG.prediction == pytest.approx((30, 60))
     assert str(LONG) == (
         "6 trainings of 400 steps at 0.5 s will take about 20 min, then 40 masks about 30 s; "
         "they need 2 GB on the CPU"
@@ -52,8 +64,8 @@ def test_steps_windows_and_masks_are_those_of_the_run(balls: Path) -> None:
     assert found.masks == 6  # two of the test, four that folds leave out
     assert found.predicted == 8 * 6
     assert found.validated == 8 * 4  # each fold answers to what it leaves out
-    assert found.step_s > 0
-    assert found.window_s > 0
+    assert min(found.step) > 0
+    assert min(found.window) > 0
     assert found.memory > 1e8
     ensemble = load_config(
         "balls", ["split={labels: 4, test: 2, folds: 4, validation: 0, final: ensemble}"]

@@ -97,11 +97,13 @@ def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
     """Voxels are 2 x 1 x 1 mm: the first axis is halved once the others are as coarse."""
     network = settle(["network=plain_unet"]).pipeline.network
     assert isinstance(network, UNetSettings)
-    assert network.features == (16, 32, 64)
+    assert network.features == (8, 16, 32)
     assert network.strides == ((1, 1, 1), (1, 2, 2), (2, 1, 1))
     assert network.kernels == ((1, 3, 3), (3, 3, 3), (3, 3, 3))
     assert network.blocks == (2, 2, 2)
     assert network.deep_supervision
+    assert settle(["network=plain_unet"]).pipeline.train.channels_last  # of eight, on a CPU
+    assert not settle().pipeline.train.channels_last  # the V-Net of the file has its own layout
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_a_planned_run_trains_predicts_and_says_what_it_ran(open_balls: Path, me
     assert len(list(done["masks"].glob("*_entropy.nii.gz"))) == 2
     (train,) = (open_balls / "runs" / "open").glob("train-*")
     resolved = yaml.safe_load((train / "config.yaml").read_text())
-    assert resolved["network"]["features"] == [16, 32, 64]
+    assert resolved["network"]["features"] == [8, 16, 32]
     assert resolved["train"]["patch"] == [12, 12, 12]
     before = sorted(path.name for path in (open_balls / "runs" / "open").iterdir())
     run(config, QuietReporter())  # nothing is left to do

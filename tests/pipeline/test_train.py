@@ -76,12 +76,27 @@ def test_a_finished_training_is_enough_to_predict_and_to_audit(balls):
     assert (folder / "state.pt").is_file()
 
 
-def test_a_killed_training_ends_in_the_same_weights(balls):
-    unbroken = trained(balls / "unbroken", *TRACOCO)
+DRAWS = "preprocess=[mr, {RandGaussianNoised: {prob: 1, std: 0.2}}, NormalizeIntensityd]"
+
+
+@pytest.mark.parametrize("more", [(), (DRAWS,)], ids=["", "preprocess draws"])
+def test_a_killed_training_ends_in_the_same_weights(balls, more):
+    given = (*TRACOCO, *more, "train.checkpoint_every=1")
+    unbroken = trained(balls / "unbroken", *TRACOCO, *more)
     with pytest.raises(Killed):
-        trained(balls / "broken", *TRACOCO, "train.checkpoint_every=1", reporter=KilledAfter(2))
-    continued = trained(balls / "broken", *TRACOCO, "train.checkpoint_every=1")
+        trained(balls / "broken", *given, reporter=KilledAfter(2))
+    continued = trained(balls / "broken", *given)
     assert weights(continued) == weights(unbroken)
+
+
+def test_training_starts_before_what_is_drawn_and_validation_sees_what_follows(balls):
+    """Noise before a z-score: both the image of the file and the z-scored one are cached."""
+    drawn = "preprocess=[{RandGaussianNoised: {prob: 1, std: 0.2}}, NormalizeIntensityd]"
+    trained(balls / "run", drawn, "train.steps=1")
+    images = [np.load(one / "image.npy") for one in (cache_root() / "balls").iterdir()]
+    scored = [one for one in images if one.mean() == pytest.approx(0, abs=1e-2)]
+    assert len(images) == 2 * len(scored) == 2 * len(cohort().cases) - 2 * len(cohort().split.test)
+    assert all(one.std() == pytest.approx(1, abs=1e-2) for one in scored)
 
 
 def test_labels_of_unlabelled_cases_are_not_even_read(balls):

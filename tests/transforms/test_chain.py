@@ -61,7 +61,7 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
         ("spacingd", "no transform is called 'spacingd'; did you mean 'Spacingd'"),
         ("ZScored", "no transform is called 'ZScored'; did you mean 'medssl:ZScored'"),
         ("Spacing", "did you mean 'Spacingd'"),
-        ("RandFlipd", "RandFlipd draws at random, and what is preprocessed is kept"),
+        ("RandFlipd", "RandFlipd moves voxels at random, .*; write it under augment"),
         ([{"Spacingd": {"pixdm": 1}}], "has no argument 'pixdm'; did you mean 'pixdim'"),
         (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
         ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),

@@ -168,7 +168,7 @@ def test_an_image_that_shows_nothing_is_refused() -> None:
         ({"radiograph": {"columns": 3}}, "unknown key 'radiograph.columns'"),
         ({"side": 64}, r"side is a key of joint, radiograph; write {joint: {side: ...}}"),
         ("mr", "no transform is called 'mr'"),
-        ("RandFlipd", "RandFlipd draws at random, and what is preprocessed is kept"),
+        ("RandFlipd", "RandFlipd moves voxels at random, .*; write it under augment"),
     ],
 )
 def test_chains_that_cannot_be_are_refused(given: Any, message: str) -> None:

@@ -97,6 +97,8 @@ def test_a_chain_that_makes_no_tile_is_told_before_slides_are_read(given: Any, w
         check_tiles(TilePreprocess.of(given), TILES)
 
 
-def test_a_chain_of_tiles_does_not_draw() -> None:
-    with pytest.raises(ValueError, match="RandFlipd draws at random"):
-        TilePreprocess.of("RandFlipd")
+def test_what_is_encoded_once_does_not_draw() -> None:
+    chain = TilePreprocess.of([{"RandGaussianNoised": {"prob": 1}}])
+    with pytest.raises(UsageError, match="RandGaussianNoised of preprocess draws at random"):
+        chain.must_not_draw("tiles are encoded once")
+    TilePreprocess.of("slide").must_not_draw("tiles are encoded once")

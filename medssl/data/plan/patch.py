@@ -42,8 +42,8 @@ class PatchPlan:
         topology: levels of the network; its patch is the one that fits.
         cost: activations of one patch.
         batch: patches per step.
-        limited_by: what set the batch: "memory", "data" (its share of the data set), "time"
-            on a CPU, or "least", which every batch has.
+        limited_by: what set the batch: "memory" (on a CPU time), "data" (its share of the data
+            set), or "least", which every batch has.
     """
 
     topology: Topology
@@ -87,8 +87,6 @@ def plan_patch(
     fitting = round(reference / own * items)
     share = round(budget.covered * voxels / prod(found.patch))
     batch, limit = min((fitting, "memory"), (share, "data"))
-    if budget.batch is not None and batch > budget.batch:
-        batch, limit = budget.batch, "time"
     if batch < FEWEST:
         batch, limit = FEWEST, "least"
     return PatchPlan(found, own, batch, limit)

@@ -40,6 +40,10 @@ MANY_STEPS = 10_000
 """From so many on, gradient descent with momentum is as good as Adam."""
 
 
+FEW = 16
+"""Features of the first level below which a CPU is faster with channels last."""
+
+
 def planned_keys(plan: SizePlan, budget: Budget, names: Names) -> list[Planned]:
     """All keys, in the order of a pipeline file."""
     return [*_chain(plan, names), *_network(plan, budget), *_augment(names), *_train(plan, budget)]
@@ -98,6 +102,7 @@ def _window(plan: SizePlan, start: str) -> Iterator[Planned]:
 
 def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     levels = len(plan.network.topology.strides)
+    quick = not budget.given and budget.features < 32
     features = budget.feature_counts(levels, 2 if plan.planar else 3)
     kind = "residual" if budget.residual else "plain"
     yield Planned("network.name", budget.network, f"nnU-Net's {kind} network, for {budget.name}.")
@@ -105,7 +110,7 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
         "network.features",
         list(features),
         f"{features[0]} features, doubled per level, {max(features)} at most"
-        + (", half of nnU-Net's to save time." if budget.features < 32 else "."),
+        + (f"; nnU-Net's are {32 // budget.features} times as many." if quick else "."),
     )
     halved = ", ".join(map(str, plan.network.topology.poolings))
     yield Planned(
@@ -165,7 +170,6 @@ def _train(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     why = {
         "memory": f"as many as fit {budget.name}",
         "data": f"{100 * budget.covered:.0f} % of the voxels of the {plan.cases} training scans",
-        "time": f"no more on {budget.name}, where time is scarce",
         "least": "the least that a batch has",
     }[network.limited_by]
     yield Planned("train.batch_labelled", network.batch, f"Patches per step: {why}.")
@@ -179,3 +183,7 @@ def _train(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
         why = "In few steps it comes further than the gradient descent with momentum of nnU-Net."
         yield Planned("train.optimiser.name", "adam", why)
         yield Planned("train.optimiser.learning_rate", 0.003, "At its highest; it falls to 0.")
+    few = budget.steps < MANY_STEPS and budget.feature_counts(1, 3)[0] < FEW
+    last = few and not plan.planar
+    why = f"Faster where a CPU has fewer than {FEW} features, in volumes; else not."
+    yield Planned("train.channels_last", last, why)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.rest import NOTHING, Rest
 from medssl.data.stream import SEED_WORDS, chained
 
 
@@ -20,6 +21,7 @@ class RadiographStream:
         ids: image of each crop that is drawn from, by its place in `crops`.
         grades: index of the grade by image, for a `labelled` stream; None reads none.
         size: images of a batch.
+        rest: what is done to the crops of an image for each item.
     """
 
     kind: Literal["labelled", "unlabelled"]
@@ -28,6 +30,7 @@ class RadiographStream:
     grades: Mapping[str, int] | None
     size: int
     seed: int
+    rest: Rest = NOTHING
 
     def batch(self, number: int) -> RadiographBatch:
         """Batch `number`, counted from 0."""
@@ -38,4 +41,8 @@ class RadiographStream:
         grade = None
         if self.grades is not None:
             grade = torch.tensor([self.grades[name] for name in names], dtype=torch.int64)
-        return RadiographBatch(torch.from_numpy(self.crops[drawn]), grade, names)
+        crops = self.crops[drawn]
+        for place, name in enumerate(names if self.rest else ()):
+            by = self.seed, SEED_WORDS[self.kind], 1, number * self.size + place
+            crops[place] = self.rest.in_bytes(crops[place], name, *by)
+        return RadiographBatch(torch.from_numpy(crops), grade, names)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from medssl.data.rest import NOTHING, Rest
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.sessions import ScanGroup
 from medssl.data.scan.settings import AffineSettings, PairSettings
@@ -68,8 +69,9 @@ class WindowStream:
         patch: Triple,
         size: int,
         seed: int,
+        rest: Rest = NOTHING,
     ) -> None:
-        self._units = units
+        self._units, self._rest = units, rest
         self._affine, self._patch, self._size = affine, patch, size
         self._flips = affine.flip_pairs if kind == "pairs" else affine.flip_scans
         self._seeds = (seed, SEED_WORDS[kind])
@@ -97,10 +99,18 @@ class WindowStream:
         unit = self._units[_order(*self._seeds, epoch, len(self._units))[place]]
         rng = np.random.default_rng([*self._seeds, 1, item])
         group, scans = unit[int(rng.integers(len(unit)))]
-        read = {scan: group.volume(scan) for scan in scans}
+        read = {scan: self._read(group, scan, item) for scan in scans}
         volumes = [read[scan] for scan in scans]
         window = draw_window(volumes, self._flips, self._affine, self._patch, rng)
         return (group, scans), window
+
+    def _read(self, group: ScanGroup, scan: int, item: int) -> np.ndarray:
+        """[X, Y, Z] of a scan, as an item sees it."""
+        volume = group.volume(scan)
+        if not self._rest:
+            return volume
+        done: np.ndarray = self._rest(volume[None], group.id, *self._seeds, 2, item, scan)[0]
+        return done
 
 
 class PairStream(WindowStream):
@@ -114,11 +124,12 @@ class PairStream(WindowStream):
         patch: Triple,
         size: int,
         seed: int,
+        rest: Rest = NOTHING,
     ) -> None:
         units = pair_units(groups, pairs)
         if not units:
             raise DataError("no session has two scans that can be a pair")
-        super().__init__("pairs", units, affine, patch, size, seed)
+        super().__init__("pairs", units, affine, patch, size, seed, rest)
 
 
 class ScanStream(WindowStream):
@@ -132,11 +143,12 @@ class ScanStream(WindowStream):
         patch: Triple,
         size: int,
         seed: int,
+        rest: Rest = NOTHING,
     ) -> None:
         units = [[choice] for choice in single_scans(groups, pairs)]
         if not units:
             raise DataError("there is no single scan: every scan can be in a pair")
-        super().__init__("scans", units, affine, patch, size, seed)
+        super().__init__("scans", units, affine, patch, size, seed, rest)
 
 
 @lru_cache(maxsize=4)

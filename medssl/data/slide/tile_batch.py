@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medssl.data.rest import NOTHING, Rest
 from medssl.data.stream import SEED_WORDS
 from medssl.errors import DataError
 
@@ -55,6 +56,7 @@ class TileStream:
     Args:
         size: tiles per batch.
         per_source: at most so many tiles of each slide, drawn once; null: all of them.
+        rest: what is done to a tile for each item.
 
     Raises:
         DataError: a slide's tiles are no RGB bytes or differ in size from the others', or there is
@@ -62,9 +64,14 @@ class TileStream:
     """
 
     def __init__(
-        self, sources: Sequence[TileSource], size: int, seed: int, per_source: int | None = None
+        self,
+        sources: Sequence[TileSource],
+        size: int,
+        seed: int,
+        per_source: int | None = None,
+        rest: Rest = NOTHING,
     ) -> None:
-        self._sources, self._size, self._seed = sources, size, seed
+        self._sources, self._size, self._seed, self._rest = sources, size, seed, rest
         _refuse_mixed(sources)
         self._places = _choose([len(source.tiles) for source in sources], per_source, seed)
         if len(self._places) == 0:
@@ -82,10 +89,13 @@ class TileStream:
             order = _permutation(self._seed, epoch, len(self._places))
             which, tile = self._places[order[place]]
             source = self._sources[which]
-            images.append(source.tiles[tile])
+            image = source.tiles[tile].transpose(2, 0, 1)
+            if self._rest:
+                by = self._seed, SEED_WORDS["tiles"], 2, running
+                image = self._rest.in_bytes(image, source.id, *by)
+            images.append(image)
             ids.append(source.id)
-        channels_first = np.stack(images).transpose(0, 3, 1, 2)
-        return TileBatch(torch.from_numpy(np.ascontiguousarray(channels_first)), tuple(ids))
+        return TileBatch(torch.from_numpy(np.stack(images)), tuple(ids))
 
 
 def _refuse_mixed(sources: Sequence[TileSource]) -> None:

@@ -147,4 +147,17 @@ def prepare_crops(job: Job) -> np.ndarray:
             "counts as its own"
         )
     with Counted(reporter) as counted:
-        return cached_crops(cases, config.pipeline.preprocess, folder, on_progress=counted)
+        return cached_crops(cases, config.pipeline.preprocess.certain, folder, on_progress=counted)
+
+
+def kept_crops(plan: GradePlan, certain: np.ndarray) -> np.ndarray:
+    """The crops that training starts from, which lack what its chain does for each item.
+
+    Args:
+        certain: those of `prepare_crops`.
+    """
+    chain = plan.config.pipeline.preprocess
+    if chain.kept == chain.certain:
+        return certain
+    folder = cache_root() / "radiographs" / plan.config.spec.name
+    return cached_crops(plan.cohort.cases, chain.kept, folder)

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from medssl.data.radiograph.stream import RadiographStream
+from medssl.data.rest import Rest
 from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.ranking import measured
-from medssl.families.grade.cohort import GradePlan
+from medssl.families.grade.cohort import GradePlan, kept_crops
 from medssl.families.grade.config import GradeConfig
 from medssl.families.grade.cross_validation import HELD_OUT, choose_temperatures, write_held_out
 from medssl.infer.grade import calibrated, grade_logits
@@ -95,7 +96,7 @@ class Training:
 
         fit(
             method,
-            grade_streams(self.plan, split, method, self.crops),
+            grade_streams(self.plan, split, method, kept_crops(self.plan, self.crops)),
             config.pipeline.train,
             config.pipeline.seed,
             folder / "state.pt",
@@ -181,15 +182,16 @@ def grade_streams(
     says; without a rest, from the labelled images.
     """
     settings, seed = plan.config.pipeline.train, plan.config.pipeline.seed
-    labelled, rest = plan.cohort.places(split.labelled), plan.cohort.places(split.unlabelled)
-    pool = labelled | rest if method.unlabelled_pool == "all" else rest or labelled
+    labelled, others = plan.cohort.places(split.labelled), plan.cohort.places(split.unlabelled)
+    pool = labelled | others if method.unlabelled_pool == "all" else others or labelled
+    rest = Rest(plan.config.pipeline.preprocess.rest)
     grades = plan.cohort.grades_of(split.labelled)
     streams = {
         "labelled": RadiographStream(
-            "labelled", crops, labelled, grades, settings.batch_labelled, seed
+            "labelled", crops, labelled, grades, settings.batch_labelled, seed, rest
         ),
         "unlabelled": RadiographStream(
-            "unlabelled", crops, pool, None, settings.batch_unlabelled, seed
+            "unlabelled", crops, pool, None, settings.batch_unlabelled, seed, rest
         ),
     }
     return {kind: streams[kind] for kind in method.streams}

@@ -15,10 +15,16 @@ from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
-from medssl.networks.tile_settings import TileEncoderSettings, encoder_hash
+from medssl.networks.tile_settings import (
+    TileEncoderSettings,
+    encoder_hash,
+    must_be_tile_encoder,
+)
 from medssl.pipeline.config import Config
+from medssl.pipeline.family import InitialEncoder
 from medssl.section import OneAlone, Patch, Section, check_patch, digest
 from medssl.settings import (
+    EncoderSource,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,
@@ -122,6 +128,9 @@ class TilePretrainPipeline(PipelineFile):
     tiles: TileSettings = TileSettings()
     preprocess: TilePreprocess = Field(default=AS_SCANNED, description=PREPROCESS_TILES)
     encoder: TileEncoderSettings = TileEncoderSettings()
+    pretrain: EncoderSource | None = Field(
+        default=None, description="an encoder to go on with; in place of encoder.weights"
+    )
     method: MethodChoice = MethodChoice(name="dino")
     train: TilePretrainSettings = TilePretrainSettings()
 
@@ -190,6 +199,10 @@ class PretrainConfig(Config[PretrainPipeline]):
                 "leave pretrain out",
             )
         pipeline.preprocess.fingerprint()  # refuses what cannot be cached
+        if self.slices:
+            pipeline.preprocess.must_not_draw("slices are cut from whole volumes and kept")
+        elif method.pairs_of_patients() is not None:
+            pipeline.preprocess.must_not_draw("partners are looked for in images that are kept")
         name = pipeline.network.name
         if (name == "slice_unet") != self.slices:
             raise UsageError(
@@ -235,6 +248,20 @@ class TileConfig(Config[TilePretrainPipeline]):
     def label(self) -> str:
         """The run in a few words, e.g. "dino on slides, seed 0"."""
         return f"{self.pipeline.method.name} on {self.pipeline.data}, seed {self.pipeline.seed}"
+
+    @property
+    def initial(self) -> InitialEncoder:
+        """The encoder of tiles that `pretrain` names."""
+        return InitialEncoder("encoder", "medssl.train.tile_checkpoint:read_tile_encoder")
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The encoder that `pretrain` names."""
+        return {"encoder": trained["encoder"]} if "encoder" in trained else {}
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse another encoder than the pipeline's."""
+        must_be_tile_encoder(self.pipeline.encoder, trained, what)
 
     def declared(self) -> Any:
         """Nothing beyond the slides themselves."""

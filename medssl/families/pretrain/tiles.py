@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from medssl.data.prefetch import BatchStream
+from medssl.data.rest import Rest
 from medssl.data.slide.sample import sample_slides
 from medssl.data.slide.tile_batch import TileStream
 from medssl.data.spec import Case
@@ -46,7 +47,9 @@ def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
     plan: Plan[TileConfig, PretrainCohort] = job.plan
     config, pipeline = plan.config, plan.config.pipeline
     tiles = _sample(config, plan.cohort.cases, job.reporter)
-    stream = TileStream(tiles, pipeline.train.batch, pipeline.seed)
+    stream = TileStream(
+        tiles, pipeline.train.batch, pipeline.seed, rest=Rest(pipeline.preprocess.rest)
+    )
     job.reporter.note(f"{len(stream)} tiles")
     method = config.build(pipeline.encoder)
     if (report := method.encoder().report) is not None:
@@ -86,6 +89,6 @@ def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) 
             pipeline.train.per_slide,
             pipeline.seed,
             on_progress=counted,
-            chain=pipeline.preprocess,
+            chain=pipeline.preprocess.kept,
         )
     return [_Sampled(name, path) for name, path in zip(slides, paths, strict=True)]

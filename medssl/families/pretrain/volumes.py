@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from medssl.data.prefetch import BatchStream
+from medssl.data.rest import Rest
 from medssl.data.scan.sessions import Sessions, prepare_sessions
 from medssl.data.scan.stream import PairStream, ScanStream, single_scans
 from medssl.data.spec import Case, DataSpec
@@ -25,6 +26,7 @@ from medssl.train.checkpoint import DataCard
 from medssl.train.encoder_checkpoint import load_encoder_weights
 from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
@@ -38,7 +40,9 @@ def learner(job: Job) -> tuple[PretrainMethod, Mapping[str, BatchStream]]:
     if pipeline.network.packages and not plan.config.method.own_network:
         must_answer(pipeline.network, 1, 1, pipeline.train.patch, pipeline.train.batch_scans)
     start = load_start(plan.config, job.reporter)
-    sessions = prepare_volumes(plan.cohort.train, plan.config, job.reporter)
+    sessions = prepare_volumes(
+        plan.cohort.train, plan.config, job.reporter, pipeline.preprocess.kept
+    )
     method = build_method(plan.config, sessions, start)
     return method, build_streams(job, method, sessions)
 
@@ -87,6 +91,7 @@ def build_streams(job: Job, method: PretrainMethod, sessions: Sessions) -> dict[
     if views is not None:
         return {"pairs": matched_stream(job, views, sessions)}
     train, seed = config.pipeline.train, config.pipeline.seed
+    rest = Rest(config.pipeline.preprocess.rest)
     pairs, affine = method.pairs(), method.affine()
     found: dict[str, BatchStream] = {}
     if pairs is not None:
@@ -94,11 +99,11 @@ def build_streams(job: Job, method: PretrainMethod, sessions: Sessions) -> dict[
         if dropped := sessions.dropped(pairs):
             job.reporter.note(dropped)
         found["pairs"] = PairStream(
-            sessions.groups, pairs, affine, train.patch, train.batch_pairs, seed
+            sessions.groups, pairs, affine, train.patch, train.batch_pairs, seed, rest
         )
     if "scans" in method.streams and (pairs is None or single_scans(sessions.groups, pairs)):
         found["scans"] = ScanStream(
-            sessions.groups, pairs, affine, train.patch, train.batch_scans, seed
+            sessions.groups, pairs, affine, train.patch, train.batch_scans, seed, rest
         )
     return found
 
@@ -107,8 +112,12 @@ def prepare_volumes(
     sources: Sequence[tuple[DataSpec, Sequence[Case]]],
     config: PretrainConfig,
     reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> Sessions:
     """The scans of data sets, preprocessed in the cache.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -118,7 +127,7 @@ def prepare_volumes(
     reporter.note(f"{cases} cases of {names}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return prepare_sessions(
-            sources, config.pipeline.preprocess, cache_root(), on_progress=counted
+            sources, chain or config.pipeline.preprocess.certain, cache_root(), on_progress=counted
         )
 
 

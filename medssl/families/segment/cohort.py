@@ -79,7 +79,9 @@ def _must_be_of_its_dimensions(config: SegmentConfig, cases: Sequence[Case]) -> 
 def inputs(config: SegmentConfig, cohort: Cohort) -> dict[str, list[Any]]:
     """The settings, who has which role, and the files of those that a stage reads."""
     pipeline, split = config.pipeline, cohort.split
-    settings = ("data", "preprocess", "network", "method", "pretrain", "augment", "train")
+    settings = ["data", "preprocess", "network", "method", "pretrain", "augment", "train"]
+    if pipeline.loss is not None:
+        settings.append("loss")
     roles = (split.labelled, split.unlabelled, split.validation)
     seen = [case for case in cohort.cases if case.id in set().union(*roles)]
     folds = [[fold.test for fold in cohort.folds], pipeline.split.final] if cohort.folds else []

@@ -10,12 +10,14 @@ from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
 from medssl.section import check_stride
 from medssl.settings import (
+    MOST_WORKERS,
     VOLUME_FORMATS,
     FineTuneSettings,
     MethodChoice,
@@ -42,6 +44,12 @@ class SegmentPipeline(PipelineFile):
     preprocess: Preprocess = Field(default=Preprocess.of("mr"), description=PREPROCESS)
     network: AnyNetwork = NetworkSettings()
     method: MethodChoice = MethodChoice(name="supervised")
+    loss: LossChoice | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="what labels cost; null: what the method says, usually half cross-entropy, "
+        "half Dice",
+    )
     pretrain: PretrainChoice | None = None
     augment: Augment = Field(default=Augment.of("standard"), description=AUGMENT)
     train: TrainSettings = TrainSettings()
@@ -82,6 +90,16 @@ class SegmentPipeline(PipelineFile):
     @model_validator(mode="after")
     def _sized(self) -> Self:
         return self.model_copy(update={"network": self.network.sized(self.train.patch)})
+
+
+def _without_effect(train: TrainSettings) -> set[str]:
+    """Keys of foreground that a training does not look at."""
+    off = set[str]()
+    if not train.foreground_unlabelled:
+        off |= {"foreground_unlabelled", "foreground_refresh"}
+    if not train.foreground:
+        off |= {"foreground", *([] if train.foreground_unlabelled else ["foreground_by"])}
+    return off
 
 
 class SegmentConfig(Config[SegmentPipeline]):
@@ -133,7 +151,10 @@ class SegmentConfig(Config[SegmentPipeline]):
         self.pipeline.network.must_take(self.pipeline.train.patch)
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
+        if self.pipeline.loss is not None:
+            self.pipeline.loss.must_fit(self.spec.classes, self.spec.ignore is not None)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
+        self._must_look_in_time()
         Cleaning.of(self.pipeline.predict, self.spec.classes)
         written = self.pipeline.predict.format
         if written is not None and written not in VOLUME_FORMATS:
@@ -141,6 +162,24 @@ class SegmentConfig(Config[SegmentPipeline]):
                 f"predict.format={written} cannot be the form of a run's masks",
                 "they are read again, to be scored and shown",
                 f"choose one of {', '.join(VOLUME_FORMATS)}, or give --format to `medssl predict`",
+            )
+
+    def _must_look_in_time(self) -> None:
+        """Refuse a search for foreground in unlabelled cases that comes too late."""
+        train = self.pipeline.train
+        if not train.foreground_unlabelled or not self.is_planned:
+            return
+        if train.foreground_refresh >= train.steps:
+            raise UsageError(
+                f"train.foreground_refresh={train.foreground_refresh} is never reached",
+                f"training has {train.steps} steps, so train.foreground_unlabelled has no effect",
+                f"set train.foreground_refresh={max(20, train.steps // 5)}, or more train.steps",
+            )
+        if (train.workers or 0) > MOST_WORKERS:
+            raise UsageError(
+                f"train.workers={train.workers} draws more batches ahead than "
+                "train.foreground_unlabelled allows",
+                do=f"set it to at most {MOST_WORKERS}",
             )
 
     def try_network(self) -> None:
@@ -173,9 +212,10 @@ class SegmentConfig(Config[SegmentPipeline]):
 
         Without foreground that patches are centred on, runs have the hash of before there was any.
         """
-        if name == "train" and not self.pipeline.train.foreground:
+        if name == "train":
             plain: dict[str, Any] = super().section(name)
-            return {key: plain[key] for key in plain if not key.startswith("foreground")}
+            off = _without_effect(self.pipeline.train)
+            return {key: plain[key] for key in plain if key not in off}
         if name != "pretrain":
             return super().section(name)
         choice = self.pipeline.pretrain

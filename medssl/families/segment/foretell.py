@@ -12,18 +12,21 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from statistics import median
+from statistics import fmean, median
+from typing import NamedTuple
 
 import torch
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.pseudo_foreground import LAG
 from medssl.data.split import Split
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.train import build_method, cache_cases, streams, used_cases
+from medssl.families.segment.streams import streams
+from medssl.families.segment.train import build_method, cache_cases, used_cases
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -35,7 +38,12 @@ from medssl.train.loop import configure_torch
 from medssl.train.update import make_update
 
 STEPS = 3
-"""So many are timed, after one that is not."""
+"""So many are timed at least, after one that is not."""
+
+MOST_STEPS = 20
+LONG_ENOUGH = 2.0
+"""Seconds of timed steps after which no more are made; and there are never more than `MOST_STEPS`.
+Random changes are dear or none, so that three quick steps say little."""
 
 FEWEST = 50
 """Steps of a whole run below which nothing is worth telling."""
@@ -44,15 +52,44 @@ FEW = 2
 """Cases of each kind that are enough to measure with."""
 
 
+class Pace(NamedTuple):
+    """Seconds that one thing takes.
+
+    Attributes:
+        wall: as a clock on the wall has them; on a machine that others use, as of now.
+        processor: of all cores together, which other work changes little.
+    """
+
+    wall: float
+    processor: float
+
+    def times(self, count: float) -> "Pace":
+        """Of so many."""
+        return Pace(self.wall * count, self.processor * count)
+
+    def and_then(self, other: "Pace") -> "Pace":
+        """Of one after the other."""
+        return Pace(self.wall + other.wall, self.processor + other.processor)
+
+    @classmethod
+    def now(cls) -> "Pace":
+        """Both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, before: "Pace") -> "Pace":
+        """From one look at the clocks to this one."""
+        return Pace(self.wall - before.wall, self.processor - before.processor)
+
+
 @dataclass(frozen=True)
 class Foretold:
     """What a run will take.
 
     Attributes:
-        step_s: seconds of a step.
+        step: of training.
         steps: of each training.
         trainings: those of the folds, and the last.
-        window_s: seconds of a window.
+        window: of prediction.
         validated: windows that are predicted during all trainings.
         predicted: windows that are predicted afterwards.
         masks: that are made afterwards.
@@ -60,10 +97,10 @@ class Foretold:
         device: in words.
     """
 
-    step_s: float
+    step: Pace
     steps: int
     trainings: int
-    window_s: float
+    window: Pace
     validated: int
     predicted: int
     masks: int
@@ -71,21 +108,22 @@ class Foretold:
     device: str
 
     @property
-    def training_s(self) -> float:
-        """Seconds of all trainings."""
-        return self.step_s * self.steps * self.trainings + self.window_s * self.validated
+    def training(self) -> Pace:
+        """Of all trainings."""
+        steps = self.step.times(self.steps * self.trainings)
+        return steps.and_then(self.window.times(self.validated))
 
     @property
-    def prediction_s(self) -> float:
-        """Seconds of all masks that are made afterwards."""
-        return self.window_s * self.predicted
+    def prediction(self) -> Pace:
+        """Of all masks that are made afterwards."""
+        return self.window.times(self.predicted)
 
     def __str__(self) -> str:
         folds = f"{self.trainings} trainings of {self.steps} steps"
         what = folds if self.trainings > 1 else f"{self.steps} steps"
-        said = f"{what} at {self.step_s:.2g} s will take about {duration(self.training_s)}"
+        said = f"{what} at {self.step.wall:.2g} s will take about {duration(self.training.wall)}"
         if self.masks:
-            said += f", then {self.masks} masks about {duration(self.prediction_s)}"
+            said += f", then {self.masks} masks about {duration(self.prediction.wall)}"
         return f"{said}; they need {self.memory / 1e9:.2g} GB on the {self.device}"
 
 
@@ -120,23 +158,29 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     few = replace(
         split, labelled=split.labelled[:FEW], unlabelled=split.unlabelled[:FEW], validation=()
     )
-    cached = cache_cases(config, used_cases(cohort.cases, few), reporter)
+    cached = cache_cases(
+        config, used_cases(cohort.cases, few), reporter, config.pipeline.preprocess.kept
+    )
     step, window = timed(config, few, cached)
     folds = len(cohort.folds)
     ensemble = bool(folds) and pipeline.split.final == "ensemble"
     trainings = folds + (not ensemble)
     rounds = pipeline.train.steps // pipeline.train.validate_every * trainings
+    looked = 0
+    if pipeline.train.foreground_unlabelled:
+        looks = (pipeline.train.steps - 1 + LAG) // pipeline.train.foreground_refresh
+        looked = looks * trainings * len(split.unlabelled)
     rest = len(unlabelled_cases(cohort)) if pipeline.predict.unlabelled else 0
     final, held = len(split.test) + rest, len(cohort.left_out)
     flips = 2 ** len(pipeline.mirrored) if pipeline.predict.flips else 1
     windows = _windows(config, cached)
     device = choose_device(pipeline.train.device)
     return Foretold(
-        step_s=step,
+        step=step,
         steps=pipeline.train.steps,
         trainings=trainings,
-        window_s=window,
-        validated=round(windows * (rounds * len(split.validation) + held)),
+        window=window,
+        validated=round(windows * (rounds * len(split.validation) + held + looked)),
         predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
         masks=final + held,
         memory=_memory(device),
@@ -146,8 +190,8 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
 
 def timed(
     config: SegmentConfig, split: Split, cached: Mapping[str, CachedCase]
-) -> tuple[float, float]:
-    """Seconds of a step, and of a window that the trained networks answer.
+) -> tuple[Pace, Pace]:
+    """Of a step, and of a window that the trained networks answer.
 
     The generators of torch are left as they were.
 
@@ -179,8 +223,8 @@ def _step(
     method: SegmentMethod,
     split: Split,
     cached: Mapping[str, CachedCase],
-) -> float:
-    """Seconds of a step, batches included: the median, as other work may hold one up."""
+) -> Pace:
+    """Of a step, batches included: by the wall the median, as other work may hold one up."""
     pipeline, train = config.pipeline, config.pipeline.train
     device = choose_device(train.device)
     if device.type == "cpu":
@@ -189,31 +233,40 @@ def _step(
         torch.cuda.reset_peak_memory_stats(device)
     update = make_update(method, train, pipeline.seed, device)
     workers = choose_workers(train.workers, device)
-    ends = list[float]()
+    ends = list[Pace]()
     with closing(Prefetch(streams(config, method, split, cached), 0, workers)) as feed:
-        for number in range(1, STEPS + 2):
-            update(feed.take(), Progress(number, max(train.steps, STEPS + 1)))
-            ends.append(time.perf_counter())
-    return median(after - before for before, after in pairwise(ends))
+        while not _enough(ends):
+            update(feed.take(), Progress(len(ends) + 1, max(train.steps, MOST_STEPS + 1)))
+            ends.append(Pace.now())
+    steps = [after.since(before) for before, after in pairwise(ends)]
+    return Pace(median(one.wall for one in steps), fmean(one.processor for one in steps))
+
+
+def _enough(ends: list[Pace]) -> bool:
+    """Whether the steps that ended then say how long one is."""
+    timed = len(ends) - 1
+    if timed < STEPS:
+        return False
+    return timed >= MOST_STEPS or ends[-1].since(ends[0]).wall >= LONG_ENOUGH
 
 
 @torch.no_grad()
-def _window(config: SegmentConfig, method: SegmentMethod) -> float:
-    """Seconds of a window, by two of four side by side, of which the first is not timed."""
+def _window(config: SegmentConfig, method: SegmentMethod) -> Pace:
+    """Of a window, by two times four side by side, of which the first is not timed."""
     pipeline, predictor = config.pipeline, method.predictor()
     if pipeline.predict.network != "ensemble":
         predictor = Ensemble(predictor.members[:1])
     device, patch = choose_device(pipeline.train.device), pipeline.train.patch
     x, y, z = patch
     image = torch.zeros(len(config.spec.channels), 4 * x, y, z)
-    begin = 0.0
+    begin = Pace.now()
     for _ in range(2):
-        begin = time.perf_counter()
+        begin = Pace.now()
         how = {"window_batch": pipeline.predict.window_batch, "device": device}
         sliding_window(image, predictor, patch, patch, **how)  # type: ignore[arg-type]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return (time.perf_counter() - begin) / 4
+    return Pace.now().since(begin).times(1 / 4)
 
 
 def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:

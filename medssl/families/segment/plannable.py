@@ -11,6 +11,9 @@ LEVELS = ("features", "strides", "kernels", "blocks")
 
 NETWORK = ("name", *LEVELS, "decoder_convs", "deep_supervision")
 TRAIN = ("patch", "batch_labelled", "batch_unlabelled", "steps")
+LAYOUT = "channels_last"
+"""Of the weights of nnU-Net's networks; others have their own."""
+
 OPTIMISER = ("name", "learning_rate")
 """Planned together, where the pipeline says nothing of its optimiser."""
 
@@ -40,6 +43,7 @@ def plannable(given: Plain, modality: str) -> list[str]:
     network = network_keys(given)
     if network.get("name", UNETS[0]) in UNETS:
         found += [f"network.{key}" for key in NETWORK if key not in network]
+        found += [f"train.{LAYOUT}"] if LAYOUT not in train else []
     if given.get("augment") is None:
         found.append("augment.standard.mirror_axes")
     return found
@@ -52,7 +56,7 @@ def steering(given: Plain) -> dict[str, Any]:
         "preprocess": given.get("preprocess"),
         "network": network_keys(given),
         "augment": given.get("augment") is not None,
-        "train": {key: train[key] for key in (*TRAIN, "optimiser") if key in train},
+        "train": {key: train[key] for key in (*TRAIN, LAYOUT, "optimiser") if key in train},
     }
 
 

@@ -14,10 +14,9 @@ from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.stream import PatchStream
 from medssl.device import choose_device
 from medssl.environment import cache_root
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import (
     HELD_OUT,
@@ -27,6 +26,7 @@ from medssl.families.segment.cross_validation import (
     said,
     tested,
 )
+from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
@@ -53,6 +53,7 @@ from medssl.train.fingerprint import code_version, fingerprint
 from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
+from medssl.transforms.chain import Preprocess
 
 
 def train(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -75,8 +76,12 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
-    cached, patients = cache_cases(config, used, job.reporter), {c.id: c.patient for c in used}
-    training = Training(config, start, cached, patients, job.reporter)
+    chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
+    cached = cache_cases(config, used, job.reporter)
+    learnt = cached
+    if chain.kept != chain.certain:
+        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    training = Training(config, start, cached, learnt, patients, job.reporter)
     for number, fold in enumerate(cohort.folds):
         place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
         if not (place / HELD_OUT).is_file():
@@ -104,7 +109,8 @@ class Training:
 
     Attributes:
         start: what the networks start from; None: from the seed.
-        cached: every case that any split learns from, or leaves out, by id.
+        cached: every case that any split learns from, or leaves out, by id; as it is predicted.
+        learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
         tested: what folds found, in a sentence.
     """
@@ -112,6 +118,7 @@ class Training:
     config: SegmentConfig
     start: "LoadedEncoder | None"
     cached: Mapping[str, CachedCase]
+    learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
     tested: str = ""
@@ -141,13 +148,15 @@ class Training:
             described = self._described(split, method.predictor(), predict, step, metrics)
             save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
 
+        validate = Validation(answers, watched, classes) if watched else None
+        search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
-            streams(config, method, split, self.cached),
+            streams(config, method, split, self.learnt, search),
             pipeline.train,
             pipeline.seed,
             folder / "state.pt",
-            Callbacks(Validation(answers, watched, classes) if watched else None, save),
+            Callbacks(validate, save, search=search),
             self.reporter,
             log,
             FineTune(pipeline.fine_tune) if self.start else None,
@@ -273,10 +282,17 @@ def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
 
 
 def cache_cases(
-    config: SegmentConfig, cases: Sequence[Case], reporter: QuietReporter
+    config: SegmentConfig,
+    cases: Sequence[Case],
+    reporter: QuietReporter,
+    chain: Preprocess | None = None,
 ) -> dict[str, CachedCase]:
-    """The cases, preprocessed; what is cached already is not done again."""
-    cache = CaseCache(cache_root(), config.spec, config.pipeline.preprocess)
+    """The cases, preprocessed; what is cached already is not done again.
+
+    Args:
+        chain: what is done to them; None: all but what draws.
+    """
+    cache = CaseCache(cache_root(), config.spec, chain or config.pipeline.preprocess.certain)
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
@@ -305,35 +321,7 @@ def build_method(
         network=config.pipeline.network,
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
+        loss=config.pipeline.loss,
     )
     built: SegmentMethod = config.build(task)
     return built
-
-
-def streams(
-    config: SegmentConfig, method: SegmentMethod, split: Split, cached: Mapping[str, CachedCase]
-) -> dict[str, PatchStream]:
-    """The streams the method asks for."""
-    pipeline = config.pipeline
-    given = {
-        "labelled": (split.labelled, pipeline.train.batch_labelled),
-        "unlabelled": (split.unlabelled, pipeline.train.batch_unlabelled),
-    }
-    for kind in method.streams:
-        if not given[kind][0]:
-            raise UsageError(
-                f"the method {pipeline.method.name} needs {kind} cases and the split has none",
-                f"split.labels={pipeline.split.labels} takes all cases that have a label"
-                if pipeline.split.labels
-                else "every case has a label",
-                "lower split.labels or choose method=supervised",
-            )
-    sampler = method.sampler(pipeline.train.patch)
-    found: dict[str, PatchStream] = {}
-    for kind in method.streams:
-        cases, size = [cached[name] for name in given[kind][0]], given[kind][1]
-        late = pipeline.train.augment_on == "gpu"
-        share = pipeline.train.foreground if kind == "labelled" else 0.0
-        how = (sampler, pipeline.augment, size, pipeline.seed, late)
-        found[kind] = PatchStream(kind, cases, *how, share, pipeline.train.foreground_by)
-    return found

@@ -1,5 +1,6 @@
 """The sections of a pipeline of slides or bags, and what one run of it does."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
-from medssl.networks.tile_settings import TileEncoderSettings
+from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
 from medssl.settings import (
@@ -181,14 +182,16 @@ class SlideConfig(Config[SlidePipeline]):
             )
         must_fit_classes(self.pipeline.evaluate.metrics, len(self.classes))
         if self.tiled:
+            self.pipeline.preprocess.must_not_draw(
+                "tiles are encoded once, and what an encoder says of them is kept"
+            )
             check_tiles(self.pipeline.preprocess, self.pipeline.tiles)
+
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The encoder that `pretrain` names."""
+        return {"encoder": trained["encoder"]} if "encoder" in trained else {}
 
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse a pre-trained encoder of tiles that is another one than the pipeline's."""
-        both = self.pipeline.encoder, trained
-        own, other = (one.model_dump(exclude={"weights"}) for one in both)
-        keys = [f"encoder.{key}={value}" for key, value in other.items() if own[key] != value]
-        if keys:
-            raise UsageError(
-                f"{what} does not fit the pipeline's encoder", "", f"set {' '.join(keys)}"
-            )
+        must_be_tile_encoder(self.pipeline.encoder, trained, what)

@@ -20,9 +20,10 @@ from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
-    loss_where_known,
+    every_class_loss,
     masked_cross_entropy,
     masked_dice,
     over_heads,
@@ -104,6 +105,7 @@ class AdMt(SegmentMethod):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()
         self.settings = settings
+        self.on_labels = OnLabels(every_class_loss, task)
         self.student = build_network(
             task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
         )
@@ -145,7 +147,7 @@ class AdMt(SegmentMethod):
             open_to = mixture.apply(open_to[:, None])[:, 0]
         heads, own = self._answers(image, weak, strong)
         target = self._target(combined(first, second), own, mixture)
-        on_labels = loss_where_known([head[:rows] for head in heads], labelled)
+        on_labels = self.on_labels([head[:rows] for head in heads], labelled.truth, labelled.known)
         sure = (target.confidence >= chosen.threshold) & open_to
         on_strong = over_heads(
             [head[rows:] for head in heads], self._pseudo_loss, target.label, sure

@@ -20,6 +20,7 @@ from medssl.data.patches import Box
 from medssl.infer.postprocess import largest_component
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import over_heads, region_loss
 from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.student_teacher import StudentTeacher
@@ -73,6 +74,7 @@ class Bcp(StudentTeacher):
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(settings, task, seed)
+        self.on_labels = OnLabels(LOSSES[settings.dice], task)
         if settings.first_stage == 1:
             self.streams = ("labelled",)
 
@@ -129,7 +131,7 @@ class Bcp(StudentTeacher):
     ) -> Tensor:
         """What mixed images cost: a region of 1 and 0, and another with a weight."""
         heads, loss = heads_of(self.student, image), LOSSES[self.settings.dice]
-        found = over_heads(heads, loss, target, region)
+        found = self.on_labels(heads, target, region)
         return found + weight * over_heads(heads, loss, target, rest) if weight else found
 
     def after_step(self, progress: Progress) -> None:

@@ -6,13 +6,11 @@ Legend: B items, K classes, X Y Z voxels, x y z those of a coarser head.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, one_hot
 
-from medssl.data.batch import Batch
 from medssl.methods.settings import Dice
 
 SMOOTH = 1e-5
@@ -44,42 +42,41 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def supervised_loss(
-    logits: Tensor,
-    label: Tensor,
-    helping: Sequence[Tensor] = (),
-    dice: Dice = "squares",
-    known: Tensor | None = None,
+    logits: Tensor, label: Tensor, known: Tensor | None = None, dice: Dice = "squares"
 ) -> Tensor:
-    """Half cross-entropy, half Dice, of the answer and of heads that only help to learn it.
-
-    With helping heads the mean over all heads, weighted 1, 1/2, 1/4 and so on as in nnU-Net
-    (Isensee et al., Nature Methods 2021; its lowest heads without any weight are not made here).
+    """Half cross-entropy, half Dice.
 
     Args:
         logits: [B, K, X, Y, Z].
-        label: [B, X, Y, Z] class indices; for a coarser head those of the nearest voxels.
-        helping: logits [B, K, x, y, z] of further heads, see `medssl.networks.heads.heads_of`.
-        dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
-            loss is twice this one less 1.
+        label: [B, X, Y, Z] class indices.
         known: [B, X, Y, Z], false where a voxel teaches nothing; None: nowhere. Then classes
             without a known voxel cost no Dice (sheet of partial labels, section 1).
+        dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
+            loss is twice this one less 1.
     """
-    heads, loss = [logits, *helping], partial(_one_head, dice=dice)
-    return over_heads(heads, loss, label, *([] if known is None else [known]))
+    logits, absent = at_least_float32(logits), known is None
+    if dice != "squares":
+        seen, pooled = torch.ones_like(label) if known is None else known, dice == "pooled"
+        return region_loss(
+            logits, label, seen, pooled, squared=False, background=False, absent=absent
+        )
+    if known is not None:
+        background = logits.shape[1] > 2
+        return region_loss(logits, label, known, background=background, absent=False)
+    return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
 
 
-def loss_where_known(
-    heads: Sequence[Tensor], batch: Batch, squared: bool = True, pooled: bool = True
-) -> Tensor:
-    """`region_loss` of a labelled batch over all voxels that are known, and over all heads."""
-    known, complete = batch.known, batch.known is None
-    seen = torch.ones_like(batch.truth) if known is None else known
-    loss = partial(region_loss, pooled=pooled, squared=squared, absent=complete)
-    return over_heads(heads, loss, batch.truth, seen)
+def every_class_loss(logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+    """`region_loss` over all voxels, or over those that are known."""
+    seen = torch.ones_like(label) if known is None else known
+    return region_loss(logits, label, seen, absent=known is None)
 
 
 def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
     """Mean of `loss(logits, *maps)` over all heads, weighted 1, 1/2, 1/4 and so on.
+
+    As in nnU-Net (Isensee et al., Nature Methods 2021; its lowest heads without any weight are not
+    made here).
 
     Args:
         heads: logits; see `medssl.networks.heads.heads_of`.
@@ -103,19 +100,6 @@ def _coarser(values: Tensor, shape: Sequence[int]) -> Tensor:
     if values.shape[1:] == tuple(shape):
         return values
     return interpolate(values[:, None].float(), list(shape), mode="nearest-exact")[:, 0]
-
-
-def _one_head(logits: Tensor, label: Tensor, known: Tensor | None = None, *, dice: Dice) -> Tensor:
-    logits, absent = at_least_float32(logits), known is None
-    if dice != "squares":
-        seen, pooled = torch.ones_like(label) if known is None else known, dice == "pooled"
-        return region_loss(
-            logits, label, seen, pooled, squared=False, background=False, absent=absent
-        )
-    if known is not None:
-        background = logits.shape[1] > 2
-        return region_loss(logits, label, known, background=background, absent=False)
-    return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
 
 
 def masked_dice(

@@ -6,6 +6,7 @@ noise, the thresholds and the ramp-up).
 Legend: B items, K classes, X Y Z voxels, T teacher draws.
 """
 
+from functools import partial
 from math import exp, log
 
 import torch
@@ -13,7 +14,8 @@ from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
 from medssl.methods.ema import teacher_decay, update_ema
-from medssl.methods.method import Progress
+from medssl.methods.method import Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import at_least_float32, supervised_loss
 from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.strong_settings import Strong
@@ -43,6 +45,10 @@ class MeanTeacher(StudentTeacher):
 
     settings: Settings
 
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__(settings, task, seed)
+        self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
+
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
@@ -52,17 +58,13 @@ class MeanTeacher(StudentTeacher):
         weak = view = unlabelled.image[:, 0]
         if self.settings.strong != Strong():
             view = strong_view(weak, self.settings.strong, generator)
-        logits, *helping = heads_of(self.student, torch.cat([labelled.image[:, 0], view]))
+        heads = heads_of(self.student, torch.cat([labelled.image[:, 0], view]))
         target, certain = self._teach(weak, progress, generator)
-        student = at_least_float32(logits[rows:]).softmax(1)
+        student = at_least_float32(heads[0][rows:]).softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": supervised_loss(
-                logits[:rows],
-                labelled.truth,
-                [head[:rows] for head in helping],
-                self.settings.dice,
-                labelled.known,
+            "supervised": self.on_labels(
+                [head[:rows] for head in heads], labelled.truth, labelled.known
             ),
             "consistency": weight * certain_mse(student, target, certain & teachable(unlabelled)),
         }

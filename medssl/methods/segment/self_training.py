@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
 from medssl.methods.method import Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import over_heads, region_loss, supervised_loss
 from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.rounds import InRounds, ramp
@@ -31,6 +32,7 @@ class SelfTraining(InRounds):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(task, seed, 1, settings.rounds, settings.warm)
         self.settings = settings
+        self.on_labels = OnLabels(supervised_loss, task)
 
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
@@ -38,10 +40,8 @@ class SelfTraining(InRounds):
         """Labels; after the first round sure pseudo-labels as well."""
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
-        logits, *helping = heads_of(network, labelled.image[:, 0])
-        terms = {
-            "supervised": supervised_loss(logits, labelled.truth, helping, known=labelled.known)
-        }
+        heads = heads_of(network, labelled.image[:, 0])
+        terms = {"supervised": self.on_labels(heads, labelled.truth, labelled.known)}
         if weight := ramp(number, within, chosen.weight, chosen.rampup):
             _, unlabelled = streams(batches)
             image = unlabelled.image[:, 0]

@@ -1,6 +1,7 @@
 """Supervised training: the baseline that every other method has to beat."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from torch import Generator, Tensor, nn
 
@@ -8,6 +9,7 @@ from medssl.data.batch import Batch, Stream
 from medssl.data.draws import uniform
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Progress, SegmentMethod, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import supervised_loss
 from medssl.methods.settings.supervised import Settings
 from medssl.networks.build import build_network
@@ -34,6 +36,7 @@ class Supervised(SegmentMethod):
             for index in range(settings.members)
         )
         self.parts = settings.members
+        self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
         """Uniform single patches."""
@@ -47,12 +50,8 @@ class Supervised(SegmentMethod):
         image, amplitude = batch.image[:, 0], self.settings.noise
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
-        logits, *helping = heads_of(self.members[part], image)
-        return {
-            f"supervised_{part + 1}": supervised_loss(
-                logits, batch.truth, helping, self.settings.dice, batch.known
-            )
-        }
+        heads = heads_of(self.members[part], image)
+        return {f"supervised_{part + 1}": self.on_labels(heads, batch.truth, batch.known)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

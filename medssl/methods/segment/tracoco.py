@@ -9,6 +9,7 @@ q teacher's and p student's probabilities.
 
 from collections.abc import Iterable
 from copy import deepcopy
+from functools import partial
 from math import exp
 
 import torch
@@ -21,6 +22,7 @@ from medssl.data.patches import OverlappingPatches, PatchSampler, SinglePatch, o
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.cutmix import Mixture, draw_mixture, numpy_generator
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
     dice_loss,
@@ -153,6 +155,7 @@ class TraCoCo(SegmentMethod):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__()
         self.settings = settings
+        self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
         self.patch = task.patch
         seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
         self.pair = nn.ModuleList(
@@ -180,10 +183,9 @@ class TraCoCo(SegmentMethod):
         needs_unlabelled = self.settings.translation.enabled or self.settings.pseudo.kind != "none"
         network = self.pair[part]
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
-        answer, *helping = heads_of(network, self._noisy(reference, generator))
-        logits, helping = at_least_float32(answer), [head[:rows] for head in helping]
-        given = logits[:rows], labelled.truth, helping, self.settings.dice, labelled.known
-        terms = {"supervised": supervised_loss(*given)}
+        heads = heads_of(network, self._noisy(reference, generator))
+        logits, known = at_least_float32(heads[0]), [head[:rows] for head in heads]
+        terms = {"supervised": self.on_labels(known, labelled.truth, labelled.known)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

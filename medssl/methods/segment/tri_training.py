@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
 from medssl.methods.method import LabelledCase, Progress, Task
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
     masked_cross_entropy,
@@ -108,6 +109,7 @@ class TriTraining(InRounds):
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(task, seed, MEMBERS, settings.rounds, settings.warm)
         self.settings, self.classes = settings, len(task.classes)
+        self.on_labels = OnLabels(supervised_loss, task)
         # How often each labelled case is in the bootstrap of each member.
         drawn = [
             bootstrap(task.labelled, np.random.default_rng([seed, member]))
@@ -154,14 +156,13 @@ class TriTraining(InRounds):
     def _supervised(self, heads: list[Tensor], batch: Batch, copies: Sequence[int]) -> Tensor:
         """Loss of the labelled rows, each as often as it is in the member's bootstrap."""
         if set(copies) == {1}:
-            return supervised_loss(heads[0], batch.truth, heads[1:], known=batch.known)
+            return self.on_labels(heads, batch.truth, batch.known)
         rows = [
             number
-            * supervised_loss(
-                heads[0][[row]],
+            * self.on_labels(
+                [head[[row]] for head in heads],
                 batch.truth[[row]],
-                [head[[row]] for head in heads[1:]],
-                known=None if batch.known is None else batch.known[[row]],
+                None if batch.known is None else batch.known[[row]],
             )
             for row, number in enumerate(copies)
         ]

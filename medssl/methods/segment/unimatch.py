@@ -18,12 +18,13 @@ from torch import Generator, Tensor
 from medssl.data.batch import Batch
 from medssl.data.patches import Box
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
-from medssl.methods.method import Progress
+from medssl.methods.method import Progress, Task
 from medssl.methods.segment.cutmix import Mixture, numpy_generator
 from medssl.methods.segment.features import changed_features, channels_dropped, complementary
+from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
-    loss_where_known,
+    every_class_loss,
     masked_cross_entropy,
     masked_dice,
     over_heads,
@@ -94,6 +95,10 @@ class UniMatch(StudentTeacher):
 
     settings: Settings
 
+    def __init__(self, settings: Settings, task: Task, seed: int) -> None:
+        super().__init__(settings, task, seed)
+        self.on_labels = OnLabels(every_class_loss, task)
+
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
@@ -102,7 +107,7 @@ class UniMatch(StudentTeacher):
         labelled, unlabelled = streams(batches, even=halved)
         image, patches = labelled.image[:, 0], unlabelled.image[:, 0]
         if progress.step <= round(chosen.start * progress.steps):
-            early = loss_where_known(heads_of(self.student, image), labelled)
+            early = self.on_labels(heads_of(self.student, image), labelled.truth, labelled.known)
             return {"supervised": chosen.weight * early}
         weak, pasted = patches.chunk(2) if halved else (patches, patches.flip(0))
         closed = (~teachable(unlabelled)).chunk(2 if halved else 1)
@@ -126,7 +131,7 @@ class UniMatch(StudentTeacher):
         )
         mixed = [one.apply(own, donor) for one, (own, donor) in zip(mixtures, strong, strict=True)]
         answers = self._strong_pass(mixed, generator)
-        terms = {"supervised": loss_where_known(heads, labelled)}
+        terms = {"supervised": self.on_labels(heads, labelled.truth, labelled.known)}
         rest = zip(mixtures, answers, chosen.strong_weights, strict=True)
         for number, (mixture, found, weight) in enumerate(rest, start=1):
             label, confidence = (

@@ -117,13 +117,14 @@ class Settings(MethodSettings):
     def must_fit(self, config: Any) -> None:
         """Refuse heads that do not divide the width of the encoder's features.
 
-        The width of features that come with a data set is known with them alone.
+        The width of features that come with a data set, or from an encoder of timm, is known with
+        them alone.
 
         Raises:
             UsageError: as `must_divide`.
         """
-        if config.tiled:
-            self.must_divide(config.pipeline.encoder.width)
+        if config.tiled and (width := config.pipeline.encoder.width):
+            self.must_divide(width)
 
     def must_divide(self, width: int) -> None:
         """Refuse a number of heads that does not divide the width of features.

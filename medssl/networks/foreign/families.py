@@ -1,12 +1,22 @@
 """Every family of encoders of other projects, and which of them a file is of."""
 
+import json
 from pathlib import Path
 
-from medssl.networks.foreign import monai_bundle, nnunet, swin_unetr
+from medssl.networks.foreign import convolutions, monai_bundle, nnunet, swin_unetr, vit
 from medssl.networks.foreign.recognised import Family, Recognised, one_of
 from medssl.networks.weights_file import read_file
 
-FAMILIES: dict[str, Family] = {**swin_unetr.FAMILIES, **nnunet.FAMILIES}
+FAMILIES: dict[str, Family] = {
+    **swin_unetr.FAMILIES,
+    **nnunet.FAMILIES,
+    **vit.FAMILIES,
+    **convolutions.FAMILIES,
+}
+
+
+NOTE = "medssl_encoder.json"
+"""What `medssl export encoder` says of an encoder beside its weights: its family."""
 
 
 def recognise(path: Path, family: str | None = None) -> Recognised:
@@ -22,4 +32,12 @@ def recognise(path: Path, family: str | None = None) -> Recognised:
     if path.is_dir():
         return monai_bundle.read(path)
     file = read_file(path)
-    return one_of(FAMILIES, file, family).read(file)
+    return one_of(FAMILIES, file, family or _noted(path)).read(file)
+
+
+def _noted(path: Path) -> str | None:
+    try:
+        found = json.loads((path.parent / NOTE).read_bytes()).get("family")
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return None
+    return found if found in FAMILIES else None

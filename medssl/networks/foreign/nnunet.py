@@ -8,7 +8,7 @@ kernels of the decoder, which are as long.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,8 +94,12 @@ def _renamed(name: str) -> str | None:
     return f"blocks.{stage}.{conv}.{_KIND[kind]}.{end}"
 
 
-def theirs(name: str, residual: bool) -> str:
-    """The name that nnU-Net gives to one of our tensors; the reverse of how they are read."""
+def theirs(name: str, residual: bool, pools: Sequence[bool]) -> str:
+    """The name that nnU-Net gives to one of our tensors; the reverse of how they are read.
+
+    Args:
+        pools: of each stage, whether it shrinks the image, so that a mean precedes its skip.
+    """
     parts = name.split(".")
     end = parts[-1]
     if parts[0] == "first":
@@ -108,7 +112,8 @@ def theirs(name: str, residual: bool) -> str:
     if part == "block":
         back = {ours: other for other, ours in _RESIDUAL.items()}
         return f"{start}.{back[f'block.{place}']}.{end}"
-    raise ValueError(name)
+    first = int(pools[int(stage)] and block == "0")
+    return f"{start}.skip.{first}.{('conv', 'norm')[int(place) - first]}.{end}"
 
 
 def _tensors(file: WeightsFile) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """From scans to a plan: crops and intensities, axes in the order of the scans, budgets."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -154,9 +155,9 @@ def test_a_gpu_has_the_table_in_proportion(memory: float, expected: float) -> No
     assert found.residual == (memory >= 24)
 
 
-def test_a_cpu_has_half_the_features_and_few_steps() -> None:
+def test_a_cpu_has_a_quarter_of_the_features_and_few_steps() -> None:
     found = budget_for("cpu", float("inf"))
-    assert found.feature_counts(6, 3) == (16, 32, 64, 128, 160, 160)
+    assert found.feature_counts(6, 3) == (8, 16, 32, 64, 80, 80)
     assert found.steps < budget_for("cuda", 8).steps / 10
     assert budget_for("cpu", 0.001).volumes < found.volumes  # memory counts where it is less
 
@@ -165,3 +166,26 @@ def test_a_cpu_trains_with_small_patches() -> None:
     found = plan_sizes(scans(40, (44, 71, 96), (1.25, 1.25, 1.25)), 2, False, CPU, Fixed())
     assert prod(found.network.patch) < 40**3
     assert found.network.batch == 2
+
+
+def test_a_cpu_sees_most_of_a_small_organ() -> None:
+    """Hippocampi of 35 x 50 x 36 voxels, all but their margin."""
+    found = plan_sizes(scans(160, (35, 50, 36), (1, 1, 1)), 3, False, CPU, Fixed())
+    assert found.network.patch == (32, 48, 32)
+    assert len(found.network.topology.strides) == 4
+    assert found.network.batch == 2
+
+
+@pytest.mark.parametrize("shape", [(120, 120, 1), (512, 512, 1), (2048, 1024, 1), (30, 30, 1)])
+def test_a_step_on_images_costs_a_cpu_no_more_than_one_on_volumes(shape: Triple) -> None:
+    """In two dimensions an activation costs about two thirds of one in three."""
+    found = plan_sizes(scans(400, shape, (1, 1, 1)), 2, False, CPU, Fixed())
+    assert found.network.batch * found.network.cost <= 1.5 * 2 * CPU.volumes
+
+
+def test_channels_lie_last_where_a_cpu_has_few_of_them() -> None:
+    volumes = plan_sizes(scans(10, (64, 64, 64), (1, 1, 1)), 2, False, CPU, Fixed())
+    images = plan_sizes(scans(10, (64, 64, 1), (1, 1, 1)), 2, False, CPU, Fixed())
+    assert keys(volumes, CPU)["train.channels_last"].value is True
+    for plan, budget in ((volumes, replace(CPU, given=(16, 32))), (volumes, PLAIN), (images, CPU)):
+        assert keys(plan, budget)["train.channels_last"].value is False

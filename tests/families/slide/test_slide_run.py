@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from medssl.data.spec import load_spec
 from medssl.errors import DataError, UsageError
@@ -15,8 +17,10 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from medssl.train.imported import import_file
 from medssl.train.slide_checkpoint import load_slide_checkpoint
 from medssl.train.tile_checkpoint import read_tile_encoder
+from tests.networks.foreign.test_vit import plain_vit
 
 QUIET = QuietReporter()
 
@@ -312,3 +316,33 @@ def test_calls_of_loose_slides_are_scored_against_a_data_set(toys: Path) -> None
     assert "<html" in (toys / "scored" / "report.html").read_text()
     with pytest.raises(DataError, match="is no table of calls"):
         evaluate_calls(toys / "scored" / "scores.csv", load_spec("slides"), toys / "scored")
+
+
+def test_slides_start_from_an_imported_encoder_which_comes_along(
+    toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSSL_ENCODERS", str(toys / "encoders"))
+    file = plain_vit(toys, num_attention_heads=4)
+    folder, _ = import_file(file, "theirs")
+    told = Notes()
+    chosen = load_config("slides", ["pretrain=theirs", "train.epochs=1"])
+    assert (chosen.pipeline.encoder.side, chosen.pipeline.encoder.mean) == (32, (0.5, 0.5, 0.5))
+    done = run(chosen, told)
+    assert [note for note in told.notes if "100.0% of the parameters matched" in note]
+    kept = load_slide_checkpoint(done["model"])[0].encoder.state_dict()
+    given = load_file(folder / "weights.safetensors")
+    assert given.keys() == kept.keys()
+    assert all(torch.equal(kept[name], value) for name, value in given.items())
+
+
+def test_pre_training_on_tiles_goes_on_with_an_imported_encoder(
+    toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSSL_ENCODERS", str(toys / "encoders"))
+    folder, _ = import_file(plain_vit(toys, num_attention_heads=4), "theirs")
+    how = ["pretrain=theirs", "train.steps=1", "train.optimiser.learning_rate=1e-12"]
+    model = run(load_config("dino", how), QUIET)["model"]
+    given, learnt = (load_file(one / "weights.safetensors") for one in (folder, model))
+    assert given.keys() == learnt.keys()
+    for name, value in given.items():
+        torch.testing.assert_close(learnt[name], value, atol=1e-5, rtol=0)

@@ -30,6 +30,10 @@ class Original(NamedTuple):
     ours: Callable[[nn.Module], Features]
 
 
+class NotInstalled(pytest.skip.Exception):
+    """A library is missing, so that a test is skipped, saying so."""
+
+
 _declared: list[Any] = []
 
 
@@ -47,7 +51,7 @@ def original(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        pytest.skip(f"{module} is not installed (pip install 'medssl[originals]')")
+        raise NotInstalled(f"{module} is not installed (pip install 'medssl[originals]')") from None
 
 
 def filled(network: nn.Module, seed: int = 0) -> nn.Module:

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from medssl.train.imported import rebuilt
+from tests.networks.foreign.images import CASES as IMAGES
 from tests.networks.foreign.originals import difference
 from tests.networks.foreign.volumes import CASES as VOLUMES
 
-CASES = {**VOLUMES}
+CASES = {**VOLUMES, **IMAGES}
 
 every_family = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
