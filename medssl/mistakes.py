@@ -1,23 +1,18 @@
 """One sentence on the first wrong key of a mapping: what is wrong, and what would be right."""
 
 import difflib
-import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as limits
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from medssl.errors import UsageError
-from medssl.section import FlatAlone, Noun, OneAlone, holds_bool, is_named
+from medssl.section import holds_bool, is_named
+from medssl.wanted import as_written, bounds_of, limit, models_of, wanted
 
-WORDS = {int: "whole numbers", float: "numbers", str: "texts", bool: "trues and falses"}
-ONE = {"sizes": "a size", "whole numbers": "a whole number", "numbers": "a number"}
-ONE |= {"texts": "a text", "trues and falses": "true or false"}
-COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 UNKNOWN_ARGUMENT = "unknown_argument"
 """Type of an error on a key that a free group cannot take; its context says `what`, and `known`."""
 
@@ -66,7 +61,7 @@ def mistake(
         return UsageError(f"the key '{dotted}' is missing{inside}", do="add it")
     if first["type"] in OUR_OWN:
         # A whole section is not repeated: what is wrong is said by the message.
-        given = "" if isinstance(first["input"], Mapping) else f"={_plain(first['input'])}"
+        given = "" if isinstance(first["input"], Mapping) else f"={as_written(first['input'])}"
         message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         what = f"{dotted}{given}{inside}" if dotted else f"the {place or 'file'}"
         return UsageError(f"{what} is wrong", message[:1].lower() + message[1:])
@@ -90,83 +85,13 @@ def _wrong_kind(
     given = _at(plain, first["loc"][:depth], first["input"])
     do = f"give {wanted(annotation)}"
     if (example := _example(annotation, given, default)) is not None:
-        do += f", e.g. {_plain(example)}"
+        do += f", e.g. {as_written(example)}"
     if isinstance(given, str):
         choices = list(_choices(annotation))
         if near := difflib.get_close_matches(given, choices, n=1, cutoff=0.5):
             meant = f"did you mean '{near[0]}'?"
             do = meant if len(choices) > MANY else f"{do}; {meant}"
-    return UsageError(f"{key}={_plain(given)}{inside} is wrong", do=do)
-
-
-def wanted(annotation: Any, bounds: Sequence[Any] = ()) -> str:  # noqa: PLR0911 - a table of kinds
-    """What a key takes, in words, e.g. "three sizes" or "a number above 0, or null"."""
-    kind, inner = get_origin(annotation), get_args(annotation)
-    if kind is Annotated:
-        return wanted(inner[0], [*bounds, *_bounds(inner[1:])])
-    if kind in (Union, types.UnionType):
-        some = [wanted(one, bounds) for one in inner if one is not type(None)]
-        return " or ".join(some) + (", or null" if type(None) in inner else "")
-    if kind is Literal:
-        return f"one of {', '.join(_plain(one) for one in inner)}"
-    if kind is tuple:
-        return _wanted_list(inner, bounds)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        name = "a name, or " if is_named(annotation) else ""
-        return f"{name}keys of its own ({', '.join(annotation.model_fields)})"
-    if annotation is str and (pattern := _limit(bounds, object, "pattern")):
-        return f"a text that fits {pattern}"
-    if hasattr(annotation, "wanted"):
-        return str(annotation.wanted())
-    if annotation in WORDS:
-        noun = next((one for one in bounds if isinstance(one, Noun)), WORDS[annotation])
-        return ONE.get(noun, f"one of the {noun}") + _range(bounds)
-    if kind is dict:
-        return f"a mapping of keys to values, each {wanted(inner[1])}"
-    return "another value"
-
-
-def _wanted_list(inner: tuple[Any, ...], about: Sequence[Any]) -> str:
-    first, bounds = inner[0], list[Any]()
-    if get_origin(first) is Annotated:
-        first, bounds = get_args(first)[0], _bounds(get_args(first)[1:])
-    noun = next((one for one in bounds if isinstance(one, Noun)), "")
-    if not noun and get_origin(first) is Literal:
-        noun = f"values out of {', '.join(_plain(one) for one in get_args(first))}"
-    elif not noun and first in WORDS:
-        noun = WORDS[first] + _range(bounds)
-    noun = noun or f"values, each {wanted(first, bounds)}"
-    if inner[-1] is not Ellipsis:
-        flat = ", or two in 2-D" if any(isinstance(one, FlatAlone) for one in about) else ""
-        return f"{COUNTS.get(len(inner), len(inner))} {noun}{flat}"
-    filled = _limit(about, limits.MinLen, "min_length")
-    alone = "a text, or " if any(isinstance(one, OneAlone) for one in about) else ""
-    return f"{alone}a list of {noun}" + (f", at least {filled}" if filled else "")
-
-
-def _bounds(metadata: Sequence[Any]) -> list[Any]:
-    """Limits among the metadata of a type; those of a `Field` are inside it."""
-    found: list[Any] = []
-    for one in metadata:
-        found += one.metadata if isinstance(one, FieldInfo) else [one]
-    return found
-
-
-def _limit(bounds: Sequence[Any], kind: type, name: str) -> Any:
-    return next((getattr(b, name, None) for b in bounds if isinstance(b, kind)), None)
-
-
-def _range(bounds: Sequence[Any]) -> str:
-    least, above = _limit(bounds, limits.Ge, "ge"), _limit(bounds, limits.Gt, "gt")
-    most, below = _limit(bounds, limits.Le, "le"), _limit(bounds, limits.Lt, "lt")
-    parts = [
-        f"of at least {least:g}" if least is not None else "",
-        f"above {above:g}" if above is not None else "",
-        f"at most {most:g}" if most is not None else "",
-        f"below {below:g}" if below is not None else "",
-    ]
-    said = " and ".join(part for part in parts if part)
-    return f" {said}" if said else ""
+    return UsageError(f"{key}={as_written(given)}{inside} is wrong", do=do)
 
 
 def _example(annotation: Any, given: Any, default: Any) -> Any:
@@ -213,8 +138,8 @@ def _clamped(annotation: Any, given: Any) -> Iterator[Any]:
         for one in inner:
             yield from _clamped(one, given)
     elif kind is Annotated and isinstance(given, int | float) and not isinstance(given, bool):
-        bounds = _bounds(inner[1:])
-        least, most = _limit(bounds, limits.Ge, "ge"), _limit(bounds, limits.Le, "le")
+        bounds = bounds_of(inner[1:])
+        least, most = limit(bounds, limits.Ge, "ge"), limit(bounds, limits.Le, "le")
         moved = given if least is None else max(given, least)
         yield moved if most is None else min(moved, most)
         yield from _clamped(inner[0], given)
@@ -257,14 +182,6 @@ def _key(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[int, Any, An
     return depth, annotation, default
 
 
-def models_of(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The groups of keys that an annotation is made of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from models_of(inner)
-
-
 def _at(plain: Any, loc: Sequence[int | str], otherwise: Any) -> Any:
     """The value that was given at `loc`."""
     for part in loc:
@@ -297,15 +214,3 @@ def _everywhere(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + key
         for inner in models_of(field.annotation):
             yield from _everywhere(inner, f"{prefix}{key}.")
-
-
-def _plain(given: Any) -> str:
-    """A value as one would write it in a pipeline file, cut short."""
-    if isinstance(given, str):
-        text = repr(given)
-    else:
-        try:
-            text = json.dumps(given)
-        except TypeError:
-            text = str(given)
-    return text if len(text) <= 80 else f"{text[:77]}..."

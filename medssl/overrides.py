@@ -7,10 +7,11 @@ from medssl.networks.monai_list import PREFIX
 from medssl.networks.settings import UNETS
 from medssl.registry import TRANSFORMS
 from medssl.settings import pretrain_keys
+from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS
 from medssl.transforms.tile_chain import TilePreprocess
-from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS
+from medssl.transforms.words import PREPROCESS_WORDS
 from medssl.yaml_keys import parse_yaml
 
 NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}

@@ -3,12 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
@@ -36,58 +31,6 @@ VOLUME_FORMATS = ("nifti", "nrrd", "mha", "png", "tiff")
 """Those that masks can be read from again."""
 
 DeviceName = Annotated[str, AfterValidator(named_device)]
-
-
-def _several(folds: int) -> int:
-    """Refuse one fold, which would leave nothing to learn from."""
-    if folds == 1:
-        raise ValueError("one fold leaves nothing to learn from; set 2 or more, or 0 for none")
-    return folds
-
-
-FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
-
-
-class SplitSettings(Section):
-    """Who trains, validates and tests; patients are never divided."""
-
-    labels: int | None = Field(
-        default=None,
-        ge=1,
-        description="labelled cases, validation included; null: all that are left",
-    )
-    validation: float | None = Field(
-        default=None,
-        ge=0,
-        lt=1,
-        description="share of the labelled cases kept for validation; null: a quarter where "
-        "predict.checkpoint=best chooses by them, else none",
-    )
-    folds: FoldCount = Field(
-        default=0,
-        description="of a cross-validation over the labelled cases, which the model is then "
-        "trained on; patients stay whole, classes are spread over the folds, and each patient is "
-        "left out once where they are fewer; 0: none",
-    )
-    final: Literal["refit", "ensemble"] = Field(
-        default="refit",
-        description="the model after a cross-validation; refit: trained once more, on all labelled "
-        "cases; ensemble: the mean of the folds",
-    )
-    test: int = Field(
-        default=0,
-        ge=0,
-        description="test cases, where the data set declares none; without any, and without folds, "
-        "nothing is scored",
-    )
-    order: Literal["shuffled", "listed"] = Field(
-        default="shuffled",
-        description="listed: the labelled cases are the first of the data set's own list",
-    )
-    test_seed: int | None = Field(
-        default=0, description="seed of the test draw; null: the run's own, so test cases change"
-    )
-    unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -367,55 +310,6 @@ def pretrain_keys(text: str) -> dict[str, Any]:
         return {"checkpoint": text}
     named = path.suffix in {".yaml", ".yml"} or (len(path.parts) == 1 and not path.is_dir())
     return {"pipeline" if named else "checkpoint": text}
-
-
-class FineTuneSettings(Section):
-    """How the rates go where training starts from a pre-trained encoder; otherwise unused.
-
-    Sources: nnssl's schedules (its sheet, sections 3 and 4.2); modality-invariant learning (its
-    sheet, section 7) for frozen_then_whole and the factors.
-    """
-
-    schedule: Literal["default", "frozen_then_whole", "warm_up", "sawtooth"] = Field(
-        default="default",
-        description="default: that of the optimiser; warm_up: a linear rise before it; "
-        "frozen_then_whole: the encoder rests at first, then has a rise and a schedule of its own; "
-        "sawtooth: rise and schedule with a resting encoder, then again with all. All but default "
-        "have their own rise in place of warmup_steps, and change the rate every step",
-    )
-    frozen: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="share of the steps in which the encoder rests; null: 0.3 in "
-        "frozen_then_whole, 0.1 in sawtooth, as published",
-    )
-    warm_up: float | None = Field(
-        default=None,
-        ge=0,
-        lt=1,
-        description="share of the steps of each rise of the whole network; null: 0.05 in "
-        "frozen_then_whole, 0.1 in warm_up and sawtooth, as published; the first rise of sawtooth "
-        "is half of `frozen`",
-    )
-    encoder_rate: float = Field(
-        default=0.1, gt=0, description="factor on the learning rate of the encoder; nnssl: 1"
-    )
-    layer_decay: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="a further factor for each level of the encoder from the coarsest to the stem",
-    )
-    encoder_decay: float = Field(
-        default=0.1, ge=0, description="factor on the weight decay of the encoder; nnssl: 1"
-    )
-
-    @model_validator(mode="after")
-    def _fits_in(self) -> Self:
-        if (self.frozen or 0) + (self.warm_up or 0) >= 1:
-            raise ValueError("frozen and warm_up leave no step for the whole network")
-        return self
 
 
 class PipelineFile(Section):

@@ -15,7 +15,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.metric import MEASURED
 from medssl.evaluate.segmentation import ClassScore
 from medssl.methods.settings import MethodSettings
-from medssl.networks.settings import Network
+from medssl.networks.choice import Network
 from medssl.pipeline.config import load_config
 from medssl.registry import EXPORTERS, LAYOUTS, METHODS, METRICS, NETWORKS, Registry
 

@@ -247,7 +247,7 @@ def _intact(folder: Path, labelled: bool) -> bool:
 
 
 def _sha256(file: Path) -> bytes:
-    """Of the content; hashlib's own function first clears a buffer larger than many files."""
+    """SHA-256 of a file; hashlib's own function first clears a buffer larger than many files."""
     digest = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
         while block := stream.read(_BLOCK):

@@ -176,7 +176,7 @@ class Changes:
         return posed.pose
 
     def sizes(self, seeds: Sequence[int], size: Triple, planar: bool) -> tuple[Size, ...]:
-        """Of the box before the first step that moves voxels and after each, to fill `size`."""
+        """Sizes before the first step that moves voxels and after each, to fill `size`."""
         axes = 2 if planar else 3
         found: list[Size] = [size[:axes]]
         for number in reversed(range(int(self._posed), self._moving)):

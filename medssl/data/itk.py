@@ -73,7 +73,7 @@ class PackedIntegers(Block):
         return super().read() if values is None else values
 
     def _by_itk(self) -> np.ndarray | None:
-        """None where anything is unusual or damaged; ITK does not look at checksums."""
+        """What ITK reads; None where anything is unusual or damaged, as it checks no checksums."""
         with self.file.open("rb") as file:
             file.seek(-8, 2)
             checksum, length = struct.unpack("<II", file.read(8))

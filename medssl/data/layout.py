@@ -26,8 +26,8 @@ class Layout:
         options: the keys of the layout in a data spec; they stand beside `kind`.
         cases: of a data spec and the folder of the data set, every case in the data set's own
             order, also those that lack an image; DataError where the folder is not laid out so.
-        listed: the same for data sets with a list that may be wrong in places: the cases as far as
-            the list can be understood, and what is wrong with it; None: `cases` is asked.
+        listed: in its place, for data sets with a list that may be wrong in places: the cases as
+            far as the list can be understood, and what is wrong with it.
         content: what the cases are, in the plural: "volumes" with or without masks, "radiographs"
             or "slides" with or without a class each, "bags" of features with a class each. Methods
             ask for what they can learn from; a family of another package may ask for a content of
@@ -46,7 +46,7 @@ class Layout:
     """
 
     options: type[BaseModel]
-    cases: Callable[[DataSpec, Path], list[Case]]
+    cases: Callable[[DataSpec, Path], list[Case]] | None = None
     listed: Callable[[DataSpec, Path], tuple[list[Case], list[Fault]]] | None = None
     content: str = "volumes"
     makes_files: bool = False
@@ -55,6 +55,16 @@ class Layout:
     remarks: str | None = None
     contact_sheet: str | None = "medssl.data.show:volume_contact_sheet"
     bag_reader: str | None = None
+
+    def find(self, spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
+        """The cases in the folder of a data set, and what is wrong with their list.
+
+        Raises:
+            DataError: the folder is not laid out so.
+        """
+        if self.listed is not None:
+            return self.listed(spec, root)
+        return ([] if self.cases is None else self.cases(spec, root)), []
 
     def bags(self, spec: DataSpec, cases: Sequence[Case]) -> list[Any] | None:
         """A `medssl.data.bags.bag.BagSource` per case, in order; None where cases are no bags.

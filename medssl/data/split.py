@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from medssl.data.spec import Case
+from medssl.data.split_settings import SplitSettings
 from medssl.errors import DataError, UsageError
-from medssl.settings import SplitSettings
 
 ROLES = ("labelled", "unlabelled", "validation", "test")
 

@@ -45,7 +45,7 @@ class Calibration:
 def bin_sums(
     probability: np.ndarray, truth: np.ndarray, bins: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each bin [B]: how many predictions, the sum of their confidences, how many are right.
+    """For each bin [B]: how many predictions, the sum of their confidences, how many are right.
 
     Args:
         probability: [S, K]; with two classes only the second column is read.

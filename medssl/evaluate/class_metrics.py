@@ -38,9 +38,7 @@ class BalancedAccuracy(MulticlassConfusionMatrix):
         present: leave out classes without cases; otherwise one makes the score NaN.
     """
 
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
 
     def __init__(self, classes: int, present: bool = False, **kwargs: Any) -> None:
         super().__init__(classes, **kwargs)
@@ -62,10 +60,6 @@ class QuadraticKappa(MulticlassCohenKappa):
         classes: K.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
     def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(classes, weights="quadratic", **kwargs)
         self.set_dtype(torch.float64)
@@ -75,17 +69,7 @@ class AreaUnderRoc(MulticlassAUROC):
     """Area under the ROC curve, of the second of two classes, or the mean over more.
 
     `update` takes probabilities [N, K] and true classes [N].
-
-    Args:
-        classes: K.
     """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    def __init__(self, classes: int, **kwargs: Any) -> None:
-        super().__init__(classes, **kwargs)
 
     def compute(self) -> Tensor:  # type: ignore[override]
         """The score, float64; NaN where a class has no case."""
@@ -96,17 +80,7 @@ class AveragePrecision(MulticlassAveragePrecision):
     """Average precision, of the second of two classes, or the mean over more.
 
     `update` takes probabilities [N, K] and true classes [N].
-
-    Args:
-        classes: K.
     """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    def __init__(self, classes: int, **kwargs: Any) -> None:
-        super().__init__(classes, **kwargs)
 
     def compute(self) -> Tensor:  # type: ignore[override]
         """The score, float64; NaN where a class has no case."""
@@ -118,10 +92,6 @@ class DelongAuroc(BinaryAUROC):
 
     `update` takes probabilities [N] of the second class and true classes [N], 0 or 1.
     """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
 
     def compute(self) -> Tensor:  # type: ignore[override]
         """[3] float64: area, low and high; NaN where they cannot be estimated."""

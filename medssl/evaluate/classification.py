@@ -12,8 +12,7 @@ import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration
 from medssl.evaluate.ranking import area_under_roc, areas, average_precision, measured
-from medssl.evaluate.score import Score, absent_classes, bootstrapped, flat_scores
-from medssl.evaluate.statistics import bootstrap_interval
+from medssl.evaluate.score import Bootstrap, Score, absent_classes, flat_scores
 from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 
@@ -156,21 +155,21 @@ def score_slides(
     predicted = predictions(probability, threshold) if predicted is None else predicted
     right = (predicted == truth).astype(np.float64)
     error = CalibrationError(bins)
-    how = resamples, generator
-    auc, auc_bootstrap = areas(probability, truth, *how, folds=folds)
+    drawn = Bootstrap(resamples, generator, folds)
+    auc, auc_bootstrap = areas(probability, truth, drawn)
     return SlideScores(
         counts=tuple(np.bincount(truth, minlength=classes).tolist()),
         threshold=threshold if one else None,
-        accuracy=_mean(right, *how, folds),
-        balanced_accuracy=balanced_accuracy(predicted, truth, classes, *how, folds),
+        accuracy=_mean(right, drawn),
+        balanced_accuracy=balanced_accuracy(predicted, truth, classes, drawn),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
-        average_precision=average_precision(probability, truth, *how, folds=folds),
-        brier=_mean(_squared_errors(probability, truth), *how, folds),
+        average_precision=average_precision(probability, truth, drawn),
+        brier=_mean(_squared_errors(probability, truth), drawn),
         ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, classes),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, *how, folds),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, drawn),
     )
 
 
@@ -212,15 +211,9 @@ def checked(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return probability, truth
 
 
-def _mean(
-    values: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None,
-) -> Score:
-    interval = bootstrap_interval(values, resamples, generator, folds=folds)
+def _mean(values: np.ndarray, drawn: Bootstrap) -> Score:
     reason = "one slide gives no interval" if len(values) == 1 else ""
-    return Score(float(values.mean()), *interval, reason)
+    return Score(float(values.mean()), *drawn.of_mean(values), reason)
 
 
 def _squared_errors(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -232,12 +225,7 @@ def _squared_errors(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def balanced_accuracy(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    classes: int,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
+    predicted: np.ndarray, truth: np.ndarray, classes: int, drawn: Bootstrap
 ) -> Score:
     """Mean recall of the classes.
 
@@ -246,7 +234,6 @@ def balanced_accuracy(
 
     Args:
         predicted: [S] class indices.
-        folds: [S] which model called a slide, where there are several.
     """
     from medssl.evaluate.class_metrics import BalancedAccuracy
 
@@ -259,7 +246,7 @@ def balanced_accuracy(
         return np.asarray((right * weight)[index].sum(axis=1))
 
     value = measured(BalancedAccuracy(classes), predicted, truth)
-    return Score(value, *bootstrapped(measure, truth, resamples, generator, folds))
+    return Score(value, *drawn.interval(measure, truth))
 
 
 def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:

@@ -6,7 +6,7 @@ Legend: S images, R runs of a grader with different seeds, B resamples.
 import numpy as np
 
 from medssl.evaluate.grading import balanced_accuracy_by_fold, quadratic_kappa, wilcoxon_greater
-from medssl.evaluate.score import Score, bootstrapped
+from medssl.evaluate.score import Bootstrap, Score
 
 
 def accuracy_difference(
@@ -31,7 +31,7 @@ def accuracy_difference(
     def measure(index: np.ndarray) -> np.ndarray:
         return np.asarray(gain[index].sum(axis=1))
 
-    return Score(float(gain.sum()), *bootstrapped(measure, truth, resamples, generator))
+    return Score(float(gain.sum()), *Bootstrap(resamples, generator).interval(measure, truth))
 
 
 def kappa_difference(
@@ -54,7 +54,7 @@ def kappa_difference(
         return np.asarray(means[0] - means[1])
 
     value = float(measure(np.arange(len(truth))[None])[0])
-    return Score(value, *bootstrapped(measure, truth, resamples, generator))
+    return Score(value, *Bootstrap(resamples, generator).interval(measure, truth))
 
 
 def greater_over_folds(

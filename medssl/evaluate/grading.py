@@ -7,7 +7,7 @@ Legend: S images, K grades, B resamples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan, sqrt
 from typing import Any
 
@@ -16,8 +16,7 @@ import numpy as np
 from medssl.evaluate.calibration import BINS, Calibration
 from medssl.evaluate.classification import balanced_accuracy, checked, confusion_matrix
 from medssl.evaluate.ranking import areas, average_precision, measured
-from medssl.evaluate.score import Score, bootstrapped, flat_scores
-from medssl.evaluate.statistics import bootstrap_interval
+from medssl.evaluate.score import Bootstrap, Score, flat_scores
 from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 DISEASE_FROM = 2
@@ -133,26 +132,26 @@ def score_grades(
     probability, truth = checked(probability, truth)
     grades = probability.shape[1]
     predicted = probability.argmax(axis=1)
-    how = resamples, generator, folds
-    recall = balanced_accuracy(predicted, truth, grades, *how)
+    drawn = Bootstrap(resamples, generator, folds)
+    recall = balanced_accuracy(predicted, truth, grades, drawn)
     sick = (truth >= disease_from).astype(np.int64)
     said = disease_probability(probability, disease_from)
     either = np.stack([1 - said, said], axis=1)
-    auc, auc_bootstrap = areas(either, sick, resamples, generator, truth, folds)
+    auc, auc_bootstrap = areas(either, sick, drawn, truth)
     error = CalibrationError(bins)
     return GradeScores(
         balanced_accuracy=recall,
         standard_error=balanced_standard_error(predicted, truth),
-        kappa=_kappa(predicted, truth, grades, *how),
-        mse=_mean_square(predicted, truth, *how),
+        kappa=_kappa(predicted, truth, grades, drawn),
+        mse=_mean_square(predicted, truth, drawn),
         auc=auc,
         auc_bootstrap=auc_bootstrap,
-        average_precision=average_precision(either, sick, resamples, generator, truth, folds),
+        average_precision=average_precision(either, sick, drawn, truth),
         ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, grades),
-        grades=grade_table(predicted, truth, grades, *how),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, *how),
+        grades=grade_table(predicted, truth, grades, drawn),
+        further=torchmetrics_scores(metrics, probability, predicted, truth, drawn),
     )
 
 
@@ -162,12 +161,7 @@ def disease_probability(probability: np.ndarray, disease_from: int = DISEASE_FRO
 
 
 def grade_table(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    grades: int,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
+    predicted: np.ndarray, truth: np.ndarray, grades: int, drawn: Bootstrap
 ) -> tuple[GradeRow, ...]:
     """One row for each of the grades, from predicted and true grades [S]."""
     from sklearn.metrics import precision_recall_fscore_support
@@ -181,9 +175,8 @@ def grade_table(
         recall = Score(nan, reason=f"no image of grade {grade}")
         if len(own):
             hits = (own == grade).astype(np.float64)
-            models = None if folds is None else folds[truth == grade]
-            interval = bootstrap_interval(hits, resamples, generator, folds=models)
-            recall = Score(float(hits.mean()), *interval)
+            models = None if drawn.folds is None else drawn.folds[truth == grade]
+            recall = Score(float(hits.mean()), *replace(drawn, folds=models).of_mean(hits))
         rows.append(
             GradeRow(
                 count=int(support[grade]),
@@ -263,37 +256,18 @@ def quadratic_kappa(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return np.asarray(1 - ((p - t) ** 2).mean(-1) / np.where(chance > 0, chance, nan))
 
 
-def _kappa(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    grades: int,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
-) -> Score:
+def _kappa(predicted: np.ndarray, truth: np.ndarray, grades: int, drawn: Bootstrap) -> Score:
     from medssl.evaluate.class_metrics import QuadraticKappa
 
     value = measured(QuadraticKappa(grades), predicted, truth)
     if not np.isfinite(value):
         return Score(nan, reason="all images have one grade, and are given it")
-    interval = bootstrapped(
-        lambda index: quadratic_kappa(predicted[index], truth[index]),
-        truth,
-        resamples,
-        generator,
-        folds,
+    return Score(
+        value, *drawn.interval(lambda index: quadratic_kappa(predicted[index], truth[index]), truth)
     )
-    return Score(value, *interval)
 
 
-def _mean_square(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None,
-) -> Score:
+def _mean_square(predicted: np.ndarray, truth: np.ndarray, drawn: Bootstrap) -> Score:
     errors = (predicted - truth).astype(np.float64) ** 2
-    how = truth, resamples, generator, folds
-    interval = bootstrapped(lambda index: errors[index].mean(axis=1), *how)
+    interval = drawn.interval(lambda index: errors[index].mean(axis=1), truth)
     return Score(float(errors.mean()), *interval)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssl.evaluate.ranks import average_precisions, roc_areas
-from medssl.evaluate.score import Score, absent_classes, bootstrapped
+from medssl.evaluate.score import Bootstrap, Score, absent_classes
 from medssl.evaluate.statistics import Interval
 
 if TYPE_CHECKING:
@@ -41,10 +41,8 @@ def measured(metric: "Metric", given: np.ndarray, truth: np.ndarray) -> float:
 def areas(
     probability: np.ndarray,
     truth: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
+    drawn: Bootstrap,
     strata: np.ndarray | None = None,
-    folds: np.ndarray | None = None,
 ) -> tuple[Score, Score]:
     """Area under the ROC curve, with DeLong's interval and with the stratified bootstrap's.
 
@@ -54,10 +52,8 @@ def areas(
     Args:
         probability: [S, K].
         truth: [S] class indices.
-        resamples: of the bootstrap.
-        generator: draws them.
+        drawn: slides drawn again.
         strata: [S] groups within which slides are drawn, rising with the class; None: the classes.
-        folds: [S] which model answered a slide, where there are several.
     """
     import torch
 
@@ -69,15 +65,9 @@ def areas(
         nothing = Score(nan, reason=reason)
         return nothing, nothing
     value = area_under_roc(truth, probability)
-    interval = bootstrapped(
-        lambda index: _resampled_areas(probability, truth, index),
-        strata,
-        resamples,
-        generator,
-        folds,
-    )
+    interval = drawn.interval(lambda index: _resampled_areas(probability, truth, index), strata)
     bootstrap = _area(value, interval)
-    if classes > 2 or folds is not None:
+    if classes > 2 or drawn.folds is not None:
         return bootstrap, bootstrap
     delong = DelongAuroc()
     delong.update(torch.as_tensor(probability[:, 1]), torch.as_tensor(truth))
@@ -88,10 +78,8 @@ def areas(
 def average_precision(
     probability: np.ndarray,
     truth: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
+    drawn: Bootstrap,
     strata: np.ndarray | None = None,
-    folds: np.ndarray | None = None,
 ) -> Score:
     """Average precision, with the stratified bootstrap's interval.
 
@@ -106,12 +94,8 @@ def average_precision(
     if reason := absent_classes(truth, classes):
         return Score(nan, reason=reason)
     strata = truth if strata is None else strata
-    interval = bootstrapped(
-        lambda index: _resampled_precisions(probability, truth, index),
-        strata,
-        resamples,
-        generator,
-        folds,
+    interval = drawn.interval(
+        lambda index: _resampled_precisions(probability, truth, index), strata
     )
     return Score(measured(AveragePrecision(classes), probability, truth), *interval)
 

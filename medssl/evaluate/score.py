@@ -9,7 +9,7 @@ from math import nan
 
 import numpy as np
 
-from medssl.evaluate.statistics import Interval
+from medssl.evaluate.statistics import Interval, bootstrap_interval
 
 _BLOCK = 4_000_000
 """Draws held at once; bounds the memory whatever the number of resamples."""
@@ -89,14 +89,30 @@ def _weighted(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.asarray(found.reshape(weight.shape) - np.arange(len(weight))[:, None] * columns)
 
 
-def bootstrapped(
-    measure: Callable[[np.ndarray], np.ndarray],
-    truth: np.ndarray,
-    n: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
-) -> Interval:
-    """95 % percentile interval of `measure`, which maps indices [B, S] to numbers [B]."""
-    blocks = [measure(index) for index in resamples_within_classes(truth, n, generator, folds)]
-    low, high = np.quantile(np.concatenate(blocks), (0.025, 0.975))
-    return Interval(float(low), float(high))
+@dataclass(frozen=True)
+class Bootstrap:
+    """How slides are drawn again for an interval.
+
+    Attributes:
+        draws: how many times.
+        generator: draws them.
+        folds: [S] which model answered a slide, where there are several.
+    """
+
+    draws: int
+    generator: np.random.Generator
+    folds: np.ndarray | None = None
+
+    def interval(self, measure: Callable[[np.ndarray], np.ndarray], strata: np.ndarray) -> Interval:
+        """95 % percentile interval of `measure`, which maps indices [B, S] to numbers [B].
+
+        Args:
+            strata: [S] classes within which slides are drawn.
+        """
+        drawn = resamples_within_classes(strata, self.draws, self.generator, self.folds)
+        low, high = np.quantile(np.concatenate([measure(index) for index in drawn]), (0.025, 0.975))
+        return Interval(float(low), float(high))
+
+    def of_mean(self, values: np.ndarray) -> Interval:
+        """95 % interval of the mean of [S] values, whatever the classes."""
+        return bootstrap_interval(values, self.draws, self.generator, folds=self.folds)

@@ -39,7 +39,7 @@ class Named(NamedTuple):
 
     @property
     def plain(self) -> Any:
-        """As in a pipeline file."""
+        """The choice as a pipeline file has it."""
         return {self.name: dict(self.arguments)} if self.arguments else self.name
 
     @property
@@ -113,7 +113,7 @@ def _checked(choice: Any, group: str) -> Named:
 
 
 def _of_torchmetrics(one: Named, group: str) -> Named:
-    """The same with numbers as torchmetrics wants them."""
+    """Arguments with numbers as torchmetrics wants them."""
     offered = listed(group)
     if one.own_name not in offered:
         raise UsageError(

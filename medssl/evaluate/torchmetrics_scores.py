@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medssl.errors import UsageError
-from medssl.evaluate.score import Score, absent_classes, bootstrapped
+from medssl.evaluate.score import Bootstrap, Score, absent_classes
 from medssl.evaluate.settings import TORCHMETRICS, Named, listed, named
 
 
@@ -19,9 +19,7 @@ def torchmetrics_scores(
     probability: np.ndarray,
     predicted: np.ndarray,
     truth: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
+    drawn: Bootstrap,
 ) -> dict[str, Score]:
     """Each metric by its key, with the interval of cases drawn again within their class.
 
@@ -34,9 +32,7 @@ def torchmetrics_scores(
         choices: as in `evaluate.metrics`.
         probability: [S, K].
         predicted, truth: [S] class indices.
-        resamples: of the bootstrap.
-        generator: draws them.
-        folds: [S] which model answered a case, where there are several.
+        drawn: cases drawn again.
 
     Raises:
         UsageError: a metric fails, e.g. since an argument is beyond its limits.
@@ -44,8 +40,7 @@ def torchmetrics_scores(
     found = {}
     for one in map(named, choices):
         try:
-            given = probability, predicted, truth, resamples, generator, folds
-            found[one.key] = _score(one, *given)
+            found[one.key] = _score(one, probability, predicted, truth, drawn)
         except (RuntimeError, TypeError, ValueError) as error:
             raise UsageError(
                 f"the metric {one.name} fails",
@@ -71,9 +66,7 @@ def _score(
     probability: np.ndarray,
     predicted: np.ndarray,
     truth: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
-    folds: np.ndarray | None = None,
+    drawn: Bootstrap,
 ) -> Score:
     import torch
     from torchmetrics import classification
@@ -93,13 +86,13 @@ def _score(
 
     def measure(index: np.ndarray) -> np.ndarray:
         values = []
-        for drawn in torch.from_numpy(index):
+        for row in torch.from_numpy(index):
             metric.reset()
-            metric.update(given[drawn], true[drawn])
+            metric.update(given[row], true[row])
             values.append(float(metric.compute()))
         return np.array(values)
 
     value = float(measure(np.arange(len(truth))[None])[0])
-    interval = bootstrapped(measure, truth, resamples, generator, folds)
+    interval = drawn.interval(measure, truth)
     reason = "" if np.isfinite([value, *interval]).all() else "no number of some draws"
     return Score(value, *interval, reason)

@@ -54,7 +54,7 @@ def source_headers(source: Series) -> list[Any]:
 
 
 def series_number(header: Any, further: int = 0) -> int:
-    """Of a new series beside that of a header."""
+    """The number of a new series beside that of a header."""
     return int(header.get("SeriesNumber") or 0) + _SERIES_OFFSET + further
 
 

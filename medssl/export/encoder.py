@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from medssl.atomic import appearing
 from medssl.errors import UsageError
 from medssl.networks.build import build_encoder, build_network, encoder_of
+from medssl.networks.choice import NetworkChoice
 from medssl.networks.foreign.families import NOTE
 from medssl.networks.foreign.nnunet import theirs
 from medssl.networks.heads import ManyHeads
 from medssl.networks.merging import LEGACY
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_settings import MonaiSettings
-from medssl.networks.settings import NetworkChoice
 from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.train.checkpoint import load_checkpoint, load_weights, read_weights

@@ -58,7 +58,7 @@ def empty_mask(name: str, in_training: bool | None) -> str:
 
 
 def empty_masks(names: Sequence[str], in_training: bool | None) -> str:
-    """The same of several cases, in one sentence."""
+    """What empty masks of several cases mean, in one sentence."""
     if len(names) == 1:
         return empty_mask(names[0], in_training)
     alone = empty_mask("X", in_training).removeprefix("the mask of X is empty")

@@ -49,12 +49,12 @@ class Result:
 
     @classmethod
     def of(cls, mask: Volume, labels: Sequence[Label], series: Series | None = None) -> "Result":
-        """Of a mask that was read."""
+        """The result for a mask that was read."""
         return cls(mask.array[0], mask.geometry, tuple(labels), mask.source, series)
 
     @property
     def referred(self) -> Series:
-        """The series.
+        """The DICOM series that the result refers to.
 
         Raises:
             DataError: there is none.

@@ -65,7 +65,7 @@ class Measured:
         return self.verdict.unlike(limit) if known else ()  # type: ignore[union-attr, arg-type]
 
     def to_plain(self) -> dict[str, Any]:
-        """As values that JSON knows."""
+        """The measures as values that JSON knows."""
         return {
             "doubt": self.doubt,
             "voxels": list(self.voxels),

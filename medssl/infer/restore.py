@@ -106,7 +106,7 @@ def _askew(array: np.ndarray, record: Record, order: Literal[0, 1]) -> np.ndarra
 
 
 def _askew_labels(logits: np.ndarray, record: Record) -> np.ndarray:
-    """As `restore_labels`, one class after the other."""
+    """What `restore_labels` returns, made one class after the other."""
     best = _askew(logits[0], record, order=1)
     labels = np.zeros(record.source.shape, np.uint8)
     for index in range(1, len(logits)):

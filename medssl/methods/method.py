@@ -20,10 +20,10 @@ from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.methods.segment.loss_settings import LossChoice
+from medssl.networks.choice import NetworkChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
-from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
 

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from medssl.errors import UsageError
+from medssl.networks.choice import NetworkChoice
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.flat import Flat
-from medssl.networks.settings import NetworkChoice
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.registry import load
 

@@ -8,7 +8,7 @@ STEPS = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """As torch's; on a CPU the mask takes a quarter of the time. Draws from torch's generator."""
+    """Torch's dropout, by torch's generator; on a CPU its mask takes a quarter of the time."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Values of any shape, a share `p` of them 0, the others larger by 1 / (1 - p)."""

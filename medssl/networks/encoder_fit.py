@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from medssl.errors import UsageError
+from medssl.networks.choice import NetworkChoice
 from medssl.networks.monai_list import SIDES
-from medssl.networks.settings import NetworkChoice
 
 
 def must_hold(network: NetworkChoice, trained: NetworkChoice, what: str) -> None:

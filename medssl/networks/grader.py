@@ -10,6 +10,7 @@ features of a crop, K grades.
 
 from math import log
 from pathlib import Path
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,14 @@ from torch.nn.functional import logsigmoid, softplus
 
 from medssl.networks.dropout import Dropout
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.load_report import LoadReport
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
+from medssl.networks.tile_encoder import build_tile_encoder
+from medssl.networks.tile_settings import TileEncoderSettings
 
 SLOPE = 0.2
 PUBLISHED_DEVIATION = 0.02
@@ -119,7 +123,47 @@ class SliceCropEncoder(nn.Module):
         return self.pool(self.maps(crops))
 
 
-CropEncoder = SiameseEncoder | ResNetEncoder | SliceCropEncoder
+class ImageCropEncoder(nn.Module):
+    """An encoder of images, such as one of another project, for grey crops.
+
+    Crops are resized to its side and scaled as its weights were trained. Its batch norms keep their
+    statistics: few labels would spoil them. Of a transformer's features there is no map, so that
+    its saliency is even over a crop.
+    """
+
+    def __init__(self, settings: TileEncoderSettings) -> None:
+        super().__init__()
+        self.images = build_tile_encoder(settings, seed=int(torch.initial_seed() % 2**31))
+        self.width = self.images.width
+        self.of_maps = isinstance(self.images.backbone, ResNet18 | PooledResNet50 | DenseNet)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode of all but the batch norms."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] in [-1, 1] to the last map [N, C, h, w]; of tokens [N, F, 1, 1]."""
+        image = self.images.sized((crops + 1) / 2)
+        if not self.of_maps:
+            return self.images.embed(image)[:, :, None, None]
+        found = cast("Any", self.images.backbone).maps(self.images.scaled(image))
+        last: Tensor = found[-1] if isinstance(found, list) else found
+        return last
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, h, w] to features [N, F]."""
+        return maps.mean((2, 3))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [N, 1, S, S] to features [N, F]."""
+        return self.pool(self.maps(crops))
+
+
+CropEncoder = SiameseEncoder | ResNetEncoder | SliceCropEncoder | ImageCropEncoder
 
 
 class CumulativeHead(nn.Module):
@@ -213,6 +257,8 @@ def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -
 
 
 def _encoder(settings: GraderSettings) -> CropEncoder:
+    if settings.name == "images":
+        return ImageCropEncoder(settings.image_encoder)
     if settings.name == "slices":
         return SliceCropEncoder(settings.slice_encoder)
     return SiameseEncoder(settings) if settings.name == "siamese" else ResNetEncoder()
@@ -220,6 +266,8 @@ def _encoder(settings: GraderSettings) -> CropEncoder:
 
 def _backbone(encoder: CropEncoder) -> nn.Module:
     """The part of an encoder that weights files hold."""
+    if isinstance(encoder, ImageCropEncoder):
+        return encoder.images.backbone
     if isinstance(encoder, SliceCropEncoder):
         return encoder.slices.backbone
     return encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
@@ -227,7 +275,8 @@ def _backbone(encoder: CropEncoder) -> nn.Module:
 
 def _initialise(network: Grader, settings: GraderSettings) -> None:
     """Start weights; the head's are small, so that the first answers are near uniform."""
-    for module in network.modules():
+    fresh: nn.Module = network.head if settings.name == "images" else network
+    for module in fresh.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=PUBLISHED_DEVIATION)
         elif isinstance(module, nn.Conv2d) and settings.name == "siamese":

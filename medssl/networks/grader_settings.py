@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.networks.slice_settings import SliceEncoderSettings
-from medssl.networks.tile_settings import RESNET_SMALLEST
+from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
 from medssl.section import Channels, Section
 
 SIAMESE_SMALLEST = 17
@@ -16,10 +16,10 @@ every image."""
 class GraderSettings(Section):
     """Which network, and how large; defaults are the paper's (sheet of Semixup, section 7)."""
 
-    name: Literal["siamese", "resnet", "slices"] = Field(
+    name: Literal["siamese", "resnet", "slices", "images"] = Field(
         default="siamese",
         description="resnet: ResNet18 with InstanceNorm for every crop; slices: the encoder that "
-        "joint2d3d pre-trains",
+        "joint2d3d pre-trains; images: an encoder of images, such as one of `medssl import`",
     )
     width: Channels = Field(default=32, description="siamese: channels of the first stage")
     dropout: float = Field(
@@ -41,6 +41,11 @@ class GraderSettings(Section):
     slice_encoder: SliceEncoderSettings = Field(
         default=SliceEncoderSettings(), description="slices: as it was pre-trained"
     )
+    image_encoder: TileEncoderSettings = Field(
+        default=TileEncoderSettings(),
+        exclude_if=lambda given: given == TileEncoderSettings(),
+        description="images: the encoder, to whose side crops are resized; its batch norms rest",
+    )
     weights: str | None = Field(
         default=None, description="file of a pre-trained encoder; null: random from the seed"
     )
@@ -61,11 +66,17 @@ class GraderSettings(Section):
             default = type(self).model_fields[key].default
             if self.name != "siamese" and getattr(self, key) != default:
                 raise ValueError(f"{key} is of the siamese network; leave it out with {self.name}")
+        if self.image_encoder.weights is not None or self.image_encoder.adapters is not None:
+            raise ValueError(
+                "image_encoder takes no weights and adapters here: set network.weights"
+            )
         return self
 
     @property
     def smallest_side(self) -> int:
         """Smallest side of a crop that the network takes, in pixels."""
+        if self.name == "images":
+            return 1  # crops are resized
         if self.name == "slices":
             return self.slice_encoder.smallest_side
         return SIAMESE_SMALLEST if self.name == "siamese" else RESNET_SMALLEST

@@ -13,16 +13,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.choice import Network, NetworkChoice, NetworkName
 from medssl.networks.flat_settings import Dims, sized
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
-from medssl.networks.settings import (
-    UNETS,
-    Network,
-    NetworkChoice,
-    NetworkName,
-    NetworkSettings,
-)
+from medssl.networks.settings import UNETS, NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Patch
 

@@ -42,15 +42,19 @@ class TileEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB tiles [B, 3, S, S], float in [0, 1], to features [B, E]."""
-        if image.shape[-2:] != (self.side, self.side):
-            image = interpolate(
-                image,
-                size=(self.side, self.side),
-                mode=self.resize,
-                align_corners=False,
-                antialias=True,
-            )
-        return self.embed(image)
+        return self.embed(self.sized(image))
+
+    def sized(self, image: Tensor) -> Tensor:
+        """Images [B, C, H, W] with the sides that the network is for."""
+        if image.shape[-2:] == (self.side, self.side):
+            return image
+        return interpolate(
+            image,
+            size=(self.side, self.side),
+            mode=self.resize,
+            align_corners=False,
+            antialias=True,
+        )
 
     def embed(self, image: Tensor) -> Tensor:
         """Like `forward`, but without resizing, as pre-training encodes crops of several sizes."""

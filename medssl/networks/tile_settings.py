@@ -199,7 +199,10 @@ class TileEncoderSettings(Section):
 
 
 def must_be_tile_encoder(
-    settings: TileEncoderSettings, trained: TileEncoderSettings, what: str
+    settings: TileEncoderSettings,
+    trained: TileEncoderSettings,
+    what: str,
+    section: str = "encoder",
 ) -> None:
     """Refuse a pre-trained encoder of tiles that is another one than a pipeline's.
 
@@ -209,11 +212,11 @@ def must_be_tile_encoder(
     both = settings, trained
     own, other = (one.model_dump(exclude={"weights", "matched"}) for one in both)
     keys = [
-        f"encoder.{key}={value}"
+        f"{section}.{key}={value}"
         for key, value in other.items()
         if own.get(key, value) != value or (key not in own)
     ]
-    more = [f"encoder.{key}=null" for key in own if key not in other]
+    more = [f"{section}.{key}=null" for key in own if key not in other]
     if keys or more:
         raise UsageError(
             f"{what} does not fit the pipeline's encoder", "", f"set {' '.join([*keys, *more])}"

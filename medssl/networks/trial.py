@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from medssl.errors import UsageError
 from medssl.networks.build import build_network
+from medssl.networks.choice import NetworkChoice
 from medssl.networks.heads import heads_of
-from medssl.networks.settings import NetworkChoice
 from medssl.section import MOST, Patch
 
 STEPS = (2, 4, 8, 16, 32, 64)

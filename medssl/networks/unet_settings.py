@@ -14,8 +14,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
+from medssl.networks.choice import Network, NetworkChoice
 from medssl.networks.flat_settings import must_not_be_frozen_flat
-from medssl.networks.settings import Network, NetworkChoice
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
 
@@ -143,7 +143,7 @@ class UNetSettings(NetworkChoice):
 
     @property
     def packages(self) -> dict[str, str]:
-        """None beside medssl."""
+        """No packages beside medssl."""
         return {}
 
     @property

@@ -6,34 +6,29 @@ Free of torch, so that a wrong key is refused at once.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import UsageError
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
-from medssl.mistakes import mistake, nearest
 from medssl.named_files import NamedFiles
-from medssl.overrides import apply_override, laid_over
 from medssl.pipeline.family import Family, InitialEncoder, family_names, find_family
+from medssl.pipeline.sections import Place, known_method, method_settings, validate
 from medssl.pipeline.start import with_import
 from medssl.section import digest
-from medssl.settings import EncoderSource, MethodChoice, PipelineFile
+from medssl.settings import EncoderSource, PipelineFile
 
-Model = TypeVar("Model", bound=BaseModel)
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
 
 PIPELINES = NamedFiles("pipelines", "pipeline")
 """The files of pipelines and studies."""
-
-Place = Callable[[Sequence[str]], str]
-"""Tells the file that a key stands in, in words, by its parts; empty where it is in none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class Config(ABC, Generic[AnyPipeline]):
 
     @property
     def spec(self) -> DataSpec:
-        """Of its data set, or of the first."""
+        """The data spec; of several, the first."""
         return self.specs[0]
 
     @property
@@ -126,7 +121,7 @@ class Config(ABC, Generic[AnyPipeline]):
         """Refuse settings that do not fit each other, the method or the data set.
 
         Raises:
-            UsageError: they do not.
+            UsageError: names the key to change.
         """
 
     def build(self, task: Any) -> Any:
@@ -152,6 +147,14 @@ class Config(ABC, Generic[AnyPipeline]):
     def method_values(self) -> dict[str, Any]:
         """The method's name and every setting of it."""
         return {"name": self.pipeline.method.name, **self.method.model_dump(mode="json")}
+
+    def provenance(self) -> dict[str, Any]:
+        """What a checkpoint says of where it is from: method, paper, data set and code."""
+        from medssl.train.checkpoint import DataCard
+        from medssl.train.fingerprint import code_version
+
+        told = {"method": self.method_values(), "paper": self.method.paper}
+        return {**told, "data": DataCard.of(self.spec), "code": code_version()}
 
     def hash(self, *sections: str) -> str:
         """8 hex characters over sections of the pipeline; "data" is what `declared` says."""
@@ -223,7 +226,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config[Any]
 
 
 def _placed(error: UsageError, place: Place) -> UsageError:
-    """The same mistake; where it begins with a key that a file holds, with that file."""
+    """The mistake, with the file of the key that it begins with, if one holds it."""
     key = re.match(r"\w+(\.\w+)+(?==)", error.what)
     where = place(key.group().split(".")) if key else ""
     return UsageError(f"{error.what} ({where})" if where else error.what, error.why, error.do)
@@ -283,76 +286,3 @@ def _must_be_readable(kind: type[Config[Any]], method: str, spec: DataSpec) -> N
         "name another data set"
         + (f", or a method for this one: {', '.join(fitting)}" if fitting else ""),
     )
-
-
-def validate(
-    model: type[Model], plain: Mapping[str, Any], prefix: str = "", place: Place = lambda _: ""
-) -> Model:
-    """`plain` as a `model`.
-
-    Args:
-        prefix: where it stands, with its final dot.
-        place: tells the file that a key of it stands in, in words.
-
-    Raises:
-        UsageError: one sentence on the first key that is unknown, missing or of the wrong kind.
-    """
-    try:
-        return model.model_validate(plain)
-    except ValidationError as error:
-        raise mistake(model, plain, error, prefix, place) from None
-
-
-def overridden(
-    model: type[Model],
-    overrides: Sequence[str],
-    prefix: str,
-    plain: Mapping[str, Any] | None = None,
-) -> Model:
-    """A section as `key=value` overrides make it, laid over the keys of `plain`.
-
-    Raises:
-        UsageError: as `validate`, or an override is not of that form.
-    """
-    keys = dict(plain or {})
-    for one in overrides:
-        apply_override(keys, one)
-    return validate(model, keys, prefix)
-
-
-def known_method(name: str, place: str = "") -> type[MethodSettings]:
-    """The settings class of a method.
-
-    Args:
-        place: where the name stands, e.g. "pipeline mine.yaml"; may be empty.
-
-    Raises:
-        UsageError: there is none of that name; names the nearest.
-    """
-    if name not in method_names():
-        inside = f" in the {place}" if place else ""
-        raise UsageError(f"no method is called '{name}'{inside}", do=nearest(name, method_names()))
-    return settings_class(name)
-
-
-def method_settings(choice: MethodChoice, place: Place = lambda _: "") -> MethodSettings:
-    """The settings of the chosen method: its preset, the choice's own keys laid over it.
-
-    Args:
-        place: tells the file that a key of the choice stands in, in words.
-
-    Raises:
-        UsageError: unknown method, preset or key, or a value of the wrong kind.
-    """
-    settings = known_method(choice.name)
-    plain: dict[str, Any] = {}
-    if choice.preset is not None:
-        if choice.preset not in settings.presets:
-            known, where = ", ".join(settings.presets) or "none", place(["preset"])
-            inside = f" in the {where}" if where else ""
-            raise UsageError(
-                f"{choice.name} has no preset '{choice.preset}'{inside}",
-                do=nearest(choice.preset, list(settings.presets)) or f"its presets: {known}",
-            )
-        plain = dict(settings.presets[choice.preset])
-    return validate(settings, laid_over(plain, choice.own), "method.", place)

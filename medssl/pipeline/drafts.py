@@ -1,20 +1,24 @@
 """What `medssl init` says of a folder: the two files with their reasons, and a summary."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medssl.data.check import labelled
-from medssl.data.dimensions import are_pictures
 from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
 from medssl.data.spec import Case, DataSpec
-from medssl.errors import DataError
+from medssl.errors import UsageError
 from medssl.names import some_of
+from medssl.pipeline.family import family_names, find_family
 from medssl.pipeline.texts import document
+from medssl.registry import load
 
-_FOLDS = 5
+FOLDS = 5
+"""Of a cross-validation that gives scores where no case is held back for them."""
+
+Keys = list[tuple[str, Any, str]]
+"""Keys of a pipeline with their values, and what is said above each."""
 
 
 def spec_draft(
@@ -60,132 +64,24 @@ def _modality(spec: DataSpec, contents: Contents) -> str:
 
 
 def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
-    """The pipeline."""
-    content = layout_of(spec).content
+    """The pipeline, as the first family says that knows what to do with such cases.
+
+    Raises:
+        UsageError: none does; DataError: nothing can be learnt from them yet.
+    """
     head = [
         "What to do with the data. Written by `medssl init`; what is not said here has its",
         "default, and `medssl keys` has every key.",
     ]
-    keys: list[tuple[str, Any, str]] = [("title", spec.title, ""), ("data", spec.name, "")]
-    if content == "volumes" and are_pictures(cases):
-        keys += _pictures(spec, cases)
-    elif content == "volumes":
-        masked = sum(map(labelled, cases))
-        patients = len({case.patient for case in cases if labelled(case)})
-        keys += _segment(spec, masked, len(cases) - masked, patients) if masked else _encoder(spec)
-    elif content == "slides":
-        keys = [
-            ("extends", "slides", "Every key that is not here is that of this pipeline."),
-            *keys,
-        ]
-        keys += [("split", _folds(cases), "Each slide is called by a model that has not seen it.")]
-    else:
-        keys += _grades(spec, cases)
-    return document(head, keys)
-
-
-def _segment(spec: DataSpec, masked: int, rest: int, patients: int) -> list[tuple[str, Any, str]]:
-    word = "ct" if spec.modality == "CT" else "mr"
-    chain = "Hounsfield units, in a window" if word == "ct" else "each scan by itself"
-    few = f"the {masked} masks and from the {rest} scans without"
-    return [
-        (
-            "plan",
-            "auto",
-            "Voxels, patch, batch, network and steps follow from the scans and the device, before\n"
-            f"the first run; `medssl plan {spec.name}` shows them. A key that is set here wins.",
-        ),
-        ("preprocess", word, f"Intensities: {chain} (`medssl keys preprocess.{word}`)."),
-        (
-            "method",
-            "tracoco" if rest else "supervised",
-            f"Learns from {few}; `supervised` is the baseline."
-            if rest
-            else "Every scan has a mask.",
-        ),
-        *(_folded(masked, patients) if patients > 1 else []),
-        ("predict", {"unlabelled": True}, "Every scan without a mask gets one."),
-    ]
-
-
-def _pictures(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]:
-    """2-D images: what is said of volumes, but for intensities."""
-    masked = sum(map(labelled, cases))
-    if not masked:
-        raise DataError(
-            f"none of the {len(cases)} pictures of {spec.name} has a mask",
-            "encoders are pre-trained on volumes alone",
-            "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
-        )
-    patients = len({case.patient for case in cases if labelled(case)})
-    grey = "ultrasound" if spec.modality == "US" else "radiograph"
-    word = "rgb" if len(spec.channels) == 3 else grey
-    return [
-        (key, word, f"Intensities (`medssl keys preprocess.{word}`).")
-        if key == "preprocess"
-        else (key, value, why)
-        for key, value, why in _segment(spec, masked, len(cases) - masked, patients)
-    ]
-
-
-def _folded(masked: int, patients: int) -> list[tuple[str, Any, str]]:
-    """Scores without a mask held back from the model."""
-    folds = min(_FOLDS, patients)
-    why = (
-        f"{folds} further trainings, each without some of the masks, which score it; the model "
-        f"learns\nfrom all {masked}. `folds: 0` saves the time, and nothing is scored then."
-    )
-    return [("split", {"folds": _FOLDS}, why)]
-
-
-def _encoder(spec: DataSpec) -> list[tuple[str, Any, str]]:
-    word = "ct" if spec.modality == "CT" else "mr"
-    return [
-        ("preprocess", word, "Intensities."),
-        (
-            "method",
-            "masked_image_modelling",
-            "No scan has a mask: what can be learnt is an encoder, for pipelines to start from.",
-        ),
-        ("probe", {"patients": 0}, "Patients kept apart to ask the encoder what it knows."),
-    ]
-
-
-def _grades(spec: DataSpec, cases: Sequence[Case]) -> list[tuple[str, Any, str]]:
-    parts = {case.part for case in cases if labelled(case)}
-    split: dict[str, Any] = {"labels": None}
-    if "validation" in parts:
-        split["validation"] = None
-    graded = sum(map(labelled, cases))
-    folds = list[tuple[str, Any, str]]()
-    teaches = "All grades teach; `labels: 10` takes ten of each."
-    if "test" not in parts:
-        split = {"validation": 0, **split, "test": 0, "folds": _FOLDS}
-        teaches += (
-            f"\n{_FOLDS} further trainings, each without some of the grades, which score it; "
-            "`folds: 0, test: 0.2`\nkeeps a fifth of the patients for that instead."
-        )
-        if split["validation"] == 0:
-            folds = [("predict", {"checkpoint": "last"}, "No image is kept back to choose by.")]
-    method = "semixup" if graded < len(cases) else "supervised_mixup"
-    two = len((spec.layout.model_extra or {}).get("classes", ())) == 2
-    disease = [("evaluate", {"disease_from": 1}, "The second class is the disease.")]
-    return [
-        *(disease if two else []),
-        ("split", split, teaches),
-        ("preprocess", {"radiograph": {"field": None}}, "The whole image; `joint` is for knees."),
-        ("method", method, f"{graded} of {len(cases)} images have a grade."),
-        *folds,
-    ]
-
-
-def _folds(cases: Sequence[Case]) -> dict[str, Any]:
-    """As many folds as the smallest class allows, with a validation part where there is room."""
-    patients = {(case.extra.get("class"), case.patient) for case in cases if labelled(case)}
-    least = min(Counter(label for label, _ in patients).values(), default=0)
-    folds = min(_FOLDS, least)
-    enough = folds >= 2 and least >= 2 * folds
-    return {"folds": folds if folds >= 2 else 0, "validation": 0.2 if enough else 0}
+    about: Keys = [("title", spec.title, ""), ("data", spec.name, "")]
+    content = layout_of(spec).content
+    for family in map(find_family, family_names()):
+        if family.draft is not None and any(content in kind.reads for kind in family.configs):
+            keys: Keys | None = load(family.draft)(spec, cases)
+            if keys is not None:
+                first = [key for key in keys if key[0] == "extends"]
+                return document(head, [*first, *about, *(key for key in keys if key not in first)])
+    raise UsageError(f"no pipeline can be written for {spec.name}", f"it holds {content}")
 
 
 def told(

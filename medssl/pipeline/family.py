@@ -46,12 +46,14 @@ class Family:
         inputs: (config, cohort) -> what decides the result of each stage, by its name and in order,
             beyond that of the stage before: plain values, after which folders are named. A stage
             that depends on nothing more shares the key of the one before.
-        steps: of each stage, (job, tracker) -> facts for its mark. The numbers by name in its
-            "summary" are logged too.
+        steps: of each stage in order, (job, tracker) -> facts for its mark. The numbers by name in
+            its "summary" are logged too.
         results: (plan) -> where the results of a finished run are, by a word, "model" first.
         comparison: () -> the `Comparison` of its finished runs.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
         intact: of a stage, (job) -> whether what it wrote is there as it was written.
+        draft: (spec, cases) -> keys of a first pipeline with their reasons, as
+            `medssl.pipeline.drafts.Keys`; None where another family knows better.
         plan: (config, cohort, reporter) -> the `Planned` keys that a pipeline leaves to a plan.
         foretell: (config, cohort, reporter) -> how long a planned run takes and what memory, in
             words; empty where that is not worth telling.
@@ -86,6 +88,7 @@ class Family:
     comparison: str
     prepare: str | None = None
     intact: Mapping[str, str] = field(default_factory=dict)
+    draft: str | None = None
     plan: str | None = None
     foretell: str | None = None
     preflight: str | None = None
@@ -102,6 +105,11 @@ class Family:
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
     trains_encoders: bool = False
+
+    @property
+    def scored(self) -> str:
+        """The stage whose results are those of a finished run: the last that is not aside."""
+        return [stage for stage in self.steps if stage not in self.aside][-1]
 
     def refuse_formats(self, keys: Sequence[str]) -> None:
         """Refuse a `format` among what a prediction is given, where `writes` leaves no choice.

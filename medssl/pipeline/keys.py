@@ -16,7 +16,7 @@ from medssl.data.layout import Layout
 from medssl.data.plan.request import PlanSettings
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
-from medssl.mistakes import models_of, nearest, wanted
+from medssl.mistakes import nearest
 from medssl.networks.monai_list import known
 from medssl.pipeline.class_keys import class_names
 from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
@@ -25,6 +25,7 @@ from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import EncoderSource, MethodChoice
 from medssl.transforms.chain import Chain
+from medssl.wanted import models_of, wanted
 
 IN_SHORT: dict[type[BaseModel], str] = {
     MethodChoice: "the name of a method",

@@ -92,7 +92,7 @@ def _try(path: Path) -> Callable[[], None] | None:
 
 
 def _try_by_age(path: Path) -> Callable[[], None] | None:
-    """The same by the file's presence; it is touched while its process lives."""
+    """Take the lock by making its file, which is touched while its process lives."""
     left = _is_left_behind(path)
     if left:
         path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class Cohort:
 
     @property
     def split(self) -> Split:
-        """Of the final model."""
+        """The split of the final model."""
         return self.splits[0]
 
     @property

@@ -10,10 +10,11 @@ from medssl.data.plan.key import Planned
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.overrides import laid_over
-from medssl.pipeline.config import PIPELINES, Config, load_config, validate
+from medssl.pipeline.config import PIPELINES, Config, load_config
 from medssl.pipeline.insert import with_keys
 from medssl.pipeline.plan import Cohort, cohort_of
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.sections import validate
 from medssl.pipeline.texts import nested, reasoned
 from medssl.registry import load
 

@@ -10,7 +10,7 @@ from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import pipeline_names
-from medssl.pipeline.family import Family, find_family
+from medssl.pipeline.family import Family, family_names, find_family
 from medssl.pipeline.stage import DONE, read_config, read_json
 from medssl.registry import load
 
@@ -51,11 +51,9 @@ def read_results(pipeline: str) -> list[Result]:
     Raises:
         UsageError: there is none.
     """
-    folders = [
-        path.parent
-        for path in sorted((runs_root() / pipeline).glob(f"*/{DONE}"))
-        if path.parent.name.startswith(("evaluate-", "pretrain-"))
-    ]
+    scored = {find_family(name).scored for name in family_names()}
+    done = sorted((runs_root() / pipeline).glob(f"*/{DONE}"))
+    folders = [path.parent for path in done if path.parent.name.rpartition("-")[0] in scored]
     if not folders:
         known = nearest(pipeline, pipeline_names()) if pipeline not in pipeline_names() else ""
         raise UsageError(

@@ -12,9 +12,10 @@ from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.named_files import Layers
 from medssl.names import FileName
-from medssl.pipeline.config import PIPELINES, Config, load_config, validate
+from medssl.pipeline.config import PIPELINES, Config, load_config
 from medssl.pipeline.family import Family
 from medssl.pipeline.progress import QuietReporter, clock
+from medssl.pipeline.sections import validate
 from medssl.section import OneAlone, Section
 
 Axis = Literal["data", "labels", "seed", "arm"]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from medssl.networks.encoder import VolumeEncoder
-from medssl.settings import FineTuneSettings, OptimiserSettings
+from medssl.settings import OptimiserSettings
+from medssl.train.fine_tune_settings import FineTuneSettings
 from medssl.train.schedule import learning_rate
 
 FROZEN = {"frozen_then_whole": 0.3, "sawtooth": 0.1}

@@ -13,6 +13,7 @@ from medssl.errors import UsageError
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, understood
 from medssl.train.description import description_of
+from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, read_encoder
 from medssl.train.import_card import ImportCard
 from medssl.transforms.tile_chain import AS_SCANNED, TilePreprocess
 
@@ -62,3 +63,16 @@ def read_tile_encoder(folder: Path) -> TileEncoderCheckpoint:
             "name the folder that `medssl pretrain slides_dino` printed",
         )
     return understood(folder, TileEncoderCheckpoint)
+
+
+def read_image_encoder(folder: Path) -> TileEncoderCheckpoint | VolumeEncoderCheckpoint:
+    """The description of an encoder of images, or of images and volumes together.
+
+    Raises:
+        UsageError: the folder is no checkpoint, or one of something else.
+        DataError: its description cannot be understood.
+    """
+    plain = description_of(folder)
+    if plain.get("family") == "pretrain" and "tiles" in plain:
+        return read_tile_encoder(folder)
+    return read_encoder(folder)

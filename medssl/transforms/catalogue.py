@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def moves(self) -> bool:
-        """Whether it changes where voxels lie, so that masks must follow."""
+        """Whether the transform changes where voxels lie, so that masks must follow."""
         return self.group in ("spatial", "croppad")
 
 

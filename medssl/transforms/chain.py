@@ -22,10 +22,11 @@ from medssl.errors import UsageError
 from medssl.mistakes import mistake, nearest
 from medssl.registry import TRANSFORMS
 from medssl.section import laid_over
+from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.moves import mirrored, must_keep_patches
 from medssl.transforms.step import Step, entry_of
-from medssl.transforms.words import AUGMENT_WORDS, PREPROCESS_WORDS, Word
+from medssl.transforms.words import PREPROCESS_WORDS, Word
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Chain:
 
     @property
     def short(self) -> Any:
-        """As it was given, where by a word; else its steps."""
+        """The word and keys that it was given by; without a word, its steps."""
         if self.word is None or self.keys is None:
             return self.plain
         keys = self.keys.model_dump(mode="json", exclude_defaults=True)
@@ -179,7 +180,7 @@ class Chain:
 
     @property
     def scales(self) -> bool:
-        """Whether it changes intensities."""
+        """Whether a step changes intensities."""
         return any(step.entry.group == "intensity" for step in self.steps)
 
     def fingerprint(self) -> list[Any]:
@@ -241,7 +242,7 @@ class Preprocess(Chain):
 
     @classmethod
     def of(cls, given: Any) -> Self:
-        """As of every chain; from the first random transform on no voxel may move."""
+        """A chain, in which no voxel may move from the first random transform on."""
         found = super().of(given)
         for step in found.rest:
             if step.entry.random and step.moves:
@@ -268,7 +269,7 @@ class Augment(Chain):
 
     @classmethod
     def _unfit(cls, step: Step) -> str:
-        """It must take the mask along, and leave patches of the size that they have."""
+        """Why a step cannot be here: it must take masks along and keep the size of patches."""
         return must_keep_patches(step)
 
     @property

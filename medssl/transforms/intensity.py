@@ -48,7 +48,7 @@ class ZScored(MapTransform):
         self.clip, self.foreground, self.outside = clip, foreground, outside
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """The same dictionary with scaled images."""
+        """The dictionary with its images scaled."""
         changed = dict(data)
         for key in self.key_iterator(changed):
             image = changed[key]

@@ -72,7 +72,7 @@ class RandMixNoised(RandomCropChange):
         self.most, self.share = most, prob
 
     def changed(self, crops: Tensor, generator: Generator) -> Tensor:
-        """As `add_noise`."""
+        """The crops with noise, see `add_noise`."""
         return add_noise(crops, self.most, self.share, generator)
 
 
@@ -98,7 +98,7 @@ class RandTurnShiftd(RandomCropChange):
         self.rotation, self.pad = rotation, pad
 
     def changed(self, crops: Tensor, generator: Generator) -> Tensor:
-        """As `draw_pose` and `turn_and_shift`."""
+        """The crops turned and shifted, see `draw_pose` and `turn_and_shift`."""
         return turn_and_shift(crops, *draw_pose(crops, self.rotation, self.pad, generator))
 
 
@@ -125,7 +125,7 @@ class RandInverseGammad(RandomCropChange):
         self.gamma, self.share = (float(low), float(high)), prob
 
     def changed(self, crops: Tensor, generator: Generator) -> Tensor:
-        """As `change_gamma`."""
+        """The crops with another gamma, see `change_gamma`."""
         return change_gamma(crops, self.gamma, self.share, generator)
 
 

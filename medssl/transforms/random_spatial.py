@@ -97,7 +97,7 @@ class RandPosed(RandomMove):
         self.pose = Pose(turns, int(self.R.choice(self.axes)) if flipped else None)
 
     def needs(self, size: Size) -> Size:
-        """As large as the longer side, where the sides change places."""
+        """Sides as long as the longer one, where sides change places."""
         if self.pose.turns % 2 == 0:
             return size
         side = max(size[:2])

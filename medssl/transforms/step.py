@@ -39,7 +39,7 @@ class Step:
 
     @property
     def plain(self) -> Any:
-        """As a pipeline file has it."""
+        """The step as a pipeline file has it."""
         return {self.name: dict(self.args)} if self.args else self.name
 
     def check(self) -> None:

@@ -14,7 +14,8 @@ from medssl.data.stream import PatchStream
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.methods.segment.loss_settings import LossChoice
-from medssl.networks.settings import NetworkChoice, NetworkSettings
+from medssl.networks.choice import NetworkChoice
+from medssl.networks.settings import NetworkSettings
 from medssl.settings import TrainSettings
 from medssl.transforms.chain import Augment
 from tests.contract.killing import trained

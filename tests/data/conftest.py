@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medssl.data.classes import refuse
 from medssl.data.geometry import Geometry
+from medssl.data.layout import Layout
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import read_radiograph
-from medssl.data.spec import DataSpec
+from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
 from medssl.transforms.crops import CropPreparation
@@ -18,6 +20,17 @@ from medssl.transforms.radiograph_chain import RadiographPreprocess
 
 SHAPE = (6, 7, 8)
 GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
+
+
+def refusing(layout: Layout) -> Callable[[DataSpec, Path], list[Case]]:
+    """The cases of a layout, whose faults are refused."""
+
+    def cases(spec: DataSpec, root: Path) -> list[Case]:
+        found, faults = layout.find(spec, root)
+        refuse(faults)
+        return found
+
+    return cases
 
 
 def image(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:

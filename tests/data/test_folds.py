@@ -7,8 +7,8 @@ import pytest
 from medssl.data.folds import leave_out, make_folds, shortcomings
 from medssl.data.spec import Case
 from medssl.data.split import Split, make_split
+from medssl.data.split_settings import SplitSettings
 from medssl.errors import UsageError
-from medssl.settings import SplitSettings
 
 CLASSES = ("normal", "tumour")
 

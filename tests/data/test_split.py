@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, load_spec
 from medssl.data.split import ROLES, Split, make_split, patient_key, verify, verify_unseen
+from medssl.data.split_settings import SplitSettings
 from medssl.errors import DataError, UsageError
-from medssl.settings import SplitSettings
 
 
 def case(name: str, patient: str = "", labelled: bool = True, part: str | None = None) -> Case:

@@ -16,7 +16,7 @@ from medssl.evaluate.classification import (
     score_slides,
 )
 from medssl.evaluate.ranking import _resampled_precisions
-from medssl.evaluate.score import bootstrapped, resamples_within_classes
+from medssl.evaluate.score import Bootstrap, resamples_within_classes
 
 
 def two(positive) -> np.ndarray:
@@ -118,8 +118,8 @@ def test_resampled_precision_agrees_with_scikit_learn(three):
     expected = [
         metrics.average_precision_score(np.eye(3)[truth[row]], probability[row]) for row in index
     ]
-    found = bootstrapped(lambda rows: _resampled_precisions(probability, truth, rows), truth, 20,
-                         np.random.default_rng(0))  # fmt: skip
+    drawn = Bootstrap(20, np.random.default_rng(0))
+    found = drawn.interval(lambda rows: _resampled_precisions(probability, truth, rows), truth)
     assert found == pytest.approx(tuple(np.quantile(expected, (0.025, 0.975))))
 
 

@@ -17,7 +17,7 @@ from medssl.evaluate.grading import (
     score_grades,
     wilcoxon_greater,
 )
-from medssl.evaluate.score import resamples_within_classes
+from medssl.evaluate.score import Bootstrap, resamples_within_classes
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -165,7 +165,7 @@ def test_folds_keep_the_shares_of_the_grades(knees):
 def test_the_table_of_grades_by_hand():
     truth = np.array([0, 0, 0, 1, 1, 2])
     predicted = np.array([0, 0, 2, 1, 2, 2])
-    rows = grade_table(predicted, truth, 4, 500, rng())
+    rows = grade_table(predicted, truth, 4, Bootstrap(500, rng()))
     assert [row.count for row in rows] == [3, 2, 1, 0]
     assert [row.predicted for row in rows] == [2, 1, 3, 0]
     assert [row.recall.value for row in rows[:3]] == pytest.approx([2 / 3, 1 / 2, 1])

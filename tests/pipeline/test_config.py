@@ -12,14 +12,9 @@ from medssl.errors import UsageError
 from medssl.families.segment.config import SegmentPipeline
 from medssl.methods.registry import method_names, settings_class
 from medssl.overrides import NAMED
-from medssl.pipeline.config import (
-    Config,
-    load_config,
-    method_settings,
-    pipeline_names,
-    refuse_without_encoder,
-)
+from medssl.pipeline.config import Config, load_config, pipeline_names, refuse_without_encoder
 from medssl.pipeline.family import family_names, find_family
+from medssl.pipeline.sections import method_settings
 from medssl.section import Section, digest, is_named
 from medssl.settings import MethodChoice
 from medssl.transforms.chain import Augment

@@ -9,8 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from medssl.networks.build import build_network
 from medssl.networks.settings import NetworkSettings
-from medssl.settings import FineTuneSettings, OptimiserSettings, TrainSettings
+from medssl.settings import OptimiserSettings, TrainSettings
 from medssl.train.fine_tune import FineTune
+from medssl.train.fine_tune_settings import FineTuneSettings
 from medssl.train.update import build_optimiser
 
 FALLING = OptimiserSettings(learning_rate=1.0, schedule="polynomial", power=1.0)

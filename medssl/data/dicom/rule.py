@@ -65,7 +65,7 @@ class Grids(BaseModel):
 
     @classmethod
     def of(cls, grids: Iterable[Geometry]) -> Self | None:
-        """Of the scans' grids; None without any."""
+        """The grids of these scans; None without any."""
         found = list(grids)
         if not found:
             return None

@@ -149,7 +149,7 @@ class StoredAs:
 
     @property
     def bytes(self) -> int:
-        """Of a frame that is not compressed."""
+        """Bytes of a frame that is not compressed."""
         return self.shape[0] * self.shape[1] * self.bits[0] // 8
 
 
@@ -217,7 +217,7 @@ class _Tags:
         return keyword in self._found
 
     def is_text(self, keyword: str) -> bool:
-        """Whether it is there and not empty."""
+        """Whether a tag is there and its text is not empty."""
         value = self._found[keyword].value if self.has(keyword) else None
         return isinstance(value, bytes) and bool(value.strip(b" \0"))
 

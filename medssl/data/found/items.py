@@ -33,7 +33,7 @@ class Item:
 
     @property
     def shown(self) -> str:
-        """The same with the ending, for messages."""
+        """The name with its ending, for messages."""
         return self.plain + self.ending
 
 

@@ -98,11 +98,7 @@ def listed_cases(spec: DataSpec) -> tuple[list[Case], list[Fault]]:
         UsageError: the layout of the spec is wrong.
     """
     root = existing_folder(spec)
-    layout = layout_of(spec)
-    if layout.listed is not None:
-        found, faults = layout.listed(spec, root)
-    else:
-        found, faults = layout.cases(spec, root), []
+    found, faults = layout_of(spec).find(spec, root)
     odd = {number: fault for number, case in enumerate(found) for fault in _unfit(case, root)}
     kept = [case for number, case in enumerate(found) if number not in odd]
     return kept, [*faults, *odd.values()]

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.bags.instances import read_instances
-from medssl.data.classes import Fault, class_index, refuse
+from medssl.data.classes import Fault, class_index
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 
@@ -26,23 +26,11 @@ class Options(BaseModel):
     )
 
 
-def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """A case per bag in the file's order.
-
-    `extra["class"]` is the class index, `extra["index"]` the bag's number in the file, and
-    `images["bag"]` the file.
-
-    Raises:
-        DataError: the file is missing or not laid out as described, or a bag is empty, without a
-            label of its own, or has features that are not finite.
-    """
-    found, faults = listed(spec, root)
-    refuse(faults)
-    return found
-
-
 def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
-    """The cases of all bags, and what is wrong with these bags; an unknown class is None.
+    """A case per bag in the file's order, and what is wrong with these bags.
+
+    `extra["class"]` is the class index or None where it is unknown, `extra["index"]` the bag's
+    number in the file, and `images["bag"]` the file.
 
     Raises:
         DataError: the file is missing or not laid out as described.
@@ -62,8 +50,7 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
 
 LAYOUT = Layout(
     Options,
-    cases,
-    listed,
+    listed=listed,
     content="bags",
     inspector=None,
     contact_sheet=None,

@@ -97,11 +97,6 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
     return cases, faults
 
 
-def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """Cases by name; those whose series cannot be told have no image."""
-    return listed(spec, root)[0]
-
-
 def _look(spec: DataSpec, options: Options, study: StudyFiles, name: str, folder: Path) -> _Found:
     """What one study holds."""
     case = Case(name, patient_key(study), {}, session=spec.session_of(name))
@@ -246,4 +241,4 @@ def _keep(index: Path, cases: Sequence[Case], faults: Sequence[Fault]) -> None:
     write_text(index, json.dumps(kept))
 
 
-LAYOUT = Layout(Options, cases, listed, remarks="medssl.data.dicom.remarks:without_series")
+LAYOUT = Layout(Options, listed=listed, remarks="medssl.data.dicom.remarks:without_series")

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.classes import Fault, class_index, undeclared
 from medssl.data.csv_table import Row, read_rows
 from medssl.data.layout import Layout
 from medssl.data.radiograph.image import side_of
@@ -104,22 +104,11 @@ class Options(BaseModel):
         return self
 
 
-def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """Cases in the order of the table.
+def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
+    """Cases in the order of the table, as far as it can be understood, and what is wrong with it.
 
     `extra` holds "class", index of the grade or None; "side", L, R or None; "spacing", mm or None;
     and "file", as the table names it.
-
-    Raises:
-        DataError: the table is missing, lacks a column or states what cannot be.
-    """
-    found, faults = listed(spec, root)
-    refuse(faults)
-    return found
-
-
-def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
-    """The cases as far as the table can be understood, and what is wrong with it.
 
     Raises:
         DataError: the table is missing or lacks a column.
@@ -235,8 +224,7 @@ def _same_names(table: Path, found: list[Case]) -> list[Fault]:
 
 LAYOUT = Layout(
     Options,
-    cases,
-    listed,
+    listed=listed,
     content="radiographs",
     inspector="medssl.data.radiograph.check:inspector_of_radiographs",
     remarks="medssl.data.radiograph.check:unknown_patients",

@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medssl.data.classes import Fault, class_index, refuse, undeclared
+from medssl.data.classes import Fault, class_index, undeclared
 from medssl.data.csv_table import read_rows
 from medssl.data.files import matching
 from medssl.data.layout import Layout
@@ -60,22 +60,11 @@ class Options(BaseModel):
         return self
 
 
-def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """Cases in the order of the table, then slides without a row by name.
+def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
+    """Cases in the order of the table, then slides without a row by name, and what is wrong.
 
     `extra["class"]` is the class index or None, `extra["annotation"]` a path or None; the slide's
     file is `images["slide"]`.
-
-    Raises:
-        DataError: the table is missing, lacks a column or states what cannot be.
-    """
-    found, faults = listed(spec, root)
-    refuse(faults)
-    return found
-
-
-def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
-    """The cases as far as the table can be understood, and what is wrong with it.
 
     Raises:
         DataError: the table is missing or lacks a column.
@@ -149,8 +138,7 @@ def _faults(
 
 LAYOUT = Layout(
     Options,
-    cases,
-    listed,
+    listed=listed,
     content="slides",
     inspector="medssl.data.slide.check:inspector_of_slides",
     contact_sheet="medssl.data.slide.contact_sheet:slide_contact_sheet",

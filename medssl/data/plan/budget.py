@@ -40,7 +40,7 @@ class Budget:
     given: tuple[int, ...] = ()
 
     def scaled(self, factor: float, name: str) -> "Budget":
-        """The same for more or less of what is scarce."""
+        """The budget with more or less of what is scarce."""
         return replace(self, name=name, volumes=self.volumes * factor, images=self.images * factor)
 
     def reference(self, axes: int) -> tuple[float, int]:

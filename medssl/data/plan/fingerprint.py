@@ -75,7 +75,7 @@ class Fingerprint:
     cases: tuple[CaseFacts, ...]
 
     def __add__(self, other: Self) -> "Fingerprint":
-        """Of all cases of both."""
+        """The fingerprint of the cases of both."""
         return Fingerprint((*self.cases, *other.cases))
 
     @property

@@ -37,5 +37,5 @@ class RadiographBatch:
         return type(self)(self.image.to(device, non_blocking=True), grade, self.ids)
 
     def damaged(self) -> tuple[str, ...]:
-        """None: bytes are always finite."""
+        """Always None: bytes are always finite."""
         return ()

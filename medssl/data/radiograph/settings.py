@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from medssl.data.split_settings import FoldCount
 from medssl.section import Section
-from medssl.settings import FoldCount
 
 
 class StrongAugment(Section):

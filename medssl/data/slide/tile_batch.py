@@ -46,7 +46,7 @@ class TileBatch:
         return type(self)(self.image.to(device, non_blocking=True), self.ids)
 
     def damaged(self) -> tuple[str, ...]:
-        """None: a byte is always finite."""
+        """Always None: bytes are always finite."""
         return ()
 
 

@@ -96,7 +96,7 @@ class GradeComparison(Comparison):
         return float(run.numbers["balanced_accuracy"])
 
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
-        """Of both scores, over the seeds that both arms have on the same images."""
+        """Differences of both scores, over the seeds that both arms have on the same images."""
         seeds = sorted(set(runs) & set(reference))
         if not seeds or any(
             runs[seed].scores.images != reference[seed].scores.images for seed in seeds

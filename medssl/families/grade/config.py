@@ -1,5 +1,6 @@
 """The sections of a pipeline of radiographs, and what one run of it does."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from medssl.data.radiograph.settings import GradeSplitSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
 from medssl.settings import (
@@ -104,6 +106,10 @@ class GradePipeline(PipelineFile):
         return given
 
 
+_KEPT = ("head", "dropout", "frozen")
+"""Keys of a network that an encoder of images leaves as they are."""
+
+
 class FileSettings(Section):
     """What `medssl predict --set` can say of files that do not say it themselves."""
 
@@ -184,9 +190,31 @@ class GradeConfig(Config[GradePipeline]):
 
             must_keep_crops(pipeline.augment, side)
 
-    def must_fit(self, trained: Any, what: str) -> None:
-        """Refuse any but the encoder of a network of slices."""
+    @classmethod
+    def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The encoder that `pretrain` names, where it is one of images."""
+        if "encoder" not in trained:
+            return {}
+        own = given.get("network")
+        kept = {key: own[key] for key in _KEPT if key in own} if isinstance(own, Mapping) else {}
+        return {"network": {**kept, "name": "images", "image_encoder": trained["encoder"]}}
+
+    def _must_be_of_images(self, trained: TileEncoderSettings, what: str) -> None:
         network = self.pipeline.network
+        if network.name != "images":
+            raise UsageError(
+                f"{what} does not fit the pipeline's network",
+                f"it encodes images, and the pipeline has network.name={network.name}",
+                "set network.name=images",
+            )
+        must_be_tile_encoder(network.image_encoder, trained, what, "network.image_encoder")
+
+    def must_fit(self, trained: Any, what: str) -> None:
+        """Refuse any but the encoder of a network of slices, or of images."""
+        network = self.pipeline.network
+        if isinstance(trained, TileEncoderSettings):
+            self._must_be_of_images(trained, what)
+            return
         if trained.name != "slice_unet":
             raise UsageError(
                 f"{what} is of the network {trained.name}, which cannot grade images",

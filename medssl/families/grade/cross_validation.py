@@ -1,8 +1,7 @@
 """A cross-validation of grading: what each fold says of the images that it leaves out.
 
 Where no image is kept for validation, the temperature that makes probabilities honest is chosen
-from these answers. A fold gets that of the other folds, so that its own images do not choose what
-they are scored by.
+from these answers.
 
 Legend: K grades.
 """
@@ -10,15 +9,16 @@ Legend: K grades.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medssl.atomic import write_text
 from medssl.evaluate.calibration import fit_temperature
-from medssl.pipeline.stage import read_json
-from medssl.train.folds import fold_folder
+from medssl.pipeline.folds import HELD_OUT, choose_from_folds
 
-HELD_OUT, CHOSEN = "held_out.json", "temperatures.json"
+TEMPERATURES = "temperatures.json"
+"""What the folds choose, in the folder of the training stage."""
 
 ENOUGH = 20
 """Of fewer images no temperature is chosen: a handful that is right would make it too sure."""
@@ -37,21 +37,11 @@ def write_held_out(
 
 def choose_temperatures(folder: Path, folds: int) -> float:
     """Write down the temperature of every fold, and return that of the final model."""
-    found = [list(read_json(fold_folder(folder, n) / HELD_OUT).values()) for n in range(folds)]
-    final = _fitted([one for fold in found for one in fold])
-    each = [_fitted([one for other in found if other is not own for one in other]) for own in found]
-    write_text(folder / CHOSEN, json.dumps({"final": final, "folds": each}))
-    return final
+    return float(choose_from_folds(folder, folds, TEMPERATURES, _fitted))
 
 
-def temperature_of_fold(folder: Path, number: int) -> float | None:
-    """What the other folds chose for a fold; None where its validation images did."""
-    if not (folder / CHOSEN).is_file():
-        return None
-    return float(read_json(folder / CHOSEN)["folds"][number])
-
-
-def _fitted(images: Sequence[Mapping[str, object]]) -> float:
+def _fitted(folds: Sequence[Mapping[str, Any]]) -> float:
+    images = [image for fold in folds for image in fold.values()]
     if len(images) < ENOUGH:
         return 1.0
     logits = np.array([image["logits"] for image in images], np.float64)

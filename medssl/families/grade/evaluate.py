@@ -35,9 +35,9 @@ from medssl.families.grade.predict import CROSS_VALIDATION, GRADES, model_of
 from medssl.infer.grade import calibrated
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader import Grader
-from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.sections import overridden
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 

@@ -14,16 +14,16 @@ from medssl.errors import UsageError
 from medssl.evaluate.grade_report import GradedImage, graded, write_grades
 from medssl.families.grade.cohort import GradePlan
 from medssl.families.grade.config import FileSettings
-from medssl.families.grade.cross_validation import temperature_of_fold
+from medssl.families.grade.cross_validation import TEMPERATURES
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.config import overridden
+from medssl.pipeline.folds import chosen_for, model_of_fold
 from medssl.pipeline.inputs import files_by_name
 from medssl.pipeline.outputs import Outputs, fingerprint_of, refuse_inputs
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.pipeline.sections import overridden
 from medssl.train.description import weights_hash
-from medssl.train.folds import fold_folder
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 from medssl.transforms.crops import CropPreparation
@@ -62,12 +62,9 @@ def tables_of(final: list[GradedImage], folds: list[GradedImage]) -> dict[str, l
 
 def model_of(plan: GradePlan, number: int | None) -> tuple[Ensemble, float]:
     """The networks of a fold, or the final ones, and the temperature of their answers."""
-    train = plan.folder("train")
-    network, found = load_grade_checkpoint(
-        fold_folder(train, number) / plan.model.relative_to(train)
-    )
-    chosen = None if number is None else temperature_of_fold(train, number)
-    return network, found.temperature if chosen is None else chosen
+    network, found = load_grade_checkpoint(model_of_fold(plan, number))
+    chosen = None if number is None else chosen_for(plan.folder("train") / TEMPERATURES, number)
+    return network, found.temperature if chosen is None else float(chosen)
 
 
 def _logits(

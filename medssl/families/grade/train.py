@@ -17,16 +17,15 @@ from medssl.evaluate.calibration import fit_temperature
 from medssl.evaluate.ranking import measured
 from medssl.families.grade.cohort import GradePlan, kept_crops
 from medssl.families.grade.config import GradeConfig
-from medssl.families.grade.cross_validation import HELD_OUT, choose_temperatures, write_held_out
+from medssl.families.grade.cross_validation import choose_temperatures, write_held_out
 from medssl.infer.grade import calibrated, grade_logits
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader import Grader
+from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Job
-from medssl.train.checkpoint import DataCard, save_checkpoint
-from medssl.train.fingerprint import code_version
-from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.checkpoint import save_checkpoint
 from medssl.train.grade_checkpoint import GradeCheckpoint, load_grade_checkpoint
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
@@ -49,20 +48,13 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     if isinstance(predictor, Grader) and predictor.report is not None:
         job.reporter.note(f"encoder: {predictor.report}")
     training = Training(plan, job.data, job.reporter)
-    for number, fold in enumerate(cohort.folds):
-        before = number * pipeline.train.steps
-        place, log = fold_folder(folder, number), FoldLog(tracker, number, before)
-        if not (place / HELD_OUT).is_file():
-            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
-            training.fold(fold, place, log)
-        (place / "state.pt").unlink(missing_ok=True)
+    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     temperature = 1.0
     if cohort.folds and not cohort.split.validation:
         temperature = choose_temperatures(folder, len(cohort.folds))
     if cohort.folds and pipeline.split.final == "ensemble":
         training.ensemble(folder, temperature)
     else:
-        log = FoldLog(tracker, None, len(cohort.folds) * pipeline.train.steps)
         training.fit(cohort.split, folder, log, temperature)
     tracker.artifact(plan.model if cohort.folds else folder / "checkpoint" / "last", "checkpoint")
     return {}
@@ -119,10 +111,7 @@ class Training:
         """Leave the networks of all folds as one checkpoint."""
         pipeline, split = self.plan.config.pipeline, self.plan.cohort.split
         kind = pipeline.predict.checkpoint
-        members: list[nn.Module] = []
-        for number in range(len(self.plan.cohort.folds)):
-            found = load_grade_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
-            members += found.members
+        members = networks_of_folds(self.plan, load_grade_checkpoint)
         joined, step = Ensemble(members).eval(), pipeline.train.steps
         joined.to(choose_device(pipeline.train.device))
         validation = Validation(self.plan, split, self.crops, joined, temperature)
@@ -148,11 +137,8 @@ class Training:
             views=config.picture.views,
             network=pipeline.network,
             temperature=temperature,
-            method=config.method_values(),
-            paper=config.method.paper,
             split_hash=split.hash,
-            data=DataCard.of(config.spec),
-            code=code_version(),
+            **config.provenance(),
             step=step,
             metrics={name: metrics[name] for name in scores if name in metrics},
             members=members,

@@ -11,6 +11,7 @@ FAMILY = Family(
     usual_arms=("masked_image_modelling", "modality_invariant"),
     **in_package(_HERE, "pretrain"),
     comparison=f"{_HERE}.comparison:PretrainComparison",
+    draft=f"{_HERE}.draft:draft",
     initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     prepare=f"{_HERE}.pretrain:prepare",
     found=f"{_HERE}.cohort:found",

@@ -12,10 +12,10 @@ from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig, PretrainTrainSettings
 from medssl.infer.embed import EmbeddedScans
 from medssl.methods.settings import EmbeddingFirst
-from medssl.pipeline.config import method_settings
 from medssl.pipeline.plan import Job, make_plan
 from medssl.pipeline.progress import Counted
 from medssl.pipeline.run import carry_out_plan
+from medssl.pipeline.sections import method_settings
 from medssl.settings import MethodChoice, OptimiserSettings
 from medssl.train.embedder_checkpoint import load_embedder
 

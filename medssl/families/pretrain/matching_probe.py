@@ -56,7 +56,7 @@ class MatchingProbes(Probing):
         self._centroids = _label_centroids(self._scans, sources)
 
     def ask(self, step: int) -> dict[str, Numbers]:
-        """Of the embedding alone."""
+        """Answers of the embedding; the method has no further parts."""
         shapes = [scan.geometry.shape for scan in self._scans]
         everything = [np.stack([np.zeros(3, int), np.array(shape) - 1]) for shape in shapes]
         vectors = [self._embed(scan, np.asarray(scan.volume)) for scan in self._scans]

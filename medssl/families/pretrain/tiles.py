@@ -18,8 +18,6 @@ from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
-from medssl.train.checkpoint import DataCard
-from medssl.train.fingerprint import code_version
 from medssl.train.tile_checkpoint import TileEncoderCheckpoint
 from medssl.train.track import Tracker
 
@@ -64,10 +62,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
         tiles=pipeline.tiles,
         preprocess=pipeline.preprocess,
         encoder=pipeline.encoder,
-        method=config.method_values(),
-        paper=config.method.paper,
-        data=DataCard.of(config.spec),
-        code=code_version(),
+        **config.provenance(),
         step=0,
         metrics={},
         seen=plan.cohort.seen,
@@ -75,7 +70,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
 
 
 def probes(job: Job, method: Any, tracker: Tracker) -> None:
-    """None: nothing is asked of an encoder of tiles while it learns."""
+    """No probes: nothing is asked of an encoder of tiles while it learns."""
 
 
 def _sample(config: TileConfig, cases: Sequence[Case], reporter: QuietReporter) -> list[_Sampled]:

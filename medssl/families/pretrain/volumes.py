@@ -24,7 +24,6 @@ from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
 from medssl.train.encoder_checkpoint import load_encoder_weights
-from medssl.train.fingerprint import code_version
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
 
@@ -135,12 +134,10 @@ def description(plan: PretrainPlan, method: PretrainMethod) -> BaseModel:
     """What the checkpoint says of itself, but for its step and metrics."""
     config, pipeline = plan.config, plan.config.pipeline
     told: dict[str, Any] = {
+        **config.provenance(),
+        "data": tuple(DataCard.of(spec) for spec in config.specs),
         "preprocess": pipeline.preprocess,
         "patch": pipeline.train.patch,
-        "method": config.method_values(),
-        "paper": config.method.paper,
-        "data": tuple(DataCard.of(spec) for spec in config.specs),
-        "code": code_version(),
         "step": 0,
         "metrics": {},
         "seen": plan.cohort.seen,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from medssl.data.plan.request import PlanSettings
+from medssl.data.split_settings import SplitSettings
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
@@ -19,15 +20,14 @@ from medssl.section import check_stride
 from medssl.settings import (
     MOST_WORKERS,
     VOLUME_FORMATS,
-    FineTuneSettings,
     MethodChoice,
     PipelineFile,
     PredictSettings,
     PretrainChoice,
-    SplitSettings,
     TrainSettings,
 )
 from medssl.train.description import weights_hash
+from medssl.train.fine_tune_settings import FineTuneSettings
 from medssl.transforms.chain import AUGMENT, PREPROCESS, Augment, Preprocess
 
 

@@ -1,14 +1,13 @@
 """A cross-validation of segmentation: what each fold says of the cases that it leaves out.
 
-From these answers, on the network's grid, the corrections of masks are chosen. A fold is corrected
-as the other folds suggest, so that its own cases do not choose what they are scored by.
+From these answers, on the network's grid, the corrections of masks are chosen.
 
 Source of the rule: the planning sheet, section 5, with nnU-Net's one step at a time (section 3.5).
 """
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,13 @@ from medssl.data.spec import DataSpec
 from medssl.evaluate.segmentation import dice
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
+from medssl.pipeline.folds import HELD_OUT, choose_from_folds, chosen_for
 from medssl.pipeline.stage import read_json
 from medssl.settings import PredictSettings
 from medssl.train.folds import fold_folder
 
-HELD_OUT, CHOSEN = "held_out.json", "corrections.json"
+CORRECTED = "corrections.json"
+"""What the folds choose, in the folder of the training stage."""
 
 CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
 """Keys of `predict` that the folds choose where they are null."""
@@ -54,11 +55,6 @@ class HeldOut:
 
     smallest_ml: dict[str, float]
     dice: dict[str, dict[str, dict[str, float]]]
-
-    @classmethod
-    def read(cls, folder: Path) -> "HeldOut":
-        """As `measure` left it."""
-        return cls(**read_json(folder / HELD_OUT))
 
 
 def measure(
@@ -109,10 +105,11 @@ def choose(folds: Sequence[HeldOut], single: Collection[str] = ()) -> dict[str, 
 
 def choose_for_all(folder: Path, folds: int, spec: DataSpec) -> None:
     """Write down the corrections of the final model and of every fold."""
-    found = [HeldOut.read(fold_folder(folder, number)) for number in range(folds)]
-    others = [[one for one in found if one is not own] for own in found]
-    final, *each = [choose(rest, declared(spec)) for rest in (found, *others)]
-    write_text(folder / CHOSEN, json.dumps({"final": final, "folds": each}, indent=1))
+
+    def chosen(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return choose([HeldOut(**one) for one in answers], declared(spec))
+
+    choose_from_folds(folder, folds, CORRECTED, chosen)
 
 
 def corrected(
@@ -125,20 +122,17 @@ def corrected(
     Args:
         folder: of the training stage.
     """
-    chosen: dict[str, Any] = {}
-    if (folder / CHOSEN).is_file():
-        plain = read_json(folder / CHOSEN)
-        chosen = plain["final"] if number is None else plain["folds"][number]
-    elif single := declared(spec):
-        chosen = {"largest_component": single}
+    chosen = chosen_for(folder / CORRECTED, number)
+    if chosen is None:
+        chosen = {"largest_component": single} if (single := declared(spec)) else {}
     missing = {key: chosen.get(key) for key in CORRECTIONS if getattr(given, key) is None}
     return PredictSettings.model_validate(given.model_dump() | missing)
 
 
 def tested(folder: Path, folds: int) -> str:
     """How the folds answered the cases that they left out, in a sentence; before corrections."""
-    found = [HeldOut.read(fold_folder(folder, number)) for number in range(folds)]
-    cases = [case for fold in found for case in fold.dice.values()]
+    found = [read_json(fold_folder(folder, number) / HELD_OUT) for number in range(folds)]
+    cases = [case for fold in found for case in fold["dice"].values()]
     means = [f"{name} {np.mean([case[name]['none'] for case in cases]):.3f}" for name in cases[0]]
     return (
         f"{folds}-fold cross-validation, each of {len(cases)} cases answered by a model that had "

@@ -26,9 +26,9 @@ from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.predict import mask_folder
-from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter, Steps
+from medssl.pipeline.sections import overridden
 from medssl.train.track import Tracker
 
 CROSS_VALIDATION = "cross_validation.csv"

@@ -13,6 +13,7 @@ FAMILY = Family(
     aside={"unlabelled": "train"},
     comparison=f"{_HERE}.comparison:SegmentComparison",
     intact={"predict": f"{_HERE}.predict:intact", "unlabelled": f"{_HERE}.unlabelled:intact"},
+    draft=f"{_HERE}.draft:draft",
     plan=f"{_HERE}.planning:plan",
     foretell=f"{_HERE}.foretell:in_words",
     preflight=f"{_HERE}.cohort:check_test_cases",

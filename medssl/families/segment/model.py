@@ -17,10 +17,10 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.config import overridden
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.outputs import refuse_inputs
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.sections import overridden
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
@@ -140,7 +140,7 @@ def _check_form(
 
 
 def _usual_table(out: Path, cases: Mapping[str, Input]) -> Path | None:
-    """Of studies the volumes are always written."""
+    """The table of volumes, which is always written of studies."""
     studies = any(isinstance(given, StudyFiles) for given in cases.values())
     return out / VOLUMES if studies else None
 

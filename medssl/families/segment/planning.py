@@ -33,10 +33,10 @@ from medssl.families.segment.plannable import (
     steering,
 )
 from medssl.networks.settings import UNETS
-from medssl.pipeline.config import validate
 from medssl.pipeline.plan import Cohort
 from medssl.pipeline.planned import below_given
 from medssl.pipeline.progress import Counted, QuietReporter
+from medssl.pipeline.sections import validate
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
@@ -134,7 +134,7 @@ def _made(
 
 
 def _orientation(config: SegmentConfig, word: str | None) -> str | None:
-    """Of the axes that patches have."""
+    """The orientation of the axes that patches have."""
     if word is not None:
         part = config.given.get("preprocess")
         keys = part.get(word) if isinstance(part, Mapping) else None

@@ -12,6 +12,7 @@ from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import PAGE, SegmentPlan
 from medssl.families.segment.cross_validation import corrected
 from medssl.families.segment.model import open_model
+from medssl.pipeline.folds import model_of_fold
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.checkpoint import load_checkpoint, read_description
@@ -78,12 +79,11 @@ def mask_folder(plan: SegmentPlan, case: str) -> Path:
 
 def _asked(plan: SegmentPlan) -> list[Asked]:
     """What the final model is to predict, and what each fold."""
-    train, found = plan.folder("train"), []
-    for number, wanted in plan.cohort.answers():
-        model = fold_folder(train, number) / plan.model.relative_to(train)
-        out = fold_folder(plan.folder("predict"), number)
-        found.append(asked_of_run(plan, model, out, wanted, number))
-    return found
+    out = plan.folder("predict")
+    return [
+        asked_of_run(plan, model_of_fold(plan, number), fold_folder(out, number), wanted, number)
+        for number, wanted in plan.cohort.answers()
+    ]
 
 
 def asked_of_run(

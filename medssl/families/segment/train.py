@@ -19,7 +19,6 @@ from medssl.environment import cache_root
 from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.cross_validation import (
-    HELD_OUT,
     choose_for_all,
     corrected,
     measure,
@@ -34,23 +33,14 @@ from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
+from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import (
-    Checkpoint,
-    DataCard,
-    EncoderCard,
-    load_checkpoint,
-    save_checkpoint,
-)
-from medssl.train.encoder_checkpoint import (
-    encoder_card,
-    load_encoder_weights,
-)
+from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
+from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
 from medssl.train.fine_tune import FineTune
-from medssl.train.fingerprint import code_version, fingerprint
-from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.fingerprint import fingerprint
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
@@ -82,12 +72,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     if chain.kept != chain.certain:
         learnt = cache_cases(config, used, job.reporter, chain.kept)
     training = Training(config, start, cached, learnt, patients, job.reporter)
-    for number, fold in enumerate(cohort.folds):
-        place, log = fold_folder(folder, number), FoldLog(tracker, number, number * training.steps)
-        if not (place / HELD_OUT).is_file():
-            job.reporter.note(f"fold {number + 1} of {len(cohort.folds)}")
-            training.fold(fold, place, log)
-        (place / "state.pt").unlink(missing_ok=True)
+    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
@@ -95,10 +80,10 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         training = replace(training, tested=tested(folder, len(cohort.folds)))
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
-        training.ensemble(cohort, folder, predict)
+        networks = networks_of_folds(job.plan, load_checkpoint)
+        training.ensemble(cohort.split, networks, folder, predict)
     else:
-        done = len(cohort.folds) * training.steps
-        training.fit(cohort.split, folder, FoldLog(tracker, None, done), predict)
+        training.fit(cohort.split, folder, log, predict)
     tracker.artifact(folder / "checkpoint" / "last", "checkpoint")
     return {}
 
@@ -122,11 +107,6 @@ class Training:
     patients: Mapping[str, str]
     reporter: Reporter
     tested: str = ""
-
-    @property
-    def steps(self) -> int:
-        """Of one split."""
-        return self.config.pipeline.train.steps
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -173,17 +153,14 @@ class Training:
         learnt, held = ([self.cached[name] for name in ids] for ids in (split.labelled, split.test))
         measure(answers, learnt, held, self.config.spec.classes, folder)
 
-    def ensemble(self, cohort: Cohort, folder: Path, predict: PredictSettings) -> None:
+    def ensemble(
+        self, split: Split, networks: list[nn.Module], folder: Path, predict: PredictSettings
+    ) -> None:
         """Leave the networks of all folds as one checkpoint."""
-        kind = self.config.pipeline.predict.checkpoint
-        members: list[nn.Module] = []
-        for number in range(len(cohort.folds)):
-            found = load_checkpoint(fold_folder(folder, number) / "checkpoint" / kind)[0]
-            members += found.members
-        joined = Ensemble(members)
-        described = self._described(cohort.split, joined, predict, self.steps, {})
-        save_checkpoint(folder / "checkpoint" / kind, joined, described)
-        self._guard(cohort.split, folder)
+        pipeline, joined = self.config.pipeline, Ensemble(networks)
+        described = self._described(split, joined, predict, pipeline.train.steps, {})
+        save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
+        self._guard(split, folder)
 
     def _guard(self, split: Split, folder: Path) -> None:
         """Let the checkpoints in a folder know what all scans of training are like."""
@@ -217,11 +194,8 @@ class Training:
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
             predict=predict,
-            method=config.method_values(),
-            paper=config.method.paper,
             split_hash=split.hash,
-            data=DataCard.of(spec),
-            code=code_version(),
+            **config.provenance(),
             step=step,
             metrics=metrics,
             encoder=self.start.card if self.start else None,

@@ -8,6 +8,7 @@ from pydantic import Field
 from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
+from medssl.data.split_settings import FoldCount
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
@@ -16,7 +17,6 @@ from medssl.section import Section
 from medssl.settings import (
     DeviceName,
     EncoderSource,
-    FoldCount,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,

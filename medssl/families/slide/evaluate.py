@@ -35,9 +35,9 @@ from medssl.families.slide.scores import (
     summarise,
 )
 from medssl.families.slide.train import read_calls, trainings
-from medssl.pipeline.config import overridden
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.sections import overridden
 from medssl.train.slide_checkpoint import load_slide_checkpoint
 from medssl.train.track import Tracker
 

@@ -11,6 +11,7 @@ FAMILY = Family(
     usual_arms=("abmil", "snuffy"),
     **in_package(_HERE, "train", "predict", "evaluate"),
     comparison=f"{_HERE}.comparison:SlideComparison",
+    draft=f"{_HERE}.draft:draft",
     prepare=f"{_HERE}.cohort:find_bags",
     initial_encoder=InitialEncoder("encoder", "medssl.train.tile_checkpoint:read_tile_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",

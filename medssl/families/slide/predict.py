@@ -58,7 +58,7 @@ class InstanceScores:
 
 @torch.no_grad()
 def instance_scores(head: nn.Module, bag: BagSource, device: torch.device) -> InstanceScores | None:
-    """Of every instance of a bag; None where the method says nothing of instances."""
+    """Scores of every instance of a bag; None where the method says nothing of instances."""
     features = torch.from_numpy(np.asarray(bag.features, np.float32)).to(device)
     found = head.eval()(features)
     if found.instances is not None:

@@ -161,7 +161,7 @@ class InstanceRecord:
         return named
 
     def flat(self) -> dict[str, float]:
-        """The same as numbers by name for a tracker."""
+        """The scores as numbers by name, for a tracker."""
         names = ("patch_auc", "keys_found")
         numbers = {
             name: score.value for name, (_, score) in zip(names, self.scores(), strict=False)

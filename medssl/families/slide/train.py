@@ -30,17 +30,13 @@ from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.pipeline.plan import Job
 from medssl.pipeline.stage import read_json
 from medssl.section import digest
-from medssl.train.checkpoint import DataCard, save_checkpoint
+from medssl.train.checkpoint import save_checkpoint
 from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
-from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.fingerprint import fingerprint
 from medssl.train.folds import FoldLog, fold_folder
 from medssl.train.jsonl_log import read_lines
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
-from medssl.train.slide_checkpoint import (
-    SlideCheckpoint,
-    SlideClassifier,
-    load_slide_checkpoint,
-)
+from medssl.train.slide_checkpoint import SlideCheckpoint, SlideClassifier, load_slide_checkpoint
 from medssl.train.track import Tracker
 
 EPOCHS, CALLS = "epochs.jsonl", "calls.json"
@@ -212,11 +208,8 @@ class FoldTraining:
             thresholds=(self._threshold(head),),
             tiles=None,
             encoder=None,
-            method=self._config.method_values(),
-            paper=self._config.method.paper,
             split_hash=self._split.hash,
-            data=DataCard.of(self._config.spec),
-            code=code_version(),
+            **self._config.provenance(),
             step=(step,),
             metrics={key: metrics[key] for key in ("auc", "log_loss") if key in metrics},
         )

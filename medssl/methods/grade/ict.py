@@ -13,7 +13,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_mixture
@@ -27,12 +26,11 @@ from medssl.methods.settings.ict import Settings
 class Ict(OneNetworkGrader):
     """Labelled cross-entropy, and the distance to the mix of the teacher's probabilities."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    settings: Settings
     unlabelled_pool = "unlabelled"
 
     def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
+        super().__init__(settings, task, seed)
         self.teacher = deepcopy(self.network).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:

@@ -11,7 +11,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_weights
@@ -37,12 +36,12 @@ def mix_each(values: Tensor, order: Tensor, weights: Tensor) -> Tensor:
 class MixMatch(OneNetworkGrader):
     """Cross-entropy on mixed labelled rows, Brier score on mixed unlabelled rows."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    settings: Settings
     unlabelled_pool = "unlabelled"
 
     def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings, self.grades = settings, len(task.grades)
+        super().__init__(settings, task, seed)
+        self.grades = len(task.grades)
         self.average = deepcopy(self.network).requires_grad_(False)
 
     def forward(

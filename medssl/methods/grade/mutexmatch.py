@@ -14,7 +14,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import random_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.strong import strong_view, weaker
@@ -65,11 +64,10 @@ class MutexMatch(OneNetworkGrader):
     The moving average of the weights is what answers after training; targets never come from it.
     """
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    settings: Settings
 
     def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
+        super().__init__(settings, task, seed)
         self.weak = weaker(task.augment)
         self.negative: nn.Linear | None = None
         if settings.negative:

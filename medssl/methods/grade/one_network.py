@@ -4,10 +4,12 @@ Legend: B images, V crops, S pixels of a side, K grades.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import random_view
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
@@ -21,9 +23,11 @@ class OneNetworkGrader(GradeMethod):
     The network's answer to an image does not depend on the others in its batch.
     """
 
-    def __init__(self, task: GradeTask, seed: int) -> None:
+    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+
+    def __init__(self, settings: Any, task: GradeTask, seed: int) -> None:
         super().__init__()
-        self.augment = task.augment
+        self.settings, self.augment = settings, task.augment
         self.network: Grader = build_grader(
             task.network, len(task.views), len(task.grades), 1000 * seed
         )

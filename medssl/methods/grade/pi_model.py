@@ -7,11 +7,10 @@ exp(-5 (1 - t)^2).
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import answer_distance
 from medssl.methods.grade.one_network import OneNetworkGrader
-from medssl.methods.method import GradeTask, Progress
+from medssl.methods.method import Progress
 from medssl.methods.ramps import gaussian_ramp
 from medssl.methods.settings.pi_model import Settings
 
@@ -19,11 +18,7 @@ from medssl.methods.settings.pi_model import Settings
 class PiModel(OneNetworkGrader):
     """Labelled cross-entropy and the distance between answers to two views."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
-
-    def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
+    settings: Settings
 
     def forward(
         self,

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from torch import Generator, Tensor
 
-from medssl.data.batch import Stream
 from medssl.data.radiograph.augment import released_second_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.consistency import answer_distance
 from medssl.methods.grade.mixup import Mixture, draw_mixture, mixup_cross_entropy
 from medssl.methods.grade.one_network import OneNetworkGrader
-from medssl.methods.method import GradeTask, Progress
+from medssl.methods.method import Progress
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.semixup import Settings
 
@@ -40,7 +39,7 @@ class Distances(NamedTuple):
 def distances(
     first: Tensor, second: Tensor, partner: Tensor, mixed: Tensor, weight: float
 ) -> Distances:
-    """Of logits z1, z2, z' and zm, [B, K] each; the softmax comes after the mixing of logits."""
+    """Distances of logits z1, z2, z' and zm, [B, K] each; logits are mixed before the softmax."""
     target = weight * first + (1 - weight) * partner
     return Distances(
         answer_distance(second, first),
@@ -52,11 +51,7 @@ def distances(
 class Semixup(OneNetworkGrader):
     """Labelled mixup, and three squared distances between answers to unlabelled images."""
 
-    streams: tuple[Stream, ...] = ("labelled", "unlabelled")
-
-    def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
+    settings: Settings
 
     def forward(
         self,

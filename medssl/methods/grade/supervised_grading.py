@@ -6,18 +6,13 @@ from torch.nn.functional import cross_entropy
 from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.one_network import OneNetworkGrader
-from medssl.methods.method import GradeTask, Progress
-from medssl.methods.settings.supervised_grading import Settings
+from medssl.methods.method import Progress
 
 
 class SupervisedGrading(OneNetworkGrader):
     """Learns from the labelled images alone."""
 
     streams: tuple[Stream, ...] = ("labelled",)
-
-    def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
 
     def forward(
         self,

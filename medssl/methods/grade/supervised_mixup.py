@@ -9,18 +9,15 @@ from medssl.data.batch import Stream
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.grade.mixup import draw_mixture, mixup_cross_entropy
 from medssl.methods.grade.one_network import OneNetworkGrader
-from medssl.methods.method import GradeTask, Progress
+from medssl.methods.method import Progress
 from medssl.methods.settings.supervised_mixup import Settings
 
 
 class SupervisedMixup(OneNetworkGrader):
     """Learns from mixes of the labelled images alone."""
 
+    settings: Settings
     streams: tuple[Stream, ...] = ("labelled",)
-
-    def __init__(self, settings: Settings, task: GradeTask, seed: int) -> None:
-        super().__init__(task, seed)
-        self.settings = settings
 
     def forward(
         self,

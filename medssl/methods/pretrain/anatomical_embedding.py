@@ -31,7 +31,7 @@ from medssl.networks.anatomical_embedding import (
     build_embedder,
     on_fine_grid,
 )
-from medssl.networks.settings import NetworkChoice
+from medssl.networks.choice import NetworkChoice
 
 Triple = tuple[int, int, int]
 
@@ -243,7 +243,7 @@ class AnatomicalEmbedding(PretrainMethod):
         self.size = settings.crop_in(task.patch)
 
     def affine(self) -> AffineSettings:
-        """None: the crops draw affines of their own, so that the place of each cell is known."""
+        """No affine: crops draw their own, so that the place of each cell is known."""
         return AffineSettings(rotation=0, scale=0, shear=0, flip_pairs=(), flip_scans=())
 
     def forward(

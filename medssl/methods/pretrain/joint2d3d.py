@@ -298,7 +298,7 @@ class Joint2d3d(MixedMethod):
             )
 
     def monitor(self) -> dict[str, float]:
-        """Of each level: share of used prototypes and agreement of clusters with data sets (NMI).
+        """For each level: share of used prototypes and agreement of clusters with data sets (NMI).
 
         Also the deviation of volume vectors (1: spread over the sphere, 0: all equal). None before
         the first step.

@@ -183,7 +183,7 @@ class AdMt(SegmentMethod):
         return said.overruled(own) if how == "released" else said
 
     def _pseudo_loss(self, logits: Tensor, label: Tensor, sure: Tensor) -> Tensor:
-        """Of the voxels that are sure enough; 0 where there are none."""
+        """Loss of the voxels that are sure enough; 0 where there are none."""
         logits = at_least_float32(logits)
         if self.settings.loss == "dice":
             return masked_dice(logits.softmax(1), label, sure)

@@ -74,7 +74,7 @@ class Masking(Section):
 
 
 class Weights(Section):
-    """Of the three losses."""
+    """Weights of the three losses."""
 
     intra: float = Field(default=1.0, ge=0, description="clusters of images and slices")
     mask: float = Field(default=1.0, ge=0, description="hidden slices")

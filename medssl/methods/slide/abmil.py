@@ -53,11 +53,9 @@ class AbmilNetwork(nn.Module):
 class Abmil(SigmoidHead[AbmilNetwork]):
     """Learns the weights and the classifier from the bag's label."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        def build() -> AbmilNetwork:
-            return AbmilNetwork(settings, task.width, sigmoid_outputs(task))
-
-        super().__init__(build, settings.positive_weight, task, seed)
+    def build(self, settings: Settings, task: BagTask) -> AbmilNetwork:
+        """The network of a task."""
+        return AbmilNetwork(settings, task.width, sigmoid_outputs(task))
 
     def forward(
         self,

@@ -12,9 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.clam import Settings
-from medssl.methods.slide.outputs import refuse_empty
+from medssl.methods.slide.outputs import OneNetworkHead, refuse_empty
 from medssl.networks.attention_pool import AttentionScores
 
 
@@ -76,15 +76,12 @@ class ClamNetwork(nn.Module):
         return BagPrediction(probability, None, found.attention[branch])
 
 
-class Clam(BagMethod):
+class Clam(OneNetworkHead[ClamNetwork]):
     """Learns the bag's label, and pseudo-labels of the patches that attention itself points at."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
-        self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = ClamNetwork(settings, task.width, len(task.classes))
+    def build(self, settings: Settings, task: BagTask) -> ClamNetwork:
+        """The network of a task."""
+        return ClamNetwork(settings, task.width, len(task.classes))
 
     def forward(
         self,
@@ -128,7 +125,3 @@ class Clam(BagMethod):
         if self.settings.instance_loss == "svm":
             return smooth_top1_svm(logits, target)
         return functional.cross_entropy(logits, target)
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return self.network

@@ -67,12 +67,9 @@ class DsmilNetwork(nn.Module):
 class Dsmil(SigmoidHead[DsmilNetwork]):
     """Learns both streams from the bag's label."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        def build() -> DsmilNetwork:
-            return DsmilNetwork(settings, task.width, sigmoid_outputs(task))
-
-        super().__init__(build, settings.positive_weight, task, seed)
-        self.settings = settings
+    def build(self, settings: Settings, task: BagTask) -> DsmilNetwork:
+        """The network of a task."""
+        return DsmilNetwork(settings, task.width, sigmoid_outputs(task))
 
     def forward(
         self,

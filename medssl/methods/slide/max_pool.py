@@ -39,11 +39,9 @@ class MaxPoolNetwork(nn.Module):
 class MaxPool(SigmoidHead[MaxPoolNetwork]):
     """Learns from the best patch of each bag."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        def build() -> MaxPoolNetwork:
-            return MaxPoolNetwork(task.width, sigmoid_outputs(task))
-
-        super().__init__(build, settings.positive_weight, task, seed)
+    def build(self, settings: Settings, task: BagTask) -> MaxPoolNetwork:
+        """The network of a task."""
+        return MaxPoolNetwork(task.width, sigmoid_outputs(task))
 
     def forward(
         self,

@@ -40,11 +40,9 @@ class MeanPoolNetwork(nn.Module):
 class MeanPool(SigmoidHead[MeanPoolNetwork]):
     """Learns from the mean patch of each bag."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        def build() -> MeanPoolNetwork:
-            return MeanPoolNetwork(task.width, sigmoid_outputs(task))
-
-        super().__init__(build, settings.positive_weight, task, seed)
+    def build(self, settings: Settings, task: BagTask) -> MeanPoolNetwork:
+        """The network of a task."""
+        return MeanPoolNetwork(task.width, sigmoid_outputs(task))
 
     def forward(
         self,

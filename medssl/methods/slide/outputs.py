@@ -6,8 +6,8 @@ against the rest.
 Legend: N patches, K classes, C sigmoid outputs.
 """
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from abc import abstractmethod
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,33 +19,46 @@ from medssl.methods.method import BagMethod, BagTask
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class SigmoidHead(BagMethod, Generic[Network]):
-    """A head whose outputs are sigmoids: a network with its own seed, and its loss.
+class OneNetworkHead(BagMethod, Generic[Network]):
+    """A method with one network, which also predicts.
 
     Attributes:
         network: what `build` makes; torch's global generator is left as it was.
-        positive: [C], weights of positive labels, or None where `weighted` is false.
+    """
+
+    def __init__(self, settings: Any, task: BagTask, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: Network = self.build(settings, task)
+
+    @abstractmethod
+    def build(self, settings: Any, task: BagTask) -> Network:
+        """The network, freshly initialised by torch's global generator."""
+
+    def predictor(self) -> nn.Module:
+        """The network."""
+        return self.network
+
+
+class SigmoidHead(OneNetworkHead[Network]):
+    """A head whose outputs are sigmoids, and its loss.
+
+    Attributes:
+        positive: [C], weights of positive labels; None without `settings.positive_weight`.
     """
 
     positive: Tensor | None
 
-    def __init__(
-        self, build: Callable[[], Network], weighted: bool, task: BagTask, seed: int
-    ) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network: Network = build()
-        positive = positive_weights(task) if weighted else None
+    def __init__(self, settings: Any, task: BagTask, seed: int) -> None:
+        super().__init__(settings, task, seed)
+        positive = positive_weights(task) if settings.positive_weight else None
         self.register_buffer("positive", positive, persistent=False)
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """`one_vs_rest_loss` of logits [C] with the weights of this head."""
         return one_vs_rest_loss(logits, label, self.positive)
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return self.network
 
 
 def sigmoid_outputs(task: BagTask) -> int:

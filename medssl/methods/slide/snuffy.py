@@ -127,12 +127,9 @@ class Snuffy(SigmoidHead[SnuffyNetwork]):
         UsageError: the number of heads does not divide the width.
     """
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        def build() -> SnuffyNetwork:
-            return SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
-
-        super().__init__(build, settings.positive_weight, task, seed)
-        self.settings = settings
+    def build(self, settings: Settings, task: BagTask) -> SnuffyNetwork:
+        """The network of a task."""
+        return SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
 
     def forward(
         self,

@@ -13,9 +13,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagMethod, BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask, Progress
 from medssl.methods.settings.transmil import Settings
-from medssl.methods.slide.outputs import refuse_empty
+from medssl.methods.slide.outputs import OneNetworkHead, refuse_empty
 from medssl.networks.nystrom import NystromAttention
 
 
@@ -88,14 +88,12 @@ class TransMilNetwork(nn.Module):
         return BagPrediction(self.logits(features).float().softmax(0), None, None)
 
 
-class TransMil(BagMethod):
+class TransMil(OneNetworkHead[TransMilNetwork]):
     """Learns from the bag's label by cross-entropy."""
 
-    def __init__(self, settings: Settings, task: BagTask, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = TransMilNetwork(settings, task.width, len(task.classes))
+    def build(self, settings: Settings, task: BagTask) -> TransMilNetwork:
+        """The network of a task."""
+        return TransMilNetwork(settings, task.width, len(task.classes))
 
     def forward(
         self,
@@ -108,7 +106,3 @@ class TransMil(BagMethod):
         bag = batches["bags"]
         logits = self.network.logits(bag.features)
         return {"bag": functional.cross_entropy(logits.float(), bag.label)}
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return self.network

@@ -7,10 +7,13 @@ import pytest
 
 from medssl.data.bags.read import read_bags
 from medssl.data.layouts import find_cases
-from medssl.data.layouts.bags import cases
+from medssl.data.layouts.bags import LAYOUT
 from medssl.data.spec import DataSpec, load_spec
 from medssl.errors import DataError
-from tests.data.conftest import declare
+from tests.data.conftest import declare, refusing
+
+cases = refusing(LAYOUT)
+
 
 PLAIN = "0,b1,1,2\n0,b1,3,4\nmalignant,b2,5,6\n0,b1,7,8\n"
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from medssl.data.layouts import find_cases
-from medssl.data.layouts.radiographs import cases, label_list, listed, patients_known
+from medssl.data.layouts.radiographs import LAYOUT, label_list, listed, patients_known
 from medssl.data.spec import load_spec
 from medssl.errors import DataError, UsageError
-from tests.data.conftest import radiographs
+from tests.data.conftest import radiographs, refusing
+
+cases = refusing(LAYOUT)
+
 
 PLAIN = (
     "file,patient,grade,split,side\nx/a.png,p1,mild,,L\nx/b.dcm,p2,2,test,right\nc.png,p2,,val,\n"

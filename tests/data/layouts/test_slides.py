@@ -6,10 +6,13 @@ import pytest
 
 from medssl.data.classes import declared_classes
 from medssl.data.layouts import find_cases
-from medssl.data.layouts.slides import cases
+from medssl.data.layouts.slides import LAYOUT
 from medssl.data.spec import Case, DataSpec, load_spec
 from medssl.errors import DataError, UsageError
-from tests.data.conftest import declare
+from tests.data.conftest import declare, refusing
+
+cases = refusing(LAYOUT)
+
 
 Touch = Callable[[str], Path]
 

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.data.layouts.radiographs import cases
+from medssl.data.layouts.radiographs import LAYOUT
 from medssl.data.radiograph import cache as radiograph_cache
 from medssl.data.radiograph.cache import cached_crops, read_case
 from medssl.data.radiograph.stream import RadiographStream
 from medssl.data.spec import Case
 from medssl.errors import DataError
 from medssl.transforms.radiograph_chain import RadiographPreprocess
-from tests.data.conftest import radiographs, write_dicom
+from tests.data.conftest import radiographs, refusing, write_dicom
+
+cases = refusing(LAYOUT)
+
 
 CROPS = np.arange(6 * 2 * 4 * 4).reshape(6, 2, 4, 4).astype(np.uint8)
 IDS = {1: "b", 3: "d", 4: "e"}

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from medssl.cli import app
 from medssl.errors import Stopped, UsageError
-from medssl.families.grade.cross_validation import choose_temperatures, temperature_of_fold
+from medssl.families.grade.cross_validation import TEMPERATURES, choose_temperatures
 from medssl.families.grade.predict import predict_radiographs
 from medssl.pipeline.config import load_config
+from medssl.pipeline.folds import chosen_for
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
@@ -186,8 +187,8 @@ def test_the_temperature_is_that_of_the_images_that_were_left_out(tmp_path: Path
     held_out(tmp_path, 0, 40, sure=3.0)
     held_out(tmp_path, 1, 40, sure=6.0)
     both = choose_temperatures(tmp_path, 2)
-    assert temperature_of_fold(tmp_path, 0) == pytest.approx(6 / np.log(3), rel=1e-3)
-    assert temperature_of_fold(tmp_path, 1) == pytest.approx(3 / np.log(3), rel=1e-3)
+    assert chosen_for(tmp_path / TEMPERATURES, 0) == pytest.approx(6 / np.log(3), rel=1e-3)
+    assert chosen_for(tmp_path / TEMPERATURES, 1) == pytest.approx(3 / np.log(3), rel=1e-3)
     assert 3 / np.log(3) < both < 6 / np.log(3)
 
 
@@ -195,7 +196,7 @@ def test_of_a_handful_of_images_no_temperature_is_chosen(tmp_path: Path) -> None
     for number in range(2):
         held_out(tmp_path, number, 4, sure=3.0)
     assert choose_temperatures(tmp_path, 2) == 1
-    assert temperature_of_fold(tmp_path, 0) == 1
+    assert chosen_for(tmp_path / TEMPERATURES, 0) == 1
 
 
 def test_without_validation_images_the_folds_choose_the_temperature(joints: Path) -> None:

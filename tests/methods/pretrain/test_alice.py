@@ -16,7 +16,7 @@ from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.settings.alice import Masking, Ramp, Settings, TeacherTemperature
 from medssl.networks.settings import NetworkSettings
-from medssl.pipeline.config import validate
+from medssl.pipeline.sections import validate
 from medssl.settings import LoopSettings, OptimiserSettings
 from medssl.train.update import make_update
 

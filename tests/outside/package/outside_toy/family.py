@@ -13,6 +13,7 @@ import numpy as np
 from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec
 from medssl.data.split import make_split
+from medssl.data.split_settings import SplitSettings
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import Config
@@ -20,7 +21,7 @@ from medssl.pipeline.family import Family
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.results import read_summary
 from medssl.section import Section
-from medssl.settings import MethodChoice, PipelineFile, SplitSettings
+from medssl.settings import MethodChoice, PipelineFile
 from medssl.train.fingerprint import fingerprint
 from medssl.train.track import Tracker
 
