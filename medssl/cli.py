@@ -13,6 +13,7 @@ from medssl.cli_encoders import import_, info
 from medssl.cli_results import compare, evaluate, predict, study
 from medssl.cli_run import demo, init, plan, pretrain, run, train
 from medssl.cli_serve import serve
+from medssl.discreet import hush, show, words_of
 from medssl.environment import wait_passively
 from medssl.errors import DataError, MedsslError, Stopped
 from medssl.stop import STOP
@@ -102,6 +103,7 @@ def main() -> None:
     # Taken out here, so that `--debug` may stand anywhere, after the verb too.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    hush()
     try:
         STOP.listen()
         wait_passively()
@@ -121,13 +123,15 @@ def main() -> None:
         _fail(named, str(named), named.exit_code, debug)
     except Exception as error:
         name = type(error).__name__
-        _fail(error, f"unexpected {name}: {error}; add --debug to see where", 1, debug)
+        said = f"unexpected {name}: {words_of(error)}; add --debug to see where"
+        _fail(error, said, 1, debug)
     finally:
         STOP.end()
 
 
 def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
     if debug:
+        sys.excepthook = show
         raise error
     from medssl.names import printable
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,6 +55,10 @@ def predict(
     report: Annotated[
         bool, typer.Option("--report", help="A page of each case to look at, and one of all.")
     ] = False,
+    keep_ids: Annotated[
+        bool,
+        typer.Option("--keep-ids", help="Name results of DICOM after folders, not study_KEY."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
@@ -76,13 +80,15 @@ def predict(
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
     family.refuse_formats([*keys, *map(str, files)])
-    measured = {} if statistics is None else {"statistics": statistics}
+    measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
     if measured and not family.measures:
         raise UsageError(
             f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
+    if keep_ids and family.neutral:  # others name results after files anyway
+        measured["keep_ids"] = True
     given = checkpoint, files, out, keys, reporter, device, overwrite
     typer.echo(load(family.predict_files)(*given, **measured))
 

@@ -81,7 +81,7 @@ def plan(
 
 
 def demo(quiet: Quiet = False) -> None:
-    """TraCoCo against supervised on simulated brains: masks, report and runs in minutes."""
+    """A folder of simulated brains, 8 of them with masks: scores, masks for all, pictures."""
     from medssl.families.segment.demo import demo as show
     from medssl.pipeline.progress import make_reporter
 

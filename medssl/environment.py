@@ -32,6 +32,11 @@ def cache_root() -> Path:
     return _folder("MEDSSL_CACHE", ".cache/medssl")
 
 
+def key_file() -> Path:
+    """The random key by which ids become names: MEDSSL_KEY, else one in the user's folder."""
+    return _folder("MEDSSL_KEY", "~/.local/share/medssl/key")
+
+
 def listed_path(text: str) -> Path:
     """A path of a list, whose first part may be a variable: `$nnssl_raw/brains/x.nii.gz`.
 

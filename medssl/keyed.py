@@ -8,9 +8,11 @@ import hmac
 import os
 import secrets
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from medssl.atomic import make_folder
+from medssl.environment import key_file
 from medssl.errors import DataError
 
 _BYTES = 32
@@ -36,6 +38,26 @@ class Key:
         """Hex characters that stand for a text of a kind, such as the UID of a study."""
         found = hmac.new(self._secret, f"{kind}\0{text}".encode(), hashlib.sha256)
         return found.hexdigest()[:length]
+
+    @property
+    def name(self) -> str:
+        """8 hex characters that tell it from others."""
+        return self.name_of("key", "", 8)
+
+
+def own_key() -> Key:
+    """The key of this user, by which studies, patients and places are named.
+
+    Raises:
+        DataError: its file holds none.
+        MedsslError: it cannot be written.
+    """
+    return _read(key_file().absolute())
+
+
+@cache
+def _read(path: Path) -> Key:
+    return Key(path)
 
 
 def _make(path: Path) -> None:

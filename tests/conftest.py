@@ -8,6 +8,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["MPLBACKEND"] = "Agg"
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ _DIRECTIONS = {
     "sagittal, PIR": np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
     "oblique": _OBLIQUE,
 }
+
+# Of tests and of the commands that they start, and not the user's.
+os.environ["MEDSSL_KEY"] = str(Path(tempfile.mkdtemp()) / "key")
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,7 @@ LEVELS = {
     "yaml_keys": -1,
     "names": -1,
     "keyed": -1,
+    "discreet": -1,
     "registry": -1,
     "environment": -1,
 }

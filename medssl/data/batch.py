@@ -37,6 +37,8 @@ class Batch:
         start: [B, V, 3] int64 on the CPU, where each patch begins in its posed volume, voxels.
         ids: case of each item.
         known: [B, X, Y, Z] bool, false where nobody has looked at a voxel; None: all are known.
+        outlined: [B, K] bool, which classes are outlined in each case, background among them;
+            others are part of what is background there. None: all are, everywhere.
     """
 
     image: Tensor
@@ -44,6 +46,7 @@ class Batch:
     start: Tensor
     ids: tuple[str, ...]
     known: Tensor | None = None
+    outlined: Tensor | None = None
 
     @property
     def truth(self) -> Tensor:
@@ -54,12 +57,20 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
-        label, known = (
+        label, known, outlined = (
             None if one is None else one.to(device, non_blocking=True)
-            for one in (self.label, self.known)
+            for one in (self.label, self.known, self.outlined)
         )
         image = self.image.to(device, non_blocking=True)
-        return type(self)(image, label, self.start, self.ids, known)
+        return type(self)(image, label, self.start, self.ids, known, outlined)
+
+    def rows(self, chosen: list[int]) -> Self:
+        """Some of the items."""
+        label, known, outlined = (
+            None if one is None else one[chosen] for one in (self.label, self.known, self.outlined)
+        )
+        ids = tuple(self.ids[row] for row in chosen)
+        return type(self)(self.image[chosen], label, self.start[chosen], ids, known, outlined)
 
     def damaged(self) -> tuple[str, ...]:
         """The cases with voxels that are not finite."""

@@ -23,7 +23,7 @@ from medssl.data.pixels import files_of
 from medssl.data.quantiles import quantiles_of
 from medssl.data.record import Record
 from medssl.data.refusal import attempt, refuse_cases
-from medssl.data.sealed import is_kept, seal, sealed_content
+from medssl.data.sealed import is_kept, kept_content, seal
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.data.workers import Workers
@@ -44,6 +44,7 @@ class CachedCase:
         marked: whether the label file marks a voxel; False without a label.
         partial: whether some of its voxels are ignored.
         raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
+        outlined: whether its mask outlines each class, background first; None: all of them.
     """
 
     id: str
@@ -53,6 +54,7 @@ class CachedCase:
     marked: bool = False
     partial: bool = False
     raw: tuple[tuple[float, ...], ...] = ()
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -108,6 +110,7 @@ class CaseCache:
         self._spec = spec
         self._chain = chain
         self._prepare = Preparation(chain)
+        self._fingerprint = chain.fingerprint()  # asks what version MONAI has, which takes a while
 
     def prepare(
         self,
@@ -144,26 +147,34 @@ class CaseCache:
                 everywhere, or the label marks nothing and the data set does not mean it so.
         """
         folder = self._root / self._key(case)
-        if not _intact(folder, labelled=case.label is not None):
+        content = _intact(folder, labelled=case.label is not None)
+        if content is None:
             if folder.exists():
                 discard(folder)
                 for maps in (_mapped, _class_voxels):
                     maps.cache_clear()  # of what was discarded
             self._fill(case, folder)
-        kept = json.loads(sealed_content(folder / "case.json"))
+            content = kept_content(folder / "case.json")
+        if content is None:
+            raise DataError(
+                f"{folder} is damaged as soon as it is written",
+                do="put the cache on another disk (MEDSSL_CACHE)",
+            )
+        kept = json.loads(content)
         if case.label is not None and not (kept["marked"] or self._spec.empty_masks):
             what, do = empty(case.label)
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
         raw = tuple(map(tuple, kept["raw"]))
-        known = kept["marked"], kept.get("partial", False), raw
+        outlined = self._spec.outlined_in(case.id)
+        known = kept["marked"], kept.get("partial", False), raw, outlined
         return CachedCase(case.id, folder, kept["floor"], record, *known)
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=16)
         images = self._images(case)
         labels = [] if case.label is None else [_existing(case.label)]
-        known = [VERSION, self._chain.fingerprint(), self._spec.label_values, len(images)]
+        known = [VERSION, self._fingerprint, self._spec.label_values, len(images)]
         known += [colours] if (colours := self._spec.label_colours) else []
         known += [{"ignore": ignore}] if (ignore := self._spec.ignore) is not None else []
         digest.update(json.dumps(known).encode())
@@ -241,9 +252,12 @@ class CaseCache:
         return indices
 
 
-def _intact(folder: Path, labelled: bool) -> bool:
-    names = ["case.json", "image.npy", *(["mask.npy"] if labelled else [])]
-    return folder.is_dir() and all(is_kept(folder / name) for name in names)
+def _intact(folder: Path, labelled: bool) -> bytes | None:
+    """What an entry says of its case; None where it is missing, or a file of it is damaged."""
+    content = kept_content(folder / "case.json")
+    names = ["image.npy", *(["mask.npy"] if labelled else [])]
+    whole = content is not None and all(is_kept(folder / name) for name in names)
+    return content if whole else None
 
 
 def _sha256(file: Path) -> bytes:

@@ -46,6 +46,7 @@ class Box:
         start: where each view starts in the posed volume.
         case: name in messages.
         partial: whether voxels of its mask may be ignored.
+        outlined: whether its mask outlines each class, background first; None: all of them.
     """
 
     image: Tensor
@@ -56,6 +57,7 @@ class Box:
     start: tuple[Triple, ...]
     case: str
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
     def to(self, device: torch.device) -> Self:
         """The same box on `device`."""
@@ -298,7 +300,17 @@ class Boxes:
             start=torch.tensor([box.start for box in self.boxes]),
             ids=self.ids,
             known=known,
+            outlined=self._outlined(device),
         )
+
+    def _outlined(self, device: torch.device) -> Tensor | None:
+        """[B, K] bool, see `Batch`."""
+        found = [box.outlined for box in self.boxes]
+        some = next((one for one in found if one is not None), None)
+        if some is None:
+            return None
+        rows = [(True,) * len(some) if one is None else one for one in found]
+        return torch.tensor(rows, device=device)
 
     def damaged(self) -> tuple[str, ...]:
         """The cases with voxels that are not finite."""

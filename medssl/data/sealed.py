@@ -54,6 +54,15 @@ def is_kept(path: Path) -> bool:
     return kept
 
 
-def sealed_content(path: Path) -> bytes:
-    """What stood in a file before it was sealed."""
-    return path.read_bytes()[:-_LENGTH]
+def kept_content(path: Path) -> bytes | None:
+    """What stood in a small file before it was sealed; None where it is missing or damaged."""
+    from imagecodecs import deflate_crc32
+
+    if not path.is_file():
+        return None
+    whole = path.read_bytes()
+    content, end = whole[:-_LENGTH], whole[-_LENGTH:]
+    if end != _SEAL.format(deflate_crc32(content)).encode():
+        logger.warning("%s is damaged, and is made anew", path)
+        return None
+    return content

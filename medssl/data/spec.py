@@ -118,6 +118,12 @@ class DataSpec(Section):
         description="voxel value in the mask files of what nobody has looked at (slices that are "
         "not outlined, all but the scribbles); such voxels are neither learnt from nor scored",
     )
+    outlined: dict[str, tuple[str, ...]] = Field(
+        default={},
+        exclude_if=lambda given: not given,
+        description="cases whose masks outline some labels alone: names of these by a regular "
+        "expression that fits the case ids; what is another label there lies in the background",
+    )
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
         description="unions of label values, as nnU-Net has them; checked, and not learnt yet",
@@ -173,6 +179,10 @@ class DataSpec(Section):
         for name in self.classes:  # here and not in Label, which older checkpoints hold too
             if reason := unfit(name):
                 raise ValueError(f"the label {shown(name)} cannot name a file: {reason}")
+        for expression, names in self.outlined.items():
+            _must_be_expression(f"'{expression}' under outlined", expression)
+            if odd_names := [name for name in names if name not in self.classes[1:]]:
+                raise ValueError(f"outlined names '{odd_names[0]}', which is no label")
         for name, union in self.regions.items():
             if odd := sorted(set(union) - set(values)):
                 raise ValueError(f"the region '{name}' has the value {odd[0]}, which is no label's")
@@ -181,11 +191,7 @@ class DataSpec(Section):
         for what, expression in (("patient", self.patient), ("session", self.session)):
             if expression is None:
                 continue
-            try:
-                groups = re.compile(expression).groups
-            except (re.error, OverflowError, RecursionError) as error:
-                raise ValueError(f"the expression for the {what} is wrong: {error}") from None
-            if groups < 1:
+            if _must_be_expression(f"the expression for the {what}", expression) < 1:
                 raise ValueError(f"the expression for the {what} has no group")
 
     def _check_aliases(self) -> None:
@@ -203,6 +209,13 @@ class DataSpec(Section):
                 if name in taken:
                     raise ValueError(f"the alias '{name}' of {channel} already has a meaning")
                 taken.add(name)
+
+    def outlined_in(self, case_id: str) -> tuple[bool, ...] | None:
+        """Whether the mask of a case outlines each class, background first; None: all of them."""
+        for expression, names in self.outlined.items():
+            if re.search(expression, case_id):
+                return (True, *(label.name in names for label in self.labels))
+        return None
 
     def patient_of(self, case_id: str) -> str:
         """The patient a case belongs to, by its id; each case its own where none is declared.
@@ -258,6 +271,14 @@ class DataSpec(Section):
     def label_colours(self) -> tuple[str, ...]:
         """Colours in the order of the labels; empty where masks hold values."""
         return tuple(label.colour for label in self.labels if label.colour is not None)
+
+
+def _must_be_expression(what: str, expression: str) -> int:
+    """How many groups a regular expression has; ValueError where it is none."""
+    try:
+        return re.compile(expression).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{what} is wrong: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from medssl.data.spec import Case
 from medssl.data.split_settings import SplitSettings
 from medssl.errors import DataError, UsageError
+from medssl.keyed import own_key
 
 ROLES = ("labelled", "unlabelled", "validation", "test")
 
@@ -124,11 +125,20 @@ def verify(split: Split, cases: Sequence[Case], together: Collection[str] = ()) 
 
 
 def patient_key(spec: str, patient: str) -> str:
-    """16 hex characters that stand for a patient of the data set named `spec`, and hide the id."""
-    return hashlib.sha256(f"{spec}/{patient}".encode()).hexdigest()[:16]
+    """16 hex characters for a patient of the data set named `spec`, from the user's key.
+
+    Whoever has another key can neither guess the id nor compare.
+    """
+    return own_key().name_of("patient", f"{spec}/{patient}", 16)
 
 
-def verify_unseen(tested: Sequence[Case], spec: str, seen: Collection[str]) -> None:
+def verify_unseen(
+    tested: Sequence[Case],
+    spec: str,
+    seen: Collection[str],
+    key: str,
+    learnt_from: Collection[str],
+) -> None:
     """Check that pre-training has seen no patient of the test cases.
 
     Patients are known by data set and id: one that two data specs name differently is not found.
@@ -136,12 +146,21 @@ def verify_unseen(tested: Sequence[Case], spec: str, seen: Collection[str]) -> N
     Args:
         spec: name of the data spec of `tested`.
         seen: `patient_key` of every patient in pre-training.
+        key: name of the key that they were made with; empty of earlier ones, plain digests.
+        learnt_from: names of the data specs of pre-training.
 
     Raises:
-        DataError: a test patient was seen.
+        DataError: a test patient was seen, or that cannot be told for lack of the key.
     """
+    if tested and spec in learnt_from and key not in ("", own_key().name):
+        raise DataError(
+            f"it cannot be told whether the encoder has seen test cases of {spec}",
+            f"patients in it are known by the key '{key}', and here is '{own_key().name}'",
+            "set MEDSSL_KEY to a copy of the key file that it was pre-trained with",
+        )
     before = set(seen)
-    known = [case for case in tested if patient_key(spec, case.patient) in before]
+    name_of = patient_key if key else _digest
+    known = [case for case in tested if name_of(spec, case.patient) in before]
     if known:
         raise DataError(
             f"the encoder was pre-trained on the patients of {len(known)} of the {len(tested)} "
@@ -149,6 +168,11 @@ def verify_unseen(tested: Sequence[Case], spec: str, seen: Collection[str]) -> N
             "scores would be too good",
             "pre-train without the test cases, or test on others",
         )
+
+
+def _digest(spec: str, patient: str) -> str:
+    """As `patient_key` was before there were keys."""
+    return hashlib.sha256(f"{spec}/{patient}".encode()).hexdigest()[:16]
 
 
 def _declared_test(cases: Sequence[Case]) -> list[Case]:

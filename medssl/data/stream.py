@@ -61,6 +61,10 @@ class PatchSource(Protocol):
     def partial(self) -> bool:
         """Whether some voxels of its mask are ignored."""
 
+    @property
+    def outlined(self) -> tuple[bool, ...] | None:
+        """Whether its mask outlines each class, background first; None: all of them."""
+
 
 @dataclass(frozen=True)
 class PatchStream:
@@ -173,6 +177,7 @@ class PatchStream:
             starts,
             case.id,
             partial,
+            case.outlined if self.kind == "labelled" else None,
         )
 
 

@@ -3,8 +3,10 @@
 A file is one case. A folder is one case too where it holds a DICOM series, or one file per channel.
 A folder of scans is a case for each, named after the file, or after what stands before the names of
 the channels; a folder of folders is a case for each of them, named after the way to it. DICOM files
-are told apart by their content: those of one study are one case, wherever in the folder they lie,
-named after the way to the deepest folder that holds them all.
+are told apart by their content: those of one study are one case, wherever in the folder they lie.
+Its name is study_KEY, that of a picture in DICOM image_KEY: folders and files of DICOM are often
+named after patients. What is a mask by its name, beside
+scans that are none, is passed over.
 """
 
 import re
@@ -12,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
-from medssl.data.dicom.slices import first_slice_in
-from medssl.data.dicom.study import StudyFiles, names_of, studies_in
+from medssl.data.dicom.slices import first_slice_in, is_dicom
+from medssl.data.dicom.study import StudyFiles, image_name, names_of, series_name, studies_in
 from medssl.data.files import (
     DICOM,
     PICTURES,
@@ -25,6 +27,7 @@ from medssl.data.files import (
     stem,
     visible,
 )
+from medssl.data.found.words import names_a_mask
 from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
@@ -36,15 +39,25 @@ Case = tuple[str, Input]
 """Name of the outputs, and what they are made from."""
 
 
-def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, Input]:
+def find_inputs(
+    files: Sequence[Path],
+    channels: Sequence[str],
+    note: Callable[[str], None] = lambda _: None,
+    keep_ids: bool = False,
+) -> dict[str, Input]:
     """The cases behind `files`, in the given order, by the output's name.
+
+    Args:
+        note: is told what is passed over, in a sentence for each folder.
+        keep_ids: name what is DICOM after its files and folders too.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    found = [case for path in files for case in _cases(path, channels)]
+    cases = [case for path in files for case in _cases(path, channels, note, keep_ids)]
+    found = [(_named(name, given, keep_ids), given) for name, given in cases]
     _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
 
@@ -52,6 +65,15 @@ def find_inputs(files: Sequence[Path], channels: Sequence[str]) -> dict[str, Inp
 def paths_of(given: Input) -> tuple[Path, ...]:
     """All files, or folders of series, of a case."""
     return given.files if isinstance(given, StudyFiles) else given
+
+
+def _named(name: str, given: Input, keep_ids: bool) -> str:
+    """The name of a case: as it was found, or of DICOM one that says nothing of a patient."""
+    if isinstance(given, StudyFiles):
+        return _fitting(name, given.folder)
+    if keep_ids or not (given[0].is_dir() or is_dicom(given[0])):
+        return _fitting(name, given[0])
+    return series_name(given[0]) if given[0].is_dir() else image_name(given[0])
 
 
 def files_by_name(
@@ -126,13 +148,23 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
+def _cases(
+    path: Path, channels: Sequence[str], note: Callable[[str], None], keep_ids: bool
+) -> list[Case]:
     _must_exist(path)
     if path.is_dir() and (pictures := holds_pictures(path)):
-        return [(_fitting(stem(one), one), (one,)) for one in pictures]
+        return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
-        found = [*_below(path, path.resolve().name, channels), *_studies(path, channels)]
-        return found or [(_fitting(path.resolve().name, path), (path,))]  # the reader says why
+        below = _below(path, path.resolve().name, channels, note)
+        found = [*below, *_studies(path, channels, keep_ids)]
+        if not found and not any(one.is_file() for one in visible(path)):
+            raise DataError(
+                f"{path} holds no image",
+                "looked for NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG and TIFF files in it and "
+                "below",
+                "name the folder that holds the scans",
+            )
+        return found or [(path.resolve().name, (path,))]  # the reader says why
     if is_hidden(path):
         raise DataError(f"{path} is a hidden file", "", "name the image that it belongs to")
     if not is_image(path) and not is_picture(path):
@@ -141,32 +173,49 @@ def _cases(path: Path, channels: Sequence[str]) -> list[Case]:
             f"its name ends in none of {', '.join((*SUFFIXES, *PICTURES, *DICOM))}",
             "convert it, or name the folder of its DICOM series",
         )
-    return [(_fitting(stem(path), path), (path,))]
+    return [(stem(path), (path,))]
 
 
-def _below(folder: Path, name: str, channels: Sequence[str], top: bool = True) -> Iterator[Case]:
+def _without_masks(paths: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
+    """Files or folders without those that are masks by their names, unless all are."""
+    scans = [path for path in paths if not names_a_mask(stem(path))]
+    masks = [path for path in paths if path not in scans]
+    if not scans or not masks:
+        return list(paths)
+    note(
+        f"{len(masks)} in {masks[0].parent} are masks by their names and are not predicted, first "
+        f"{masks[0].name}; name them one by one if they are scans"
+    )
+    return scans
+
+
+def _below(
+    folder: Path,
+    name: str,
+    channels: Sequence[str],
+    note: Callable[[str], None],
+    top: bool = True,
+) -> Iterator[Case]:
     """The cases in a folder, and where it holds none by itself, those in the folders in it."""
-    images = list(images_in(folder).values())
+    images = _without_masks(list(images_in(folder).values()), note)
     if images and is_picture(images[0]) and first_slice_in(folder) is not None:
         images = []  # what pictures beside a series show, the series has
     if images:
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, channels)
         return
-    for inner in visible(folder):
-        if inner.is_dir():
-            below = inner.name if top else f"{name}_{inner.name}"
-            yield from _below(inner, below, channels, top=False)
+    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], note):
+        below = inner.name if top else f"{name}_{inner.name}"
+        yield from _below(inner, below, channels, note, top=False)
 
 
-def _studies(folder: Path, channels: Sequence[str]) -> Iterator[Case]:
-    """A case for each study in a folder and all below it; one alone is named after the folder."""
+def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[Case]:
+    """A case for each study in a folder and all below it."""
     found = studies_in(folder)
     if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
-        yield _fitting(folder.resolve().name, folder), (folder,)  # its owner has chosen it
+        yield folder.resolve().name, (folder,)  # its owner has chosen it
         return
-    for one, name in zip(found, names_of(found, folder, lone=True), strict=True):
-        yield _fitting(name, one.folder), one
+    yield from zip(names_of(found, folder, lone=True, keep_ids=keep_ids), found, strict=True)
 
 
 def _is_one_series(study: StudyFiles, folder: Path) -> bool:
@@ -183,13 +232,13 @@ def _of_images(
     ]
     coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
     if coloured:  # each file has all channels
-        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+        yield from ((stem(path), (path,)) for path in images)
     elif len(images) == len(channels) == 1:
-        yield _fitting(name, folder), (images[0],)
+        yield name, (images[0],)
     elif all(len(found) == 1 for found in fitting):
-        yield _fitting(name, folder), tuple(found[0] for found in fitting)
+        yield name, tuple(found[0] for found in fitting)
     elif len(channels) == 1:
-        yield from ((_fitting(stem(path), path), (path,)) for path in images)
+        yield from ((stem(path), (path,)) for path in images)
     else:
         yield from _numbered(folder, images, fitting, channels)
 
@@ -215,4 +264,4 @@ def _numbered(
             f"keep one image per channel, named e.g. {channel}.nii.gz",
         )
     for name, found in whole.items():
-        yield _fitting(name, folder), tuple(found[index] for index in range(len(channels)))
+        yield name, tuple(found[index] for index in range(len(channels)))

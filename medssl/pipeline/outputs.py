@@ -12,6 +12,7 @@ from typing import Any
 
 from medssl.atomic import appearing, make_folder, sweep, write_text
 from medssl.errors import UsageError
+from medssl.keyed import own_key
 
 RECORD = "prediction.json"
 
@@ -35,9 +36,11 @@ def refuse_inputs(out: Path, files: Sequence[Path]) -> None:
 
 
 def fingerprint_of(paths: Sequence[Path]) -> str:
-    """16 hex characters over where files lie; tells a name that has come to mean another file."""
-    text = "\n".join(str(path.resolve()) for path in paths)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """16 hex characters over where files lie; tells a name that has come to mean another file.
+
+    They come from the user's key: where files lie may name a patient, which could be guessed.
+    """
+    return own_key().name_of("files", "\n".join(str(path.resolve()) for path in paths), 16)
 
 
 class Outputs:

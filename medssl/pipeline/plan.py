@@ -236,7 +236,10 @@ def make_plan(
     if initial is not None and choice is not None:
         trained = load(initial.read)(choice.folder)
         config.must_fit(getattr(trained, initial.part), f"the encoder in {choice.folder}")
-        verify_unseen(found.kept_from_pretraining, config.spec.name, trained.seen)
+        tested = found.kept_from_pretraining
+        cards = trained.data if isinstance(trained.data, tuple) else (trained.data,)
+        learnt_from = {card.name for card in cards}
+        verify_unseen(tested, config.spec.name, trained.seen, trained.key, learnt_from)
     folder = runs_root() / config.pipeline.name
     stages, key, aside = dict[str, Stage](), "", config.family.aside
     decided = load(config.family.inputs)(config, found)

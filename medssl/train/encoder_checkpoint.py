@@ -31,6 +31,7 @@ class PretrainedCheckpoint(BaseModel):
         data: every data set that it learned from.
         step: update after which the weights were taken.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+        key: name of the key that `seen` was made with; empty of earlier ones.
         imported: where they are from, if from another project; then `patch` is 0 where the sides
             are not known.
     """
@@ -48,6 +49,7 @@ class PretrainedCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     seen: tuple[str, ...]
+    key: str = ""
     imported: ImportCard | None = None
 
 

@@ -24,6 +24,7 @@ class TileEncoderCheckpoint(BaseModel):
     Attributes:
         imported: where the weights are from, if from another project.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
+        key: name of the key that `seen` was made with; empty of earlier ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +41,7 @@ class TileEncoderCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float] = {}
     seen: tuple[str, ...] = ()
+    key: str = ""
     imported: ImportCard | None = None
 
     @property

@@ -197,6 +197,7 @@ class Stored:
     id: str = "noise"
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
 
 class Timed:

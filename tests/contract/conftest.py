@@ -35,6 +35,7 @@ class ToyCase:
     mask: np.ndarray | None
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def class_voxels(self) -> np.ndarray:

@@ -108,3 +108,22 @@ def test_whole_masks_leave_the_streams_as_they_are(build, streams):
     assert labelled is batches["labelled"]
     assert unlabelled is batches["unlabelled"]
     assert teachable(unlabelled).all()
+
+
+@every_method
+def test_a_class_that_a_case_does_not_outline_is_not_held_against_it(name, build, streams):
+    """What the mask says of that class matters to no bit, nor does a method fail."""
+    method = build(name).train()
+    batches = first_batches(method, streams)
+    outlined = torch.tensor([[True, True, False], [True, True, True]])
+    labelled = replace(batches["labelled"], outlined=outlined)
+    lying = labelled.truth.clone()
+    lying[0][lying[0] == 2] = 0
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    found = []
+    for label in (labelled.truth, lying):
+        method.load_state_dict(state)
+        found.append(gradients(method, batches | {"labelled": replace(labelled, label=label)}))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+    assert all(np.isfinite(loss) for loss in found[0][0])

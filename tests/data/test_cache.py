@@ -16,7 +16,7 @@ from medssl.data import cache
 from medssl.data.cache import CaseCache
 from medssl.data.foreground import find_class_voxels
 from medssl.data.geometry import Geometry
-from medssl.data.sealed import sealed_content
+from medssl.data.sealed import kept_content
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import DataError
@@ -260,7 +260,7 @@ def test_what_half_precision_cannot_hold_stays_in_single(root, cases, intensity)
 
 def test_a_description_says_how_to_undo_it(root, cases):
     case = CaseCache(root, spec(), SETTINGS).open(cases[0])
-    kept = json.loads(sealed_content(case.folder / "case.json"))
+    kept = json.loads(kept_content(case.folder / "case.json"))
     assert kept.keys() == {"floor", "record", "marked", "raw"}
     assert case.record.source.matches(GRID)
     assert case.record.network.spacing == (1.0, 1.0, 1.0)

@@ -46,6 +46,7 @@ class Case:
     id: str = "seven"
     floor: float = -9.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
 
 def noise(shape=(30, 26, 22)) -> Case:

@@ -26,6 +26,7 @@ class Case:
     mask: np.ndarray
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def image(self) -> np.ndarray:

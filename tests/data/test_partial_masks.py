@@ -35,6 +35,7 @@ class Case:
     mask: np.ndarray
     floor: float = -1.0
     partial: bool = True
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -188,3 +189,26 @@ def test_scores_look_at_known_voxels_alone() -> None:
     found = where_known(predicted, truth)
     np.testing.assert_array_equal(found[0], [[[0, 1, 0, 0, 1]]])
     np.testing.assert_array_equal(found[1], [[[0, 1, 0, 0, 2]]])
+
+
+def test_a_data_spec_says_which_labels_a_case_outlines(tmp_path: Path) -> None:
+    spec = declare(tmp_path, outlined={"^b_": ["two"], "^c_": []})
+    found = [spec.outlined_in(name) for name in ("a_1", "b_1", "c_1")]
+    assert found == [None, (True, False, True), (True, False, False)]
+    with pytest.raises(ValidationError, match="outlined names 'three', which is no label"):
+        declare(tmp_path, outlined={"^b_": ["three"]})
+    with pytest.raises(ValidationError, match=r"'\(b' under outlined is wrong"):
+        declare(tmp_path, outlined={"(b": ["two"]})
+
+
+def test_batches_say_which_classes_are_outlined() -> None:
+    one, other = one_slice(2), one_slice(15)
+    one.outlined = (True, False)
+    source = stream([one, other])
+    batch = source.batch(0)
+    expected = [[True, name == "slice15"] for name in batch.ids]
+    assert batch.outlined is not None
+    assert batch.outlined.tolist() == expected
+    assert batch.rows([1]).outlined is not None
+    other.outlined = one.outlined = None
+    assert source.batch(0).outlined is None

@@ -24,6 +24,7 @@ class Case:
     mask: np.ndarray
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medssl.data.sealed import is_intact, is_kept, seal, sealed_content
+from medssl.data.sealed import is_intact, is_kept, kept_content, seal
 
 ARRAY = np.arange(12, dtype=np.float16).reshape(3, 4)
 
@@ -27,7 +27,7 @@ def test_the_seal_is_the_crc_32_of_the_content(tmp_path):
     path.write_bytes(b"123456789")
     seal(path)
     assert path.read_bytes() == b"123456789\nCRC-32 cbf43926\n"  # the published check value
-    assert sealed_content(path) == b"123456789"
+    assert kept_content(path) == b"123456789"
 
 
 def test_no_flipped_bit_passes(sealed):
@@ -38,12 +38,15 @@ def test_no_flipped_bit_passes(sealed):
             flipped[place] ^= 1 << bit
             sealed.write_bytes(flipped)
             assert not is_intact(sealed), (place, bit)
+            assert kept_content(sealed) is None
 
 
 @pytest.mark.parametrize("left", [0, 1, 100, 150, -1])
 def test_no_missing_end_passes(sealed, left):
     sealed.write_bytes(sealed.read_bytes()[:left])
     assert not is_intact(sealed)
+    assert kept_content(sealed) is None
+    assert kept_content(sealed.with_name("absent")) is None
 
 
 def test_damage_is_told_and_absence_is_not(sealed, caplog):

@@ -13,6 +13,7 @@ from medssl.data.spec import Case, load_spec
 from medssl.data.split import ROLES, Split, make_split, patient_key, verify, verify_unseen
 from medssl.data.split_settings import SplitSettings
 from medssl.errors import DataError, UsageError
+from medssl.keyed import own_key
 
 
 def case(name: str, patient: str = "", labelled: bool = True, part: str | None = None) -> Case:
@@ -211,9 +212,21 @@ def test_the_published_order_of_the_real_set(
 
 def test_patients_are_known_to_pretraining_by_data_set_and_id_without_showing_it():
     key = patient_key("lgg", "p1")
-    assert key == hashlib.sha256(b"lgg/p1").hexdigest()[:16]
+    assert key == own_key().name_of("patient", "lgg/p1", 16)
+    assert key != hashlib.sha256(b"lgg/p1").hexdigest()[:16]  # which anybody could guess
     assert key != patient_key("ms", "p1")
     tested = [case("c1", "c"), case("c2", "c")]
-    verify_unseen(tested, "lgg", [patient_key("lgg", "a"), patient_key("ms", "c")])
+
+    def verified(*seen, key=None):
+        key = own_key().name if key is None else key
+        verify_unseen(tested, "lgg", seen, key, ["lgg", "ms"])
+
+    verified(patient_key("lgg", "a"), patient_key("ms", "c"))
     with pytest.raises(DataError, match=r"patients of 2 of the 2 test cases, .* c1"):
-        verify_unseen(tested, "lgg", [patient_key("lgg", "c")])
+        verified(patient_key("lgg", "c"))
+    plain = hashlib.sha256(b"lgg/c").hexdigest()[:16]  # as earlier encoders have them
+    with pytest.raises(DataError, match="2 of the"):
+        verified(plain, key="")
+    with pytest.raises(DataError, match=r"cannot be told .*known by the key 'other'.*MEDSSL_KEY"):
+        verified(key="other")
+    verify_unseen(tested, "lgg", [], "other", ["ms"])

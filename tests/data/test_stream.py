@@ -19,6 +19,7 @@ class Case:
     mask: np.ndarray | None
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
 
 class CaseWithoutLabelFile(Case):

@@ -303,6 +303,13 @@ def test_a_folder_of_slides_with_a_table(scans: Path) -> None:
     assert sum(map(labelled, find_cases(spec))) == 2
 
 
+def test_a_table_of_slides_with_other_columns_is_told(scans: Path) -> None:
+    (scans / "s0.svs").write_bytes(b"slide")
+    table(scans / "t.csv", ["slide_id", "call"], ["s0", "normal"])
+    with pytest.raises(DataError, match=r"no table .*t.csv has the columns slide_id, call"):
+        initialise(scans, QuietReporter())
+
+
 def test_layouts_with_a_list_are_known(scans: Path) -> None:
     fill(scans, ["imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz"], ["labelsTr/a.nii.gz"])
     (scans / "dataset.json").write_text(

@@ -146,7 +146,7 @@ def test_a_folder_of_case_folders_is_a_case_for_each(tmp_path: Path) -> None:
 def test_a_tree_of_dicom_series_is_a_case_for_each(tmp_path: Path) -> None:
     for name in ("p1/s1", "p2/s1"):
         write_slice(tmp_path / "tree" / name / "1.dcm")
-    found = find_inputs([tmp_path / "tree"], ["T1"])
+    found = find_inputs([tmp_path / "tree"], ["T1"], keep_ids=True)
     assert {name: paths_of(given) for name, given in found.items()} == {
         "p1_s1": (tmp_path / "tree/p1/s1/1.dcm",),
         "p2_s1": (tmp_path / "tree/p2/s1/1.dcm",),
@@ -156,18 +156,44 @@ def test_a_tree_of_dicom_series_is_a_case_for_each(tmp_path: Path) -> None:
 def test_the_series_of_one_study_are_one_case_named_after_its_folder(tmp_path: Path) -> None:
     for study, place in (("1.1", "p1/s1"), ("1.1", "p1/s2"), ("1.2", "p2")):
         write_slice(tmp_path / "tree" / place / "1.dcm", StudyInstanceUID=study)
-    found = find_inputs([tmp_path / "tree"], ["T1"])
+    found = find_inputs([tmp_path / "tree"], ["T1"], keep_ids=True)
     assert {name: len(paths_of(given)) for name, given in found.items()} == {"p1": 2, "p2": 1}
 
 
 def test_studies_in_one_heap_are_named_apart(tmp_path: Path) -> None:
     for number, study in enumerate(("1.1", "1.2")):
         write_slice(tmp_path / "heap" / f"{number}.dcm", StudyInstanceUID=study)
-    first, second = find_inputs([tmp_path / "heap"], ["T1"])
+    first, second = find_inputs([tmp_path / "heap"], ["T1"], keep_ids=True)
     assert first != second
-    assert all(re.fullmatch(r"heap_[0-9a-f]{8}", name) for name in (first, second))
+    assert all(re.fullmatch(r"heap_[0-9a-f]{12}", name) for name in (first, second))
 
 
 def test_a_folder_of_one_series_is_taken_as_its_owner_chose_it(tmp_path: Path) -> None:
     write_slice(tmp_path / "s" / "1.dcm", StudyInstanceUID="1.1", SeriesInstanceUID="1.2")
-    assert find_inputs([tmp_path / "s"], ["T1"]) == {"s": (tmp_path / "s",)}
+    found = find_inputs([tmp_path / "s"], ["T1"])
+    assert list(found.values()) == [(tmp_path / "s",)]
+    assert find_inputs([tmp_path / "s"], ["T1"], keep_ids=True) == {"s": (tmp_path / "s",)}
+
+
+def test_masks_beside_scans_are_passed_over_and_told(tmp_path):
+    for name in ("scan_1", "scan_2", "seg_1"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    told = []
+    assert list(find_inputs([tmp_path], ["t1"], told.append)) == ["scan_1", "scan_2"]
+    (said,) = told
+    assert said.startswith(f"1 in {tmp_path} are masks by their names and are not predicted")
+    named = find_inputs([tmp_path / "seg_1.nii.gz"], ["t1"], told.append)
+    assert (list(named), len(told)) == (["seg_1"], 1)  # who names it, means it
+
+
+def test_a_folder_of_masks_beside_one_of_scans_is_passed_over(tmp_path):
+    for name in ("images/a", "images/b", "masks/a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.nii.gz").touch()
+    found = find_inputs([tmp_path], ["t1"])
+    assert [paths_of(one)[0].parent.name for one in found.values()] == ["images", "images"]
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(DataError, match="holds no image; looked for NIfTI"):
+        find_inputs([tmp_path], ["t1"])

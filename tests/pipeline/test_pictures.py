@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from medssl.data.check import check
+from medssl.data.dicom.study import image_name
 from medssl.data.spec import load_spec
 from medssl.data.volume import read_geometry, read_mask
 from medssl.errors import DataError, UsageError
@@ -164,7 +165,7 @@ def test_frames_of_a_tiff_or_dicom_file_come_back_as_frames(dots, untrained, tmp
     write_dicom(tmp_path / "clip.dcm", frames, **tags)
     files = [tmp_path / "film.tif", tmp_path / "clip.dcm"]
     masks = predict_files(untrained, files, tmp_path / "out", [], QuietReporter(), "cpu")
-    assert [path.name for path in masks] == ["film.tif", "clip.tif"]
+    assert [path.name for path in masks] == ["film.tif", f"{image_name(files[1])}.tif"]
     film, clip = (read_mask(path) for path in masks)
     assert film.geometry.shape == clip.geometry.shape == (COLUMNS, ROWS, 3)
     assert (film.array == clip.array).all()

@@ -246,6 +246,15 @@ def test_copies_are_mirrored_along_the_axes_of_training_alone(
     assert asked == [(1,)]
 
 
+def test_a_volume_is_refused_as_a_png_before_it_is_predicted(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"slices, and a PNG file holds one; choose --format nifti"
+    ):
+        predict_files(checkpoint, images[:1], tmp_path / "out", ["format=png"], QuietReporter())
+
+
 @pytest.mark.parametrize(
     ("in_training", "words"),
     [

@@ -17,6 +17,7 @@ from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
+from medssl.pipeline.inputs import find_inputs
 from medssl.pipeline.progress import QuietReporter
 from medssl.settings import Format
 from tests.dicom_series import write_series
@@ -49,7 +50,7 @@ def write_study(folder: Path, *descriptions: str, **header: Any) -> Path:
 
 def predict(checkpoint: Path, files: list[Path], out: Path, *settings: str) -> Told:
     told = Told()
-    predict_files(checkpoint, files, out, settings, told, "cpu")
+    predict_files(checkpoint, files, out, settings, told, "cpu", keep_ids=True)
     return told
 
 
@@ -60,7 +61,7 @@ def test_the_series_that_fits_is_predicted_and_the_others_are_explained(
     told = predict(untrained_checkpoint, [study], tmp_path / "out")
     assert told.lines[0].endswith("has no guard: scans unlike those of training are not marked")
     assert told.lines[1:5] == [
-        "study:",
+        f"study is {study}:",
         "  series 0, T2, MR, 10 slices of 12 x 11, 1 x 1 x 1.2 mm: not taken, it shows T2, and the "
         "channel is T1",
         "  series 1, T1, MR, 10 slices of 12 x 11, 1 x 1 x 1.2 mm: taken as T1",
@@ -94,7 +95,7 @@ def test_one_bad_study_stops_no_other_and_the_same_command_does_what_is_missing(
     told, out = Told(), tmp_path / "out"
     sentence = r"2 of 4 cases have no mask: b, d_s0; the other 2 are in .*out; each is told above"
     with pytest.raises(DataError, match=sentence):
-        predict_files(untrained_checkpoint, [tmp_path / "in"], out, (), told, "cpu")
+        predict_files(untrained_checkpoint, [tmp_path / "in"], out, (), told, "cpu", keep_ids=True)
     assert any(line.startswith("warning: b is left out: b has no series") for line in told.lines)
     assert any("lacks slices after slice 4 of 9" in line for line in told.lines)
     assert {row["case"] for row in read_table(out / "volumes.csv")} == {"a_s0", "c"}
@@ -134,16 +135,50 @@ def test_nothing_that_is_written_or_said_names_the_patient(
         assert not any(word.lower() in text.lower() for text in texts)
 
 
-def test_a_folder_named_after_its_patient_names_no_output(
+def test_a_study_is_named_by_a_key_and_the_terminal_says_which_it_is(
     untrained_checkpoint: Path, tmp_path: Path
 ) -> None:
-    for name in ("Doe_Jane", "other"):
+    for name in ("MUELLER^HANS", "Huber Ada"):
         write_study(tmp_path / "in" / name, "T1", "T2")
-    told = predict(untrained_checkpoint, [tmp_path / "in"], tmp_path / "out", "save=[labels]")
-    masks = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
-    assert masks[0] == "other.nii.gz"
-    assert re.fullmatch(r"study_[0-9a-f]{8}\.nii\.gz", masks[1])
-    assert not any("doe" in line.lower() for line in told.lines)
+    write_study(tmp_path / "in" / "Meier", "T1")
+    told, out = Told(), tmp_path / "out"
+    predict_files(untrained_checkpoint, [tmp_path / "in"], out, ["save=[labels]"], told, "cpu")
+    masks = [path.name for path in out.glob("*.nii.gz")]
+    assert len(masks) == 3
+    assert all(re.fullmatch(r"study_[0-9a-f]{12}\.nii\.gz", name) for name in masks)
+    lines = [line for line in told.lines if " is " in line and "MUELLER^HANS" in line]
+    assert re.fullmatch(
+        rf"study_\w+ is {re.escape(str(tmp_path / 'in' / 'MUELLER^HANS'))}:", *lines
+    )
+    for path in out.iterdir():
+        text = path.name.encode() + path.read_bytes()
+        assert not any(word in text for word in (b"MUELLER", b"Huber", b"Meier"))
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
+    predict_files(untrained_checkpoint, [tmp_path / "in"], out, ["save=[labels]"], told, "cpu")
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
+
+
+def test_a_folder_of_one_series_and_a_picture_in_dicom_are_named_by_keys_too(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "MUELLER^HANS", GRID)
+    told, out = Told(), tmp_path / "out"
+    files = [tmp_path / "MUELLER^HANS"]
+    (mask,) = predict_files(untrained_checkpoint, files, out, ["save=[labels]"], told, "cpu")
+    assert re.fullmatch(r"study_[0-9a-f]{12}\.nii\.gz", mask.name)
+    assert f"{mask.name[:18]} is {files[0]}" in told.lines
+    names = find_inputs([files[0] / "000.dcm"], ["T1"])
+    assert re.fullmatch(r"image_[0-9a-f]{12}", *names)
+    assert list(find_inputs([files[0] / "000.dcm"], ["T1"], keep_ids=True)) == ["000"]
+
+
+def test_another_key_gives_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = write_study(tmp_path / "study", "T1", "T2")
+    before = list(find_inputs([study], ["T1"]))
+    assert before == list(find_inputs([study], ["T1"]))
+    monkeypatch.setenv("MEDSSL_KEY", str(tmp_path / "key"))
+    assert before != list(find_inputs([study], ["T1"]))
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("kind", ["", "-fractional", "-labelmap"])

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.train import train
+from medssl.keyed import own_key
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
@@ -51,6 +52,7 @@ def write_encoder(folder, network=NETWORK, seen=(), seed=9, **preprocess):
         step=3,
         metrics={},
         seen=tuple(sorted(seen)),
+        key=own_key().name,
     )
     save_checkpoint(folder, build_encoder(network, 1, seed), described)
     return folder

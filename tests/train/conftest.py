@@ -74,6 +74,7 @@ class ToyCase:
     mask: np.ndarray
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
 
 def toy_cases() -> list[ToyCase]:

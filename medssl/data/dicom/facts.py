@@ -20,11 +20,17 @@ NAMING = (
     "PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthDate",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+_INNER = (
+    "OtherPatientIDsSequence", "RequestAttributesSequence", "ReferencedRequestSequence",
+    "ReferencedPatientSequence",
+)  # fmt: skip
+"""Sequences that name the patient, or the order, once more."""
+
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _TAGS = [
     "SOPClassUID", "StudyInstanceUID", "Modality", "SeriesNumber", "ImageType",
     "ContrastBolusAgent",
-    *_TEXTS, *NAMING, *_TIMES,
+    *_TEXTS, *NAMING, *_INNER, *_TIMES,
 ]  # fmt: skip
 
 _SCOUT = re.compile(r"(?i)\b(scouts?|locali[sz]ers?|loc|topograms?|surview|survey|scanogram)\b")
@@ -132,10 +138,17 @@ def kind_of(header: Any) -> str:
 
 
 def naming_parts(header: Any) -> tuple[str, ...]:
-    """Words of a header that name the patient, the longest first."""
-    texts = [str(header.get(keyword) or "") for keyword in NAMING]
+    """Words of a header, and of sequences in it, that name the patient, the longest first."""
+    texts = list(_naming_texts(header))
     parts = {part for text in texts for part in (text, *re.split(r"[\^\s,=\\]+", text))}
     return tuple(sorted((one for one in parts if len(one) >= _SHORTEST), key=len, reverse=True))
+
+
+def _naming_texts(header: Any) -> Iterator[str]:
+    yield from (str(header.get(keyword) or "") for keyword in NAMING)
+    for keyword in _INNER:
+        for inner in header.get(keyword) or ():
+            yield from _naming_texts(inner)
 
 
 def discreet(text: str, naming: tuple[str, ...]) -> str:

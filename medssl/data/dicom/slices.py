@@ -103,6 +103,15 @@ def first_slice_in(folder: Path) -> Path | None:
     return None
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does."""
+    try:
+        with path.open("rb") as file:
+            return begins_like_dicom(file.read(132))
+    except OSError:
+        return False
+
+
 def begins_like_dicom(start: bytes) -> bool:
     """Whether the first 132 bytes of a file are as those of DICOM, with or without preamble."""
     return start[128:132] == b"DICM" or start.startswith(_FIRST_GROUPS)

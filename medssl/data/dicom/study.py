@@ -3,7 +3,6 @@
 Where and under which names they lie does not matter: one folder per series, or all in one heap.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-from medssl.data.dicom.facts import NAMING, naming_parts
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.files import visible
+from medssl.keyed import own_key
 
 Progress = Callable[[int, int | None], None]
 
+_LENGTH = 12
 _LAST = 0x0020000E  # SeriesInstanceUID
 _WANTED = ["StudyInstanceUID", "SeriesInstanceUID"]
 
@@ -28,7 +28,7 @@ class StudyFiles:
     """The files of one study.
 
     Attributes:
-        key: 8 hex characters that stand for its UID.
+        key: 12 hex characters that stand for its UID, for whoever has the key.
         folder: the deepest that holds them all.
         files: sorted.
         series: how many there are.
@@ -59,9 +59,13 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
         key = study or owner.get(one) or str(path.parent)
         found.setdefault(key, []).append(path)
         series.setdefault(key, set()).add(one)
+
+    def name_of(uid: str) -> str:
+        return own_key().name_of("study", uid, _LENGTH)
+
     return sorted(
         (
-            StudyFiles(_hash(key), _common(files), tuple(files), len(series[key]))
+            StudyFiles(name_of(key), _common(files), tuple(files), len(series[key]))
             for key, files in found.items()
         ),
         key=lambda one: (one.folder, one.key),
@@ -74,36 +78,47 @@ def named_series(path: Path) -> str:
     return "" if found is None else found[1]
 
 
-def names_of(studies: Sequence[StudyFiles], root: Path, lone: bool = False) -> list[str]:
-    """What the results of each study are named after: the way from `root` to its files.
-
-    Studies that share a folder have their keys behind the name. Where it would name the patient, as
-    the headers do, the name is study_KEY.
+def names_of(
+    studies: Sequence[StudyFiles], root: Path, lone: bool = False, keep_ids: bool = False
+) -> list[str]:
+    """What the results of each study are named after: study_KEY, which says nothing of a patient.
 
     Args:
-        lone: whether one study alone is named after `root` itself.
+        lone: whether one study alone is named after `root` itself, where ids are kept.
+        keep_ids: name them after the way from `root` to their files, which may name the patient;
+            studies that share a folder have their keys behind it.
     """
+    if not keep_ids:
+        return [f"study_{one.key}" for one in studies]
     places = Counter(one.folder for one in studies)
     names = []
     for one in studies:
         below = one.folder.relative_to(root).parts if len(studies) > 1 or not lone else ()
         name = "_".join(below) or root.resolve().name
-        if any(part.lower() in name.lower() for part in _naming(one)):
-            names.append(f"study_{one.key}")
-            continue
         shared = places[one.folder] > 1 or any(place in one.folder.parents for place in places)
         names.append(f"{name}_{one.key}" if shared else name)
     return names
 
 
 def patient_key(study: StudyFiles) -> str:
-    """What stands for the patient of a study: letters of a digest of PatientID, or of the study."""
+    """What stands for the patient of a study: a keyed digest of PatientID, or of the study."""
     found = str(_head(study).get("PatientID") or "")
-    return f"patient_{_hash(found) if found else study.key}"
+    return f"patient_{own_key().name_of('patient', found, _LENGTH) if found else study.key}"
 
 
-def _naming(study: StudyFiles) -> tuple[str, ...]:
-    return naming_parts(_head(study))
+def image_name(path: Path) -> str:
+    """What the result of a single DICOM file is named after, which says nothing of a patient."""
+    try:
+        uid = str(read_header(path, specific_tags=["SOPInstanceUID"]).get("SOPInstanceUID") or "")
+    except DAMAGE:
+        uid = ""
+    return f"image_{own_key().name_of('image', uid or str(path.resolve()), _LENGTH)}"
+
+
+def series_name(folder: Path) -> str:
+    """What the result of a folder of one series is named after, as that of its study is."""
+    found = studies_in(folder)
+    return names_of(found[:1], folder)[0] if found else folder.resolve().name
 
 
 def _head(study: StudyFiles) -> Any:
@@ -111,7 +126,7 @@ def _head(study: StudyFiles) -> Any:
     from pydicom.dataset import Dataset
 
     try:
-        header = read_header(study.files[0], specific_tags=list(NAMING))
+        header = read_header(study.files[0], specific_tags=["PatientID"])
     except DAMAGE:
         return Dataset()
     for tag in list(header.keys()):
@@ -151,10 +166,6 @@ def _named(path: Path) -> tuple[str, str] | None:
     is_directory = header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10"
     plain = not (study or series) and start[128:] != b"DICM"
     return None if is_directory or plain else (study, series)
-
-
-def _hash(uid: str) -> str:
-    return hashlib.sha256(uid.encode()).hexdigest()[:8]
 
 
 def _common(files: Iterable[Path]) -> Path:

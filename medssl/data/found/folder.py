@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medssl.data.csv_table import read_rows
 from medssl.data.files import DICOM, PICTURES, visible
 from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
 from medssl.data.found.scans import PATIENT, read_scans
-from medssl.data.found.studies import read_studies
+from medssl.data.found.studies import read_heap, read_studies
 from medssl.data.found.tables import read_table
 from medssl.data.found.words import VISITS, names_a_mask
 from medssl.data.layouts.slides import SUFFIXES as SLIDES
@@ -116,9 +117,11 @@ def _slides(folder: Path) -> Found | None:
     endings = {path.suffix.lower() for path in visible(folder)}
     if not endings & (set(SLIDES) - set(PICTURES)):
         return None
+    tables = [path for path in visible(folder) if path.suffix.lower() == ".csv"]
+    columns = list(read_rows(tables[0], (), "layout.table", "slide, label")[0]) if tables else []
     raise DataError(
         f"{folder} holds slides and no table of what they show",
-        "",
+        f"{tables[0].name} has the columns {', '.join(columns)}" if tables else "",
         "write labels.csv there with the columns slide and label, for a start of a few slides",
     )
 
@@ -155,6 +158,8 @@ def _named(folder: Path, labels: Path | None) -> Found:
             f"by their names, all are masks, first {masks[0].shown}",
             "name the folder that holds the scans too, or the masks' folder as --labels",
         )
+    if not images and (heap := read_heap(folder)) is not None:
+        return Found({"kind": "dicom"}, [heap.channel], folder, heap.modality)
     _refuse_none(images, folder, "image")
     return _found(folder, match(read_scans(images), masks), images)
 

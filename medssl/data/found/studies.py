@@ -102,6 +102,28 @@ def read_studies(folder: Path) -> Studies | None:
     )
 
 
+def read_heap(folder: Path) -> Studies | None:
+    """Studies without a mask whose files lie in one heap; None without any.
+
+    Raises:
+        DataError: one has several series, so that it cannot be told which is meant.
+    """
+    images = []
+    for study in studies_in(folder):
+        found = [one for one in candidates_in(study) if one.series is not None]
+        if len(found) > 1:
+            raise DataError(
+                f"{folder} holds DICOM studies of several series in one heap",
+                f"the first has {some_of([one.name for one in found])}",
+                "give each series a folder of its own, or write a data spec with `layout: {kind: "
+                "dicom}` whose `series` say which is meant (`medssl keys data`)",
+            )
+        images += found
+    if not images:
+        return None
+    return Studies(*_channel(images), (), {}, ())
+
+
 def _is_mask(path: Path) -> bool:
     """Whether a DICOM file is a segmentation or a set of structures, by its first bytes."""
     from pydicom.filereader import read_file_meta_info

@@ -30,11 +30,12 @@ from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root
 from medssl.errors import DataError
+from medssl.keyed import own_key
 from medssl.names import some_of
 
 _DO = "say which by `series` in the data spec, or leave the case out by `layout.leave_out`"
 
-VERSION = 1  # of what is listed; raise it when studies that are known need another look
+VERSION = 2  # of what is listed; raise it when studies that are known need another look
 
 
 class Options(BaseModel):
@@ -54,6 +55,10 @@ class Options(BaseModel):
     )
     leave_out: tuple[str, ...] = Field(
         default=(), description="names of cases that are left out; * stands for anything"
+    )
+    keep_ids: bool = Field(
+        default=False,
+        description="name cases after their folders, which may name patients; else study_KEY",
     )
 
 
@@ -79,9 +84,10 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
     if (known := _known(index)) is not None:
         return known
     studies = studies_in(root)
+    names = names_of(studies, root, keep_ids=options.keep_ids)
     found = [
         _look(spec, options, one, name, index.parent)
-        for one, name in zip(studies, names_of(studies, root), strict=True)
+        for one, name in zip(studies, names, strict=True)
         if not any(fnmatch(name, pattern) for pattern in options.leave_out)
     ]
     cases = [one.case for one in found]
@@ -201,7 +207,14 @@ def _state(spec: DataSpec, root: Path) -> str:
     how = spec.model_dump(
         mode="json", include={"channels", "labels", "series", "layout", "session"}
     )
-    plain = [VERSION, str(root.absolute()), how, dict(spec.layout.model_extra or {}), files]
+    plain = [
+        VERSION,
+        own_key().name,
+        str(root.absolute()),
+        how,
+        dict(spec.layout.model_extra or {}),
+        files,
+    ]
     return hashlib.sha256(json.dumps(plain, default=str).encode()).hexdigest()[:16]
 
 

@@ -15,6 +15,7 @@ FAMILY = Family(
     prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
     predict_files=f"{_HERE}.predict:predict_in_words",
+    neutral=True,
     writes="grades.csv",
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
     axes=("labels",),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.slices import is_dicom
+from medssl.data.dicom.study import image_name
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.read import is_radiograph, read_radiograph, stem
 from medssl.device import choose_device
@@ -31,9 +33,9 @@ from medssl.transforms.crops import CropPreparation
 GRADES, CROSS_VALIDATION = "grades.csv", "cross_validation.csv"
 
 
-def predict_in_words(*given: Any) -> str:
+def predict_in_words(*given: Any, **named: Any) -> str:
     """As `predict_radiographs`; returns where the grades are."""
-    return f"grades   {predict_radiographs(*given)}"
+    return f"grades   {predict_radiographs(*given, **named)}"
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def predict_radiographs(
     reporter: QuietReporter,
     device_name: str = "auto",
     overwrite: bool = False,
+    keep_ids: bool = False,
 ) -> Path:
     """Grade PNG, JPEG or DICOM files; a folder stands for those in it. Returns the CSV.
 
@@ -91,6 +94,7 @@ def predict_radiographs(
         out: folder of the CSV; nothing is written where a file cannot be graded.
         overrides: e.g. ["side=L", "spacing=0.2"]: what the files do not say themselves.
         overwrite: replace other grades in `out`.
+        keep_ids: name DICOM files as they are called, which may be after patients.
 
     Raises:
         UsageError: no checkpoint, an unknown override, two files of one name, or `out` holds inputs
@@ -100,7 +104,14 @@ def predict_radiographs(
     device = choose_device(device_name)
     network, found = load_grade_checkpoint(checkpoint)
     said = overridden(FileSettings, overrides, "")
-    paths = files_by_name(files, is_radiograph, stem, "radiograph", "a PNG, JPEG or DICOM file")
+
+    def name_of(path: Path) -> str:
+        return stem(path) if keep_ids or not is_dicom(path) else image_name(path)
+
+    paths = files_by_name(files, is_radiograph, name_of, "radiograph", "a PNG, JPEG or DICOM file")
+    for name, path in paths.items():
+        if name != stem(path):
+            reporter.note(f"{name} is {path}")
     refuse_inputs(out, files)
     made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}
     sources = {name: fingerprint_of([path]) for name, path in paths.items()}

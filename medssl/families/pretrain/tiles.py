@@ -16,6 +16,7 @@ from medssl.data.spec import Case
 from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
+from medssl.keyed import own_key
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.tile_checkpoint import TileEncoderCheckpoint
@@ -66,6 +67,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
         step=0,
         metrics={},
         seen=plan.cohort.seen,
+        key=own_key().name,
     )
 
 

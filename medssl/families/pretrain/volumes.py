@@ -16,6 +16,7 @@ from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.matched import matched_stream
 from medssl.families.pretrain.pretrain import Probing
 from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
+from medssl.keyed import own_key
 from medssl.methods.method import PretrainMethod, PretrainTask
 from medssl.networks.build import build_encoder
 from medssl.networks.transfer import PretrainedEncoder, transfer
@@ -141,6 +142,7 @@ def description(plan: PretrainPlan, method: PretrainMethod) -> BaseModel:
         "step": 0,
         "metrics": {},
         "seen": plan.cohort.seen,
+        "key": own_key().name,
     }
     return method.described(pipeline.network, config.contrasts, told)
 

@@ -47,6 +47,16 @@ _SHEARED = (
 )
 
 
+def _must_hold(form: str | None, case: str, volume: Volume) -> None:
+    """Refuse to write a volume as a PNG before it is predicted."""
+    frames = volume.geometry.shape[2]
+    if form == "png" and frames > 1:
+        raise UsageError(
+            f"{case} has {frames} slices, and a PNG file holds one",
+            do="choose --format nifti, nrrd or mha",
+        )
+
+
 def usual_form(given: Input) -> str:
     """The word of the form that suits the files of a case."""
     if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
@@ -179,6 +189,7 @@ class Asked:
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
+            _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measuring, watch=watch)

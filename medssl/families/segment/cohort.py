@@ -48,6 +48,8 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     split = make_split(cases, config.pipeline.split_used, config.pipeline.seed)
     verify(split, cases)
     asked = config.pipeline.split.folds
+    scored = (*split.test, *split.validation, *(split.labelled if asked else ()))
+    _must_outline_all(config.spec, scored)
     if not asked:
         return Cohort(tuple(cases), (split,))
     labelled = [case for case in cases if case.id in set(split.labelled)]
@@ -56,6 +58,18 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     for one in folds:
         verify(one, cases)
     return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
+
+
+def _must_outline_all(spec: DataSpec, scored: Sequence[str]) -> None:
+    """Refuse to score masks that outline some classes alone."""
+    some = [name for name in scored if spec.outlined_in(name)]
+    if some:
+        raise UsageError(
+            f"{len(some)} cases to be scored outline some labels alone, {some[0]} among them",
+            "nothing tells whether what is found of the others is right",
+            "declare test cases that outline all, or set split.test=0 split.folds=0 "
+            "split.validation=0",
+        )
 
 
 def _given(config: SegmentConfig) -> Mapping[str, Any]:

@@ -134,7 +134,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        further = [one for one in (spec.label_colours, spec.ignore) if one]
+        further = [one for one in (spec.label_colours, spec.ignore, spec.outlined) if one]
         return [spec.modality, spec.channels, spec.classes, spec.label_values, *further]
 
     def resolved(self) -> dict[str, Any]:

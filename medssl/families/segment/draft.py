@@ -53,7 +53,8 @@ def _pictures(spec: DataSpec, cases: Sequence[Case], masked: int) -> Keys:
         raise DataError(
             f"none of the {len(cases)} pictures of {spec.name} has a mask",
             "encoders are pre-trained on volumes alone",
-            "draw a few masks, e.g. masks/NAME.png for images/NAME.png",
+            "draw a few masks, e.g. masks/NAME.png for images/NAME.png, or list grades in a CSV "
+            "with the columns file and grade",
         )
     grey = "ultrasound" if spec.modality == "US" else "radiograph"
     word = "rgb" if len(spec.channels) == 3 else grey

@@ -20,6 +20,7 @@ FAMILY = Family(
     initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     found=f"{_HERE}.unlabelled:found",
     predict_files=f"{_HERE}.predict:predict_in_words",
+    neutral=True,
     open_model=f"{_HERE}.model:open_model",
     measures=True,
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",

@@ -64,6 +64,7 @@ class Model:
         reporter: QuietReporter,
         overwrite: bool = False,
         statistics: Path | None = None,
+        keep_ids: bool = False,
     ) -> list[Path]:
         """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
@@ -74,15 +75,17 @@ class Model:
                 series.csv; with `predict.report` a page of each case, and one of all.
             overwrite: replace other predictions and other files that are in the way in `out`.
             statistics: CSV to write of the volume of each structure and the doubt of each case.
+            keep_ids: name results of DICOM after files and folders, which may name patients.
 
         Raises:
             UsageError: `out` holds inputs, other predictions or other files of the same names.
             DataError: cases cannot be predicted; all others are written.
         """
         found = self.found
-        cases = find_inputs(files, found.channels)
+        cases = find_inputs(files, found.channels, reporter.note, keep_ids)
         _check_form(self.settings, cases, found, reporter)
         refuse_inputs(out, files)
+        _tell_names(cases, reporter)
         predictor = self.predictor()
         statistics = statistics or _usual_table(out, cases)
         measures = statistics is not None or self.settings.report
@@ -117,6 +120,13 @@ def open_model(checkpoint: Path, overrides: Sequence[str], device: str = "auto")
     found = read_description(checkpoint)
     predictor = cache(lambda: load_checkpoint(checkpoint)[0])
     return Model(checkpoint, found, found.predict, device, predictor).asking(overrides)
+
+
+def _tell_names(cases: Mapping[str, Input], reporter: QuietReporter) -> None:
+    """Say on the terminal, and nowhere else, which file of DICOM a neutral name stands for."""
+    for name, given in cases.items():
+        if not isinstance(given, StudyFiles) and name not in str(given[0].resolve()):
+            reporter.note(f"{name} is {given[0]}")
 
 
 def _check_form(

@@ -29,18 +29,19 @@ def predict_files(
     device: str = "auto",
     overwrite: bool = False,
     statistics: Path | None = None,
+    keep_ids: bool = False,
 ) -> list[Path]:
     """Predict images that need no pipeline and no data spec; returns the masks, in order.
 
     Args:
         overrides: keys of the `predict` section, e.g. "flips=true", over the checkpoint's own.
-        out, overwrite, statistics: see `Model.predict`.
+        out, overwrite, statistics, keep_ids: see `Model.predict`.
 
     Raises:
         UsageError, DataError: as `open_model` and `Model.predict`.
     """
     model = open_model(checkpoint, overrides, device)
-    return model.predict(files, out, reporter, overwrite, statistics)
+    return model.predict(files, out, reporter, overwrite, statistics, keep_ids)
 
 
 def predict_in_words(

@@ -66,16 +66,17 @@ class Scans:
         try:
             found = choose(candidates_in(study), self.wanted, case)
         except UndecidedError as error:
-            self._tell(case, error.decisions)
+            self._tell(case, study, error.decisions)
             raise
-        self._tell(case, found.decisions)
+        self._tell(case, study, found.decisions)
         for folder in {file.parent for one in found.series for file in one.files}:
             refuse_damaged(folder, set(study.files))
         return volume_of(found.series, case), found.series
 
-    def _tell(self, case: str, decisions: Sequence[Decision]) -> None:
+    def _tell(self, case: str, study: StudyFiles, decisions: Sequence[Decision]) -> None:
+        """Where a study lies is said on the terminal alone: it may name the patient."""
         self.decisions[case] = tuple(decisions)
-        self.reporter.note(f"{case}:")
+        self.reporter.note(f"{case} is {study.folder}:")
         for one in decisions:
             self.reporter.note(f"  {one}")
             if one.channel and one.reason:

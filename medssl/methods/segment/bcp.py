@@ -10,7 +10,7 @@ patches, p and q those of the unlabelled ones.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -67,6 +67,20 @@ def keep_largest(label: Tensor, how: str, neighbours: Literal[6, 18, 26]) -> Ten
     return torch.stack([torch.from_numpy(one) for one in kept]).to(label.device)
 
 
+def halves(values: Tensor | None) -> tuple[Any, Any]:
+    """The first half of some rows and the second; None of nothing."""
+    if values is None:
+        return None, None
+    first, second = values.chunk(2)
+    return first, second
+
+
+def mix(image: Tensor, target: Tensor, known: Tensor, outlined: Tensor | None = None) -> Batch:
+    """Mixed images [B, C, X, Y, Z] and labels [B, X, Y, Z], which are true where `known` is 1."""
+    nowhere = torch.zeros(len(image), 1, 3, dtype=torch.int64)
+    return Batch(image[:, None], target, nowhere, ("",) * len(image), known, outlined)
+
+
 class Bcp(StudentTeacher):
     """A student that sees mixed patches alone, and its moving average, which labels them."""
 
@@ -97,25 +111,31 @@ class Bcp(StudentTeacher):
             if labelled.known is None
             else labelled.known.to(truth_a.dtype).chunk(2)
         )
+        outlined_a, outlined_b = halves(labelled.outlined)
+        true_a, true_b = outside * known_a, (1 - outside) * known_b
         if self.is_first_stage(progress):
             mixed, target = pasted(a, b, box), pasted(truth_a, truth_b, box)
+            heads = heads_of(self.student, mixed)
             if self.settings.first_loss == "by_region":
-                regions = outside * known_a, (1 - outside) * known_b
-                return {"copy_paste": self._loss(mixed, target, *regions, 1.0)}
-            known = pasted(known_a, known_b, box)
-            return {"copy_paste": self._loss(mixed, target, known, 1 - known, 0.0)}
+                regions = [
+                    mix(mixed, target, true_a, outlined_a),
+                    mix(mixed, target, true_b, outlined_b),
+                ]
+            else:
+                both = outlined_a & outlined_b if outlined_a is not None else None
+                regions = [mix(mixed, target, true_a + true_b, both)]
+            found = [self.on_labels(heads, one) for one in regions]
+            return {"copy_paste": torch.stack(found).sum()}
         p, q = batches["unlabelled"].image[:, 0].chunk(2)
         pseudo_p, pseudo_q = self._pseudo(p), self._pseudo(q)
         if labelled.known is not None:
             truth_a = torch.where(known_a > 0, truth_a, self._pseudo(a))
             truth_b = torch.where(known_b > 0, truth_b, self._pseudo(b))
-        weight = self.settings.pseudo_weight
         one, other = pasted(a, p, box), pasted(q, b, box)
         target, turned = pasted(truth_a, pseudo_p, box), pasted(pseudo_q, truth_b, box)
-        true_a, true_b = outside * known_a, (1 - outside) * known_b
         return {
-            "labelled_outside": self._loss(one, target, true_a, 1 - true_a, weight),
-            "labelled_inside": self._loss(other, turned, true_b, 1 - true_b, weight),
+            "labelled_outside": self._loss(mix(one, target, true_a, outlined_a)),
+            "labelled_inside": self._loss(mix(other, turned, true_b, outlined_b)),
         }
 
     def _pseudo(self, image: Tensor) -> Tensor:
@@ -126,13 +146,13 @@ class Bcp(StudentTeacher):
             return label
         return keep_largest(label, chosen.components, chosen.neighbours)
 
-    def _loss(
-        self, image: Tensor, target: Tensor, region: Tensor, rest: Tensor, weight: float
-    ) -> Tensor:
-        """What mixed images cost: a region of 1 and 0, and another with a weight."""
-        heads, loss = heads_of(self.student, image), LOSSES[self.settings.dice]
-        found = self.on_labels(heads, target, region)
-        return found + weight * over_heads(heads, loss, target, rest) if weight else found
+    def _loss(self, mixed: Batch) -> Tensor:
+        """What mixed images cost: truth where it is known, and the rest with a weight."""
+        heads, loss = heads_of(self.student, mixed.image[:, 0]), LOSSES[self.settings.dice]
+        found, weight = self.on_labels(heads, mixed), self.settings.pseudo_weight
+        if not weight or mixed.known is None:
+            return found
+        return found + weight * over_heads(heads, loss, mixed.truth, 1 - mixed.known)
 
     def after_step(self, progress: Progress) -> None:
         """The teacher is the student in the first stage, and follows it in the second."""

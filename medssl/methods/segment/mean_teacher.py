@@ -63,9 +63,7 @@ class MeanTeacher(StudentTeacher):
         student = at_least_float32(heads[0][rows:]).softmax(1)
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": self.on_labels(
-                [head[:rows] for head in heads], labelled.truth, labelled.known
-            ),
+            "supervised": self.on_labels([head[:rows] for head in heads], labelled),
             "consistency": weight * certain_mse(student, target, certain & teachable(unlabelled)),
         }
 

@@ -51,7 +51,7 @@ class Supervised(SegmentMethod):
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
         heads = heads_of(self.members[part], image)
-        return {f"supervised_{part + 1}": self.on_labels(heads, batch.truth, batch.known)}
+        return {f"supervised_{part + 1}": self.on_labels(heads, batch)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

@@ -185,7 +185,7 @@ class TraCoCo(SegmentMethod):
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
         heads = heads_of(network, self._noisy(reference, generator))
         logits, known = at_least_float32(heads[0]), [head[:rows] for head in heads]
-        terms = {"supervised": self.on_labels(known, labelled.truth, labelled.known)}
+        terms = {"supervised": self.on_labels(known, labelled)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

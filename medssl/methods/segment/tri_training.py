@@ -156,14 +156,9 @@ class TriTraining(InRounds):
     def _supervised(self, heads: list[Tensor], batch: Batch, copies: Sequence[int]) -> Tensor:
         """Loss of the labelled rows, each as often as it is in the member's bootstrap."""
         if set(copies) == {1}:
-            return self.on_labels(heads, batch.truth, batch.known)
+            return self.on_labels(heads, batch)
         rows = [
-            number
-            * self.on_labels(
-                [head[[row]] for head in heads],
-                batch.truth[[row]],
-                None if batch.known is None else batch.known[[row]],
-            )
+            number * self.on_labels([head[[row]] for head in heads], batch.rows([row]))
             for row, number in enumerate(copies)
         ]
         return torch.stack(rows).mean()

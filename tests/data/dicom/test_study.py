@@ -262,10 +262,12 @@ def test_a_study_with_an_unreadable_series_keeps_the_others(tmp_path, series, wr
     assert reasons == {"", "bad lacks PixelSpacing; a slice must state it"}
 
 
-def test_a_study_with_a_damaged_name_has_the_name_of_its_folder(tmp_path, series):
+def test_a_study_with_a_damaged_name_is_a_study(tmp_path, series):
     series("a", SeriesDescription="T1")
     for path in (tmp_path / "a").iterdir():
         raw = path.read_bytes()
         assert raw.count(b"\x10\0\x10\0PN") == 1
         path.write_bytes(raw.replace(b"\x10\0\x10\0PN", b"\x10\0\x10\0P\xff"))
-    assert names_of(studies_in(tmp_path), tmp_path) == ["a"]
+    (study,) = studies_in(tmp_path)
+    assert names_of([study], tmp_path) == [f"study_{study.key}"]
+    assert names_of([study], tmp_path, keep_ids=True) == ["a"]

@@ -1,5 +1,7 @@
 """Studies with masks in DICOM-SEG and RTSTRUCT are cases, without any conversion."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
@@ -52,7 +54,8 @@ def spec_of(labels=("liver", "tumour"), **layout):
             {"value": number, "name": name} if isinstance(name, str) else name
             for number, name in enumerate(labels, start=1)
         ],
-        "layout": {"kind": "dicom", **layout}, "licence": "none", "citation": "none",
+        "layout": {"kind": "dicom", "keep_ids": True, **layout},
+        "licence": "none", "citation": "none",
     }  # fmt: skip
     return make_spec(plain, "here")
 
@@ -90,12 +93,22 @@ def test_images_and_masks_are_those_of_the_study_voxel_for_voxel(root, kind):
 def test_a_case_is_named_after_its_folder_and_a_patient_by_a_digest(root):
     for name in ("b", "a"):
         write_study(root, name)
-    write_study(root, "third_ID-x", PatientID="ID-x")
-    first, second, third = find_cases(spec_of())
+    first, second = find_cases(spec_of())
     assert [first.id, second.id] == ["a", "b"]
-    assert third.id.startswith("study_")  # the folder would have named the patient
-    assert len({case.patient for case in (first, second, third)}) == 3
-    assert not any("ID-" in case.id + case.patient for case in (first, second, third))
+    assert first.patient != second.patient
+    assert not any("ID-" in case.patient for case in (first, second))
+
+
+def test_by_itself_a_case_has_a_name_that_says_nothing(root):
+    write_study(root, "MUELLER^HANS", PatientID="ID-x")
+    write_study(root, "MUELLER^HANS later", PatientID="ID-x")
+    first, second = find_cases(spec_of(keep_ids=False))
+    assert re.fullmatch("study_[0-9a-f]{12}", first.id)
+    assert first.id != second.id
+    assert first.patient == second.patient
+    paths = list((root.parents[1] / "cache").rglob("*"))
+    assert paths
+    assert not any("MUELLER" in path.name for path in paths)
 
 
 def test_segments_are_labels_by_the_names_that_are_given(root):

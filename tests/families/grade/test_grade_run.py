@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from medssl.data.dicom.study import image_name
 from medssl.errors import DataError, Stopped, UsageError
 from medssl.families.grade.evaluate import evaluate_grades
 from medssl.families.grade.predict import predict_radiographs
@@ -222,7 +223,7 @@ def test_a_new_file_is_graded_where_neither_pipeline_nor_data_exist(
     files = [left, joints / "IM7"]
     out = predict_radiographs(checkpoint, files, joints / "out", ["side=L"], QUIET)
     png, dicom = rows(out)
-    assert (png["image"], dicom["image"]) == ("new", "IM7")
+    assert (png["image"], dicom["image"]) == ("new", image_name(joints / "IM7"))
     for name in ("none", "mild", "severe"):
         share = f"probability {name}"
         assert float(png[share]) == pytest.approx(float(expected[2][share]), abs=1e-5)

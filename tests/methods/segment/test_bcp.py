@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from medssl.errors import UsageError
 from medssl.methods.ema import update_ema
 from medssl.methods.method import Progress
-from medssl.methods.segment.bcp import LOSSES, draw_box, keep_largest, pasted
+from medssl.methods.segment.bcp import LOSSES, draw_box, keep_largest, mix, pasted
 from medssl.methods.segment.losses import masked_cross_entropy
 from medssl.methods.settings.bcp import Settings
 from medssl.pipeline.config import load_config
@@ -88,7 +88,7 @@ def test_region_loss_by_hand(build, outside_is_true, loss):
     image, target = logits.reshape(1, 2, 4, 1, 1), torch.tensor([1, 0, 1, 0]).reshape(1, 4, 1, 1)
     outside = torch.tensor([1, 1, 0, 0]).reshape(1, 4, 1, 1)
     true = outside if outside_is_true else 1 - outside
-    found = method._loss(image, target, true, 1 - true, method.settings.pseudo_weight)
+    found = method._loss(mix(image, target, true))
     assert found.item() == pytest.approx(loss, abs=5e-9)
 
 

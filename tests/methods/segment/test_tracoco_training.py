@@ -32,6 +32,7 @@ class Ellipsoid:
     known: bool
     floor: float = 0.0
     partial: bool = False
+    outlined: tuple[bool, ...] | None = None
 
     @property
     def mask(self) -> np.ndarray:
