@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Report:
         cases: every scored case.
         origin: None for masks that came without a run.
         without_mask: labelled cases that were to be scored but have no mask.
+        units: of the size of each case's masks, see `medssl.infer.measure`; others are in ml.
     """
 
     title: str
@@ -80,6 +81,7 @@ class Report:
     pictures: Sequence[Picture] = ()
     origin: Origin | None = None
     without_mask: int = 0
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -101,13 +103,24 @@ def render(report: Report) -> str:
         "few": report.summary.overall.n < FEW_CASES,
         "outcomes": {"missed": "missed", "false_alarm": "false alarm", "absent": "absent"},
     }
-    filters: dict[str, Callable[..., str]] = {"number": _number, "interval": _interval}
+    filters: dict[str, Callable[..., str]] = {
+        "number": _number,
+        "interval": _interval,
+        "size": _size,
+    }
     return render_page("report.html.j2", values, filters)
 
 
 def _number(value: float, metric: Metric) -> str:
     """Three decimals for shares, two for distances."""
     return f"{value:.2f}" if metric.unit else f"{value:.3f}"
+
+
+def _size(ml: float, unit: str) -> str:
+    """A volume, or the area of what is a mm thick, with its unit."""
+    if unit == "ml":
+        return f"{ml:.2f} ml"
+    return f"{1000 * ml:.0f} pixels" if unit == "pixels" else f"{1000 * ml:.4g} mm²"
 
 
 def _interval(mean: Mean, metric: Metric) -> str:

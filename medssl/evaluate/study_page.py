@@ -25,7 +25,7 @@ class Structure:
 
     name: str
     colour: str
-    ml: float
+    size: float
     interval: str
     voxels: int
     unsure: str
@@ -54,6 +54,7 @@ class StudyPage:
         warnings: sentences that come first.
         card: facts about the model, by name.
         doubt: 0 to 1.
+        unit: of sizes: ml, or of pictures mm2 or pixels.
         members: networks of the model.
         unguarded: why nothing is known where there is no `guard`.
         study: of `medssl.evaluate.study_volume.packed`.
@@ -66,6 +67,7 @@ class StudyPage:
     volumes: Sequence[Structure]
     card: Sequence[tuple[str, str]]
     doubt: float
+    unit: str
     members: int
     guard: Guarded | None
     unguarded: str

@@ -25,6 +25,11 @@ AROUND = 2
 """Voxels around a mask in which it is doubted."""
 
 
+_CM2 = 100  # mm2
+
+_ENDS = ("", "_low", "_high")
+
+
 @dataclass(frozen=True)
 class Measured:
     """The numbers of one predicted case.
@@ -32,32 +37,34 @@ class Measured:
     Attributes:
         doubt: 0 to 1, see above.
         voxels: of each foreground class, in the order of the classes.
-        voxel_ml: volume of a voxel.
+        voxel: what a voxel counts, in `unit`.
+        unit: "ml"; of pictures "mm2", or "pixels" where the file does not say how large one is.
         members: the same as `voxels` of each network by itself; empty where there is one network.
         verdict: how unlike the training scans it is; None where that is not known.
     """
 
     doubt: float
     voxels: tuple[int, ...]
-    voxel_ml: float
+    voxel: float
     members: tuple[tuple[int, ...], ...] = ()
     verdict: Verdict | None = None
+    unit: str = "ml"
 
     @property
     def empty(self) -> bool:
         """Whether the mask marks nothing."""
         return not any(self.voxels)
 
-    def ml(self, index: int) -> float:
-        """Volume of a foreground class."""
-        return self.voxels[index] * self.voxel_ml
+    def size(self, index: int) -> float:
+        """Volume or area of a foreground class, in `unit`."""
+        return self.voxels[index] * self.voxel
 
     def interval(self, index: int) -> tuple[float, float] | None:
-        """The least and the greatest volume that any of the networks gives it, ml."""
+        """The least and the greatest size that any of the networks gives it, in `unit`."""
         if not self.members:
             return None
         counts = [one[index] for one in (*self.members, self.voxels)]
-        return min(counts) * self.voxel_ml, max(counts) * self.voxel_ml
+        return min(counts) * self.voxel, max(counts) * self.voxel
 
     def unlike(self, limit: float | None) -> tuple[str, ...]:
         """In what it is unlike the training scans, beyond the limit of a guard."""
@@ -69,7 +76,8 @@ class Measured:
         return {
             "doubt": self.doubt,
             "voxels": list(self.voxels),
-            "voxel_ml": self.voxel_ml,
+            "voxel": self.voxel,
+            "unit": self.unit,
             "members": [list(one) for one in self.members],
             **({"guard": self.verdict.to_plain()} if self.verdict else {}),
         }
@@ -80,36 +88,57 @@ class Measured:
         return cls(
             float(plain["doubt"]),
             tuple(int(count) for count in plain["voxels"]),
-            float(plain["voxel_ml"]),
+            float(plain["voxel"]),
             tuple(tuple(int(count) for count in one) for one in plain["members"]),
             Verdict.from_plain(plain),
+            str(plain["unit"]),
         )
+
+    def said(self, index: int) -> str:
+        """The size of a foreground class in words, e.g. "1.2 ml (1.1 to 1.4)"."""
+        span = self.interval(index)
+        large = self.unit == "mm2" and max(self.size(index), *(span or (0,))) >= _CM2
+        by, unit = (_CM2, "cm²") if large else (1, "mm²" if self.unit == "mm2" else self.unit)
+        between = f" ({span[0] / by:.3g} to {span[1] / by:.3g})" if span else ""
+        return f"{self.size(index) / by:.3g} {unit}{between}"
 
 
 def measure(
     labels: np.ndarray,
     entropy: np.ndarray,
-    voxel: float,
+    spacing: tuple[float, float, float],
     classes: int,
     members: Iterable[np.ndarray] = (),
     verdict: Verdict | None = None,
+    picture: bool = False,
 ) -> Measured:
-    """Volumes and doubt of one case.
+    """Volumes, or areas in pictures, and doubt of one case.
 
     Args:
         labels: [X, Y, Z] uint8 class indices.
         entropy: [X, Y, Z] in 0..1.
-        voxel: its volume, cubic millimetres.
+        spacing: sides of a voxel, mm; of a picture 1 where they are not known.
         classes: K.
         members: labels of each network by itself, where there are several.
         verdict: of a guard.
+        picture: whether the case is a 2-D image, whose pixels have no third side.
     """
 
     def counted(found: np.ndarray) -> tuple[int, ...]:
         return tuple(np.bincount(found.ravel(), minlength=classes)[1:].tolist())
 
     apart = tuple(counted(one) for one in members)
-    return Measured(_doubt(labels, entropy), counted(labels), voxel / 1000, apart, verdict)
+    x, y, z = spacing
+    voxel = x * y if picture else x * y * z / 1000
+    unit = unit_of(spacing, picture)
+    return Measured(_doubt(labels, entropy), counted(labels), voxel, apart, verdict, unit)
+
+
+def unit_of(spacing: tuple[float, float, float], picture: bool) -> str:
+    """In what the sizes of masks are said: "ml"; of pictures "mm2", or "pixels" of unknown size."""
+    if not picture:
+        return "ml"
+    return "pixels" if spacing[:2] == (1, 1) else "mm2"
 
 
 def _doubt(labels: np.ndarray, entropy: np.ndarray) -> float:
@@ -151,18 +180,23 @@ def write_volumes(
 ) -> None:
     """Write a row per case and structure, the most doubtful cases first.
 
+    Pictures have areas in place of volumes; pixels of unknown size are only counted.
+
     Args:
         labels: value and name of each foreground class.
         limit: of a guard; None: there is none, and its columns stay empty.
     """
-    head = ["rank", "case", "doubt", "value", "structure", "voxels", "ml", "ml_low", "ml_high"]
+    pictures = any(one.unit != "ml" for one in cases.values())
+    counted, unit = ("pixels", "mm2") if pictures else ("voxels", "ml")
+    head = ["rank", "case", "doubt", "value", "structure", counted, *(unit + e for e in _ENDS)]
     head += ["unlike_training", "guard_score", "guard_limit"]
     rows = []
     for rank, name in enumerate(ranked(cases, empty_masks, limit), start=1):
         one = cases[name]
         for index, (value, structure) in enumerate(labels):
-            low, high = one.interval(index) or (None, None)
-            numbers = one.voxels[index], _short(one.ml(index)), _short(low), _short(high)
+            sizes = one.size(index), *(one.interval(index) or (None, None))
+            known = one.unit == unit
+            numbers = one.voxels[index], *(_short(size) if known else None for size in sizes)
             rows.append([rank, name, one.doubt, value, structure, *numbers, *_guarded(one, limit)])
     write_text(path, table_text(head, rows))
 
@@ -173,5 +207,5 @@ def _guarded(one: Measured, limit: float | None) -> list[Any]:
     return [" and ".join(one.unlike(limit)), round(one.verdict.score, 3), round(limit, 3)]
 
 
-def _short(ml: float | None) -> float | None:
-    return None if ml is None else float(f"{ml:.6g}")
+def _short(size: float | None) -> float | None:
+    return None if size is None else float(f"{size:.6g}")

@@ -94,6 +94,16 @@ def test_every_case_is_listed_worst_first(report):
     assert "far missed 0.000" in table
 
 
+def test_masks_of_pictures_have_areas(report):
+    """Their volumes count as 1 mm thick: 1 ml is 1000 mm2, or 1000 pixels of unknown size."""
+    first = report().cases[0]
+    ml = first.classes[0].truth_ml
+    assert f"{ml:.2f} ml" in Page(render(report())).text
+    text = Page(render(report(units={first.case: "mm2"}))).text
+    assert f"{1000 * ml:.4g} mm²" in text
+    assert f"{1000 * ml:.0f} pixels" in Page(render(report(units={first.case: "pixels"}))).text
+
+
 def test_simulated_data_say_so_and_real_data_do_not(report):
     assert "Simulated data" in Page(render(report(simulated=True))).text
     assert "imulated" not in Page(render(report())).text

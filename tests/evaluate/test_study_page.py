@@ -105,6 +105,7 @@ def page(**changes: Any) -> StudyPage:
         "volumes": [Structure("liver", "#56b4e9", 1234.5678, "1200 to 1300", 99, "0.1")],
         "card": [("tested", "Dice 0.9")],
         "doubt": 0.25,
+        "unit": "ml",
         "members": 5,
         "guard": Guarded([("features", 7.0)], 3.0, 0.02),
         "unguarded": "",

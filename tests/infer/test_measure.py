@@ -22,9 +22,10 @@ from medssl.transforms.compose import Preparation
 def test_volumes_are_voxels_times_their_size() -> None:
     labels = np.zeros((9, 9, 9), np.uint8)
     labels[4, 4, 3:6] = 2
-    found = measure(labels, np.zeros(labels.shape), 10, classes=4)
+    found = measure(labels, np.zeros(labels.shape), (1, 2, 5), classes=4)
     assert found.voxels == (0, 3, 0)
-    assert found.ml(1) == pytest.approx(3 * 10 / 1000)
+    assert (found.size(1), found.unit) == (pytest.approx(3 * 10 / 1000), "ml")
+    assert found.said(1) == "0.03 ml"
     assert found.interval(1) is None
     assert Measured.from_plain(found.to_plain()) == found
 
@@ -34,13 +35,13 @@ def test_doubt_is_the_mean_entropy_of_the_mask_and_two_voxels_around() -> None:
     labels[4, 4, 4] = 1
     entropy[2:7, 2:7, 2] = 1  # one of five planes of the neighbourhood
     entropy[0] = 1  # further away
-    assert measure(labels, entropy, 1, 2).doubt == pytest.approx(0.2)
+    assert measure(labels, entropy, (1, 1, 1), 2).doubt == pytest.approx(0.2)
 
 
 def test_doubt_of_an_empty_mask_is_that_of_its_most_doubtful_place() -> None:
     entropy = np.full((9, 9, 9), 0.1, np.float32)
     entropy[4, 4, 4] = 0.9
-    found = measure(np.zeros((9, 9, 9), np.uint8), entropy, 1, 2)
+    found = measure(np.zeros((9, 9, 9), np.uint8), entropy, (1, 1, 1), 2)
     assert found.empty
     assert found.doubt == pytest.approx(0.1 + 0.8 / 125, abs=1e-6)
 
@@ -48,8 +49,24 @@ def test_doubt_of_an_empty_mask_is_that_of_its_most_doubtful_place() -> None:
 def test_the_interval_spans_what_the_networks_say_by_themselves() -> None:
     one, two = np.zeros((2, 5, 5, 5), np.uint8)
     one[0, 0, :2], two[0, 0, :5] = 1, 1
-    found = measure(one, np.zeros(one.shape), 1000, 2, [one, two])
+    found = measure(one, np.zeros(one.shape), (10, 10, 10), 2, [one, two])
     assert found.interval(0) == (2.0, 5.0)
+
+
+def test_pictures_have_areas_where_the_size_of_a_pixel_is_known(tmp_path: Path) -> None:
+    labels = np.zeros((30, 30, 1), np.uint8)
+    labels[:20, :20] = 1
+    entropy = np.zeros(labels.shape)
+    fine, coarse, unknown = (
+        measure(labels, entropy, (side, side, 1), 2, picture=True) for side in (0.1, 0.9, 1)
+    )
+    assert (fine.said(0), coarse.said(0), unknown.said(0)) == ("4 mm²", "3.24 cm²", "400 pixels")
+    write_volumes(tmp_path / "v.csv", {"a": coarse, "b": unknown}, [(1, "polyp")], True)
+    rows = {row["case"]: row for row in read_table(tmp_path / "v.csv")}
+    assert (rows["a"]["pixels"], float(rows["a"]["mm2"])) == ("400", 324)
+    assert (rows["b"]["pixels"], rows["b"]["mm2"]) == ("400", "")
+    assert not {"ml", "voxels"} & set(rows["a"])
+    assert Measured.from_plain(coarse.to_plain()) == coarse
 
 
 def case(doubt: float, *voxels: int) -> Measured:

@@ -193,8 +193,7 @@ class Asked:
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measuring, watch=watch)
-            remarks = scans.remarks(case)
-            self._write(case, volume, made, series, remarks, outputs)
+            self._write(case, volume, made, series, scans.remarks(case), outputs)
             if not made.labels.any():
                 empty.append(case)
             mask = self.out / self.names(case)[0]
@@ -253,7 +252,7 @@ class Asked:
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
         judged = {"guard": one.verdict.to_plain()} if one.verdict else {}
-        measured = self._measure(one) if self.measuring else None
+        measured = self._measure(case, one) if self.measuring else None
         facts = {case: (measured.to_plain() if measured else judged) | known}
         values = np.array(self.found.label_values, np.uint8)[one.labels]
         result = Result(
@@ -267,11 +266,11 @@ class Asked:
         )
         count = len(form.names(case, self.found.labels))
         with outputs.writing(self.names(case), facts) as paths:
-            for path, told in zip(paths[count:], maps, strict=False):
-                write_volume(told, one.geometry, path)
+            for path, map_ in zip(paths[count:], maps, strict=False):
+                write_volume(map_, one.geometry, path)
             if self.settings.report and measured:
-                about = self.found, self._guard, self.settings.guard
-                write_report(paths[-1], *about, case, volume, one, measured, remarks)
+                told = self.found, self._guard, self.settings.guard, case, volume
+                write_report(paths[-1], *told, one, measured, remarks)
             form.write(result, paths[:count])
 
     def _with_maps(self, case: str) -> PredictSettings:
@@ -280,11 +279,12 @@ class Asked:
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
 
-    def _measure(self, one: Prediction) -> Measured:
+    def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
-        voxel, classes = one.geometry.voxel, len(self.found.classes)
-        return measure(one.labels, one.entropy, voxel, classes, one.members, one.verdict)
+        spacing, classes = one.geometry.spacing, len(self.found.classes)
+        given = one.labels, one.entropy, spacing, classes, one.members, one.verdict
+        return measure(*given, picture=usual_form(self.cases[case]) != "nifti")
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:

@@ -26,6 +26,7 @@ from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
 from medssl.families.segment.cohort import SegmentPlan
 from medssl.families.segment.predict import mask_folder
+from medssl.infer.measure import unit_of
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.sections import overridden
@@ -126,7 +127,7 @@ def _report(
     cohort: Cohort | None = None,
 ) -> Report:
     """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
-    scores = []
+    scores, units = [], {}
     further = [further_metric(choice) for choice in settings.metrics]
     with Steps(reporter, len(cases)) as steps:
         for case in cases:
@@ -134,6 +135,9 @@ def _report(
             given = prediction, truth, grid.spacing, spec.classes
             found = case_scores(*given, settings.tolerance, settings.pooled, further)
             scores.append(CaseScores(case.id, tuple(found)))
+            units[case.id] = unit_of(
+                grid.spacing, case.label is not None and is_picture(case.label)
+            )
             steps.advance()
     by_id = {case.id: case for case in cases}
     pictures = tuple(
@@ -142,7 +146,7 @@ def _report(
     )
     folds = cohort.folds_of(by_id) if cohort else None
     summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further, folds)
-    return Report(title, spec, settings, summary, scores, pictures)
+    return Report(title, spec, settings, summary, scores, pictures, units=units)
 
 
 def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:

@@ -23,6 +23,7 @@ FAMILY = Family(
     neutral=True,
     open_model=f"{_HERE}.model:open_model",
     measures=True,
+    together=("train",),
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",
     axes=("labels",),
     tested="cases",

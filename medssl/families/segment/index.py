@@ -12,7 +12,6 @@ from medssl.families.segment.asked import Asked
 from medssl.families.segment.report import REPORT
 from medssl.infer.measure import Measured, ranked
 from medssl.pipeline.inputs import paths_of
-from medssl.train.checkpoint import Checkpoint
 
 
 def write_index(
@@ -31,7 +30,7 @@ def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> 
     for name in order:
         one, page = measured[name], f"{name}{REPORT}" if asked.settings.report else ""
         png = preview_of(asked.out / page) if page else _drawn(asked, name)
-        said = [_volume(asked.found, one, index) for index in range(len(asked.found.labels))]
+        said = [f"{label.name} {one.said(index)}" for index, label in enumerate(asked.found.labels)]
         yield MaskCard(name, one.doubt, one.empty, said, png, one.unlike(limit), page)
 
 
@@ -44,9 +43,3 @@ def _drawn(asked: Asked, name: str) -> bytes:
     unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")
     entropy = read_volume(unsure).array[0] if unsure.is_file() else None
     return draw_mask(image.array[0], values[mask.array[0]], image.geometry, entropy)
-
-
-def _volume(found: Checkpoint, one: Measured, index: int) -> str:
-    span = one.interval(index)
-    between = f" ({span[0]:.3g} to {span[1]:.3g})" if span else ""
-    return f"{found.labels[index].name} {one.ml(index):.3g} ml{between}"

@@ -50,6 +50,7 @@ def write_report(
         ],
         card=_card(found),
         doubt=measured.doubt,
+        unit=measured.unit,
         members=len(measured.members) or 1,
         guard=said,
         unguarded="the guard was not asked (predict.guard=0)"
@@ -72,7 +73,7 @@ def _unsure(one: Prediction, index: int) -> str:
 def _structure(measured: Measured, index: int, name: str, colour: str, unsure: str) -> Structure:
     span = measured.interval(index)
     interval = f"{span[0]:.4g} to {span[1]:.4g}" if span else "-"
-    return Structure(name, colour, measured.ml(index), interval, measured.voxels[index], unsure)
+    return Structure(name, colour, measured.size(index), interval, measured.voxels[index], unsure)
 
 
 def _guarded(guard: Guard | None, rate: float, measured: Measured) -> Guarded | None:

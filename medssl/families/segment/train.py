@@ -38,9 +38,11 @@ from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
+from medssl.train.distributed import TEAM
 from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import fingerprint
+from medssl.train.folds import FoldLog
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
@@ -67,11 +69,16 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
     chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
-    cached = cache_cases(config, used, job.reporter)
-    learnt = cached
-    if chain.kept != chain.certain:
-        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    with TEAM.first():
+        cached = cache_cases(config, used, job.reporter)
+        learnt = cached
+        if chain.kept != chain.certain:
+            learnt = cache_cases(config, used, job.reporter, chain.kept)
     training = Training(config, start, cached, learnt, patients, job.reporter)
+    if not TEAM.leads:
+        for split, place in TEAM.orders("fit"):
+            training.fit(split, place, FoldLog(tracker, None, 0), pipeline.predict)
+        return {}
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
@@ -116,6 +123,7 @@ class Training:
         Args:
             guarded: whether they are to know what their training scans are like.
         """
+        TEAM.order("fit", split, folder)
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)

@@ -178,9 +178,9 @@ def test_a_cpu_sees_most_of_a_small_organ() -> None:
 
 @pytest.mark.parametrize("shape", [(120, 120, 1), (512, 512, 1), (2048, 1024, 1), (30, 30, 1)])
 def test_a_step_on_images_costs_a_cpu_no_more_than_one_on_volumes(shape: Triple) -> None:
-    """In two dimensions an activation costs about two thirds of one in three."""
+    """In two dimensions an activation costs about two thirds of one in three; batches are whole."""
     found = plan_sizes(scans(400, shape, (1, 1, 1)), 2, False, CPU, Fixed())
-    assert found.network.batch * found.network.cost <= 1.5 * 2 * CPU.volumes
+    assert found.network.batch * found.network.cost <= 1.7 * 2 * CPU.volumes
 
 
 def test_channels_lie_last_where_a_cpu_has_few_of_them() -> None:
