@@ -14,8 +14,8 @@ from medssl.cli_results import compare, evaluate, predict, study
 from medssl.cli_run import demo, init, plan, pretrain, run, train
 from medssl.cli_serve import serve
 from medssl.discreet import hush, show, words_of
-from medssl.environment import wait_passively
-from medssl.errors import DataError, MedsslError, Stopped
+from medssl.environment import process_count, process_rank, wait_passively
+from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -42,8 +42,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+TOGETHER = ("run", "train", "pretrain")
+"""What several processes carry out together."""
+
+
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure.")
     ] = False,
@@ -55,6 +60,12 @@ def options(
     ] = False,
 ) -> None:
     """What every verb takes; `main` reads `--debug` wherever it stands."""
+    if process_count() > 1 and context.invoked_subcommand not in TOGETHER:
+        raise UsageError(
+            f"{process_count()} processes cannot do `medssl {context.invoked_subcommand}` together",
+            f"torchrun is for {', '.join(TOGETHER)}",
+            "start it as one process",
+        )
 
 
 @app.command()
@@ -111,7 +122,8 @@ def main() -> None:
     except MedsslError as error:
         _fail(error, str(error), error.exit_code, debug)
     except Stopped as stopped:
-        typer.echo(f"medssl: {stopped}", err=True)
+        if process_rank() == 0 and _is_first_to_end():
+            typer.echo(f"medssl: {stopped}", err=True)
         STOP.leave(stopped.exit_code)
     except OSError as error:
         named = DataError(
@@ -133,7 +145,18 @@ def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
     if debug:
         sys.excepthook = show
         raise error
+    if not _is_first_to_end():
+        raise SystemExit(code)
     from medssl.names import printable
 
     typer.echo(f"medssl: {printable(sentence)}", err=True)
     raise SystemExit(code)
+
+
+def _is_first_to_end() -> bool:
+    """Whether no other process of the same training has failed, and said why."""
+    if process_count() == 1:
+        return True
+    from medssl.train.distributed import TEAM
+
+    return TEAM.tell_failure()

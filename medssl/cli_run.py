@@ -7,6 +7,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import Quiet
+from medssl.environment import process_count
 
 Overrides = Annotated[
     list[str] | None,
@@ -92,8 +93,6 @@ def run(
     pipeline: PipelineName, overrides: Overrides = None, resume: Fresh = True, quiet: Quiet = False
 ) -> None:
     """Train, predict and evaluate; what is done already is skipped. A folder may stand for it."""
-    if "=" not in pipeline and Path(pipeline).is_dir():
-        pipeline = pipeline_for(pipeline, quiet)
     _carry_out("run", pipeline, overrides, resume, quiet)
 
 
@@ -114,6 +113,24 @@ def train(
 def _carry_out(
     verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool
 ) -> None:
+    """In the first process; others that torchrun started beside it follow its orders."""
+    if process_count() == 1:
+        _lead(verb, pipeline, overrides, resume, quiet)
+        return
+    from medssl.train.distributed import TEAM
+
+    if not TEAM.leads:
+        from medssl.pipeline.run import follow
+
+        follow()
+        return
+    with TEAM.leading():
+        _lead(verb, pipeline, overrides, resume, quiet)
+
+
+def _lead(verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool) -> None:
+    if verb == "run" and "=" not in pipeline and Path(pipeline).is_dir():
+        pipeline = pipeline_for(pipeline, quiet)
     from medssl.pipeline.config import load_config, refuse_without_encoder
 
     config = load_config(pipeline, overrides or [])

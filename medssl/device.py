@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
+from medssl.environment import process_count, process_on_machine
 from medssl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def named_device(name: str) -> str:
 def choose_device(name: str) -> "torch.device":
     """The device of that name; "auto" takes the GPU where there is one.
 
+    Of several processes on a machine each takes a GPU of its own.
+
     Raises:
         UsageError: the name is wrong, or this machine has no such device; says what it has.
     """
@@ -35,6 +38,8 @@ def choose_device(name: str) -> "torch.device":
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name in ("auto", "cuda") and gpus and process_count() > 1:
+        name = f"cuda:{process_on_machine()}"
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
     wanted = torch.device(name)

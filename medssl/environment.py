@@ -86,3 +86,18 @@ def wait_passively() -> None:
     called before torch is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def process_rank() -> int:
+    """Which of the processes that torchrun started this is, from 0; alone it is 0."""
+    return int(os.environ.get("RANK") or 0) if process_count() > 1 else 0
+
+
+def process_count() -> int:
+    """How many processes torchrun started for one training; alone it is 1."""
+    return int(os.environ.get("WORLD_SIZE") or 1) if os.environ.get("MASTER_ADDR") else 1
+
+
+def process_on_machine() -> int:
+    """Which of the processes on this machine this is, from 0."""
+    return int(os.environ.get("LOCAL_RANK") or 0)

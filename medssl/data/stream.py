@@ -105,7 +105,11 @@ class PatchStream:
 
     def batch(self, number: int) -> Batch | Boxes:
         """Batch `number`, counted from 0."""
-        positions = starmap(self._aimed, self._positions(number))
+        return self.part_of(number, slice(None))
+
+    def part_of(self, number: int, part: slice) -> Batch | Boxes:
+        """Some items of that batch, as they are in it."""
+        positions = starmap(self._aimed, self._positions(number)[part])
         boxes = Boxes(tuple(starmap(self._box, positions)), self.changes)
         return boxes if self.on_device else boxes.to(torch.device("cpu"))
 

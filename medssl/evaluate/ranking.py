@@ -27,7 +27,7 @@ def area_under_roc(truth: np.ndarray, probability: np.ndarray) -> float:
     """
     from medssl.evaluate.class_metrics import AreaUnderRoc
 
-    return measured(AreaUnderRoc(probability.shape[1]), probability, truth)
+    return measured(AreaUnderRoc(probability.shape[1], sync_on_compute=False), probability, truth)
 
 
 def measured(metric: "Metric", given: np.ndarray, truth: np.ndarray) -> float:

@@ -1,7 +1,11 @@
 """Dropout whose mask costs a CPU little: torch draws it in double precision, one number a value."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
+
+from medssl.networks.rows import drawn_for_all
 
 STEPS = 1 << 16
 """A share of values is kept to 1 / 65,536: four values take their bits from one random integer."""
@@ -15,7 +19,13 @@ class Dropout(nn.Dropout):
         dropped = round(self.p * STEPS)
         if not self.training or dropped in (0, STEPS) or values.device.type != "cpu":
             return super().forward(values)
-        integers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = integers.view(torch.int16)[: values.numel()].view(values.shape)
+        bits = drawn_for_all(_bits, values.shape, values.device)
         kept = bits >= dropped - STEPS // 2
         return values * kept * (1 / (1 - self.p))
+
+
+def _bits(shape: tuple[int, ...]) -> Tensor:
+    """Random int16 numbers."""
+    count = prod(shape)
+    integers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    return integers.view(torch.int16)[:count].view(shape)

@@ -10,7 +10,7 @@ features of a crop, K grades.
 
 from math import log
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -203,6 +203,8 @@ class Grader(nn.Module):
         width: features of an image, V * F.
         report: what was loaded from the weights file; None without one.
     """
+
+    by_rows: ClassVar = ("features",)
 
     def __init__(self, encoder: CropEncoder, views: int, head: nn.Module, dropout: float) -> None:
         super().__init__()

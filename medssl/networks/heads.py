@@ -3,7 +3,7 @@
 Legend: B items, C channels, H heads, K classes, X Y Z voxels.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,9 +16,11 @@ class ManyHeads(nn.Module):
     What its modules share under two names is kept once in `state_dict`, under the first.
 
     Attributes:
+        by_rows: what it offers beside `forward` that answers each item of a batch by itself.
         encoder: the part that can be pre-trained, of the same modules; None: there is none.
     """
 
+    by_rows: ClassVar = ("heads",)
     encoder: VolumeEncoder | None
 
     def __init__(

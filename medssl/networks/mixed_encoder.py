@@ -6,6 +6,8 @@ along X, so that left and right are left and right in images too.
 Legend: B volumes, N = Z slices, C channels, X Y Z voxels, H W pixels, E features of a token.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +50,8 @@ class MixedEncoder(VolumeEncoder):
         slices: the network of single slices, which also serves images.
         width: E.
     """
+
+    by_rows: ClassVar = ("embed_slices",)
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ Legend: B tiles, S pixels of a tile's side, E features.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ class TileEncoder(nn.Module):
         report: what was loaded from the weights file; None without one.
     """
 
+    by_rows: ClassVar = ("embed",)
     mean: Tensor
     std: Tensor
 

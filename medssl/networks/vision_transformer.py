@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from medssl.networks.adapter import Adapter
+from medssl.networks.rows import drawn_for_all
 
 EPSILON = 1e-6
 """Of every LayerNorm, as the published weights were trained."""
@@ -82,7 +83,12 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return branch
         keep = 1 - self.rate
-        kept = torch.rand((len(branch), 1, 1), device=branch.device) < keep
+        drawn = drawn_for_all(
+            lambda shape: torch.rand(shape, device=branch.device),
+            (len(branch), 1, 1),
+            branch.device,
+        )
+        kept = drawn < keep
         return branch * kept / keep
 
 

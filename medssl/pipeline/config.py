@@ -42,6 +42,8 @@ class Config(ABC, Generic[AnyPipeline]):
         reads: what the cases of its data sets can be, see `medssl.data.layouts`.
         without_effect: keys by section that say how, not what, is computed; they are left out of
             hashes.
+        without_mark: keys by section that came later, with the value that is as before them; with
+            it they are left out of hashes, so that earlier runs are found.
         specs: of its data sets; one, but for pre-training.
         given: the keys of its file and of the files below, and of the command line, as plain
             values; what is not among them has its default, or is planned.
@@ -58,6 +60,7 @@ class Config(ABC, Generic[AnyPipeline]):
             *("workers", "augment_on"),
         }
     }
+    without_mark: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     pipeline: AnyPipeline
     method: MethodSettings
@@ -170,6 +173,9 @@ class Config(ABC, Generic[AnyPipeline]):
         if not isinstance(value, BaseModel):
             return self.pipeline.model_dump(mode="json", include={name})[name]
         plain = value.model_dump(mode="json", exclude=self.without_effect.get(name))
+        for key, before in self.without_mark.get(name, {}).items():
+            if plain.get(key) == before:
+                del plain[key]
         initial, weights = self.initial, Path(getattr(value, "weights", None) or "")
         if initial is not None and name == initial.part and weights.is_file():
             # By content, wherever the file lies; a missing one is refused when it is loaded.

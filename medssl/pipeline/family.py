@@ -75,6 +75,8 @@ class Family:
         unscored: whether a run makes sense all the same where there are none.
         aside: stages that no later one depends on, with the stage before each.
         measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
+        together: stages that several processes carry out together, if there are several: their
+            functions call `medssl.train.distributed.TEAM`. The others are left to the first one.
         neutral: whether `predict_files` names results of DICOM so that they say nothing of
             patients, unless a further argument `keep_ids` is true.
         trains_encoders: whether what it trains is what other families start from.
@@ -106,6 +108,7 @@ class Family:
     unscored: bool = False
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
+    together: tuple[str, ...] = ()
     neutral: bool = False
     trains_encoders: bool = False
 

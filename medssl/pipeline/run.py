@@ -19,6 +19,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
+from medssl.train.distributed import TEAM
 from medssl.train.track import Tracker
 
 HOW = ("device", "threads")
@@ -156,6 +157,8 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
         _ = job.data  # what does not fit is refused before anything is written
 
     def work(tracker: Tracker) -> Mapping[str, Any]:
+        if name in family.together:
+            TEAM.order("stage", plan, name)
         facts: Mapping[str, Any] = load(family.steps[name])(job, tracker)
         if "summary" in facts:
             tracker.metrics(plan.config.last_step, facts["summary"])
@@ -165,6 +168,18 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
         return name not in family.intact or bool(load(family.intact[name])(job))
 
     carry_out(stage, plan.subject, work, job.reporter, parent=whole, resume=resume, intact=intact)
+
+
+def follow() -> None:
+    """Take part in the stages that the first of several processes asks for, until it ends.
+
+    Raises:
+        Stopped: a signal asked for it.
+        MedsslError: a stage failed.
+    """
+    for plan, name in TEAM.orders("stage"):
+        silent = Tracker(plan.stages[name].folder, "", "", None, {}, {})
+        load(plan.config.family.steps[name])(Job(plan, QuietReporter()), silent)
 
 
 def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:

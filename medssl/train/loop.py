@@ -18,11 +18,13 @@ from medssl.device import choose_device
 from medssl.errors import Stopped
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
-from medssl.stop import held, listening
+from medssl.stop import Stop, held, listening
 from medssl.train.allocator import keep_freed_memory
+from medssl.train.distributed import TEAM
+from medssl.train.division import OwnPart, own_part
 from medssl.train.fine_tune import FineTune
 from medssl.train.state import TrainState
-from medssl.train.update import make_update
+from medssl.train.update import Update, make_update
 
 
 class Reporter(Protocol):
@@ -100,50 +102,33 @@ def fit(
         workers: threads that make batches ahead; 0: this one.
 
     Raises:
-        Stopped: SIGTERM, SIGUSR1 or SIGINT came; the state is saved.
-        MedsslError: a loss term is not finite; it names the term and the cases.
+        Stopped: SIGTERM, SIGUSR1 or SIGINT came, to whichever process; the state is saved.
+        MedsslError: another process has ended; or a loss term is not finite, which names the
+            term and the cases.
         DataError: `state_file` is damaged or of another method.
     """
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    update = make_update(method, settings, seed, device, fine_tune)
-    trained = method, update.optimiser, update.scaler
-    state = _resumed(state_file, device, trained, callbacks.search)
-    if state.step >= settings.steps:
-        return state
-    reporter.begin(settings.steps, state.step)
-    try:
-        with listening(), held() as stop, closing(Prefetch(streams, state.step, workers)) as feed:
-            clock = _Clock(feed)
-            for step in range(state.step + 1, settings.steps + 1):
-                values = update(feed.take(), Progress(step, settings.steps))
-                state.step = step
-                values |= clock.tick()
-                last = step == settings.steps
-                validates = last or step % settings.validate_every == 0
-                if validates:
-                    values |= _validate(method, callbacks, state)
-                    clock.skip()
-                if not last and callbacks.search is not None and callbacks.search.look(step):
-                    clock.skip()
-                if last or step % settings.log_every == 0 or (validates and callbacks.validate):
-                    log.metrics(step, values | method.monitor())
-                reporter.step(step, values)
-                if last or stop.requested or step % settings.checkpoint_every == 0:
-                    # The state is saved last: whenever a kill comes, what it calls done is on disk.
-                    callbacks.save("last", step, values)
-                    state.keep(*trained)
-                    state.search = {} if callbacks.search is None else callbacks.search.state()
-                    state.save(state_file)
-                if stop.requested:
-                    raise Stopped(
-                        f"training stopped after step {step} of {settings.steps}",
-                        "asked to by a signal",
-                        "run the same command again to continue",
-                    )
-    finally:
-        reporter.end()
+    with TEAM.joined(device):
+        shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
+        parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
+        update = make_update(method, settings, seed, device, fine_tune, parted)
+        trained = method, update.optimiser, update.scaler
+        state = _resumed(state_file, device, trained, callbacks.search)
+        TEAM.same([*method.parameters(), *method.buffers()])
+        if state.step >= settings.steps:
+            return state
+        reporter.begin(settings.steps, state.step)
+        try:
+            with (
+                listening(),
+                held() as stop,
+                closing(Prefetch(shared, state.step, workers)) as feed,
+            ):
+                _Loop(update, settings, state, state_file, callbacks, reporter, log).run(feed, stop)
+        finally:
+            reporter.end()
     return state
 
 
@@ -154,7 +139,7 @@ def _resumed(
     search: Search | None,
 ) -> TrainState:
     """The state in a file, put back into what is trained; a new one where there is no file."""
-    if not file.exists():
+    if not TEAM.agreed(file.exists()):
         return TrainState()
     state = TrainState.load(file, device)
     state.restore(*trained)
@@ -172,19 +157,76 @@ def configure_torch(threads: int | None, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _validate(method: Method[Any], callbacks: Callbacks, state: TrainState) -> dict[str, float]:
-    """Scores on the validation cases; the best weights so far are kept."""
-    if callbacks.validate is None:
-        return {}
-    method.eval()
-    scores = callbacks.validate(state.step)
-    if callbacks.selects is not None:
-        chosen = scores[callbacks.selects]
-        if state.best is None or chosen > state.best:
-            state.best, state.best_step = float(chosen), state.step
-            callbacks.save("best", state.step, scores)
-    method.train()
-    return scores
+@dataclass(frozen=True)
+class _Loop:
+    """What happens in each step; the arguments of `fit`."""
+
+    update: Update
+    settings: LoopSettings
+    state: TrainState
+    state_file: Path
+    callbacks: Callbacks
+    reporter: Reporter
+    log: Log
+
+    def run(self, feed: Prefetch, stop: Stop) -> None:
+        """All steps that are left.
+
+        Raises:
+            Stopped: a signal came to one of the processes.
+        """
+        settings, clock = self.settings, _Clock(feed)
+        for step in range(self.state.step + 1, settings.steps + 1):
+            values = self.update(feed.take(), Progress(step, settings.steps))
+            self.state.step = step
+            values |= clock.tick()
+            last = step == settings.steps
+            validates = last or step % settings.validate_every == 0
+            if validates:
+                values |= self._validate()
+                clock.skip()
+            search = self.callbacks.search
+            if not last and search is not None and search.look(step):
+                clock.skip()
+            if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
+                self.log.metrics(step, values | self.update.method.monitor())
+            self.reporter.step(step, values)
+            stops = TEAM.any(stop.requested)
+            if last or stops or step % settings.checkpoint_every == 0:
+                self._save(values)
+            if stops:
+                raise Stopped(
+                    f"training stopped after step {step} of {settings.steps}",
+                    "asked to by a signal",
+                    "run the same command again to continue",
+                )
+
+    def _save(self, values: dict[str, float]) -> None:
+        """The checkpoint "last" and the state, by the process that writes."""
+        if TEAM.leads:
+            # The state is saved last: whenever a kill comes, what it calls done is on disk.
+            self.callbacks.save("last", self.state.step, values)
+            update = self.update
+            self.state.keep(update.method, update.optimiser, update.scaler)
+            search = self.callbacks.search
+            self.state.search = {} if search is None else search.state()
+            self.state.save(self.state_file)
+
+    def _validate(self) -> dict[str, float]:
+        """Scores on the validation cases; the best weights so far are kept."""
+        callbacks, state, method = self.callbacks, self.state, self.update.method
+        if callbacks.validate is None:
+            return {}
+        method.eval()
+        scores = TEAM.agreed(callbacks.validate(state.step))
+        if callbacks.selects is not None:
+            chosen = scores[callbacks.selects]
+            if state.best is None or chosen > state.best:
+                state.best, state.best_step = float(chosen), state.step
+                if TEAM.leads:
+                    callbacks.save("best", state.step, scores)
+        method.train()
+        return scores
 
 
 class _Clock:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from medssl.atomic import make_folder
-from medssl.environment import shown_uri, tracking_uri
+from medssl.environment import process_rank, shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
 from medssl.train.jsonl_log import Entry, Journal, read_log
@@ -77,7 +77,7 @@ class Tracker:
         }
         self._journal = Journal(run_dir / METRICS)
         self._rewound = self._complete = False
-        self._active = is_first_process()
+        self._active = process_rank() == 0
         self._mlflow: MlflowRun | None = None
         self._pending: list[Entry] = []
         self._owed: list[tuple[Path, str | None]] = []
@@ -282,14 +282,6 @@ def deliver(folder: Path) -> str | None:
 def is_delivered(folder: Path) -> bool:
     """Whether MLflow has all of a finished stage."""
     return bool(recall(folder)["complete"])
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that writes, of those that train together."""
-    from torch import distributed
-
-    alone = not distributed.is_available() or not distributed.is_initialized()
-    return alone or distributed.get_rank() == 0
 
 
 def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:

@@ -5,7 +5,7 @@ Everything random is a function of (seed, step).
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medssl.data.bags.bag import Bags
 from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
+from medssl.train.distributed import TEAM
+from medssl.train.division import Division, whole_batch
 from medssl.train.fine_tune import FineTune, encoder_levels
 from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
 
@@ -29,6 +32,8 @@ class Update:
         method: on the device where it trains.
         scaler: of gradients in float16; does nothing otherwise.
         fine_tune: rates of pre-trained encoders; None: all follow one schedule.
+        division: of the rows of a batch over processes.
+        parted: streams of whose batches this process is given a part.
     """
 
     method: Method[Any]
@@ -38,6 +43,8 @@ class Update:
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     fine_tune: FineTune | None = None
+    division: Division = field(default_factory=lambda: Division(TEAM))
+    parted: frozenset[str] = frozenset()
 
     def __call__(self, given: Mapping[str, TrainBatch], progress: Progress) -> dict[str, float]:
         """Value of every loss term, their sum and the learning rate.
@@ -48,18 +55,27 @@ class Update:
         dropout, rest = step_seeds(self.seed, progress.step)
         _seed_global(dropout, self.device)
         generator = torch.Generator(self.device).manual_seed(rest)
-        batches = {kind: batch.to(self.device) for kind, batch in given.items()}
+        batches = {kind: self._moved(kind, batch) for kind, batch in given.items()}
         number, within = progress.within(self.method.rounds)
         if number and within.step == 1:
             self.optimiser.state.clear()
         rates = self._set_schedules(within)
         self.optimiser.zero_grad(set_to_none=True)
-        terms = self._backward(batches, progress, generator)
+        (kind, first), *_ = batches.items()
+        if isinstance(first, Bags):
+            terms = self._backward_each(kind, first, progress)
+        else:
+            terms = self._backward(batches, progress, generator)
         refuse_non_finite(terms, batches, progress.step)
         self._step()
         self.method.after_step(progress)
         losses = {f"loss/{name}": value for name, value in terms.items()}
         return {"loss": sum(terms.values()), **losses, **rates}
+
+    def _moved(self, kind: str, batch: TrainBatch) -> TrainBatch:
+        """The whole batch on the device."""
+        moved = batch.to(self.device)
+        return whole_batch(moved, TEAM) if kind in self.parted else moved
 
     def _set_schedules(self, progress: Progress) -> dict[str, float]:
         """Set the rates and the weight decay of this step; returns the rates by name to log."""
@@ -95,12 +111,31 @@ class Update:
         """Compute the gradients of every part; returns the loss terms, fetched in one transfer."""
         terms: dict[str, Tensor] = {}
         for part in range(self.method.parts):
-            with self._autocast():
+            with self._autocast(), self.division.on():
                 found = self.method(batches, progress, generator, part)
             loss = torch.stack(list(found.values())).sum()
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             terms |= {name: value.detach() for name, value in found.items()}
+        TEAM.mean_gradients(list(self.method.parameters()))
         return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+
+    def _backward_each(self, kind: str, bags: Bags, progress: Progress) -> dict[str, float]:
+        """As `_backward`, of bags that a method is given one by one: the mean of all of them."""
+        found = []
+        for number, bag in zip(bags.numbers, bags.pieces, strict=True):
+            dropout, rest = step_seeds(self.seed, progress.step, number)
+            _seed_global(dropout, self.device)
+            generator = torch.Generator(self.device).manual_seed(rest)
+            with self._autocast():
+                terms = self.method({kind: bag}, progress, generator)
+            loss = torch.stack(list(terms.values())).sum() * (TEAM.parts / bags.of)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            values = torch.stack([value.detach() for value in terms.values()]).tolist()
+            found.append(dict(zip(terms, values, strict=True)))
+        TEAM.mean_gradients(list(self.method.parameters()), uneven=True)
+        every = [terms for part in TEAM.collected(found) for terms in part]
+        names = dict.fromkeys(name for terms in every for name in terms)
+        return {name: sum(one.get(name, 0.0) for one in every) / len(every) for name in names}
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.settings.precision == "float32":
@@ -130,9 +165,13 @@ def make_update(
     seed: int,
     device: torch.device,
     fine_tune: FineTune | None = None,
+    parted: frozenset[str] = frozenset(),
 ) -> Update:
     """`method` on `device` in the wanted memory format, with its optimiser."""
     method.to(device).train()
+    division = Division(TEAM)
+    if TEAM.together:
+        division.equip(method)
     if settings.channels_last:
         _store_channels_last(method)
     return Update(
@@ -143,6 +182,8 @@ def make_update(
         build_optimiser(method, settings, fine_tune),
         torch.amp.GradScaler(device.type, enabled=settings.precision == "float16"),
         fine_tune,
+        division,
+        parted,
     )
 
 
@@ -230,9 +271,13 @@ def _by_decay(
             yield part, decays
 
 
-def step_seeds(seed: int, step: int) -> tuple[int, int]:
-    """Seeds of one step: of dropout, which draws from torch's own generator, and of all else."""
-    first, second = np.random.SeedSequence([seed, step]).generate_state(2)
+def step_seeds(seed: int, step: int, piece: int = 0) -> tuple[int, int]:
+    """Seeds of one step: of dropout, which draws from torch's own generator, and of all else.
+
+    Args:
+        piece: number of the bag, where a step has several.
+    """
+    first, second = np.random.SeedSequence([seed, step, *[piece] * (piece > 0)]).generate_state(2)
     return int(first), int(second)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,56 +67,59 @@ def patch(request: pytest.FixtureRequest) -> tuple[int, int, int]:
     return PATCHES[request.param]
 
 
+def build_method(
+    patch: tuple[int, int, int],
+    name: str,
+    *,
+    preset: str | None = None,
+    norm: str = "instance",
+    dropout: float = 0.0,
+    seed: int = SEED,
+    network: NetworkChoice | None = None,
+    loss: LossChoice | None = None,
+    **keys: Any,
+) -> SegmentMethod:
+    """The method as its defaults are, on a tiny V-Net."""
+    vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
+    kind = settings_class(name)
+    settings = kind(**keys) if preset is None else kind.preset(preset)
+    sized = (network or vnet).sized(patch)
+    task = Task(("T1",), CLASSES, patch, sized, labelled=LABELLED, loss=loss)
+    return implementation(settings)(settings, task, seed)
+
+
+def make_streams(
+    patch: tuple[int, int, int],
+    method: SegmentMethod,
+    unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask,
+) -> dict[str, PatchStream]:
+    """The streams a method asks for; `unlabelled` replaces the masks of the unlabelled cases."""
+    flat = patch[2] == 1
+    labelled = [toy_case(number, flat) for number in range(4)]
+    others = [toy_case(number, flat) for number in range(4, 9)]
+    for case in others:
+        case.mask = unlabelled(case.mask)
+    cases = {"labelled": labelled, "unlabelled": others}
+    changes = Augment.of({"basic": {"rot90": True, "flip": "half", "gamma": 0.2, "noise": 0.05}})
+    sampler = method.sampler(patch)
+    return {
+        kind: PatchStream(
+            kind, cases[kind], sampler, changes, 2, SEED, foreground=0.5 * (kind == "labelled")
+        )
+        for kind in method.streams
+    }
+
+
 @pytest.fixture
 def build(patch: tuple[int, int, int]) -> Callable[..., SegmentMethod]:
-    """`build("tracoco", norm="batch")`: the method as its defaults are, on a tiny V-Net."""
-
-    def make(
-        name: str,
-        *,
-        preset: str | None = None,
-        norm: str = "instance",
-        dropout: float = 0.0,
-        seed: int = SEED,
-        network: NetworkChoice | None = None,
-        loss: LossChoice | None = None,
-        **keys: Any,
-    ) -> SegmentMethod:
-        vnet = NetworkSettings(name="vnet", width=2, levels=3, norm=norm, dropout=dropout)
-        kind = settings_class(name)
-        settings = kind(**keys) if preset is None else kind.preset(preset)
-        sized = (network or vnet).sized(patch)
-        task = Task(("T1",), CLASSES, patch, sized, labelled=LABELLED, loss=loss)
-        return implementation(settings)(settings, task, seed)
-
-    return make
+    """`build("tracoco", norm="batch")`, as `build_method`."""
+    return partial(build_method, patch)
 
 
 @pytest.fixture
 def streams(patch: tuple[int, int, int]) -> Callable[..., dict[str, PatchStream]]:
-    """The streams a method asks for; `unlabelled` replaces the masks of the unlabelled cases."""
-
-    def make(
-        method: SegmentMethod, unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask
-    ) -> dict[str, PatchStream]:
-        flat = patch[2] == 1
-        labelled = [toy_case(number, flat) for number in range(4)]
-        others = [toy_case(number, flat) for number in range(4, 9)]
-        for case in others:
-            case.mask = unlabelled(case.mask)
-        cases = {"labelled": labelled, "unlabelled": others}
-        changes = Augment.of(
-            {"basic": {"rot90": True, "flip": "half", "gamma": 0.2, "noise": 0.05}}
-        )
-        sampler = method.sampler(patch)
-        return {
-            kind: PatchStream(
-                kind, cases[kind], sampler, changes, 2, SEED, foreground=0.5 * (kind == "labelled")
-            )
-            for kind in method.streams
-        }
-
-    return make
+    """`streams(method)`, as `make_streams`."""
+    return partial(make_streams, patch)
 
 
 @pytest.fixture

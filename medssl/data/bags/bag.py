@@ -74,14 +74,63 @@ class BagBatch:
         return () if bool(self.features.isfinite().all()) else self.ids
 
 
+@dataclass
+class Bags:
+    """Several bags, each of which a method is given by itself.
+
+    Attributes:
+        pieces: the bags.
+        numbers: which bags of the batch they are, from 0.
+        of: bags of the whole batch.
+    """
+
+    pieces: tuple[BagBatch, ...]
+    numbers: tuple[int, ...]
+    of: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The bags' names."""
+        return tuple(bag.ids[0] for bag in self.pieces)
+
+    def to(self, device: torch.device) -> Self:
+        """The same bags on `device`."""
+        return type(self)(tuple(bag.to(device) for bag in self.pieces), self.numbers, self.of)
+
+    def damaged(self) -> tuple[str, ...]:
+        """The bags with features that are not finite."""
+        return tuple(name for bag in self.pieces for name in bag.damaged())
+
+
 @dataclass(frozen=True)
 class BagStream:
-    """One bag per batch; every bag once per epoch, in an order drawn from (seed, epoch)."""
+    """Every bag once per epoch, in an order drawn from (seed, epoch).
+
+    The last batch of an epoch may be smaller.
+
+    Attributes:
+        size: bags of a batch.
+    """
 
     bags: Sequence[BagSource]
     seed: int
+    size: int = 1
 
-    def batch(self, number: int) -> BagBatch:
+    def batch(self, number: int) -> BagBatch | Bags:
+        """Batch `number`, counted from 0 over all epochs; of one bag the bag itself."""
+        return self._bag(number) if self.size == 1 else self.pieces(number, slice(None))
+
+    def pieces(self, number: int, part: slice) -> Bags:
+        """Some bags of batch `number`."""
+        epoch, place = divmod(number, -(-len(self.bags) // self.size))
+        rest = len(self.bags) - place * self.size
+        numbers = range(min(self.size, rest))[part]
+        first = epoch * len(self.bags) + place * self.size
+        return Bags(
+            tuple(self._bag(first + one) for one in numbers), tuple(numbers), min(self.size, rest)
+        )
+
+    def _bag(self, number: int) -> BagBatch:
         """Bag `number`, counted from 0 over all epochs."""
         epoch, place = divmod(number, len(self.bags))
         order = np.random.default_rng([self.seed, SEED_WORDS["bags"], epoch])

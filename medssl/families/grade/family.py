@@ -20,4 +20,5 @@ FAMILY = Family(
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
     axes=("labels",),
     tested="images",
+    together=("train",),
 )

@@ -26,6 +26,8 @@ from medssl.networks.grader import Grader
 from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import save_checkpoint
+from medssl.train.distributed import TEAM
+from medssl.train.folds import FoldLog
 from medssl.train.grade_checkpoint import GradeCheckpoint, load_grade_checkpoint
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
 from medssl.train.track import Tracker
@@ -48,6 +50,10 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     if isinstance(predictor, Grader) and predictor.report is not None:
         job.reporter.note(f"encoder: {predictor.report}")
     training = Training(plan, job.data, job.reporter)
+    if not TEAM.leads:
+        for split, place in TEAM.orders("fit"):
+            training.fit(split, place, FoldLog(tracker, None, 0))
+        return {}
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     temperature = 1.0
     if cohort.folds and not cohort.split.validation:
@@ -78,6 +84,7 @@ class Training:
         Args:
             temperature: where no validation images choose it.
         """
+        TEAM.order("fit", split, folder)
         config = self.plan.config
         method = build_method(config)
         validation = Validation(self.plan, split, self.crops, method.predictor(), temperature)
@@ -217,9 +224,10 @@ class Validation:
         """
         found: dict[str, float] = {}
         if self._images:
+            self._kept = step, self._shared(list(self._images))
             found |= agreement(self.logits(step), self._truth)
         if self._watched:
-            logits = self._answers(self._watched)
+            logits = self._shared(self._watched)
             answers = spread(torch.from_numpy(calibrated(logits, 1.0)))
             found["pool_entropy"] = float(answers.entropy)
             found["pool_information"] = float(answers.information)
@@ -236,6 +244,14 @@ class Validation:
         if not self._images:
             return self._unchosen
         return fit_temperature(self.logits(step), self._truth)
+
+    def _shared(self, places: list[int]) -> np.ndarray:
+        """As `_answers`, of which each process gives a part."""
+        parts = TEAM.collected(self._answers(list(TEAM.own(places))))
+        joined = np.empty((len(places), parts[0].shape[1]), parts[0].dtype)
+        for rank, part in enumerate(parts):
+            joined[rank :: len(parts)] = part
+        return joined
 
     def _answers(self, places: list[int]) -> np.ndarray:
         network = self._network
@@ -257,8 +273,12 @@ def agreement(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     from medssl.evaluate.class_metrics import BalancedAccuracy, QuadraticKappa
 
     predicted, grades = logits.argmax(axis=1), logits.shape[1]
-    recall = measured(BalancedAccuracy(grades, present=True), predicted, truth)
-    kappa = float(np.nan_to_num(measured(QuadraticKappa(grades), predicted, truth)))
+    recall = measured(
+        BalancedAccuracy(grades, present=True, sync_on_compute=False), predicted, truth
+    )
+    kappa = float(
+        np.nan_to_num(measured(QuadraticKappa(grades, sync_on_compute=False), predicted, truth))
+    )
     return {
         "score": (kappa + recall) / 2,
         "kappa": kappa,

@@ -17,4 +17,5 @@ FAMILY = Family(
     found=f"{_HERE}.cohort:found",
     seed_keys=("seed", "probe.seed"),
     trains_encoders=True,
+    together=("pretrain",),
 )

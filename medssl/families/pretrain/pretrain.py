@@ -18,6 +18,7 @@ from medssl.device import choose_device
 from medssl.families.pretrain.cohort import PROBES, Numbers, keep_probes
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import save_checkpoint
+from medssl.train.distributed import TEAM
 from medssl.train.loop import Callbacks, configure_torch, fit
 from medssl.train.track import Tracker
 
@@ -42,8 +43,9 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
     """
     plan, module, (method, streams) = job.plan, _module(job), job.data
     chosen, folder = plan.config.pipeline.train, plan.last.folder
-    probes: Probing | None = module.probes(job, method, tracker)
-    if probes is not None:
+    with TEAM.first():
+        probes: Probing | None = module.probes(job, method, tracker)
+    if probes is not None and TEAM.leads:
         probes.begin()
     configure_torch(chosen.threads, chosen.deterministic)
     described, target = module.description(plan, method), folder / "checkpoint" / "last"
@@ -107,7 +109,8 @@ class Probing(ABC):
     def __call__(self, step: int) -> dict[str, float]:
         """Answers by "probe/name"; those of the method's own parts by "probe/part/name"."""
         found = self.ask(step)
-        keep_probes(self._folder, _named("trained", found))
+        if TEAM.leads:
+            keep_probes(self._folder, _named("trained", found))
         return {
             "/".join(filter(None, ("probe", part, name))): value
             for part, kept in found.items()
@@ -117,6 +120,8 @@ class Probing(ABC):
 
     def picture(self, name: str, png: bytes) -> None:
         """Leave one picture."""
+        if not TEAM.leads:
+            return
         path = self._folder / "pictures" / name
         write_bytes(path, png)
         self._tracker.artifact(path, "pictures")

@@ -36,6 +36,7 @@ from medssl.families.pretrain.pretrain import Probing
 from medssl.methods.method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.plan import Job
+from medssl.train.distributed import TEAM
 from medssl.train.track import Tracker
 
 PLAIN = {
@@ -121,13 +122,13 @@ class Probes(Probing):
 
     def _features(self, image: Tensor) -> dict[str, np.ndarray]:
         """Features [N, E] handed on, as "", and of the method's parts."""
-        embed = self._method.predictor()
-        rows: dict[str, list[Tensor]] = {}
-        for batch in torch.split(image, BATCH):
-            windows = batch.to(self._device)
-            for part, features in {"": embed(windows), **self._method.parts_of(windows)}.items():
-                rows.setdefault(part, []).append(features.float().cpu())
-        return {part: torch.cat(found).numpy() for part, found in rows.items()}
+        found = TEAM.spread(self._of_windows, torch.split(image, BATCH))
+        return {part: np.concatenate([one[part] for one in found]) for part in found[0]}
+
+    def _of_windows(self, image: Tensor) -> dict[str, np.ndarray]:
+        windows = image.to(self._device)
+        parts = {"": self._method.predictor()(windows), **self._method.parts_of(windows)}
+        return {part: features.float().cpu().numpy() for part, features in parts.items()}
 
     def _compare(
         self, first: np.ndarray, second: np.ndarray, *, learnt: bool = False

@@ -31,11 +31,20 @@ from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
-from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
+from medssl.train.checkpoint import (
+    Checkpoint,
+    EncoderCard,
+    load_checkpoint,
+    read_weights,
+    save_checkpoint,
+)
+from medssl.train.distributed import TEAM
+from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, encoder_card
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import fingerprint
+from medssl.train.folds import FoldLog
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
+from medssl.train.tile_checkpoint import TileEncoderCheckpoint, read_image_encoder
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
 
@@ -61,11 +70,16 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
     chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
-    cached = cache_cases(config, used, job.reporter)
-    learnt = cached
-    if chain.kept != chain.certain:
-        learnt = cache_cases(config, used, job.reporter, chain.kept)
+    with TEAM.first():
+        cached = cache_cases(config, used, job.reporter)
+        learnt = cached
+        if chain.kept != chain.certain:
+            learnt = cache_cases(config, used, job.reporter, chain.kept)
     training = Training(config, start, cached, learnt, patients, job.reporter)
+    if not TEAM.leads:
+        for split, place in TEAM.orders("fit"):
+            training.fit(split, place, FoldLog(tracker, None, 0), pipeline.predict)
+        return {}
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
@@ -107,6 +121,7 @@ class Training:
         Args:
             guarded: whether they are to know what their training scans are like.
         """
+        TEAM.order("fit", split, folder)
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)
@@ -222,16 +237,27 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     choice, network = config.pipeline.pretrain, config.pipeline.network
     if choice is None:
         return None
-    weights, found = load_encoder_weights(choice.folder)
+    found = read_image_encoder(choice.folder)
     config.must_fit(found.network, f"the encoder in {choice.folder}")
+    weights = read_weights(choice.folder)
+    of_images = isinstance(found, TileEncoderCheckpoint)
+    if of_images:
+        weights = {f"images.{name}": value for name, value in weights.items()}
     given = PretrainedEncoder(weights, choice.matched, choice.channels)
     report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
     reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
-    if unlike := config.pipeline.preprocess.unlike(found.preprocess):
+    if not _known(found):
+        reporter.note("how the images were prepared that the encoder learnt from is not known")
+    elif not of_images and (unlike := config.pipeline.preprocess.unlike(found.preprocess)):
         reporter.note(
             f"warning: the encoder was pre-trained on images that look otherwise: {unlike}"
         )
     return LoadedEncoder(given, encoder_card(choice.folder, found))
+
+
+def _known(found: TileEncoderCheckpoint | VolumeEncoderCheckpoint) -> bool:
+    """Whether an encoder says how its images were prepared."""
+    return found.imported is None or found.imported.images_known
 
 
 def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:

@@ -11,6 +11,7 @@ from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod
+from medssl.train.distributed import TEAM
 
 
 class Answers:
@@ -48,8 +49,8 @@ class Validation:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
         from medssl.evaluate.mask_metrics import Dice
 
-        metric = Dice(self._classes)
-        for case in self._cases:
+        metric = Dice(self._classes)  # joins over processes by itself
+        for case in TEAM.own(self._cases):
             pair = where_known(self._answer(case), np.asarray(case.mask))
             metric.update(*map(torch.from_numpy, pair))
         return {"dice": float(metric.compute())}

@@ -44,9 +44,14 @@ class FoldSettings(Section):
 
 
 class SlideTrainSettings(Section):
-    """The loop over bags: one bag, one step."""
+    """The loop over bags."""
 
     epochs: int = Field(default=40, ge=1, description="passes over the training bags")
+    batch_bags: int = Field(
+        default=1,
+        ge=1,
+        description="bags per step, whose losses are averaged; several processes share them out",
+    )
     watch_test: bool = Field(
         default=False,
         description="also keep what every epoch says of the test bags, for the published "
@@ -82,6 +87,7 @@ class SlideTrainSettings(Section):
 
     def loop(self, bags: int) -> LoopSettings:
         """Settings of the loop over `bags` training bags; the rate changes once an epoch."""
+        bags = -(-bags // self.batch_bags)
         steps = self.epochs * bags
         return LoopSettings(
             steps=steps,
@@ -147,6 +153,7 @@ class SlideConfig(Config[SlidePipeline]):
     about = "call slides or bags of features"
     reads = frozenset({"slides", "bags"})
     without_effect: ClassVar = {**Config.without_effect, "predict": {"batch"}}
+    without_mark: ClassVar = {"train": {"batch_bags": 1}}
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -18,4 +18,5 @@ FAMILY = Family(
     writes="calls.csv, and SLIDE.png and SLIDE.geojson of each slide",
     evaluate_files=f"{_HERE}.evaluate:evaluate_calls",
     axes=("data",),
+    together=("train",),
 )

@@ -31,6 +31,7 @@ from medssl.pipeline.plan import Job
 from medssl.pipeline.stage import read_json
 from medssl.section import digest
 from medssl.train.checkpoint import save_checkpoint
+from medssl.train.distributed import TEAM
 from medssl.train.feature_scaling import Scale, Scaled, ScaledBag
 from medssl.train.fingerprint import fingerprint
 from medssl.train.folds import FoldLog, fold_folder
@@ -72,10 +73,16 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     chosen = plan.config.pipeline.train
     configure_torch(chosen.threads, chosen.deterministic)
     tracker.tag("data_fingerprint", fingerprint(plan.cohort.cases))
+    if not TEAM.leads:
+        for split, folder in TEAM.orders("fit"):
+            FoldTraining(plan.config, split, job.data, folder).fit(
+                job.reporter, FoldLog(tracker, None, 0)
+            )
+        return {}
     steps = 0
     for number, (folder, split) in enumerate(trainings(plan)):
         before = steps
-        steps += chosen.epochs * len(split.labelled)
+        steps += chosen.loop(len(split.labelled)).steps
         if not (folder / CALLS).is_file():
             log = FoldLog(tracker, number, before)
             FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
@@ -162,16 +169,8 @@ class FoldTraining:
         if epochs.is_file():  # a kill may have cut its last line
             kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
             write_text(epochs, kept[0] + kept[1])
-        fit(
-            self._method,
-            {"bags": BagStream(self._train, self._config.pipeline.seed)},
-            self._config.pipeline.train.loop(len(self._train)),
-            self._config.pipeline.seed,
-            self._folder / "state.pt",
-            Callbacks(self._after_epoch, self._save, selects="score"),
-            reporter,
-            log,
-        )
+        TEAM.order("fit", self._split, self._folder)
+        self.fit(reporter, log)
         classifier, found = load_slide_checkpoint(self._folder / "checkpoint" / "best")
         head = classifier.head.to(self._device)
         calls = {
@@ -180,17 +179,37 @@ class FoldTraining:
         }
         write_text(self._folder / CALLS, json.dumps(calls))
 
+    def fit(self, reporter: Reporter, log: Log) -> None:
+        """Train, together with the other processes where there are any."""
+        chosen = self._config.pipeline
+        fit(
+            self._method,
+            {"bags": BagStream(self._train, chosen.seed, chosen.train.batch_bags)},
+            self._config.pipeline.train.loop(len(self._train)),
+            self._config.pipeline.seed,
+            self._folder / "state.pt",
+            Callbacks(self._after_epoch, self._save, selects="score"),
+            reporter,
+            log,
+        )
+
     def _after_epoch(self, step: int) -> dict[str, float]:
         """Scores of the validation bags; without any, later epochs are better."""
         predictor = BagEnsemble([self._predictor()])
-        said = predict_bags(predictor, self._validation, self._device)
+        said = self._shared(predictor, self._validation)
         line: dict[str, object] = {"step": step, "validation": said}
         if self._config.pipeline.train.watch_test:
-            line["test"] = predict_bags(predictor, self._test, self._device)
-        append_text(self._folder / EPOCHS, json.dumps(line) + "\n")
+            line["test"] = self._shared(predictor, self._test)
+        if TEAM.leads:
+            append_text(self._folder / EPOCHS, json.dumps(line) + "\n")
         if not said:
             return {"score": float(step)}
         return _scores(*_arrays(self._validation, said))
+
+    def _shared(self, head: nn.Module, bags: Sequence[BagSource]) -> Probabilities:
+        """Probabilities of every bag; each process asks for a part."""
+        said = TEAM.spread(lambda bag: predict_bags(head, [bag], self._device)[bag.id], bags)
+        return {bag.id: found for bag, found in zip(bags, said, strict=True)}
 
     def _predictor(self) -> nn.Module:
         return Scaled(self._method.predictor(), self._scale).to(self._device).eval()

@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy, normalize
 
 from medssl.methods.pretrain.sinkhorn import sinkhorn
 from medssl.methods.pretrain.spherical_kmeans import first_centroids, spherical_kmeans
-from medssl.methods.processes import gathered
 from medssl.methods.settings.joint2d3d import DeepCluster, Level, Swav
 
 ASSIGNED = 2
@@ -135,7 +134,7 @@ class DeepClusters(Clusters):
     """Each item has one label per head, found by k-means; all its crops predict it.
 
     The memory holds one embedding of every item for each of two crops; head h clusters that of crop
-    h mod 2. All processes hold all of it.
+    h mod 2.
     """
 
     memory: Tensor
@@ -194,8 +193,7 @@ class DeepClusters(Clusters):
 
     @torch.no_grad()
     def remember(self, crops: Sequence[Tensor], number: Tensor, step: int) -> None:
-        """The batches of all processes go to the memory."""
-        number = gathered(number)
+        """The batch goes to the memory."""
         for crop in range(ASSIGNED):
-            self.memory[crop, number] = gathered(crops[crop].detach())
+            self.memory[crop, number] = crops[crop].detach()
         self.known[number] = True

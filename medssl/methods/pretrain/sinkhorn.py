@@ -8,22 +8,20 @@ Legend: B items, K prototypes.
 import torch
 from torch import Tensor
 
-from medssl.methods.processes import largest, total
-
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Assignments [B, K] from scores [B, K]; those of an item sum to 1.
 
-    All prototypes get nearly the same total over the items of all processes, more nearly with more
-    iterations. In float32, as half precision cannot hold exp(1 / 0.05).
+    All prototypes get nearly the same total over all items, more nearly with more iterations. In
+    float32, as half precision cannot hold exp(1 / 0.05).
     """
     with torch.autocast(scores.device.type, enabled=False):
         logits = scores.float() / epsilon
-        assigned = (logits - largest(logits.max())).exp()
+        assigned = (logits - logits.max()).exp()
         tiny = torch.finfo(assigned.dtype).tiny
         for _ in range(iterations):
-            share = total(assigned.sum(0)).clamp_min(tiny)  # of a prototype far from all items
+            share = assigned.sum(0).clamp_min(tiny)  # of a prototype far from all items
             assigned = assigned / share / scores.shape[1]
             assigned = assigned / assigned.sum(1, keepdim=True)
         return assigned

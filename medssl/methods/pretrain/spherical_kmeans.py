@@ -9,15 +9,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
-from medssl.methods.processes import count, largest, rank, total
-
 CHUNK = 65536
 """Rows whose products with all centroids are held at a time."""
 
 
 @torch.no_grad()
 def spherical_kmeans(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Clusters of unit rows [n, E]; every process holds all rows and does a part of the work.
+    """Clusters of unit rows [n, E].
 
     Args:
         start: [K, E], the first centroids.
@@ -27,16 +25,13 @@ def spherical_kmeans(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tens
         Labels [n] int64 and centroids [K, E] of length 1.
     """
     centroids = normalize(start.float(), dim=1)
-    own = torch.arange(rank(), len(rows), count(), device=rows.device)
     for _ in range(iterations):
-        labels = _labels(rows[own], centroids)
-        sums = torch.zeros_like(centroids).index_add_(0, labels, rows[own])
-        sizes = total(torch.bincount(labels, minlength=len(centroids)))
-        means = normalize(total(sums), dim=1)
+        labels = _labels(rows, centroids)
+        sums = torch.zeros_like(centroids).index_add_(0, labels, rows)
+        sizes = torch.bincount(labels, minlength=len(centroids))
+        means = normalize(sums, dim=1)
         centroids = torch.where((sizes > 0).unsqueeze(1), means, centroids)
-    every = torch.full((len(rows),), -1, dtype=torch.int64, device=rows.device)
-    every[own] = _labels(rows[own], centroids)
-    return largest(every), centroids
+    return _labels(rows, centroids), centroids
 
 
 def _labels(rows: Tensor, centroids: Tensor) -> Tensor:

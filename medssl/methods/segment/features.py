@@ -3,7 +3,7 @@
 Legend: B items, C channels, X Y Z voxels, of each level; 2-D networks have no Z.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -31,28 +31,33 @@ def changed_features(network: nn.Module, change: Change) -> Iterator[None]:
         hook.remove()
 
 
-def channels_dropped(features: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Whole channels of each item 0, the others larger, so that their expectation stays."""
-    kept = _draws(features, generator) >= probability
-    return features * (kept / (1 - probability)).to(features.dtype)
-
-
-def complementary(features: Tensor, generator: Generator) -> Tensor:
-    """Each channel doubled in one of two views and 0 in the other, so that their mean stays.
-
-    Half of the items, drawn at random, keep all channels in both views.
+def channels_kept(
+    shape: Sequence[int], probability: float, generator: Generator, device: torch.device
+) -> Tensor:
+    """[B, C, 1, 1, 1]: 0 for whole channels of an item, the others larger, so that 1 is expected.
 
     Args:
-        features: [2 B, C, X, Y, Z], the first views, then the second ones.
+        shape: of the features, [B, C, X, Y, Z].
     """
-    first = 2.0 * (_draws(features[: len(features) // 2], generator) >= 0.5)
+    kept = _draws(shape, generator, device) >= probability
+    return kept / (1 - probability)
+
+
+def complementary(shape: Sequence[int], generator: Generator, device: torch.device) -> Tensor:
+    """[2 B, C, 1, 1, 1]: each channel 2 in one of two views and 0 in the other.
+
+    Half of the items, drawn at random, have 1 in both views.
+
+    Args:
+        shape: of the features [2 B, C, X, Y, Z], the first views, then the second ones.
+    """
+    first = 2.0 * (_draws((shape[0] // 2, *shape[1:]), generator, device) >= 0.5)
     items = len(first)
-    whole = torch.randperm(items, generator=generator, device=features.device)[: items // 2]
+    whole = torch.randperm(items, generator=generator, device=device)[: items // 2]
     first[whole] = 1.0
-    return features * torch.cat([first, 2 - first]).to(features.dtype)
+    return torch.cat([first, 2 - first])
 
 
-def _draws(features: Tensor, generator: Generator) -> Tensor:
+def _draws(shape: Sequence[int], generator: Generator, device: torch.device) -> Tensor:
     """[B, C, 1, 1, 1], in 2-D [B, C, 1, 1], uniform between 0 and 1."""
-    size = (*features.shape[:2], *[1] * (features.ndim - 2))
-    return torch.rand(size, generator=generator, device=features.device)
+    return torch.rand((*shape[:2], *[1] * (len(shape) - 2)), generator=generator, device=device)

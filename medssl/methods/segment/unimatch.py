@@ -20,7 +20,7 @@ from medssl.data.patches import Box
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, Task
 from medssl.methods.segment.cutmix import Mixture, numpy_generator
-from medssl.methods.segment.features import changed_features, channels_dropped, complementary
+from medssl.methods.segment.features import changed_features, channels_kept, complementary
 from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
@@ -35,6 +35,7 @@ from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.segment.student_teacher import StudentTeacher
 from medssl.methods.settings.unimatch import CutMix, Settings
 from medssl.networks.heads import heads_of
+from medssl.networks.rows import rows_here
 
 EMPTY = (slice(0, 0), slice(0, 0), slice(0, 0))
 TRIES = 1000
@@ -180,11 +181,17 @@ class UniMatch(StudentTeacher):
     def _widened(self, maps: list[Tensor], rows: int, generator: Generator) -> list[Tensor]:
         """Features of every level, and of the unlabelled rows again with dropped channels."""
         chosen, widened = self.settings.features, []
+        here = rows_here(len(maps[0]))
+        places = (here.index >= rows).nonzero().flatten()
+        again = here.index[places]
         for depth, features in enumerate(reversed(maps)):
-            own = features[rows:]
+            own = features[places.to(features.device)]
             if chosen.levels is None or depth < chosen.levels:
-                own = channels_dropped(own, chosen.dropout, generator)
+                all_own = (here.total - rows, *own.shape[1:])
+                kept = channels_kept(all_own, chosen.dropout, generator, own.device)
+                own = own * kept[(again - rows).to(own.device)].to(own.dtype)
             widened.append(torch.cat([features, own]))
+        here.extend(again + here.total - rows, 2 * here.total - rows)
         return widened[::-1]
 
     def _strong_pass(self, views: list[Tensor], generator: Generator) -> list[list[Tensor]]:
@@ -205,7 +212,12 @@ class UniMatch(StudentTeacher):
         """Features of every level, each channel in one of the two views alone."""
         levels = self.settings.features.levels or len(maps)
         kept = len(maps) - levels
-        return [*maps[:kept], *(complementary(one, generator) for one in maps[kept:])]
+        here = rows_here(len(maps[0]))
+        changed = []
+        for one in maps[kept:]:
+            factors = complementary((here.total, *one.shape[1:]), generator, one.device)
+            changed.append(one * factors[here.index.to(one.device)].to(one.dtype))
+        return [*maps[:kept], *changed]
 
     def _taught(self, heads: list[Tensor], label: Tensor, confidence: Tensor) -> Tensor:
         """What pseudo-labels that are sure enough cost."""

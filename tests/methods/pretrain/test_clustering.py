@@ -1,11 +1,9 @@
 """Clusters against the numbers of the sheet of joint 2D-3D pre-training, section 11, 1 to 5."""
 
 from math import log, sqrt
-from pathlib import Path
 
 import pytest
 import torch
-from torch.multiprocessing import start_processes
 from torch.nn.functional import normalize
 
 from medssl.methods.pretrain.cluster_use import ClusterUse
@@ -199,38 +197,6 @@ def test_first_centroids_are_different_rows_as_far_as_there_are_enough():
     g = torch.Generator().manual_seed(0)
     assert sorted(first_centroids(rows, 5, g).flatten().tolist()) == [0, 1, 2, 3, 4]
     assert set(first_centroids(rows, 8, g).flatten().tolist()) == {0, 1, 2, 3, 4}
-
-
-def two_processes(rank: int, folder: str) -> None:
-    """Shares of k-means and of Sinkhorn, held against one process with all of it."""
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    rows = unit(41, 8)
-    labels, centroids = spherical_kmeans(rows, rows[:5], 4)
-    scores = unit(12, 8) @ unit(6, 8, seed=1).T
-    part = sinkhorn(scores[rank * 6 : rank * 6 + 6], EPSILON, 3)
-    clusters = deep()
-    crops = [unit(12, 8, seed=seed)[rank * 6 : rank * 6 + 6] for seed in (3, 4)]
-    clusters.remember(crops, torch.arange(12)[rank * 6 : rank * 6 + 6], 1)
-    torch.save([labels, centroids, part, clusters.memory], Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_processes_find_what_one_does(tmp_path):
-    start_processes(two_processes, (str(tmp_path),), nprocs=2, start_method="fork")
-    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    rows = unit(41, 8)
-    labels, centroids = spherical_kmeans(rows, rows[:5], 4)
-    clusters = deep()
-    clusters.remember([unit(12, 8, seed=seed) for seed in (3, 4)], torch.arange(12), 1)
-    for rank in (0, 1):
-        assert torch.equal(found[rank][0], labels)
-        torch.testing.assert_close(found[rank][1], centroids)
-        assert torch.equal(found[rank][3], clusters.memory)
-    whole = sinkhorn(unit(12, 8) @ unit(6, 8, seed=1).T, EPSILON, 3)
-    torch.testing.assert_close(torch.cat([found[0][2], found[1][2]]), whole)
 
 
 # DeepCluster-v2

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medssl.errors import UsageError
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.method import Progress
-from medssl.methods.segment.features import changed_features, channels_dropped, complementary
+from medssl.methods.segment.features import changed_features, channels_kept, complementary
 from medssl.methods.segment.losses import region_loss
 from medssl.methods.segment.unimatch import EMPTY, box_sides, draw_box
 from medssl.methods.settings.unimatch import CutMix, Settings
@@ -19,6 +19,9 @@ from medssl.pipeline.config import load_config
 EVERY_VOXEL = {"threshold": 0.0}
 UNCHANGED = {"field": {"probability": 0}, "blur": {"probability": 0}}
 NO_FEATURES = {"features": {"kind": "none"}, "feature_weight": 0.0}
+
+
+CPU = torch.device("cpu")
 
 
 def column(values: list[float]) -> Tensor:
@@ -143,21 +146,21 @@ def test_a_box_is_left_out_with_half_a_chance_and_fits_the_flattest_patch():
 def test_complementary_views_by_hand():
     """Sheet section 7, example 4, and property 1: their mean is the features; half stay whole."""
     features = torch.tensor([1.0, 2, 3, 4]).double().reshape(1, 4, 1, 1, 1)
-    split = complementary(features.repeat(2, 1, 1, 1, 1), torch.Generator().manual_seed(0))
-    first, second = split.flatten(1)
+    factors = complementary((2, 4, 1, 1, 1), torch.Generator().manual_seed(0), CPU)
+    first, second = (factors * features).flatten(1)
     torch.testing.assert_close((first + second) / 2, features.flatten())
     assert all(value in (0.0, 2 * n) for n, value in enumerate(first.tolist(), start=1))
-    many = torch.ones(2 * 40, 8, 1, 1, 1)
-    whole = (complementary(many, torch.Generator().manual_seed(0))[:40] == 1).flatten(1).all(1)
+    many = complementary((2 * 40, 8, 1, 1, 1), torch.Generator().manual_seed(0), CPU)
+    whole = (many[:40] == 1).flatten(1).all(1)
     assert whole.sum() == 20
 
 
 def test_dropped_channels_are_whole_and_the_others_make_up_for_them():
-    found = channels_dropped(torch.ones(200, 8, 2, 2, 2), 0.25, torch.Generator().manual_seed(0))
-    channels = found.flatten(2)
-    assert torch.equal(channels.amin(2), channels.amax(2))
-    assert {round(value, 5) for value in channels.unique().tolist()} == {0.0, round(4 / 3, 5)}
-    assert (channels[..., 0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.04)
+    g = torch.Generator().manual_seed(0)
+    found = channels_kept((200, 8, 2, 2, 2), 0.25, g, CPU)
+    assert found.shape == (200, 8, 1, 1, 1)
+    assert {round(value, 5) for value in found.unique().tolist()} == {0.0, round(4 / 3, 5)}
+    assert (found == 0).double().mean().item() == pytest.approx(0.25, abs=0.04)
 
 
 def test_the_average_of_v2_by_hand():

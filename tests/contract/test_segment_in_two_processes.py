@@ -1,0 +1,56 @@
+"""Every method that segments learns in two processes what it learns in one, from the same batch."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from medssl.methods.registry import method_names, settings_class
+from medssl.settings import OptimiserSettings, TrainSettings
+from tests.contract.conftest import build_method, make_streams
+from tests.contract.two_processes import both, must_agree, stepped
+
+METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+PATCH = (16, 16, 16)
+LATE = {name: (name, {}, 901, 1000) for name in METHODS}
+"""Where every term has its weight."""
+OTHERS = {
+    "tracoco with dropout": ("tracoco", {"dropout": 0.5}, 901, 1000),
+    "unimatch, perturbed features": (
+        "unimatch", {"features": {"kind": "weak"}, "feature_weight": 0.5}, 901, 1000),
+    "unimatch, complementary features": (
+        "unimatch", {"features": {"kind": "complementary"}}, 901, 1000),
+    "bcp, first stage": ("bcp", {}, 1, 1000),
+    "tri_training, over a round": (
+        "tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}, 1, 6),
+    "ad_mt, over a turn": ("ad_mt", {"longest_turn": 1}, 901, 1000),
+}  # fmt: skip
+BATCH_NORM = {
+    f"{name} with batch norm": (name, {"norm": "batch"}, 901, 1000)
+    for name in ("supervised", "tracoco", "ad_mt", "unimatch")
+}
+CASES = LATE | OTHERS | BATCH_NORM
+
+
+def train(name, keys, first, steps):
+    method = build_method(PATCH, name, **keys)
+    settings = TrainSettings(
+        steps=steps,
+        patch=PATCH,
+        optimiser=OptimiserSettings(learning_rate=0.01, schedule="constant"),
+        device="cpu",
+    )
+    count = 5 if steps < 10 else 2
+    return stepped(method, make_streams(PATCH, method), settings, first, count, double=True)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    torch.set_num_threads(1)
+    trainings = {name: partial(train, *how) for name, how in CASES.items()}
+    return both(trainings, tmp_path_factory.mktemp("both"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_learn_what_one_does(name, found):
+    must_agree(found[name], train(*CASES[name]))
