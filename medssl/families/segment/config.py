@@ -115,7 +115,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series", "guard"},
+        "predict": {"window_batch", "format", "unlabelled", "series", "guard", "report"},
     }
 
     @property

@@ -18,7 +18,13 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.cross_validation import choose_for_all, corrected, measure, said
+from medssl.families.segment.cross_validation import (
+    choose_for_all,
+    corrected,
+    measure,
+    said,
+    tested,
+)
 from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
@@ -85,6 +91,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
+        training = replace(training, tested=tested(folder, len(cohort.folds)))
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         networks = networks_of_folds(job.plan, load_checkpoint)
@@ -104,6 +111,7 @@ class Training:
         cached: every case that any split learns from, or leaves out, by id; as it is predicted.
         learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
+        tested: what folds found, in a sentence.
     """
 
     config: SegmentConfig
@@ -112,6 +120,7 @@ class Training:
     learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
+    tested: str = ""
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -210,6 +219,7 @@ class Training:
             packages=pipeline.network.packages,
             grids=Grids.of(self.cached[name].record.source for name in split.labelled),
             series=spec.series,
+            tested=self.tested,
         )
 
 
