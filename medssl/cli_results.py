@@ -52,6 +52,9 @@ def predict(
         Path | None,
         typer.Option(help="CSV to write of the volume of each structure, and of doubt."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="A page of each case to look at, and one of all.")
+    ] = False,
     keep_ids: Annotated[
         bool,
         typer.Option("--keep-ids", help="Name results of DICOM after folders, not study_KEY."),
@@ -68,6 +71,7 @@ def predict(
     checkpoint = model_folder(model)
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
+    keys += ["report=true"] if report else []
     reporter = make_reporter(quiet)
     if family.predict_files is None:
         raise UsageError(

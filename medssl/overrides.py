@@ -4,7 +4,7 @@ from typing import Any
 
 from medssl.errors import UsageError
 from medssl.networks.monai_list import PREFIX
-from medssl.networks.settings import UNETS
+from medssl.networks.settings import OWN_KEYS, UNETS
 from medssl.registry import TRANSFORMS
 from medssl.settings import pretrain_keys
 from medssl.transforms.augment_words import AUGMENT_WORDS
@@ -80,7 +80,8 @@ def _keys_of_network(name: Any) -> str:
     """What networks have in common that take the same keys: each class of MONAI takes its own."""
     if name in UNETS:
         return "those of nnU-Net's U-Nets"
-    return name if isinstance(name, str) and name.startswith(PREFIX) else ""
+    own = isinstance(name, str) and (name.startswith(PREFIX) or name in OWN_KEYS)
+    return name if own else ""
 
 
 def _is_chain(given: Any, top: set[str]) -> bool:

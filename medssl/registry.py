@@ -226,6 +226,7 @@ NETWORKS = Registry(
         "conv_fpn": "medssl.networks.settings:CONV_FPN",
         "slice_unet": "medssl.networks.settings:SLICE_UNET",
         "plain_unet": "medssl.networks.unet_settings:PLAIN_UNET",
+        "image_fpn": "medssl.networks.image_fpn_settings:IMAGE_FPN",
         "residual_unet": "medssl.networks.unet_settings:RESIDUAL_UNET",
     },
 )

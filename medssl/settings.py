@@ -208,6 +208,11 @@ class PredictSettings(Section):
         description="share of scans like those of training that may be marked as unlike them, as "
         "scans of another organ or sequence are; 0 marks none",
     )
+    report: bool = Field(
+        default=False,
+        description="whether CASE_report.html is written too: the scan with mask and uncertainty "
+        "in three planes to scroll, volumes, what the model is; and masks.html, by doubt",
+    )
     save: tuple[Literal["labels", "probabilities", "entropy"], ...] = Field(
         default=("labels", "entropy"),
         description="what is written of each case: the mask, a map per class, where the "

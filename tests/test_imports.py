@@ -156,6 +156,8 @@ def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
         (["keys", "trian"], 2),
         (["trian"], 2),
         (["run", "hippocampus", "trian.steps=5"], 2),
+        (["run", "hippocampus", "preprocess=RandFlpd"], 2),
+        (["run", "hippocampus", "augment=[{RandFlpd: {}}]"], 2),
         (["run", "hipocampus"], 2),
         (["study", "hippocampus", "--methods", "tracco"], 2),
         (["compare", "nothing_ran"], 2),

@@ -27,6 +27,8 @@ class MaskCard:
         doubt: 0 to 1.
         volumes: of each structure in words, e.g. "liver 1.2 ml (1.1 to 1.4)".
         png: the picture.
+        unlike: in what the scan is unlike those of training.
+        page: file name of the case's own page, where it has one.
     """
 
     case: str
@@ -34,27 +36,41 @@ class MaskCard:
     empty: bool
     volumes: Sequence[str]
     png: bytes
+    unlike: Sequence[str] = ()
+    page: str = ""
 
 
 def write_masks_page(
-    path: Path, title: str, cards: Iterable[MaskCard], classes: Sequence[str], total: int
+    path: Path,
+    title: str,
+    about: str,
+    cards: Iterable[MaskCard],
+    classes: Sequence[str],
+    total: int,
 ) -> None:
     """Write the page, atomically.
 
     Args:
+        about: what is to be done with it, in a sentence.
         cards: in the order of the page.
         classes: names, background first.
         total: cases in all, where not all are shown.
     """
-    colours = [COLOURS[index % len(COLOURS)] for index in range(len(classes) - 1)]
+    colours = colours_of(len(classes) - 1)
     shown = list(cards)
     values = {
         "title": title,
+        "about": about,
         "cards": shown,
         "total": total,
         "legend": list(zip(classes[1:], colours, strict=True)),
     }
     write_text(path, render_page("masks.html.j2", values, {}))
+
+
+def colours_of(count: int) -> list[str]:
+    """Of so many foreground classes, in their order."""
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
 
 
 def draw_mask(

@@ -48,34 +48,44 @@ def _input(found: Checkpoint) -> str:
 
 
 def _origin(found: Checkpoint) -> str:
-    members = f"{found.members} network{'s, averaged' if found.members > 1 else ''}"
-    lines = [
-        f"- network: {found.network.name}, {members}",
-        f"- method: {found.method['name']}, {found.step} steps ({found.paper})",
-        f"- data: {found.data.name}; licence: {found.data.licence}",
-        f"- citation: {found.data.citation}",
-        *_start(found),
-        f"- split: {found.split_hash}; code: medssl {found.code}",
-    ]
+    lines = [f"- {name}: {text}" for name, text in origin(found)]
     return "\n".join(["## Origin", "", *lines])
 
 
-def _start(found: Checkpoint) -> list[str]:
+def origin(found: Checkpoint) -> list[tuple[str, str]]:
+    """What a model was made from, by name."""
+    members = f"{found.members} network{'s, averaged' if found.members > 1 else ''}"
+    return [
+        ("network", f"{found.network.name}, {members}"),
+        ("method", f"{found.method['name']}, {found.step} steps ({found.paper})"),
+        ("data", f"{found.data.name}; licence: {found.data.licence}"),
+        ("citation", found.data.citation),
+        *_start(found),
+        ("split", f"{found.split_hash}; code: medssl {found.code}"),
+    ]
+
+
+def _start(found: Checkpoint) -> list[tuple[str, str]]:
     """What the encoder was pre-trained on, whose licences hold for the weights too."""
     if found.encoder is None:
         return []
-    first = f"- encoder: pre-trained with {found.encoder.method['name']} ({found.encoder.paper}) on"
+    first = f"pre-trained with {found.encoder.method['name']} ({found.encoder.paper}) on"
     return [
-        f"{first} {data.name}; licence: {data.licence}; citation: {data.citation}"
+        ("encoder", f"{first} {data.name}; licence: {data.licence}; citation: {data.citation}")
         for data in found.encoder.data
     ]
 
 
 def _scores(found: Checkpoint) -> str:
-    """Only scores: losses of one step say nothing to a user."""
+    return f"## Scores\n\n{tested(found)}"
+
+
+def tested(found: Checkpoint) -> str:
+    """How well it does, as far as it knows; losses of one step say nothing to a user."""
     dice = found.metrics.get("dice")
     told = "not measured at this step" if dice is None else f"Dice {dice:.4f}"
-    return f"## Scores\n\nOn the validation cases of its training: {told}."
+    validated = f"On the validation cases of its training: {told}."
+    return f"{found.tested} {validated}" if found.tested and dice else found.tested or validated
 
 
 def _use(sha256: str) -> str:

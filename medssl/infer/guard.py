@@ -33,6 +33,9 @@ MOST = 64
 FACTOR = math.log(1.5)
 """Tolerance of lengths: the standard deviation of their logarithm that is always allowed."""
 
+NORMAL_95 = 1.645
+"""Standard deviations from the middle of a normal distribution to its 95 % quantile."""
+
 NARROW = 0.1
 """Least spread of the distances of training scans, on their logarithmic scale."""
 
@@ -77,7 +80,7 @@ class Spread:
         mean: [D], in units of the tolerance.
         precision: inverse of the covariance, [D, D].
         middle: median over the training scans of the logarithm of 1 + distance.
-        width: their spread.
+        width: their spread, by the upper twentieth, as of a normal distribution.
     """
 
     tolerance: np.ndarray
@@ -97,7 +100,8 @@ class Spread:
         distances = left_out_distances(points - mean, shrinkage)
         logs = np.log1p(distances)
         middle = float(np.median(logs))
-        width = max(NARROW, 1.4826 * float(np.median(np.abs(logs - middle))))
+        # By the upper tail, so that a part with odd training scans does not raise the limit of all.
+        width = max(NARROW, (float(np.quantile(logs, 0.95)) - middle) / NORMAL_95)
         precision = np.linalg.inv(covariance * count / (count - 1) + np.eye(len(mean)))
         return cls(tolerance, mean, precision, middle, width), (logs - middle) / width
 

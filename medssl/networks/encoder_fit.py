@@ -5,10 +5,14 @@ from typing import Any
 
 from medssl.errors import UsageError
 from medssl.networks.choice import NetworkChoice
+from medssl.networks.image_fpn_settings import NAME, ImageFpnSettings
 from medssl.networks.monai_list import SIDES
+from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 
 
-def must_hold(network: NetworkChoice, trained: NetworkChoice, what: str) -> None:
+def must_hold(
+    network: NetworkChoice, trained: NetworkChoice | TileEncoderSettings, what: str
+) -> None:
     """Refuse an encoder of another network.
 
     Args:
@@ -19,6 +23,15 @@ def must_hold(network: NetworkChoice, trained: NetworkChoice, what: str) -> None
     Raises:
         UsageError: names the keys to set.
     """
+    if isinstance(trained, TileEncoderSettings):
+        if not isinstance(network, ImageFpnSettings):
+            raise UsageError(
+                f"{what} does not fit the pipeline's network",
+                f"it encodes images, and the pipeline has network.name={network.name}",
+                f"set network.name={NAME}",
+            )
+        must_be_tile_encoder(network.image_encoder, trained, what, "network.image_encoder")
+        return
     own, other = network.encoder(), trained.encoder()
     if own is None:
         raise UsageError(
@@ -54,3 +67,16 @@ def holding(given: Any, trained: NetworkChoice) -> dict[str, Any]:
     if own.get("name") != trained.name:
         own = {key: own[key] for key in ("frozen",) if key in own}
     return {**own, **(trained.encoder() or {})}
+
+
+def holding_images(given: Any, encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a section `network` of 2-D images with an encoder of images.
+
+    Args:
+        given: the section as in a pipeline file: keys, a name, or nothing.
+        encoder: keys of the encoder.
+    """
+    own = given if isinstance(given, Mapping) else {}
+    names = ("frozen", "decoder_width") if own.get("name") == NAME else ("frozen",)
+    kept = {key: own[key] for key in names if key in own}
+    return {**kept, "name": NAME, "image_encoder": {**encoder, "weights": None}}

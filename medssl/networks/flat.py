@@ -5,6 +5,7 @@ Legend: B items, C channels, K classes, X Y pixels; volumes have a Z of 1.
 
 from torch import Tensor, nn
 
+from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.heads import ManyHeads, heads_of
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -21,7 +22,8 @@ class Flat(ManyHeads):
     """A network of images [B, C, X, Y] that takes volumes [B, C, X, Y, 1] and answers with such."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__(network)
+        encoder = getattr(network, "encoder", None)
+        super().__init__(network, encoder=encoder if isinstance(encoder, VolumeEncoder) else None)
 
     def heads(self, image: Tensor) -> list[Tensor]:
         """Logits of every head: that of the answer [B, K, X, Y, 1], then those that help it learn.

@@ -15,6 +15,8 @@ from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.choice import Network, NetworkChoice, NetworkName
 from medssl.networks.flat_settings import Dims, sized
+from medssl.networks.image_fpn_settings import NAME as IMAGE_FPN
+from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import UNETS, NetworkSettings
@@ -170,11 +172,15 @@ def _chosen(given: Any) -> Any:
     name = given.get("name") if isinstance(given, Mapping) else given
     own: type[NetworkChoice] | None = None
     if isinstance(name, str):
-        own = MonaiSettings if name.startswith(PREFIX) else UNetSettings if name in UNETS else None
+        known: dict[str, type[NetworkChoice]] = {IMAGE_FPN: ImageFpnSettings}
+        known |= dict.fromkeys(UNETS, UNetSettings)
+        own = MonaiSettings if name.startswith(PREFIX) else known.get(name)
     if own is not None:
         return own.model_validate({"name": given} if isinstance(given, str) else given)
     return given if isinstance(given, NetworkChoice) else NetworkSettings.model_validate(given)
 
 
-AnyNetwork = Annotated[NetworkSettings | UNetSettings | MonaiSettings, BeforeValidator(_chosen)]
+AnyNetwork = Annotated[
+    NetworkSettings | UNetSettings | ImageFpnSettings | MonaiSettings, BeforeValidator(_chosen)
+]
 """The network of a pipeline or of a checkpoint."""

@@ -21,6 +21,7 @@ from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, check_patch
 
 UNETS = ("plain_unet", "residual_unet")
+OWN_KEYS = (*UNETS, "image_fpn")
 """Networks with keys of their own, see `medssl.networks.unet_settings`."""
 
 
@@ -106,8 +107,8 @@ class NetworkSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.name in UNETS:
-            raise ValueError(f"{self.name} has keys of its own: see UNetSettings")
+        if self.name in OWN_KEYS:
+            raise ValueError(f"{self.name} has keys of its own")
         must_not_be_frozen_flat(self)
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
@@ -141,7 +142,7 @@ class NetworkSettings(NetworkChoice):
     def gives_way(self, given: Mapping[str, Any]) -> bool:
         """To a network of MONAI or of nnU-Net, whose keys are others."""
         name = str(given.get("name"))
-        return name.startswith(PREFIX) or name in UNETS
+        return name.startswith(PREFIX) or name in OWN_KEYS
 
     @property
     def packages(self) -> dict[str, str]:

@@ -65,7 +65,7 @@ class TileEncoderSettings(Section):
     model: str | None = Field(
         default=None, exclude_if=lambda given: given is None, description="timm: name of the model"
     )
-    arguments: dict[str, Any] = Field(
+    arguments: dict[str, bool | int | float | str] = Field(
         default={},
         exclude_if=lambda given: not given,
         description="timm: of timm.create_model, beside its name",

@@ -103,6 +103,7 @@ class Checkpoint(BaseModel):
         packages: those beside medssl that the network is of, with their versions in training.
         grids: what the scans of training measured; None: not known.
         series: which series of a DICOM study each channel is, as the data spec says.
+        tested: how others that were trained alike answered cases they had not seen, in a sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -129,6 +130,7 @@ class Checkpoint(BaseModel):
     packages: dict[str, str] = {}
     grids: Grids | None = None
     series: dict[str, SeriesRule] = {}
+    tested: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

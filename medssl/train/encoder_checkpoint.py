@@ -90,14 +90,14 @@ def load_encoder_weights(folder: Path) -> tuple[dict[str, Tensor], VolumeEncoder
     return read_weights(folder), found
 
 
-def encoder_card(folder: Path, found: VolumeEncoderCheckpoint) -> EncoderCard:
+def encoder_card(folder: Path, found: Any) -> EncoderCard:
     """What a network that starts from the encoder remembers of it."""
     return EncoderCard(
         weights=weights_hash(folder),
         method=found.method,
         paper=found.paper,
         step=found.step,
-        data=found.data,
+        data=found.data if isinstance(found.data, tuple) else (found.data,),
     )
 
 

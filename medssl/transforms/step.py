@@ -84,6 +84,7 @@ def entry_of(name: str) -> Entry:
     """What is known of a transform; UsageError where there is none of that name."""
     if name in known_transforms():
         return known_transforms()[name]
+    TRANSFORMS.require(name)  # before MONAI is imported, which takes seconds
     from monai.transforms import MapTransform
 
     return describe(TRANSFORMS.find_class(name, MapTransform), "utility")

@@ -97,6 +97,7 @@ def test_every_key_has_a_type_and_a_meaning(name: str) -> None:
                 "grade.pretrain",
                 "slide.pretrain",
                 "pretrain.pretrain",
+                "pretrain_tiles.pretrain",
             ],
         ),
         ("train.joint", ["pretrain.train.joint"]),

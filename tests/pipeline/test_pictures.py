@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from medssl.data.check import check
 from medssl.data.dicom.study import image_name
@@ -16,8 +18,12 @@ from medssl.errors import DataError, UsageError
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import run
+from medssl.pipeline.run import run, train
+from medssl.train.checkpoint import load_checkpoint
+from medssl.train.description import WEIGHTS
+from medssl.train.imported import import_file
 from tests.data.conftest import write_dicom
+from tests.networks.foreign.test_vit import plain_vit
 from tests.pipeline.conftest import write_untrained
 
 ROWS, COLUMNS = 24, 32
@@ -195,3 +201,32 @@ def test_a_grey_picture_serves_a_model_of_colours(dots, untrained, tmp_path):
     Image.fromarray(np.full((ROWS, COLUMNS), 90, np.uint8)).save(tmp_path / "grey.png")
     (mask,) = predict_files(untrained, [tmp_path / "grey.png"], tmp_path / "a", [], QuietReporter())
     assert Image.open(mask).size == (COLUMNS, ROWS)
+
+
+def test_masks_from_an_imported_encoder_of_images(dots, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSSL_ENCODERS", str(tmp_path / "encoders"))
+    folder, _ = import_file(plain_vit(tmp_path, num_attention_heads=4), "theirs")
+    given = ["pretrain=theirs", "train.steps=2", "train.patch=[32, 32]", "network.frozen=true"]
+    config = load_config("dots", given)
+    assert (config.pipeline.network.name, config.pipeline.network.frozen) == ("image_fpn", True)
+    done = run(config, QuietReporter())
+    network = load_checkpoint(done["model"])[0].members[0]
+    kept, weights = network.encoder.images.state_dict(), load_file(folder / WEIGHTS)
+    assert kept.keys() == weights.keys()
+    assert all(torch.equal(kept[name], value) for name, value in weights.items())
+    again = predict_files(done["model"], [dots / "images"], tmp_path / "all", [], QuietReporter())
+    assert Image.open(again[0]).size == (COLUMNS, ROWS)
+
+
+def test_levels_of_an_imported_encoder_learn_at_rates_of_their_own(dots, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSSL_ENCODERS", str(tmp_path / "encoders"))
+    folder, _ = import_file(plain_vit(tmp_path, num_attention_heads=4), "theirs")
+    given = ["pretrain=theirs", "train.steps=1", "train.patch=[32, 32]", "method=tracoco"]
+    model = train(load_config("dots", [*given, "fine_tune.encoder_rate=1e-9"]), QuietReporter())[
+        "model"
+    ]
+    members = load_checkpoint(model)[0].members
+    weights = load_file(folder / WEIGHTS)
+    for member in members:
+        for name, value in member.encoder.images.state_dict().items():
+            torch.testing.assert_close(weights[name], value, atol=1e-5, rtol=0)

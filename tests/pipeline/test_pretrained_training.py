@@ -213,7 +213,7 @@ def test_an_encoder_that_lacks_its_last_block_trains_only_where_less_may_match(b
     with pytest.raises(DataError, match="is damaged"):
         trained(balls / "run", config(encoder))
     (encoder / "SHA256SUMS").unlink()
-    with pytest.raises(DataError, match="at least 95% are wanted"):
+    with pytest.raises(DataError, match="at least 100% are wanted"):
         trained(balls / "run", config(encoder))
     assert not (balls / "run" / "checkpoint").exists()
     trained(balls / "run", config(encoder, "pretrain.matched=0.05"))

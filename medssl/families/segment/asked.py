@@ -23,10 +23,11 @@ from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
 from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.report import REPORT, write_report
 from medssl.families.segment.scans import Scans
 from medssl.infer.checkpoint_guard import read_guard, watch_of
 from medssl.infer.cleaning import Cleaning
-from medssl.infer.guard import Verdict
+from medssl.infer.guard import Guard, Verdict
 from medssl.infer.measure import Measured, measure
 from medssl.infer.predict import Prediction, predict_case
 from medssl.networks.ensemble import Ensemble
@@ -90,7 +91,13 @@ class Asked:
             maps += [f"_probability_{value}" for value in self.found.label_values]
         form = self.form(case)
         masks = form.names(case, self.found.labels)
-        return [*masks, *(f"{case}{one}{form.maps}" for one in maps)]
+        report = [f"{case}{REPORT}"] if self.settings.report else []
+        return [*masks, *(f"{case}{one}{form.maps}" for one in maps), *report]
+
+    @property
+    def measuring(self) -> bool:
+        """Whether each case is measured."""
+        return self.measures or self.settings.report
 
     def form(self, case: str) -> Form:
         """In which the results of a case are written."""
@@ -124,7 +131,7 @@ class Asked:
 
     def missing(self, outputs: Outputs) -> list[str]:
         """Cases whose results are not there as they were written."""
-        known = self.measured(outputs) if self.measures else self.cases
+        known = self.measured(outputs) if self.measuring else self.cases
         return [
             case for case in self.cases if case not in known or not outputs.has(self.names(case))
         ]
@@ -142,15 +149,17 @@ class Asked:
     @property
     def limit(self) -> float | None:
         """Of the guard; None where the checkpoint has none, or it is not asked."""
-        guard = read_guard(self.checkpoint) if self.settings.guard else None
-        return guard.limit(self.settings.guard) if guard else None
+        return self._guard.limit(self.settings.guard) if self._guard else None
+
+    @property
+    def _guard(self) -> Guard | None:
+        return read_guard(self.checkpoint) if self.settings.guard else None
 
     def _tell_unlike(self, outputs: Outputs, reporter: QuietReporter) -> None:
         """Warn of scans that are unlike those of training, predicted now or before."""
-        guard = read_guard(self.checkpoint) if self.settings.guard else None
+        guard, rate = self._guard, self.settings.guard
         if guard is None:
             return
-        rate = self.settings.guard
         for case in self.cases:
             with suppress(KeyError, TypeError, ValueError, AttributeError):
                 verdict = Verdict.from_plain(outputs.measured[case])
@@ -183,8 +192,8 @@ class Asked:
             _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
-            made = predict_case(*given, *how, apart=self.measures, watch=watch)
-            self._write(case, made, series, outputs)
+            made = predict_case(*given, *how, apart=self.measuring, watch=watch)
+            self._write(case, volume, made, series, scans.remarks(case), outputs)
             if not made.labels.any():
                 empty.append(case)
             mask = self.out / self.names(case)[0]
@@ -227,9 +236,15 @@ class Asked:
                 reporter.warn(f"{case} is left out: {error}")
 
     def _write(
-        self, case: str, one: Prediction, series: Sequence[Series], outputs: Outputs
+        self,
+        case: str,
+        volume: Volume,
+        one: Prediction,
+        series: Sequence[Series],
+        remarks: Sequence[str],
+        outputs: Outputs,
     ) -> None:
-        """The mask of a case and its maps, and what the record keeps of them."""
+        """The mask of a case, its maps and its page, and what the record keeps of them."""
         save, form = self.settings.save, self.form(case)
         maps = [one.entropy] if "entropy" in save and one.entropy is not None else []
         if "probabilities" in save and one.probabilities is not None:
@@ -237,7 +252,8 @@ class Asked:
         rules = self._rules(case)
         known = {"rules": rules} if rules else {}
         judged = {"guard": one.verdict.to_plain()} if one.verdict else {}
-        facts = {case: (self._measure(case, one).to_plain() if self.measures else judged) | known}
+        measured = self._measure(case, one) if self.measuring else None
+        facts = {case: (measured.to_plain() if measured else judged) | known}
         values = np.array(self.found.label_values, np.uint8)[one.labels]
         result = Result(
             values,
@@ -250,13 +266,16 @@ class Asked:
         )
         count = len(form.names(case, self.found.labels))
         with outputs.writing(self.names(case), facts) as paths:
-            for path, told in zip(paths[count:], maps, strict=True):
-                write_volume(told, one.geometry, path)
+            for path, map_ in zip(paths[count:], maps, strict=False):
+                write_volume(map_, one.geometry, path)
+            if self.settings.report and measured:
+                told = self.found, self._guard, self.settings.guard, case, volume
+                write_report(paths[-1], *told, one, measured, remarks)
             form.write(result, paths[:count])
 
     def _with_maps(self, case: str) -> PredictSettings:
         """The settings, with the entropy that measuring needs, and what the form is made of."""
-        save = {*self.settings.save, *(["entropy"] if self.measures else [])}
+        save = {*self.settings.save, *(["entropy"] if self.measuring else [])}
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
 

@@ -12,7 +12,7 @@ from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
 from medssl.infer.cleaning import Cleaning
 from medssl.methods.segment.loss_settings import LossChoice
-from medssl.networks.encoder_fit import holding, must_hold
+from medssl.networks.encoder_fit import holding, holding_images, must_hold
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import Config
@@ -115,7 +115,7 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series", "guard"},
+        "predict": {"window_batch", "format", "unlabelled", "series", "guard", "report"},
     }
 
     @property
@@ -204,6 +204,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     @classmethod
     def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
         """The network with the encoder that `pretrain` names."""
+        if "encoder" in trained:
+            return {"network": holding_images(given.get("network"), trained["encoder"])}
         network = TypeAdapter(AnyNetwork).validate_python(trained["network"])
         return {"network": holding(given.get("network"), network)}
 

@@ -23,7 +23,9 @@ from medssl.evaluate.segmentation import dice
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.pipeline.folds import HELD_OUT, choose_from_folds, chosen_for
+from medssl.pipeline.stage import read_json
 from medssl.settings import PredictSettings
+from medssl.train.folds import fold_folder
 
 CORRECTED = "corrections.json"
 """What the folds choose, in the folder of the training stage."""
@@ -125,6 +127,17 @@ def corrected(
         chosen = {"largest_component": single} if (single := declared(spec)) else {}
     missing = {key: chosen.get(key) for key in CORRECTIONS if getattr(given, key) is None}
     return PredictSettings.model_validate(given.model_dump() | missing)
+
+
+def tested(folder: Path, folds: int) -> str:
+    """How the folds answered the cases that they left out, in a sentence; before corrections."""
+    found = [read_json(fold_folder(folder, number) / HELD_OUT) for number in range(folds)]
+    cases = [case for fold in found for case in fold["dice"].values()]
+    means = [f"{name} {np.mean([case[name]['none'] for case in cases]):.3f}" for name in cases[0]]
+    return (
+        f"{folds}-fold cross-validation, each of {len(cases)} cases answered by a model that had "
+        f"not seen it: Dice {', '.join(means)} on the network's grid."
+    )
 
 
 def said(settings: PredictSettings) -> str:

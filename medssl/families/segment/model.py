@@ -11,7 +11,8 @@ from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
-from medssl.families.segment.cohort import VOLUMES
+from medssl.families.segment.cohort import PAGE, VOLUMES
+from medssl.families.segment.index import write_index
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
@@ -71,7 +72,7 @@ class Model:
             out: receives CASE.nii.gz and, as asked for, CASE_entropy.nii.gz and
                 CASE_probability_VALUE.nii.gz, each on the grid of its image; `predict.format`
                 chooses another ending. Of studies also volumes.csv and, what each series is,
-                series.csv.
+                series.csv; with `predict.report` a page of each case, and one of all.
             overwrite: replace other predictions and other files that are in the way in `out`.
             statistics: CSV to write of the volume of each structure and the doubt of each case.
             keep_ids: name results of DICOM after files and folders, which may name patients.
@@ -87,7 +88,8 @@ class Model:
         _tell_names(cases, reporter)
         predictor = self.predictor()
         statistics = statistics or _usual_table(out, cases)
-        measures, failed = statistics is not None, dict[str, DataError]()
+        measures = statistics is not None or self.settings.report
+        failed = dict[str, DataError]()
         asked = Asked(self.checkpoint, found, self.settings, cases, out, measures, failed)
         if self.settings.guard and not (self.checkpoint / GUARD).is_file():
             words = "has no guard: scans unlike those of training are not marked"
@@ -98,6 +100,9 @@ class Model:
             labels = [(label.value, label.name) for label in found.labels]
             told = found.empty_masks, asked.limit
             write_volumes(statistics, asked.measured(outputs), labels, *told)
+        if self.settings.report and len(failed) < len(cases):
+            about = "Each name leads to a page of its own, with three planes to scroll."
+            write_index(out / PAGE, found.data.title, about, asked, asked.measured(outputs))
         _refuse_failed(failed, len(cases), out)
         return masks
 

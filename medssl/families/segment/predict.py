@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.families.segment.asked import Asked
-from medssl.families.segment.cohort import SegmentPlan
+from medssl.families.segment.cohort import PAGE, SegmentPlan
 from medssl.families.segment.cross_validation import corrected
 from medssl.families.segment.model import open_model
 from medssl.pipeline.folds import model_of_fold
@@ -50,7 +50,9 @@ def predict_in_words(
     """As `predict_files`; returns how many masks there are, and where."""
     said = f"{len(predict_files(checkpoint, files, out, *given, **named))} masks in {out}"
     table = named.get("statistics")
-    return said if table is None else f"{said}, their volumes in {table}"
+    said += "" if table is None else f", their volumes in {table}"
+    asks = "report=true" in next(iter(given), ())
+    return f"{said}, their pages in {out / PAGE}" if asks else said
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:

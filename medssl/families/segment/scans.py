@@ -82,6 +82,14 @@ class Scans:
             if one.channel and one.reason:
                 self.reporter.warn(f"the series taken as {one.channel} of {case}: {one.reason}")
 
+    def remarks(self, case: str) -> list[str]:
+        """What should be known of the series that were taken, in sentences."""
+        return [
+            f"The series taken as {one.channel}: {one.reason}."
+            for one in self.decisions.get(case, ())
+            if one.channel and one.reason
+        ]
+
     def write(self, folder: Path) -> None:
         """Add what was said to the table in `folder`; rows of other cases stay."""
         if not self.decisions:

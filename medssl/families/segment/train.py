@@ -18,7 +18,13 @@ from medssl.device import choose_device
 from medssl.environment import cache_root
 from medssl.errors import DataError
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.cross_validation import choose_for_all, corrected, measure, said
+from medssl.families.segment.cross_validation import (
+    choose_for_all,
+    corrected,
+    measure,
+    said,
+    tested,
+)
 from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation
 from medssl.infer.checkpoint_guard import learn_guard
@@ -31,13 +37,20 @@ from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
-from medssl.train.checkpoint import Checkpoint, EncoderCard, load_checkpoint, save_checkpoint
+from medssl.train.checkpoint import (
+    Checkpoint,
+    EncoderCard,
+    load_checkpoint,
+    read_weights,
+    save_checkpoint,
+)
 from medssl.train.distributed import TEAM
-from medssl.train.encoder_checkpoint import encoder_card, load_encoder_weights
+from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, encoder_card
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import fingerprint
 from medssl.train.folds import FoldLog
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
+from medssl.train.tile_checkpoint import TileEncoderCheckpoint, read_image_encoder
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
 
@@ -78,6 +91,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
+        training = replace(training, tested=tested(folder, len(cohort.folds)))
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         networks = networks_of_folds(job.plan, load_checkpoint)
@@ -97,6 +111,7 @@ class Training:
         cached: every case that any split learns from, or leaves out, by id; as it is predicted.
         learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
+        tested: what folds found, in a sentence.
     """
 
     config: SegmentConfig
@@ -105,6 +120,7 @@ class Training:
     learnt: Mapping[str, CachedCase]
     patients: Mapping[str, str]
     reporter: Reporter
+    tested: str = ""
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -203,6 +219,7 @@ class Training:
             packages=pipeline.network.packages,
             grids=Grids.of(self.cached[name].record.source for name in split.labelled),
             series=spec.series,
+            tested=self.tested,
         )
 
 
@@ -230,16 +247,27 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     choice, network = config.pipeline.pretrain, config.pipeline.network
     if choice is None:
         return None
-    weights, found = load_encoder_weights(choice.folder)
+    found = read_image_encoder(choice.folder)
     config.must_fit(found.network, f"the encoder in {choice.folder}")
+    weights = read_weights(choice.folder)
+    of_images = isinstance(found, TileEncoderCheckpoint)
+    if of_images:
+        weights = {f"images.{name}": value for name, value in weights.items()}
     given = PretrainedEncoder(weights, choice.matched, choice.channels)
     report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
     reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
-    if unlike := config.pipeline.preprocess.unlike(found.preprocess):
+    if not _known(found):
+        reporter.note("how the images were prepared that the encoder learnt from is not known")
+    elif not of_images and (unlike := config.pipeline.preprocess.unlike(found.preprocess)):
         reporter.note(
             f"warning: the encoder was pre-trained on images that look otherwise: {unlike}"
         )
     return LoadedEncoder(given, encoder_card(choice.folder, found))
+
+
+def _known(found: TileEncoderCheckpoint | VolumeEncoderCheckpoint) -> bool:
+    """Whether an encoder says how its images were prepared."""
+    return found.imported is None or found.imported.images_known
 
 
 def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:

@@ -1,25 +1,25 @@
 """The stage that gives every case without a label its mask, and says which to correct first."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from medssl.data.layouts import data_folder
-from medssl.data.volume import read_mask, read_volume
-from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
+from medssl.families.segment.index import write_index
 from medssl.families.segment.predict import asked_of_run
-from medssl.infer.measure import Measured, ranked, write_volumes
+from medssl.infer.measure import write_volumes
 from medssl.names import some_of
-from medssl.pipeline.inputs import paths_of
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.track import Tracker
 
 FIRST = 5
 """So many cases are named as the first to be corrected."""
+
+_CORRECT = (
+    "Correct from the top, as many as you have time for, put them beside the other masks and run "
+    "again."
+)
 
 
 def unlabelled(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -34,12 +34,10 @@ def unlabelled(job: Job, tracker: Tracker) -> dict[str, Any]:
     asked.predict(predictor, outputs, job.reporter, job.plan.config.pipeline.train.device)
     measured = asked.measured(outputs)
     labels = [(label.value, label.name) for label in asked.found.labels]
-    told = asked.found.empty_masks, asked.limit
-    write_volumes(asked.out / VOLUMES, measured, labels, *told)
-    order = ranked(measured, *told)
+    write_volumes(asked.out / VOLUMES, measured, labels, asked.found.empty_masks, asked.limit)
     title = job.plan.config.pipeline.title or job.plan.config.pipeline.name
-    cards = _cards(asked, measured, order[:MOST])
-    write_masks_page(asked.out / PAGE, title, cards, asked.found.classes, len(order))
+    of = f"{title}: masks of cases without a label"
+    order = write_index(asked.out / PAGE, of, _CORRECT, asked, measured)
     for name in (VOLUMES, PAGE):
         tracker.artifact(asked.out / name)
     return {"cases": len(order), "first": order[:FIRST]}
@@ -93,22 +91,3 @@ def _place(plan: SegmentPlan, case: str) -> str:
 def _asked(plan: SegmentPlan) -> Asked:
     wanted = [case.id for case in unlabelled_cases(plan.cohort)]
     return asked_of_run(plan, plan.model, plan.folder("unlabelled"), wanted, measures=True)
-
-
-def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> Iterator[MaskCard]:
-    """What the page shows of each case; images, masks and maps are read again."""
-    values = np.zeros(256, np.uint8)
-    values[list(asked.found.label_values)] = np.arange(len(asked.found.label_values))
-    for name in order:
-        one = measured[name]
-        image = read_volume(paths_of(asked.cases[name]))
-        names = asked.names(name)
-        mask = read_mask(asked.out / names[0])
-        unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")
-        entropy = read_volume(unsure).array[0] if unsure.is_file() else None
-        png = draw_mask(image.array[0], values[mask.array[0]], image.geometry, entropy)
-        yield MaskCard(name, one.doubt, one.empty, _volumes(asked, one), png)
-
-
-def _volumes(asked: Asked, one: Measured) -> list[str]:
-    return [f"{label.name} {one.said(index)}" for index, label in enumerate(asked.found.labels)]
