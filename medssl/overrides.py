@@ -14,7 +14,7 @@ from medssl.transforms.tile_chain import TilePreprocess
 from medssl.transforms.words import PREPROCESS_WORDS
 from medssl.yaml_keys import parse_yaml
 
-NAMED = {"network", "encoder", "embedder", "slice_encoder", "optimiser"}
+NAMED = {"network", "encoder", "embedder", "slice_encoder", "image_encoder", "optimiser"}
 """Parts that may be given by a name alone: `network=unet3d` is `network.name=unet3d`, so that the
 other keys of the file stay."""
 

@@ -3,13 +3,14 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 import medssl
 from medssl.families.segment.config import SegmentPipeline
+from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
@@ -193,7 +194,11 @@ def test_one_key_of_any_part_leaves_all_others_as_its_owner_has_them(
 ) -> None:
     owner, name = case
     default: BaseModel = owner.model_fields[name].default
-    needed = {key: "x" for key, field in owner.model_fields.items() if field.is_required()}
+    needed = {
+        key: get_args(field.annotation)[0] if get_origin(field.annotation) is Literal else "x"
+        for key, field in owner.model_fields.items()
+        if field.is_required()
+    }
     for given in leaves(default):
         assert getattr(owner.model_validate({**needed, name: given}), name) == default, given
 
@@ -210,8 +215,8 @@ def test_no_part_escapes_the_rule(owner: type[BaseModel]) -> None:
             assert issubclass(owner, Section), name
             assert isinstance(default, Section), name
             others = [kind for kind in models_in(field.annotation) if kind is not type(default)]
-            kinds = [UNetSettings, MonaiSettings] if isinstance(default, NetworkSettings) else []
-            assert others == kinds, name
+            further = [UNetSettings, ImageFpnSettings, MonaiSettings]
+            assert others == (further if isinstance(default, NetworkSettings) else []), name
         elif isinstance(default, BaseModel):
             assert default == type(default)(), name
         if isinstance(field.default, MethodChoice):

@@ -52,7 +52,7 @@ def test_another_encoder_is_refused(tmp_path):
         GraderSettings(name="slices", slice_encoder=CONV.model_copy(update={"width": 6})), 1, 5, 0
     )
     save_file(other.encoder.state_dict(), tmp_path / "weights.safetensors")
-    with pytest.raises(DataError, match="at least 95% are wanted"):
+    with pytest.raises(DataError, match="at least 100% are wanted"):
         build_grader(settings(weights=str(tmp_path / "weights.safetensors")), 2, 5, seed=0)
 
 

@@ -114,7 +114,7 @@ def test_an_image_of_equal_channels_looks_as_one_of_them_did():
 
 def test_another_encoder_is_refused():
     other = build_encoder(settings(slice_encoder={"name": "conv", "width": 6, "levels": 2}), 1, 0)
-    with pytest.raises(DataError, match="at least 95%"):
+    with pytest.raises(DataError, match="at least 100%"):
         build_network(settings(), 1, 2, 0, PretrainedEncoder(other.state_dict()))
 
 
