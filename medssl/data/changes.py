@@ -26,8 +26,9 @@ from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.chain import Augment
 from medssl.transforms.compose import build
 from medssl.transforms.linear import middle, plain
-from medssl.transforms.moves import REACHES, Size, needed
+from medssl.transforms.moves import KNOWN, Size
 from medssl.transforms.random_spatial import RandomMove, RandPosed
+from medssl.transforms.reach import needed
 from medssl.transforms.step import IMAGE, LABEL, Step, failure_told
 
 Data = dict[Hashable, Any]
@@ -90,7 +91,7 @@ class Change:
         if isinstance(self.made, RandomMove):
             self.made.randomize(patch)
             return self.made.needs(size)
-        if isinstance(self.made, RandomizableTransform) and self.step.name in REACHES:
+        if isinstance(self.made, RandomizableTransform) and self.step.name in KNOWN:
             self.made.randomize(None)
             if not self.made._do_transform:
                 return size

@@ -41,6 +41,12 @@ def is_marked(mask: np.ndarray) -> bool:
     return bool(((mask > 0) & (mask < IGNORED)).any())
 
 
+def where_known(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices [X, Y, Z] of both, background where the truth is ignored; copies."""
+    ignored = truth == IGNORED
+    return np.where(ignored, 0, predicted), np.where(ignored, 0, truth)
+
+
 def find_class_voxels(mask: np.ndarray, most: int = MOST) -> np.ndarray:
     """Some voxels of every class but the background, of a mask [X, Y, Z] of class indices.
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from medssl.section import Section
@@ -74,12 +73,6 @@ class Label(Section):
             return None
         red, green, blue = (int(self.colour[place : place + 2], 16) for place in (1, 3, 5))
         return red, green, blue
-
-
-def where_known(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices [X, Y, Z] of both, background where the truth is ignored; copies."""
-    ignored = truth == IGNORED
-    return np.where(ignored, 0, predicted), np.where(ignored, 0, truth)
 
 
 def must_all_be_coloured(labels: Sequence[Label]) -> None:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from medssl.atomic import appearing
-from medssl.data.dicom.rule import Grids, SeriesRule
+from medssl.data.dicom.grids import Grids
+from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import Label
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError

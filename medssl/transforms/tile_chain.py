@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from medssl.data.slide.settings import TileSettings
 from medssl.transforms.chain import Preprocess
 from medssl.transforms.words import PlainStep, Word
 
-Prepare = Callable[[np.ndarray, str], np.ndarray]
+if TYPE_CHECKING:
+    import numpy as np
+
+Prepare = Callable[["np.ndarray", str], "np.ndarray"]
 """Makes of a tile, uint8 [S, S, 3], and the name of its slide what an encoder is given."""
 
 

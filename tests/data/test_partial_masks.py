@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from medssl.data.cache import CaseCache
 from medssl.data.check import check
-from medssl.data.foreground import find_class_voxels
+from medssl.data.foreground import find_class_voxels, where_known
 from medssl.data.guess import guess_spec
-from medssl.data.labels import IGNORED, where_known
+from medssl.data.labels import IGNORED
 from medssl.data.layouts import find_cases
 from medssl.data.patches import SinglePatch
 from medssl.data.stream import PatchStream

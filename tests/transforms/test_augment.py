@@ -8,7 +8,7 @@ import pytest
 
 from medssl.registry import Registry
 from medssl.transforms.chain import Augment
-from medssl.transforms.moves import needed
+from medssl.transforms.reach import needed
 from medssl.transforms.step import Step
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from medssl.data.dicom.contents import Candidate
 from medssl.data.dicom.contrast import contrast_of_channel
-from medssl.data.dicom.rule import Grids, SeriesRule
+from medssl.data.dicom.grids import Grids
+from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.suv import SUV
 from medssl.errors import DataError

@@ -10,8 +10,9 @@ import numpy as np
 
 from medssl.atomic import make_folder, write_bytes
 from medssl.data.files import is_picture
+from medssl.data.foreground import where_known
 from medssl.data.geometry import Geometry
-from medssl.data.labels import IGNORED, where_known
+from medssl.data.labels import IGNORED
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import FORMATS, read_geometry, read_mask, read_volume

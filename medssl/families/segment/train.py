@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from medssl.data.cache import CachedCase, CaseCache
-from medssl.data.dicom.rule import Grids
+from medssl.data.dicom.grids import Grids
 from medssl.data.labels import IGNORED
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from medssl.data.cache import CachedCase
-from medssl.data.labels import where_known
+from medssl.data.foreground import where_known
 from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window

@@ -13,7 +13,8 @@ from pydicom.uid import (
 
 from medssl.data.dicom.choice import UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import candidates_in
-from medssl.data.dicom.rule import Grids, SeriesRule
+from medssl.data.dicom.grids import Grids
+from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.study import names_of, studies_in
 from medssl.data.geometry import Geometry
 from medssl.data.volume import volume_of
