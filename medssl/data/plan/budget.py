@@ -13,6 +13,10 @@ RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6, 6, 6, 6, 6)
 """Blocks of the levels of a residual encoder."""
 
 
+LARGER = 2.0
+"""How many times larger than those of the scans voxels may become for a patch to see more."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """A network of a kind and how much of it fits.
@@ -28,6 +32,8 @@ class Budget:
         steps: of training.
         lean: a plain network with a single convolution where voxels are finest, and in its decoder.
         given: features of the levels, where they are not to be planned.
+        seen: share of the median scan that a patch is to show; voxels of volumes are made larger
+            until it does, by `LARGER` times at most.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Budget:
     steps: int = 25_000
     lean: bool = False
     given: tuple[int, ...] = ()
+    seen: float = 0.0
 
     def scaled(self, factor: float, name: str) -> "Budget":
         """The budget with more or less of what is scarce."""
@@ -92,6 +99,7 @@ CPU = Budget(
     most=(80, 128),
     steps=1_200,
     lean=True,
+    seen=0.6,
 )
 """By the time of one core and not by memory, with a quarter of the features and fewer convolutions:
 not as nnU-Net does.

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from medssl.data.plan.budget import Budget
+from medssl.data.plan.budget import LARGER, Budget
 from medssl.data.plan.fingerprint import ENDS, Fingerprint
 from medssl.data.plan.patch import PatchPlan, plan_patch
 from medssl.data.plan.request import Fixed
@@ -19,6 +19,9 @@ from medssl.data.plan.topology import Topology
 
 WHOLE = 0.99
 """Share of a scan above which its margin is not worth a crop."""
+
+STEP = 1.03
+"""Factor by which voxels become larger at once, as in nnU-Net's search for a low resolution."""
 
 MOSTLY_BODY = 0.75
 """Share of a scan above which all of its voxels say what an intensity means."""
@@ -47,6 +50,8 @@ class SizePlan:
 
     Attributes:
         spacing: mm that scans are brought to.
+        larger: how many times larger at most that is than what the scans have, so that a patch
+            sees more of them.
         median: voxels of the median scan then.
         crop: whether the empty margin is cut away.
         kept: median share of a scan that its margin leaves.
@@ -64,6 +69,7 @@ class SizePlan:
     window: Window | None
     cases: int
     labelled: int
+    larger: float = 1.0
 
     @property
     def intensity(self) -> str:
@@ -98,12 +104,28 @@ def plan_sizes(
         spacing, median = tuple(map(float, sides)), tuple(map(float, np.median(shapes, axis=0)))
     else:
         median = median_shape(found.spacings, shapes, spacing)
-    voxels = prod(median) * len(found.cases)
-    network = _in_order(spacing, median, voxels, classes, budget, fixed.patch)
+    count, larger, own = len(found.cases), (1.0,) * len(spacing), spacing
+    network = _in_order(spacing, median, prod(median) * count, classes, budget, fixed.patch)
+    free = not (fixed.spacing or fixed.keeps_spacing or fixed.patch) and min(median) > 1
+    while free and prod(network.patch) < budget.seen * prod(median) and min(larger) < LARGER:
+        larger = _grown(larger, own)
+        spacing = tuple(by * one for by, one in zip(larger, own, strict=True))
+        median = median_shape(found.spacings, shapes, spacing)
+        network = _in_order(spacing, median, prod(median) * count, classes, budget, None)
     inside = found.inside() if is_ct else None
     labelled = sum(case.labelled for case in found.cases)
     given = (spacing, median, crop, found.kept, network, window_of(inside), len(found.cases))
-    return SizePlan(*given, labelled)
+    return SizePlan(*given, labelled, max(larger))
+
+
+def _grown(larger: Sides, own: Sides) -> Sides:
+    """Factors on the voxels' own sides, a step larger; first where voxels are thin (nnU-Net)."""
+    sides = [by * one for by, one in zip(larger, own, strict=True)]
+    thin = [2 * side < max(sides) and by < LARGER for side, by in zip(sides, larger, strict=True)]
+    grows = thin if any(thin) else [True] * len(sides)
+    return tuple(
+        min(LARGER, by * STEP) if grow else by for by, grow in zip(larger, grows, strict=True)
+    )
 
 
 def window_of(inside: np.ndarray | None) -> Window | None:

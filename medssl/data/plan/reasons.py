@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from medssl.data.plan.budget import Budget
 from medssl.data.plan.key import Planned
@@ -54,6 +55,17 @@ def by(values: Sequence[float]) -> str:
     return " x ".join(f"{one:.4g}" for one in values)
 
 
+def _larger(plan: SizePlan) -> str:
+    """Why voxels are larger than those of the scans; nothing where they are not."""
+    if plan.larger == 1:
+        return ""
+    share = 100 * prod(plan.network.patch) / prod(plan.median)
+    return (
+        f" Made up to {plan.larger:.3g} times larger, so that a patch that the device bears shows "
+        f"{share:.0f} % of a scan."
+    )
+
+
 def _chain(plan: SizePlan, names: Names) -> Iterator[Planned]:
     if names.chain is None:
         return
@@ -65,7 +77,8 @@ def _chain(plan: SizePlan, names: Names) -> Iterator[Planned]:
     yield Planned(
         f"{start}.spacing",
         [round(one, 6) for one in plan.spacing],
-        f"Median voxel of the {scans}; where slices are thick and few, a finer one across them.",
+        f"Median voxel of the {scans}; where slices are thick and few, a finer one across them."
+        + _larger(plan),
     )
     if names.chain == "ct":
         yield from _window(plan, start)

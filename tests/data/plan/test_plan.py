@@ -172,8 +172,35 @@ def test_a_cpu_sees_most_of_a_small_organ() -> None:
     """Hippocampi of 35 x 50 x 36 voxels, all but their margin."""
     found = plan_sizes(scans(160, (35, 50, 36), (1, 1, 1)), 3, False, CPU, Fixed())
     assert found.network.patch == (32, 48, 32)
+    assert found.larger == 1
     assert len(found.network.topology.strides) == 4
     assert found.network.batch == 2
+
+
+def test_a_cpu_takes_larger_voxels_until_a_patch_shows_most_of_a_scan() -> None:
+    """Left atria of 1.25 mm; a patch would show less than a fifth of one."""
+    given = scans(40, (44, 71, 96), (1.25, 1.25, 1.25)), 2, False
+    found = plan_sizes(*given, CPU, Fixed())
+    assert found.spacing == pytest.approx((1.25 * found.larger,) * 3)
+    assert 1.4 < found.larger < 1.7
+    assert prod(found.network.patch) >= 0.6 * prod(found.median)
+    reason = keys(found, CPU)["preprocess.mr.spacing"].why
+    assert f"Made up to {found.larger:.3g} times larger" in reason
+    assert plan_sizes(*given, PLAIN, Fixed()).larger == 1
+    fixed = plan_sizes(*given, CPU, Fixed(spacing=(1.25, 1.25, 1.25)))
+    assert (fixed.larger, fixed.spacing) == (1, (1.25, 1.25, 1.25))
+
+
+def test_voxels_become_no_more_than_twice_as_large() -> None:
+    found = plan_sizes(scans(40, (200, 200, 200), (1, 1, 1)), 2, False, CPU, Fixed())
+    assert found.spacing == (2, 2, 2)
+
+
+def test_where_slices_are_thick_voxels_become_larger_within_them_first() -> None:
+    found = plan_sizes(scans(40, (90, 90, 20), (1, 1, 5)), 2, False, CPU, Fixed())
+    assert found.larger > 1
+    assert found.spacing[0] == found.spacing[1] > 1
+    assert found.spacing[2] == 5
 
 
 @pytest.mark.parametrize("shape", [(120, 120, 1), (512, 512, 1), (2048, 1024, 1), (30, 30, 1)])
