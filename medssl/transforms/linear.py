@@ -163,13 +163,9 @@ class Rotation:
             )
             middle_of = (mask.shape[1 + axis] - 1) / 2 - part.start + 1
             places.append(sum(others, first + middle_of).clamp_(0, side - 1))
-        cell = torch.zeros(1, dtype=torch.int32, device=mask.device)
-        for place, side in zip(places, low.shape, strict=True):
-            cell = torch.add(place.to(torch.int32).clamp_(max=side - 1), cell, alpha=side)
-        won = low.flatten().index_select(0, cell.flatten()).reshape(cell.shape)
-        between = mixed.flatten().index_select(0, cell.flatten()).reshape(cell.shape)
+        won, between = _read([low, mixed], places)
         where = tuple(between.nonzero().unbind(1))
-        won[where] = _weighed(padded, [one.expand(cell.shape)[where] for one in places])
+        won[where] = _weighed(padded, [one.expand(won.shape)[where] for one in places])
         made = mask.new_zeros(1, *size)
         made[0][tuple(box)] = won
         return made
@@ -239,6 +235,23 @@ def _cells(mask: Tensor) -> tuple[Tensor, Tensor]:
     return low.contiguous(), low != high
 
 
+def _read(cells: list[Tensor], places: list[Tensor]) -> list[Tensor]:
+    """The values of cells, all of one shape, at places along each axis, which lie inside."""
+    found = [
+        place.to(torch.int32).clamp_(max=side - 1)
+        for place, side in zip(places, cells[0].shape, strict=True)
+    ]
+    if all(one.numel() == one.shape[axis] for axis, one in enumerate(found)):  # scaled, not turned
+        for axis, one in enumerate(found):
+            cells = [values.index_select(axis, one.flatten()) for values in cells]
+        return cells
+    cell = torch.zeros(1, dtype=torch.int32, device=found[0].device)
+    for one, side in zip(found, cells[0].shape, strict=True):
+        cell = torch.add(one, cell, alpha=side)
+    flat = cell.flatten()
+    return [values.flatten().index_select(0, flat).reshape(cell.shape) for values in cells]
+
+
 def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
     """The class with the largest share [N] at places [N] along each axis, which lie inside."""
     shares = torch.ones_like(places[0])[None]
@@ -259,6 +272,14 @@ def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
 
 def _largest(corners: Tensor, shares: Tensor) -> Tensor:
     """The class with the largest share among corners [2^axes, N], the lowest of equal ones."""
+    classes = 1 + int(corners.amax()) if corners.numel() else 0
+    if classes < len(corners):  # class by class is quicker
+        largest, won = shares.new_zeros(shares.shape[1]), corners.new_zeros(corners.shape[1])
+        for value in range(classes):
+            share = (shares * (corners == value)).sum(0)
+            won.masked_fill_(share > largest, value)
+            torch.maximum(largest, share, out=largest)
+        return won
     won = torch.stack([(shares * (corners == one)).sum(0) for one in corners])
     return corners.where(won == won.amax(0), corners.amax(0)).amin(0)
 
