@@ -147,13 +147,15 @@ class Rotation:
         """The middle `size` voxels of class indices [1, ...], in their own type.
 
         Each class is read linearly and the one with the largest share wins, the lowest of equal
-        ones; what an ignored voxel has any share in is ignored. Where all voxels around a place are
-        of one class, that need not be computed.
+        ones. Where all voxels around a place are of one class, that need not be computed. Of masks
+        with ignored voxels the nearest voxel is taken: single slices and scribbles would be lost
+        between their ignored neighbours; beyond such a mask all is ignored.
         """
-        filled = _filled(mask)
+        partial = bool((mask == IGNORED).any())
+        filled = [slice(0, side) for side in mask.shape[1:]] if partial else _filled(mask)
         box = self._box(filled, mask, size)
-        padded = pad(mask[0][tuple(filled)], (1, 1) * len(size))
-        low, mixed = _cells(padded)
+        outside = IGNORED if partial else 0
+        padded = pad(mask[0][tuple(filled)], (1, 1) * len(size), value=outside)
         places = []
         for axis, (part, side) in enumerate(zip(filled, padded.shape, strict=True)):
             first, *others = (
@@ -163,10 +165,13 @@ class Rotation:
             )
             middle_of = (mask.shape[1 + axis] - 1) / 2 - part.start + 1
             places.append(sum(others, first + middle_of).clamp_(0, side - 1))
-        won, between = _read([low, mixed], places)
+        made = mask.new_full((1, *size), outside)
+        if partial:
+            (made[0][tuple(box)],) = _read([padded], [place.round() for place in places])
+            return made
+        won, between = _read(list(_cells(padded)), places)
         where = tuple(between.nonzero().unbind(1))
         won[where] = _weighed(padded, [one.expand(won.shape)[where] for one in places])
-        made = mask.new_zeros(1, *size)
         made[0][tuple(box)] = won
         return made
 
@@ -263,10 +268,6 @@ def _weighed(mask: Tensor, places: list[Tensor]) -> Tensor:
         shares = torch.cat([shares * (1 - above), shares * above])
         offsets = torch.cat([offsets * side, offsets * side + 1])
     corners = mask.take(voxels + offsets[:, None])
-    ignored = corners == IGNORED
-    if bool(ignored.any()):
-        won = _largest(corners.masked_fill(ignored, 0), shares)
-        return won.masked_fill((ignored & (shares > 0)).any(0), IGNORED)
     return _largest(corners, shares)
 
 

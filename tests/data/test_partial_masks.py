@@ -160,27 +160,45 @@ def test_whole_masks_are_batched_as_ever() -> None:
     assert batch.known is None
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_rotation_makes_no_class_of_ignored_voxels(seed: int) -> None:
-    """Where any of the eight voxels that are read is ignored, so is the result."""
-    rng = np.random.default_rng(seed)
-    truth = torch.from_numpy(rng.integers(0, 3, (1, 14, 14, 14)).astype(np.uint8))
-    hidden = torch.zeros_like(truth, dtype=torch.bool)
-    hidden[..., :7] = True
-    both = []
-    for lie in (0, 2):
-        change = RandRotateScaled(["label"], prob_rotation=1.0, prob_scaling=1.0)
-        change.set_random_state(seed=seed)
-        change.randomize((8, 8, 8))
-        given = truth.masked_fill(hidden, lie).masked_fill(hidden, IGNORED)
-        both.append(change.apply({"label": given}, (8, 8, 8))["label"])
-    assert torch.equal(*both)
+def turned(mask: torch.Tensor, seed: int) -> torch.Tensor:
+    """A mask [1, X, Y, Z] after a drawn rotation and scaling, its middle 8^3 voxels."""
+    change = RandRotateScaled(["label"], prob_rotation=1.0, prob_scaling=1.0)
     change.set_random_state(seed=seed)
     change.randomize((8, 8, 8))
-    plain = change.apply({"label": truth}, (8, 8, 8))["label"]
-    known = both[0] != IGNORED
-    assert 0 < known.sum() < known.numel()
-    assert torch.equal(both[0][known], plain[known])
+    return change.apply({"label": mask}, (8, 8, 8))["label"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rotation_takes_the_nearest_voxel_so_that_single_slices_stay(seed: int) -> None:
+    """No class comes of ignored voxels, nor the other way round."""
+    places = torch.arange(14**3).reshape(1, 14, 14, 14)
+    truth = (places % 3).to(torch.uint8)
+    one_slice = torch.full_like(truth, IGNORED)
+    one_slice[:, 7] = truth[:, 7]
+    found = turned(one_slice, seed)
+    known = found != IGNORED
+    assert 20 < int(known.sum()) < 200, "about a slice of 8 x 8 voxels"
+    # Voxel by voxel what stands at the nearest one, by where each comes from along each axis.
+    codes = [
+        turned((places // 14**k % 14).to(torch.uint8).masked_fill(places < 1, IGNORED), seed)
+        for k in range(3)
+    ]
+    z, y, x = (one.long() for one in codes)
+    inside = known & (codes[0] != IGNORED) & (codes[1] != IGNORED) & (codes[2] != IGNORED)
+    expected = truth[0][x.clamp(max=13), y.clamp(max=13), z.clamp(max=13)]
+    assert torch.equal(found[inside], expected[inside])
+    assert bool((x[inside] == 7).all())
+
+
+def test_beyond_a_partial_mask_all_is_ignored() -> None:
+    mask = torch.zeros(1, 6, 6, 6, dtype=torch.uint8)
+    mask[0, 3, 3, 3] = IGNORED
+    change = RandRotateScaled(["label"], prob_rotation=0.0, prob_scaling=1.0, scaling=(1.4, 1.4))
+    change.set_random_state(seed=0)
+    change.randomize((8, 8, 8))
+    found = change.apply({"label": mask}, (8, 8, 8))["label"]
+    assert bool((found[:, 0] == IGNORED).all())
+    assert bool((found == 0).any())
 
 
 def test_scores_look_at_known_voxels_alone() -> None:
