@@ -16,6 +16,14 @@ def _several(folds: int) -> int:
 
 FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
 
+FinalModel = Annotated[
+    Literal["refit", "ensemble"],
+    Field(
+        description="the model after a cross-validation; refit: trained once more, on all that is "
+        "labelled; ensemble: the mean of the folds"
+    ),
+]
+
 
 class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
@@ -38,11 +46,7 @@ class SplitSettings(Section):
         "trained on; patients stay whole, classes are spread over the folds, and each patient is "
         "left out once where they are fewer; 0: none",
     )
-    final: Literal["refit", "ensemble"] = Field(
-        default="refit",
-        description="the model after a cross-validation; refit: trained once more, on all labelled "
-        "cases; ensemble: the mean of the folds",
-    )
+    final: FinalModel = "refit"
     test: int = Field(
         default=0,
         ge=0,

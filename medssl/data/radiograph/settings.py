@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medssl.data.split_settings import FoldCount
+from medssl.data.split_settings import FinalModel, FoldCount
 from medssl.section import Section
 
 
@@ -45,11 +45,7 @@ class GradeSplitSettings(Section):
         "trained on; patients stay whole, grades are spread over the folds, and each patient is "
         "left out once where they are fewer; 0: none",
     )
-    final: Literal["refit", "ensemble"] = Field(
-        default="refit",
-        description="the model after a cross-validation; refit: trained once more, on all labelled "
-        "images; ensemble: the mean of the folds",
-    )
+    final: FinalModel = "refit"
     test: float = Field(
         default=0.2,
         ge=0,

@@ -8,7 +8,7 @@ from pydantic import Field
 from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
-from medssl.data.split_settings import FoldCount
+from medssl.data.split_settings import FinalModel, FoldCount
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
@@ -33,11 +33,7 @@ class FoldSettings(Section):
         description="of a stratified cross-validation, where the data set declares no test cases; "
         "0 holds nothing out",
     )
-    final: Literal["refit", "ensemble"] = Field(
-        default="ensemble",
-        description="the model after a cross-validation; ensemble: the mean of the folds; refit: "
-        "trained once more, on all labelled cases",
-    )
+    final: FinalModel = "ensemble"
     validation: float = Field(
         default=0.2, ge=0, le=0.5, description="share of a training's patients, of each fold anew"
     )
