@@ -14,7 +14,8 @@ from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
 from medssl.pipeline.study_page import gap_closed, strongest, tables
-from medssl.pipeline.study_run import machine, run_study
+from medssl.pipeline.study_report import machine
+from medssl.pipeline.study_run import run_study
 
 STUDY = """
 title: Balls study
@@ -152,9 +153,9 @@ def test_runs_in_pieces_make_the_same_study(
     study: Study, balls: Path, untrained: list[str]
 ) -> None:
     first = run_study(study, QuietReporter(), ["arm=plain,labels=2"], command="c")
-    assert first.startswith("2 of 10 runs finished")
+    assert first.said.startswith("2 of 10 runs finished")
     last = run_study(study, QuietReporter(), threads=1, command="medssl study x")
-    assert last.startswith("10 of 10 runs finished")
+    assert last.said.startswith("10 of 10 runs finished")
     assert len(untrained) == 10
     folder = balls / "runs" / "balls" / "study-balls_study"
     with (folder / "study.csv").open() as stream:
