@@ -64,7 +64,7 @@ class Family:
         predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
             made of loose files, in words.
         open_model: (checkpoint, overrides, device) -> a model that answers one request after the
-            other, for `medssl serve`; see `medssl.families.segment.model`.
+            other, for `medssl serve`, see `medssl.serve.worker.Asks`.
         writes: what `predict_files` writes, in words, where its files have one format each; empty:
             a key `format` chooses.
         evaluate_files: (predictions, spec, out, reporter, overrides) -> scores of such results, in

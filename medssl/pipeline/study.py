@@ -28,15 +28,16 @@ class Study(Section):
     title: str = Field(default="", description="heads the report")
     pipeline: str = Field(description="name or path of the pipeline that all runs share")
     data: Annotated[tuple[str, ...], OneAlone()] = Field(
-        default=(), description="of slides: data sets, in the order of the tables"
+        default=(),
+        description="where the family compares on several data sets: these, in the order of tables",
     )
     arms: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="name to overrides of the pipeline"
     )
     labels: tuple[int, ...] = Field(
         default=(),
-        description="of segmentation and grading: values of split.labels, one run of each arm and "
-        "seed for each",
+        description="where the family has label budgets: values of split.labels, one run of each "
+        "arm and seed for each",
     )
     seeds: tuple[int, ...] = Field(
         default=(0,),

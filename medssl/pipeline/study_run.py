@@ -87,7 +87,7 @@ def run_study(
     """Carry out the runs that are missing, or hand them over to a cluster, and write the report.
 
     Args:
-        only: e.g. ["arm=cps,labels=4"]; values of one axis add up, axes narrow each other.
+        only: e.g. ["arm=NAME,labels=4"]; values of one axis add up, axes narrow each other.
         threads: CPU threads of each run; does not change which run it is.
         command: what to print in the report as the way to repeat it.
         executor: a name of `EXECUTORS`.
