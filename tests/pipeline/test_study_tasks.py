@@ -78,7 +78,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(
         for seed in (0, 1)
     ]
     assert f"failed   arm noisy, labels 2, seed 1: {reason}" in str(end)
-    with pytest.raises(MedsslError, match="2 of 4 runs of the study failed; .* the same command"):
+    with pytest.raises(MedsslError, match=r"2 of 4 runs of the study failed; .* the same command"):
         end.check()
     page = (study_folder(study) / "summary.md").read_text()
     assert f"| arm noisy, labels 2, seed 0 | {reason} |" in page
@@ -126,7 +126,7 @@ def test_a_pre_training_comes_once_before_the_runs_that_start_from_it(pretrained
 def test_pieces_one_by_one_make_the_study(pretrained: Study, untrained: list[str]) -> None:
     with pytest.raises(UsageError, match="starts from no pre-training"):
         run_task(pretrained, "encoder:0", QuietReporter())
-    with pytest.raises(UsageError, match="no task 'run:3'.*run:0 to run:2"):
+    with pytest.raises(UsageError, match=r"no task 'run:3'.*run:0 to run:2"):
         run_task(pretrained, "run:3", QuietReporter())
     run_task(pretrained, "encoder:1", QuietReporter())
     assert names(pretrained) == [("run", "plain"), ("run", "first"), ("run", "second")]
