@@ -65,12 +65,26 @@ class Failure:
     Attributes:
         task: which, in words.
         reason: one sentence that names no file.
-        exit_code: what its command ended with.
+        exit_code: what its command ended with; `UNENDED` where it has not said.
     """
 
     task: str
     reason: str
     exit_code: int
+
+    @property
+    def told(self) -> bool:
+        """Whether the piece itself said why."""
+        return self.exit_code != UNENDED
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop, and goes on where it was."""
+        return self.exit_code == Stopped.exit_code
+
+
+UNENDED = -1
+"""What stands for an exit code while a piece has begun and not ended."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,9 @@ def carry_out_task(
         Exception: what the run raises.
     """
     record = Record(study_folder(study), task.name)
-    record.clear()
+    # What is killed can say nothing, so that is said before.
+    unsaid = "it has begun and not ended: it runs yet, or was killed, as where memory runs out"
+    record.write(Failure(str(task), unsaid, UNENDED))
     try:
         config = load_config(study.pipeline, (*task.cell.overrides, *more))
         inner = _pretraining(config)
@@ -198,12 +214,13 @@ def carry_out_task(
     except (Stopped, Exception) as error:
         record.write(Failure(str(task), kept_sentence_of(error), exit_code_of(error)))
         raise
+    record.clear()
 
 
 def _refuse_failed(study: Study, inner: Plan[Any, Any]) -> None:
     """Do not train an encoder again, run for run, that could not be trained."""
     failure = Record(study_folder(study), encoder_name(inner)).read()
-    if failure is not None and failure.exit_code != Stopped.exit_code:
+    if failure is not None and failure.told and not failure.stopped:
         raise MedsslError(
             f"the pre-training {inner.config.pipeline.name} that it starts from failed",
             failure.reason,

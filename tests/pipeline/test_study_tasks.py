@@ -146,7 +146,7 @@ def test_a_pre_training_that_failed_is_not_repeated_for_each_run(
         tried.append(job.plan.config.label)
         raise DataError("the scan of c3 is empty")
 
-    monkeypatch.setattr("medssl.families.pretrain.train.train", train)
+    monkeypatch.setattr("medssl.families.pretrain.pretrain.pretrain", train)
     end = run_study(pretrained, QuietReporter())
     assert (len(tried), len(untrained)) == (1, 1)
     reason = "the pre-training encoder that it starts from failed; the scan of c3 is empty"

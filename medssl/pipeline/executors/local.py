@@ -128,12 +128,12 @@ class _Pool:
             task, code = child.task, child.process.returncode
             record = Record(study_folder(self._order.study), task.name)
             kept = record.read()
-            if code and kept is None:
+            if code and (kept is None or not kept.told):
                 kept = Failure(str(task), _how_it_ended(code), 1)
                 record.write(kept)
             if code == 0 or kept is None:
                 self._note(f"{task}: done")
-            elif kept.exit_code == Stopped.exit_code:
+            elif kept.stopped:
                 self._again(task, kept)
             else:
                 self._fail(kept)

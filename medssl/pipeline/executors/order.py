@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Study
@@ -47,7 +47,7 @@ class Order:
     jobs: int | None = None
     gpus: int | None = None
     threads: int | None = None
-    settings: Mapping[str, str] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def command_of(self, task: Task | str, *, python: str = sys.executable) -> list[str]:
         """The command of one piece: in a process of its own, or with one for each of its GPUs.
