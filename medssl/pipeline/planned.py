@@ -26,9 +26,10 @@ def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> C
         DataError, UsageError: a scan cannot be read, nothing fits what is at hand, or a given key
             does not fit the planned ones.
     """
-    if config.is_planned or config.family.plan is None:
+    make = config.family.before.plan
+    if config.is_planned or make is None:
         return config
-    return _with_keys(config, load(config.family.plan)(config, cohort, reporter))
+    return _with_keys(config, load(make)(config, cohort, reporter))
 
 
 def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
@@ -78,7 +79,7 @@ def plan_in_words(
             file is not the user's own.
     """
     config = load_config(name, overrides)
-    make = config.family.plan
+    make = config.family.before.plan
     if make is None or "plan" not in config.file.model_fields:
         raise UsageError(
             f"nothing is planned for the pipeline {config.pipeline.name}",
@@ -108,9 +109,10 @@ def _foretold(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> l
     """What the run will take here, unless it is planned for another device."""
     device = choose_device(config.pipeline.train.device).type
     asked = getattr(config.pipeline, "plan", None)
-    if config.family.foretell is None or (asked and asked.device not in (None, device)):
+    foretell = config.family.before.foretell
+    if foretell is None or (asked and asked.device not in (None, device)):
         return []
-    return [said] if (said := load(config.family.foretell)(config, cohort, reporter)) else []
+    return [said] if (said := load(foretell)(config, cohort, reporter)) else []
 
 
 def _must_be_own(path: Path) -> None:

@@ -61,10 +61,11 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
             cohort = cohort_of(config)
         except DataError:
             continue
-        if config.family.tested and not cohort.test:
+        tested = config.family.scoring.tested
+        if tested and not cohort.test:
             raise UsageError(
                 f"a study of {study.pipeline} has nothing to compare",
-                f"there are no test {config.family.tested}, on which its runs would be scored",
+                f"there are no test {tested}, on which its runs would be scored",
                 "set split.test in the pipeline",
             )
         config = with_plan(config, cohort, QuietReporter())

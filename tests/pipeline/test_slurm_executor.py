@@ -26,7 +26,8 @@ labels: [2]
 seeds: [0]
 arms:
   broken: [split.validation=0, predict.checkpoint=best]
-  first: [pretrain=encoder, evaluate.overlays=0, train.steps=150, train.checkpoint_every=5, train.log_every=1]
+  first: [pretrain=encoder, evaluate.overlays=0, train.steps=150, train.checkpoint_every=5,
+          train.log_every=1]
   second: [pretrain=encoder, evaluate.overlays=0, method.noise=0.1]
 reference: second
 """
@@ -129,7 +130,7 @@ def test_a_study_that_is_pre_empted_makes_the_table_of_one_process(
 def test_what_slurm_refuses_is_told_in_one_sentence(
     study: Study, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(MedsslError, match="SLURM refuses the jobs; .*invalid partition specified"):
+    with pytest.raises(MedsslError, match=r"SLURM refuses the jobs; .*invalid partition specified"):
         submitted(study, settings={"refused": "1"})
     with pytest.raises(UsageError, match="--set array cannot be given"):
         submitted(study, settings={"array": "0-9"})
