@@ -8,16 +8,15 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medssl.atomic import make_folder, write_text
 from medssl.errors import MedsslError, UsageError
 from medssl.pipeline.config import load_config
-from medssl.pipeline.executors.order import REPORT, Handed, Order
+from medssl.pipeline.executors.order import REPORT, Handed, Order, arrays
 from medssl.pipeline.executors.requeued import Requeued
-from medssl.pipeline.study_tasks import Record, Task, study_folder
+from medssl.pipeline.study_tasks import Record, study_folder
 
 MINUTES = 240
 """Of a job, unless it is told: at its end a job is queued again, and goes on."""
@@ -54,7 +53,7 @@ def submit(order: Order) -> Handed:
             "jobs are submitted where SLURM's commands are",
             "start it on the login node",
         )
-    must_be_planned(order)
+    order.must_be_planned()
     queue = _Queue(order)
     known = queue.alive()
     tasks = [task for task in order.work.tasks if task.name not in known]
@@ -62,7 +61,7 @@ def submit(order: Order) -> Handed:
     if waiting := len(order.work.tasks) - len(tasks):
         lines.append(f"{waiting} pieces are queued or running already")
     ids = {task.name: known[task.name] for task in order.work.tasks if task.name in known}
-    for group in _groups(tasks, set(ids)):
+    for group in arrays(tasks, set(ids)):
         for task in group.tasks:
             Record(study_folder(order.study), task.name).clear()
         after = ids.get(group.after, "")
@@ -77,53 +76,6 @@ def submit(order: Order) -> Handed:
         lines.append(_line("the report", report, "all of them"))
         jobs.append(report)
     return Handed("\n".join([*lines, *_how_to_follow(order, jobs)]))
-
-
-def must_be_planned(order: Order) -> None:
-    """Refuse a study whose runs would each be planned for the machine that they happen to run on.
-
-    Raises:
-        UsageError: says which keys make the plan one for all.
-    """
-    for task in order.work.tasks:
-        config = load_config(order.study.pipeline, task.cell.overrides)
-        asked = getattr(config.pipeline, "plan", None)
-        if asked is None or config.is_planned or (asked.memory and asked.device):
-            continue
-        raise UsageError(
-            f"each run of the study {order.study.name} is planned for the machine that it runs on",
-            "machines of a cluster differ, and so would the runs",
-            "say in the pipeline what to plan for, e.g. plan: {memory: 24GB, device: cuda}",
-        )
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Pieces that are submitted as one array.
-
-    Attributes:
-        after: name of the pre-training that they wait for; empty where they wait for none.
-    """
-
-    what: str
-    tasks: tuple[Task, ...]
-    after: str = ""
-
-
-def _groups(tasks: Sequence[Task], known: Collection[str]) -> list[_Group]:
-    """The arrays in the order in which they are submitted.
-
-    Args:
-        known: names of pieces that are queued already.
-    """
-    first = tuple(task for task in tasks if task.kind == "encoder")
-    coming = {*known, *(task.name for task in first)}
-    runs: dict[str, list[Task]] = {}
-    for task in tasks:
-        if task.kind == "run":
-            runs.setdefault(task.after if task.after in coming else "", []).append(task)
-    groups = [_Group("pre-trainings", first)] if first else []
-    return groups + [_Group("runs", tuple(mine), after) for after, mine in runs.items()]
 
 
 class _Queue:
