@@ -19,6 +19,7 @@ from medssl.pipeline.run import pretraining, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, cells
 from medssl.pipeline.study_page import markdown, tables, write_curve
 from medssl.pipeline.study_tasks import Failure, study_folder
+from medssl.pipeline.study_tracking import hand_over
 from medssl.train.fingerprint import code_version
 
 
@@ -42,6 +43,7 @@ def write_report(study: Study, failures: Sequence[Failure] = (), command: str = 
     comparison = comparison_of(config.family)
     if results and study.labels and comparison.score:
         write_curve(study, results, comparison, config.spec.simulated, folder)
+    hand_over(study, results, comparison, failures)
     return (
         f"{len(results)} of {len(everything)} runs finished\n"
         f"summary  {folder / 'summary.md'}\ntable    {folder / 'study.csv'}"

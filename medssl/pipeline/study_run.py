@@ -23,6 +23,7 @@ from medssl.pipeline.study_tasks import (
     find_task,
     missing_work,
 )
+from medssl.pipeline.study_tracking import begin, begin_once
 from medssl.registry import load
 
 EXECUTORS = {
@@ -32,6 +33,9 @@ EXECUTORS = {
 }
 """(order) -> `Handed`: what was carried out, or handed over."""
 
+
+ELSEWHERE = ("kubernetes",)
+"""Executors whose runs see other folders than this process."""
 
 DONE_WITHIN = 2.0
 """Seconds in which only a run ends that was finished before."""
@@ -103,16 +107,27 @@ def run_study(
     chosen = checked_cells(study, only)
     work = missing_work(study, chosen)
     order = Order(study, work, tuple(words), reporter, command, jobs, gpus, threads, settings or {})
-    if executor == "local" and (jobs or 1) == 1 and (gpus or 1) == 1:
+    if executor not in ELSEWHERE:
+        tracker = begin(study)
+        try:
+            return _carried_out(order, executor, len(chosen))
+        except BaseException as error:
+            tracker.__exit__(type(error), error, None)
+            raise
+    return _carried_out(order, executor, len(chosen))
+
+
+def _carried_out(order: Order, executor: str, count: int) -> StudyEnd:
+    if executor == "local" and (order.jobs or 1) == 1 and (order.gpus or 1) == 1:
         failures = _one_after_another(order)
     else:
-        _one_after_another(replace(order, work=Work(work.done, ())))
+        _one_after_another(replace(order, work=Work(order.work.done, ())))
         handed: Handed = load(EXECUTORS[executor])(order)
         if handed.said:
             return StudyEnd(handed.said)
         failures = list(handed.failures)
-    said = write_report(study, failures, command)
-    return StudyEnd(said, tuple(failures), len(chosen))
+    said = write_report(order.study, failures, order.command)
+    return StudyEnd(said, tuple(failures), count)
 
 
 def run_task(
@@ -132,6 +147,7 @@ def run_task(
         failures = failures_of(study)
         return str(StudyEnd(write_report(study, failures, command), tuple(failures)))
     task = find_task(study, word)
+    begin_once(study)
     carry_out_task(study, task, reporter, _how(threads))
     return f"{task}: done"
 

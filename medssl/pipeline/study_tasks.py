@@ -21,6 +21,7 @@ from medssl.pipeline.plan import Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, pretraining, run, with_finished_encoder
+from medssl.pipeline.stage import Within
 from medssl.pipeline.study import Cell, Study, cells
 from medssl.section import digest
 
@@ -208,7 +209,8 @@ def carry_out_task(
         if task.kind == "run":
             if inner is not None and not inner.last.done:
                 _refuse_failed(study, inner)
-            run(config, reporter)
+            within = Within(study_folder(study), {"study": study.name, "arm": task.cell.arm})
+            run(config, reporter, within=within)
         elif inner is not None:
             carry_out_plan(inner, reporter)
     except (Stopped, Exception) as error:

@@ -86,6 +86,48 @@ class MlflowRun:
 
         self._log("tags", [RunTag(_name(key), str(value)) for key, value in tags.items()])
 
+    def untag(self, key: str) -> None:
+        """Take a tag away, if the run has it."""
+        if key in self._client.get_run(self.run_id).data.tags:
+            self._client.delete_tag(self.run_id, key)
+
+    def inputs(self, datasets: Sequence[Mapping[str, str]], models: Sequence[str]) -> None:
+        """Say what the run learns from or is scored on, and which models it starts from or uses.
+
+        Args:
+            datasets: name, digest, context, source and profile (JSON) of each.
+            models: MLflow's ids.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
+
+        given = [
+            DatasetInput(
+                Dataset(one["name"], one["digest"], "medssl", one["source"], None, one["profile"]),
+                [InputTag("mlflow.data.context", one["context"])],
+            )
+            for one in datasets
+        ]
+        used = [LoggedModelInput(one) for one in models]
+        if given or used:
+            self._client.log_inputs(self.run_id, given or None, used or None)
+
+    def output(self, told: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+        """Say which model the run has made; returns MLflow's id of it.
+
+        Args:
+            told: name, type, step, and tags by name.
+            params: its settings.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        plain = {_name(key): str(value)[:_LONGEST_VALUE] for key, value in params.items()}
+        made = self._client.create_logged_model(
+            self._experiment, told["name"], self.run_id, dict(told["tags"]), plain, told["type"]
+        )
+        self._client.finalize_logged_model(made.model_id, "READY")
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, told["step"])])
+        return str(made.model_id)
+
     def send(self, entries: Sequence[Entry]) -> None:
         """Send numbers; those that were sent before are not doubled."""
         from mlflow.entities import Metric

@@ -136,5 +136,7 @@ def test_wrong_settings_are_refused(study: Study, balls: Path) -> None:
 def test_runs_that_are_planned_must_say_what_for(study: Study, balls: Path) -> None:
     text = "{pipeline: balls, labels: [2], arms: {planned: [plan=auto]}, reference: planned}"
     (balls / "pipelines" / "planned_study.yaml").write_text(text)
-    with pytest.raises(UsageError, match=r"planned for the machine that it gets; .* \{memory: 24GB"):
+    with pytest.raises(
+        UsageError, match=r"planned for the machine that it gets; .* \{memory: 24GB"
+    ):
         written(load_study("planned_study"))
