@@ -296,7 +296,7 @@ class Settings(PretrainMethodSettings):
             self.embedding.must_fit(patch)
 
     def pairs_of_patients(self) -> MatchedViews:
-        """Matched, or at random."""
+        """How pairs of windows of two patients are drawn: at matched places, or at random."""
         return self.views
 
     def needs(self) -> EmbeddingFirst | None:
