@@ -255,7 +255,7 @@ def _window(config: SegmentConfig, method: SegmentMethod) -> Pace:
     """Of a window, by two times four side by side, of which the first is not timed."""
     pipeline, predictor = config.pipeline, method.predictor()
     if pipeline.predict.network != "ensemble":
-        predictor = Ensemble(predictor.members[:1])
+        predictor = Ensemble(predictor.members[:1], predictor.outputs)
     device, patch = choose_device(pipeline.train.device), pipeline.train.patch
     x, y, z = patch
     image = torch.zeros(len(config.spec.channels), 4 * x, y, z)
