@@ -116,7 +116,9 @@ def case_scores(
     for name, union in [(one.name, one.classes) for one in regions] or own:
         if outlined is not None and name not in outlined:
             continue
-        box = _joint(*(each[index - 1] for index in union for each in (predicted_boxes, true_boxes)))
+        box = _joint(
+            *(each[index - 1] for index in union for each in (predicted_boxes, true_boxes))
+        )
         masks = _of(union, prediction[box]), _of(union, truth[box])
         score = _class_score(name, masks, shape, spacing, tolerance, pooled_voxels)
         if further:

@@ -159,9 +159,7 @@ class TraCoCo(SegmentMethod):
         self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
         self.patch = task.patch
         seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
-        self.pair = nn.ModuleList(
-            task.new_network(one) for one in seeds
-        )
+        self.pair = nn.ModuleList(task.new_network(one) for one in seeds)
         self.outputs = task.outputs
         if settings.average.decay is not None:
             self.averages = deepcopy(self.pair).requires_grad_(False)
