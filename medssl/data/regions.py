@@ -1,4 +1,4 @@
-"""Regions: unions of labels that are learnt each by itself, and the order in which they are written.
+"""Regions: unions of labels, each learnt by itself, and the order in which they are written.
 
 As in nnU-Net's region-based training (sheet of partial labels, section 5): a network says of every
 region whether a voxel lies in it; masks are written region after region, later ones over earlier

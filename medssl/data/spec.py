@@ -174,8 +174,9 @@ class DataSpec(Section):
         labels = given.get("labels")
         if not isinstance(labels, list | tuple):
             raise ValueError("regions: brats needs labels")
-        named = [one if isinstance(one, Mapping) else vars(one) for one in labels]
-        pairs = [(str(one.get("name")), one.get("value")) for one in named]
+        if not all(isinstance(one, Mapping) and type(one.get("value")) is int for one in labels):
+            raise ValueError("regions: brats needs labels with a name and a value each")
+        pairs = [(str(one.get("name")), int(one["value"])) for one in labels]
         return {**given, "regions": brats(pairs)}
 
     @model_validator(mode="after")

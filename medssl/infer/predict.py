@@ -1,6 +1,7 @@
 """One case from volume to labels and uncertainty on its own grid.
 
-Legend: C channels, K classes or regions, X Y Z voxels of the source grid, x y z voxels of the network grid.
+Legend: C channels, K classes or regions, X Y Z voxels of the source grid, x y z voxels of the
+network grid.
 """
 
 from collections.abc import Callable, Iterable

@@ -151,8 +151,8 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
 class SegmentMethod(Method[Batch]):
     """Learns from patches of volumes.
 
-    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], of the classes or regions of
-    its task's `outputs`.
+    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], of the classes or regions
+    of its task's `outputs`.
     """
 
     @abstractmethod

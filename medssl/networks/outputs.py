@@ -1,4 +1,4 @@
-"""What the channels of a segmentation network say: which class a voxel is, or which regions hold it.
+"""What a segmentation network's channels say: which class a voxel is, or which regions hold it.
 
 A network of K classes answers with K logits, whose softmax is the probability of each. One of R
 regions (unions of labels, see `medssl.data.regions`) answers with R logits z, and the sigmoid of

@@ -3,9 +3,10 @@
 Sources: TraCoCo release, sheet section 5.1; BCP release, sheet section 4.
 
 Labels are class indices [B, X, Y, Z], of logits [B, K, X, Y, Z] whose softmax are probabilities, or
-which regions hold a voxel, [B, R, X, Y, Z] of true and false, of logits [B, R, X, Y, Z] whose sigmoid
-are probabilities (sheet of partial labels, section 5). Of regions cross-entropy is the binary one,
-the mean over voxels and regions, and Dice the mean over all of them, as there is no background.
+which regions hold a voxel, [B, R, X, Y, Z] of true and false, of logits [B, R, X, Y, Z] whose
+sigmoids are probabilities (sheet of partial labels, section 5). Of regions cross-entropy is the
+binary one, the mean over voxels and regions, and Dice the mean over all of them, as there is no
+background.
 
 Legend: B items, K classes, R regions, X Y Z voxels, x y z those of a coarser head.
 """
