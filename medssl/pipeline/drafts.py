@@ -35,4 +35,8 @@ def pipeline_draft(spec: DataSpec, cases: Sequence[Case]) -> str:
             if keys is not None:
                 first = [key for key in keys if key[0] == "extends"]
                 return document(head, [*first, *about, *(key for key in keys if key not in first)])
-    raise UsageError(f"no pipeline can be written for {spec.name}", f"it holds {content}")
+    raise UsageError(
+        f"no pipeline can be written for {spec.name}",
+        f"it holds {content}, for which no family writes a first one",
+        "write one by hand; `medssl keys` lists the sections",
+    )

@@ -143,7 +143,7 @@ def describe(asked: str) -> str:
 
 
 def page() -> str:
-    """docs/keys.md."""
+    """The text of docs/keys.md."""
     lines = [
         "# Every key",
         "",
