@@ -31,6 +31,15 @@ SMALLER = {
         "head": {"hidden": 16, "bottleneck": 16, "outputs": 16},
         "between": {"queue": 0},  # one that still fills makes the loss grow
     },
+    "gmml": {"corruption": {"align": 2}},
+    "whitening": {"hidden": 32, "outputs": 8, "tokens": 64},
+    "all4one": {
+        "hidden": 32,
+        "outputs": 16,
+        "predictor": 32,
+        "queue": 8,
+        "centroid": {"hidden": 32, "dropout": 0},
+    },
     "anatomical_embedding": {
         "views": {"size": (16, 16, 8)},
         "fine": {"temperature": 0.1},
