@@ -1,6 +1,7 @@
 """What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
