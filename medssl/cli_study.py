@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -108,8 +109,18 @@ def compare(
         str,
         typer.Option(help="Method to compare with.", show_default="the usual one of the family"),
     ] = "",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as a page, with a figure.")
+    ] = None,
 ) -> None:
     """Table across the finished runs of a pipeline, with intervals and p-values."""
-    from medssl.pipeline.compare import compare as tabulate
+    from medssl.pipeline.compare import compare as compared
 
-    typer.echo(tabulate(pipeline, reference))
+    found = compared(pipeline, reference)
+    typer.echo(str(found))
+    if html is not None:
+        from medssl.atomic import write_text
+        from medssl.pipeline.compare_page import compare_page
+
+        write_text(html, compare_page(pipeline, found))
+        typer.echo(f"page     {html}")

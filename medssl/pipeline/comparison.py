@@ -144,7 +144,7 @@ class Comparison(ABC):
         low, high = (run.numbers.get(f"{self.ranked}_{end}") for end in ("low", "high"))
         if low is None and (values := list(self.items(run).values())):
             low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
-        return Headline(self.ranked.replace("_", " "), value, low, high)
+        return Headline(self.score or self.ranked.replace("_", " "), value, low, high)
 
     def pooled(self, runs: Runs) -> dict[str, float]:
         """Item to its mean score over the seeds that tested it."""

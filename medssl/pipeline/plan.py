@@ -241,8 +241,10 @@ class Job:
     def subject(self) -> Subject:
         """What its stages have in common."""
         found = self.plan.subject
-        more = {} if self.within is None else self.within.tags
-        return replace(found, tags={**found.tags, **more})
+        if self.within is None:
+            return found
+        label = f"{self.within.word}: {found.label}"
+        return replace(found, label=label, tags={**found.tags, **self.within.tags})
 
     @property
     def above(self) -> Path | None:

@@ -123,10 +123,12 @@ class Within:
 
     Attributes:
         folder: of what stands above it, among the runs of the same pipeline.
+        word: what it is called there.
         tags: facts by name.
     """
 
     folder: Path
+    word: str
     tags: Mapping[str, str]
 
 

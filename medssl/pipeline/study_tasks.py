@@ -209,7 +209,9 @@ def carry_out_task(
         if task.kind == "run":
             if inner is not None and not inner.last.done:
                 _refuse_failed(study, inner)
-            within = Within(study_folder(study), {"study": study.name, "arm": task.cell.arm})
+            within = Within(
+                study_folder(study), task.cell.arm, {"study": study.name, "arm": task.cell.arm}
+            )
             run(config, reporter, within=within)
         elif inner is not None:
             carry_out_plan(inner, reporter)

@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 MARK = "begun_as"
 """Tag by which a run is found again if a kill came before its id was written down."""
 
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow's pages show runs that train, and not conversations with language models."""
+
 _SQLITE = "sqlite:///"
 _LONGEST_VALUE = 6000
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}
@@ -197,7 +200,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, _artifacts(uri, name)))
+            return str(client.create_experiment(name, _artifacts(uri, name), _KIND))
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:

@@ -54,13 +54,14 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
         tags, numbers = run.data.tags, run.data.metrics
         assert tags["mlflow.parentRunId"] == study.info.run_id
         assert (tags["study"], tags["method"], tags["seed"]) == ("balls_study", "supervised", "0")
+        assert run.info.run_name == f"{tags['arm']}: supervised, {tags['labels']} labels, seed 0"
         assert (tags["arm"], tags["labels"], tags["data"]) in [
             (arm, labels, "balls") for arm in ("plain", "noisy") for labels in ("2", "3")
         ]
         if run.info.status == "FAILED":
             assert tags["failure"] == "unexpected RuntimeError: out of memory"
             continue
-        assert tags["score"] == "dice"
+        assert tags["score"] == "Dice"
         assert numbers["test/score"] == numbers["dice"]
         assert numbers["test/score_low"] <= numbers["test/score"] <= numbers["test/score_high"]
         (data,) = run.inputs.dataset_inputs
@@ -83,8 +84,8 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     ("numbers", "found"),
     [
         ({}, None),
-        ({"dice": 0.5}, Headline("dice", 0.5, 0.4, 0.6)),
-        ({"dice": 0.5, "dice_low": 0.1, "dice_high": 0.9}, Headline("dice", 0.5, 0.1, 0.9)),
+        ({"dice": 0.5}, Headline("Dice", 0.5, 0.4, 0.6)),
+        ({"dice": 0.5, "dice_low": 0.1, "dice_high": 0.9}, Headline("Dice", 0.5, 0.1, 0.9)),
     ],
 )
 def test_the_number_that_runs_are_ranked_by(

@@ -5,10 +5,13 @@ being counted as failed, as is one whose node goes away; wrong usage and rejecte
 again, and one index that fails stops no other. TrainJobs are for runs of several machines.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -58,13 +61,13 @@ def write_manifests(order: Order) -> Handed:
     for old in folder.glob("*.yaml"):
         old.unlink()
     steps = make.steps()
-    files = [f"{number}-{what}.yaml" for number, (what, _) in enumerate(steps, start=1)]
-    for file, (_, found) in zip(files, steps, strict=True):
+    names = [f"{number}-{what}.yaml" for number, (what, _) in enumerate(steps, start=1)]
+    for file, (_, found) in zip(names, steps, strict=True):
         write_text(folder / file, yaml.safe_dump_all(found, sort_keys=False))
     script = folder / "apply.sh"
-    write_text(script, _script(files, [found for _, found in steps], make.settings["namespace"]))
+    write_text(script, _script(names, [found for _, found in steps], make.settings["namespace"]))
     script.chmod(0o755)
-    return Handed("\n".join([*(f"wrote    {folder / file}" for file in files), *_next(script)]))
+    return Handed("\n".join([*(f"wrote    {folder / file}" for file in names), *_next(script)]))
 
 
 class _Manifests:
@@ -76,6 +79,9 @@ class _Manifests:
         if not self.settings["nodes"].isdigit() and self.settings["nodes"]:
             raise UsageError(f"--set nodes={self.settings['nodes']} is no number")
         self._gpus = 1 if order.gpus is None else order.gpus
+        text = files("medssl.pipeline.executors").joinpath("storage.yaml").read_text("utf-8")
+        claim = json.dumps(self.settings["claim"])
+        self._storage = yaml.safe_load(Template(text).substitute(claim=claim))
 
     def steps(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """What is applied one after the other: a word on it, and its manifests."""
@@ -117,7 +123,7 @@ class _Manifests:
             "command": ["sh", "-c", line],
             "env": self._variables(),
             "resources": self._resources(gpus),
-            "volumeMounts": _MOUNTS,
+            **self._storage["container"],
         }
         return {
             "apiVersion": "batch/v1",
@@ -137,7 +143,7 @@ class _Manifests:
                         "restartPolicy": "Never",
                         "terminationGracePeriodSeconds": GRACE_S,
                         "containers": [container],
-                        "volumes": self._volumes(),
+                        **self._storage["pod"],
                     },
                 },
             },
@@ -147,11 +153,11 @@ class _Manifests:
         """A TrainJob: one piece on several machines, whose processes the trainer starts."""
         command = self._order.command_of(task, python="python")
         words = command[command.index("medssl") :]
-        node = {"name": "node", "volumeMounts": _MOUNTS}
+        node = {"name": "node", **self._storage["container"]}
         pod = {
             "terminationGracePeriodSeconds": GRACE_S,
             "containers": [node],
-            "volumes": self._volumes(),
+            **self._storage["pod"],
         }
         jobs = [{"name": "node", "template": {"spec": {"template": {"spec": pod}}}}]
         return {
@@ -203,19 +209,8 @@ class _Manifests:
             "limits": wanted | ({"nvidia.com/gpu": str(gpus)} if gpus else {}),
         }
 
-    def _volumes(self) -> list[dict[str, Any]]:
-        return [
-            {"name": "work", "persistentVolumeClaim": {"claimName": self.settings["claim"]}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-        ]
-
 
 _DISRUPTED = {"type": "DisruptionTarget", "status": "True"}
-
-_MOUNTS = [
-    {"name": "work", "mountPath": WORK},
-    {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - of processes of loaders
-]
 
 
 def _codes(*values: int) -> dict[str, Any]:
