@@ -3,7 +3,8 @@
 Legend: C channels, K classes, X Y Z voxels of the source grid, x y z voxels of the network grid.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
+from medssl.infer.checkpoint_guard import Watch
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
@@ -60,7 +62,7 @@ def predict_case(
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
-    watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
+    watch: Watch | None = None,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
@@ -78,24 +80,33 @@ def predict_case(
         UsageError: probabilities of such a volume are asked for.
     """
     prepared = prepare(volume)
-    verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
     how = _window(patch, settings, device, float(image.min()))
+    heard = watch.listen(prepared.image, how["stride"]) if watch else None
     size = 4 * classes * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
         answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored))
     else:
         answer = _answer(predictor, settings, mirrored)
+    told = heard.tell if heard else None
+
+    def judged() -> Verdict | None:
+        return watch(volume, prepared.image, heard) if watch else None
+
     if size > LOGITS_LIMIT:
-        slabs = sliding_window_slabs(image, answer, patch, **how)
-        return replace(_streamed(slabs, record, settings, cleaning), verdict=verdict)
-    whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
+        with heard or nullcontext():
+            slabs = sliding_window_slabs(image, answer, patch, told=told, **how)
+            streamed = _streamed(slabs, record, settings, cleaning)
+        return replace(streamed, verdict=judged())
+    with heard or nullcontext():
+        summed = sliding_window(image, answer, patch, told=told, **how)
+    whole = _logits(summed.cpu(), settings)
     logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
     voxel = volume.geometry.voxel
     labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
     maps = _maps(logits, record, settings)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), verdict)
+    return Prediction(volume.geometry, labels, *maps, tuple(members), judged())
 
 
 def _answer(
