@@ -186,7 +186,8 @@ class Asked:
         watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty = self.missing(outputs), list[str]()
-        scans = Scans(self.wanted, reporter)
+        resample = found.resample_channels or settings.resample_channels
+        scans = Scans(self.wanted, reporter, resample)
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
