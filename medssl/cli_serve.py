@@ -66,13 +66,13 @@ def serve(
     )  # fmt: skip
     checkpoint = model_folder(model)
     family = find_family(checkpoint_family(checkpoint))
-    if family.open_model is None:
+    if family.files.open is None:
         raise UsageError(
             f"{checkpoint} cannot be served",
             f"it is of the family '{family.name}', which marks nothing in DICOM studies",
             "serve a model that segments",
         )
-    opened = load(family.open_model)(checkpoint, settings or [], device)
+    opened = load(family.files.open)(checkpoint, settings or [], device)
 
     from medssl.serve.app import serve as start
 

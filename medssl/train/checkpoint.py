@@ -176,17 +176,17 @@ def read_description(folder: Path) -> Checkpoint:
         DataError: its description cannot be understood.
     """
     family = description_of(folder).get("family", "segment")
-    if family in ("slide", "grade"):
-        raise UsageError(
-            f"{folder} is a checkpoint of the family '{family}'",
-            "it segments nothing",
-            "name a checkpoint of a pipeline that segments",
-        )
     if family == "pretrain":
         raise UsageError(
             f"{folder} is a pre-trained encoder",
             "it segments nothing",
             f"train a network that starts from it: medssl train PIPELINE pretrain={folder}",
+        )
+    if family != "segment":
+        raise UsageError(
+            f"{folder} is a checkpoint of the family '{family}'",
+            "it segments nothing",
+            "name a checkpoint of a pipeline that segments",
         )
     return understood(folder, Checkpoint)
 

@@ -64,20 +64,20 @@ class Pace(NamedTuple):
     processor: float
 
     def times(self, count: float) -> "Pace":
-        """Of so many."""
+        """The time of so many steps in a row."""
         return Pace(self.wall * count, self.processor * count)
 
     def and_then(self, other: "Pace") -> "Pace":
-        """Of one after the other."""
+        """The time of both, one after the other."""
         return Pace(self.wall + other.wall, self.processor + other.processor)
 
     @classmethod
     def now(cls) -> "Pace":
-        """Both clocks."""
+        """Seconds that both clocks show now; meant for `since`."""
         return cls(time.perf_counter(), time.process_time())
 
     def since(self, before: "Pace") -> "Pace":
-        """From one look at the clocks to this one."""
+        """The time between an earlier look at the clocks and this one."""
         return Pace(self.wall - before.wall, self.processor - before.processor)
 
 

@@ -78,7 +78,7 @@ def known_cross_entropy(logits: Tensor, label: Tensor, known: Tensor | None = No
 
 
 def merged(logits: Tensor, outlined: Tensor) -> Tensor:
-    """Logits [B, K, X, Y, Z] of which classes that are not outlined count as background.
+    """Logits [B, K, X, Y, Z], in which classes that a case does not outline join its background.
 
     Args:
         outlined: [B, K] bool, background among them.

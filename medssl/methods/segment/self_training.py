@@ -37,7 +37,7 @@ class SelfTraining(InRounds):
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
-        """Labels; after the first round sure pseudo-labels as well."""
+        """The loss on labels; after the first round also on pseudo-labels that are sure enough."""
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
         heads = heads_of(network, labelled.image[:, 0])

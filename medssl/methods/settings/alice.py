@@ -289,7 +289,7 @@ class Settings(PretrainMethodSettings):
             self.embedding.method.must_fit_in(needed.window(patch), *keys)
 
     def pairs_of_patients(self) -> MatchedViews:
-        """Matched, or at random."""
+        """How pairs of windows of two patients are drawn: at matched places, or at random."""
         return self.views
 
     def needs(self) -> EmbeddingFirst | None:
