@@ -1,9 +1,10 @@
-"""What others make of our DICOM: dciodvfy judges it, dcmqi and plastimatch read it.
+"""What others make of our DICOM: dciodvfy judges it; dcmqi, plastimatch and OHIF's library read it.
 
 None of them shares code with what writes: dcmqi is what 3D Slicer reads segmentations and reports
-with (DCMTK), plastimatch what it reads structure sets with (GDCM). Tests of a reader that is not
-there are skipped; `pip install medssl[readers]` brings dcmqi and plastimatch, the Debian package
-dicom3tools dciodvfy.
+with (DCMTK), plastimatch an early reader of structure sets, @cornerstonejs/adapters with dcmjs what
+the OHIF viewer reads segmentations with. Tests of a reader that is not there are skipped:
+`pip install medssl[readers]` brings dcmqi and plastimatch, the Debian package dicom3tools dciodvfy,
+and `npm install && npm run build` in tests/export/ohif the reader of OHIF.
 """
 
 import json
@@ -24,6 +25,8 @@ from medssl.export.result import Algorithm, Result
 from medssl.export.rtstruct import write_rtstruct
 from tests.dicom_series import write_series
 from tests.export.conftest import LABELS
+
+OHIF = Path(__file__).parent / "ohif"
 
 SHAPE = (14, 11, 6)
 GRIDS = {
@@ -142,3 +145,31 @@ def test_plastimatch_fills_the_contours_of_a_structure_set_as_the_mask(
     run("plastimatch", "convert", *given, "--output-prefix", tmp_path, "--prefix-format", "nrrd")
     for label in LABELS:
         written.assert_same(label.value, tmp_path / f"{label.name}.nrrd", 1)
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_the_library_of_ohif_marks_every_voxel_on_its_image(written: Written, kind: str) -> None:
+    """Its 5.14 says of fractional ones that they are not supported yet."""
+    bundle, node = OHIF / "read_seg.cjs", shutil.which("node")
+    if node is None or not bundle.is_file():
+        pytest.skip("OHIF's reader is not there: npm install && npm run build in tests/export/ohif")
+    given = [node, "-r", OHIF / "globals.cjs", bundle, written.folder / f"{kind}.dcm"]
+    told = subprocess.run(
+        [*given, written.series], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(told.stdout.splitlines()[-1])
+    assert [name for name in found["names"] if name] == [
+        *(["Background"] if kind == "labelmap" else []),
+        *(label.name for label in LABELS),
+    ]
+    numbers = np.zeros(256, int)
+    numbers[[label.value for label in LABELS]] = 1, 2, 3
+    series = find_series(written.series)
+    wanted, turn = written.grid.oriented(series.geometry.orientation)
+    assert wanted.matches(series.geometry)
+    planes = numbers[turn.apply(written.mask)]
+    for number, one in enumerate(series.slices):
+        own = np.zeros(SHAPE[0] * SHAPE[1], int)
+        for index, value in found["marked"].get(one.uid, []):
+            own[index] = value
+        np.testing.assert_array_equal(own.reshape(one.shape), planes[:, :, number].T)
