@@ -8,17 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from medssl import completion
-from medssl.cli_data import Quiet
+from medssl.cli_data import ModelFolder, Quiet
 from medssl.errors import UsageError
-
-ModelFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL",
-        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
-        autocompletion=completion.checkpoints,
-    ),
-]
 
 
 def predict(

@@ -5,18 +5,11 @@ from typing import Annotated
 
 import typer
 
-from medssl import completion
+from medssl.cli_data import ModelFolder
 
 
 def serve(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
-            autocompletion=completion.checkpoints,
-        ),
-    ],
+    model: ModelFolder,
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than loopback need a token.")
     ] = "127.0.0.1",

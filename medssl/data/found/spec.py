@@ -85,6 +85,7 @@ def _recognised(folder: Path, labels: Path | None, name: str) -> tuple[Found, di
             "labels": [{"value": one.value, "name": one.name} for one in spec.labels],
             "ignore": spec.ignore,
             "regions": {key: list(values) for key, values in spec.regions.items()},
+            "regions_class_order": list(spec.regions_class_order or ()),
             "modality": "CT" if spec.modality == "CT" else None,
         }
     else:

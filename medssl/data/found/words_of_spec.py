@@ -30,6 +30,7 @@ def spec_text(
         else found.labels_why,
         "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "
         "taken to say that there is nothing to find.\nDelete those that are not drawn yet.",
+        "regions": "Unions of labels, which are learnt in their place; without them each label is.",
         "root": "Relative to MEDSSL_DATA." if not spec.root.startswith("/") else "",
         "layout": how,
         "patient": "Group 1 is the patient, whose scans stay together.",
@@ -37,8 +38,8 @@ def spec_text(
         "licence": "Who may use the data, and what to cite; both go into reports and models.",
     }
     order = (
-        "title", "modality", "channels", "series", "labels", "ignore", "regions", "empty_masks",
-        "root", "layout", "patient", "licence", "citation",
+        "title", "modality", "channels", "series", "labels", "ignore", "regions",
+        "regions_class_order", "empty_masks", "root", "layout", "patient", "licence", "citation",
     )  # fmt: skip
     keys = [(key, plain[key], reasons.get(key, "")) for key in order if plain.get(key)]
     return document(head, keys)

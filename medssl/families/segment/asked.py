@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
@@ -91,7 +92,8 @@ class Asked:
         """File names of a case's results; the mask, which appears last, is the first."""
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
-            maps += [f"_probability_{value}" for value in self.found.label_values]
+            regions = [name.replace(" ", "_") for name in self.found.regions]
+            maps += [f"_probability_{one}" for one in regions or self.found.label_values]
         form = self.form(case)
         masks = form.names(case, self.found.labels)
         report = [f"{case}{REPORT}"] if self.settings.report else []
@@ -196,7 +198,7 @@ class Asked:
             volume, series = scans.open(case, self.cases[case])
             _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
-            how = len(found.classes), device, cleaning, found.mirrored or ()
+            how = found.outputs, device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measuring, watch=watch)
             self._write(case, volume, made, series, scans.remarks(case), outputs)
             if not made.labels.any():
@@ -266,7 +268,7 @@ class Asked:
             self.found.labels,
             case,
             series[0] if series else None,
-            one.probabilities,
+            self._of_labels(one.probabilities),
             self.algorithm,
         )
         count = len(form.names(case, self.found.labels))
@@ -283,6 +285,13 @@ class Asked:
         save = {*self.settings.save, *(["entropy"] if self.measuring else [])}
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
+
+    def _of_labels(self, probabilities: np.ndarray | None) -> np.ndarray | None:
+        """[K, X, Y, Z] of background and labels, of what the networks answer with."""
+        if probabilities is None or not self.found.regions:
+            return probabilities
+        found: np.ndarray = self.found.outputs.of_classes(torch.from_numpy(probabilities)).numpy()
+        return found
 
     def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
@@ -303,4 +312,4 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
             f"the checkpoint holds {len(predictor.members)} network",
             "choose predict.network=ensemble",
         )
-    return Ensemble([predictor.members[index]]).eval()
+    return Ensemble([predictor.members[index]], predictor.outputs).eval()

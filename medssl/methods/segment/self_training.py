@@ -49,6 +49,6 @@ class SelfTraining(InRounds):
             label, sure = sure_labels(
                 said, chosen.threshold_foreground, chosen.threshold_background
             )
-            taught = label, sure & teachable(unlabelled)
+            taught = self.task.outputs.targets(label), sure & teachable(unlabelled)
             terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *taught)
         return terms
