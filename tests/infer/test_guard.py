@@ -27,6 +27,7 @@ from medssl.infer.scan_traits import (
 )
 from medssl.infer.uncertainty import flipped
 from medssl.infer.window import sliding_window
+from medssl.networks.outputs import plain
 from medssl.networks.vnet import VNet
 from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS, checksums
 
@@ -132,7 +133,9 @@ def test_a_prediction_is_listened_to_and_gives_what_a_pass_of_its_own_gives(
     image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     windows = windows_of(image, patch, stride)
     alone = Listener(network, module, windows).features(image, CPU)
-    answer = flipped(network, (0, 1))  # mirrored copies are not what is listened to
+    answer = flipped(
+        network, (0, 1), plain(("background", "one"))
+    )  # mirrored copies are not what is listened to
     with Listener(network, module, windows) as heard:
         how = {"window_batch": batch, "outside": float(image.min()), "told": heard.tell}
         sliding_window(torch.from_numpy(image), answer, patch, stride, **how)
