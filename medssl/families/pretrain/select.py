@@ -10,7 +10,7 @@ Legend: n sessions, E features, V windows of a scan.
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def select_scans(
             do="name one that does, e.g. with method=masked_image_modelling",
         )
     every = config.pipeline.model_copy(update={"selected": None})
-    cohort = find_cohort(replace(config, pipeline=every), ())
+    cohort = find_cohort(PretrainConfig(every, config.method, config.specs), ())
     rows, units = _embedded(config, cohort.train, proxy, wanted, reporter)
     classes = _classes(rows, [unit.data for unit in units], wanted)
     kept = select(rows, classes, wanted.fraction, wanted.selector, wanted.seed)
