@@ -97,6 +97,12 @@ class DataSpec(Section):
     series: dict[str, SeriesRule] = Field(
         default={}, description="which series of a DICOM study each channel is; a rule by channel"
     )
+    resample_channels: bool = Field(
+        default=False,
+        exclude_if=lambda given: not given,
+        description="whether channels on other grids are put on that of the first, by the places "
+        "that their headers state; refused otherwise",
+    )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = Field(default=False, description="reports then say that no patient is in it")
     licence: str = Field(description="under which it may be used")
