@@ -16,14 +16,14 @@ import torch
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.files import is_picture
-from medssl.data.volume import Volume, read_geometry, write_volume
+from medssl.data.volume import Volume, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
 from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.formats import must_hold, usual_form
 from medssl.families.segment.report import REPORT, write_report
 from medssl.families.segment.scans import Scans
 from medssl.infer.checkpoint_guard import read_guard, watch_of
@@ -46,26 +46,6 @@ _SHEARED = (
     "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
     "there; predict with --format nrrd for a file that opens"
 )
-
-
-def _must_hold(form: str | None, case: str, volume: Volume) -> None:
-    """Refuse to write a volume as a PNG before it is predicted."""
-    frames = volume.geometry.shape[2]
-    if form == "png" and frames > 1:
-        raise UsageError(
-            f"{case} has {frames} slices, and a PNG file holds one",
-            do="choose --format nifti, nrrd or mha",
-        )
-
-
-def usual_form(given: Input) -> str:
-    """The file format that suits a case where none is asked for, a word of `predict.format`.
-
-    NIfTI; of pictures PNG, or TIFF where they have several slices.
-    """
-    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
-        return "nifti"
-    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
 
 
 @dataclass(frozen=True)
@@ -173,7 +153,8 @@ class Asked:
                         f"{case} is unlike the scans that the model was trained on, by its "
                         f"{' and '.join(parts)}: its mask is not to be trusted unseen (score "
                         f"{verdict.score:.1f}, limit {guard.limit(rate):.1f}; of scans like those "
-                        f"of training about {guard.false_alarms(rate):.0%} are marked)"
+                        f"of training about {guard.false_alarms(rate):.0%} are marked, with 95 % "
+                        f"certainty at most {guard.false_alarms_at_most(rate):.0%})"
                     )
 
     def _rules(self, case: str) -> str:
@@ -190,11 +171,12 @@ class Asked:
         watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty = self.missing(outputs), list[str]()
-        scans = Scans(self.wanted, reporter)
+        resample = found.resample_channels or settings.resample_channels
+        scans = Scans(self.wanted, reporter, resample)
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
-            _must_hold(settings.format, case, volume)
+            must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = found.outputs, device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, apart=self.measuring, watch=watch)
