@@ -17,10 +17,13 @@ lock() {
         --constraints "$work/torch.txt" --constraints "$constraints" "$@"
 }
 
-# What needs CUDA stands apart, so that its layer stays where anything else changes.
+# What needs CUDA stands apart, so that its layer stays where anything else changes; Triton is needed
+# by torch.compile alone.
+only() { awk -v names="^($1)==" '/^[a-z]/ { chosen = $0 ~ names } chosen' "$work/all.txt"; }
 lock pyproject.toml --output-file "$work/all.txt"
-cuda='^(torch|triton|cuda-.*|nvidia-.*)=='
-awk -v cuda="$cuda" '/^[a-z]/ { chosen = $0 ~ cuda } chosen' "$work/all.txt" > docker/lock/cuda.txt
-awk -v cuda="$cuda" '/^[a-z]/ { chosen = $0 !~ cuda } chosen' "$work/all.txt" > docker/lock/medssl.txt
+only 'torch|cuda-.*|nvidia-.*' > docker/lock/cuda.txt
+only triton > docker/lock/compile.txt
+awk '/^[a-z]/ { chosen = $0 !~ /^(torch|triton|cuda-.*|nvidia-.*)==/ } chosen' "$work/all.txt" \
+    > docker/lock/medssl.txt
 echo hatchling | lock - --output-file docker/lock/build.txt
 printf 'mlflow\npsycopg2-binary\nboto3\n' | lock - --output-file docker/lock/mlflow.txt

@@ -10,4 +10,3 @@ rm -rf "$packages"/torch/include "$packages"/pyarrow/include
 if [ -d "$packages/torch/bin" ]; then  # torch starts one of these programs
     find "$packages/torch/bin" -type f ! -name torch_shm_manager -delete
 fi
-find "$packages" -type d -name __pycache__ -prune -exec rm -r {} +
