@@ -5,7 +5,7 @@ command tries it again.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medssl.discreet import exit_code_of, kept_sentence_of, sentence_of
@@ -162,30 +162,31 @@ def _one_after_another(order: Order) -> list[Failure]:
     tasks = sorted(
         [*order.work.done, *order.work.tasks], key=lambda task: (task.number, task.kind == "run")
     )
-    runs = [task for task in tasks if task.kind == "run"]
-    spent, failures = list[float](), list[Failure]()
-    for task in tasks:
-        if task.kind == "run":
-            _announce(task, runs, spent, order.reporter)
-        since = time.perf_counter()
+    failures = list[Failure]()
+    for task in announced(tasks, order.reporter):
         try:
             carry_out_task(order.study, task, order.reporter, _how(order.threads))
         except Exception as error:
             order.reporter.warn(f"{task}: {sentence_of(error)}")
             failures.append(Failure(str(task), kept_sentence_of(error), exit_code_of(error)))
-        spent.append(time.perf_counter() - since)
     return failures
 
 
-def _announce(
-    task: Task, runs: Sequence[Task], spent: Sequence[float], reporter: QuietReporter
-) -> None:
-    number = runs.index(task) + 1
-    # Runs that were done before take no time and say nothing about the others.
-    known = [seconds for seconds in spent if seconds > DONE_WITHIN]
-    left = sum(known) / len(known) * (len(runs) - number + 1) if known else None
-    about = "" if left is None else f" (about {clock(left)} left)"
-    reporter.note(f"run {number} of {len(runs)}: {task}{about}")
+def announced(tasks: Sequence[Task], reporter: QuietReporter) -> Iterator[Task]:
+    """The pieces; each run is announced with the time that the rest will take."""
+    runs = [task for task in tasks if task.kind == "run"]
+    spent, number = list[float](), 0
+    for task in tasks:
+        if task.kind == "run":
+            number += 1
+            # Runs that were done before take no time and say nothing about the others.
+            known = [seconds for seconds in spent if seconds > DONE_WITHIN]
+            left = sum(known) / len(known) * (len(runs) - number + 1) if known else None
+            about = "" if left is None else f" (about {clock(left)} left)"
+            reporter.note(f"run {number} of {len(runs)}: {task}{about}")
+        since = time.perf_counter()
+        yield task
+        spent.append(time.perf_counter() - since)
 
 
 def _how(threads: int | None) -> tuple[str, ...]:

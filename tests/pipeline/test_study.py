@@ -12,18 +12,11 @@ from medssl.errors import UsageError
 from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.study import (
-    Cell,
-    Study,
-    announced,
-    cells,
-    checked_cells,
-    load_study,
-    select,
-)
+from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
 from medssl.pipeline.study_page import gap_closed, strongest, tables
 from medssl.pipeline.study_report import machine
-from medssl.pipeline.study_run import run_study
+from medssl.pipeline.study_run import announced, run_study
+from medssl.pipeline.study_tasks import Task
 
 STUDY = """
 title: Balls study
@@ -155,10 +148,10 @@ def test_a_study_says_which_run_it_is_at_and_how_long_the_rest_takes(
 
     # Each run is looked at before and after: 0.1 s (it was done), 60 s, 120 s.
     clock = iter([0.0, 0.1, 10.0, 70.0, 80.0, 200.0, 210.0, 211.0])
-    monkeypatch.setattr("medssl.pipeline.study.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("medssl.pipeline.study_run.time.perf_counter", lambda: next(clock))
     told = Told()
-    given = list(announced(cells(study)[:4], 2, told))
-    assert given[0][-1] == "train.threads=2"
+    tasks = [Task("run", number, cell, "") for number, cell in enumerate(cells(study)[:4])]
+    assert list(announced(tasks, told)) == tasks
     assert told.notes == [
         "run 1 of 4: arm plain, labels 3, seed 0",
         "run 2 of 4: arm noisy, labels 3, seed 0",
