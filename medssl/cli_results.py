@@ -9,6 +9,7 @@ import typer
 
 from medssl import completion
 from medssl.cli_data import Quiet
+from medssl.environment import process_count, process_rank
 from medssl.errors import UsageError
 
 ModelFolder = Annotated[
@@ -63,7 +64,7 @@ def predict(
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.pipeline.family import find_family
-    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.progress import SilentReporter, make_reporter
     from medssl.registry import load
     from medssl.train.description import checkpoint_family
     from medssl.train.model_folder import model_folder
@@ -72,7 +73,12 @@ def predict(
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     keys += ["report=true"] if report else []
-    reporter = make_reporter(quiet)
+    reporter = make_reporter(quiet) if process_rank() == 0 else SilentReporter()
+    if process_count() > 1 and not family.shares_files:
+        raise UsageError(
+            f"several processes cannot share out files for the family '{family.name}'",
+            do="start it as one process",
+        )
     if family.predict_files is None:
         raise UsageError(
             f"{checkpoint} cannot be asked about files",
@@ -90,7 +96,9 @@ def predict(
     if keep_ids and family.neutral:  # others name results after files anyway
         measured["keep_ids"] = True
     given = checkpoint, files, out, keys, reporter, device, overwrite
-    typer.echo(load(family.predict_files)(*given, **measured))
+    said = load(family.predict_files)(*given, **measured)
+    if process_rank() == 0:
+        typer.echo(said)
 
 
 def evaluate(

@@ -76,7 +76,10 @@ class Family:
         aside: stages that no later one depends on, with the stage before each.
         measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
         together: stages that several processes carry out together, if there are several: their
-            functions call `medssl.train.distributed.TEAM`. The others are left to the first one.
+            functions call `medssl.train.distributed.TEAM`; "prepare" stands for `prepare`. The
+            others are left to the first one.
+        shares_files: whether several processes may call `predict_files` together; the first one's
+            answer is told.
         neutral: whether `predict_files` names results of DICOM so that they say nothing of
             patients, unless a further argument `keep_ids` is true.
         trains_encoders: whether what it trains is what other families start from.
@@ -109,6 +112,7 @@ class Family:
     aside: Mapping[str, str] = field(default_factory=dict)
     measures: bool = False
     together: tuple[str, ...] = ()
+    shares_files: bool = False
     neutral: bool = False
     trains_encoders: bool = False
 

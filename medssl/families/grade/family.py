@@ -20,5 +20,6 @@ FAMILY = Family(
     evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
     axes=("labels",),
     tested="images",
-    together=("train",),
+    shares_files=True,
+    together=("train", "predict"),
 )

@@ -11,6 +11,7 @@ from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
+from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, VOLUMES
 from medssl.families.segment.index import write_index
 from medssl.infer.cleaning import Cleaning
@@ -25,6 +26,7 @@ from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import GUARD
+from medssl.train.distributed import TEAM
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,15 @@ class Model:
         statistics = statistics or _usual_table(out, cases)
         measures = statistics is not None or self.settings.report
         failed = dict[str, DataError]()
-        asked = Asked(self.checkpoint, found, self.settings, cases, out, measures, failed)
+        asked = Asked(self.checkpoint, found, self.settings, cases, out, measures)
         if self.settings.guard and not (self.checkpoint / GUARD).is_file():
             words = "has no guard: scans unlike those of training are not marked"
             reporter.note(f"{self.checkpoint} {words}")
-        outputs = asked.outputs(overwrite)
-        masks = asked.predict(predictor, outputs, reporter, self.device)
+        with TEAM.first():
+            outputs = asked.outputs(overwrite)
+        masks = predict_missing(asked, predictor, outputs, reporter, self.device, failed)
+        if not TEAM.leads:
+            return masks
         if statistics is not None and len(failed) < len(cases):
             labels = [(label.value, label.name) for label in found.labels]
             told = found.empty_masks, asked.limit

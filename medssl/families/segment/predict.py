@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.families.segment.asked import Asked
+from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, SegmentPlan
 from medssl.families.segment.cross_validation import corrected
 from medssl.families.segment.model import open_model
@@ -16,6 +17,7 @@ from medssl.pipeline.folds import model_of_fold
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.checkpoint import load_checkpoint, read_description
+from medssl.train.distributed import TEAM
 from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
@@ -64,7 +66,9 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     parts, device = _asked(job.plan), job.plan.config.pipeline.train.device
     for asked in parts:
         predictor = load_checkpoint(asked.checkpoint)[0]
-        asked.predict(predictor, asked.outputs(overwrite=True), job.reporter, device)
+        with TEAM.first():
+            outputs = asked.outputs(overwrite=True)
+        predict_missing(asked, predictor, outputs, job.reporter, device)
     return {"cases": sum(len(asked.cases) for asked in parts)}
 
 

@@ -18,5 +18,6 @@ FAMILY = Family(
     writes="calls.csv, and SLIDE.png and SLIDE.geojson of each slide",
     evaluate_files=f"{_HERE}.evaluate:evaluate_calls",
     axes=("data",),
-    together=("train",),
+    shares_files=True,
+    together=("prepare", "train", "predict"),
 )
