@@ -80,6 +80,8 @@ class Family:
             others are left to the first one.
         shares_files: whether several processes may call `predict_files` together; the first one's
             answer is told.
+        lists: whether `predict_files` takes `lines` and `shard` of a list in place of files, see
+            `medssl.pipeline.manifest`.
         neutral: whether `predict_files` names results of DICOM so that they say nothing of
             patients, unless a further argument `keep_ids` is true.
         trains_encoders: whether what it trains is what other families start from.
@@ -113,6 +115,7 @@ class Family:
     measures: bool = False
     together: tuple[str, ...] = ()
     shares_files: bool = False
+    lists: bool = False
     neutral: bool = False
     trains_encoders: bool = False
 

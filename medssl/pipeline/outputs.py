@@ -78,7 +78,7 @@ class Outputs:
         self._record = Record(folder)
         self.known = self._kept()
         self._whole: set[str] = set()
-        self._look_at(list(chain.from_iterable(names.values())))
+        self.look_at(list(chain.from_iterable(names.values())))
         self._begun = False
         self._alone = RLock()
 
@@ -106,7 +106,7 @@ class Outputs:
         more = {part: kept[part] for part in PARTS if kept.get(part)}
         return {**self._made, "written": {}, **more, "sources": sources}
 
-    def _look_at(self, names: Sequence[str]) -> None:
+    def look_at(self, names: Sequence[str]) -> None:
         """See which of these files are results, and refuse what else is in the way."""
         written = self.known["written"]
         self._whole |= {
@@ -146,7 +146,7 @@ class Outputs:
                     "give each a name of its own in a column `name`",
                 )
             self._sources[case] = source
-            self._look_at(names)
+            self.look_at(names)
 
     def begin(self) -> None:
         """Make the folder and the record, at the latest with the first result.
@@ -195,6 +195,8 @@ class Outputs:
             MedsslError: the disk is full.
         """
         self.begin()
+        if not any(parts.values()):
+            return
         with self._alone:
             self._record.add(**{part: found for part, found in parts.items() if found})
             for part, found in parts.items():

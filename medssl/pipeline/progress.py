@@ -50,6 +50,13 @@ class SilentReporter(QuietReporter):
         """One line on what may be wrong."""
 
 
+class ProgressReporter(SilentReporter):
+    """Shows how far work is on another reporter, and no words, which may name a patient."""
+
+    def __init__(self, reporter: QuietReporter) -> None:
+        self.begin, self.step, self.end = reporter.begin, reporter.step, reporter.end  # type: ignore[method-assign]
+
+
 class KeptReporter(QuietReporter):
     """Keeps what is noted, to be told by another.
 

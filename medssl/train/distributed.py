@@ -57,7 +57,7 @@ class Team:
     def __init__(self) -> None:
         self.size, self.rank = process_count(), process_rank()
         self._store: Any = None
-        self._orders = self._groups = self._firsts = 0
+        self._orders = self._groups = self._firsts = self._reports = 0
         self._next: tuple[str, tuple[Any, ...]] | None = None
         self._failed: bool | None = None
         self._talk: Any = None
@@ -132,6 +132,29 @@ class Team:
         if self.leads:
             self.store.set(key, b"")
 
+    def reported(self, value: Any) -> list[Any]:
+        """What each process has to say once it is done, in order; the others need no answer.
+
+        Unlike `collected` it needs no group, and the leader waits however long it takes.
+
+        Raises:
+            Stopped, Deserted: another process has ended otherwise.
+        """
+        if self.size == 1:
+            return [value]
+        key = f"report/{self._reports}"
+        self._reports += 1
+        if not self.leads:
+            self.store.set(f"{key}/{self.rank}", packed(value))
+            return [value]
+        found = [value]
+        for rank in range(1, self.size):
+            while not self.store.check([f"{key}/{rank}"]):
+                self._refuse_ended()
+                time.sleep(LOOK_EVERY_S)
+            found.append(unpacked(self.store.get(f"{key}/{rank}")))
+        return found
+
     def tell_failure(self) -> bool:
         """Note that this process fails; whether it is the first to, which then says why."""
         if self.size > 1 and self._failed is None:
@@ -152,8 +175,10 @@ class Team:
             Stopped: it was asked to stop.
             Deserted: it has failed, and says why.
         """
-        if not self.together:
-            return
+        if self.together:
+            self._refuse_ended()
+
+    def _refuse_ended(self) -> None:
         try:
             stopped, failed = (self.store.check([key]) for key in (_STOPPED, _FAILED))
         except (RuntimeError, OSError) as error:  # whoever kept the store is gone

@@ -35,6 +35,11 @@ def start(place, runs, *words, processes=2, before=lambda _: None):
     return codes, [started.told(rank) for rank in range(processes)]
 
 
+def must_equal(folder, wanted):
+    assert differences(folder, wanted) == []
+    assert leftovers(folder, wanted) == []
+
+
 def answers(place, runs):
     """What stages wrote, by stage and file."""
     return {
@@ -57,8 +62,7 @@ def test_two_processes_leave_the_files_of_one(family, place):
     codes, told = start(place, "two", "run", *words)
     assert codes == [0, 0], told
     assert told[1] == ("", ""), "the first process alone talks"
-    assert differences(place / "two", place / "one") == []
-    assert leftovers(place / "two", place / "one") == []
+    must_equal(place / "two", place / "one")
     assert any("predict" in name for name in answers(place, "two"))
 
 
@@ -81,7 +85,9 @@ def test_loose_radiographs_and_slides_are_shared_out(make, words, files, place):
     shutil.rmtree(place / "kept" / "cache")
     codes, told = start(place, "kept", *asked, "two")
     assert codes == [0, 0], told
-    assert differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    assert (
+        differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    )
 
 
 def only(rank, case, act):
@@ -123,7 +129,9 @@ def test_files_are_shared_out_too(place, model):
     assert codes == [0, 0], told
     assert told[0][0].startswith("6 masks in two")
     assert told[1] == ("", "")
-    assert differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    assert (
+        differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    )
     record = json.loads((place / "two" / "prediction.json").read_text())
     assert set(record["written"]) == {path.name for path in (place / "two").glob("*.nii.gz")}
 
@@ -162,4 +170,6 @@ def test_one_that_ends_early_ends_all_and_the_same_command_continues(
     for name in whole:
         assert (place / "two" / name).read_bytes() == (place / "one" / name).read_bytes()
     assert predict(place, model, "two")[0] == [0, 0]
-    assert differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    assert (
+        differences(place / "two", place / "one") == leftovers(place / "two", place / "one") == []
+    )

@@ -11,7 +11,19 @@ from medssl.train.messages import packed, unpacked
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 0.1 + 0.2, 5e-324, math.inf, "\u00e9\n", [], {}, [[1.0], {"a": None}], {"": [0]}],
+    [
+        None,
+        True,
+        3,
+        0.1 + 0.2,
+        5e-324,
+        math.inf,
+        "\u00e9\n",
+        [],
+        {},
+        [[1.0], {"a": None}],
+        {"": [0]},
+    ],
 )
 def test_values_come_back(value):
     assert unpacked(packed(value)) == value

@@ -24,6 +24,7 @@ FAMILY = Family(
     open_model=f"{_HERE}.model:open_model",
     measures=True,
     shares_files=True,
+    lists=True,
     together=("train", "predict", "evaluate", "unlabelled"),
     evaluate_files=f"{_HERE}.evaluate:evaluate_folder",
     axes=("labels",),

@@ -4,6 +4,7 @@ While a case is predicted, the next one is read and the last one is written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ import torch
 
 from medssl.data.dicom.series import Series
 from medssl.data.volume import Volume, write_volume
-from medssl.errors import DataError, UsageError
+from medssl.discreet import unexpected
+from medssl.errors import DataError, MedsslError, UsageError
 from medssl.export.result import Result
 from medssl.families.segment.asked import Asked, usual_form
 from medssl.families.segment.report import write_report
@@ -85,12 +87,19 @@ class Work:
 
     Args:
         outputs: begun.
+        forgiving: whether any failure that concerns one case alone is kept with it.
     """
 
     def __init__(
-        self, asked: Asked, predictor: Ensemble, outputs: Outputs, device: torch.device
+        self,
+        asked: Asked,
+        predictor: Ensemble,
+        outputs: Outputs,
+        device: torch.device,
+        forgiving: bool = False,
     ) -> None:
         self._asked, self._outputs, self._device = asked, outputs, device
+        self._forgiving = forgiving
         settings, found = asked.settings, asked.found
         self._network = _chosen(predictor.to(device), settings)
         self._watch = None
@@ -112,42 +121,48 @@ class Work:
         if isinstance(case, Opened):
             return case
         opened = Opened(case)
-        try:
+        with self._kept(opened):
             given = self._asked.cases[case]
             opened.volume, opened.series = self._scans.open(case, given, opened.said)
             _must_hold(self._asked.settings.format, case, opened.volume)
-        except (DataError, MemoryError) as error:
-            opened.error = _told(case, error)
         return opened
 
     def _answer(self, one: Opened) -> Opened:
         found, asked = self._asked.found, self._asked
         if one.volume is None or one.error is not None:
             return one
-        given = self._network, one.volume, self._prepare, found.patch, self._with_maps(one.case)
-        how = len(found.classes), self._device, self._cleaning, found.mirrored or ()
-        try:
+        with self._kept(one):
+            given = self._network, one.volume, self._prepare, found.patch, self._with_maps(one.case)
+            how = len(found.classes), self._device, self._cleaning, found.mirrored or ()
             one.made = predict_case(*given, *how, apart=asked.measuring, watch=self._watch)
-        except (DataError, MemoryError) as error:
-            one.error = _told(one.case, error)
         return one
 
     def _write(self, one: Opened) -> Done:
         rows = self._scans.rows(one.case)
-        told = {one.case: rows} if rows else {}
-        if one.made is not None and one.volume is not None:
-            try:
+        with self._kept(one):
+            if one.made is not None and one.volume is not None:
                 self._leave(one.case, one.volume, one.made, one.series)
-            except (DataError, MemoryError) as error:
-                one.error = _told(one.case, error)
-            else:
                 mask = self._asked.out / self._asked.names(one.case)[0]
                 if mask.name.endswith(".nii.gz") and not one.volume.geometry.opens_as_nifti:
                     one.said.warn(_SHEARED.format(mask=mask))
-        self._outputs.add(series=told)
+        self._outputs.add(series={one.case: rows} if rows else {})
         self._scans.decisions.pop(one.case, None)
         empty = one.error is None and one.made is not None and not one.made.labels.any()
         return Done(one.case, one.error, empty, one.said.lines)
+
+    @contextmanager
+    def _kept(self, one: Opened) -> Iterator[None]:
+        """Keeps what is wrong with a case, so that the others go on if they may."""
+        try:
+            yield
+        except DataError as error:
+            one.error = error
+        except MemoryError:
+            one.error = DataError(f"{one.case} does not fit into the memory of this machine")
+        except Exception as error:
+            if not self._forgiving:
+                raise
+            one.error = failure_of(error)
 
     def _leave(self, case: str, volume: Volume, one: Prediction, series: Sequence[Series]) -> None:
         """The mask of a case, its maps and its page, and what the record keeps of them."""
@@ -195,10 +210,17 @@ class Work:
         return measure(*given, picture=usual_form(self._asked.cases[case]) != "nifti")
 
 
-def _told(case: str, error: DataError | MemoryError) -> DataError:
-    if isinstance(error, MemoryError):
-        return DataError(f"{case} does not fit into the memory of this machine")
-    return error
+def failure_of(error: Exception) -> DataError:
+    """What is wrong with one case among many, without words that may quote a header.
+
+    Raises:
+        MedsslError: it is nothing of that case's own, such as a full disk.
+    """
+    if isinstance(error, DataError | UsageError):
+        return DataError(error.what, error.why, error.do)
+    if isinstance(error, MedsslError):
+        raise error
+    return DataError(unexpected(error))
 
 
 def _must_hold(form: str | None, case: str, volume: Volume) -> None:
