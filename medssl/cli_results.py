@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medssl import completion
-from medssl.cli_data import Quiet
+from medssl.cli_data import ModelFolder, Quiet
 from medssl.environment import process_count, process_rank
 from medssl.errors import UsageError
 
 if TYPE_CHECKING:
     from medssl.pipeline.family import Family
-
-ModelFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL",
-        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
-        autocompletion=completion.checkpoints,
-    ),
-]
 
 
 def predict(
@@ -91,12 +82,12 @@ def predict(
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     keys += ["report=true"] if report else []
     reporter = make_reporter(quiet) if process_rank() == 0 else SilentReporter()
-    if process_count() > 1 and not family.shares_files:
+    if process_count() > 1 and not family.files.shared:
         raise UsageError(
             f"several processes cannot share out files for the family '{family.name}'",
             do="start it as one process",
         )
-    if family.predict_files is None:
+    if family.files.predict is None:
         raise UsageError(
             f"{checkpoint} cannot be asked about files",
             f"it is of the family '{family.name}'",
@@ -104,17 +95,17 @@ def predict(
         )
     family.refuse_formats([*keys, *map(str, files or [])])
     measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
-    measured |= _listed(family, files or [], manifest, shard)
-    if measured and not family.measures:
+    if measured and not family.files.measures:
         raise UsageError(
             f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
-    if keep_ids and family.neutral:  # others name results after files anyway
+    measured |= _listed(family, files or [], manifest, shard)
+    if keep_ids and family.files.neutral:  # others name results after files anyway
         measured["keep_ids"] = True
     given = checkpoint, files or [], out, keys, reporter, device, overwrite
-    said = load(family.predict_files)(*given, **measured)
+    said = load(family.files.predict)(*given, **measured)
     if process_rank() == 0:
         typer.echo(said)
 
@@ -134,7 +125,7 @@ def _listed(
         return {}
     if files:
         raise UsageError(f"{files[0]} and --manifest are both given", do="leave one of them out")
-    if not family.lists:
+    if not family.files.lists:
         raise UsageError(
             f"--manifest cannot be used with a checkpoint of the family '{family.name}'",
             "it answers all its files in one table",
@@ -182,10 +173,10 @@ def evaluate(
     spec = load_spec(data)
     folder = predictions if predictions.is_dir() else predictions.parent
     family = evaluating_family(spec)
-    if family.evaluate_files is None:
+    if family.files.evaluate is None:
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
     given = predictions, spec, out or folder, make_reporter(quiet), settings or []
-    typer.echo(load(family.evaluate_files)(*given))
+    typer.echo(load(family.files.evaluate)(*given))
 
 
 def study(

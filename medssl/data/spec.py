@@ -18,6 +18,7 @@ from pydantic import (
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import IGNORED, Label, must_all_be_coloured
 from medssl.data.modalities import Modality
+from medssl.data.regions import Region, brats, regions_of
 from medssl.errors import DataError
 from medssl.mistakes import mistake
 from medssl.named_files import Layers, NamedFiles
@@ -122,11 +123,20 @@ class DataSpec(Section):
         default={},
         exclude_if=lambda given: not given,
         description="cases whose masks outline some labels alone: names of these by a regular "
-        "expression that fits the case ids; what is another label there lies in the background",
+        "expression that fits the case ids; what is another label there lies in the background. "
+        "With `regions`: names of the regions whose voxels the masks mark, by any label of them",
     )
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
-        description="unions of label values, as nnU-Net has them; checked, and not learnt yet",
+        description="unions of label values that are learnt in place of the labels, in the order "
+        "in which masks are written, e.g. {whole: [1, 2, 3], core: [2, 3]}; brats: whole tumour, "
+        "tumour core and enhancing tumour, by the names of the labels",
+    )
+    regions_class_order: tuple[int, ...] | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="the label value that each region is written as, as in nnU-Net; null: of each "
+        "the first label that no later region has",
     )
     root: str = Field(
         min_length=1,
@@ -155,6 +165,20 @@ class DataSpec(Section):
     homepage: str = Field(default="", description="where to get it")
     downloads: tuple[Download, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _regions_by_name(cls, given: Any) -> Any:
+        """`regions: brats` spelt out."""
+        if not isinstance(given, Mapping) or given.get("regions") != "brats":
+            return given
+        labels = given.get("labels")
+        if not isinstance(labels, list | tuple):
+            raise ValueError("regions: brats needs labels")
+        if not all(isinstance(one, Mapping) and type(one.get("value")) is int for one in labels):
+            raise ValueError("regions: brats needs labels with a name and a value each")
+        pairs = [(str(one.get("name")), int(one["value"])) for one in labels]
+        return {**given, "regions": brats(pairs)}
+
     @model_validator(mode="after")
     def _unambiguous(self) -> Self:
         for name, found in (("channels", self.channels), ("labels", self.classes)):
@@ -181,11 +205,12 @@ class DataSpec(Section):
                 raise ValueError(f"the label {shown(name)} cannot name a file: {reason}")
         for expression, names in self.outlined.items():
             _must_be_expression(f"'{expression}' under outlined", expression)
-            if odd_names := [name for name in names if name not in self.classes[1:]]:
-                raise ValueError(f"outlined names '{odd_names[0]}', which is no label")
-        for name, union in self.regions.items():
-            if odd := sorted(set(union) - set(values)):
-                raise ValueError(f"the region '{name}' has the value {odd[0]}, which is no label's")
+            if odd := [name for name in names if name not in self.structures]:
+                kind = "region" if self.regions else "label"
+                raise ValueError(f"outlined names '{odd[0]}', which is no {kind}")
+        if self.regions_class_order is not None and not self.regions:
+            raise ValueError("regions_class_order is given without regions")
+        self.united  # noqa: B018 - refuses unions that masks cannot be written of
 
     def _check_expressions(self) -> None:
         for what, expression in (("patient", self.patient), ("session", self.session)):
@@ -211,11 +236,34 @@ class DataSpec(Section):
                 taken.add(name)
 
     def outlined_in(self, case_id: str) -> tuple[bool, ...] | None:
-        """Whether the mask of a case outlines each class, background first; None: all of them."""
+        """Whether the mask of a case outlines each class, background first; None: all of them.
+
+        Of regions, whether it outlines each of these, without the background.
+        """
         for expression, names in self.outlined.items():
             if re.search(expression, case_id):
-                return (True, *(label.name in names for label in self.labels))
+                found = tuple(name in names for name in self.structures)
+                return found if self.regions else (True, *found)
         return None
+
+    def structures_in(self, case_id: str) -> tuple[str, ...]:
+        """Names of what the mask of a case outlines, of `structures`."""
+        found = self.outlined_in(case_id)
+        if found is None:
+            return self.structures
+        shown = found if self.regions else found[1:]
+        return tuple(name for name, seen in zip(self.structures, shown, strict=True) if seen)
+
+    @property
+    def united(self) -> tuple[Region, ...]:
+        """The regions that are learnt, in the order of writing; empty where labels are."""
+        labels = [(label.name, label.value) for label in self.labels]
+        return regions_of(self.regions, labels, self.regions_class_order) if self.regions else ()
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of what is learnt and scored: of the regions, or of the labels."""
+        return tuple(self.regions) or self.classes[1:]
 
     def patient_of(self, case_id: str) -> str:
         """The patient a case belongs to, by its id; each case its own where none is declared.

@@ -17,13 +17,16 @@ from medssl.data.batch import Batch, Stream, TrainBatch
 from medssl.data.mixed.batch import MixedBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.regions import Region
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.methods.segment.loss_settings import LossChoice
+from medssl.networks.build import build_network
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.mixed_encoder import MixedEncoder
+from medssl.networks.outputs import Outputs
 from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
 
@@ -48,11 +51,12 @@ class Task:
 
     Attributes:
         channels: names of the input channels, in order.
-        classes: names of the output classes, background first.
+        classes: names of the classes of masks, background first.
         patch: training patch in voxels.
         encoder: what the encoder of every network starts from; None: from its seed.
         labelled: the cases whose labels are learnt; empty where no training is meant.
         loss: what labels cost, in place of the method's own loss; None: that.
+        regions: unions of classes that networks answer with in place of these; empty: classes.
     """
 
     channels: tuple[str, ...]
@@ -62,6 +66,20 @@ class Task:
     encoder: PretrainedEncoder | None = None
     labelled: tuple[LabelledCase, ...] = ()
     loss: LossChoice | None = None
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def outputs(self) -> Outputs:
+        """What networks answer with."""
+        return Outputs(self.classes, self.regions)
+
+    def new_network(self, seed: int) -> nn.Module:
+        """A network of the task, its weights from `encoder` and a seed.
+
+        It maps images [B, C, X, Y, Z] to logits of `outputs`.
+        """
+        given = self.network, len(self.channels), self.outputs.count, seed, self.encoder
+        return build_network(*given)
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
@@ -133,7 +151,8 @@ class Method(nn.Module, ABC, Generic[AnyBatch]):
 class SegmentMethod(Method[Batch]):
     """Learns from patches of volumes.
 
-    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
+    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], of the classes or regions
+    of its task's `outputs`.
     """
 
     @abstractmethod

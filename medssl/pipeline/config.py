@@ -94,7 +94,7 @@ class Config(ABC, Generic[AnyPipeline]):
     @property
     @abstractmethod
     def label(self) -> str:
-        """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
+        """The run in a few words, e.g. "METHOD, 8 labels, seed 0"."""
 
     @property
     def last_step(self) -> int:

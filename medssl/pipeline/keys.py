@@ -70,7 +70,7 @@ def read_section(name: str) -> Section:
 
 
 def find_sections(asked: str) -> list[Section]:
-    """What a section, such as train, segment.train, method.tracoco or data, holds.
+    """What a section, such as train, FAMILY.train, method.NAME or data, holds.
 
     Raises:
         UsageError: nothing is called so; names the nearest.
@@ -109,7 +109,7 @@ def overview() -> str:
     """Which sections there are."""
     lines = [
         "`medssl keys SECTION` says what each key of a section takes, its default and its meaning,",
-        "e.g. `medssl keys train` or `medssl keys segment.train.optimiser`.",
+        f"e.g. `medssl keys train` or `medssl keys {next(iter(FILES))}.train.optimiser`.",
         "",
     ]
     for name, (_, about) in FILES.items():
@@ -143,7 +143,7 @@ def describe(asked: str) -> str:
 
 
 def page() -> str:
-    """docs/keys.md."""
+    """The text of docs/keys.md."""
     lines = [
         "# Every key",
         "",

@@ -26,7 +26,7 @@ RUN = "run"
 """The stage that holds the others together."""
 
 PREPARE = "prepare"
-"""What a family does before all stages, among those that processes carry out together."""
+"""Stands for what a family does before all stages, in orders to other processes."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,11 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         config, cohort = self.config, self.cohort
         note = ""
         if cohort.folds:
+            cases = config.family.scoring.tested or "cases"
             note = (
-                f"Cross-validated on {len(cohort.left_out)} labelled "
-                f"{config.family.tested or 'cases'}, each answered by one of {len(cohort.folds)} "
-                f"models that had not seen it{f': {beside}' if beside else ''}."
+                f"Cross-validated on {len(cohort.left_out)} labelled {cases}, each answered by one "
+                f"of {len(cohort.folds)} models that had not seen it"
+                f"{f': {beside}' if beside else ''}."
             )
         return Origin(
             label=config.label,

@@ -102,7 +102,7 @@ def judged(seed: int, steps: int) -> tuple[dict[str, list[Verdict]], Any, dict[s
 
     seconds["prediction"] = seconds["prediction with guard"] = 0.0
     tests = [read_volume([case.images["t1"]]) for case in plan.cohort.test]
-    how = len(found.classes), device, Cleaning.of(found.predict, found.classes)
+    how = found.outputs, device, Cleaning.of(found.predict, found.classes)
     for scan in tests:
         judge("held-out hippocampus", scan)
         for kind, one in changed(scan, draw):

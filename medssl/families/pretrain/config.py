@@ -166,14 +166,14 @@ class PretrainConfig(Config[PretrainPipeline]):
         return [[spec.channels, spec.aliases] for spec in self.specs]
 
     def shaping(self) -> list[Any]:
-        """All that shapes the encoder but the cases, as plain values."""
+        """What decides the encoder beside the cases, as plain values for the key of its folder."""
         named = ("seed", "preprocess", "network", "method", "train", "probe")
         sections = {name: self.section(name) for name in named}
         started = [] if self.pipeline.pretrain is None else [self.section("pretrain")]
         return [digest([sections | {"data": list(self.pipeline.data)}, self.declared(), *started])]
 
     def section(self, name: str) -> Any:
-        """As of every family; the encoder to go on with counts by its weights."""
+        """As `Config.section`; an encoder to go on with enters by the hash of its weights."""
         choice = self.pipeline.pretrain
         if name != "pretrain" or choice is None:
             return super().section(name)

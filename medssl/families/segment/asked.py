@@ -30,7 +30,10 @@ from medssl.train.description import weights_hash
 
 
 def usual_form(given: Input) -> str:
-    """The word of the form that suits the files of a case."""
+    """The file format that suits a case where none is asked for, a word of `predict.format`.
+
+    NIfTI; of pictures PNG, or TIFF where they have several slices.
+    """
     if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
         return "nifti"
     return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
@@ -57,7 +60,8 @@ class Asked:
         """File names of a case's results; the mask, which appears last, is the first."""
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
-            maps += [f"_probability_{value}" for value in self.found.label_values]
+            regions = [name.replace(" ", "_") for name in self.found.regions]
+            maps += [f"_probability_{one}" for one in regions or self.found.label_values]
         form = self.form(case)
         masks = form.names(case, self.found.labels)
         report = [f"{case}{REPORT}"] if self.settings.report else []
@@ -65,11 +69,11 @@ class Asked:
 
     @property
     def measuring(self) -> bool:
-        """Whether each case is measured."""
+        """Whether volumes and doubt of each case are measured: for the record, or for a report."""
         return self.measures or self.settings.report
 
     def form(self, case: str) -> Form:
-        """In which the results of a case are written."""
+        """The file format in which the results of a case are written."""
         return FORMS[self.settings.format or usual_form(self.cases[case])]
 
     @property
@@ -110,7 +114,7 @@ class Asked:
         ]
 
     def measured(self, outputs: Outputs) -> dict[str, Measured]:
-        """What was measured, as far as the record of the outputs knows it."""
+        """Volumes and doubt by case, as far as they stand in the record of the outputs."""
         found = {}
         for case in self.cases:
             with suppress(KeyError, TypeError, ValueError):
@@ -121,7 +125,7 @@ class Asked:
 
     @property
     def limit(self) -> float | None:
-        """Of the guard; None where the checkpoint has none, or it is not asked."""
+        """Score above which the guard marks a case; None where no guard is there or asked."""
         return self.guard.limit(self.settings.guard) if self.guard else None
 
     @property
@@ -136,7 +140,7 @@ class Asked:
 
     @property
     def wanted(self) -> Wanted:
-        """What series a study must hold."""
+        """Which series a study must hold to be predicted."""
         found = self.found
         rules = {**found.series, **self.settings.series}
         return Wanted(found.modality, found.channels, rules, found.grids)

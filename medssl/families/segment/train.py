@@ -26,7 +26,7 @@ from medssl.families.segment.cross_validation import (
     tested,
 )
 from medssl.families.segment.streams import pseudo_foreground, streams
-from medssl.families.segment.validation import Answers, Validation
+from medssl.families.segment.validation import Answers, Validation, outputs_of
 from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.build import build_encoder
@@ -72,7 +72,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     config.try_network()
     start = load_start(config, job.reporter)
     trained, spec = build_method(config, start).predictor().members, config.spec
-    must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
+    must_rebuild(trained, pipeline.network, len(spec.channels), outputs_of(spec).count)
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
     chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
@@ -139,13 +139,13 @@ class Training:
         _refuse_unmarked(config, [self.cached[name] for name in split.labelled])
         validation = [self.cached[name] for name in split.validation]
         watched = [case for case in validation if case.mask is not None]
-        answers, classes = Answers(config, method), len(config.spec.classes)
+        answers, outputs = Answers(config, method), outputs_of(config.spec)
 
         def save(kind: str, step: int, metrics: dict[str, float]) -> None:
             described = self._described(split, method.predictor(), predict, step, metrics)
             save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
 
-        validate = Validation(answers, watched, classes) if watched else None
+        validate = Validation(answers, watched, outputs) if watched else None
         search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
@@ -174,7 +174,7 @@ class Training:
         self, split: Split, networks: list[nn.Module], folder: Path, predict: PredictSettings
     ) -> None:
         """Leave the networks of all folds as one checkpoint."""
-        pipeline, joined = self.config.pipeline, Ensemble(networks)
+        pipeline, joined = self.config.pipeline, Ensemble(networks, outputs_of(self.config.spec))
         described = self._described(split, joined, predict, pipeline.train.steps, {})
         save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
         self._guard(split, folder)
@@ -207,6 +207,8 @@ class Training:
             members=len(predictor.members),
             channels=spec.channels,
             labels=spec.labels,
+            regions=spec.regions,
+            regions_class_order=spec.regions_class_order,
             modality=spec.modality,
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
@@ -324,6 +326,7 @@ def build_method(
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
         loss=config.pipeline.loss,
+        regions=config.spec.united,
     )
     built: SegmentMethod = config.build(task)
     return built

@@ -133,7 +133,7 @@ class Work:
             return one
         with self._kept(one):
             given = self._network, one.volume, self._prepare, found.patch, self._with_maps(one.case)
-            how = len(found.classes), self._device, self._cleaning, found.mirrored or ()
+            how = found.outputs, self._device, self._cleaning, found.mirrored or ()
             one.made = predict_case(*given, *how, apart=asked.measuring, watch=self._watch)
         return one
 
@@ -183,7 +183,7 @@ class Work:
             labels,
             case,
             series[0] if series else None,
-            one.probabilities,
+            self._of_labels(one.probabilities),
             asked.algorithm,
         )
         count = len(form.names(case, labels))
@@ -201,6 +201,14 @@ class Work:
         save = {*settings.save, *(["entropy"] if self._asked.measuring else [])}
         save |= {"probabilities"} if self._asked.form(case).fractions else set()
         return settings.model_copy(update={"save": tuple(sorted(save))})
+
+    def _of_labels(self, probabilities: np.ndarray | None) -> np.ndarray | None:
+        """[K, X, Y, Z] of background and labels, of what the networks answer with."""
+        described = self._asked.found
+        if probabilities is None or not described.regions:
+            return probabilities
+        found: np.ndarray = described.outputs.of_classes(torch.from_numpy(probabilities)).numpy()
+        return found
 
     def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
@@ -244,4 +252,4 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
             f"the checkpoint holds {len(predictor.members)} network",
             "choose predict.network=ensemble",
         )
-    return Ensemble([predictor.members[index]]).eval()
+    return Ensemble([predictor.members[index]], predictor.outputs).eval()

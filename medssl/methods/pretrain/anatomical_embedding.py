@@ -212,7 +212,7 @@ def other_negatives(level: Level, asked: Tensor, count: int, generator: Generato
 
 
 def level_loss(level: Level, settings: FineLoss | CoarseLoss, generator: Generator) -> Tensor:
-    """Mean over the queries of both crops; 0 where the crops share nothing."""
+    """InfoNCE of one level, mean over the queries of both crops; 0 where they share no place."""
     total, count = level.vectors.new_zeros(()), level.vectors.new_zeros(())
     for first in (True, False):
         queries = draw_queries(level, first, settings, generator)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
-from medssl.methods.segment.monai_losses import GIVEN, OF_SHAPES, MonaiLoss, known
+from medssl.methods.segment.monai_losses import EXCLUSIVE, GIVEN, OF_SHAPES, MonaiLoss, known
 from medssl.mistakes import UNKNOWN_ARGUMENT, nearest
 from medssl.section import Section
 
@@ -97,12 +97,13 @@ class LossChoice(Section):
         """Those that are given."""
         return dict(self.model_extra or {})
 
-    def must_fit(self, classes: Sequence[str], partial: bool) -> None:
+    def must_fit(self, classes: Sequence[str], partial: bool, regions: bool = False) -> None:
         """Refuse weights of classes that there are not, and losses that need every voxel.
 
         Args:
-            classes: names, background first.
+            classes: names, background first, or those of regions.
             partial: whether masks may be ignored in part.
+            regions: whether a voxel may be in several.
 
         Raises:
             UsageError: says what would do.
@@ -112,6 +113,14 @@ class LossChoice(Section):
                 raise UsageError(
                     f"loss.weights names '{name}', which is no class", do=nearest(name, classes)
                 )
+        if regions and (self.name or "").removeprefix(PREFIX) in EXCLUSIVE:
+            raise UsageError(
+                f"loss.name={self.name} is of classes of which each voxel is one, and the data set "
+                "declares regions",
+                "a voxel may be in several of these",
+                "leave `loss` out for cross-entropy and Dice of each region, or choose "
+                "monai:DiceFocalLoss",
+            )
         if partial and (self.name or "").removeprefix(PREFIX) in OF_SHAPES:
             raise UsageError(
                 f"loss.name={self.name} looks at whole shapes, and the masks are ignored in part",

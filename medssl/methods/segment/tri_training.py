@@ -140,7 +140,8 @@ class TriTraining(InRounds):
             label, mask = self._taught(image, part, generator)
             mask = mask & teachable(unlabelled)
             loss = self._on_disagreement if chosen.disagreement else region_loss
-            terms["pseudo"] = weight * over_heads(heads_of(network, image), loss, label, mask)
+            target = self.task.outputs.targets(label)
+            terms["pseudo"] = weight * over_heads(heads_of(network, image), loss, target, mask)
         return {f"{name}_{part + 1}": term for name, term in terms.items()}
 
     def is_measuring(self, within: Progress) -> bool:

@@ -50,11 +50,15 @@ def scan_batch(patients=(5, 6)) -> ScanBatch:
 
 
 def build(name, *, seed=0, network=NETWORK, patients=4, contrasts=CONTRASTS, **settings):
-    """The method with cubes of 4 voxels and a small projector; all else is the default."""
+    """The method with cubes of 4 voxels and a small projector; all else is the default.
+
+    None leaves a key out.
+    """
     small = {"masking": {"cell": 4}, "decoder_width": 8}
     if name == "modality_invariant":
         small["projector"] = {"hidden": 16, "outputs": 8}
-    chosen = settings_class(name)(**{**small, **settings})
+    given = {key: one for key, one in {**small, **settings}.items() if one is not None}
+    chosen = settings_class(name)(**given)
     task = PretrainTask(network, PATCH, contrasts, patients)
     return implementation(chosen)(chosen, task, seed).train()
 
