@@ -129,6 +129,7 @@ def mean(studies: list[Study]) -> Study:
 def main() -> None:
     """The command."""
     reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("--list", type=Path, help="of scans of one channel; else simulated ones")
     reader.add_argument("--scans", type=int, default=4)
     reader.add_argument("--shape", type=int, nargs=3, default=(64, 64, 48), help="voxels")
     reader.add_argument("--width", type=int, default=8, help="channels of the network")
@@ -137,20 +138,22 @@ def main() -> None:
     reader.add_argument("--link", type=float, default=1.0, help="GB/s of one worker")
     reader.add_argument("--latency", type=float, default=0.01, help="seconds before a transfer")
     chosen = reader.parse_args()
+    chosen.list = chosen.list and chosen.list.resolve()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         os.environ["MEDSSL_KEY"] = str(place / "key")
         model = untrained(place, chosen.width)
-        listed = write_scans(place, chosen.scans, tuple(chosen.shape))
+        listed = chosen.list or write_scans(place, chosen.scans, tuple(chosen.shape))
         measured(model, listed, place / "warm")
         studies, whole = measured(model, listed, place / "out")
         scan = read_list(listed)[0].path
         size, (reading, writing) = scan.stat().st_size, disk_seconds(scan)
     one = mean(studies)
     apart = sum(one.read_s + one.predict_s + one.write_s for one in studies)
+    what = "scans" if chosen.list else "simulated scans"
     print(
-        f"{chosen.scans} scans of {tuple(chosen.shape)}, CPU s of each: read {one.read_s:.3f}, "
+        f"{len(studies)} {what}, CPU s of each: read {one.read_s:.3f}, "
         f"predict {one.predict_s:.3f}, write {one.write_s:.3f}; "
         f"{one.read_bytes / 1e6:.2f} MB read, {one.write_bytes / 1e6:.2f} MB written"
     )
