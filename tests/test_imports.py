@@ -38,6 +38,7 @@ LEVELS = {
     "networks": 0,
     "transforms": 0,
     "settings": 0,
+    "encoder_source": 0,
     "overrides": 0,
     "named_files": 0,
     "atomic": -1,

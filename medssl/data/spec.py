@@ -1,88 +1,27 @@
 """What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    PrivateAttr,
-    ValidationError,
     model_validator,
 )
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import IGNORED, Label, must_all_be_coloured
+from medssl.data.layout_choice import LayoutChoice, Source, validated
 from medssl.data.modalities import Modality
 from medssl.data.regions import Region, brats, regions_of
 from medssl.errors import DataError
-from medssl.mistakes import mistake
-from medssl.named_files import Layers, NamedFiles
+from medssl.named_files import NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
 
-Options = TypeVar("Options", bound=BaseModel)
-
 SPECS = NamedFiles("data_specs", "data spec")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The files that a data spec is read from, or None; where it comes from makes it no other."""
-
-    layers: Layers | None = field(default=None, compare=False)
-
-
-class LayoutChoice(Section):
-    """How files in a folder become cases: the name of a layout, as `kind`, and its own keys."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str = Field(
-        description="how the files lie; its own keys stand beside it, see `medssl keys layout.KIND`"
-    )
-    sessions: bool = Field(
-        default=False,
-        description="cases are sessions, whose scans may be missing or lie on grids of their own; "
-        "segmentation still refuses such a case; always so in nnssl and bids",
-    )
-
-    _source: _Source = PrivateAttr(default_factory=_Source)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_is_normal(cls, given: Any) -> Any:
-        """Earlier data specs had to say `unlabelled: true`; labels may always be missing."""
-        if isinstance(given, Mapping) and isinstance(given.get("unlabelled"), bool):
-            return {key: value for key, value in given.items() if key != "unlabelled"}
-        return given
-
-    @model_validator(mode="after")
-    def _can_be_used(self) -> Self:
-        for text in _texts(self.model_extra):
-            if is_no_path(text):
-                raise ValueError(f"{shown(text)} is too long or has a control character")
-        return self
-
-    def options(self, model: type[Options]) -> Options:
-        """The keys that belong to the kind itself.
-
-        Raises:
-            UsageError: a key is unknown, missing or of the wrong kind.
-        """
-        return _validated(model, dict(self.model_extra or {}), self._place)
-
-    def _place(self, where: Sequence[str]) -> str:
-        """The layout, and the file that a key of it stands in, in words."""
-        layout = f"layout of kind {self.kind}"
-        layers = self._source.layers
-        if layers is None:
-            return layout
-        return f"{layout} in the data spec {layers.file_of(['layout', *where])}"
 
 
 class Download(Section):
@@ -157,6 +96,12 @@ class DataSpec(Section):
     )
     series: dict[str, SeriesRule] = Field(
         default={}, description="which series of a DICOM study each channel is; a rule by channel"
+    )
+    resample_channels: bool = Field(
+        default=False,
+        exclude_if=lambda given: not given,
+        description="whether channels on other grids are put on that of the first, by the places "
+        "that their headers state; refused otherwise",
     )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = Field(default=False, description="reports then say that no patient is in it")
@@ -369,8 +314,8 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
     path = SPECS.find(str(name_or_path))
     layers = SPECS.layers(path)
     plain = {"name": path.stem, **layers.laid()}
-    spec = _validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
-    spec.layout._source = _Source(layers)
+    spec = validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
+    spec.layout._source = Source(layers)
     return spec
 
 
@@ -380,26 +325,4 @@ def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
     Raises:
         UsageError: they make none.
     """
-    return _validated(DataSpec, plain, where)
-
-
-def _texts(plain: Any) -> Iterator[str]:
-    """Every text in plain values, keys too."""
-    if isinstance(plain, str):
-        yield plain
-    elif isinstance(plain, Mapping):
-        for key, value in plain.items():
-            yield str(key)
-            yield from _texts(value)
-    elif isinstance(plain, list):
-        for value in plain:
-            yield from _texts(value)
-
-
-def _validated(
-    model: type[Options], plain: dict[str, Any], where: str | Callable[[Sequence[str]], str]
-) -> Options:
-    try:
-        return model.model_validate(plain)
-    except ValidationError as error:
-        raise mistake(model, plain, error, place=where) from None
+    return validated(DataSpec, plain, where)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from medssl.data.layout import Layout
 from medssl.data.plan.request import PlanSettings
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import nearest
@@ -23,7 +24,7 @@ from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
 from medssl.pipeline.key import Key, Section, told, wrapped
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
-from medssl.settings import EncoderSource, MethodChoice
+from medssl.settings import MethodChoice
 from medssl.transforms.chain import Chain
 from medssl.wanted import models_of, wanted
 

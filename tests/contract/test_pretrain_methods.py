@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from medssl.data.labels import Label
-from medssl.data.spec import DataSpec, LayoutChoice
+from medssl.data.layout_choice import LayoutChoice
+from medssl.data.spec import DataSpec
 from medssl.evaluate.report import Origin, Picture, Report, render, write_report
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.evaluate.summary import summarise

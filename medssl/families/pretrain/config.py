@@ -10,6 +10,7 @@ from medssl.data.layouts import layout_of
 from medssl.data.mixed.settings import MixedSampling
 from medssl.data.scan.contrasts import Contrasts
 from medssl.data.slide.settings import TileSettings
+from medssl.encoder_source import EncoderSource, PretrainChoice
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.encoder_fit import holding, must_hold
@@ -23,14 +24,7 @@ from medssl.networks.tile_settings import (
 from medssl.pipeline.config import Config
 from medssl.pipeline.family import InitialEncoder
 from medssl.section import OneAlone, Patch, Section, check_patch, digest
-from medssl.settings import (
-    EncoderSource,
-    LoopSettings,
-    MethodChoice,
-    OptimiserSettings,
-    PipelineFile,
-    PretrainChoice,
-)
+from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.train.description import weights_hash
 from medssl.transforms.chain import PREPROCESS, Preprocess
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
@@ -77,6 +71,10 @@ class PretrainPipeline(PipelineFile):
     )
     exclude: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="segmentation pipelines whose test patients are kept out"
+    )
+    selected: str | None = Field(
+        default=None,
+        description="a file of `medssl select`: the scans that are learnt from; null: all",
     )
     preprocess: Preprocess = Field(
         default=Preprocess.of({"mr": {"crop_foreground": True}}), description=PREPROCESS

@@ -12,11 +12,10 @@ from typing import Any
 
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.files import is_picture
-from medssl.data.volume import read_geometry
 from medssl.export.forms import FORMS, Form
 from medssl.export.result import Algorithm
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.formats import usual_form
 from medssl.families.segment.report import REPORT
 from medssl.infer.checkpoint_guard import read_guard
 from medssl.infer.guard import Guard
@@ -27,16 +26,6 @@ from medssl.section import digest
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint
 from medssl.train.description import weights_hash
-
-
-def usual_form(given: Input) -> str:
-    """The file format that suits a case where none is asked for, a word of `predict.format`.
-
-    NIfTI; of pictures PNG, or TIFF where they have several slices.
-    """
-    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
-        return "nifti"
-    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
 
 
 @dataclass(frozen=True)

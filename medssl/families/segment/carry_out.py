@@ -102,5 +102,6 @@ def _tell_unlike(asked: Asked, outputs: Outputs, reporter: QuietReporter) -> Non
                     f"{case} is unlike the scans that the model was trained on, by its "
                     f"{' and '.join(parts)}: its mask is not to be trusted unseen (score "
                     f"{verdict.score:.1f}, limit {guard.limit(rate):.1f}; of scans like those "
-                    f"of training about {guard.false_alarms(rate):.0%} are marked)"
+                    f"of training about {guard.false_alarms(rate):.0%} are marked, with 95 % "
+                    f"certainty at most {guard.false_alarms_at_most(rate):.0%})"
                 )

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from medssl.data.plan.request import PlanSettings
 from medssl.data.split_settings import SplitSettings
+from medssl.encoder_source import PretrainChoice
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
@@ -23,7 +24,6 @@ from medssl.settings import (
     MethodChoice,
     PipelineFile,
     PredictSettings,
-    PretrainChoice,
     TrainSettings,
 )
 from medssl.train.description import weights_hash
@@ -115,7 +115,15 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series", "guard", "report"},
+        "predict": {
+            "window_batch",
+            "format",
+            "unlabelled",
+            "series",
+            "guard",
+            "report",
+            "resample_channels",  # what lies on one grid is the same, and other cases are refused
+        },
     }
 
     @property

@@ -29,10 +29,13 @@ class Scans:
 
     Attributes:
         wanted: what the network was trained on.
+        resample: whether channels on other grids are put on that of the first.
     """
 
     wanted: Wanted
+    resample: bool = False
     decisions: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
+    _resampled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(
         self, case: str, given: Input, reporter: QuietReporter
@@ -52,17 +55,23 @@ class Scans:
         channels, series = self.wanted.channels, tuple[Series, ...]()
         if len(given) == 1 and given[0].is_dir():
             series = (find_series(given[0]),)
-            volume = volume_of(series, str(given[0]))
+            volume = volume_of(series, str(given[0]), self.resample)
         else:
             colours = len(given) == 1 and is_picture(given[0])
-            volume = read_volume(given * len(channels) if colours else given)
+            volume = read_volume(given * len(channels) if colours else given, self.resample)
         if len(volume.array) != len(channels):
             raise DataError(
                 f"{given[0]} gives {len(volume.array)} channels",
                 f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
                 "give a folder with one image per channel",
             )
+        self._warn(case, volume, reporter)
         return volume, series
+
+    def _warn(self, case: str, volume: Volume, reporter: QuietReporter) -> None:
+        self._resampled[case] = volume.remarks
+        for remark in volume.remarks:
+            reporter.warn(f"{case}: {remark}")
 
     def _of_study(
         self, case: str, study: StudyFiles, reporter: QuietReporter
@@ -75,7 +84,9 @@ class Scans:
         self._tell(case, study, found.decisions, reporter)
         for folder in {file.parent for one in found.series for file in one.files}:
             refuse_damaged(folder, set(study.files))
-        return volume_of(found.series, case), found.series
+        volume = volume_of(found.series, case, self.resample)
+        self._warn(case, volume, reporter)
+        return volume, found.series
 
     def _tell(
         self,
@@ -98,7 +109,12 @@ class Scans:
             f"The series taken as {one.channel}: {one.reason}."
             for one in self.decisions.get(case, ())
             if one.channel and one.reason
-        ]
+        ] + [f"{one[0].upper()}{one[1:]}." for one in self._resampled.get(case, ())]
+
+    def forget(self, case: str) -> None:
+        """Drop what was said of a case, once it is written down."""
+        self.decisions.pop(case, None)
+        self._resampled.pop(case, None)
 
     def rows(self, case: str) -> list[list[str | int]]:
         """What was said of each series of a case, as rows of `SERIES` without the case."""

@@ -16,7 +16,8 @@ from medssl.data.volume import Volume, write_volume
 from medssl.discreet import unexpected
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.export.result import Result
-from medssl.families.segment.asked import Asked, usual_form
+from medssl.families.segment.asked import Asked
+from medssl.families.segment.formats import must_hold, usual_form
 from medssl.families.segment.report import write_report
 from medssl.families.segment.scans import Scans
 from medssl.infer.checkpoint_guard import watch_of
@@ -107,7 +108,8 @@ class Work:
             self._watch = watch_of(asked.checkpoint, predictor, found, device)
         self._prepare = Preparation(found.preprocess)
         self._cleaning = Cleaning.of(settings, found.classes)
-        self._scans = Scans(asked.wanted)
+        resample = found.resample_channels or settings.resample_channels
+        self._scans = Scans(asked.wanted, resample)
 
     def __call__(self, cases: Iterable[str | Opened]) -> Iterator[Done]:
         """How each case ended; an error that is none of a case's own ends all.
@@ -124,7 +126,7 @@ class Work:
         with self._kept(opened):
             given = self._asked.cases[case]
             opened.volume, opened.series = self._scans.open(case, given, opened.said)
-            _must_hold(self._asked.settings.format, case, opened.volume)
+            must_hold(self._asked.settings.format, case, opened.volume)
         return opened
 
     def _answer(self, one: Opened) -> Opened:
@@ -146,7 +148,7 @@ class Work:
                 if mask.name.endswith(".nii.gz") and not one.volume.geometry.opens_as_nifti:
                     one.said.warn(_SHEARED.format(mask=mask))
         self._outputs.add(series={one.case: rows} if rows else {})
-        self._scans.decisions.pop(one.case, None)
+        self._scans.forget(one.case)
         empty = one.error is None and one.made is not None and not one.made.labels.any()
         return Done(one.case, one.error, empty, one.said.lines)
 
@@ -229,16 +231,6 @@ def failure_of(error: Exception) -> DataError:
     if isinstance(error, MedsslError):
         raise error
     return DataError(unexpected(error))
-
-
-def _must_hold(form: str | None, case: str, volume: Volume) -> None:
-    """Refuse to write a volume as a PNG before it is predicted."""
-    frames = volume.geometry.shape[2]
-    if form == "png" and frames > 1:
-        raise UsageError(
-            f"{case} has {frames} slices, and a PNG file holds one",
-            do="choose --format nifti, nrrd or mha",
-        )
 
 
 def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:

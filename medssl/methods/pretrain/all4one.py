@@ -16,7 +16,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.methods.ema import update_ema
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.barlow_twins import standardised
 from medssl.methods.pretrain.contrast import KeyQueue
 from medssl.methods.pretrain.dino import teacher_momentum

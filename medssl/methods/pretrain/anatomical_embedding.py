@@ -22,7 +22,8 @@ from medssl.data.batch import Stream
 from medssl.data.draws import uniform
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.anatomical_embedding import CoarseLoss, FineLoss, Settings, Views
 from medssl.networks.anatomical_embedding import (

@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from medssl.data.scan.batch import ScanBatch
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.views import ViewMethod, draw_views, projector
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.barlow_twins import Settings

@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
 from medssl.data.scan.batch import ScanBatch
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.views import Rows, ViewMethod, draw_views
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.decoupled_contrastive import Settings

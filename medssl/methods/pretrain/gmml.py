@@ -17,7 +17,8 @@ from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask, Reconstruction
+from medssl.methods.method import Progress
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.gmml import Corruption, Settings
 from medssl.networks.build import build_encoder

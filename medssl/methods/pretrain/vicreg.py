@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from medssl.data.scan.batch import ScanBatch
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.views import ViewMethod, draw_views, projector
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.vicreg import Settings

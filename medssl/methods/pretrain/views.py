@@ -19,7 +19,7 @@ from medssl.data.draws import uniform
 from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
-from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.methods.pretrain.view_settings import ViewSettings
 from medssl.methods.segment.losses import at_least_float32

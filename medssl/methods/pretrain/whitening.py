@@ -14,7 +14,8 @@ from torch.nn.functional import normalize
 
 from medssl.data.draws import uniform
 from medssl.data.scan.batch import ScanBatch
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.views import ViewMethod, draw_views, projector
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.whitening import Settings

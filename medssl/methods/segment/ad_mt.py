@@ -146,7 +146,7 @@ class AdMt(SegmentMethod):
             open_to = mixture.apply(open_to[:, None])[:, 0]
         heads, own = self._answers(image, weak, strong)
         target = self._target(combined(first, second), own, mixture)
-        on_labels = self.on_labels([head[:rows] for head in heads], labelled)
+        on_labels = self.on_labels([head[:rows] for head in heads], labelled, progress)
         sure = (target.confidence >= chosen.threshold) & open_to
         on_strong = over_heads(
             [head[rows:] for head in heads],

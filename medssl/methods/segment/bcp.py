@@ -88,7 +88,7 @@ class Bcp(StudentTeacher):
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(settings, task, seed)
-        self.on_labels = OnLabels(LOSSES[settings.dice], task)
+        self.on_labels = OnLabels(LOSSES[settings.dice], task, every=True)
         if settings.first_stage == 1:
             self.streams = ("labelled",)
 

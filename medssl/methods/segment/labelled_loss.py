@@ -4,6 +4,7 @@ Legend: B items, K classes, X Y Z voxels.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from medssl.data.batch import Batch
 from medssl.errors import UsageError
-from medssl.methods.method import Task
+from medssl.methods.method import Progress, Task
 from medssl.methods.segment.gated_crf import gated_crf
 from medssl.methods.segment.loss_settings import CROSS_ENTROPY, PREFIX, LossChoice
 from medssl.methods.segment.losses import (
@@ -20,22 +21,33 @@ from medssl.methods.segment.losses import (
     of_regions,
     over_heads,
 )
+from medssl.methods.segment.propagation import propagated
 from medssl.networks.outputs import Outputs
 
 
 class LabelledLoss(Protocol):
     """What labels cost."""
 
-    def __call__(self, logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        known: Tensor | None = None,
+        facts: Tensor | None = None,
+    ) -> Tensor:
         """A scalar.
 
         Args:
             logits: [B, K, X, Y, Z].
             label: [B, X, Y, Z] class indices, or [B, R, X, Y, Z] of regions.
             known: [B, X, Y, Z], of regions also [B, R, X, Y, Z], false where a voxel does not
-                count; None: nowhere.
+                count; None: nowhere. Weights of voxels if it is no bool.
+            facts: [B, K] or [B, 1] bool, where a class without a voxel is really absent and costs
+                a Dice; None: everywhere.
         """
 
+
+BEGINNING = Progress(1, 1)
 
 MERGED = -1e4
 """Logit of a class that is part of the background of a case."""
@@ -46,26 +58,34 @@ class OnLabels:
 
     Where a case does not outline every class, those that it does not are merged with its
     background (marginal loss: Shi et al., MedIA 2021, arXiv 2007.03868; sheet of partial labels,
-    section 4), and classes without a voxel cost no Dice. Of regions, those that a case does not
-    outline are not learnt from it.
+    section 4), and classes without a voxel cost no Dice unless they are known to be absent. Of
+    regions, those that a case does not outline are not learnt from it.
 
     Args:
         own: the method's loss.
         task: whose `loss`, if there is one, stands in its place or beside it.
+        every: whether classes without a voxel always count, so that the loss takes no `facts`.
     """
 
-    def __init__(self, own: LabelledLoss, task: Task) -> None:
-        self._loss, self._chosen, self._outputs = own, task.loss or LossChoice(), task.outputs
+    def __init__(self, own: Callable[..., Tensor], task: Task, every: bool = False) -> None:
+        self._every = every
+        self._loss: Callable[..., Tensor] = own
+        self._chosen, self._outputs = task.loss or LossChoice(), task.outputs
         if self._chosen.monai is not None:
             self._loss = MonaiLabelledLoss(self._chosen, task.outputs)
         elif self._chosen.name == CROSS_ENTROPY:
             self._loss = known_cross_entropy
 
-    def __call__(self, heads: Sequence[Tensor], batch: Batch) -> Tensor:
+    def __call__(
+        self, heads: Sequence[Tensor], batch: Batch, progress: Progress = BEGINNING
+    ) -> Tensor:
         """The loss of a batch whose labels are read, of heads as `heads_of` gives them."""
         outputs, outlined = self._outputs, batch.outlined
         learn = self._regions if outputs.regions else self._classes
-        loss = learn(heads, batch.truth, batch.known, outlined)
+        label, known, facts = batch.truth, batch.known, absences(batch)
+        if known is not None and self._chosen.slices.axes:
+            label, known = propagated(label, known, self._chosen.slices, progress)
+        loss = learn(heads, label, known, outlined, facts)
         crf, apart = self._chosen.gated_crf, self._chosen.exclusion
         first = at_least_float32(heads[0]) if apart or crf.weight else heads[0]
         if apart and outlined is not None:
@@ -86,13 +106,15 @@ class OnLabels:
         label: Tensor,
         known: Tensor | None,
         outlined: Tensor | None,
+        facts: Tensor | None,
     ) -> Tensor:
         taught = list(heads)
         if outlined is not None:
             label = only_outlined(label, outlined)
             taught = [merged(at_least_float32(head), outlined) for head in heads]
             known = torch.ones_like(label, dtype=torch.bool) if known is None else known
-        return over_heads(taught, self._loss, label, *([] if known is None else [known]))
+        loss = self._loss if self._every else partial(self._loss, facts=facts)
+        return over_heads(taught, loss, label, *([] if known is None else [known]))
 
     def _regions(
         self,
@@ -100,12 +122,26 @@ class OnLabels:
         label: Tensor,
         known: Tensor | None,
         outlined: Tensor | None,
+        facts: Tensor | None,
     ) -> Tensor:
         inside = self._outputs.targets(label)
         if outlined is not None:
             learnt = outlined[:, :, None, None, None].expand_as(inside)
-            known = learnt if known is None else learnt & known.bool()[:, None]
-        return over_heads(heads, self._loss, inside, *([] if known is None else [known]))
+            known = learnt if known is None else learnt * known[:, None]
+        loss = self._loss if self._every else partial(self._loss, facts=facts)
+        return over_heads(heads, loss, inside, *([] if known is None else [known]))
+
+
+def absences(batch: Batch) -> Tensor | None:
+    """[B, K] bool: where it is a fact that an item lacks what its mask does not mark.
+
+    That is of a class that is outlined in a mask without ignored voxels, in the item if not in the
+    case. None: everywhere.
+    """
+    if batch.known is None:
+        return batch.outlined
+    whole = batch.known.flatten(1).bool().all(1, keepdim=True)
+    return whole if batch.outlined is None else whole & batch.outlined
 
 
 def only_outlined(label: Tensor, outlined: Tensor) -> Tensor:
@@ -113,7 +149,9 @@ def only_outlined(label: Tensor, outlined: Tensor) -> Tensor:
     return label * outlined.gather(1, label.flatten(1).long()).view_as(label)
 
 
-def known_cross_entropy(logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+def known_cross_entropy(
+    logits: Tensor, label: Tensor, known: Tensor | None = None, facts: Tensor | None = None
+) -> Tensor:
     """Cross-entropy alone, over the voxels that are known."""
     seen = torch.ones_like(label) if known is None else known
     return masked_cross_entropy(at_least_float32(logits), label, seen)
@@ -213,7 +251,13 @@ class MonaiLabelledLoss:
         label[:, :2] = 1
         torch.autograd.backward(self(logits, self._outputs.targets(label)))
 
-    def __call__(self, logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        known: Tensor | None = None,
+        facts: Tensor | None = None,
+    ) -> Tensor:
         """As `LabelledLoss`; 0 where no voxel counts."""
         logits = at_least_float32(logits)
         target = label.to(logits.dtype) if of_regions(label) else label[:, None].long()

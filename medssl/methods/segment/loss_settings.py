@@ -38,6 +38,29 @@ class GatedCrf(Section):
     kernels: tuple[Kernel, ...] = (Kernel(),)
 
 
+class Slices(Section):
+    """Labels of known slices are lent to those beside them, for masks of a few slices."""
+
+    axes: str = Field(
+        default="",
+        pattern="^x?y?z?$",
+        description="along which a voxel takes the label of the nearest known one in its patch, "
+        "e.g. z, or xz for slices of two directions; empty: none is lent",
+    )
+    weight: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="of a voxel beside a known one; to the power of the distance of others",
+    )
+    falling: bool = Field(
+        default=True,
+        description="the weight falls to 0 in six stairs, as in DeSCO: at the end only what is "
+        "known is learnt",
+    )
+    reach: int = Field(default=32, ge=1, description="largest distance, voxels")
+
+
 class LossChoice(Section):
     """A loss of MONAI, whose arguments are whatever else is given, and what is added to it."""
 
@@ -60,6 +83,7 @@ class LossChoice(Section):
         "another class there; see `outlined` in data specs",
     )
     gated_crf: GatedCrf = GatedCrf()
+    slices: Slices = Field(default=Slices(), exclude_if=lambda given: given == Slices())
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +106,10 @@ class LossChoice(Section):
         if self.weights and not (self.monai and self.monai.weighs):
             weighing = ", ".join(PREFIX + name for name, one in known().items() if one.weighs)
             raise ValueError(f"{self.name or 'it'} weighs no classes; these do: {weighing}")
+        if self.slices.axes and self.monai:
+            raise ValueError(
+                f"{self.name} weighs no voxels, which loss.slices asks for; leave one of them out"
+            )
         if odd := [name for name, weight in self.weights.items() if weight < 0]:
             raise ValueError(f"the weight of {odd[0]} is below 0")
         return self

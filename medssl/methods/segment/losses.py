@@ -63,7 +63,11 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def supervised_loss(
-    logits: Tensor, label: Tensor, known: Tensor | None = None, dice: Dice = "squares"
+    logits: Tensor,
+    label: Tensor,
+    known: Tensor | None = None,
+    dice: Dice = "squares",
+    facts: Tensor | None = None,
 ) -> Tensor:
     """Half cross-entropy, half Dice.
 
@@ -73,24 +77,34 @@ def supervised_loss(
         known: [B, X, Y, Z], false where a voxel teaches nothing; None: nowhere. Then classes
             without a known voxel cost no Dice (sheet of partial labels, section 1). Of regions
             also [B, R, X, Y, Z].
+        facts: see `masked_dice`; None: absent if all voxels are known.
         dice: which Dice; all but "squares" are nnU-Net's (sheet of planning, section 3.1), whose
             loss is twice this one less 1.
     """
-    logits, absent = at_least_float32(logits), known is None
+    logits, absent = at_least_float32(logits), _absent(known, facts)
     if dice != "squares" or of_regions(label):
         seen = torch.ones_like(label) if known is None else known
         pooled, squared = dice != "per_item", dice == "squares"
         return region_loss(logits, label, seen, pooled, squared, background=False, absent=absent)
     if known is not None:
         background = logits.shape[1] > 2
-        return region_loss(logits, label, known, background=background, absent=False)
+        return region_loss(logits, label, known, background=background, absent=absent)
     return 0.5 * (cross_entropy(logits, label.long()) + dice_loss(logits.softmax(1), label))
 
 
-def every_class_loss(logits: Tensor, label: Tensor, known: Tensor | None = None) -> Tensor:
+def every_class_loss(
+    logits: Tensor, label: Tensor, known: Tensor | None = None, facts: Tensor | None = None
+) -> Tensor:
     """`region_loss` over all voxels, or over those that are known."""
     seen = torch.ones_like(label) if known is None else known
-    return region_loss(logits, label, seen, absent=known is None)
+    return region_loss(logits, label, seen, absent=_absent(known, facts))
+
+
+def _absent(known: Tensor | None, facts: Tensor | None) -> bool | Tensor:
+    """Whether classes without a voxel are absent, see `masked_dice`."""
+    if known is None:
+        return True
+    return False if facts is None else facts
 
 
 def over_heads(heads: Sequence[Tensor], loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
@@ -134,7 +148,7 @@ def masked_dice(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
-    absent: bool = True,
+    absent: bool | Tensor = True,
 ) -> Tensor:
     """1 - soft Dice over the voxels of a mask, mean over all classes.
 
@@ -149,7 +163,7 @@ def masked_dice(
         smooth: added above and below.
         background: whether it is one of the classes; of regions none is.
         absent: whether classes without a true voxel in the mask count; they cost nothing otherwise,
-            and the mean is that of the others.
+            and the mean is that of the others. [B, K] or [B, 1] bool: in which items.
     """
     seen = _by_channel(mask).to(probability.dtype)
     if of_regions(label):
@@ -162,9 +176,12 @@ def masked_dice(
     total = ((power + truth) * seen).sum(dims)
     first = 0 if background else 1
     ratio = ((2 * joint + smooth) / (total + smooth))[..., first:]
-    if absent:
+    if absent is True:
         return 1 - ratio.mean()
     present = ((truth * seen).sum(dims) > 0)[..., first:]
+    if isinstance(absent, Tensor):
+        facts = absent.expand(len(absent), probability.shape[1])[:, first:]
+        present = present | (facts.any(0) if pooled else facts)
     return torch.where(present, 1 - ratio, 0).sum() / present.sum().clamp_min(1)
 
 
@@ -196,7 +213,7 @@ def region_loss(
     squared: bool = True,
     smooth: float = SMOOTH,
     background: bool = True,
-    absent: bool = True,
+    absent: bool | Tensor = True,
 ) -> Tensor:
     """Half cross-entropy, half Dice over the voxels of a mask; see `masked_dice`."""
     logits = at_least_float32(logits)

@@ -65,7 +65,7 @@ class MeanTeacher(StudentTeacher):
         student = self.outputs.probabilities(at_least_float32(heads[0][rows:]))
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": self.on_labels([head[:rows] for head in heads], labelled),
+            "supervised": self.on_labels([head[:rows] for head in heads], labelled, progress),
             "consistency": weight * certain_mse(student, target, certain & teachable(unlabelled)),
         }
 

@@ -41,7 +41,7 @@ class SelfTraining(InRounds):
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
         heads = heads_of(network, labelled.image[:, 0])
-        terms = {"supervised": self.on_labels(heads, labelled)}
+        terms = {"supervised": self.on_labels(heads, labelled, progress)}
         if weight := ramp(number, within, chosen.weight, chosen.rampup):
             _, unlabelled = streams(batches)
             image = unlabelled.image[:, 0]

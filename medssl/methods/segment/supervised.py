@@ -44,7 +44,7 @@ class Supervised(SegmentMethod):
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
         heads = heads_of(self.members[part], image)
-        return {f"supervised_{part + 1}": self.on_labels(heads, batch)}
+        return {f"supervised_{part + 1}": self.on_labels(heads, batch, progress)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""

@@ -185,7 +185,7 @@ class TraCoCo(SegmentMethod):
         heads = heads_of(network, self._noisy(reference, generator))
         known = [head[:rows] for head in heads]
         logits = self.outputs.as_classes(at_least_float32(heads[0]))
-        terms = {"supervised": self.on_labels(known, labelled)}
+        terms = {"supervised": self.on_labels(known, labelled, progress)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:

@@ -109,7 +109,7 @@ class UniMatch(StudentTeacher):
         labelled, unlabelled = streams(batches, even=halved)
         image, patches = labelled.image[:, 0], unlabelled.image[:, 0]
         if progress.step <= round(chosen.start * progress.steps):
-            early = self.on_labels(heads_of(self.student, image), labelled)
+            early = self.on_labels(heads_of(self.student, image), labelled, progress)
             return {"supervised": chosen.weight * early}
         weak, pasted = patches.chunk(2) if halved else (patches, patches.flip(0))
         closed = (~teachable(unlabelled)).chunk(2 if halved else 1)
@@ -133,7 +133,7 @@ class UniMatch(StudentTeacher):
         )
         mixed = [one.apply(own, donor) for one, (own, donor) in zip(mixtures, strong, strict=True)]
         answers = self._strong_pass(mixed, generator)
-        terms = {"supervised": self.on_labels(heads, labelled)}
+        terms = {"supervised": self.on_labels(heads, labelled, progress)}
         rest = zip(mixtures, answers, chosen.strong_weights, strict=True)
         for number, (mixture, found, weight) in enumerate(rest, start=1):
             label, confidence = (

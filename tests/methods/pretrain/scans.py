@@ -4,7 +4,8 @@ import torch
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import IntensitySettings
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 
