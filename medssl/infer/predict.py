@@ -1,9 +1,11 @@
 """One case from volume to labels and uncertainty on its own grid.
 
-Legend: C channels, K classes, X Y Z voxels of the source grid, x y z voxels of the network grid.
+Legend: C channels, K classes or regions, X Y Z voxels of the source grid, x y z voxels of the
+network grid.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +17,14 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
+from medssl.infer.checkpoint_guard import Watch
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.outputs import Outputs
 from medssl.settings import PredictSettings
 from medssl.transforms.compose import Preparation
 
@@ -35,7 +39,8 @@ class Prediction:
     Attributes:
         labels: [X, Y, Z] uint8 class indices.
         entropy: [X, Y, Z] float32 in [0, 1], or None where it was not asked for.
-        probabilities: [K, X, Y, Z] float32, or None where they were not asked for.
+        probabilities: [K, X, Y, Z] float32 of what the network answers with, or None where they
+            were not asked for.
         members: labels of each network by itself; empty where they were not asked for, there is one
             network, or the volume is too large to hold what each says.
         verdict: how unlike the training scans it is; None where nobody watches.
@@ -55,12 +60,12 @@ def predict_case(
     prepare: Preparation,
     patch: tuple[int, int, int],
     settings: PredictSettings,
-    classes: int,
+    outputs: Outputs,
     device: torch.device,
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
-    watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
+    watch: Watch | None = None,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
@@ -78,32 +83,43 @@ def predict_case(
         UsageError: probabilities of such a volume are asked for.
     """
     prepared = prepare(volume)
-    verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
     how = _window(patch, settings, device, float(image.min()))
-    size = 4 * classes * image[0].numel()
+    heard = watch.listen(prepared.image, how["stride"]) if watch else None
+    size = 4 * outputs.count * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
-        answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored))
+        answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored, outputs))
     else:
-        answer = _answer(predictor, settings, mirrored)
+        answer = _answer(predictor, settings, mirrored, outputs)
+    told = heard.tell if heard else None
+
+    def judged() -> Verdict | None:
+        return watch(volume, prepared.image, heard) if watch else None
+
     if size > LOGITS_LIMIT:
-        slabs = sliding_window_slabs(image, answer, patch, **how)
-        return replace(_streamed(slabs, record, settings, cleaning), verdict=verdict)
-    whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
-    logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
-    voxel = volume.geometry.voxel
-    labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
-    maps = _maps(logits, record, settings)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), verdict)
+        with heard or nullcontext():
+            slabs = sliding_window_slabs(image, answer, patch, told=told, **how)
+            made = _streamed(slabs, record, settings, cleaning, outputs)
+        return replace(made, verdict=judged())
+    with heard or nullcontext():
+        summed = sliding_window(image, answer, patch, told=told, **how)
+    whole = _logits(summed.cpu(), settings, outputs)
+    logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
+    voxel, regions = volume.geometry.voxel, outputs.regions
+    labels, *members = (
+        cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
+    )
+    maps = _maps(logits, record, settings, outputs)
+    return Prediction(volume.geometry, labels, *maps, tuple(members), judged())
 
 
 def _answer(
-    predictor: Predictor, settings: PredictSettings, mirrored: tuple[int, ...]
+    predictor: Predictor, settings: PredictSettings, mirrored: tuple[int, ...], outputs: Outputs
 ) -> Predictor:
     """What is averaged over windows."""
-    answer = flipped(predictor, mirrored) if settings.flips else predictor
-    return _probabilities(answer) if settings.average == "probabilities" else answer
+    answer = flipped(predictor, mirrored, outputs) if settings.flips else predictor
+    return _probabilities(answer, outputs) if settings.average == "probabilities" else answer
 
 
 def _stacked(predictor: Ensemble) -> Predictor:
@@ -128,7 +144,11 @@ def _side_by_side(stacked: Predictor) -> Predictor:
 
 
 def _streamed(
-    slabs: Iterable[Slab], record: Record, settings: PredictSettings, cleaning: Cleaning
+    slabs: Iterable[Slab],
+    record: Record,
+    settings: PredictSettings,
+    cleaning: Cleaning,
+    outputs: Outputs,
 ) -> Prediction:
     """Labels and entropy of a volume whose logits are never held whole."""
     if "probabilities" in settings.save:
@@ -141,10 +161,10 @@ def _streamed(
     wanted = "entropy" in settings.save
     unsure = np.zeros(record.network.shape if wanted else (0, 0, 0), np.float32)
     for where, sums in slabs:
-        logits = _logits(sums, settings)
-        labels[where] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        logits = _logits(sums, settings, outputs)
+        labels[where] = outputs.labels(logits).cpu().numpy()
         if wanted:
-            unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
+            unsure[where] = _doubt(logits, outputs).cpu().numpy()
     return Prediction(
         record.source,
         cleaning(restore_classes(labels, record), record.source.voxel),
@@ -152,16 +172,22 @@ def _streamed(
     )
 
 
-def _probabilities(predictor: Predictor) -> Predictor:
+def _probabilities(predictor: Predictor, outputs: Outputs) -> Predictor:
     """The predictor's softmax, to be averaged over windows as the field's papers do."""
-    return lambda windows: predictor(windows).float().softmax(1)
+    return lambda windows: outputs.probabilities(predictor(windows).float())
 
 
-def _logits(averaged: Tensor, settings: PredictSettings) -> Tensor:
+def _logits(averaged: Tensor, settings: PredictSettings, outputs: Outputs) -> Tensor:
     """The average over the windows, as logits."""
-    if settings.average == "logits":
-        return averaged
-    return averaged.clamp_min(torch.finfo(averaged.dtype).tiny).log()
+    return averaged if settings.average == "logits" else outputs.logits(averaged)
+
+
+def _doubt(logits: Tensor, outputs: Outputs) -> Tensor:
+    """Entropy as a share of the greatest possible; of regions the mean of each region's."""
+    probabilities = outputs.probabilities(logits, dim=0)
+    if not outputs.regions:
+        return entropy(probabilities)
+    return torch.stack([entropy(torch.stack([one, 1 - one])) for one in probabilities]).mean(0)
 
 
 def _window(
@@ -178,17 +204,19 @@ def _window(
 
 
 def _maps(
-    logits: Tensor, record: Record, settings: PredictSettings
+    logits: Tensor, record: Record, settings: PredictSettings, outputs: Outputs
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Entropy and probabilities on the source grid, as far as they are asked for."""
     wanted = set(settings.save)
     if wanted <= {"labels"}:
         return None, None
-    probabilities = logits.softmax(0)
+    probabilities = outputs.probabilities(logits, dim=0)
     uncertain = restored = None
     if "entropy" in wanted:
-        uncertain = restore_map(entropy(probabilities).numpy(), record)
-    if "probabilities" in wanted:
+        uncertain = restore_map(_doubt(logits, outputs).numpy(), record)
+    if "probabilities" in wanted and outputs.regions:
+        restored = np.stack([restore_map(one, record) for one in probabilities.numpy()])
+    elif "probabilities" in wanted:
         foreground = [restore_map(one, record) for one in probabilities[1:].numpy()]
         # Outside the crop everything is background.
         restored = np.stack([1 - np.sum(foreground, axis=0, dtype=np.float32), *foreground])

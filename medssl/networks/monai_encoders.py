@@ -131,10 +131,6 @@ class ChainEncoder(VolumeEncoder):
         """The first convolution's, and that of the skip of a residual block."""
         return self._stems
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features of every level, finest first."""
         features, x = [], embedded
@@ -231,7 +227,7 @@ class UNETREncoder(VolumeEncoder):
         return [*features, on_grid(self.norm(self._blocks()[-1](tokens)))]
 
     def layers(self) -> list[nn.ModuleList]:
-        """The embedding with the finest level, then blocks and what makes their map a level."""
+        """The modules of each level, finest first; the embedding belongs to the finest."""
         beside = [nn.ModuleList([self.embedding, self.finer[0]]), *self.finer[1:], self.norm]
         return [nn.ModuleList(pair) for pair in zip(self._blocks(), beside, strict=True)]
 

@@ -114,10 +114,6 @@ class UNetEncoder(VolumeEncoder):
             self.blocks.append(nn.Sequential(*blocks))
             inputs = width
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, E, x, y, z] of every stage, finest first."""
         x, features = self.first(embedded), list[Tensor]()
@@ -127,7 +123,7 @@ class UNetEncoder(VolumeEncoder):
         return features
 
     def layers(self) -> list[nn.ModuleList]:
-        """A stage a level; the finest with the convolution before it."""
+        """The modules of each level, finest first; the first convolution belongs to the finest."""
         finest, *others = self.blocks
         return [nn.ModuleList([self.first, finest]), *(nn.ModuleList([one]) for one in others)]
 

@@ -53,7 +53,7 @@ OUTSIDE = (1, 2)
 
 
 class Rotation:
-    """Reads linearly at `matrix` @ place, both seen from the middle; 0 outside."""
+    """Linear interpolation at `matrix` @ place, both seen from the middle; 0 outside."""
 
     def __init__(self, matrix: np.ndarray) -> None:
         self._matrix = matrix

@@ -9,19 +9,13 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
 from medssl.data.split_settings import FinalModel, FoldCount
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
-from medssl.settings import (
-    DeviceName,
-    EncoderSource,
-    LoopSettings,
-    MethodChoice,
-    OptimiserSettings,
-    PipelineFile,
-)
+from medssl.settings import DeviceName, LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
 

@@ -131,15 +131,9 @@ class Snuffy(SigmoidHead[SnuffyNetwork]):
         """The network of a task."""
         return SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """The losses of both branches, weighted with w and 1 - w."""
-        bag, mix = batches["bags"], self.network.mix
+        mix = self.network.mix
         scores = self.network(bag.features, generator)
         return {
             "bag": mix * self.loss(scores.bag, bag.label),
@@ -164,7 +158,7 @@ class Snuffy(SigmoidHead[SnuffyNetwork]):
         return {"mix": float(self.network.mix.detach())} if self.settings.mix_learned else {}
 
     def predictor(self) -> nn.Module:
-        """The mix of both branches."""
+        """The network, whose answer is the weighted mean of both branches."""
         return SnuffyPredictor(self.network)
 
 
