@@ -286,7 +286,8 @@ def test_nothing_that_was_pickled_is_ever_run() -> None:
             if isinstance(node, ast.Call):
                 given = {key.arg: ast.unparse(key.value) for key in node.keywords}
                 assert given.get("allow_pickle", "False") == "False", path
-                assert not ast.unparse(node.func).endswith(PICKLING), path
+                called = ast.unparse(node.func)
+                assert not (called.startswith("dist.") and called.endswith(PICKLING)), path
                 if ast.unparse(node.func) == "torch.load":
                     assert given.get("weights_only") == "True", path
                 if ast.unparse(node.func).startswith("yaml.") and "load" in ast.unparse(node.func):
