@@ -122,8 +122,9 @@ class Dmpls(SegmentMethod):
         return self.settings.weight * risen
 
     def networks(self) -> Iterable[nn.Module]:
-        """Both decoders, as they learn together."""
-        yield self
+        """The network, and the second decoder."""
+        yield self.main
+        yield self.second
 
     def predictor(self) -> Ensemble:
         """The network with the first decoder."""

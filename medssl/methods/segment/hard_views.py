@@ -149,7 +149,7 @@ def _paste(
 ) -> None:
     """The box around `source` of a donor, put around `to`; as much as is inside both patches."""
     shape = view.image.shape[2:]
-    there, here = [], []
+    there, here = list[slice](), list[slice]()
     places = zip(np.round(to), np.round(source), half, shape, strict=True)
     for a, b, h, side in places:
         if side == 1:
@@ -160,8 +160,9 @@ def _paste(
         high = int(min(h, side - 1 - a, side - 1 - b)) + 1
         here.append(slice(int(a) + low, int(a) + high))
         there.append(slice(int(b) + low, int(b) + high))
+    (x, y, z), (u, v, w) = here, there
     for one, other in zip(view.maps, given.maps, strict=True):
-        one[(item, slice(None), *here)] = other[(donor, slice(None), *there)]
+        one[item, :, x, y, z] = other[donor, :, u, v, w]
 
 
 def _pasted(view: Views, boxes: Boxes, rng: np.random.Generator) -> None:
