@@ -205,6 +205,12 @@ class PredictSettings(Section):
         description="share of scans like those of training that may be marked as unlike them, as "
         "scans of another organ or sequence are; 0 marks none",
     )
+    resample_channels: bool = Field(
+        default=False,
+        exclude_if=lambda given: not given,
+        description="whether channels on other grids are put on that of the first, as the data "
+        "spec may say it too; refused otherwise",
+    )
     report: bool = Field(
         default=False,
         description="whether CASE_report.html is written too: the scan with mask and uncertainty "

@@ -4,10 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import (
-    BaseModel,
     Field,
     model_validator,
 )
@@ -21,8 +20,6 @@ from medssl.errors import DataError
 from medssl.named_files import NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
-
-Options = TypeVar("Options", bound=BaseModel)
 
 SPECS = NamedFiles("data_specs", "data spec")
 
@@ -99,6 +96,12 @@ class DataSpec(Section):
     )
     series: dict[str, SeriesRule] = Field(
         default={}, description="which series of a DICOM study each channel is; a rule by channel"
+    )
+    resample_channels: bool = Field(
+        default=False,
+        exclude_if=lambda given: not given,
+        description="whether channels on other grids are put on that of the first, by the places "
+        "that their headers state; refused otherwise",
     )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = Field(default=False, description="reports then say that no patient is in it")

@@ -4,7 +4,8 @@ Legend: C channels, K classes or regions, X Y Z voxels of the source grid, x y z
 network grid.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
+from medssl.infer.checkpoint_guard import Watch
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
@@ -63,7 +65,7 @@ def predict_case(
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
-    watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
+    watch: Watch | None = None,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
@@ -81,27 +83,35 @@ def predict_case(
         UsageError: probabilities of such a volume are asked for.
     """
     prepared = prepare(volume)
-    verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
     how = _window(patch, settings, device, float(image.min()))
+    heard = watch.listen(prepared.image, how["stride"]) if watch else None
     size = 4 * outputs.count * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
         answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored, outputs))
     else:
         answer = _answer(predictor, settings, mirrored, outputs)
+    told = heard.tell if heard else None
+
+    def judged() -> Verdict | None:
+        return watch(volume, prepared.image, heard) if watch else None
+
     if size > LOGITS_LIMIT:
-        slabs = sliding_window_slabs(image, answer, patch, **how)
-        made = _streamed(slabs, record, settings, cleaning, outputs)
-        return replace(made, verdict=verdict)
-    whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings, outputs)
+        with heard or nullcontext():
+            slabs = sliding_window_slabs(image, answer, patch, told=told, **how)
+            made = _streamed(slabs, record, settings, cleaning, outputs)
+        return replace(made, verdict=judged())
+    with heard or nullcontext():
+        summed = sliding_window(image, answer, patch, told=told, **how)
+    whole = _logits(summed.cpu(), settings, outputs)
     logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
     voxel, regions = volume.geometry.voxel, outputs.regions
     labels, *members = (
         cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
     )
     maps = _maps(logits, record, settings, outputs)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), verdict)
+    return Prediction(volume.geometry, labels, *maps, tuple(members), judged())
 
 
 def _answer(

@@ -33,6 +33,7 @@ __all__ = ["Slab", "sliding_window", "sliding_window_slabs", "window_starts"]
 
 Predictor = Callable[[Tensor], Tensor]
 Image = Tensor | np.ndarray
+Told = Callable[[list[Triple]], None]
 CPU = torch.device("cpu")
 
 SMALL = 48**3
@@ -66,6 +67,7 @@ def sliding_window(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    told: Told | None = None,
 ) -> Tensor:
     """Logits of a whole volume, [K, X, Y, Z] float32 on the device.
 
@@ -80,6 +82,8 @@ def sliding_window(
         window_batch: windows per call of the predictor; None chooses by device and patch.
         device: where the predictor lies and the sums are held.
         outside: value that surrounds a volume smaller than the patch, evenly on both sides.
+        told: called before each call of the predictor with the first voxels of its windows, in
+            their order; the call may have further rows, whose answers are thrown away.
 
     Raises:
         UsageError: for a stride beyond the patch, or a predictor that changes the window's shape.
@@ -87,7 +91,7 @@ def sliding_window(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    for _ in _slabs(reader, predictor, stitch, window_batch):
+    for _ in _slabs(reader, predictor, stitch, window_batch, told):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
     whole = stitch.sums[(slice(None), *(slice(low, low + side) for low, side in inside))]
@@ -104,6 +108,7 @@ def sliding_window_slabs(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    told: Told | None = None,
 ) -> Iterator[Slab]:
     """The logits of `sliding_window`, bit for bit, as slabs that cover the volume once.
 
@@ -114,7 +119,7 @@ def sliding_window_slabs(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    return _slabs(reader, predictor, stitch, window_batch)
+    return _slabs(reader, predictor, stitch, window_batch, told)
 
 
 class WindowReader:
@@ -144,7 +149,11 @@ class WindowReader:
 
 
 def _slabs(
-    reader: WindowReader, predictor: Predictor, stitch: Stitch, window_batch: int | None
+    reader: WindowReader,
+    predictor: Predictor,
+    stitch: Stitch,
+    window_batch: int | None,
+    told: Told | None,
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
@@ -153,6 +162,8 @@ def _slabs(
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
+        if told is not None:
+            told(batch)
         outputs = _predict(predictor, reader.read(batch))
         for corner, logits in zip(batch, outputs, strict=True):
             if corner[axis] > done:

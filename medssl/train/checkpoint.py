@@ -108,6 +108,7 @@ class Checkpoint(BaseModel):
         packages: those beside medssl that the network is of, with their versions in training.
         grids: what the scans of training measured; None: not known.
         series: which series of a DICOM study each channel is, as the data spec says.
+        resample_channels: whether channels on other grids are put on that of the first.
         tested: how others that were trained alike answered cases they had not seen, in a sentence.
     """
 
@@ -135,6 +136,7 @@ class Checkpoint(BaseModel):
     packages: dict[str, str] = {}
     grids: Grids | None = None
     series: dict[str, SeriesRule] = {}
+    resample_channels: bool = False
     tested: str = ""
     regions: dict[str, tuple[int, ...]] = {}
     regions_class_order: tuple[int, ...] | None = None

@@ -111,11 +111,14 @@ class Fingerprint:
         )
 
 
-def look_at(case: Case, channels: Sequence[str], orientation: str | None) -> CaseFacts:
+def look_at(
+    case: Case, channels: Sequence[str], orientation: str | None, resample: bool = False
+) -> CaseFacts:
     """Read a case and tell what it is like.
 
     Args:
         orientation: of the axes, e.g. RAS; None: those of the file.
+        resample: channels on other grids are put on that of the first.
 
     Raises:
         DataError: a file is missing or cannot be read, or the mask does not fit the scan.
@@ -126,7 +129,7 @@ def look_at(case: Case, channels: Sequence[str], orientation: str | None) -> Cas
             f"case {case.id} has no file for the channel {' and '.join(missing)}",
             do="see `medssl data check`",
         )
-    volume = read_volume([case.images[name] for name in channels])
+    volume = read_volume([case.images[name] for name in channels], resample)
     array = volume.array
     above = np.zeros(array.shape[1:], bool)
     for channel in array:
@@ -196,7 +199,7 @@ def fingerprint_of(
         path = folder / f"{key(case)}-{orientation or 'file'}-{VERSION}.npz"
         known = _kept(path)
         if known is None:
-            known = look_at(case, spec.channels, orientation)
+            known = look_at(case, spec.channels, orientation, spec.resample_channels)
             _keep(path, known)
         return known
 

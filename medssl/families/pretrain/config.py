@@ -72,6 +72,10 @@ class PretrainPipeline(PipelineFile):
     exclude: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="segmentation pipelines whose test patients are kept out"
     )
+    selected: str | None = Field(
+        default=None,
+        description="a file of `medssl select`: the scans that are learnt from; null: all",
+    )
     preprocess: Preprocess = Field(
         default=Preprocess.of({"mr": {"crop_foreground": True}}), description=PREPROCESS
     )

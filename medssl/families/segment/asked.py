@@ -153,7 +153,8 @@ class Asked:
                         f"{case} is unlike the scans that the model was trained on, by its "
                         f"{' and '.join(parts)}: its mask is not to be trusted unseen (score "
                         f"{verdict.score:.1f}, limit {guard.limit(rate):.1f}; of scans like those "
-                        f"of training about {guard.false_alarms(rate):.0%} are marked)"
+                        f"of training about {guard.false_alarms(rate):.0%} are marked, with 95 % "
+                        f"certainty at most {guard.false_alarms_at_most(rate):.0%})"
                     )
 
     def _rules(self, case: str) -> str:
@@ -170,7 +171,8 @@ class Asked:
         watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty = self.missing(outputs), list[str]()
-        scans = Scans(self.wanted, reporter)
+        resample = found.resample_channels or settings.resample_channels
+        scans = Scans(self.wanted, reporter, resample)
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])

@@ -115,7 +115,15 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series", "guard", "report"},
+        "predict": {
+            "window_batch",
+            "format",
+            "unlabelled",
+            "series",
+            "guard",
+            "report",
+            "resample_channels",  # what lies on one grid is the same, and other cases are refused
+        },
     }
 
     @property

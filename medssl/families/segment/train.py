@@ -216,6 +216,7 @@ class Training:
             packages=pipeline.network.packages,
             grids=Grids.of(self.cached[name].record.source for name in split.labelled),
             series=spec.series,
+            resample_channels=spec.resample_channels,
             tested=self.tested,
         )
 
