@@ -43,7 +43,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-TOGETHER = ("run", "train", "pretrain", "study")
+TOGETHER = ("run", "train", "pretrain", "predict", "study")
 """What several processes may carry out together; of a study, one of its runs."""
 
 
@@ -64,7 +64,7 @@ def options(
     if process_count() > 1 and context.invoked_subcommand not in TOGETHER:
         raise UsageError(
             f"{process_count()} processes cannot do `medssl {context.invoked_subcommand}` together",
-            f"torchrun is for {', '.join(TOGETHER[:3])}",
+            f"torchrun is for {', '.join(TOGETHER[:4])}",
             "start it as one process",
         )
 

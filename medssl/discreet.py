@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 from medssl.errors import DataError, MedsslError, Stopped
@@ -74,6 +75,14 @@ def kept_sentence_of(error: BaseException) -> str:
 
 def _names_a_file(text: str) -> bool:
     return bool({"/", "\\"} & set(_ADDRESS.sub("", text)))
+
+
+def unexpected(error: BaseException) -> str:
+    """What kind of failure it is and where, without its words: they may quote a header."""
+    root = str(Path(__file__).parent)
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if root in one.filename]
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{where}"
 
 
 def traceback_of(error: BaseException) -> str:
