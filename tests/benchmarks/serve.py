@@ -135,7 +135,8 @@ class Hostile:
             f"Content-Length: {length}\r\n\r\n"
         ).encode()
         with socket.create_connection((host, int(port)), 60) as line:
-            line.sendall(head + (b"" if kind == "oversized" else b"no parts at all"))
+            begun = {"malformed": b"no parts at all", "oversized": b"", "slow": b"--parts\r\n"}
+            line.sendall(head + begun[kind])
             while kind == "slow" and not self.over.wait(0.5):
                 line.sendall(b"X")
                 line.settimeout(0.01)
