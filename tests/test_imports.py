@@ -162,6 +162,47 @@ def test_nobody_asks_which_one_it_is(path: Path) -> None:
                     assert not re.search(r"(layout\.kind|family(\.name)?|method\.name)$", side)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "hippocampus", "trian.steps=5"], ["keys", "RandAffined"]],
+)
+def test_a_short_command_does_not_look_for_garbage_nor_twice_for_packages(arguments) -> None:
+    """Each took a tenth or more of such a command: what it makes is modules and classes."""
+    code = (
+        "import atexit, gc, importlib.metadata as packages, sys\n"
+        "whole, reads = packages.entry_points, []\n"
+        "packages.entry_points = lambda **of: reads.append(of.get('group')) or whole(**of)\n"
+        "before = sum(one['collections'] for one in gc.get_stats())\n"
+        "now = lambda: sum(one['collections'] for one in gc.get_stats()) - before\n"
+        "atexit.register(lambda: print('DID', now(), gc.get_freeze_count() > 1000, reads))\n"
+        f"sys.argv = ['medssl', *{arguments!r}]\n"
+        "from medssl.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    collections, frozen, *reads = done.stdout.splitlines()[-1].split(maxsplit=3)[1:]
+    assert int(collections) <= 3, done.stderr  # those of Python's own start
+    assert frozen == "True"
+    assert reads[0] in ("[]", "[None]", "['pydantic']", "['pydantic', None]")
+
+
+def test_after_the_first_collection_garbage_is_looked_for_as_usual() -> None:
+    code = (
+        "import gc, medssl.__main__ as start\n"
+        "usual = gc.get_threshold()\n"
+        "def work():\n"
+        "    assert gc.get_threshold()[0] == start.START\n"
+        "    many = [[] for _ in range(2 * start.START)]\n"
+        "    assert gc.get_threshold() == usual\n"
+        "import medssl.cli\n"
+        "medssl.cli.main = work\n"
+        "start.main()\n"
+        "assert gc.get_freeze_count() == 0 and start._as_usual not in gc.callbacks\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
     """Exit code, heavy modules loaded, and standard error of a command, in its own process."""
     code = (
