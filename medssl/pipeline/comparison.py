@@ -57,6 +57,21 @@ class Result:
         return int(self.config["seed"])
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The one number by which a run is ranked.
+
+    Attributes:
+        name: of the score.
+        low, high: ends of its 95 % interval over test items; None where it has none.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
 Runs = Mapping[int, Result]
 """The runs of one arm by seed."""
 
@@ -74,6 +89,7 @@ class Comparison(ABC):
         brief: which of them the table of `medssl compare` shows, and under which headings; all
             unless given.
         budget: what a label budget counts.
+        ranked: the number of a run by which it is ranked; empty where there is none.
     """
 
     score: ClassVar[str] = ""
@@ -81,6 +97,7 @@ class Comparison(ABC):
     differences: ClassVar[tuple[str, ...]] = ("{} [95 %]", "Wilcoxon p")
     brief: ClassVar[Mapping[int, str] | None] = None
     budget: ClassVar[str] = "labels"
+    ranked: ClassVar[str] = ""
 
     @abstractmethod
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
@@ -118,6 +135,16 @@ class Comparison(ABC):
     def mean(self, run: Result) -> float:
         """The one number by which runs are ranked."""
         return float(np.mean(list(self.items(run).values())))
+
+    def headline(self, run: Result) -> Headline | None:
+        """The number by which the run is ranked; None where it has none."""
+        value = run.numbers.get(self.ranked)
+        if value is None or not np.isfinite(value):
+            return None
+        low, high = (run.numbers.get(f"{self.ranked}_{end}") for end in ("low", "high"))
+        if low is None and (values := list(self.items(run).values())):
+            low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
+        return Headline(self.score or self.ranked.replace("_", " "), value, low, high)
 
     def pooled(self, runs: Runs) -> dict[str, float]:
         """Item to its mean score over the seeds that tested it."""
