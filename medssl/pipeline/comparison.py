@@ -13,7 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from medssl.data.spec import DataSpec
-from medssl.evaluate.statistics import Interval, crossed_means, paired_difference
+from medssl.evaluate.statistics import (
+    Interval,
+    bootstrap_interval,
+    crossed_means,
+    paired_difference,
+)
 from medssl.pipeline.study import Cell, Study
 
 

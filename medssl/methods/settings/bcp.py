@@ -7,7 +7,6 @@ from pydantic import Field
 from medssl.errors import UsageError
 from medssl.methods.settings import Answering, Family, MethodSettings
 
-
 PUBLISHED, LEAST = 2000 / 17_000, 500
 """Share of the steps in the first stage, and the steps that it has at least."""
 
