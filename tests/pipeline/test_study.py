@@ -204,7 +204,7 @@ def test_seeds_are_pooled_by_case() -> None:
     runs = {0: scores({"x": 0.2, "y": 0.6}), 1: scores({"x": 0.4, "y": 0.8})}
     assert DICE.pooled(runs) == pytest.approx({"x": 0.3, "y": 0.7})
     assert [DICE.mean(run) for run in runs.values()] == pytest.approx([0.4, 0.6])
-    assert DICE.cells(runs)[0].startswith("0.500 [0.3")
+    assert DICE.cells(runs)[0] == "0.500 [0.200, 0.800]"  # over items and seeds
 
 
 def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
@@ -240,10 +240,18 @@ def test_a_page_sets_arms_against_the_reference_and_tells_the_gap(study: Study) 
 
 
 def test_the_share_of_the_gap_by_hand() -> None:
-    low = {"x": 0.4, "y": 0.6}
-    share, bottom, top = gap_closed({"x": 0.5, "y": 0.7}, low, {"x": 0.6, "y": 0.8})
+    low = np.array([[0.4, 0.6]])
+    share, bottom, top = gap_closed(low + 0.1, low, low + 0.2)
     assert share == pytest.approx(0.5)
     assert (bottom, top) == pytest.approx((0.5, 0.5))
+
+
+def test_the_share_of_the_gap_is_less_sure_where_seeds_differ() -> None:
+    low = np.array([[0.4, 0.6], [0.4, 0.6], [0.4, 0.6]])
+    arm = low + np.array([[0.05], [0.1], [0.15]])
+    share, bottom, top = gap_closed(arm, low, low[:1] + 0.2)
+    assert share == pytest.approx(0.5)
+    assert (bottom, top) == pytest.approx((0.25, 0.75), abs=0.05)
 
 
 def test_the_machine_is_described_without_names() -> None:
@@ -254,7 +262,7 @@ def test_the_machine_is_described_without_names() -> None:
 
 
 def test_no_gap_gives_no_share(study: Study) -> None:
-    flat = {"x": 0.5, "y": 0.5}
+    flat = np.full((1, 2), 0.5)
     with np.errstate(all="ignore"):
         share, *interval = gap_closed(flat, flat, flat)
     assert math.isnan(share)
