@@ -20,7 +20,7 @@ from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.build import build_network
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.ensemble import Ensemble
-from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.monai_grader_settings import AnyGrader
 from medssl.networks.outputs import Outputs
 from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
@@ -216,7 +216,7 @@ class GradeTask:
     views: tuple[str, ...]
     grades: tuple[str, ...]
     side: int
-    network: GraderSettings
+    network: AnyGrader
     augment: RadiographAugment
 
 

@@ -1,7 +1,7 @@
 """Networks that grade radiographs: one encoder, shared by all crops of an image, and a head.
 
-Source: Semixup (sheet, section 7). All norms are per instance, so what an image gets does not
-depend on the others in its batch. The cumulative head is not the paper's; it is the proportional
+Source: Semixup (sheet, section 7). Norms are per instance, so what an image gets does not depend on
+the others in its batch, but where its settings are `over_batch`. The cumulative head is not the paper's; it is the proportional
 odds model (McCullagh 1980), as the last layer of a network.
 
 Legend: B images, V crops of an image, N = B * V crops, S pixels of a side, C channels of a map, F
@@ -20,6 +20,8 @@ from medssl.networks.dropout import Dropout
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.load_report import LoadReport
+from medssl.networks.monai_grader import MonaiCropEncoder
+from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
@@ -163,7 +165,9 @@ class ImageCropEncoder(nn.Module):
         return self.pool(self.maps(crops))
 
 
-CropEncoder = SiameseEncoder | ResNetEncoder | SliceCropEncoder | ImageCropEncoder
+CropEncoder = (
+    SiameseEncoder | ResNetEncoder | SliceCropEncoder | ImageCropEncoder | MonaiCropEncoder
+)
 
 
 class CumulativeHead(nn.Module):
@@ -233,14 +237,17 @@ class Grader(nn.Module):
         return logits
 
 
-def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -> Grader:
+def build_grader(
+    settings: GraderSettings | MonaiGraderSettings, views: int, grades: int, seed: int
+) -> Grader:
     """The network of `settings`, with the encoder's weights of its file, if one is named.
 
     What the file does not hold comes from `seed`: equal seeds give equal weights; torch's global
     generator is left as it was.
 
     Raises:
-        UsageError, DataError: as `load_pretrained`.
+        UsageError, DataError: as `load_pretrained`; also where a class of MONAI refuses its
+            arguments.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -258,7 +265,9 @@ def build_grader(settings: GraderSettings, views: int, grades: int, seed: int) -
     return network
 
 
-def _encoder(settings: GraderSettings) -> CropEncoder:
+def _encoder(settings: GraderSettings | MonaiGraderSettings) -> CropEncoder:
+    if isinstance(settings, MonaiGraderSettings):
+        return MonaiCropEncoder(settings)
     if settings.name == "images":
         return ImageCropEncoder(settings.image_encoder)
     if settings.name == "slices":
@@ -270,17 +279,22 @@ def _backbone(encoder: CropEncoder) -> nn.Module:
     """The part of an encoder that weights files hold."""
     if isinstance(encoder, ImageCropEncoder):
         return encoder.images.backbone
+    if isinstance(encoder, MonaiCropEncoder):
+        return encoder.network
     if isinstance(encoder, SliceCropEncoder):
         return encoder.slices.backbone
     return encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
 
 
-def _initialise(network: Grader, settings: GraderSettings) -> None:
+def _initialise(network: Grader, settings: GraderSettings | MonaiGraderSettings) -> None:
     """Start weights; the head's are small, so that the first answers are near uniform."""
-    fresh: nn.Module = network.head if settings.name == "images" else network
+    own = isinstance(settings, MonaiGraderSettings) or settings.name == "images"
+    fresh: nn.Module = network.head if own else network
     for module in fresh.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=PUBLISHED_DEVIATION)
+        elif isinstance(settings, MonaiGraderSettings):
+            continue
         elif isinstance(module, nn.Conv2d) and settings.name == "siamese":
             if settings.init == "he":
                 nn.init.kaiming_normal_(module.weight, a=SLOPE)

@@ -1,9 +1,12 @@
 """Settings of the networks that grade radiographs; free of torch."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medssl.networks.monai_grader_list import known_graders
+from medssl.networks.monai_list import PREFIX
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
 from medssl.section import Channels, Section
@@ -12,14 +15,23 @@ SIAMESE_SMALLEST = 17
 """Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
 every image."""
 
+if TYPE_CHECKING:
+    GraderName = str
+else:
+    _OURS = ("siamese", "resnet", "slices", "images")
+    GraderName = Literal[(*_OURS, *(f"{PREFIX}{name}" for name in known_graders()))]
+    """Known networks, so that messages and schemas list them; those of MONAI have settings of
+    their own."""
+
 
 class GraderSettings(Section):
     """Which network, and how large; defaults are the paper's (sheet of Semixup, section 7)."""
 
-    name: Literal["siamese", "resnet", "slices", "images"] = Field(
+    name: GraderName = Field(
         default="siamese",
         description="resnet: ResNet18 with InstanceNorm for every crop; slices: the encoder that "
-        "joint2d3d pre-trains; images: an encoder of images, such as one of `medssl import`",
+        "joint2d3d pre-trains; images: an encoder of images, such as one of `medssl import`; "
+        "monai:CLASS: a network of MONAI with its own arguments",
     )
     width: Channels = Field(default=32, description="siamese: channels of the first stage")
     dropout: float = Field(
@@ -72,6 +84,15 @@ class GraderSettings(Section):
             )
         return self
 
+    def gives_way(self, given: Mapping[str, Any]) -> bool:
+        """As `Section.gives_way`: networks of MONAI have other keys."""
+        return str(given.get("name")).startswith(PREFIX)
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Packages beside medssl that it is of: none."""
+        return {}
+
     @property
     def smallest_side(self) -> int:
         """Smallest side of a crop that the network takes, in pixels."""
@@ -85,3 +106,11 @@ class GraderSettings(Section):
     def over_batch(self) -> bool:
         """Whether its answer to an image depends on the others of the batch."""
         return self.name == "slices" and self.slice_encoder.norm == "batch"
+
+    @property
+    def norm_advice(self) -> tuple[str, str]:
+        """What normalises over the batch, as keys say it, and what to set instead."""
+        return (
+            f"network.name={self.name} with network.slice_encoder.norm=batch",
+            "set network.slice_encoder.norm=group",
+        )

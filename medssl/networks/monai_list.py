@@ -59,7 +59,7 @@ def installed() -> dict[str, MonaiClass]:
     for one in vars(nets).values():
         if not (isinstance(one, type) and issubclass(one, nn.Module)):
             continue
-        own = dict(_arguments(one))
+        own = dict(arguments_of(one))
         needed = [
             key
             for key, argument in list(inspect.signature(one.forward).parameters.items())[1:]
@@ -70,7 +70,7 @@ def installed() -> dict[str, MonaiClass]:
     return dict(sorted(found.items()))
 
 
-def _arguments(network: type) -> Iterator[tuple[str, inspect.Parameter]]:
+def arguments_of(network: type) -> Iterator[tuple[str, inspect.Parameter]]:
     """Arguments of a constructor, those that it hands on to its base class last."""
     own: dict[str, inspect.Parameter] = {}
     for kind in network.__mro__:
@@ -86,7 +86,7 @@ def _arguments(network: type) -> Iterator[tuple[str, inspect.Parameter]]:
 
 def _described(own: Mapping[str, inspect.Parameter]) -> MonaiClass:
     ours = {*CHANNELS, *DIMENSIONS, *SIDES}
-    plain = {name: one for name, one in own.items() if name not in ours and _is_plain(one)}
+    plain = {name: one for name, one in own.items() if name not in ours and is_plain(one)}
     return MonaiClass(
         arguments={
             name: None if one.default is one.empty else json.loads(json.dumps(one.default))
@@ -98,7 +98,7 @@ def _described(own: Mapping[str, inspect.Parameter]) -> MonaiClass:
     )
 
 
-def _is_plain(argument: inspect.Parameter) -> bool:
+def is_plain(argument: inspect.Parameter) -> bool:
     """Whether a value can be written in a pipeline; classes, modules and functions cannot."""
     if argument.default is argument.empty or argument.default is None:
         return "Callable" not in str(argument.annotation)

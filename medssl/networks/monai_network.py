@@ -3,7 +3,10 @@
 Legend: B items, C channels, K classes, X Y Z voxels.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import nn
 
 from medssl.errors import UsageError
 from medssl.networks.heads import ManyHeads
@@ -22,23 +25,34 @@ def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
     Raises:
         UsageError: its class refuses the arguments, or is not installed.
     """
-    from monai.networks import nets
-
     name, described = settings.name.removeprefix(PREFIX), settings.monai
-    given = {key: _as_tuples(value) for key, value in settings.arguments.items()}
+    given = {"in_channels": channels, "out_channels": classes, **settings.arguments}
     if given.get("downsample") == LEGACY:
         given["downsample"] = LegacyMerging
     if described.dimensions is not None:
         given[described.dimensions] = settings.spatial_dims or 3
+    network = constructed(name, given)
+    return ManyHeads(network, name in LAST_ANSWERS, encoder_in(network))
+
+
+def constructed(name: str, given: Mapping[str, Any]) -> nn.Module:
+    """The network that `monai.networks.nets.NAME` makes of all its arguments; lists become tuples.
+
+    Raises:
+        UsageError: it refuses them, or is not installed.
+    """
+    from monai.networks import nets
+
+    arguments = {key: _as_tuples(value) for key, value in given.items()}
     try:
-        network = getattr(nets, name)(in_channels=channels, out_channels=classes, **given)
+        network: nn.Module = getattr(nets, name)(**arguments)
     except Exception as error:  # whatever a class of another package refuses its arguments with
         raise UsageError(
-            f"network.name={settings.name} cannot be built with its arguments",
+            f"network.name={PREFIX}{name} cannot be built with its arguments",
             f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason is given'}",
             f"give others; MONAI's documentation of {name} says what they may be",
         ) from error
-    return ManyHeads(network, name in LAST_ANSWERS, encoder_in(network))
+    return network
 
 
 def _as_tuples(value: Any) -> Any:

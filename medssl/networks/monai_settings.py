@@ -9,14 +9,13 @@ from importlib.metadata import version
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
-from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.choice import Network, NetworkChoice, NetworkName
 from medssl.networks.flat_settings import Dims, sized
 from medssl.networks.image_fpn_settings import NAME as IMAGE_FPN
 from medssl.networks.image_fpn_settings import ImageFpnSettings
+from medssl.networks.monai_arguments import argument_mistakes
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
 from medssl.networks.settings import UNETS, NetworkSettings
@@ -37,25 +36,12 @@ class MonaiSettings(NetworkChoice):
     def _possible(self) -> Self:
         if self.frozen and not self.kind.encoder_keys:
             raise ValueError(f"{self.name} has no encoder of its own: leave frozen out")
-        found = [*self._mistakes()]
+        takes = [*self.monai.arguments, *filter(None, [self.monai.sides])]
+        given, ours = self.arguments, {*CHANNELS, *DIMENSIONS}
+        found = [*argument_mistakes(self.name, given, takes, self.monai.required, ours)]
         if found:
             raise ValidationError.from_exception_data(self.name, found)
         return self
-
-    def _mistakes(self) -> list[InitErrorDetails]:
-        takes, given = [*self.monai.arguments, *filter(None, [self.monai.sides])], self.arguments
-        wrong = [
-            InitErrorDetails(type=_unknown(self.name, key, takes), loc=(key,), input=value)
-            for key, value in given.items()
-            if key not in takes
-        ]
-        wrong += [
-            InitErrorDetails(type=_not_plain(), loc=(key,), input=value)
-            for key, value in given.items()
-            if not _is_plain(value)
-        ]
-        missing = [key for key in self.monai.required if key not in given]
-        return wrong + [InitErrorDetails(type="missing", loc=(key,), input={}) for key in missing]
 
     @property
     def monai(self) -> MonaiClass:
@@ -145,26 +131,6 @@ class MonaiSettings(NetworkChoice):
         """Its name and the arguments that shape its encoder."""
         keys, complete = self.kind.encoder_keys, self._complete()
         return {"name": self.name, **{key: complete[key] for key in keys}} if keys else None
-
-
-def _unknown(name: str, key: str, takes: list[str]) -> PydanticCustomError:
-    if key in CHANNELS or key in DIMENSIONS:
-        return PydanticCustomError(
-            UNKNOWN_ARGUMENT, "{what}", {"what": "medssl gives it by itself", "known": []}
-        )
-    what = f"{name} has no such argument"
-    return PydanticCustomError(UNKNOWN_ARGUMENT, "{what}", {"what": what, "known": takes})
-
-
-def _not_plain() -> PydanticCustomError:
-    return PydanticCustomError("value_error", "give numbers, texts, true, false, null or lists")
-
-
-def _is_plain(value: Any) -> bool:
-    try:
-        return bool(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        return False
 
 
 def _chosen(given: Any) -> Any:

@@ -31,17 +31,38 @@ def must_rebuild(
         UsageError: what is built from it has other weights, by name or shape.
     """
     described = type(settings).model_validate_json(settings.model_dump_json())
-    own = _shapes(build_network(described, channels, classes, seed=0))
+    must_be_alike(
+        networks,
+        build_network(described, channels, classes, seed=0),
+        settings.name,
+        "have the method take its networks from medssl.networks.build.build_network, and "
+        "name the one that it needs under network, e.g. monai:DynUNet",
+    )
+
+
+def must_be_alike(
+    networks: Iterable[nn.Module], described: nn.Module, name: str, advice: str
+) -> None:
+    """Refuse networks whose weights are not those, by name and shape, of the one described.
+
+    Args:
+        described: what is built from what a checkpoint would say.
+        name: of the network, as the pipeline says it.
+        advice: what to do.
+
+    Raises:
+        UsageError: says how many differ.
+    """
+    own = _shapes(described)
     for network in networks:
         found = _shapes(network)
         differing = [key for key in {**own, **found} if own.get(key) != found.get(key)]
         if differing:
             raise UsageError(
-                f"what network.name={settings.name} builds is not what the method trains",
+                f"what network.name={name} builds is not what the method trains",
                 f"{len(differing)} weights differ in name or shape, such as {differing[0]}, so its "
                 "checkpoint could not be loaded",
-                "have the method take its networks from medssl.networks.build.build_network, and "
-                "name the one that it needs under network, e.g. monai:DynUNet",
+                advice,
             )
 
 

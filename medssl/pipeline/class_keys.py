@@ -7,6 +7,7 @@ import yaml
 
 from medssl.methods.segment import monai_losses
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
+from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX, known
 from medssl.pipeline.key import Key, Section, told
 from medssl.transforms.catalogue import known_transforms
@@ -14,8 +15,13 @@ from medssl.transforms.catalogue import known_transforms
 
 def class_names() -> list[str]:
     """Networks and losses as `monai:NAME`, transforms as a chain names them."""
-    monai = (f"{PREFIX}{name}" for name in (*known(), *monai_losses.known()))
-    return [*monai, *known_transforms()]
+    monai = (f"{PREFIX}{name}" for name in networks_and_losses())
+    return [*dict.fromkeys(monai), *known_transforms()]
+
+
+def networks_and_losses() -> Iterator[str]:
+    """Names of MONAI's networks and losses, some twice."""
+    yield from (*known(), *known_graders(), *monai_losses.known())
 
 
 def describe_class(asked: str) -> str | None:
@@ -24,6 +30,8 @@ def describe_class(asked: str) -> str | None:
     None where none is called so.
     """
     name = asked.removeprefix(PREFIX)
+    if name in known_graders():
+        return "\n".join(told(_grader(name))).rstrip()
     if name in known():
         return "\n".join(told(_network(name))).rstrip()
     if name in monai_losses.known():
@@ -37,6 +45,13 @@ def _network(name: str) -> Section:
     about = f"a network of MONAI, whose channels, classes and axes medssl gives{able}"
     optional = {key: one for key, one in found.arguments.items() if key not in found.required}
     return Section(full, about, tuple(_keys("network.", found.required, optional)))
+
+
+def _grader(name: str) -> Section:
+    found = known_graders()[name]
+    about = "a network of MONAI that grades images, whose channels, classes and axes medssl gives"
+    optional = {key: one for key, one in found.arguments.items() if key not in found.required}
+    return Section(f"{PREFIX}{name}", about, tuple(_keys("network.", found.required, optional)))
 
 
 def _loss(name: str) -> Section:

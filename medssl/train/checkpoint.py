@@ -206,8 +206,17 @@ def read_description(folder: Path) -> Checkpoint:
     return understood(folder, Checkpoint)
 
 
-def load_weights(folder: Path, network: nn.Module) -> None:
+def load_weights(
+    folder: Path,
+    network: nn.Module,
+    then: Mapping[str, str] | None = None,
+    now: Mapping[str, str] | None = None,
+) -> None:
     """Give a network the weights of a checkpoint.
+
+    Args:
+        then, now: packages beside medssl that the network is of, with the versions in training and
+            here.
 
     Raises:
         DataError: they are damaged, not finite, or not those of such a network.
@@ -216,7 +225,15 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise _other_weights(folder) from error
+        wrong = _other_weights(folder)
+        if then and then != now:
+            there, here = (
+                " ".join(f"{name}=={version}" for name, version in packages.items())
+                for packages in (then, now or {})
+            )
+            reason = f"its network is of {there}, and here is {here}"
+            raise DataError(wrong.what, reason, f"install {there}") from error
+        raise wrong from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -290,15 +307,5 @@ def load_checkpoint(folder: Path) -> tuple[Ensemble, Checkpoint]:
         for _ in range(found.members)
     ]
     predictor = Ensemble(networks, outputs)
-    try:
-        load_weights(folder, predictor)
-    except DataError as error:
-        now = found.network.packages
-        if found.packages and found.packages != now:
-            then = " ".join(f"{name}=={version}" for name, version in found.packages.items())
-            here = " ".join(f"{name}=={version}" for name, version in now.items())
-            raise DataError(
-                error.what, f"its network is of {then}, and here is {here}", f"install {then}"
-            ) from error
-        raise
+    load_weights(folder, predictor, found.packages, found.network.packages)
     return predictor.eval(), found

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader import build_grader
-from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.monai_grader_settings import AnyGrader
 from medssl.train.checkpoint import DataCard, load_weights, understood
 from medssl.transforms.radiograph_chain import RadiographPreprocess, from_crop
 
@@ -24,6 +24,7 @@ class GradeCheckpoint(BaseModel):
         step: update after which the weights were taken.
         metrics: scores of the validation images at that step.
         members: networks averaged when predicting.
+        packages: those beside medssl that the network is of, with their versions in training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +34,7 @@ class GradeCheckpoint(BaseModel):
     grades: tuple[str, ...]
     preprocess: RadiographPreprocess
     views: tuple[str, ...]
-    network: GraderSettings
+    network: AnyGrader
     temperature: float
     method: dict[str, Any]
     paper: str
@@ -43,6 +44,7 @@ class GradeCheckpoint(BaseModel):
     step: int
     metrics: dict[str, float]
     members: int = 1
+    packages: dict[str, str] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -71,5 +73,6 @@ def load_grade_checkpoint(folder: Path) -> tuple[Ensemble, GradeCheckpoint]:
         for _ in range(found.members)
     )
     # One network alone is written as it is.
-    load_weights(folder, joined if found.members > 1 else joined.members[0])
+    own = joined if found.members > 1 else joined.members[0]
+    load_weights(folder, own, found.packages, found.network.packages)
     return joined.eval(), found

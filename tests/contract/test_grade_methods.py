@@ -48,10 +48,11 @@ def make(
     width=2,
     augment=PUBLISHED,
     seed=SEED,
+    network=None,
 ):
     kind = settings_class(name)
     settings = kind() if preset is None else kind.preset(preset)
-    network = GraderSettings(width=width, init="he", head=head, dropout=dropout)
+    network = network or GraderSettings(width=width, init="he", head=head, dropout=dropout)
     names = tuple(f"KL{n}" for n in range(grades))
     crops = ("lateral", "medial")[:views]
     task = GradeTask(crops, names, SIDE, network, augment)

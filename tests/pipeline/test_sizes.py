@@ -162,7 +162,7 @@ def test_heads_divide_the_width_of_the_encoders_features() -> None:
 
 def test_radiographs_go_through_a_network_without_statistics_of_the_batch() -> None:
     said = refusal("knee_slices", "network.slice_encoder.norm=batch")
-    assert said.endswith("set network.slice_encoder.norm=group")
+    assert "set network.slice_encoder.norm=group, or method=supervised_grading" in said
     assert "too small for the network siamese; set it to at least 17" in refusal(
         "knee", "preprocess.joint.side=16"
     )

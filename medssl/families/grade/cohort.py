@@ -135,10 +135,11 @@ def prepare_crops(job: Job) -> np.ndarray:
 
     Raises:
         DataError: an image cannot be used.
-        UsageError: `preprocess` makes no crops of it.
+        UsageError: `preprocess` makes no crops of it, or the network cannot take them.
     """
     plan: GradePlan = job.plan
     config, cases, reporter = plan.config, plan.cohort.cases, job.reporter
+    config.try_network()
     folder = cache_root() / "radiographs" / config.spec.name
     reporter.note(f"{len(cases)} images of {config.spec.name}: cropping what is not cached")
     if not plan.cohort.patients_known:

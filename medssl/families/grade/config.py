@@ -1,7 +1,7 @@
 """The sections of a pipeline of radiographs, and what one run of it does."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.monai_grader_settings import AnyGrader, MonaiGraderSettings
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
@@ -80,7 +81,7 @@ class GradePipeline(PipelineFile):
     preprocess: RadiographPreprocess = Field(
         default=RadiographPreprocess.of("joint"), description=PREPROCESS
     )
-    network: GraderSettings = GraderSettings()
+    network: AnyGrader = GraderSettings()
     pretrain: EncoderSource | None = None
     method: MethodChoice = MethodChoice(name="semixup")
     augment: RadiographAugment = Field(
@@ -99,6 +100,27 @@ class GradePipeline(PipelineFile):
                 "`preprocess: {joint: {...}}`, or `{radiograph: {...}}` for mode: whole"
             )
         return given
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        network = self.network
+        if not isinstance(network, MonaiGraderSettings) or network.monai.sides is None:
+            return self
+        side = picture_of(self.preprocess).side
+        return self.model_copy(update={"network": network.sized(side)})
+
+
+def picture_of(chain: RadiographPreprocess) -> Picture:
+    """What the network sees of an image.
+
+    Raises:
+        UsageError: the chain makes no square crops.
+    """
+    if chain.picture is not None:
+        return chain.picture
+    from medssl.transforms.crops import picture_after  # imports MONAI
+
+    return picture_after(chain)
 
 
 _KEPT = ("head", "dropout", "frozen")
@@ -139,12 +161,7 @@ class GradeConfig(Config[GradePipeline]):
         Raises:
             UsageError: `preprocess` makes no square crops.
         """
-        chain = self.pipeline.preprocess
-        if chain.picture is not None:
-            return chain.picture
-        from medssl.transforms.crops import picture_after  # imports MONAI
-
-        return picture_after(chain)
+        return picture_of(self.pipeline.preprocess)
 
     def declared(self) -> Any:
         """The grades; who is who and what is where is hashed with the images themselves."""
@@ -185,6 +202,21 @@ class GradeConfig(Config[GradePipeline]):
 
             must_keep_crops(pipeline.augment, side)
 
+    def try_network(self) -> None:
+        """Whether a network of MONAI maps the run's crops to answers; nothing is read of the data.
+
+        Raises:
+            UsageError: it does not, or cannot be built.
+        """
+        network = self.pipeline.network
+        if isinstance(network, MonaiGraderSettings):
+            from medssl.networks.grader import build_grader
+            from medssl.networks.monai_grader import must_grade
+
+            fresh, picture = network.model_copy(update={"weights": None}), self.picture
+            built = build_grader(fresh, len(picture.views), len(self.grades), seed=0)
+            must_grade(built, network, len(picture.views), picture.side)
+
     @classmethod
     def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
         """The encoder that `pretrain` names, where it is one of images."""
@@ -196,7 +228,7 @@ class GradeConfig(Config[GradePipeline]):
 
     def _must_be_of_images(self, trained: TileEncoderSettings, what: str) -> None:
         network = self.pipeline.network
-        if network.name != "images":
+        if isinstance(network, MonaiGraderSettings) or network.name != "images":
             raise UsageError(
                 f"{what} does not fit the pipeline's network",
                 f"it encodes images, and the pipeline has network.name={network.name}",
@@ -215,7 +247,8 @@ class GradeConfig(Config[GradePipeline]):
                 f"{what} is of the network {trained.name}, which cannot grade images",
                 do="pre-train with network.name=slice_unet, as `medssl pretrain joint2d3d` does",
             )
-        if network.name != "slices" or network.slice_encoder != trained.slice_encoder:
+        monai = isinstance(network, MonaiGraderSettings)
+        if monai or (network.name, network.slice_encoder) != ("slices", trained.slice_encoder):
             wanted = trained.slice_encoder.model_dump(exclude_defaults=True)
             keys = " ".join(f"network.slice_encoder.{key}={value}" for key, value in wanted.items())
             raise UsageError(

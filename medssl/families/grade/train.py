@@ -22,7 +22,8 @@ from medssl.infer.grade import calibrated, grade_logits
 from medssl.methods.method import GradeMethod, GradeTask
 from medssl.methods.pretrain.collapse import spread
 from medssl.networks.ensemble import Ensemble
-from medssl.networks.grader import Grader
+from medssl.networks.grader import Grader, build_grader
+from medssl.networks.trial import must_be_alike
 from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import save_checkpoint
@@ -47,6 +48,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, folder, cohort = plan.config.pipeline, plan.folder("train"), plan.cohort
     configure_torch(pipeline.train.threads, pipeline.train.deterministic)
     predictor = build_method(plan.config).predictor()
+    must_be_built_again(predictor, plan.config)
     if isinstance(predictor, Grader) and predictor.report is not None:
         job.reporter.note(f"encoder: {predictor.report}")
     training = Training(plan, job.data, job.reporter)
@@ -149,7 +151,22 @@ class Training:
             step=step,
             metrics={name: metrics[name] for name in scores if name in metrics},
             members=members,
+            packages=pipeline.network.packages,
         )
+
+
+def must_be_built_again(predictor: nn.Module, config: GradeConfig) -> None:
+    """Refuse what a checkpoint could not build again from its description.
+
+    Raises:
+        UsageError: what is built from it has other weights, by name or shape.
+    """
+    given = config.pipeline.network
+    plain = given.model_copy(update={"weights": None})
+    described = type(given).model_validate_json(plain.model_dump_json())
+    own = build_grader(described, len(config.picture.views), len(config.grades), seed=0)
+    advice = "have the method take its network from medssl.networks.grader.build_grader"
+    must_be_alike([predictor], own, given.name, advice)
 
 
 def build_method(config: GradeConfig) -> GradeMethod:

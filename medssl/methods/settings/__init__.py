@@ -99,9 +99,14 @@ class EmbeddingFirst:
 
 
 class GradeMethodSettings(MethodSettings):
-    """Base of the settings of methods that send all images of a step through a network at once."""
+    """Base of the settings of methods that send all images of a step through a network at once.
+
+    Attributes:
+        labelled_alone: whether these are labelled ones as they are, over which norms may reach.
+    """
 
     family: ClassVar[Family] = "grade"
+    labelled_alone: ClassVar[bool] = False
 
     def must_fit(self, config: Any) -> None:
         """Refuse a network that normalises over the batch.
@@ -110,12 +115,12 @@ class GradeMethodSettings(MethodSettings):
             UsageError: says what to set.
         """
         network = config.pipeline.network
-        if network.over_batch:
+        if network.over_batch and not self.labelled_alone:
+            what, do = network.norm_advice
             raise UsageError(
-                f"network.name={network.name} with network.slice_encoder.norm=batch normalises "
-                "over the batch",
+                f"{what} normalises over the batch",
                 "labelled, unlabelled and mixed images go through it as one batch",
-                "set network.slice_encoder.norm=group",
+                f"{do}, or method=supervised_grading, which sees labelled images alone",
             )
 
 
