@@ -1,8 +1,8 @@
 """Networks that grade radiographs: one encoder, shared by all crops of an image, and a head.
 
 Source: Semixup (sheet, section 7). Norms are per instance, so what an image gets does not depend on
-the others in its batch, but where its settings are `over_batch`. The cumulative head is not the paper's; it is the proportional
-odds model (McCullagh 1980), as the last layer of a network.
+the others in its batch, but where its settings are `over_batch`. The cumulative head is not the
+paper's; it is the proportional odds model (McCullagh 1980), as the last layer of a network.
 
 Legend: B images, V crops of an image, N = B * V crops, S pixels of a side, C channels of a map, F
 features of a crop, K grades.

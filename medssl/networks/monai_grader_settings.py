@@ -17,8 +17,8 @@ from medssl.networks.monai_list import PREFIX
 from medssl.section import Section
 
 GROUPS = "[group, {num_groups: 8}]"
-"""A norm that all take whose norm may be chosen; one of single maps would leave their mean, of which
-a network that averages its last map learns little."""
+"""A norm that all take whose norm may be chosen. One of single maps makes all their means equal, so
+that a network that averages its last map learns little."""
 
 if TYPE_CHECKING:
     MonaiGraderName = str

@@ -247,8 +247,10 @@ class GradeConfig(Config[GradePipeline]):
                 f"{what} is of the network {trained.name}, which cannot grade images",
                 do="pre-train with network.name=slice_unet, as `medssl pretrain joint2d3d` does",
             )
-        monai = isinstance(network, MonaiGraderSettings)
-        if monai or (network.name, network.slice_encoder) != ("slices", trained.slice_encoder):
+        slices = None
+        if isinstance(network, GraderSettings) and network.name == "slices":
+            slices = network.slice_encoder
+        if slices != trained.slice_encoder:
             wanted = trained.slice_encoder.model_dump(exclude_defaults=True)
             keys = " ".join(f"network.slice_encoder.{key}={value}" for key, value in wanted.items())
             raise UsageError(

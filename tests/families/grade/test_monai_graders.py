@@ -107,7 +107,7 @@ def test_norms_over_the_batch_are_for_labelled_images_alone(joints: Path) -> Non
     for method in ("semixup", "supervised_mixup", "mutexmatch"):
         with pytest.raises(UsageError, match=r"set network.norm=\[group, {num_groups: 8}\]"):
             load_config("joints", ["network=monai:DenseNet121", f"method={method}"])
-        with pytest.raises(UsageError, match="batch norms are built in, .* choose another"):
+        with pytest.raises(UsageError, match=r"batch norms are built in, .* choose another"):
             load_config("joints", ["network=monai:SEResNet50", f"method={method}"])
     load_config("joints", ["network=monai:SEResNet50", "method=supervised_grading"])
 
