@@ -18,6 +18,7 @@ from medssl.errors import UsageError
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
+from medssl.infer.sparing import Note, lacks_memory, nobody
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
 from medssl.networks.ensemble import Ensemble
@@ -61,6 +62,7 @@ def predict_case(
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
     watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
+    note: Note = nobody,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
@@ -70,27 +72,38 @@ def predict_case(
     With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
     grid are averaged: those that training mirrored, as it has seen no others.
 
-    Where the logits of the volume would pass `LOGITS_LIMIT`, they are never held whole: labels and
-    entropy are made slab by slab, and labels go back to the source grid by nearest neighbour
-    instead of by interpolated logits.
+    Where the logits of the volume would pass `LOGITS_LIMIT`, or memory does not suffice for them,
+    they are never held whole: labels and entropy are made slab by slab, and labels go back to the
+    source grid by nearest neighbour instead of by interpolated logits. `note` is told what memory
+    does not suffice for.
 
     Raises:
-        UsageError: probabilities of such a volume are asked for.
+        UsageError: probabilities of such a volume are asked for; or a GPU has not memory enough
+            for one window.
     """
     prepared = prepare(volume)
     verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
-    how = _window(patch, settings, device, float(image.min()))
+    how = _window(patch, settings, device, float(image.min())) | {"note": note}
     size = 4 * classes * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
         answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored))
     else:
         answer = _answer(predictor, settings, mirrored)
-    if size > LOGITS_LIMIT:
+    whole = None
+    if size <= LOGITS_LIMIT:
+        try:
+            whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            note("memory does not suffice for a whole volume: masks are made slab by slab")
+    if whole is None:
+        if count > 1:
+            answer = _answer(predictor, settings, mirrored)
         slabs = sliding_window_slabs(image, answer, patch, **how)
         return replace(_streamed(slabs, record, settings, cleaning), verdict=verdict)
-    whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
     logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
     voxel = volume.geometry.voxel
     labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
@@ -134,7 +147,7 @@ def _streamed(
     if "probabilities" in settings.save:
         raise UsageError(
             f"probabilities of a volume of {record.network.shape} voxels do not fit into memory",
-            f"all classes together pass {LOGITS_LIMIT / 2**30:.0f} GiB",
+            "the logits of all classes pass what is held at a time",
             "leave `probabilities` out of predict.save",
         )
     labels = np.zeros(record.network.shape, np.uint8)

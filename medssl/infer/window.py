@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medssl.errors import UsageError
+from medssl.infer.sparing import Note, Sparing, nobody
 from medssl.infer.stitch import Stitch
 from medssl.infer.window_grid import Triple, Weighting, Windows, window_starts
 from medssl.train.allocator import keep_freed_memory
@@ -66,8 +67,12 @@ def sliding_window(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    note: Note = nobody,
 ) -> Tensor:
     """Logits of a whole volume, [K, X, Y, Z] float32 on the device.
+
+    Where a GPU's memory does not suffice, windows are taken in smaller calls, down to one at a
+    time, and then the sums are held on the CPU, where the logits are returned.
 
     Args:
         image: [C, X, Y, Z], a tensor on any device or an array, which may be memory-mapped:
@@ -80,14 +85,16 @@ def sliding_window(
         window_batch: windows per call of the predictor; None chooses by device and patch.
         device: where the predictor lies and the sums are held.
         outside: value that surrounds a volume smaller than the patch, evenly on both sides.
+        note: is told, in a sentence, how it is done where memory does not suffice.
 
     Raises:
-        UsageError: for a stride beyond the patch, or a predictor that changes the window's shape.
+        UsageError: for a stride beyond the patch, or a predictor that changes the window's shape;
+            or a GPU has not memory enough for one window.
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    for _ in _slabs(reader, predictor, stitch, window_batch):
+    for _ in _slabs(reader, predictor, stitch, window_batch, note):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
     whole = stitch.sums[(slice(None), *(slice(low, low + side) for low, side in inside))]
@@ -104,6 +111,7 @@ def sliding_window_slabs(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    note: Note = nobody,
 ) -> Iterator[Slab]:
     """The logits of `sliding_window`, bit for bit, as slabs that cover the volume once.
 
@@ -114,7 +122,7 @@ def sliding_window_slabs(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    return _slabs(reader, predictor, stitch, window_batch)
+    return _slabs(reader, predictor, stitch, window_batch, note)
 
 
 class WindowReader:
@@ -144,22 +152,26 @@ class WindowReader:
 
 
 def _slabs(
-    reader: WindowReader, predictor: Predictor, stitch: Stitch, window_batch: int | None
+    reader: WindowReader,
+    predictor: Predictor,
+    stitch: Stitch,
+    window_batch: int | None,
+    note: Note,
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
     axis, done = windows.axis, 0
     size = window_batch or windows_per_call(reader.device, windows.patch)
+    calls = Sparing(lambda batch: _predict(predictor, reader.read(batch)), size, note)
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
-        outputs = _predict(predictor, reader.read(batch))
-        for corner, logits in zip(batch, outputs, strict=True):
+        for corner, logits in calls.answers(batch, stitch):
             if corner[axis] > done:
                 yield from _inside(windows, stitch.close(done, corner[axis]))
                 done = corner[axis]
-            stitch.add(corner, logits)
-        del outputs, logits  # or they would lie beside those of the next call
+            calls.add(stitch, corner, logits)
+            del logits  # or it would lie beside those of the next call
     yield from _inside(windows, stitch.close(done, windows.padded[axis]))
 
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
+from medssl.data.draws import placed
 from medssl.data.labels import IGNORED
 from medssl.transforms.moves import Size
 
 
 def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
     """Float [...] with `matrix` [new length, length] applied along one axis."""
-    weights = torch.from_numpy(matrix.astype(np.float32)).to(image.device)
+    weights = placed(matrix.astype(np.float32), image)
     before, after = image.shape[:axis], image.shape[axis + 1 :]
     rows = image.reshape(-1, image.shape[axis], after.numel())
     made = rows[..., 0] @ weights.T if after.numel() == 1 else torch.matmul(weights, rows)
@@ -68,8 +69,7 @@ class Line:
             return self._products(image)
         shape = [-1 if one == axis else 1 for one in range(image.ndim)]
         below, above, *weights = (
-            torch.from_numpy(one).to(image.device)
-            for one in (self.below, self.above, *self.weights)
+            placed(one, image) for one in (self.below, self.above, *self.weights)
         )
         low, high = (one.reshape(shape) for one in weights)
         made = image.index_select(axis, below).mul_(low)
@@ -80,7 +80,7 @@ class Line:
         matrix = np.zeros((self.used, len(self)), np.float32)
         for voxels, weights in zip((self.below, self.above), self.weights, strict=True):
             matrix[voxels, np.arange(len(self))] += weights
-        by, rows = torch.from_numpy(matrix).to(image.device), image.reshape(-1, self.used)
+        by, rows = placed(matrix, image), image.reshape(-1, self.used)
         made = image.new_empty(len(rows), len(self))
         for start in range(0, len(self), _STRIP):
             places = slice(start, min(start + _STRIP, len(self)))
@@ -208,8 +208,8 @@ class Rotation:
         for other, (side, part) in enumerate(zip(size, box, strict=True)):
             places = unit * self._matrix[axis, other] * (np.arange(side) - (side - 1) / 2)[part]
             shape = [-1 if one == other else 1 for one in range(len(size))]
-            term = torch.from_numpy(places.astype(np.float32)).reshape(shape)
-            found.append(term.to(image.device))
+            term = places.astype(np.float32).reshape(shape)
+            found.append(placed(term, image))
         return found
 
 

@@ -30,6 +30,7 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Guard, Verdict
 from medssl.infer.measure import Measured, measure
 from medssl.infer.predict import Prediction, predict_case
+from medssl.infer.sparing import Once
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.inputs import Input, paths_of
 from medssl.pipeline.outputs import Outputs, fingerprint_of
@@ -184,7 +185,7 @@ class Asked:
         network = _chosen(predictor.to(device), settings)
         watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
-        missing, empty = self.missing(outputs), list[str]()
+        missing, empty, note = self.missing(outputs), list[str](), Once(reporter.warn)
         scans = Scans(self.wanted, reporter)
 
         def one(case: str) -> None:
@@ -192,7 +193,7 @@ class Asked:
             _must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
             how = len(found.classes), device, cleaning, found.mirrored or ()
-            made = predict_case(*given, *how, apart=self.measuring, watch=watch)
+            made = predict_case(*given, *how, self.measuring, watch, note)
             self._write(case, volume, made, series, scans.remarks(case), outputs)
             if not made.labels.any():
                 empty.append(case)

@@ -21,6 +21,7 @@ from medssl.settings import (
     MethodChoice,
     OptimiserSettings,
     PipelineFile,
+    Precision,
 )
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
@@ -70,7 +71,7 @@ class SlideTrainSettings(Section):
     clip_norm: float | None = Field(
         default=None, gt=0, description="largest norm of the gradient; null: any"
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
+    precision: Precision = Field(
         default="float32", description="of the passes through the head; the weights stay float32"
     )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
