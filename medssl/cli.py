@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from medssl.cli_data import data_app, export_app
-from medssl.cli_encoders import import_, info
+from medssl.cli_encoders import import_, info, select
 from medssl.cli_results import compare, evaluate, predict, study
 from medssl.cli_run import demo, init, plan, pretrain, run, train
 from medssl.cli_serve import serve
@@ -28,7 +28,7 @@ app = typer.Typer(
 app.command()(init)
 app.command()(plan)
 app.command("import")(import_)
-for verb in (info, serve, demo, run, pretrain, train, predict, evaluate, study, compare):
+for verb in (info, select, serve, demo, run, pretrain, train, predict, evaluate, study, compare):
     app.command()(verb)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")

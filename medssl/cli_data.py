@@ -42,6 +42,14 @@ DataName = Annotated[
         autocompletion=completion.data_specs,
     ),
 ]
+ModelFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
+        autocompletion=completion.checkpoints,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 FEW = 3
@@ -157,14 +165,7 @@ def dicom_seg(
 
 @export_app.command()
 def package(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run's folder: train-..., checkpoint or checkpoint/last.",
-            autocompletion=completion.checkpoints,
-        ),
-    ],
+    model: ModelFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],
 ) -> None:
     """A checkpoint with its card, to hand on."""

@@ -1,9 +1,11 @@
-"""The verbs `medssl import`, `medssl info` and `medssl export encoder`; each calls one function."""
+"""The verbs `medssl import`, `medssl info` and `medssl select`; each calls one function."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from medssl import completion
 
 
 def import_(
@@ -41,3 +43,42 @@ def info(
     from medssl.train.inside import inside
 
     typer.echo(inside(path))
+
+
+def select(
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE",
+            help="Name or file of a pipeline that pre-trains on volumes.",
+            autocompletion=completion.pipelines,
+        ),
+    ],
+    proxy: Annotated[
+        Path, typer.Option(help="A pre-trained encoder, by which scans are compared.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New file, for `selected`.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the pipeline.")
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Share of the sessions that is kept.")] = 0.6,
+    selector: Annotated[
+        str, typer.Option(help="cut or rowsum (SAS), facility, k_center or random.")
+    ] = "cut",
+    windows: Annotated[int, typer.Option(help="Of each scan, compared by their mean.")] = 4,
+    classes: Annotated[int, typer.Option(help="Clusters of each data set.")] = 4,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    allow_loss: Annotated[
+        bool,
+        typer.Option("--allow-loss", help="Even if something loses more than half of its share."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Which scans are enough to pre-train on, by how alike an encoder finds them."""
+    from medssl.families.pretrain.select import Wanted, select_scans
+    from medssl.pipeline.progress import make_reporter
+    from medssl.train.model_folder import model_folder
+
+    wanted = Wanted(fraction, selector, windows, classes, seed, allow_loss)
+    given = pipeline, overrides or (), model_folder(proxy), wanted, out
+    typer.echo(select_scans(*given, make_reporter(quiet)))

@@ -8,17 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from medssl import completion
-from medssl.cli_data import Quiet
+from medssl.cli_data import ModelFolder, Quiet
 from medssl.errors import UsageError
-
-ModelFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL",
-        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
-        autocompletion=completion.checkpoints,
-    ),
-]
 
 
 def predict(
@@ -73,7 +64,7 @@ def predict(
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     keys += ["report=true"] if report else []
     reporter = make_reporter(quiet)
-    if family.predict_files is None:
+    if family.files.predict is None:
         raise UsageError(
             f"{checkpoint} cannot be asked about files",
             f"it is of the family '{family.name}'",
@@ -81,16 +72,16 @@ def predict(
         )
     family.refuse_formats([*keys, *map(str, files)])
     measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
-    if measured and not family.measures:
+    if measured and not family.files.measures:
         raise UsageError(
             f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
-    if keep_ids and family.neutral:  # others name results after files anyway
+    if keep_ids and family.files.neutral:  # others name results after files anyway
         measured["keep_ids"] = True
     given = checkpoint, files, out, keys, reporter, device, overwrite
-    typer.echo(load(family.predict_files)(*given, **measured))
+    typer.echo(load(family.files.predict)(*given, **measured))
 
 
 def evaluate(
@@ -125,10 +116,10 @@ def evaluate(
     spec = load_spec(data)
     folder = predictions if predictions.is_dir() else predictions.parent
     family = evaluating_family(spec)
-    if family.evaluate_files is None:
+    if family.files.evaluate is None:
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
     given = predictions, spec, out or folder, make_reporter(quiet), settings or []
-    typer.echo(load(family.evaluate_files)(*given))
+    typer.echo(load(family.files.evaluate)(*given))
 
 
 def study(

@@ -5,18 +5,11 @@ from typing import Annotated
 
 import typer
 
-from medssl import completion
+from medssl.cli_data import ModelFolder
 
 
 def serve(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
-            autocompletion=completion.checkpoints,
-        ),
-    ],
+    model: ModelFolder,
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than loopback need a token.")
     ] = "127.0.0.1",
@@ -66,13 +59,13 @@ def serve(
     )  # fmt: skip
     checkpoint = model_folder(model)
     family = find_family(checkpoint_family(checkpoint))
-    if family.open_model is None:
+    if family.files.open is None:
         raise UsageError(
             f"{checkpoint} cannot be served",
             f"it is of the family '{family.name}', which marks nothing in DICOM studies",
             "serve a model that segments",
         )
-    opened = load(family.open_model)(checkpoint, settings or [], device)
+    opened = load(family.files.open)(checkpoint, settings or [], device)
 
     from medssl.serve.app import serve as start
 

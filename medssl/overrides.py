@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from medssl.encoder_source import pretrain_keys
 from medssl.errors import UsageError
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.settings import OWN_KEYS, UNETS
 from medssl.registry import TRANSFORMS
-from medssl.settings import pretrain_keys
 from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms
 from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS

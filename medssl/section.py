@@ -112,7 +112,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def gives_way(self, given: Mapping[str, Any]) -> bool:
-        """Whether the given keys are of another kind of group, so that these do not lie below."""
+        """Whether `given` keys replace this group, as its keys make no sense beside them."""
         return False
 
     @model_validator(mode="before")

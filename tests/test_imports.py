@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import medssl
+from medssl.data.layout import Layout
+from medssl.methods.registry import method_names
+from medssl.registry import FAMILIES, LAYOUTS
 
 ROOT = Path(medssl.__file__).parent
 
@@ -34,6 +38,7 @@ LEVELS = {
     "networks": 0,
     "transforms": 0,
     "settings": 0,
+    "encoder_source": 0,
     "overrides": 0,
     "named_files": 0,
     "atomic": -1,
@@ -44,6 +49,7 @@ LEVELS = {
     "mistakes": -1,
     "wanted": -1,
     "yaml_keys": -1,
+    "yaml_text": -1,
     "names": -1,
     "keyed": -1,
     "discreet": -1,
@@ -115,12 +121,45 @@ def test_no_file_imports_itself_through_others() -> None:
     assert waiting == {}, "these import each other in a circle, or one that does"
 
 
-def test_the_engine_names_no_family() -> None:
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
-        assert not [name for name in imported(path) if "families" in name], path
-        words = path.read_text(encoding="utf-8")
-        for name in ("segment", "grade", "slide"):
-            assert f'"{name}"' not in words, f"{path} names the family {name}"
+def words_in(path: Path) -> Iterator[str]:
+    """Words of all texts of a file, docstrings too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"\w+", node.value)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipeline").rglob("*.py")), ids=lambda path: path.name
+)
+def test_the_engine_names_no_family_no_method_and_no_layout(path: Path) -> None:
+    assert not [module for module in imported(path) if "families" in module]
+    layouts = {name: LAYOUTS.find(name, Layout) for name in LAYOUTS.names()}
+    contents = {layout.content for layout in layouts.values()}
+    # A section of pipelines is called as the family is, and two layouts as everyday things are.
+    everyday = {"pretrain", "table", "folders"}
+    known = {*FAMILIES.names(), *method_names(), *layouts, *contents} - everyday
+    assert not known & set(words_in(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        path for part in ("pipeline/*", "families/*/*", "cli*") for path in ROOT.glob(f"{part}.py")
+    ),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_nobody_asks_which_one_it_is(path: Path) -> None:
+    """A family, a layout or a method says what it needs; nobody goes by its name or its type."""
+    for module in imported(path):
+        if module.startswith("medssl.methods."):
+            assert module.rpartition(".")[2] not in method_names()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            known = [part for side in sides for part in ast.walk(side)]
+            if any(isinstance(getattr(part, "value", None), str) for part in known):
+                for side in map(ast.unparse, sides):
+                    assert not re.search(r"(layout\.kind|family(\.name)?|method\.name)$", side)
 
 
 def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:

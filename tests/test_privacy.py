@@ -7,35 +7,37 @@ a user typed may be said back on the terminal.
 """
 
 import gzip
-import io
+import hashlib
 import json
-import sys
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from medssl.cli import main
 from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
 from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Result
 from tests.dicom_series import write_series
-
-NAME, ID, NUMBER = "Qvortrup", "ZK4711PID", "ACC0815XY"
-BORN, BORN_AS = "19330709", ("1933-07-09", "09.07.1933", "19330709")
-PLACE = "Wyznbrg"
-"""In the names of folders and files, and in no header."""
-
-IN_HEADERS = (NAME, ID, NUMBER, *BORN_AS)
+from tests.planted import (
+    BORN,
+    EVERYWHERE,
+    FULL,
+    ID,
+    IN_HEADERS,
+    NAME,
+    NUMBER,
+    PLACE,
+    Place,
+    guessed,
+    plant_deeper,
+    planted,
+    search,
+)
 
 GRID = Geometry((16, 15, 14), np.diag([-1.0, -1.0, 1.2, 1.0]))
 BALL = Label(value=1, name="ball")
@@ -65,30 +67,6 @@ evaluate: {bootstrap: 100, overlays: 1}
 STUDY = "title: Balls\npipeline: tcia\nlabels: [2]\nseeds: [0]\narms: {supervised: []}\n"
 
 
-def planted() -> dict[str, object]:
-    """What headers say of the patient at the top."""
-    return {
-        "PatientName": f"{NAME}^Ada", "PatientID": ID, "AccessionNumber": NUMBER,
-        "PatientBirthDate": BORN, "SeriesDescription": f"T1 of {NAME} {ID}",
-        "StudyDescription": f"{NAME} {NUMBER}", "PatientComments": f"{NAME} {ID}",
-    }  # fmt: skip
-
-
-def plant_deeper(file: Path) -> None:
-    """In nested sequences and in private tags."""
-    header = pydicom.dcmread(file)
-    inner, request = Dataset(), Dataset()
-    inner.PatientID, inner.PatientBirthDate = ID, BORN
-    request.AccessionNumber, request.RequestedProcedureDescription = NUMBER, NAME
-    request.ReferencedPatientSequence = [inner]
-    header.RequestAttributesSequence = [request]
-    header.OtherPatientIDsSequence = [inner]
-    block = header.private_block(0x0029, "MAKER", create=True)
-    block.add_new(1, "LO", f"{NAME} {ID} {NUMBER}")
-    block.add_new(2, "SQ", [inner])
-    header.save_as(file)
-
-
 def write_study(folder: Path, number: int) -> Path:
     """A T1 with a ball, and the ball as DICOM-SEG."""
     axes, study = np.indices(GRID.shape), generate_uid()
@@ -101,35 +79,6 @@ def write_study(folder: Path, number: int) -> Path:
     result = Result(mask.astype(np.uint8), GRID, (BALL,), "mask", find_series(series))
     write_dicom_seg(result, folder / f"{PLACE}.dcm")
     return folder
-
-
-class Place:
-    """A working directory of a user, and all that the verbs said there."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.said = root, ""
-
-    def medssl(self, *arguments: object, code: int = 0) -> str:
-        """Carry out a verb in this process; returns what it said."""
-        said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), redirect_stderr(said):
-            patched.chdir(self.root)
-            for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-                patched.delenv(name, raising=False)
-            patched.setenv("MEDSSL_DATA", str(self.root / "data"))
-            patched.setattr(sys, "argv", ["medssl", *map(str, arguments)])
-            patched.setattr(sys, "excepthook", sys.excepthook)
-            try:
-                main()
-                ended: object = 0
-            except SystemExit as end:
-                ended = end.code or 0
-            except Exception as error:  # with --debug
-                ended = 1
-                sys.excepthook(type(error), error, error.__traceback__)
-        assert ended == code, said.getvalue()
-        self.said += said.getvalue()
-        return said.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -150,41 +99,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return found
 
 
-def contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """What a file holds, unpacked, with a name for it."""
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
-    if zipfile.is_zipfile(BytesIO(content)):
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            yield from ((name, archive.read(name)) for name in archive.namelist())
-    yield str(path), content
-
-
-def search(folder: Path, words: Sequence[str], dicom: bool = False) -> list[tuple[str, str]]:
-    """Words that are in names or contents of files below a folder, and where.
-
-    Args:
-        dicom: DICOM is searched too; by itself its name alone is.
-    """
-    assert folder.is_dir()
-    found = []
-    for path in sorted(folder.rglob("*")):
-        texts = [("name", str(path.relative_to(folder)).encode())]
-        if path.is_file() and (dicom or path.suffix != ".dcm"):
-            texts += contents(path)
-        for where, text in texts:
-            plain = text.lower()
-            for word in words:
-                forms = word.lower().encode(), word.lower().encode("utf-16-le")
-                if any(form in plain for form in forms):
-                    found.append((word, f"{path}: {where}"))
-    return found
-
-
-EVERYWHERE = (*IN_HEADERS, PLACE)
-
-
 def test_the_search_finds_what_is_planted(place: Place, tmp_path: Path) -> None:
     assert {word for word, _ in search(place.root / "data", EVERYWHERE, dicom=True)} >= {
         NAME, ID, NUMBER, BORN, PLACE,
@@ -193,6 +107,18 @@ def test_the_search_finds_what_is_planted(place: Place, tmp_path: Path) -> None:
         archive.writestr("x", NAME.upper())
     (tmp_path / "b.gz").write_bytes(gzip.compress(PLACE.encode()))
     assert {word for word, _ in search(tmp_path, EVERYWHERE)} == {NAME, PLACE}
+    assert guessed(tmp_path, EVERYWHERE) == []
+    (tmp_path / f"a_{hashlib.sha256(ID.encode()).hexdigest()[:12]}").touch()
+    (tmp_path / "c").write_text(f"{{'id': '{hashlib.md5(FULL.encode()).hexdigest()}'}}")
+    assert len(guessed(tmp_path, EVERYWHERE)) == 2
+
+
+def test_no_name_is_a_digest_that_anybody_can_make(place: Place) -> None:
+    (model,) = (place.root / "runs" / "tcia").glob("train-*")
+    place.medssl("predict", model, "data/tcia", "-o", "out/named", "--format", "dicom-seg")
+    ids = [f"P{number}" for number in range(6)]
+    for folder in ("runs", "out", ".cache"):
+        assert guessed(place.root / folder, (*EVERYWHERE, *ids)) == []
 
 
 def test_a_run_with_its_tracking_names_no_patient(place: Place) -> None:
@@ -246,7 +172,7 @@ def test_predictions_in_every_form_name_no_patient(place: Place) -> None:
         place.medssl("predict", model, "data/tcia", "-o", f"out/{form}", "--format", form)
         assert search(place.root / "out" / form, EVERYWHERE) == []
     seg = next((place.root / "out" / "dicom-seg").glob("study_*[0-9a-f].dcm"))
-    assert pydicom.dcmread(seg).PatientName == f"{NAME}^Ada"  # as the standard wants
+    assert pydicom.dcmread(seg).PatientName == FULL  # as the standard wants
     place.medssl(
         "predict", model, f"data/tcia/{PLACE}^0/t1", "-o", "out/one", "--statistics", "out/v.csv"
     )

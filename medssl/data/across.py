@@ -15,12 +15,12 @@ _UNUSUAL = 4.0  # field of view against the usual one, in either direction
 
 
 def any_file(case: Case) -> Path:
-    """A file to name a case by."""
+    """A file of the case, by which a message names it."""
     return next(iter(case.images.values()), None) or case.label or Path(case.id)
 
 
 def same_names(cases: Sequence[Case]) -> Iterator[Verdict]:
-    """Cases with the name of an earlier one."""
+    """Errors for cases that have the name of an earlier one."""
     first: dict[str, Case] = {}
     for case in cases:
         other = first.setdefault(case.id, case)
@@ -110,7 +110,7 @@ def only_empty(spec: DataSpec, findings: Sequence[Finding]) -> Iterator[Verdict]
 
 
 def divided_patients(cases: Sequence[Case]) -> Iterator[Verdict]:
-    """Patients that the data set declares for more than one part."""
+    """Errors for patients whose cases the data set declares for several parts (train, test ...)."""
     ranks = {"validation": 1, "test": 2}
     first: dict[str, Case] = {}
     for case in sorted(cases, key=lambda case: ranks.get(case.part or "", 0)):
@@ -130,7 +130,7 @@ def divided_patients(cases: Sequence[Case]) -> Iterator[Verdict]:
 
 
 def same_images(findings: Sequence[Finding]) -> Iterator[Verdict]:
-    """Cases whose voxels are those of an earlier case."""
+    """Findings for cases whose voxels equal those of an earlier case."""
     first: dict[str, Case] = {}
     for finding in findings:
         if finding.digest is None:

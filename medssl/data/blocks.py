@@ -75,7 +75,7 @@ class Block:
         return (there + 1) // 2 * self.kind.itemsize
 
     def must_be_whole(self) -> None:
-        """Whether a file just written is whole, without unpacking it.
+        """Check that a file just written is complete, without unpacking it.
 
         Raises:
             DataError: it is cut off.

@@ -177,6 +177,7 @@ class CaseCache:
         known = [VERSION, self._fingerprint, self._spec.label_values, len(images)]
         known += [colours] if (colours := self._spec.label_colours) else []
         known += [{"ignore": ignore}] if (ignore := self._spec.ignore) is not None else []
+        known += ["resampled"] if self._spec.resample_channels else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -195,7 +196,7 @@ class CaseCache:
         return [_existing(case.images[name]) for name in self._spec.channels]
 
     def _fill(self, case: Case, folder: Path) -> None:
-        volume = read_volume(self._images(case))
+        volume = read_volume(self._images(case), self._spec.resample_channels)
         if words := constant(volume):
             raise DataError(words[0], do=words[1])
         mask = None if case.label is None else self._labelled(case.label, volume)

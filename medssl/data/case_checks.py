@@ -15,7 +15,7 @@ from medssl.data.layouts import holds_sessions
 from medssl.data.picture.mask import UnknownColour
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
-from medssl.errors import MedsslError
+from medssl.errors import DataError, MedsslError
 from medssl.names import shown
 
 Level = Literal["error", "warning"]
@@ -120,6 +120,9 @@ def inspect(case: Case, spec: DataSpec) -> Finding:
         if not any(volume.geometry.matches(grid) for _, grid in finding.grids):
             finding.grids.append((Path(volume.source), volume.geometry))
     for other in volumes[1:]:
+        if spec.resample_channels:
+            _resampled(finding, spec)
+            break
         if holds_sessions(spec):
             _apart(finding, other, volumes[0])
         else:
@@ -267,6 +270,16 @@ def _must_match(finding: Finding, path: Path, grid: Geometry, image: Volume) -> 
             f"{path} does not lie on the grid of {image.source}: {grid.difference(image.geometry)}",
             "resample it to the image, or correct the header that is wrong",
         )
+
+
+def _resampled(finding: Finding, spec: DataSpec) -> None:
+    """Channels may lie on other grids, if they show the place of the first."""
+    images = finding.case.images
+    files = [images[name] for name in spec.channels if name in images]
+    try:
+        read_volume(files, resample=True)
+    except DataError as error:
+        finding.add(files[0], "geometry", *said(error))
 
 
 def _apart(finding: Finding, scan: Volume, first: Volume) -> None:

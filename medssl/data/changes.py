@@ -86,7 +86,13 @@ class Change:
             self.made.set_random_state(state=self._state)
 
     def needs(self, seed: int, patch: Size, size: Size) -> Size:
-        """Sides of the box that fills `size`, by what is drawn for a patch."""
+        """How large a box has to be cut, so that what is drawn fills `size` voxels without borders.
+
+        Args:
+            seed: of this transform, for this item.
+            patch: sides of a view, which decide what is drawn.
+            size: sides that have to be filled.
+        """
         self.draw_by(seed)
         if isinstance(self.made, RandomMove):
             self.made.randomize(patch)
@@ -98,7 +104,7 @@ class Change:
         return needed(self.step, size)
 
     def move(self, data: Data, seed: int, patch: Size, size: Size) -> Data:
-        """The middle `size` voxels of the box, changed."""
+        """What the transform makes of a box, cut to its middle `size` voxels."""
         self.draw_by(seed)
         if isinstance(self.made, RandomMove):
             self.made.randomize(patch)
@@ -111,7 +117,7 @@ class Change:
         return changed
 
     def change(self, data: Data, seed: int) -> Data:
-        """A view, changed."""
+        """What the transform makes of one view, whose size stays."""
         self.draw_by(seed)
         changed = self._called(data)
         for key in data:
@@ -162,12 +168,12 @@ class Changes:
         return found
 
     def seeds(self, *by: int) -> tuple[int, ...]:
-        """A seed for each step."""
+        """A seed for each transform of the chain, derived from the numbers in `by`."""
         drawn = np.random.SeedSequence(by).generate_state(max(1, len(self.chain.steps)))
         return tuple(int(one) for one in drawn)
 
     def pose(self, seeds: Sequence[int]) -> Pose:
-        """In what pose a volume is seen; that of a pose that leads the chain."""
+        """The quarter turns and flip of a whole volume, where such a transform leads the chain."""
         if not self._posed:
             return Pose()
         first = self._changes[0]
@@ -179,7 +185,10 @@ class Changes:
         return posed.pose
 
     def sizes(self, seeds: Sequence[int], size: Triple, planar: bool) -> tuple[Size, ...]:
-        """Sizes before the first step that moves voxels and after each, to fill `size`."""
+        """Sides of the box before the first transform that moves voxels and after each of them.
+
+        The last ones are `size`.
+        """
         axes = 2 if planar else 3
         found: list[Size] = [size[:axes]]
         for number in reversed(range(int(self._posed), self._moving)):
@@ -278,7 +287,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Boxes:
-    """A batch whose random changes are still to be made, where it is brought."""
+    """A batch whose random changes are made on the device to which `to` brings it."""
 
     boxes: tuple[Box, ...]
     changes: Changes

@@ -42,6 +42,7 @@ def guess_spec(folder: Path) -> DataSpec:
         channels, more = tuple(found.channels) or ("scan",), found.known
     labels, regions = _labels(plain, listing)
     ignored = [value for value, name in labels.items() if name.lower() == "ignore"]
+    order = _order(plain, listing) if regions else None
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", folder.resolve().name)[:LONGEST].strip("_.-")
     guessed = {
         "name": name if not unfit(name) else "folder",
@@ -55,6 +56,7 @@ def guess_spec(folder: Path) -> DataSpec:
         ],
         "ignore": ignored[0] if ignored else None,
         "regions": regions,
+        "regions_class_order": order,
         "root": str(folder.absolute()),
         "layout": layout,
         "patient": patient,
@@ -102,7 +104,7 @@ def _labels(
     """Names of the label values, and nnU-Net's regions: names of several values each.
 
     Labels have either form: {"1": "name"} or {"name": 1}; a value that only regions have is named
-    by its number.
+    by its number. Where one label is a list, each of the others is a region by itself.
     """
     labels = plain.get("labels")
     if labels is None:
@@ -111,18 +113,33 @@ def _labels(
         raise _wrong(listing, "labels", labels, '{"background": 0, "liver": 1}')
     found: dict[int, str] = {}
     regions: dict[str, tuple[int, ...]] = {}
+    unions = False
     for key, value in labels.items():
         number, name = (key, value) if _is_number(key) else (value, key)
+        fitting = _fitting(str(name))
         if isinstance(number, list) and number and all(_is_number(one) for one in number):
-            regions[_fitting(str(name))] = tuple(dict.fromkeys(int(one) for one in number))
+            unions = True
+            regions[fitting] = tuple(one for one in dict.fromkeys(map(int, number)) if one)
         elif _is_number(number):
-            found[int(number)] = _fitting(str(name))
+            found[int(number)] = fitting
+            if int(number) and fitting.lower() != "ignore":
+                regions[fitting] = (int(number),)
         else:
             raise _wrong(listing, "labels", {key: value}, '{"background": 0, "liver": 1}')
     united = {value for union in regions.values() for value in union}
     found = {**{value: f"value_{value}" for value in united}, **found}
     found.pop(0, None)
-    return found, {name: tuple(v for v in union if v) for name, union in regions.items()}
+    return found, regions if unions else {}
+
+
+def _order(plain: Mapping[str, Any], listing: Path) -> list[int] | None:
+    """nnU-Net's values in the order of writing, if they are given."""
+    order = plain.get("regions_class_order")
+    if order is None:
+        return None
+    if not isinstance(order, list) or not all(_is_number(one) for one in order):
+        raise _wrong(listing, "regions_class_order", order, "[1, 2, 3]")
+    return [int(one) for one in order]
 
 
 def _is_number(given: Any) -> bool:

@@ -32,6 +32,11 @@ class Layout:
             or "slides" with or without a class each, "bags" of features with a class each. Methods
             ask for what they can learn from; a family of another package may ask for a content of
             its own.
+        noun: what people call the cases, in the plural.
+        truth: what people call the label of one.
+        contents: "module:function" that is given some cases and a function of progress, and
+            returns what their files hold, as `medssl.data.found.contents.Contents`, for
+            `medssl init`; None: lists and names say everything.
         makes_files: whether the layout makes the files itself on first use, in the cache.
         sessions: whether each case is a session of scans, some of which may be missing.
         inspector: "module:function" that is given the spec, all cases and the faults of the list,
@@ -49,6 +54,9 @@ class Layout:
     cases: Callable[[DataSpec, Path], list[Case]] | None = None
     listed: Callable[[DataSpec, Path], tuple[list[Case], list[Fault]]] | None = None
     content: str = "volumes"
+    noun: str = "scans"
+    truth: str = "mask"
+    contents: str | None = "medssl.data.found.contents:read_contents"
     makes_files: bool = False
     sessions: bool = False
     inspector: str | None = "medssl.data.check:inspector_of_volumes"

@@ -67,7 +67,7 @@ def open_nrrd(path: Path) -> Stored:
 
 
 def nrrd_must_be_whole(path: Path) -> None:
-    """Whether a file just written is whole; ITK, which wrote it, is not asked for its grid.
+    """Check that a file just written is complete; ITK, which wrote it, is not asked for its grid.
 
     Raises:
         DataError: it is cut off.

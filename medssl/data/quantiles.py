@@ -7,7 +7,7 @@ import numpy as np
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
-MOST = 100_000
+MOST = 30_000
 """Voxels of a channel that are looked at; of a larger one every second, third ... voxel."""
 
 

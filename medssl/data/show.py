@@ -129,7 +129,7 @@ def _row(row: Sequence["Axes"], spec: DataSpec, case: Case, views: Sequence[_Vie
     if not present:
         row[0].set_xlabel("has no channel", fontsize=7)
         return
-    volume = read_volume([case.images[name] for name in present])
+    volume = read_volume([case.images[name] for name in present], spec.resample_channels)
     mask = _mask(spec, case, volume)
     geometry, turn = volume.geometry.oriented(views[0].toward)
     image = turn.apply(volume.array)

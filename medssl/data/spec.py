@@ -1,87 +1,30 @@
 """What a data set is (`data_specs/*.yaml`, typed) and what one of its cases is."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
-    PrivateAttr,
-    ValidationError,
     model_validator,
 )
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import IGNORED, Label, must_all_be_coloured
+from medssl.data.layout_choice import LayoutChoice, Source, validated
 from medssl.data.modalities import Modality
+from medssl.data.regions import Region, brats, regions_of
 from medssl.errors import DataError
-from medssl.mistakes import mistake
-from medssl.named_files import Layers, NamedFiles
+from medssl.named_files import NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
 
 Options = TypeVar("Options", bound=BaseModel)
 
 SPECS = NamedFiles("data_specs", "data spec")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The files that a data spec is read from, or None; where it comes from makes it no other."""
-
-    layers: Layers | None = field(default=None, compare=False)
-
-
-class LayoutChoice(Section):
-    """How files in a folder become cases: the name of a layout, as `kind`, and its own keys."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str = Field(
-        description="how the files lie; its own keys stand beside it, see `medssl keys layout.KIND`"
-    )
-    sessions: bool = Field(
-        default=False,
-        description="cases are sessions, whose scans may be missing or lie on grids of their own; "
-        "segmentation still refuses such a case; always so in nnssl and bids",
-    )
-
-    _source: _Source = PrivateAttr(default_factory=_Source)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_is_normal(cls, given: Any) -> Any:
-        """Earlier data specs had to say `unlabelled: true`; labels may always be missing."""
-        if isinstance(given, Mapping) and isinstance(given.get("unlabelled"), bool):
-            return {key: value for key, value in given.items() if key != "unlabelled"}
-        return given
-
-    @model_validator(mode="after")
-    def _can_be_used(self) -> Self:
-        for text in _texts(self.model_extra):
-            if is_no_path(text):
-                raise ValueError(f"{shown(text)} is too long or has a control character")
-        return self
-
-    def options(self, model: type[Options]) -> Options:
-        """The keys that belong to the kind itself.
-
-        Raises:
-            UsageError: a key is unknown, missing or of the wrong kind.
-        """
-        return _validated(model, dict(self.model_extra or {}), self._place)
-
-    def _place(self, where: Sequence[str]) -> str:
-        """The layout, and the file that a key of it stands in, in words."""
-        layout = f"layout of kind {self.kind}"
-        layers = self._source.layers
-        if layers is None:
-            return layout
-        return f"{layout} in the data spec {layers.file_of(['layout', *where])}"
 
 
 class Download(Section):
@@ -122,11 +65,20 @@ class DataSpec(Section):
         default={},
         exclude_if=lambda given: not given,
         description="cases whose masks outline some labels alone: names of these by a regular "
-        "expression that fits the case ids; what is another label there lies in the background",
+        "expression that fits the case ids; what is another label there lies in the background. "
+        "With `regions`: names of the regions whose voxels the masks mark, by any label of them",
     )
     regions: dict[FileName, tuple[int, ...]] = Field(
         default={},
-        description="unions of label values, as nnU-Net has them; checked, and not learnt yet",
+        description="unions of label values that are learnt in place of the labels, in the order "
+        "in which masks are written, e.g. {whole: [1, 2, 3], core: [2, 3]}; brats: whole tumour, "
+        "tumour core and enhancing tumour, by the names of the labels",
+    )
+    regions_class_order: tuple[int, ...] | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="the label value that each region is written as, as in nnU-Net; null: of each "
+        "the first label that no later region has",
     )
     root: str = Field(
         min_length=1,
@@ -148,12 +100,32 @@ class DataSpec(Section):
     series: dict[str, SeriesRule] = Field(
         default={}, description="which series of a DICOM study each channel is; a rule by channel"
     )
+    resample_channels: bool = Field(
+        default=False,
+        exclude_if=lambda given: not given,
+        description="whether channels on other grids are put on that of the first, by the places "
+        "that their headers state; refused otherwise",
+    )
     empty_masks: bool = Field(default=False, description="masks without foreground are meant so")
     simulated: bool = Field(default=False, description="reports then say that no patient is in it")
     licence: str = Field(description="under which it may be used")
     citation: str = Field(description="what to cite")
     homepage: str = Field(default="", description="where to get it")
     downloads: tuple[Download, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regions_by_name(cls, given: Any) -> Any:
+        """`regions: brats` spelt out."""
+        if not isinstance(given, Mapping) or given.get("regions") != "brats":
+            return given
+        labels = given.get("labels")
+        if not isinstance(labels, list | tuple):
+            raise ValueError("regions: brats needs labels")
+        if not all(isinstance(one, Mapping) and type(one.get("value")) is int for one in labels):
+            raise ValueError("regions: brats needs labels with a name and a value each")
+        pairs = [(str(one.get("name")), int(one["value"])) for one in labels]
+        return {**given, "regions": brats(pairs)}
 
     @model_validator(mode="after")
     def _unambiguous(self) -> Self:
@@ -181,11 +153,12 @@ class DataSpec(Section):
                 raise ValueError(f"the label {shown(name)} cannot name a file: {reason}")
         for expression, names in self.outlined.items():
             _must_be_expression(f"'{expression}' under outlined", expression)
-            if odd_names := [name for name in names if name not in self.classes[1:]]:
-                raise ValueError(f"outlined names '{odd_names[0]}', which is no label")
-        for name, union in self.regions.items():
-            if odd := sorted(set(union) - set(values)):
-                raise ValueError(f"the region '{name}' has the value {odd[0]}, which is no label's")
+            if odd := [name for name in names if name not in self.structures]:
+                kind = "region" if self.regions else "label"
+                raise ValueError(f"outlined names '{odd[0]}', which is no {kind}")
+        if self.regions_class_order is not None and not self.regions:
+            raise ValueError("regions_class_order is given without regions")
+        self.united  # noqa: B018 - refuses unions that masks cannot be written of
 
     def _check_expressions(self) -> None:
         for what, expression in (("patient", self.patient), ("session", self.session)):
@@ -211,11 +184,34 @@ class DataSpec(Section):
                 taken.add(name)
 
     def outlined_in(self, case_id: str) -> tuple[bool, ...] | None:
-        """Whether the mask of a case outlines each class, background first; None: all of them."""
+        """Whether the mask of a case outlines each class, background first; None: all of them.
+
+        Of regions, whether it outlines each of these, without the background.
+        """
         for expression, names in self.outlined.items():
             if re.search(expression, case_id):
-                return (True, *(label.name in names for label in self.labels))
+                found = tuple(name in names for name in self.structures)
+                return found if self.regions else (True, *found)
         return None
+
+    def structures_in(self, case_id: str) -> tuple[str, ...]:
+        """Names of what the mask of a case outlines, of `structures`."""
+        found = self.outlined_in(case_id)
+        if found is None:
+            return self.structures
+        shown = found if self.regions else found[1:]
+        return tuple(name for name, seen in zip(self.structures, shown, strict=True) if seen)
+
+    @property
+    def united(self) -> tuple[Region, ...]:
+        """The regions that are learnt, in the order of writing; empty where labels are."""
+        labels = [(label.name, label.value) for label in self.labels]
+        return regions_of(self.regions, labels, self.regions_class_order) if self.regions else ()
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of what is learnt and scored: of the regions, or of the labels."""
+        return tuple(self.regions) or self.classes[1:]
 
     def patient_of(self, case_id: str) -> str:
         """The patient a case belongs to, by its id; each case its own where none is declared.
@@ -321,8 +317,8 @@ def load_spec(name_or_path: str | Path) -> DataSpec:
     path = SPECS.find(str(name_or_path))
     layers = SPECS.layers(path)
     plain = {"name": path.stem, **layers.laid()}
-    spec = _validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
-    spec.layout._source = _Source(layers)
+    spec = validated(DataSpec, plain, lambda where: f"data spec {layers.file_of(where)}")
+    spec.layout._source = Source(layers)
     return spec
 
 
@@ -332,26 +328,4 @@ def make_spec(plain: dict[str, Any], where: str) -> DataSpec:
     Raises:
         UsageError: they make none.
     """
-    return _validated(DataSpec, plain, where)
-
-
-def _texts(plain: Any) -> Iterator[str]:
-    """Every text in plain values, keys too."""
-    if isinstance(plain, str):
-        yield plain
-    elif isinstance(plain, Mapping):
-        for key, value in plain.items():
-            yield str(key)
-            yield from _texts(value)
-    elif isinstance(plain, list):
-        for value in plain:
-            yield from _texts(value)
-
-
-def _validated(
-    model: type[Options], plain: dict[str, Any], where: str | Callable[[Sequence[str]], str]
-) -> Options:
-    try:
-        return model.model_validate(plain)
-    except ValidationError as error:
-        raise mistake(model, plain, error, place=where) from None
+    return validated(DataSpec, plain, where)

@@ -8,6 +8,7 @@ import numpy as np
 
 from medssl.atomic import appearing
 from medssl.data.dicom.series import Series
+from medssl.data.dicom.slices import frame_of_reference
 from medssl.data.dicom.values import values_of
 from medssl.data.files import PICTURES, is_picture
 from medssl.data.geometry import Geometry
@@ -18,7 +19,8 @@ from medssl.data.nrrd import nrrd_must_be_whole
 from medssl.data.picture.mask import picture_mask
 from medssl.data.picture.read import read_picture
 from medssl.data.picture.write import write_png, write_tiff
-from medssl.data.pixels import open_image, read_grid, read_pixels, suffix
+from medssl.data.pixels import files_of, open_image, read_grid, read_pixels, suffix
+from medssl.data.regrid import regridded
 from medssl.errors import DataError, MedsslError
 
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "png": ".png", "tiff": ".tif"}
@@ -37,6 +39,7 @@ class Volume:
         geometry: grid of X, Y, Z.
         source: the file or files, for messages.
         files: file of each channel, where they are several files.
+        remarks: what was done to channels so that they share the grid, in sentences.
 
     Raises:
         ValueError: if array and grid differ in shape.
@@ -46,6 +49,7 @@ class Volume:
     geometry: Geometry
     source: str
     files: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
@@ -56,7 +60,7 @@ class Volume:
         return self.files[channel] if self.files else self.source
 
 
-def read_volume(paths: Path | Sequence[Path]) -> Volume:
+def read_volume(paths: Path | Sequence[Path], resample: bool = False) -> Volume:
     """An image as float32 [C, X, Y, Z], with the file's own axes.
 
     Args:
@@ -64,6 +68,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
             channels), a picture or the folder of a DICOM series; several are channels, in this
             order, and must share one grid. A file given several times is read once and must have
             so many channels; a picture given once is grey, three times in colour.
+        resample: channels on other grids are put on that of the first, see `medssl.data.regrid`.
 
     Raises:
         DataError: if a file is missing, truncated, not an image or not a volume, or if the channels
@@ -73,44 +78,80 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
     arrays: list[np.ndarray] = []
     grids: list[Geometry] = []
     files: list[str] = []
+    remarks: list[str] = []
     for path in dict.fromkeys(given):
         array, geometry = read_pixels(path, given.count(path))
         _must_fit(path, len(array), given.count(path))
         geometry = _laid(geometry, path, grids[0] if grids else None)
+        own = _own(array, np.float32)
         if grids and not grids[0].matches(geometry):
-            raise DataError(
-                f"{path} does not lie on the grid of {given[0]}",
-                geometry.difference(grids[0]),
-                "resample the channels of a case to one grid",
-            )
-        arrays.append(_own(array, np.float32))
+            if not resample:
+                raise _on_another_grid(str(path), str(given[0]), geometry, grids[0])
+            _must_share_frame(str(path), str(given[0]), files_of(path)[0], files_of(given[0])[0])
+            own, share = regridded(own, geometry, grids[0], str(path), str(given[0]))
+            remarks.append(_remark(f"channel {len(files) + 1}", share))
+        arrays.append(own)
         grids.append(geometry)
         files += [str(path)] * len(array)
     source = ", ".join(str(path) for path in dict.fromkeys(given))
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return Volume(array, grids[0], source, tuple(files))
+    return Volume(array, grids[0], source, tuple(files), tuple(remarks))
 
 
-def volume_of(series: Sequence[Series], source: str) -> Volume:
+def volume_of(series: Sequence[Series], source: str, resample: bool = False) -> Volume:
     """DICOM series as channels, float32 [C, X, Y, Z].
 
     Args:
         source: what messages call them.
+        resample: those on other grids are put on that of the first, see `medssl.data.regrid`.
 
     Raises:
         DataError: they do not share one grid, or values cannot be decoded.
     """
     first = series[0].geometry
-    for number, one in enumerate(series[1:], start=2):
-        if not first.matches(one.geometry):
-            raise DataError(
-                f"the series of channel {number} of {source} does not lie on the grid of the first",
-                one.geometry.difference(first),
-                "resample the channels of a case to one grid",
-            )
-    arrays = [_own(values_of(one), np.float32) for one in series]
+    other, onto = "the series of channel {} of " + source, "the first"
+    apart = [number for number, one in enumerate(series) if not first.matches(one.geometry)]
+    for number in apart:
+        name, one = other.format(number + 1), series[number]
+        if not resample:
+            raise _on_another_grid(name, onto, one.geometry, first)
+        _must_share_frame(name, onto, one.files[0], series[0].files[0])
+    arrays, remarks = [], []
+    for number, one in enumerate(series):
+        array = _own(values_of(one), np.float32)
+        if number in apart:
+            name = other.format(number + 1)
+            array, share = regridded(array, one.geometry, first, name, onto)
+            remarks.append(_remark(f"channel {number + 1}", share))
+        arrays.append(array)
     files = tuple(str(one.files[0].parent) for one in series)
-    return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), first, source, files)
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return Volume(array, first, source, files, tuple(remarks))
+
+
+def _on_another_grid(name: str, onto: str, grid: Geometry, wanted: Geometry) -> DataError:
+    return DataError(
+        f"{name} does not lie on the grid of {onto}",
+        grid.difference(wanted),
+        "resample the channels of a case to one grid, or let it be done: `resample_channels: true` "
+        "in the data spec, or --set resample_channels=true to predict",
+    )
+
+
+def _must_share_frame(name: str, onto: str, own: Path, wanted: Path) -> None:
+    """Refuse DICOM whose places are those of different frames of reference."""
+    frames = {frame_of_reference(own), frame_of_reference(wanted)} - {""}
+    if len(frames) > 1:
+        raise DataError(
+            f"{name} cannot be resampled to the grid of {onto}",
+            "their frames of reference differ, so that places in one say nothing of the other",
+            "register one to the other",
+        )
+
+
+def _remark(name: str, share: float) -> str:
+    beyond = f", and shows {share:.0%} of it" if share < 1 else ""
+    return f"{name} was resampled to the grid of the first{beyond}"
 
 
 def _must_fit(path: Path, found: int, wanted: int) -> None:

@@ -6,8 +6,10 @@ only, and it has no FROC.
 Legend: X Y Z voxels, M false detections, R lesions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -47,14 +49,25 @@ class Dice(_MeanOverMasks):
 
     Args:
         classes: how many, with the background, which is not scored.
+        unions: indices of the classes of each region, where these are scored in place of classes.
     """
 
     higher_is_better = True
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Take one case: class indices of the prediction and the truth, both [X, Y, Z]."""
+    def __init__(self, classes: int, unions: Sequence[Sequence[int]] = (), **kwargs: Any) -> None:
+        super().__init__(classes, **kwargs)
+        self.unions = unions or [[index] for index in range(1, classes)]
+
+    def update(self, preds: Tensor, target: Tensor, outlined: Sequence[bool] | None = None) -> None:
+        """Take one case: class indices of the prediction and the truth, both [X, Y, Z].
+
+        Args:
+            outlined: which of the unions the truth outlines, which alone count; None: all.
+        """
         found, true = preds.cpu().numpy(), target.cpu().numpy()
-        self._add([dice(found == index, true == index) for index in range(1, self.classes)])
+        seen = [True] * len(self.unions) if outlined is None else outlined
+        unions = [union for union, counts in zip(self.unions, seen, strict=True) if counts]
+        self._add([dice(np.isin(found, one), np.isin(true, one)) for one in unions])
 
 
 class _MeanDistance(_MeanOverMasks):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from medssl.atomic import write_text
@@ -61,6 +62,19 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Of which cases only a part could be scored.
+
+    Attributes:
+        outlined: how many outline some structures alone.
+        known: of each case with ignored voxels, the share of its voxels that are not.
+    """
+
+    outlined: int = 0
+    known: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the page shows.
 
@@ -71,6 +85,7 @@ class Report:
         origin: None for masks that came without a run.
         without_mask: labelled cases that were to be scored but have no mask.
         units: of the size of each case's masks, see `medssl.infer.measure`; others are in ml.
+        parts: of which cases only a part is scored.
     """
 
     title: str
@@ -82,6 +97,7 @@ class Report:
     origin: Origin | None = None
     without_mask: int = 0
     units: Mapping[str, str] = field(default_factory=dict)
+    parts: Parts = Parts()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -100,6 +116,7 @@ def render(report: Report) -> str:
         "several": len(report.summary.classes) > 1,
         "strip_width": STRIP,
         "strips": {row.name: _strip(row) for row in report.summary.rows},
+        "known": fmean(report.parts.known) if report.parts.known else 1.0,
         "few": report.summary.overall.n < FEW_CASES,
         "outcomes": {"missed": "missed", "false_alarm": "false alarm", "absent": "absent"},
     }

@@ -12,12 +12,13 @@ Legend: X Y Z voxels, K classes with background first.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from medssl.data.regions import Region
 from medssl.evaluate.metric import Metric, further_scores
 from medssl.evaluate.surface import Box, Spacing, surface_distances
 
@@ -82,8 +83,10 @@ def case_scores(
     tolerance: float,
     pooled_voxels: bool = False,
     further: Sequence[Metric] = (),
+    regions: Sequence[Region] = (),
+    outlined: Collection[str] | None = None,
 ) -> list[ClassScore]:
-    """Score every foreground class of one case in one pass.
+    """Score every foreground class of one case in one pass, or every region.
 
     Args:
         prediction: [X, Y, Z] class indices in 0..K-1, an integer dtype.
@@ -93,6 +96,8 @@ def case_scores(
         tolerance: of the normalised surface distance, mm.
         pooled_voxels: also give `hd95_voxels` and `asd_voxels`.
         further: metrics of other packages.
+        regions: unions of classes that are scored in place of these.
+        outlined: names of those that the reference outlines, which alone are scored; None: all.
 
     Raises:
         UsageError: a metric of another package fails.
@@ -107,16 +112,29 @@ def case_scores(
     truth = np.ascontiguousarray(truth[everything])
     predicted_boxes, true_boxes = (_boxes(mask, len(classes)) for mask in (prediction, truth))
     scores = []
-    for index, name in enumerate(classes[1:], start=1):
-        box = _joint(predicted_boxes[index - 1], true_boxes[index - 1])
-        masks = prediction[box] == index, truth[box] == index
+    own = [(name, (index,)) for index, name in enumerate(classes[1:], start=1)]
+    for name, union in [(one.name, one.classes) for one in regions] or own:
+        if outlined is not None and name not in outlined:
+            continue
+        box = _joint(
+            *(each[index - 1] for index in union for each in (predicted_boxes, true_boxes))
+        )
+        masks = _of(union, prediction[box]), _of(union, truth[box])
         score = _class_score(name, masks, shape, spacing, tolerance, pooled_voxels)
         if further:
-            predicted, true = (one == index for one in whole)
+            predicted, true = (_of(union, one) for one in whole)
             found = further_scores(further, name, predicted, true, spacing)
             score = replace(score, further=found)
         scores.append(score)
     return scores
+
+
+def _of(union: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
+    """Where a mask is one of some classes."""
+    inside: np.ndarray = mask == union[0]
+    for index in union[1:]:
+        inside |= mask == index
+    return inside
 
 
 def _class_score(
@@ -224,12 +242,14 @@ def _boxes(mask: np.ndarray, classes: int) -> list[Box | None]:
     return found
 
 
-def _joint(one: Box | None, other: Box | None) -> Box:
-    """The smallest box around both; without voxels where there is neither."""
-    if one is None or other is None:
+def _joint(*boxes: Box | None) -> Box:
+    """The smallest box around all that there are; without voxels where there is none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
         nothing = slice(0, 0)
-        return one or other or (nothing, nothing, nothing)
+        return nothing, nothing, nothing
     x, y, z = (
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+        slice(min(one.start for one in axis), max(one.stop for one in axis))
+        for axis in zip(*found, strict=True)
     )
     return x, y, z

@@ -38,11 +38,13 @@ class Guarded:
     Attributes:
         scores: of each thing that is measured.
         rate: share of scans like those of training that are beyond the limit.
+        most: what that share does not pass with 95 % certainty.
     """
 
     scores: Sequence[tuple[str, float]]
     limit: float
     rate: float
+    most: float
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from medssl.evaluate.statistics import bootstrap_interval
 
 @dataclass(frozen=True)
 class CaseScores:
-    """All foreground classes of one case, in the data set's order."""
+    """All foreground classes of one case that its reference outlines, in the data set's order."""
 
     case: str
     classes: tuple[ClassScore, ...]
@@ -37,7 +37,7 @@ class Row:
     """One class, or the mean over classes, over all cases.
 
     Attributes:
-        n: cases; all of them, whatever the outcome.
+        n: cases; all of them that outline the class, whatever the outcome.
         missed, false_alarms, absent: how many of them by the rule for empty masks (for the mean
             over classes: how many pairs of case and class).
         means: by key of the metric.
@@ -96,7 +96,7 @@ def summarise(
     """Means, intervals and counts of scored cases.
 
     Args:
-        cases: at least one, all with the same classes.
+        cases: at least one, each with at least one class.
         resamples: of the bootstrap.
         generator: draws them.
         further: metrics of other packages that were measured.
@@ -109,20 +109,35 @@ def summarise(
     if not cases:
         raise ValueError("there are no cases to summarise")
     first = cases[0].classes
+    names = dict.fromkeys(
+        score.name for case in sorted(cases, key=_fewest) for score in case.classes
+    )
     draw = int(generator.integers(2**63))  # the same for all, so that equal columns stay equal
     metrics = (
         *(metric for metric in MEASURED if first[0].value(metric.key) is not None),
         *further,
     )
 
-    def row(name: str, chosen: Sequence[CaseScores]) -> Row:
-        return _row(name, chosen, metrics, (resamples, draw, folds))
+    def row(name: str, chosen: Sequence[CaseScores], of: np.ndarray | None) -> Row:
+        return _row(name, chosen, metrics, (resamples, draw, of))
 
-    classes = tuple(
-        row(score.name, [CaseScores(case.case, (case.classes[index],)) for case in cases])
-        for index, score in enumerate(first)
-    )
-    return Summary(metrics, classes, overall=row("mean of classes", cases))
+    def of_class(name: str) -> Row:
+        with_it = [
+            (place, CaseScores(case.case, (score,)))
+            for place, case in enumerate(cases)
+            for score in case.classes
+            if score.name == name
+        ]
+        of = None if folds is None else folds[[place for place, _ in with_it]]
+        return row(name, [case for _, case in with_it], of)
+
+    classes = tuple(map(of_class, names))
+    return Summary(metrics, classes, overall=row("mean of classes", cases, folds))
+
+
+def _fewest(case: CaseScores) -> int:
+    """Sorts cases so that those with the most classes, which are in order, come first."""
+    return -len(case.classes)
 
 
 def _row(

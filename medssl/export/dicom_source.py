@@ -28,6 +28,7 @@ _MAY_BE_EMPTY = (
     "StudyDate",
     "StudyTime",
     "ReferringPhysicianName",
+    "PositionReferenceIndicator",
 )
 
 _SERIES_OFFSET = 1000

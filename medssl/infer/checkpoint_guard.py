@@ -19,10 +19,14 @@ from medssl.data.quantiles import quantiles_of
 from medssl.data.volume import Volume
 from medssl.errors import DataError
 from medssl.infer.guard import MOST, Guard, Spread, Verdict
-from medssl.infer.scan_traits import PARTS, bottleneck, look
+from medssl.infer.scan_traits import PARTS, Listener, bottleneck, look, windows_of
+from medssl.infer.window_grid import Triple
 from medssl.networks.ensemble import Ensemble
 from medssl.train.checkpoint import Checkpoint, load_checkpoint
 from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS, checksums, verified
+
+_LAID = ", ".join(PARTS)
+"""What a file measures, in its order."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,32 @@ class Watch:
 
     Attributes:
         predictor: all networks of the checkpoint; the first is asked for features.
+        patch: voxels of a window.
+        stride: voxels from one window to the next in which training scans were looked at.
+        mirrored: axes of the network grid along which training mirrored.
     """
 
     guard: Guard
     predictor: Ensemble
-    patch: tuple[int, int, int]
+    patch: Triple
+    stride: Triple
+    mirrored: tuple[int, ...]
     device: torch.device
 
-    def __call__(self, volume: Volume, image: np.ndarray) -> Verdict:
-        """Of a scan as its file holds it, and as the network sees it [C, X, Y, Z]."""
-        network, raw = self.predictor.members[0], quantiles_of(volume.array)
-        at = network, self.guard.module, image, volume.geometry, raw, self.patch, self.device
-        return self.guard.judge(look(*at))
+    def listen(self, image: np.ndarray, stride: Triple | None = None) -> Listener:
+        """What listens to the prediction of a scan [C, X, Y, Z], whose windows have a stride."""
+        windows = windows_of(image, self.patch, stride or self.stride)
+        return Listener(self.predictor.members[0], self.guard.module, windows)
+
+    def __call__(self, volume: Volume, image: np.ndarray, heard: Listener | None = None) -> Verdict:
+        """Of a scan as its file holds it, and as the network sees it [C, X, Y, Z].
+
+        Args:
+            heard: has listened to its prediction; without, the network is asked now.
+        """
+        features = (heard or self.listen(image)).features(image, self.device)
+        raw, grid = quantiles_of(volume.array), volume.geometry
+        return self.guard.judge(look(image, grid, raw, self.patch, self.mirrored, features))
 
 
 def watch_of(
@@ -59,7 +77,8 @@ def watch_of(
     guard = read_guard(folder)
     if guard is None:
         return None
-    watch = Watch(guard, predictor, found.patch, device)
+    mirrored = found.mirrored or ()
+    watch = Watch(guard, predictor, found.patch, _stride(found), mirrored, device)
     grid = Geometry(found.patch, np.eye(4))
     empty = Volume(np.zeros((len(found.channels), *found.patch), np.float32), grid, "")
     try:
@@ -78,13 +97,16 @@ def learn_guard(folder: Path, cases: Sequence[CachedCase], device: torch.device)
     if (folder / GUARD).is_file():
         return
     predictor, found = load_checkpoint(folder)
-    network, patch = predictor.members[0].to(device), found.patch
+    network, patch, mirrored = predictor.members[0].to(device), found.patch, found.mirrored or ()
     module = bottleneck(network, len(found.channels), patch, device)
-    step = max(1, math.ceil(len(cases) / MOST))
-    looks = [
-        look(network, module, one.image, one.record.source, np.array(one.raw), patch, device)
-        for one in cases[::step]
-    ]
+    looks, count = [], min(MOST, len(cases))
+    for number in range(count):
+        one = cases[number * len(cases) // count]
+        image, stride = one.image, _stride(found)
+        listener = Listener(network, module, windows_of(image, patch, stride))
+        features = listener.features(image, device)
+        source, raw = one.record.source, np.array(one.raw)
+        looks.append(look(image, source, raw, patch, mirrored, features))
     if guard := Guard.of(module, looks):
         save_guard(folder, guard)
 
@@ -107,12 +129,12 @@ def save_guard(folder: Path, guard: Guard) -> None:
         for name in (WEIGHTS, DESCRIPTION):
             shutil.copyfile(folder / name, beside / name)
         plain = {name: np.ascontiguousarray(one, np.float64) for name, one in arrays.items()}
-        save_file(plain, beside / GUARD, {"module": guard.module})
+        save_file(plain, beside / GUARD, {"module": guard.module, "parts": _LAID})
         (beside / CHECKSUMS).write_text(checksums(beside))
 
 
 def read_guard(folder: Path) -> Guard | None:
-    """The guard of a checkpoint; None where it has none.
+    """The guard of a checkpoint; None where it has none, or one that measures other things.
 
     Raises:
         DataError: it is damaged.
@@ -125,12 +147,20 @@ def read_guard(folder: Path) -> Guard | None:
     try:
         with safe_open(folder / GUARD, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            module = (file.metadata() or {})["module"]
+            known = file.metadata() or {}
+        if known.get("parts") != _LAID:
+            return None
         spreads = {part: _spread(arrays, number) for number, part in enumerate(PARTS)}
         scores = _finite(arrays["scores"], 1)
     except (SafetensorError, KeyError, ValueError) as error:
         raise _damaged(folder, f"it does not hold what medssl writes: {error}") from error
-    return Guard(module, spreads, np.sort(scores))
+    return Guard(known["module"], spreads, np.sort(scores))
+
+
+def _stride(found: Checkpoint) -> Triple:
+    """That of the windows whose features training scans are known by."""
+    x, y, z = found.predict.stride or tuple(max(1, side // 2) for side in found.patch)
+    return x, y, z
 
 
 def _damaged(folder: Path, why: str) -> DataError:

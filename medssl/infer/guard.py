@@ -1,8 +1,9 @@
 """Whether a scan is like those that a network was trained on; what is not should not be trusted.
 
-Five things are measured of each training scan: its voxels, its field of view, the intensities of
-the file, those that the network sees (with how rough they are), and the features of the network's
-bottleneck, pooled over a few windows. Each is a point, and how far a scan lies from the others is
+Six things are measured of each training scan: its voxels, its field of view, the intensities of
+the file, those that the network sees (with how rough they are), the layout (where it is bright and
+dark, in a few coarse cells), and the features of the network's bottleneck, pooled over a few
+windows. Each is a point, and how far a scan lies from the others is
 its Mahalanobis distance, with the covariance shrunk as Ledoit and Wolf (2004) do and a tolerance
 added, so that scans that are all alike allow some difference. The distances of training scans are
 those that each has from all the others (leave one out, in closed form). A scan is as unlike as its
@@ -22,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from medssl.data.quantiles import SHARES
-from medssl.infer.scan_traits import FEATURES, PARTS, RAW, VIEW, VOXELS
+from medssl.infer.scan_traits import FEATURES, LAYOUT, PARTS, RAW, VIEW, VOXELS
 
 LEAST = 5
 """Training scans below which nothing can be said."""
@@ -32,6 +33,9 @@ MOST = 64
 
 FACTOR = math.log(1.5)
 """Tolerance of lengths: the standard deviation of their logarithm that is always allowed."""
+
+CELL = 0.25
+"""Tolerance of the layout: standard deviations of a scan's cells that a cell may differ by."""
 
 NORMAL_95 = 1.645
 """Standard deviations from the middle of a normal distribution to its 95 % quantile."""
@@ -174,6 +178,16 @@ class Guard:
         """The share that is to be expected: `rate`, or what so few training scans allow."""
         return 1 - self._rank(rate) / (len(self.scores) + 1)
 
+    def false_alarms_at_most(self, rate: float) -> float:
+        """What that share does not pass with 95 % certainty, as so few training scans may mislead.
+
+        The share of a population beyond the k-th of N scans is of Beta(N + 1 - k, k).
+        """
+        from scipy.stats import beta
+
+        rank = self._rank(rate)
+        return float(beta.ppf(0.95, len(self.scores) + 1 - rank, rank))
+
     def _rank(self, rate: float) -> int:
         count = len(self.scores)
         return min(count, math.ceil((count + 1) * (1 - rate)))
@@ -185,6 +199,8 @@ def _tolerance(part: str, rows: np.ndarray) -> np.ndarray:
         return np.full(rows.shape[1], FACTOR)
     if part == FEATURES:
         return np.full(rows.shape[1], max(1e-6, 0.1 * float(np.median(rows.std(0)))))
+    if part == LAYOUT:
+        return np.full(rows.shape[1], CELL)
     if part == RAW:
         return np.full(rows.shape[1], math.log(2))
     channels = rows.shape[1] // (len(SHARES) + 1)

@@ -1,9 +1,11 @@
 """One case from volume to labels and uncertainty on its own grid.
 
-Legend: C channels, K classes, X Y Z voxels of the source grid, x y z voxels of the network grid.
+Legend: C channels, K classes or regions, X Y Z voxels of the source grid, x y z voxels of the
+network grid.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +17,16 @@ from medssl.data.geometry import Geometry
 from medssl.data.record import Record
 from medssl.data.volume import Volume
 from medssl.errors import UsageError
+from medssl.infer.checkpoint_guard import Watch
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
+from medssl.infer.scan_traits import Listener
 from medssl.infer.sparing import Note, lacks_memory, nobody
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.outputs import Outputs
 from medssl.settings import PredictSettings
 from medssl.transforms.compose import Preparation
 
@@ -36,7 +41,8 @@ class Prediction:
     Attributes:
         labels: [X, Y, Z] uint8 class indices.
         entropy: [X, Y, Z] float32 in [0, 1], or None where it was not asked for.
-        probabilities: [K, X, Y, Z] float32, or None where they were not asked for.
+        probabilities: [K, X, Y, Z] float32 of what the network answers with, or None where they
+            were not asked for.
         members: labels of each network by itself; empty where they were not asked for, there is one
             network, or the volume is too large to hold what each says.
         verdict: how unlike the training scans it is; None where nobody watches.
@@ -56,12 +62,12 @@ def predict_case(
     prepare: Preparation,
     patch: tuple[int, int, int],
     settings: PredictSettings,
-    classes: int,
+    outputs: Outputs,
     device: torch.device,
     cleaning: Cleaning,
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
-    watch: Callable[[Volume, np.ndarray], Verdict] | None = None,
+    watch: Watch | None = None,
     note: Note = nobody,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
@@ -82,41 +88,56 @@ def predict_case(
             for one window.
     """
     prepared = prepare(volume)
-    verdict = watch(volume, prepared.image) if watch else None
     image, record = torch.from_numpy(prepared.image), prepared.record
     how = _window(patch, settings, device, float(image.min())) | {"note": note}
-    size = 4 * classes * image[0].numel()
+    size = 4 * outputs.count * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
-        answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored))
+        answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored, outputs))
     else:
-        answer = _answer(predictor, settings, mirrored)
+        answer = _answer(predictor, settings, mirrored, outputs)
+
+    def heard() -> Listener | None:
+        return watch.listen(prepared.image, how["stride"]) if watch else None
+
+    def judged(listener: Listener | None) -> Verdict | None:
+        return watch(volume, prepared.image, listener) if watch else None
+
     whole = None
     if size <= LOGITS_LIMIT:
+        listener = heard()
         try:
-            whole = _logits(sliding_window(image, answer, patch, **how).cpu(), settings)
+            with listener or nullcontext():
+                told = listener.tell if listener else None
+                summed = sliding_window(image, answer, patch, told=told, **how).cpu()
+            whole = _logits(summed, settings, outputs)
         except (MemoryError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise
             note("memory does not suffice for a whole volume: masks are made slab by slab")
     if whole is None:
-        if count > 1:
-            answer = _answer(predictor, settings, mirrored)
-        slabs = sliding_window_slabs(image, answer, patch, **how)
-        return replace(_streamed(slabs, record, settings, cleaning), verdict=verdict)
-    logits, *others = whole.reshape(-1, classes, *whole.shape[1:])
-    voxel = volume.geometry.voxel
-    labels, *members = (cleaning(restore_labels(one, record), voxel) for one in (logits, *others))
-    maps = _maps(logits, record, settings)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), verdict)
+        listener = heard()
+        with listener or nullcontext():
+            told = listener.tell if listener else None
+            alone = _answer(predictor, settings, mirrored, outputs)
+            slabs = sliding_window_slabs(image, alone, patch, told=told, **how)
+            made = _streamed(slabs, record, settings, cleaning, outputs)
+        return replace(made, verdict=judged(listener))
+    logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
+    voxel, regions = volume.geometry.voxel, outputs.regions
+    labels, *members = (
+        cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
+    )
+    maps = _maps(logits, record, settings, outputs)
+    return Prediction(volume.geometry, labels, *maps, tuple(members), judged(listener))
 
 
 def _answer(
-    predictor: Predictor, settings: PredictSettings, mirrored: tuple[int, ...]
+    predictor: Predictor, settings: PredictSettings, mirrored: tuple[int, ...], outputs: Outputs
 ) -> Predictor:
     """What is averaged over windows."""
-    answer = flipped(predictor, mirrored) if settings.flips else predictor
-    return _probabilities(answer) if settings.average == "probabilities" else answer
+    answer = flipped(predictor, mirrored, outputs) if settings.flips else predictor
+    return _probabilities(answer, outputs) if settings.average == "probabilities" else answer
 
 
 def _stacked(predictor: Ensemble) -> Predictor:
@@ -141,7 +162,11 @@ def _side_by_side(stacked: Predictor) -> Predictor:
 
 
 def _streamed(
-    slabs: Iterable[Slab], record: Record, settings: PredictSettings, cleaning: Cleaning
+    slabs: Iterable[Slab],
+    record: Record,
+    settings: PredictSettings,
+    cleaning: Cleaning,
+    outputs: Outputs,
 ) -> Prediction:
     """Labels and entropy of a volume whose logits are never held whole."""
     if "probabilities" in settings.save:
@@ -154,10 +179,10 @@ def _streamed(
     wanted = "entropy" in settings.save
     unsure = np.zeros(record.network.shape if wanted else (0, 0, 0), np.float32)
     for where, sums in slabs:
-        logits = _logits(sums, settings)
-        labels[where] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        logits = _logits(sums, settings, outputs)
+        labels[where] = outputs.labels(logits).cpu().numpy()
         if wanted:
-            unsure[where] = entropy(logits.softmax(0)).cpu().numpy()
+            unsure[where] = _doubt(logits, outputs).cpu().numpy()
     return Prediction(
         record.source,
         cleaning(restore_classes(labels, record), record.source.voxel),
@@ -165,16 +190,22 @@ def _streamed(
     )
 
 
-def _probabilities(predictor: Predictor) -> Predictor:
+def _probabilities(predictor: Predictor, outputs: Outputs) -> Predictor:
     """The predictor's softmax, to be averaged over windows as the field's papers do."""
-    return lambda windows: predictor(windows).float().softmax(1)
+    return lambda windows: outputs.probabilities(predictor(windows).float())
 
 
-def _logits(averaged: Tensor, settings: PredictSettings) -> Tensor:
+def _logits(averaged: Tensor, settings: PredictSettings, outputs: Outputs) -> Tensor:
     """The average over the windows, as logits."""
-    if settings.average == "logits":
-        return averaged
-    return averaged.clamp_min(torch.finfo(averaged.dtype).tiny).log()
+    return averaged if settings.average == "logits" else outputs.logits(averaged)
+
+
+def _doubt(logits: Tensor, outputs: Outputs) -> Tensor:
+    """Entropy as a share of the greatest possible; of regions the mean of each region's."""
+    probabilities = outputs.probabilities(logits, dim=0)
+    if not outputs.regions:
+        return entropy(probabilities)
+    return torch.stack([entropy(torch.stack([one, 1 - one])) for one in probabilities]).mean(0)
 
 
 def _window(
@@ -191,17 +222,19 @@ def _window(
 
 
 def _maps(
-    logits: Tensor, record: Record, settings: PredictSettings
+    logits: Tensor, record: Record, settings: PredictSettings, outputs: Outputs
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Entropy and probabilities on the source grid, as far as they are asked for."""
     wanted = set(settings.save)
     if wanted <= {"labels"}:
         return None, None
-    probabilities = logits.softmax(0)
+    probabilities = outputs.probabilities(logits, dim=0)
     uncertain = restored = None
     if "entropy" in wanted:
-        uncertain = restore_map(entropy(probabilities).numpy(), record)
-    if "probabilities" in wanted:
+        uncertain = restore_map(_doubt(logits, outputs).numpy(), record)
+    if "probabilities" in wanted and outputs.regions:
+        restored = np.stack([restore_map(one, record) for one in probabilities.numpy()])
+    elif "probabilities" in wanted:
         foreground = [restore_map(one, record) for one in probabilities[1:].numpy()]
         # Outside the crop everything is background.
         restored = np.stack([1 - np.sum(foreground, axis=0, dtype=np.float32), *foreground])

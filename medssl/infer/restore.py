@@ -3,25 +3,29 @@
 Labels are those of resampling the logits of every class linearly to the scan's grid and taking the
 argmax, computed plane by plane: never more than a few planes of all classes exist at once. A full
 resampled volume of every class, the usual way, costs most of the time and memory of a prediction
-(MIC-DKFZ/nnUNet issue 2540).
+(MIC-DKFZ/nnUNet issue 2540). Of regions each is written where its resampled logit is above 0.
 
-Shapes: K classes; x y z network grid; X Y Z source grid.
+Shapes: K classes or regions; x y z network grid; X Y Z source grid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from medssl.data.record import Record
+from medssl.data.regions import Region
 from medssl.data.resample import Taps, linear_axis, nearest_axis
 
 if TYPE_CHECKING:
     import torch
 
 
-def restore_labels(logits: np.ndarray | torch.Tensor, record: Record) -> np.ndarray:
+def restore_labels(
+    logits: np.ndarray | torch.Tensor, record: Record, regions: Sequence[Region] = ()
+) -> np.ndarray:
     """Class indices on the source grid, uint8 [X, Y, Z]; background (0) outside the crop.
 
     Args:
@@ -29,6 +33,7 @@ def restore_labels(logits: np.ndarray | torch.Tensor, record: Record) -> np.ndar
             where resampling mixes them, so prefer what the network puts out. Of equal classes the
             first wins.
         record: what preprocessing did.
+        regions: that the logits are of, in the order of writing; empty: they are of classes.
 
     Raises:
         ValueError: if the logits do not lie on the record's network grid.
@@ -36,10 +41,10 @@ def restore_labels(logits: np.ndarray | torch.Tensor, record: Record) -> np.ndar
     _must_fit(tuple(logits.shape[1:]), record)
     labels = np.zeros(record.source.shape, np.uint8)
     if record.orientation is None:
-        return _askew_labels(_float32(logits), record)
+        return _askew_labels(_float32(logits), record, regions)
     inside = record.turned(labels)
     points, *within = (axis.taps for axis in record.axes)
-    winner = _Winner((len(within[0]), len(within[1])))
+    winner = _Winner((len(within[0]), len(within[1])), regions)
     planes: dict[int, np.ndarray] = {}
     for index in range(len(points)):
         lower, upper = int(points.lower[index]), int(points.upper[index])
@@ -105,10 +110,14 @@ def _askew(array: np.ndarray, record: Record, order: Literal[0, 1]) -> np.ndarra
     )
 
 
-def _askew_labels(logits: np.ndarray, record: Record) -> np.ndarray:
+def _askew_labels(logits: np.ndarray, record: Record, regions: Sequence[Region]) -> np.ndarray:
     """What `restore_labels` returns, made one class after the other."""
-    best = _askew(logits[0], record, order=1)
     labels = np.zeros(record.source.shape, np.uint8)
+    if regions:
+        for one, region in zip(logits, regions, strict=True):
+            labels[_askew(one, record, order=1) > 0] = region.written
+        return labels
+    best = _askew(logits[0], record, order=1)
     for index in range(1, len(logits)):
         found = _askew(logits[index], record, order=1)
         labels[found > best] = index
@@ -119,7 +128,8 @@ def _askew_labels(logits: np.ndarray, record: Record) -> np.ndarray:
 class _Winner:
     """The strongest class of each pixel between two planes; buffers are kept between calls."""
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], regions: Sequence[Region]) -> None:
+        self._regions = regions
         self._labels = np.empty(shape, np.uint8)
         self._best = np.empty(shape, np.float32)
         self._mixed = np.empty(shape, np.float32)
@@ -129,6 +139,11 @@ class _Winner:
     def between(self, lower: np.ndarray, upper: np.ndarray, weight: np.float32) -> np.ndarray:
         """Labels where `upper` [K, Y, Z] has `weight` and `lower` the rest; valid until called."""
         self._labels.fill(0)
+        for region, below, above in zip(self._regions, lower, upper, strict=False):
+            np.greater(self._mix(below, above, weight), 0, out=self._better)
+            np.putmask(self._labels, self._better, region.written)
+        if self._regions:
+            return self._labels
         self._best[...] = self._mix(lower[0], upper[0], weight)
         for index in range(1, len(lower)):
             mixed = self._mix(lower[index], upper[index], weight)

@@ -1,14 +1,16 @@
-"""What is measured of a scan to tell whether it is like others: grid, intensities, features.
+"""What is measured of a scan to tell if it is like others: grid, intensities, layout, features.
 
 Legend: W windows, C channels, E features, X Y Z voxels.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool3d
 
 from medssl.data.geometry import Geometry
 from medssl.data.quantiles import quantiles_of
@@ -18,52 +20,143 @@ from medssl.infer.window_grid import Triple, Windows
 WINDOWS = 4
 """Windows of a scan whose features are pooled."""
 
-VOXELS, VIEW, RAW, SEEN, FEATURES = (
+CELLS = 4
+"""Cells along each axis, in which the layout is seen."""
+
+FINEST = 12
+"""Voxels along each axis of a cell that are looked at, about; of more only some."""
+
+VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES = (
     "voxel size",
     "field of view",
     "intensities of the file",
     "intensities",
+    "layout",
     "features",
 )
-PARTS = (VOXELS, VIEW, RAW, SEEN, FEATURES)
+PARTS = (VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES)
 
 
 def look(
-    network: nn.Module,
-    module: str,
     image: np.ndarray,
     grid: Geometry,
     raw: np.ndarray,
     patch: Triple,
-    device: torch.device,
+    mirrored: Sequence[int],
+    features: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """The numbers of a scan by what they measure, each [D] float64.
 
     Args:
-        network: on the device, in evaluation mode.
-        module: name of its bottleneck, see `bottleneck`.
         image: as the network sees it, [C, X, Y, Z]; it may be memory-mapped.
         grid: of the file.
         raw: quantiles of the intensities of the file, [C, Q].
+        patch: voxels of the windows in which it is looked at how rough the image is.
+        mirrored: axes of the image along which training mirrored.
+        features: of the bottleneck, see `Listener`, [E].
     """
-    windows = Windows((image.shape[1], image.shape[2], image.shape[3]), patch, _half(patch))
-    corners, seen = windows.corners(), quantiles_of(image)
-    count = min(WINDOWS, len(corners))
-    chosen = [corners[int((number + 0.5) * len(corners) / count)] for number in range(count)]
-    padded = windows.padded != windows.shape
-    reader = WindowReader(image, windows, float(image.min()) if padded else 0.0, device)
-    size, features, roughness = windows_per_call(device, patch), [], []
-    for start in range(0, count, size):
-        batch = reader.read(chosen[start : start + size])
-        features.append(_pooled(network, module, batch))
-        roughness.append(_roughness(batch))
+    windows = windows_of(image, patch, _half(patch))
+    cpu = torch.device("cpu")
+    batch = _reader(image, windows, cpu).read(chosen_windows(windows))
+    seen = quantiles_of(image)
     return {
         VOXELS: np.log(np.sort(grid.spacing)),
         VIEW: np.log(np.sort(np.multiply(grid.shape, grid.spacing))),
         RAW: (np.sign(raw) * np.log1p(np.abs(raw))).ravel(),
-        SEEN: np.concatenate([seen.ravel(), np.concatenate(roughness).mean(0)]),
-        FEATURES: np.concatenate(features).mean(0),
+        SEEN: np.concatenate([seen.ravel(), _roughness(batch).mean(0)]),
+        LAYOUT: layout(image, mirrored),
+        FEATURES: features,
     }
+
+
+def layout(image: np.ndarray, mirrored: Sequence[int] = ()) -> np.ndarray:
+    """Where a scan is bright and dark: means of 4 x 4 x 4 cells that fill it, [C * 64] float64.
+
+    Each channel has mean 0 and standard deviation 1 over its cells, so that brightness and
+    contrast of a scan do not matter. Axes are those of the network's grid, which are anatomical
+    where preprocessing turns scans; a scan upside down has other numbers.
+
+    Args:
+        image: [C, X, Y, Z]; it may be memory-mapped.
+        mirrored: axes X Y Z (0, 1, 2) along which both directions are alike: a scan and its mirror
+            image have the same numbers.
+    """
+    steps = [max(1, side // (CELLS * FINEST)) for side in image.shape[1:]]
+    seen = image[(slice(None), *(slice(step // 2, None, step) for step in steps))]
+    cells = adaptive_avg_pool3d(torch.from_numpy(np.array(seen, np.float32)), CELLS).double()
+    for axis in mirrored:
+        cells = (cells + cells.flip(axis + 1)) / 2
+    rows = cells.flatten(1)
+    rows = rows - rows.mean(1, keepdim=True)
+    spread = rows.std(1, correction=0, keepdim=True).clamp_min(1e-6)
+    return np.asarray((rows / spread).ravel().numpy())
+
+
+def windows_of(image: np.ndarray, patch: Triple, stride: Triple) -> Windows:
+    """Those that slide over an image [C, X, Y, Z]."""
+    return Windows((image.shape[1], image.shape[2], image.shape[3]), patch, stride)
+
+
+def chosen_windows(windows: Windows) -> list[Triple]:
+    """First voxels of up to `WINDOWS` windows, spread over all."""
+    corners = windows.corners()
+    count = min(WINDOWS, len(corners))
+    return [corners[int((number + 0.5) * len(corners) / count)] for number in range(count)]
+
+
+class Listener:
+    """Hears what the bottleneck of a network answers to a few windows of a scan.
+
+    While it is entered it listens to a prediction, which `tell`s it the windows of each call, so
+    that the guard needs no pass of its own.
+
+    Attributes:
+        module: name of the bottleneck, see `bottleneck`.
+        windows: those that the prediction slides over.
+    """
+
+    def __init__(self, network: nn.Module, module: str, windows: Windows) -> None:
+        self.network, self.module, self.windows = network, module, windows
+        self._due = chosen_windows(windows)
+        self._rows: list[tuple[int, Triple]] = []
+        self._heard: dict[Triple, np.ndarray] = {}
+
+    def __enter__(self) -> Self:
+        self._handle = self.network.get_submodule(self.module).register_forward_hook(self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+    def tell(self, corners: Sequence[Triple]) -> None:
+        """The windows of the next call, in the order of its rows; rows beyond are passed over."""
+        self._rows = [(row, one) for row, one in enumerate(corners) if one in self._due]
+
+    def _hear(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        rows, self._rows = self._rows, []  # mirrored copies that may follow are passed over
+        for row, corner in rows:
+            self._heard[corner] = output[row].flatten(1).double().mean(1).cpu().numpy()
+
+    def features(self, image: np.ndarray, device: torch.device) -> np.ndarray:
+        """Mean of each feature over the windows, [E] float64.
+
+        Args:
+            image: as the network sees it, [C, X, Y, Z], for windows that were not heard of.
+            device: that of the network.
+        """
+        left = [one for one in self._due if one not in self._heard]
+        reader = _reader(image, self.windows, device)
+        size = windows_per_call(device, self.windows.patch)
+        for start in range(0, len(left), size):
+            some = left[start : start + size]
+            self.tell(some)
+            with self, torch.inference_mode(), suppress(_Reached):
+                handle = self.network.get_submodule(self.module).register_forward_hook(_enough)
+                try:
+                    self.network(reader.read(some))
+                finally:
+                    handle.remove()
+        return np.asarray(np.mean([self._heard[one] for one in self._due], axis=0))
 
 
 def bottleneck(network: nn.Module, channels: int, patch: Triple, device: torch.device) -> str:
@@ -98,21 +191,14 @@ class _Reached(Exception):
     """The pass has come to the bottleneck."""
 
 
-def _pooled(network: nn.Module, module: str, windows: Tensor) -> np.ndarray:
-    """Mean of each feature of the bottleneck over a window, [W, E]; the decoder is left out."""
-    kept: list[Tensor] = []
+def _enough(*_: object) -> None:
+    """Hook that leaves the decoder out."""
+    raise _Reached
 
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        kept.append(output.float().flatten(2).mean(2))
-        raise _Reached
 
-    handle = network.get_submodule(module).register_forward_hook(keep)
-    try:
-        with torch.inference_mode(), suppress(_Reached):
-            network(windows)
-    finally:
-        handle.remove()
-    return kept[0].cpu().numpy().astype(np.float64)
+def _reader(image: np.ndarray, windows: Windows, device: torch.device) -> WindowReader:
+    padded = windows.padded != windows.shape
+    return WindowReader(image, windows, float(image.min()) if padded else 0.0, device)
 
 
 def _roughness(windows: Tensor) -> np.ndarray:

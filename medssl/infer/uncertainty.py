@@ -10,6 +10,8 @@ from math import log
 import torch
 from torch import Tensor
 
+from medssl.networks.outputs import Outputs
+
 Predictor = Callable[[Tensor], Tensor]
 
 
@@ -34,25 +36,26 @@ def entropy(probabilities: Tensor) -> Tensor:
     return total.div_(log(classes)).clamp_(0, 1)
 
 
-def flipped(predictor: Predictor, axes: Sequence[int]) -> Predictor:
-    """A predictor that averages class probabilities over every mirrored copy of its input.
+def flipped(predictor: Predictor, axes: Sequence[int], outputs: Outputs) -> Predictor:
+    """A predictor that averages probabilities over every mirrored copy of its input.
 
     Args:
         predictor: windows [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
         axes: which of X Y Z (0, 1, 2) are mirrored; n axes make 2**n calls.
+        outputs: what the predictor answers with.
 
     Returns:
         A predictor of the same shapes. It answers with log-probabilities, so that it stands
-        wherever logits do: their softmax is the mean of the copies' softmax.
+        wherever logits do: their softmax is the mean of the copies' softmax, of regions sigmoid.
     """
     spatial = [axis + 2 for axis in axes]
     flips = [chosen for n in range(1, len(spatial) + 1) for chosen in combinations(spatial, n)]
 
     def averaged(windows: Tensor) -> Tensor:
-        total = predictor(windows).float().softmax(1)
+        total = outputs.probabilities(predictor(windows).float())
         for flip in flips:
-            total += predictor(windows.flip(flip)).float().softmax(1).flip(flip)
+            total += outputs.probabilities(predictor(windows.flip(flip)).float()).flip(flip)
         # A probability of 0 would become -inf, and -inf times a weight of 0 no number at all.
-        return (total / (len(flips) + 1)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
+        return outputs.logits(total / (len(flips) + 1))
 
     return averaged

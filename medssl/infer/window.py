@@ -34,6 +34,7 @@ __all__ = ["Slab", "sliding_window", "sliding_window_slabs", "window_starts"]
 
 Predictor = Callable[[Tensor], Tensor]
 Image = Tensor | np.ndarray
+Told = Callable[[list[Triple]], None]
 CPU = torch.device("cpu")
 
 SMALL = 48**3
@@ -67,6 +68,7 @@ def sliding_window(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    told: Told | None = None,
     note: Note = nobody,
 ) -> Tensor:
     """Logits of a whole volume, [K, X, Y, Z] float32 on the device.
@@ -85,6 +87,8 @@ def sliding_window(
         window_batch: windows per call of the predictor; None chooses by device and patch.
         device: where the predictor lies and the sums are held.
         outside: value that surrounds a volume smaller than the patch, evenly on both sides.
+        told: called before each call of the predictor with the first voxels of its windows, in
+            their order; the call may have further rows, whose answers are thrown away.
         note: is told, in a sentence, how it is done where memory does not suffice.
 
     Raises:
@@ -94,7 +98,7 @@ def sliding_window(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    for _ in _slabs(reader, predictor, stitch, window_batch, note):
+    for _ in _slabs(reader, predictor, stitch, window_batch, told, note):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
     whole = stitch.sums[(slice(None), *(slice(low, low + side) for low, side in inside))]
@@ -111,6 +115,7 @@ def sliding_window_slabs(
     window_batch: int | None = None,
     device: torch.device = CPU,
     outside: float = 0.0,
+    told: Told | None = None,
     note: Note = nobody,
 ) -> Iterator[Slab]:
     """The logits of `sliding_window`, bit for bit, as slabs that cover the volume once.
@@ -122,7 +127,7 @@ def sliding_window_slabs(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    return _slabs(reader, predictor, stitch, window_batch, note)
+    return _slabs(reader, predictor, stitch, window_batch, told, note)
 
 
 class WindowReader:
@@ -156,13 +161,20 @@ def _slabs(
     predictor: Predictor,
     stitch: Stitch,
     window_batch: int | None,
+    told: Told | None,
     note: Note,
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
     axis, done = windows.axis, 0
     size = window_batch or windows_per_call(reader.device, windows.patch)
-    calls = Sparing(lambda batch: _predict(predictor, reader.read(batch)), size, note)
+
+    def predicted(corners: list[Triple]) -> Tensor:
+        if told is not None:
+            told(corners)
+        return _predict(predictor, reader.read(corners))
+
+    calls = Sparing(predicted, size, note)
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):

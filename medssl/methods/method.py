@@ -6,25 +6,23 @@ Legend: B items, V views, C channels, X Y Z voxels, K classes, N instances, E fe
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from medssl.data.bags.bag import BagBatch
 from medssl.data.batch import Batch, Stream, TrainBatch
-from medssl.data.mixed.batch import MixedBatch
 from medssl.data.patches import PatchSampler
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.data.scan.batch import ScanBatch
-from medssl.data.scan.settings import AffineSettings, PairSettings
+from medssl.data.regions import Region
 from medssl.methods.segment.loss_settings import LossChoice
+from medssl.networks.build import build_network
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
-from medssl.networks.mixed_encoder import MixedEncoder
 from medssl.networks.on_host import OnHost
+from medssl.networks.outputs import Outputs
 from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
 
@@ -49,11 +47,12 @@ class Task:
 
     Attributes:
         channels: names of the input channels, in order.
-        classes: names of the output classes, background first.
+        classes: names of the classes of masks, background first.
         patch: training patch in voxels.
         encoder: what the encoder of every network starts from; None: from its seed.
         labelled: the cases whose labels are learnt; empty where no training is meant.
         loss: what labels cost, in place of the method's own loss; None: that.
+        regions: unions of classes that networks answer with in place of these; empty: classes.
     """
 
     channels: tuple[str, ...]
@@ -63,6 +62,20 @@ class Task:
     encoder: PretrainedEncoder | None = None
     labelled: tuple[LabelledCase, ...] = ()
     loss: LossChoice | None = None
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def outputs(self) -> Outputs:
+        """What networks answer with."""
+        return Outputs(self.classes, self.regions)
+
+    def new_network(self, seed: int) -> nn.Module:
+        """A network of the task, its weights from `encoder` and a seed.
+
+        It maps images [B, C, X, Y, Z] to logits of `outputs`.
+        """
+        given = self.network, len(self.channels), self.outputs.count, seed, self.encoder
+        return build_network(*given)
 
 
 AnyBatch = TypeVar("AnyBatch", bound=TrainBatch)
@@ -134,7 +147,8 @@ class Method(OnHost, ABC, Generic[AnyBatch]):
 class SegmentMethod(Method[Batch]):
     """Learns from patches of volumes.
 
-    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z].
+    Its predictor maps images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], of the classes or regions
+    of its task's `outputs`.
     """
 
     @abstractmethod
@@ -186,138 +200,6 @@ class BagMethod(Method[BagBatch]):
     """
 
     streams: tuple[Stream, ...] = ("bags",)
-
-
-@dataclass(frozen=True)
-class PretrainTask:
-    """What an encoder of volumes is pre-trained for.
-
-    Attributes:
-        network: its encoder is trained; the decoder of the same settings is not needed.
-        patch: window in voxels.
-        contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
-        patients: how many there are; a queue of negatives needs more than one.
-        start: weights that the encoder starts from; None: from the seed.
-    """
-
-    network: NetworkChoice
-    patch: tuple[int, int, int]
-    contrasts: tuple[str, ...]
-    patients: int
-    start: PretrainedEncoder | None = None
-
-
-class Reconstruction(NamedTuple):
-    """Masked scans and what was filled in.
-
-    Attributes:
-        prediction: [B, 1, X, Y, Z].
-        mask: [B, 1, X, Y, Z] bool, true where the encoder saw nothing.
-    """
-
-    prediction: Tensor
-    mask: Tensor
-
-
-class EncoderMethod(Method[AnyBatch]):
-    """Learns an encoder for others to start from."""
-
-    @abstractmethod
-    def encoder(self) -> nn.Module:
-        """What pre-training hands on."""
-
-    def described(
-        self, network: NetworkChoice, contrasts: tuple[str, ...], told: dict[str, Any]
-    ) -> BaseModel:
-        """What a checkpoint of `encoder()` says of itself.
-
-        Args:
-            network: of the pipeline.
-            contrasts: names of the known contrasts.
-            told: what every pre-trained network says, see `PretrainedCheckpoint`.
-        """
-        from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
-
-        return VolumeEncoderCheckpoint(network=network, contrasts=contrasts, **told)
-
-
-class PretrainMethod(EncoderMethod[ScanBatch]):
-    """Learns an encoder from single-channel scans without labels.
-
-    Built as `(settings, task: PretrainTask, seed)`. `streams` are those that its settings ask for:
-    "pairs" (two scans of a session), "scans" (single ones). Its predictor maps scans
-    [B, 1, X, Y, Z] to features [B, E], by which probes compare scans.
-    """
-
-    @abstractmethod
-    def encoder(self) -> nn.Module:
-        """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
-
-    def pairs(self) -> PairSettings | None:
-        """How the stream "pairs" is drawn; None where the method has no such stream."""
-        return None
-
-    @abstractmethod
-    def affine(self) -> AffineSettings:
-        """The affine that every scan draws for itself."""
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """Further features [B, E] of scans by name, for probes: of projectors, of halves."""
-        return {}
-
-    def reconstruct(self, image: Tensor, generator: torch.Generator) -> Reconstruction | None:
-        """Masked scans [B, 1, X, Y, Z] as filled in; None where the method does not learn that."""
-        return None
-
-
-@dataclass(frozen=True)
-class MixedTask:
-    """What an encoder of images and volumes together is pre-trained from.
-
-    Attributes:
-        network: of name slice_unet; its encoder is trained.
-        sources: names of the data sets, in the order of the batches' `source`.
-        images: how many native images and loose slices there are.
-        numbered: how many images and slices of volumes, which share one numbering.
-        volumes: how many volumes.
-        start: weights that the encoder starts from; None: from the seed.
-    """
-
-    network: NetworkChoice
-    sources: tuple[str, ...]
-    images: int
-    numbered: int
-    volumes: int
-    start: PretrainedEncoder | None = None
-
-
-class MixedScores(NamedTuple):
-    """How near prototypes are to what they stand for, as cosines.
-
-    Attributes:
-        images: [B2, K] of images.
-        volumes: [B3, K] of volumes.
-    """
-
-    images: Tensor
-    volumes: Tensor
-
-
-class MixedMethod(EncoderMethod[MixedBatch]):
-    """Learns an encoder from images and volumes together, without labels, in batches "joint".
-
-    Built as `(settings, task: MixedTask, seed)`. Its predictor is its encoder.
-    """
-
-    streams: tuple[Stream, ...] = ("joint",)
-
-    @abstractmethod
-    def encoder(self) -> MixedEncoder:
-        """What pre-training hands on: the encoder of `build_encoder(task.network, 1, seed)`."""
-
-    @abstractmethod
-    def scores(self, batch: MixedBatch) -> MixedScores:
-        """Cosines of a batch with the prototypes, without augmentation."""
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ class UNETREncoder(VolumeEncoder):
         return [*features, on_grid(self.norm(self._blocks()[-1](tokens)))]
 
     def layers(self) -> list[nn.ModuleList]:
-        """The embedding with the finest level, then blocks and what makes their map a level."""
+        """The modules of each level, finest first; the embedding belongs to the finest."""
         beside = [nn.ModuleList([self.embedding, self.finer[0]]), *self.finer[1:], self.norm]
         return [nn.ModuleList(pair) for pair in zip(self._blocks(), beside, strict=True)]
 

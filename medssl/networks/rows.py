@@ -60,7 +60,7 @@ def rows_here(count: int) -> Rows:
 
 @contextmanager
 def seeing(rows: Rows) -> Iterator[Rows]:
-    """While it lasts, networks see these rows."""
+    """Inside the block, networks that share out a batch see these rows of it."""
     _seen.append(rows)
     try:
         yield rows

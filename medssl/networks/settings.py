@@ -140,7 +140,7 @@ class NetworkSettings(NetworkChoice):
         return NETWORKS.find(self.name, Network)
 
     def gives_way(self, given: Mapping[str, Any]) -> bool:
-        """To a network of MONAI or of nnU-Net, whose keys are others."""
+        """As `Section.gives_way`: networks of MONAI and of nnU-Net have other keys."""
         name = str(given.get("name"))
         return name.startswith(PREFIX) or name in OWN_KEYS
 
@@ -183,7 +183,7 @@ class NetworkSettings(NetworkChoice):
             )
 
     def encoder(self) -> dict[str, Any] | None:
-        """Its name and its encoder's keys."""
+        """Name and keys of the encoder, by which two networks are known to have the same one."""
         keys = self.kind.encoder_keys
         if not keys:
             return None

@@ -106,7 +106,7 @@ class SparseAttention(nn.Module, ABC):
 
     @abstractmethod
     def gather(self, rows: Tensor, selected: Selected) -> Part:
-        """What a piece [n, E] gives to the selected rows."""
+        """The part of the selected rows' attention that comes from a piece [n, E] of all rows."""
 
     def exchange(self, rows: Tensor, selected: Selected) -> tuple[Tensor | None, Part]:
         """What a piece [n, E] of unselected rows takes from the selected ones, and gives to them.

@@ -127,7 +127,7 @@ class UNetEncoder(VolumeEncoder):
         return features
 
     def layers(self) -> list[nn.ModuleList]:
-        """A stage a level; the finest with the convolution before it."""
+        """The modules of each level, finest first; the first convolution belongs to the finest."""
         finest, *others = self.blocks
         return [nn.ModuleList([self.first, finest]), *(nn.ModuleList([one]) for one in others)]
 

@@ -32,7 +32,7 @@ def compare(pipeline: str, reference: str = "") -> str:
     """
     runs = read_results(pipeline)
     known = sorted({run.method for run in runs})
-    usual = find_family(settings_class(runs[0].method).family).usual_arms[0]
+    usual = find_family(settings_class(runs[0].method).family).scoring.usual_arms[0]
     if (reference or usual) not in known and (reference or len(known) > 1):
         raise UsageError(
             f"'{pipeline}' has no finished run of '{reference or usual}'",

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
@@ -23,7 +24,7 @@ from medssl.pipeline.family import Family, InitialEncoder, family_names, find_fa
 from medssl.pipeline.sections import Place, known_method, method_settings, validate
 from medssl.pipeline.start import with_import
 from medssl.section import digest
-from medssl.settings import EncoderSource, PipelineFile
+from medssl.settings import PipelineFile
 
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
 
@@ -94,7 +95,7 @@ class Config(ABC, Generic[AnyPipeline]):
     @property
     @abstractmethod
     def label(self) -> str:
-        """The run in a few words, e.g. "tracoco, 8 labels, seed 0"."""
+        """The run in a few words, e.g. "METHOD, 8 labels, seed 0"."""
 
     @property
     def last_step(self) -> int:

@@ -7,7 +7,7 @@ family imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from medssl.errors import UsageError
@@ -30,8 +30,91 @@ class InitialEncoder:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One stage of a run.
+
+    Attributes:
+        work: (job, tracker) -> facts for its mark. The numbers by name in its "summary" are logged
+            too.
+        intact: (job) -> whether what it wrote is there as it was written; None: nothing is asked.
+        aside: the stage before it, where no later stage depends on it; None: it is the next one.
+        together: whether several processes carry it out together, if there are several: `work`
+            calls `medssl.train.distributed.TEAM`. Otherwise it is left to the first one.
+    """
+
+    work: str
+    intact: str | None = None
+    aside: str | None = None
+    together: bool = False
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How finished runs are scored and compared.
+
+    Attributes:
+        comparison: () -> the `Comparison` of finished runs.
+        usual_arms: methods that a study compares which is made of a pipeline alone; the first is
+            what the finished runs of a pipeline are compared with.
+        tested: what the test cases are called without which nothing is scored; empty: it is.
+        unscored: whether a run makes sense all the same where there are none.
+        axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
+        seed_keys: keys that take the seed of a study's run.
+    """
+
+    comparison: str
+    usual_arms: tuple[str, ...]
+    tested: str = ""
+    unscored: bool = False
+    axes: tuple[str, ...] = ()
+    seed_keys: tuple[str, ...] = ("seed",)
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """What is settled and told before a run begins; each (config, cohort, reporter).
+
+    Attributes:
+        plan: -> the `Planned` keys that a pipeline leaves to a plan.
+        foretell: -> how long a planned run takes and what memory, in words; empty where that is not
+            worth telling.
+        refuse: ends a whole run that would fail only after training.
+    """
+
+    plan: str | None = None
+    foretell: str | None = None
+    refuse: str | None = None
+
+
+@dataclass(frozen=True)
+class LooseFiles:
+    """What is done with files that belong to no pipeline.
+
+    Attributes:
+        predict: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was made
+            of files, in words.
+        writes: what `predict` writes, in words, where its files have one format each; empty: a key
+            `format` chooses.
+        measures: whether `predict` takes a further argument `statistics`, a CSV to write.
+        neutral: whether `predict` names results of DICOM so that they say nothing of patients,
+            unless a further argument `keep_ids` is true.
+        evaluate: (predictions, spec, out, reporter, overrides) -> scores of such results, in words;
+            the overrides are of keys of the section `evaluate`.
+        open: (checkpoint, overrides, device) -> a model that answers one request after the other,
+            for `medssl serve`, see `medssl.serve.worker.Asks`.
+    """
+
+    predict: str | None = None
+    writes: str = ""
+    measures: bool = False
+    neutral: bool = False
+    evaluate: str | None = None
+    open: str | None = None
+
+
+@dataclass(frozen=True)
 class Family:
-    """One kind of work.
+    """One kind of work. The first seven members are what every family says.
 
     All errors that its functions raise are `MedsslError`s.
 
@@ -39,95 +122,60 @@ class Family:
         name: as methods name it in `MethodSettings.family`.
         configs: types of its pipelines, derived from `Config`. Of several, the first is the usual
             one, and a method takes the one whose `kind` it names in `learns_from`.
-        usual_arms: methods that a study compares which is made of a pipeline alone; the first is
-            what the finished runs of a pipeline are compared with.
         cohort: (config, kept_out) -> `Cohort`: the cases of a run and who has which role; reads no
             image. Patients with a key (`patient_key`) in `kept_out` are not to be learnt from.
         inputs: (config, cohort) -> what decides the result of each stage, by its name and in order,
             beyond that of the stage before: plain values, after which folders are named. A stage
             that depends on nothing more shares the key of the one before.
-        steps: of each stage in order, (job, tracker) -> facts for its mark. The numbers by name in
-            its "summary" are logged too.
+        steps: the stages by name, in order.
         results: (plan) -> where the results of a finished run are, by a word, "model" first.
-        comparison: () -> the `Comparison` of its finished runs.
+        scoring: how they are scored and compared.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
-        intact: of a stage, (job) -> whether what it wrote is there as it was written.
         draft: (spec, cases) -> keys of a first pipeline with their reasons, as
             `medssl.pipeline.drafts.Keys`; None where another family knows better.
-        plan: (config, cohort, reporter) -> the `Planned` keys that a pipeline leaves to a plan.
-        foretell: (config, cohort, reporter) -> how long a planned run takes and what memory, in
-            words; empty where that is not worth telling.
-        preflight: (config, cohort, reporter) refuses what would fail only after training, when a
-            whole run is asked for.
+        before: what is settled before a run.
         found: (plan) -> what a finished run found, in lines for people.
         initial_encoder: how runs start from a pre-trained encoder; None: they never do.
-        predict_files: (checkpoint, files, out, overrides, reporter, device, overwrite) -> what was
-            made of loose files, in words.
-        open_model: (checkpoint, overrides, device) -> a model that answers one request after the
-            other, for `medssl serve`; see `medssl.families.segment.model`.
-        writes: what `predict_files` writes, in words, where its files have one format each; empty:
-            a key `format` chooses.
-        evaluate_files: (predictions, spec, out, reporter, overrides) -> scores of such results, in
-            words; the overrides are of keys of the section `evaluate`.
-        axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
-        seed_keys: keys that take the seed of a study's run.
-        tested: what the test cases are called without which nothing is scored; empty: it is.
-        unscored: whether a run makes sense all the same where there are none.
-        aside: stages that no later one depends on, with the stage before each.
-        measures: whether `predict_files` takes a further argument `statistics`, a CSV to write.
-        together: stages that several processes carry out together, if there are several: their
-            functions call `medssl.train.distributed.TEAM`. The others are left to the first one.
-        neutral: whether `predict_files` names results of DICOM so that they say nothing of
-            patients, unless a further argument `keep_ids` is true.
         trains_encoders: whether what it trains is what other families start from.
+        files: what is done with files that belong to no pipeline.
     """
 
     name: str
     configs: tuple[type[Any], ...]
-    usual_arms: tuple[str, ...]
     cohort: str
     inputs: str
-    steps: Mapping[str, str]
+    steps: Mapping[str, Step]
     results: str
-    comparison: str
+    scoring: Scoring
     prepare: str | None = None
-    intact: Mapping[str, str] = field(default_factory=dict)
     draft: str | None = None
-    plan: str | None = None
-    foretell: str | None = None
-    preflight: str | None = None
+    before: Beforehand = Beforehand()
     found: str | None = None
     initial_encoder: InitialEncoder | None = None
-    predict_files: str | None = None
-    open_model: str | None = None
-    writes: str = ""
-    evaluate_files: str | None = None
-    axes: tuple[str, ...] = ()
-    seed_keys: tuple[str, ...] = ("seed",)
-    tested: str = ""
-    unscored: bool = False
-    aside: Mapping[str, str] = field(default_factory=dict)
-    measures: bool = False
-    together: tuple[str, ...] = ()
-    neutral: bool = False
     trains_encoders: bool = False
+    files: LooseFiles = LooseFiles()
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """Stages that no later one depends on, with the stage before each."""
+        return {name: step.aside for name, step in self.steps.items() if step.aside}
 
     @property
     def scored(self) -> str:
         """The stage whose results are those of a finished run: the last that is not aside."""
-        return [stage for stage in self.steps if stage not in self.aside][-1]
+        return [name for name, step in self.steps.items() if step.aside is None][-1]
 
     def refuse_formats(self, keys: Sequence[str]) -> None:
-        """Refuse a `format` among what a prediction is given, where `writes` leaves no choice.
+        """Refuse a `format` among what a prediction is given, where there is no choice.
 
         Raises:
             UsageError: says what is written.
         """
         asked = next((key for key in keys if key.startswith("format=")), None)
-        if asked and self.writes:
+        if asked and self.files.writes:
             raise UsageError(
                 f"{asked} cannot be chosen for a checkpoint of the family '{self.name}'",
-                f"it writes {self.writes}",
+                f"it writes {self.files.writes}",
                 "leave the format out",
             )
 
@@ -135,16 +183,6 @@ class Family:
         """The type of the pipelines of a method."""
         kind = getattr(method, "learns_from", self.configs[0].kind)
         return next((one for one in self.configs if one.kind == kind), self.configs[0])
-
-
-def in_package(package: str, *stages: str) -> dict[str, Any]:
-    """Members of a family whose functions lie where those of the families of medssl do.
-
-    That is, in the package's module `cohort`, and for each stage in a module of its name.
-    """
-    cohort = {name: f"{package}.cohort:{name}" for name in ("inputs", "results")}
-    steps = {stage: f"{package}.{stage}:{stage}" for stage in stages}
-    return {"cohort": f"{package}.cohort:find_cohort", **cohort, "steps": steps}
 
 
 def family_names() -> list[str]:

@@ -21,7 +21,7 @@ FILES: dict[str, tuple[type[BaseModel], str]] = {
 
 
 def _chains() -> dict[str, type[Chain]]:
-    """Keys that take a chain of transforms, or a word for one, e.g. "grade.preprocess".
+    """Keys that take a chain of transforms, or a word for one, such as "preprocess".
 
     Each type of chain stands once; those of the first kind of file without its name.
     """

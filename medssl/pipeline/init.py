@@ -1,27 +1,20 @@
 """A folder in, a data spec and a pipeline out: `medssl init`, which looks and asks nothing."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from medssl.atomic import write_text
 from medssl.data.check import labelled
-from medssl.data.dimensions import are_pictures
-from medssl.data.found.contents import Contents, read_contents
-from medssl.data.found.folder import Found, recognise
-from medssl.data.guess import guess_spec
-from medssl.data.layouts import find_cases, layout_of, listed_cases
+from medssl.data.found.spec import SpecDraft, draft_spec
 from medssl.data.show import contact_sheet
-from medssl.data.spec import SPECS, Case, DataSpec, load_spec, make_spec
+from medssl.data.spec import SPECS, load_spec
 from medssl.environment import data_root
-from medssl.errors import DataError, MedsslError, UsageError
-from medssl.names import LONGEST, shown, some_of, unfit
+from medssl.errors import MedsslError, UsageError
+from medssl.names import LONGEST, shown, unfit
 from medssl.pipeline.config import PIPELINES
-from medssl.pipeline.drafts import pipeline_draft, spec_draft, told
+from medssl.pipeline.drafts import pipeline_draft
 from medssl.pipeline.progress import Counted, QuietReporter
 
 _ROWS = 8
@@ -33,17 +26,15 @@ class Draft:
     """What would be written for a folder.
 
     Attributes:
+        found: the data spec, and what was found.
         files: text by path: the data spec and the pipeline.
         sheet: where the contact sheet goes.
-        summary: what was found, in lines.
     """
 
     name: str
-    spec: DataSpec
-    cases: Sequence[Case]
+    found: SpecDraft
     files: Mapping[Path, str]
     sheet: Path
-    summary: Sequence[str]
 
 
 def initialise(
@@ -68,11 +59,11 @@ def initialise(
     draft = _draft(folder, labels, chosen, reporter)
     if dry_run:
         texts = [f"# --- {path}\n{text}" for path, text in draft.files.items()]
-        return "\n".join([*texts, *(f"# {line}" for line in draft.summary)])
+        return "\n".join([*texts, *(f"# {line}" for line in draft.found.summary)])
     _refuse_written(chosen, draft.files)
     _write(draft, reporter)
     written = [*map(str, draft.files), *([str(draft.sheet)] if draft.sheet.is_file() else [])]
-    return "\n".join([*draft.summary, f"wrote {', '.join(written)}", *_next(draft)])
+    return "\n".join([*draft.found.summary, f"wrote {', '.join(written)}", *_next(draft)])
 
 
 def pipeline_of(folder: Path, reporter: QuietReporter) -> tuple[str, str]:
@@ -126,123 +117,13 @@ def _refuse_written(name: str, files: Mapping[Path, str]) -> None:
 
 
 def _draft(folder: Path, labels: Path | None, name: str, reporter: QuietReporter) -> Draft:
-    found, plain = _recognised(folder, labels, name)
-    spec = make_spec(plain, f"what was found in {folder}")
-    cases = find_cases(spec)
-    contents = Contents()
-    if layout_of(spec).content == "volumes":
-        reporter.note(f"reading {len(cases)} scans and their masks")
-        with Counted(reporter) as counted:
-            contents = read_contents(cases, counted)
-        if spec.layout.kind == "dicom" and contents.modality is None:
-            contents.modality, contents.why = found.modality, "as the DICOM headers say"
-        plain = _completed(plain, contents, cases)
-        spec = make_spec(plain, f"what was found in {folder}")
-        cases = find_cases(spec)
-    drafted = spec_draft(spec, plain, found, contents, cases)
+    with Counted(reporter) as counted:
+        found = draft_spec(folder, labels, name, reporter.note, counted)
     files = {
-        Path(SPECS.folder) / f"{name}.yaml": drafted,
-        Path(PIPELINES.folder) / f"{name}.yaml": pipeline_draft(spec, cases),
+        Path(SPECS.folder) / f"{name}.yaml": found.text,
+        Path(PIPELINES.folder) / f"{name}.yaml": pipeline_draft(found.spec, found.cases),
     }
-    make_spec({"name": name, **yaml.safe_load(drafted)}, f"the data spec of {folder}")
-    sheet = Path(f"contact_sheet_{name}.png")
-    return Draft(name, spec, cases, files, sheet, told(spec, found, contents, cases))
-
-
-def _recognised(folder: Path, labels: Path | None, name: str) -> tuple[Found, dict[str, Any]]:
-    """What the folder is, and the keys of its data spec as far as names and lists say them."""
-    common = {
-        "name": name,
-        "title": folder.resolve().name or name,
-        "licence": "unknown",
-        "citation": "unknown",
-    }
-    if labels is None and ((folder / "dataset.json").is_file() or (folder / "imagesTr").is_dir()):
-        spec = guess_spec(folder)
-        layout = spec.layout.model_dump(exclude_defaults=True)
-        found = Found(layout, spec.channels, folder)
-        known = {
-            "labels": [{"value": one.value, "name": one.name} for one in spec.labels],
-            "ignore": spec.ignore,
-            "regions": {key: list(values) for key, values in spec.regions.items()},
-            "modality": "CT" if spec.modality == "CT" else None,
-        }
-    else:
-        found = recognise(folder, labels)
-        known = found.known
-    plain = {
-        **common,
-        "modality": found.modality,
-        "channels": list(found.channels) or ["scan"],
-        **({"patient": found.patient} if found.patient else {}),
-        "layout": found.layout,
-        "root": _root(found.root),
-        **{key: value for key, value in known.items() if value},
-    }
-    plain["modality"] = plain["modality"] or "MR"
-    plain = _without_faults(plain, found)
-    if not found.channels:  # the list of cases says them
-        cases = find_cases(make_spec(plain, f"what was found in {folder}"))
-        names = [scan.partition("#")[0] for case in cases for scan in case.images]
-        plain["channels"] = list(dict.fromkeys(names)) or ["scan"]
-    return found, plain
-
-
-def _without_faults(plain: dict[str, Any], found: Found) -> dict[str, Any]:
-    """The keys without the DICOM studies whose series or mask cannot be told."""
-    if found.layout["kind"] != "dicom":
-        return plain
-    faults = listed_cases(make_spec(plain, f"what was found in {found.root}"))[1]
-    names = sorted({fault.case for fault in faults})
-    if not names:
-        return plain
-    found.notes.append(
-        f"{len(names)} studies are left out ({some_of(names)}), first: {faults[0].what}; "
-        "`series` in the data spec says which series is meant, and `layout.leave_out` names them"
-    )
-    return {**plain, "layout": {**plain["layout"], "leave_out": names}}
-
-
-def _root(folder: Path) -> str:
-    """A folder as a data spec names it: from the folder of all data sets, else in full."""
-    whole, base = folder.resolve(), data_root().resolve()
-    inside = whole.is_relative_to(base) and whole != base
-    return whole.relative_to(base).as_posix() if inside else str(whole)
-
-
-def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case]) -> dict[str, Any]:
-    """The keys with what the files hold: modality, channels, labels."""
-    if contents.modality is not None and "modality" in plain:
-        plain = {**plain, "modality": contents.modality}
-    if contents.channels > 1 and len(plain["channels"]) == 1:
-        layout = plain["layout"]
-        pictures = are_pictures(cases) and contents.channels == 3
-        names = [f"channel_{index}" for index in range(contents.channels)]
-        names = ["red", "green", "blue"] if pictures else names
-        if layout.get("kind") == "glob":
-            (pattern,) = layout["images"].values()
-            layout = {**layout, "images": dict.fromkeys(names, pattern)}
-        plain = {**plain, "channels": names, "layout": layout}
-    if contents.colours and not plain.get("labels"):
-        labels = [
-            {"value": number, "name": f"label_{number}", "colour": colour}
-            for number, colour in enumerate(sorted(contents.colours), start=1)
-        ]
-        for number, colour in enumerate(sorted(contents.colours), start=1):
-            contents.values[number] = contents.colours[colour]
-        plain = {**plain, "labels": labels}
-    if contents.values and not plain.get("labels"):
-        labels = [{"value": value, "name": f"label_{value}"} for value in sorted(contents.values)]
-        plain = {**plain, "labels": labels}
-    if contents.empty and contents.values:
-        plain = {**plain, "empty_masks": True}
-    if contents.empty and not contents.values:
-        raise DataError(
-            f"none of the {len(contents.empty)} masks marks a voxel",
-            f"first {contents.empty[0]}",
-            "draw something, or take the masks out of the folder",
-        )
-    return plain
+    return Draft(name, found, files, Path(f"contact_sheet_{name}.png"))
 
 
 def _write(draft: Draft, reporter: QuietReporter) -> None:
@@ -256,16 +137,16 @@ def _write(draft: Draft, reporter: QuietReporter) -> None:
         for path in done:
             path.unlink(missing_ok=True)
         raise
-    first = sorted(draft.cases, key=lambda case: not labelled(case))[:_ROWS]
+    first = sorted(draft.found.cases, key=lambda case: not labelled(case))[:_ROWS]
     try:
-        contact_sheet(draft.spec, first, draft.sheet)
+        contact_sheet(draft.found.spec, first, draft.sheet)
     except MedsslError as error:
         reporter.warn(f"no contact sheet was drawn: {error}")
 
 
 def _next(draft: Draft) -> list[str]:
     spec, _ = draft.files
-    names = [label.name for label in draft.spec.labels]
+    names = [label.name for label in draft.found.spec.labels]
     rename = [f"name the labels in {spec}"] if any(n.startswith("label_") for n in names) else []
     look = [f"look at {draft.sheet}"] if draft.sheet.is_file() else []
     before = ", ".join([*look, *rename])

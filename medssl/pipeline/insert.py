@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from medssl.data.plan.key import Planned
-from medssl.pipeline.texts import Row, rows_as_yaml
+from medssl.yaml_text import Row, rows_as_yaml
 
 
 def with_keys(text: str, keys: Sequence[Planned]) -> str:
@@ -18,7 +18,7 @@ def with_keys(text: str, keys: Sequence[Planned]) -> str:
     Args:
         keys: none of which the file gives.
     """
-    rows = [(tuple(one.key.split(".")), one.value, one.why) for one in keys]
+    rows = [one.row for one in keys]
     lines = text.splitlines()
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if isinstance(node, yaml.MappingNode) and not node.flow_style:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from medssl.data.layout import Layout
 from medssl.data.plan.request import PlanSettings
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.mistakes import nearest
@@ -23,7 +24,7 @@ from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
 from medssl.pipeline.key import Key, Section, told, wrapped
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
-from medssl.settings import EncoderSource, MethodChoice
+from medssl.settings import MethodChoice
 from medssl.transforms.chain import Chain
 from medssl.wanted import models_of, wanted
 
@@ -70,7 +71,7 @@ def read_section(name: str) -> Section:
 
 
 def find_sections(asked: str) -> list[Section]:
-    """What a section, such as train, segment.train, method.tracoco or data, holds.
+    """What a section, such as train, FAMILY.train, method.NAME or data, holds.
 
     Raises:
         UsageError: nothing is called so; names the nearest.
@@ -109,7 +110,7 @@ def overview() -> str:
     """Which sections there are."""
     lines = [
         "`medssl keys SECTION` says what each key of a section takes, its default and its meaning,",
-        "e.g. `medssl keys train` or `medssl keys segment.train.optimiser`.",
+        f"e.g. `medssl keys train` or `medssl keys {next(iter(FILES))}.train.optimiser`.",
         "",
     ]
     for name, (_, about) in FILES.items():
@@ -143,7 +144,7 @@ def describe(asked: str) -> str:
 
 
 def page() -> str:
-    """docs/keys.md."""
+    """The text of docs/keys.md."""
     lines = [
         "# Every key",
         "",

@@ -167,10 +167,11 @@ class Plan(Generic[AnyConfig, AnyCohort]):
         config, cohort = self.config, self.cohort
         note = ""
         if cohort.folds:
+            cases = config.family.scoring.tested or "cases"
             note = (
-                f"Cross-validated on {len(cohort.left_out)} labelled "
-                f"{config.family.tested or 'cases'}, each answered by one of {len(cohort.folds)} "
-                f"models that had not seen it{f': {beside}' if beside else ''}."
+                f"Cross-validated on {len(cohort.left_out)} labelled {cases}, each answered by one "
+                f"of {len(cohort.folds)} models that had not seen it"
+                f"{f': {beside}' if beside else ''}."
             )
         return Origin(
             label=config.label,

@@ -15,8 +15,8 @@ from medssl.pipeline.insert import with_keys
 from medssl.pipeline.plan import Cohort, cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.sections import validate
-from medssl.pipeline.texts import nested, reasoned
 from medssl.registry import load
+from medssl.yaml_text import rows_as_yaml
 
 
 def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:
@@ -26,9 +26,10 @@ def with_plan(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> C
         DataError, UsageError: a scan cannot be read, nothing fits what is at hand, or a given key
             does not fit the planned ones.
     """
-    if config.is_planned or config.family.plan is None:
+    make = config.family.before.plan
+    if config.is_planned or make is None:
         return config
-    return _with_keys(config, load(config.family.plan)(config, cohort, reporter))
+    return _with_keys(config, load(make)(config, cohort, reporter))
 
 
 def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
@@ -43,7 +44,7 @@ def _with_keys(config: Config[Any], keys: Sequence[Planned]) -> Config[Any]:
 
 def below_given(keys: Sequence[Planned], given: Mapping[str, Any]) -> dict[str, Any]:
     """The given keys of a pipeline with planned ones below them."""
-    new, plain = nested(keys), dict(given)
+    new, plain = _nested(keys), dict(given)
     for name, own in new.items():
         text = plain.get(name)
         if isinstance(text, str):  # the word of a chain, or a name
@@ -51,6 +52,18 @@ def below_given(keys: Sequence[Planned], given: Mapping[str, Any]) -> dict[str, 
         if isinstance(plain.get(name), dict) and "name" in plain[name]:
             own.setdefault("name", plain[name]["name"])  # the planned keys are those of this one
     return laid_over(new, plain)
+
+
+def _nested(keys: Sequence[Planned]) -> dict[str, Any]:
+    """Keys with dots as mappings in each other."""
+    plain: dict[str, Any] = {}
+    for one in keys:
+        (*parents, last), value, _ = one.row
+        place = plain
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return plain
 
 
 def plan_in_words(
@@ -66,11 +79,11 @@ def plan_in_words(
             file is not the user's own.
     """
     config = load_config(name, overrides)
-    make = config.family.plan
+    make = config.family.before.plan
     if make is None or "plan" not in config.file.model_fields:
         raise UsageError(
             f"nothing is planned for the pipeline {config.pipeline.name}",
-            f"its method {config.pipeline.method.name} does not segment volumes",
+            f"for its family '{config.family.name}' no keys follow from the cases",
             "give its keys by hand; `medssl keys` has all of them",
         )
     if getattr(config.pipeline, "plan", None) is None:
@@ -86,7 +99,7 @@ def plan_in_words(
     whole = _with_keys(config, keys)
     if not write:
         told = [f"# {line}" for line in _foretold(whole, cohort, reporter)]
-        return "\n".join([reasoned(keys).rstrip("\n"), *told])
+        return "\n".join([*rows_as_yaml([one.row for one in keys]), *told])
     write_text(path, with_keys(path.read_text(encoding="utf-8"), keys))
     load_config(str(path))
     return f"wrote {len(keys)} keys into {path}; all that it gave is as it was"
@@ -96,9 +109,10 @@ def _foretold(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> l
     """What the run will take here, unless it is planned for another device."""
     device = choose_device(config.pipeline.train.device).type
     asked = getattr(config.pipeline, "plan", None)
-    if config.family.foretell is None or (asked and asked.device not in (None, device)):
+    foretell = config.family.before.foretell
+    if foretell is None or (asked and asked.device not in (None, device)):
         return []
-    return [said] if (said := load(config.family.foretell)(config, cohort, reporter)) else []
+    return [said] if (said := load(foretell)(config, cohort, reporter)) else []
 
 
 def _must_be_own(path: Path) -> None:

@@ -41,7 +41,7 @@ def comparison_for(config: Mapping[str, Any]) -> Comparison:
 
 def comparison_of(family: Family) -> Comparison:
     """How runs of a family are read and compared."""
-    found: Comparison = load(family.comparison)()
+    found: Comparison = load(family.scoring.comparison)()
     return found
 
 

@@ -63,8 +63,8 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
     cohort = _told_cohort(config, reporter)
     config = with_plan(config, cohort, reporter)
     _refuse_untested(config, cohort, reporter)
-    if config.family.preflight is not None:
-        load(config.family.preflight)(config, cohort, reporter)
+    if config.family.before.refuse is not None:
+        load(config.family.before.refuse)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
     _foretell(plan, reporter)
     return carry_out_plan(plan, reporter, resume)
@@ -87,10 +87,10 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
 
 def _foretell(plan: Plan[Any, Any], reporter: QuietReporter) -> None:
     """Tell what a run will take that has not begun, where somebody listens."""
-    family, first = plan.config.family, next(iter(plan.stages.values()))
-    if family.foretell is None or first.folder.exists() or not reporter.listens:
+    foretell, first = plan.config.family.before.foretell, next(iter(plan.stages.values()))
+    if foretell is None or first.folder.exists() or not reporter.listens:
         return
-    if said := load(family.foretell)(plan.config, plan.cohort, reporter):
+    if said := load(foretell)(plan.config, plan.cohort, reporter):
         reporter.note(said)
 
 
@@ -131,10 +131,11 @@ def _told_cohort(config: Config[Any], reporter: QuietReporter) -> Any:
 
 def _refuse_untested(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> None:
     """Refuse at once what would fail only after training, and tell what will not be known."""
-    cases = config.family.tested
+    scoring = config.family.scoring
+    cases = scoring.tested
     if cases and not cohort.test:
         why = f"the data set {config.spec.name} declares none and split.test is 0"
-        if not config.family.unscored:
+        if not scoring.unscored:
             do = "set split.test, or use `medssl train`"
             raise UsageError(f"there are no test {cases}", why, do)
         reporter.note(
@@ -152,20 +153,20 @@ def _refuse_untested(config: Config[Any], cohort: Cohort, reporter: QuietReporte
 
 def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     """One stage, and the log of its scores."""
-    plan, stage, family = job.plan, job.plan.stages[name], job.plan.config.family
+    plan, stage, step = job.plan, job.plan.stages[name], job.plan.config.family.steps[name]
     if not (stage.done and resume):
         _ = job.data  # what does not fit is refused before anything is written
 
     def work(tracker: Tracker) -> Mapping[str, Any]:
-        if name in family.together:
+        if step.together:
             TEAM.order("stage", plan, name)
-        facts: Mapping[str, Any] = load(family.steps[name])(job, tracker)
+        facts: Mapping[str, Any] = load(step.work)(job, tracker)
         if "summary" in facts:
             tracker.metrics(plan.config.last_step, facts["summary"])
         return facts
 
     def intact() -> bool:
-        return name not in family.intact or bool(load(family.intact[name])(job))
+        return step.intact is None or bool(load(step.intact)(job))
 
     carry_out(stage, plan.subject, work, job.reporter, parent=whole, resume=resume, intact=intact)
 
@@ -179,7 +180,7 @@ def follow() -> None:
     """
     for plan, name in TEAM.orders("stage"):
         silent = Tracker(plan.stages[name].folder, "", "", None, {}, {})
-        load(plan.config.family.steps[name])(Job(plan, QuietReporter()), silent)
+        load(plan.config.family.steps[name].work)(Job(plan, QuietReporter()), silent)
 
 
 def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:

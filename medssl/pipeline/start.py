@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medssl.settings import pretrain_keys
+from medssl.encoder_source import pretrain_keys
 from medssl.train.description import DESCRIPTION, description_of
 
 Brings = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]

@@ -33,15 +33,16 @@ class Study(Section):
     title: str = Field(default="", description="heads the report")
     pipeline: str = Field(description="name or path of the pipeline that all runs share")
     data: Annotated[tuple[str, ...], OneAlone()] = Field(
-        default=(), description="of slides: data sets, in the order of the tables"
+        default=(),
+        description="where the family compares on several data sets: these, in the order of tables",
     )
     arms: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="name to overrides of the pipeline"
     )
     labels: tuple[int, ...] = Field(
         default=(),
-        description="of segmentation and grading: values of split.labels, one run of each arm and "
-        "seed for each",
+        description="where the family has label budgets: values of split.labels, one run of each "
+        "arm and seed for each",
     )
     seeds: tuple[int, ...] = Field(
         default=(0,),
@@ -112,7 +113,7 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
         family = load_config(study.pipeline).family
     else:
         family = load_config(name).family
-        arms = methods.split(",") if methods else list(family.usual_arms)
+        arms = methods.split(",") if methods else list(family.scoring.usual_arms)
         made: dict[str, Any] = {
             "name": f"{path.stem}_study",
             "pipeline": name,
@@ -120,7 +121,7 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
             "seeds": (seeds or "0").split(","),
             "reference": [arms[0]],
         }
-        if "labels" in family.axes or labels:
+        if "labels" in family.scoring.axes or labels:
             made["labels"] = (labels or "4,8").split(",")
         study = validate(Study, made)
     _check(study, family, keys.layers)
@@ -129,12 +130,12 @@ def load_study(name: str, methods: str = "", labels: str = "", seeds: str = "") 
 
 def _check(study: Study, family: Family, layers: Layers) -> None:
     for axis in ("labels", "data"):
-        if bool(getattr(study, axis)) and axis not in family.axes:
+        if bool(getattr(study, axis)) and axis not in family.scoring.axes:
             raise UsageError(
                 f"{layers.file_of([axis]).name} names `{axis}`",
                 f"runs of the family '{family.name}' do not differ in it",
             )
-    if "labels" in family.axes and not study.labels:
+    if "labels" in family.scoring.axes and not study.labels:
         raise UsageError(
             f"{layers.file_of([]).name} names no `labels`", do="add e.g. labels: [4, 8]"
         )
@@ -149,7 +150,7 @@ def _check(study: Study, family: Family, layers: Layers) -> None:
 
 def cells(study: Study) -> list[Cell]:
     """All runs, in the study's order; those of the ceiling last."""
-    keys = load_config(study.pipeline).family.seed_keys
+    keys = load_config(study.pipeline).family.scoring.seed_keys
     axes: dict[str, list[Any]] = {
         "data": list(study.data) or [None],
         "labels": list(study.labels) or [None],

@@ -32,7 +32,7 @@ def run_study(
     """Carry out the runs that are missing, write the report; returns a word on where it is.
 
     Args:
-        only: e.g. ["arm=cps,labels=4"]; values of one axis add up, axes narrow each other.
+        only: e.g. ["arm=NAME,labels=4"]; values of one axis add up, axes narrow each other.
         threads: CPU threads of each run; does not change which run it is.
         command: what to print in the report as the way to repeat it.
 
@@ -76,10 +76,11 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
             cohort = cohort_of(config)
         except DataError:
             continue
-        if config.family.tested and not cohort.test:
+        tested = config.family.scoring.tested
+        if tested and not cohort.test:
             raise UsageError(
                 f"a study of {study.pipeline} has nothing to compare",
-                f"there are no test {config.family.tested}, on which its runs would be scored",
+                f"there are no test {tested}, on which its runs would be scored",
                 "set split.test in the pipeline",
             )
         config = with_plan(config, cohort, QuietReporter())

@@ -17,12 +17,12 @@ class Impatient(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Somebody connects."""
+        """Start the clock of a client that connects."""
         super().connection_made(transport)
         self._watch()
 
     def handle_events(self) -> None:
-        """Something came."""
+        """Stop or restart that clock as the client sends."""
         super().handle_events()
         if self.cycle is None or self.cycle.response_complete:
             self._watch()

@@ -22,7 +22,7 @@ class Job:
     Attributes:
         id: stands for the study's UID.
         patient: stands for the patient.
-        images: a digest of which images were there when it ended; empty before that.
+        images: `digest_of` the images that were there when it ended; empty before that.
         received, ended: seconds since 1970; of the last image, and of the result.
         attempts: how often it was begun.
         seconds: that the last attempt took.
@@ -47,18 +47,18 @@ class Job:
         return self.state in ("done", "failed")
 
     def changed(self, **changes: Any) -> "Job":
-        """The same with other facts."""
+        """A copy with other values of some attributes."""
         return replace(self, **changes)
 
     def to_plain(self) -> dict[str, Any]:
-        """As a client sees it."""
+        """What a client is told, as plain values."""
         plain = asdict(self)
         del plain["patient"], plain["images"]
         return plain
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Keep it, so that not even a power cut loses it."""
+    """Write job.json into the folder of a study, so that not even a power cut loses it."""
     plain = asdict(job)
     with appearing(folder / RECORD, durable=True) as beside:
         beside.write_text(json.dumps(plain, indent=2), encoding="utf-8")
@@ -90,13 +90,17 @@ def images_of(folder: Path) -> Iterator[Path]:
 
 
 def digest_of(folder: Path) -> str:
-    """16 hex characters over which images there are; empty where there are none."""
+    """16 hex characters that change when an image comes or goes; empty where there is none."""
     names = sorted(path.name for path in images_of(folder))
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else ""
 
 
 def results_folder(folder: Path, images: str) -> Path:
-    """Where the result of a study goes that is made of such images."""
+    """Where the result of a study goes.
+
+    Args:
+        images: `digest_of` the images that it is made of.
+    """
     return folder / RESULTS / images
 
 

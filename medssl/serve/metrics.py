@@ -36,20 +36,20 @@ class Metrics:
         self._registry.register(_Jobs(journal))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Count a request that was answered."""
         known = method if method in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS") else "other"
         self._requests.labels(known, route, str(status)).observe(seconds)
 
     def images(self, count: int) -> None:
-        """Images were accepted."""
+        """Count images that were accepted."""
         self._images.inc(count)
 
     def study(self, job: Job) -> None:
-        """A study ended."""
+        """Count a study that ended, and its time."""
         self._studies.labels(job.state).observe(job.seconds or 0)
 
     def text(self) -> bytes:
-        """All of it."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 

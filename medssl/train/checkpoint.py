@@ -14,11 +14,13 @@ from medssl.atomic import appearing
 from medssl.data.dicom.grids import Grids
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.labels import Label
+from medssl.data.regions import regions_of
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.monai_settings import AnyNetwork
+from medssl.networks.outputs import Outputs
 from medssl.settings import PredictSettings
 from medssl.train.description import (
     CHECKSUMS,
@@ -95,6 +97,8 @@ class Checkpoint(BaseModel):
         members: networks averaged when predicting.
         channels: input channels by name, in order.
         labels: foreground classes, in the order of the logits after background.
+        regions: label values of each region, if the logits are those of regions, in their order.
+        regions_class_order: the value that each is written as; None: see `regions_of`.
         patch: training patch, voxels of the network grid.
         step: update after which the weights were taken.
         metrics: numbers at that step, by name.
@@ -104,6 +108,7 @@ class Checkpoint(BaseModel):
         packages: those beside medssl that the network is of, with their versions in training.
         grids: what the scans of training measured; None: not known.
         series: which series of a DICOM study each channel is, as the data spec says.
+        resample_channels: whether channels on other grids are put on that of the first.
         tested: how others that were trained alike answered cases they had not seen, in a sentence.
     """
 
@@ -131,16 +136,27 @@ class Checkpoint(BaseModel):
     packages: dict[str, str] = {}
     grids: Grids | None = None
     series: dict[str, SeriesRule] = {}
+    resample_channels: bool = False
     tested: str = ""
+    regions: dict[str, tuple[int, ...]] = {}
+    regions_class_order: tuple[int, ...] | None = None
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the networks answer with."""
+        labels = [(label.name, label.value) for label in self.labels]
+        order = self.regions_class_order
+        regions = regions_of(self.regions, labels, order) if self.regions else ()
+        return Outputs(self.classes, regions)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the logits; background first."""
+        """Class names in the order of their indices; background first."""
         return ("background", *(label.name for label in self.labels))
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """Mask values in the order of the logits; 0 first."""
+        """Mask values in the order of the class indices; 0 first."""
         return (0, *(label.value for label in self.labels))
 
 
@@ -174,17 +190,17 @@ def read_description(folder: Path) -> Checkpoint:
         DataError: its description cannot be understood.
     """
     family = description_of(folder).get("family", "segment")
-    if family in ("slide", "grade"):
-        raise UsageError(
-            f"{folder} is a checkpoint of the family '{family}'",
-            "it segments nothing",
-            "name a checkpoint of a pipeline that segments",
-        )
     if family == "pretrain":
         raise UsageError(
             f"{folder} is a pre-trained encoder",
             "it segments nothing",
             f"train a network that starts from it: medssl train PIPELINE pretrain={folder}",
+        )
+    if family != "segment":
+        raise UsageError(
+            f"{folder} is a checkpoint of the family '{family}'",
+            "it segments nothing",
+            "name a checkpoint of a pipeline that segments",
         )
     return understood(folder, Checkpoint)
 
@@ -267,10 +283,12 @@ def load_checkpoint(folder: Path) -> tuple[Ensemble, Checkpoint]:
         UsageError, DataError: as `read_description`; also when the weights do not fit it.
     """
     found = read_description(folder)
-    predictor = Ensemble(
-        build_network(found.network, len(found.channels), len(found.classes), seed=0)
+    outputs = found.outputs
+    networks = [
+        build_network(found.network, len(found.channels), outputs.count, seed=0)
         for _ in range(found.members)
-    )
+    ]
+    predictor = Ensemble(networks, outputs)
     try:
         load_weights(folder, predictor)
     except DataError as error:

@@ -26,7 +26,7 @@ class EmbedderCheckpoint(PretrainedCheckpoint):
 
 
 def read_embedder(folder: Path) -> EmbedderCheckpoint:
-    """The description alone.
+    """The description of the checkpoint of an anatomical embedding, without its weights.
 
     Raises:
         UsageError: the folder is no checkpoint, or one of something else.

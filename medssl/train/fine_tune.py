@@ -48,10 +48,11 @@ class FineTune:
     settings: FineTuneSettings
 
     def rate(self, chosen: OptimiserSettings, step: int, steps: int, encoder: bool) -> float:
-        """Learning rate at `step` of `steps`, of an encoder (without level factors) or of the rest.
+        """Learning rate at `step` of `steps`: of a pre-trained encoder, or of all else.
 
-        0 while it rests. The schedule of the optimiser starts when a rise is over and ends with
-        its phase. "default" has no rise and is the optimiser's schedule itself, warm-up included.
+        Factors of single levels are left to `level_factor`. 0 while that part is frozen. The
+        schedule of the optimiser starts when a rise is over and ends with its phase. "default" has
+        no rise and is the optimiser's schedule itself, warm-up included.
         """
         if self.settings.schedule == "default":
             return learning_rate(chosen, step, steps)

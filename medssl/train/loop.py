@@ -51,10 +51,10 @@ class Log(Protocol):
 
 
 class Search(Protocol):
-    """What is looked up in the data by the present weights, from time to time; batches use it."""
+    """What is computed from the data by the present weights now and then, for batches to use."""
 
     def look(self, step: int) -> bool:
-        """Look where it is time for it, after `step` steps; whether it was."""
+        """Compute it anew if that is due after `step` steps; returns whether it was."""
 
     def state(self) -> dict[str, Any]:
         """What is needed to go on, as plain values and tensors."""
@@ -71,7 +71,7 @@ class Callbacks:
         validate: scores of the present weights by name, given the step; None: no validation.
         save: writes the predictor as checkpoint "last" or "best", given the step and its numbers.
         selects: name of the score by which "best" is chosen, higher is better; None chooses none.
-        search: what streams look up that follows from the weights; None: nothing.
+        search: what streams need that follows from the present weights; None: nothing.
     """
 
     validate: Callable[[int], dict[str, float]] | None

@@ -51,7 +51,7 @@ class TileEncoderCheckpoint(BaseModel):
 
 
 def read_tile_encoder(folder: Path) -> TileEncoderCheckpoint:
-    """The description alone.
+    """The description of the checkpoint of an encoder of tiles, without its weights.
 
     Raises:
         UsageError: the folder is no checkpoint, or one of something else.

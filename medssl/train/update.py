@@ -347,7 +347,7 @@ def refuse_non_finite(
     damaged = {case for batch in batches.values() for case in batch.damaged()}
     named = ", ".join(sorted(damaged or cases))
     raise MedsslError(
-        f"loss term{'s' * (len(bad) > 1)} {' and '.join(bad)} not finite at step {step}",
+        f"the loss {' and '.join(bad)} is not finite at step {step}",
         f"values of {named} are not finite" if damaged else f"the batch held the cases {named}",
         "look at these cases with `medssl data check`, or lower train.optimiser.learning_rate",
     )

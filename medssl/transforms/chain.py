@@ -139,7 +139,11 @@ class Chain:
         return self.steps[self._certain :]
 
     def must_not_draw(self, why: str) -> None:
-        """Refuse random transforms; UsageError."""
+        """Refuse random transforms.
+
+        Raises:
+            UsageError: the chain holds one; names it.
+        """
         if self.rest:
             raise UsageError(
                 f"the transform {self.rest[0].name} of preprocess draws at random",

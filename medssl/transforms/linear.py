@@ -18,7 +18,7 @@ from medssl.transforms.moves import Size
 
 
 def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
-    """Float [...] with `matrix` [new length, length] applied along one axis."""
+    """An image, float [...], multiplied by `matrix` [new length, length] along one axis."""
     weights = placed(matrix.astype(np.float32), image)
     before, after = image.shape[:axis], image.shape[axis + 1 :]
     rows = image.reshape(-1, image.shape[axis], after.numel())
@@ -27,7 +27,10 @@ def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
 
 
 def blurring(length: int, sigma: float) -> np.ndarray:
-    """A Gaussian of three standard deviations; a line goes on mirrored beyond its ends."""
+    """Matrix [length, length] of a Gaussian blur, cut at three standard deviations.
+
+    `sigma` is in voxels; beyond its ends a line goes on mirrored.
+    """
     radius = int(3 * sigma + 0.5)
     places = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * (places / sigma) ** 2)
@@ -44,13 +47,13 @@ _STRIP = 16  # places, of which each reads two voxels: most of a wider product w
 
 @dataclass(frozen=True)
 class Line:
-    """How one axis is read at other places: between two neighbours each.
+    """Linear interpolation along one axis: each place lies between two neighbouring voxels.
 
     Attributes:
         below, above: the neighbours, counted from `first` on.
         weights: float32 [2, length], of both.
         first, used: of the voxels that are read; how many there are.
-        start: how many places before them lie outside, and are 0.
+        start: how many places come before those that `read` gives; they lie outside and are 0.
     """
 
     below: np.ndarray
@@ -64,7 +67,7 @@ class Line:
         return len(self.below)
 
     def read(self, image: Tensor, axis: int) -> Tensor:
-        """Float [...], its places inside alone; `axis` holds the `used` voxels."""
+        """Float [...] at the places that lie inside; `axis` holds the `used` voxels alone."""
         if axis == image.ndim - 1:
             return self._products(image)
         shape = [-1 if one == axis else 1 for one in range(image.ndim)]
@@ -90,7 +93,10 @@ class Line:
 
 
 def enlarging(length: int, wanted: int) -> Line:
-    """Linear reading of fewer voxels that fill the same line; beyond their middles it goes on."""
+    """Linear interpolation of an axis of `length` voxels to `wanted` ones over the same extent.
+
+    Outside the first and the last voxel's middle the outermost value is repeated.
+    """
     places = (np.arange(wanted) + 0.5) * length / wanted - 0.5
     places = np.clip(places, 0, length - 1)
     below = np.floor(places).astype(int)
@@ -99,7 +105,10 @@ def enlarging(length: int, wanted: int) -> Line:
 
 
 def reading(length: int, wanted: int, factor: float) -> Line:
-    """Linear reading at `factor` times the place seen from the middle; 0 outside."""
+    """Linear interpolation at `wanted` places, each `factor` times as far from the middle.
+
+    Outside the `length` voxels there is 0.
+    """
     places = factor * (np.arange(wanted) - (wanted - 1) / 2) + (length - 1) / 2
     inside = np.flatnonzero((places > -1) & (places < length))
     places = places[inside]
@@ -127,7 +136,7 @@ def turn(axes: int, first: int, second: int, angle: float) -> np.ndarray:
 
 
 class Rotation:
-    """Reads linearly at `matrix` @ place, both seen from the middle; 0 outside."""
+    """Linear interpolation at `matrix` @ place, both seen from the middle; 0 outside."""
 
     def __init__(self, matrix: np.ndarray) -> None:
         self._matrix = matrix

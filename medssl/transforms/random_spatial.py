@@ -91,20 +91,20 @@ class RandPosed(RandomMove):
         self.pose = Pose()
 
     def randomize(self, data: Any = None) -> None:
-        """Draw `pose`."""
+        """Draw the quarter turns and the flip, `pose`."""
         turns = int(self.R.randint(4)) if self.turns else 0
         flipped = self.flip == "always" or (self.flip == "half" and self.R.rand() < 0.5)
         self.pose = Pose(turns, int(self.R.choice(self.axes)) if flipped else None)
 
     def needs(self, size: Size) -> Size:
-        """Sides as long as the longer one, where sides change places."""
+        """Sides of the box to cut; of two axes that are swapped, both as long as the longer."""
         if self.pose.turns % 2 == 0:
             return size
         side = max(size[:2])
         return (*(one + 2 * ((side - one + 1) // 2) for one in size[:2]), *size[2:])
 
     def apply(self, data: Mapping[Hashable, Tensor], size: Size) -> dict[Hashable, Tensor]:
-        """As drawn."""
+        """The middle `size` voxels, turned and flipped as drawn."""
         changed = dict(data)
         for key in self.key_iterator(changed):
             image = plain(changed[key])
@@ -139,15 +139,15 @@ class RandMirrord(RandomMove):
         self._drawn: tuple[int, ...] = ()
 
     def randomize(self, data: Any = None) -> None:
-        """Draw the axes."""
+        """Draw which axes are mirrored."""
         self._drawn = tuple(axis for axis in self.axes if self.R.rand() < self.prob)
 
     def needs(self, size: Size) -> Size:
-        """No more than is filled."""
+        """`size` itself: mirroring reads nothing from outside."""
         return size
 
     def apply(self, data: Mapping[Hashable, Tensor], size: Size) -> dict[Hashable, Tensor]:
-        """As drawn."""
+        """The middle `size` voxels, mirrored as drawn."""
         changed = dict(data)
         for key in self.key_iterator(changed):
             image = middle(plain(changed[key]), size)
@@ -225,14 +225,14 @@ class RandRotateScaled(RandomMove):
         return turn(2, 0, 1, float(np.deg2rad(self.R.uniform(-most, most))))
 
     def needs(self, size: Size) -> Size:
-        """The sides of the box around all that is read."""
+        """Sides of the box around all voxels that the drawn rotation and scaling read."""
         halves = (np.array(size) - 1) / 2
         far = np.abs(self._matrix(size)) @ halves
         more = (2 * max(0, ceil(round(one, 6))) for one in far - halves)
         return tuple(side + one for side, one in zip(size, more, strict=True))
 
     def apply(self, data: Mapping[Hashable, Tensor], size: Size) -> dict[Hashable, Tensor]:
-        """As drawn; images of float32, masks of the type that they have."""
+        """The middle `size` voxels, rotated and scaled: images float32, masks in their own type."""
         changed = dict(data)
         for key in self.key_iterator(changed):
             image = plain(changed[key])

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from medssl.environment import cache_root
-from medssl.families.segment.foretell import Pace, foretell
+from medssl.families.segment.foretell import foretell
+from medssl.families.segment.foretold import Pace
 from medssl.families.segment.train import cache_cases, used_cases
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import Job, cohort_of, make_plan

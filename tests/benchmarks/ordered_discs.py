@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from medssl.data.mixed.batch import Images, MixedBatch, Volumes
-from medssl.methods.method import MixedTask, Progress
+from medssl.methods.encoder_method import MixedTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d
 from medssl.methods.settings.joint2d3d import Settings
 from medssl.networks.mixed_encoder import MixedEncoder

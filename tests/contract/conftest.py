@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from medssl.data.foreground import find_class_voxels
+from medssl.data.regions import Region
 from medssl.data.stream import PatchStream
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.methods.registry import implementation, settings_class
@@ -77,6 +78,7 @@ def build_method(
     seed: int = SEED,
     network: NetworkChoice | None = None,
     loss: LossChoice | None = None,
+    regions: tuple[Region, ...] = (),
     **keys: Any,
 ) -> SegmentMethod:
     """The method as its defaults are, on a tiny V-Net."""
@@ -84,7 +86,7 @@ def build_method(
     kind = settings_class(name)
     settings = kind(**keys) if preset is None else kind.preset(preset)
     sized = (network or vnet).sized(patch)
-    task = Task(("T1",), CLASSES, patch, sized, labelled=LABELLED, loss=loss)
+    task = Task(("T1",), CLASSES, patch, sized, labelled=LABELLED, loss=loss, regions=regions)
     return implementation(settings)(settings, task, seed)
 
 

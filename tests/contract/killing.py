@@ -2,6 +2,8 @@
 
 from contextlib import suppress
 
+import torch
+
 from medssl.settings import LoopSettings, OptimiserSettings
 from medssl.train.loop import Callbacks, fit
 
@@ -42,3 +44,25 @@ def trained(method, streams, settings, state_file, kill_after=0, seed=5):
         callbacks = Callbacks(validate=None, save=lambda kind, step, values: None)
         fit(method, streams, settings, seed, state_file, callbacks, reporter, reporter)
     return method.state_dict()
+
+
+def equal(one, other):
+    """Whether two sets of weights have the same names and bits."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def check_that_the_seed_decides(train, tmp_path):
+    """`train(seed, state file)` gives equal weights for equal seeds, and others for others."""
+    one, same, other = (
+        train(seed, tmp_path / f"{index}.pt") for index, seed in enumerate((5, 5, 6))
+    )
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+def check_that_a_kill_changes_nothing(train, tmp_path, kill_after):
+    """`train(seed, state file, kill_after)` that was killed goes on to the bits of a whole one."""
+    unbroken = train(5, tmp_path / "unbroken.pt", 0)
+    train(5, tmp_path / "broken.pt", kill_after)
+    # Other initial weights: whatever is not in the state would show.
+    assert equal(unbroken, train(99, tmp_path / "broken.pt", 0))

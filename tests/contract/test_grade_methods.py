@@ -17,7 +17,11 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.train.update import make_update
 from medssl.transforms.radiograph_chain import RadiographAugment
 from tests.contract import killing
-from tests.contract.killing import trained
+from tests.contract.killing import (
+    check_that_a_kill_changes_nothing,
+    check_that_the_seed_decides,
+    trained,
+)
 
 METHODS = [name for name in method_names() if settings_class(name).family == "grade"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
@@ -79,10 +83,6 @@ class Knees:
 
 def batches(method, number=0, **more):
     return {kind: Knees(kind, **more).batch(number) for kind in method.streams}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def constant(steps, rate=3e-3):
@@ -155,21 +155,14 @@ def test_training_teaches_the_labelled_images(name):
 
 @every_method
 def test_equal_seeds_give_equal_weights_and_others_do_not(name, tmp_path):
-    one, same, other = (
-        train(make(name, seed=seed), tmp_path / f"{index}.pt")
-        for index, seed in enumerate((5, 5, 6))
-    )
-    assert equal(one, same)
-    assert not equal(one, other)
+    check_that_the_seed_decides(lambda seed, state: train(make(name, seed=seed), state), tmp_path)
 
 
 @every_method
 def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, tmp_path):
-    unbroken = train(make(name), tmp_path / "unbroken.pt")
-    train(make(name), tmp_path / "broken.pt", kill_after=5)
-    # Other initial weights: whatever is not in the state would show.
-    continued = train(make(name, seed=99), tmp_path / "broken.pt")
-    assert equal(unbroken, continued)
+    check_that_a_kill_changes_nothing(
+        lambda seed, state, last: train(make(name, seed=seed), state, last), tmp_path, 5
+    )
 
 
 @every_method

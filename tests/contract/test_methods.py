@@ -20,6 +20,11 @@ from medssl.settings import (
 from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
 from medssl.train.update import make_update
 from medssl.transforms.chain import Preprocess
+from tests.contract.killing import (
+    check_that_a_kill_changes_nothing,
+    check_that_the_seed_decides,
+    equal,
+)
 
 METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
@@ -47,10 +52,6 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 def first_batches(method, streams):
     return {kind: stream.batch(0) for kind, stream in streams(method).items()}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def losses(method, batches, steps, rate=0.05):
@@ -99,10 +100,13 @@ def test_every_head_of_a_unet_learns_with_every_method(name, network, build, str
 def test_a_killed_training_of_a_unet_ends_with_the_bits_of_an_unbroken_one(
     network, build, train, tmp_path
 ):
-    unbroken = train(build("tracoco", network=network), tmp_path / "unbroken.pt")
-    broken = tmp_path / "broken.pt"
-    train(build("tracoco", network=network), broken, kill_after=3)
-    assert equal(unbroken, train(build("tracoco", network=network, seed=99), broken))
+    check_that_a_kill_changes_nothing(
+        lambda seed, state, last: train(
+            build("tracoco", network=network, seed=seed), state, kill_after=last
+        ),
+        tmp_path,
+        3,
+    )
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -129,12 +133,10 @@ def test_a_loss_by_name_stands_in_place_of_the_own(name, build, streams):
 
 @every_method
 def test_equal_seeds_give_equal_weights_and_others_do_not(name, build, train, tmp_path):
-    one, same, other = (
-        train(build(name, norm="batch", dropout=0.5, seed=seed), tmp_path / f"{index}.pt")
-        for index, seed in enumerate((5, 5, 6))
+    check_that_the_seed_decides(
+        lambda seed, state: train(build(name, norm="batch", dropout=0.5, seed=seed), state),
+        tmp_path,
     )
-    assert equal(one, same)
-    assert not equal(one, other)
 
 
 @pytest.mark.parametrize(("name", "settings"), RESUMED)
@@ -142,12 +144,11 @@ def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(
     name, settings, build, train, tmp_path
 ):
     how = {"norm": "batch", "dropout": 0.5} | settings
-    unbroken = train(build(name, **how), tmp_path / "unbroken.pt")
-    broken = tmp_path / "broken.pt"
-    train(build(name, **how), broken, kill_after=3)
-    # Other initial weights: whatever is not in the state would show.
-    continued = train(build(name, seed=99, **how), broken)
-    assert equal(unbroken, continued)
+    check_that_a_kill_changes_nothing(
+        lambda seed, state, last: train(build(name, seed=seed, **how), state, kill_after=last),
+        tmp_path,
+        3,
+    )
 
 
 @every_method

@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from medssl.data.scan.batch import ScanBatch
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS

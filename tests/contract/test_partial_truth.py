@@ -12,6 +12,7 @@ import torch
 from medssl.data.batch import Batch
 from medssl.methods.method import Progress
 from medssl.methods.registry import method_names, settings_class
+from medssl.methods.segment.loss_settings import LossChoice
 from medssl.methods.segment.partial import streams as streams_of
 from medssl.methods.segment.partial import teachable
 
@@ -87,6 +88,25 @@ def test_a_batch_whose_masks_say_nothing_has_a_finite_loss(name, build, streams)
     losses, found = gradients(method, batches)
     assert all(np.isfinite(loss) for loss in losses)
     assert all(bool(one.isfinite().all()) for one in found)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "bcp"])
+def test_known_slices_may_lend_their_labels(name, build, streams):
+    """Then labels cost something else, and the ignored voxels still say nothing."""
+    loss = LossChoice.model_validate({"slices": {"axes": "x", "falling": False}})
+    found = []
+    for method in (build(name, loss=loss).train(), build(name).train()):
+        batches = first_batches(method, streams)
+        one = partly(batches["labelled"])
+        lying = one.truth.clone()
+        lying[~one.known] = 2
+        state = {key: value.clone() for key, value in method.state_dict().items()}
+        losses, _ = gradients(method, batches | {"labelled": one})
+        method.load_state_dict(state)
+        again, _ = gradients(method, batches | {"labelled": replace(one, label=lying)})
+        assert losses == again
+        found.append(losses)
+    assert found[0] != found[1]
 
 
 def test_ignored_voxels_are_among_the_unlabelled_ones_and_known_ones_are_not(build, streams):

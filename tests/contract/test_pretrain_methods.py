@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.train.update import make_update
-from tests.contract.killing import constant, trained
+from tests.contract.killing import (
+    check_that_a_kill_changes_nothing,
+    check_that_the_seed_decides,
+    constant,
+    equal,
+    trained,
+)
 from tests.methods.pretrain.scans import CONTRASTS, NETWORK, PATCH, pair_batch, scan_batch
 
 METHODS = [
@@ -30,6 +37,15 @@ SMALLER = {
         "masking": {"side": 4},
         "head": {"hidden": 16, "bottleneck": 16, "outputs": 16},
         "between": {"queue": 0},  # one that still fills makes the loss grow
+    },
+    "gmml": {"corruption": {"align": 2}},
+    "whitening": {"hidden": 32, "outputs": 8, "tokens": 64},
+    "all4one": {
+        "hidden": 32,
+        "outputs": 16,
+        "predictor": 32,
+        "queue": 8,
+        "centroid": {"hidden": 32, "dropout": 0},
     },
     "anatomical_embedding": {
         "views": {"size": (16, 16, 8)},
@@ -77,10 +93,6 @@ class Toys:
 
 def first_batches(method):
     return {kind: Toys(kind).batch(0) for kind in method.streams}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def train(method, state_file, kill_after=0):
@@ -148,22 +160,16 @@ def test_twenty_steps_lower_the_loss(name):
 
 @every_method
 def test_equal_seeds_give_equal_weights_and_others_do_not(name, tmp_path):
-    one, same, other = (
-        train(make(name, seed=seed), tmp_path / f"{index}.pt")
-        for index, seed in enumerate((5, 5, 6))
-    )
-    assert equal(one, same)
-    assert not equal(one, other)
+    check_that_the_seed_decides(lambda seed, state: train(make(name, seed=seed), state), tmp_path)
 
 
 @pytest.mark.parametrize(("name", "preset"), [*((n, None) for n in METHODS), *PRESETS])
 def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, preset, tmp_path):
-    unbroken = train(make(name, preset=preset), tmp_path / "unbroken.pt")
-    broken = tmp_path / "broken.pt"
-    train(make(name, preset=preset), broken, kill_after=3)
-    # Other initial weights: whatever is not in the state would show.
-    continued = train(make(name, preset=preset, seed=99), broken)
-    assert equal(unbroken, continued)
+    check_that_a_kill_changes_nothing(
+        lambda seed, state, last: train(make(name, preset=preset, seed=seed), state, last),
+        tmp_path,
+        3,
+    )
 
 
 @every_method

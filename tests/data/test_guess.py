@@ -99,7 +99,24 @@ def test_regions_declare_each_of_their_values(tmp_path: Path) -> None:
     spec = guess_spec(tmp_path)
     assert spec.label_values == (0, 1, 2, 3)
     assert spec.classes == ("background", "value_1", "value_2", "enh")
-    assert spec.regions == {"whole": (1, 2, 3), "core": (2, 3)}
+    assert spec.regions == {"whole": (1, 2, 3), "core": (2, 3), "enh": (3,)}
+    assert [region.written for region in spec.united] == [1, 2, 3]
+
+
+def test_regions_are_written_in_the_order_that_the_listing_gives(tmp_path: Path) -> None:
+    """BraTS as nnU-Net numbers it: 1 oedema, 2 necrosis, 3 enhancing."""
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+    write_json(tmp_path, channel_names={"0": "T1"}, labels=labels, regions_class_order=[1, 2, 3])
+    spec = guess_spec(tmp_path)
+    assert spec.regions_class_order == (1, 2, 3)
+    assert [region.written for region in spec.united] == [1, 2, 3]
+
+
+def test_an_order_that_is_no_list_is_named(tmp_path: Path) -> None:
+    labels = {"background": 0, "whole": [1, 2], "core": 2}
+    write_json(tmp_path, channel_names={"0": "T1"}, labels=labels, regions_class_order="1 2")
+    with pytest.raises(DataError, match="`regions_class_order` of "):
+        guess_spec(tmp_path)
 
 
 def test_names_from_a_listing_are_made_fit(tmp_path: Path) -> None:

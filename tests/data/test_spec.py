@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 import medssl
+from medssl.data.layout_choice import LayoutChoice
 from medssl.data.layouts import data_folder, find_cases
 from medssl.data.layouts.glob import Options
-from medssl.data.spec import LayoutChoice, list_specs, load_spec
+from medssl.data.spec import list_specs, load_spec
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import declare
 

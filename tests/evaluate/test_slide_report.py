@@ -1,6 +1,5 @@
 import csv
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -17,33 +16,7 @@ from medssl.evaluate.slide_report import (
     write_slide_report,
     write_slide_scores,
 )
-
-VOID = {"meta", "br", "img"}
-
-
-class Page(HTMLParser):
-    """Text and links of a page; fails if a tag is not closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open, self.words, self.links = [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attrs):
-        self.links += [value for name, value in attrs if name in {"src", "href"}]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
+from tests.evaluate.page import Page
 
 ORIGIN = Origin(
     label="snuffy, seed 0",

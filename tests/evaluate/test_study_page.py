@@ -107,7 +107,7 @@ def page(**changes: Any) -> StudyPage:
         "doubt": 0.25,
         "unit": "ml",
         "members": 5,
-        "guard": Guarded([("features", 7.0)], 3.0, 0.02),
+        "guard": Guarded([("features", 7.0)], 3.0, 0.02, 0.05),
         "unguarded": "",
         "study": study(),
         "preview": b"PNG here",

@@ -9,15 +9,12 @@ from safetensors.torch import load_file
 
 from medssl.errors import UsageError
 from medssl.export.encoder import export_encoder
-from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
-from medssl.train.checkpoint import DataCard, save_checkpoint
 from medssl.train.description import WEIGHTS
-from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.imported import import_file, rebuilt
-from medssl.transforms.chain import Preprocess
 from tests.networks.foreign import images, volumes
 from tests.networks.foreign.originals import original
+from tests.train.volume_encoder import write_encoder
 
 CASES = {
     name: make
@@ -79,20 +76,7 @@ def test_timm_loads_it_strictly(tmp_path: Path, monkeypatch):
 
 def test_what_no_other_library_has_is_refused(tmp_path: Path):
     network = NetworkSettings(name="conv_fpn", width=4, levels=2)
-    described = VolumeEncoderCheckpoint(
-        network=network,
-        contrasts=(),
-        preprocess=Preprocess.of("mr"),
-        patch=(8, 8, 8),
-        method={"name": "masked_image_modelling"},
-        paper="",
-        data=(DataCard(name="x", title="", licence="", citation="", simulated=True),),
-        code="",
-        step=1,
-        metrics={},
-        seen=(),
-    )
-    save_checkpoint(tmp_path / "last", build_encoder(network, 1, 0), described)
+    write_encoder(tmp_path / "last", network)
     with pytest.raises(UsageError, match="the encoder of conv_fpn cannot be exported"):
         export_encoder(tmp_path / "last", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -43,9 +43,7 @@ def test_a_zip_holds_that_folder(checkpoint, tmp_path):
 @pytest.mark.parametrize("name", ["model", "model.zip"])
 def test_a_guard_goes_along_and_is_unpacked_again(checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
-    looks = [{part: np.full(3, number / 7) for part in PARTS[:3]} for number in range(9)]
-    for number, one in enumerate(looks):
-        one |= {PARTS[3]: np.full(8, number / 7), PARTS[4]: np.full(5, number / 7)}
+    looks = [{part: np.full(8, number / 7) for part in PARTS} for number in range(9)]
     save_guard(checkpoint, Guard.of("m", looks))
     export_package(checkpoint, tmp_path / name)
     again = read_guard(model_folder(tmp_path / name))

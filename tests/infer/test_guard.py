@@ -11,7 +11,23 @@ from medssl.data.geometry import Geometry
 from medssl.errors import DataError
 from medssl.infer.checkpoint_guard import read_guard, save_guard
 from medssl.infer.guard import LEAST, Guard, Spread, Verdict, left_out_distances
-from medssl.infer.scan_traits import FEATURES, PARTS, RAW, SEEN, VIEW, VOXELS, bottleneck, look
+from medssl.infer.scan_traits import (
+    FEATURES,
+    LAYOUT,
+    PARTS,
+    RAW,
+    SEEN,
+    VIEW,
+    VOXELS,
+    Listener,
+    bottleneck,
+    layout,
+    look,
+    windows_of,
+)
+from medssl.infer.uncertainty import flipped
+from medssl.infer.window import sliding_window
+from medssl.networks.outputs import plain
 from medssl.networks.vnet import VNet
 from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS, checksums
 
@@ -52,7 +68,7 @@ def test_a_far_point_scores_higher_the_farther_it_is() -> None:
 
 def _looks(count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
     draw = np.random.default_rng(seed)
-    sizes = {VOXELS: 3, VIEW: 3, RAW: 7, SEEN: 8, FEATURES: 12}
+    sizes = {VOXELS: 3, VIEW: 3, RAW: 7, SEEN: 8, LAYOUT: 64, FEATURES: 12}
     return [{part: 1 + 0.1 * draw.normal(size=sizes[part]) for part in PARTS} for _ in range(count)]
 
 
@@ -78,7 +94,7 @@ def test_fewer_scans_than_five_say_nothing() -> None:
 
 
 def test_what_is_unlike_is_named_the_most_unlike_first() -> None:
-    verdict = Verdict({VOXELS: 1.0, VIEW: 7.0, RAW: 0.0, SEEN: 9.0, FEATURES: 2.0})
+    verdict = Verdict({VOXELS: 1.0, VIEW: 7.0, RAW: 0.0, SEEN: 9.0, LAYOUT: 1.0, FEATURES: 2.0})
     assert verdict.unlike(3.0) == (SEEN, VIEW)
     assert verdict.score == 9.0
     assert Verdict.from_plain({"guard": verdict.to_plain()}) == verdict
@@ -90,16 +106,76 @@ def test_features_come_from_the_deepest_level_and_the_decoder_is_not_asked() -> 
     module = bottleneck(network, 1, (16, 16, 16), CPU)
     assert module.startswith("encoder.")
     network.ups[0].register_forward_hook(lambda *_: pytest.fail("the decoder was asked"))
-    image = np.random.default_rng(0).normal(size=(1, 20, 16, 12)).astype(np.float32)
+    image, patch = np.random.default_rng(0).normal(size=(1, 20, 16, 12)), (16, 16, 16)
+    image = image.astype(np.float32)
+    listener = Listener(network, module, windows_of(image, patch, (8, 8, 8)))
+    features = listener.features(image, CPU)
+    assert features.shape == (16,)  # 4 * 2^2
     grid = Geometry((20, 16, 12), np.diag([1.0, 1.0, 3.0, 1.0]))
-    found = look(network, module, image, grid, np.zeros((1, 7)), (16, 16, 16), CPU)
+    given = grid, np.zeros((1, 7)), patch, (), features
+    found = look(image, *given)
     np.testing.assert_allclose(found[VOXELS], np.log([1, 1, 3]))
     np.testing.assert_allclose(found[VIEW], np.log([16, 20, 36]))
-    assert found[FEATURES].shape == (16,)  # 4 * 2^2
+    np.testing.assert_array_equal(found[FEATURES], features)
     assert len(found[SEEN]) == 8
     smooth = image * 0 + np.linspace(0, 1, 20, dtype=np.float32)[:, None, None]
-    seen = look(network, module, smooth, grid, np.zeros((1, 7)), (16, 16, 16), CPU)
-    assert seen[SEEN][-1] < found[SEEN][-1] - 1  # how rough the image is
+    assert look(smooth, *given)[SEEN][-1] < found[SEEN][-1] - 1  # how rough the image is
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+@pytest.mark.parametrize("shape", [(40, 20, 12), (12, 12, 12)])
+def test_a_prediction_is_listened_to_and_gives_what_a_pass_of_its_own_gives(
+    shape: tuple[int, int, int], batch: int | None
+) -> None:
+    network = VNet(1, 2, width=4, levels=3, norm="instance", dropout=0).eval()
+    patch, stride = (16, 16, 16), (8, 8, 8)
+    module = bottleneck(network, 1, patch, CPU)
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    windows = windows_of(image, patch, stride)
+    alone = Listener(network, module, windows).features(image, CPU)
+    answer = flipped(
+        network, (0, 1), plain(("background", "one"))
+    )  # mirrored copies are not what is listened to
+    with Listener(network, module, windows) as heard:
+        how = {"window_batch": batch, "outside": float(image.min()), "told": heard.tell}
+        sliding_window(torch.from_numpy(image), answer, patch, stride, **how)
+    network.register_forward_hook(lambda *_: pytest.fail("the network was asked once more"))
+    np.testing.assert_allclose(heard.features(image, CPU), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layout_knows_up_from_down_but_not_brightness_or_size() -> None:
+    image = np.zeros((2, 40, 32, 20), np.float32)
+    image[0, :, :10], image[1, :, :, 15:] = 3.0, -1.0
+    found = layout(image)
+    assert found.shape == (128,)
+    np.testing.assert_allclose(layout(image * 7 + 100), found, atol=1e-5)
+    larger = image.repeat(2, 1).repeat(2, 2).repeat(2, 3)
+    np.testing.assert_allclose(layout(larger), found, atol=1e-5)
+    assert np.abs(layout(image[:, :, ::-1]) - found).max() > 1
+    np.testing.assert_allclose(layout(image[:, ::-1]), found, atol=1e-5)  # it is symmetric there
+    mirrored = layout(image[:, :, ::-1], (1,))  # training has seen both
+    np.testing.assert_allclose(mirrored, layout(image, (1,)), atol=1e-5)
+    assert not layout(np.ones((1, 9, 9, 1), np.float32)).any()  # nothing to be seen
+
+
+def test_a_guard_that_measures_other_things_is_none(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    guard = Guard.of("m", _looks(20))
+    assert guard is not None
+    save_guard(folder, guard)
+    (folder / CHECKSUMS).unlink()
+    save_file(load_file(folder / GUARD), folder / GUARD, {"module": "m", "parts": "features"})
+    assert read_guard(folder) is None
+
+
+def test_few_training_scans_bound_false_alarms_loosely() -> None:
+    """Of the greatest of n scans: a share p lies beyond all with probability (1 - p)^n."""
+    for count in (10, 64):
+        guard = Guard.of("m", _looks(count))
+        assert guard is not None
+        assert (1 - guard.false_alarms_at_most(0.001)) ** count == pytest.approx(0.05)
+        assert guard.false_alarms(0.2) < guard.false_alarms_at_most(0.2) < 1
 
 
 @pytest.fixture
@@ -125,7 +201,7 @@ def test_a_guard_comes_back_from_its_file_and_judges_alike(folder: Path) -> None
     for one in _looks(5, seed=3):
         assert again.judge(one) == guard.judge(one)
     assert GUARD in (folder / CHECKSUMS).read_text()
-    assert (folder / GUARD).stat().st_size < 20_000
+    assert (folder / GUARD).stat().st_size < 60_000
 
 
 @pytest.mark.parametrize("sealed", [True, False])
@@ -160,6 +236,6 @@ def test_arrays_that_do_not_fit_together_are_refused(folder: Path, change: str) 
         arrays["2.distances"][1] = 0
     else:
         del arrays["scores"]
-    save_file(arrays, folder / GUARD, {"module": "m"})
+    save_file(arrays, folder / GUARD, {"module": "m", "parts": ", ".join(PARTS)})
     with pytest.raises(DataError, match=r"guard\.safetensors cannot be used"):
         read_guard(folder)

@@ -14,6 +14,7 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import Measured, measure, ranked, write_volumes
 from medssl.infer.predict import predict_case
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.outputs import plain
 from medssl.settings import PredictSettings
 from medssl.transforms.chain import Preprocess
 from medssl.transforms.compose import Preparation
@@ -106,11 +107,11 @@ def test_members_are_told_apart_and_the_ensemble_is_as_without_them(
     ensemble = Ensemble([Threshold(0.0), Threshold(0.5)]).eval()
     settings = PredictSettings.model_validate({"flips": flips, "average": average})
     prepare = Preparation(Preprocess.of("mr"))
-    given = volume, prepare, (8, 8, 8), settings, 2, torch.device("cpu"), Cleaning(), (0,)
-    plain, apart = (predict_case(ensemble, *given, apart=wish) for wish in (False, True))
-    assert (len(plain.members), len(apart.members)) == (0, 2)
-    np.testing.assert_array_equal(plain.labels, apart.labels)
-    np.testing.assert_array_equal(plain.entropy, apart.entropy)
+    given = volume, prepare, (8, 8, 8), settings, plain("ab"), torch.device("cpu"), Cleaning(), (0,)
+    whole, apart = (predict_case(ensemble, *given, apart=wish) for wish in (False, True))
+    assert (len(whole.members), len(apart.members)) == (0, 2)
+    np.testing.assert_array_equal(whole.labels, apart.labels)
+    np.testing.assert_array_equal(whole.entropy, apart.entropy)
     for member, labels in zip(ensemble.members, apart.members, strict=True):
         alone = predict_case(Ensemble([member]), *given)
         np.testing.assert_array_equal(labels, alone.labels)

@@ -14,6 +14,7 @@ from medssl.infer.cleaning import Cleaning
 from medssl.infer.sparing import Once
 from medssl.infer.window import sliding_window, sliding_window_slabs
 from medssl.networks.ensemble import Ensemble
+from medssl.networks.outputs import plain
 from medssl.settings import PredictSettings
 from medssl.transforms.chain import Preprocess
 from medssl.transforms.compose import Preparation
@@ -114,7 +115,14 @@ def test_then_masks_are_made_slab_by_slab(error, monkeypatch):
     array = np.random.default_rng(0).normal(size=(1, 20, 9, 8)).astype(np.float32)
     volume = Volume(array, Geometry((20, 9, 8), np.eye(4)), "x")
     settings = PredictSettings.model_validate({"format": "nifti"})
-    given = volume, Preparation(Preprocess.of("mr")), (8, 8, 8), settings, 3, torch.device("cpu")
+    given = (
+        volume,
+        Preparation(Preprocess.of("mr")),
+        (8, 8, 8),
+        settings,
+        plain("abc"),
+        torch.device("cpu"),
+    )
     given = *given, Cleaning(), (0,)
     ensemble = Ensemble([Full(99), Full(99)]).eval()
     whole, notes = predict.predict_case(ensemble, *given), []

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from medssl.infer.uncertainty import entropy, flipped
+from medssl.networks.outputs import plain
+
+CLASSES = plain(("background", "one"))
 
 
 def test_entropy_is_zero_when_sure_and_one_when_clueless():
@@ -43,11 +46,11 @@ def windows() -> Tensor:
 def test_mirroring_averages_probabilities():
     network, batch = lopsided(), windows()
     expected = (network(batch).softmax(1) + network(batch.flip(3)).softmax(1).flip(3)) / 2
-    torch.testing.assert_close(flipped(network, (1,))(batch).softmax(1), expected)
+    torch.testing.assert_close(flipped(network, (1,), CLASSES)(batch).softmax(1), expected)
 
 
 def test_a_mirrored_input_gives_the_mirrored_answer():
-    answer, batch = flipped(lopsided(), (0, 1, 2)), windows()
+    answer, batch = flipped(lopsided(), (0, 1, 2), CLASSES), windows()
     for axis in (2, 3, 4):
         torch.testing.assert_close(answer(batch.flip(axis)), answer(batch).flip(axis))
 
@@ -59,7 +62,7 @@ def test_every_combination_of_axes_is_asked_once():
         asked.append(tuple(batch[0, 0].flatten().tolist()))
         return batch
 
-    flipped(predictor, (0, 1, 2))(torch.arange(8.0).reshape(1, 1, 2, 2, 2))
+    flipped(predictor, (0, 1, 2), CLASSES)(torch.arange(8.0).reshape(1, 1, 2, 2, 2))
     assert len(asked) == len(set(asked)) == 8
 
 
@@ -67,6 +70,6 @@ def test_a_probability_of_zero_stays_a_number():
     def certain(batch: Tensor) -> Tensor:
         return torch.cat([batch * 0 + 1000, batch * 0 - 1000], dim=1)
 
-    answer = flipped(certain, (0,))(windows())
+    answer = flipped(certain, (0,), CLASSES)(windows())
     assert torch.isfinite(answer).all()
     assert answer.softmax(1)[:, 0].eq(1).all()

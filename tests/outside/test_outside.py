@@ -1,11 +1,13 @@
 """What other packages add works as what is shipped does, wherever the package lies."""
 
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_mask, write_mask, write_volume
+from medssl.pipeline.family import Family
 
 PACKAGE = Path(__file__).parent / "package"
 
@@ -169,6 +172,16 @@ def test_a_family_from_outside_runs_is_compared_and_studied(place: Path, install
     assert "Errors of volumes in mm³." in page
     assert "| half | 1 |" in page
     assert next(place.glob("runs/volumes/study-*/learning_curve.png")).is_file()
+
+
+def test_a_family_has_to_say_seven_things() -> None:
+    """That of the package says these and no more; all else has a default."""
+    needed = {one.name for one in fields(Family) if one.default is MISSING}
+    assert len(needed) == 7
+    tree = ast.parse((PACKAGE / "outside_toy" / "family.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    (family,) = [call for call in calls if ast.unparse(call.func) == "Family"]
+    assert {key.arg for key in family.keywords} == needed
 
 
 def test_its_data_are_checked_and_shown_as_those_of_every_layout(

@@ -55,15 +55,12 @@ def mlflow_store(balls: Path) -> str:
 
 
 @pytest.fixture
-def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def balls(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the data set `balls`, its spec and its pipeline."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     for folder, text in (("data_specs", SPEC), ("pipelines", PIPELINE)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "balls.yaml").write_text(text)
+        (directory / folder).mkdir()
+        (directory / folder / "balls.yaml").write_text(text)
     generator = np.random.default_rng(0)
     grid = Geometry((SIDE, SIDE, SIDE), np.diag([2.0, 1.0, 1.0, 1.0]))
     axes = np.indices(grid.shape)
@@ -71,10 +68,10 @@ def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         centre = generator.uniform(4, 8, (3, 1, 1, 1))
         mask = (((axes - centre) ** 2).sum(0) < 9).astype(np.uint8)
         image = mask + 0.1 * generator.normal(size=mask.shape)
-        folder = tmp_path / "data" / "balls"
+        folder = directory / "data" / "balls"
         write_volume(image.astype(np.float32), grid, folder / f"c{number}.nii.gz")
         write_mask(3 * mask, grid, folder / f"c{number}_seg.nii.gz")
-    return tmp_path
+    return directory
 
 
 @pytest.fixture

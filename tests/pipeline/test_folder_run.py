@@ -22,20 +22,17 @@ Command = Callable[..., str]
 
 @pytest.fixture
 def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run `medssl ...` in a working directory with the folder `clinic`; what it prints."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI", "MEDSSL_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for number, grid in enumerate(GRIDS):
         mask = np.zeros(grid.shape, np.uint8)
         mask[2:6, 3:6, 2 : 5 + number % 3] = 1
         image = mask + 0.1 * generator.normal(size=grid.shape)
-        write_volume(image.astype(np.float32), grid, tmp_path / f"clinic/scan_{number}.nii.gz")
+        write_volume(image.astype(np.float32), grid, directory / f"clinic/scan_{number}.nii.gz")
         if number < 3:
-            write_mask(mask, grid, tmp_path / f"clinic/seg_{number}.nii.gz")
+            write_mask(mask, grid, directory / f"clinic/seg_{number}.nii.gz")
 
     def call(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["medssl", *arguments])

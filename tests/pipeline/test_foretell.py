@@ -6,13 +6,24 @@ import pytest
 import torch
 
 from medssl.families.segment import foretell
-from medssl.families.segment.foretell import Foretold, Pace, duration
+from medssl.families.segment.foretold import Foretold, Pace, duration
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 
-LONG = Foretold(Pace(0.5, 0.4), 400, 6, Pace(0.1, 0.2), 100, 300, 40, 2_000_000_000, "CPU")
+LONG = Foretold(
+    step=Pace(0.5, 0.4),
+    steps=400,
+    trainings=6,
+    window=Pace(0.1, 0.2),
+    mask=Pace(0.25, 0.05),
+    validated=100,
+    predicted=300,
+    masks=40,
+    memory=2_000_000_000,
+    device="CPU",
+)
 
 
 class Listening(QuietReporter):
@@ -41,9 +52,9 @@ def test_quick_steps_are_timed_more_often_than_slow_ones(seconds: float, timed: 
 
 def test_all_trainings_count_and_the_masks_that_follow() -> None:
     assert LONG.training == pytest.approx((0.5 * 400 * 6 + 0.1 * 100, 0.4 * 400 * 6 + 0.2 * 100))
-    assert LONG.prediction == pytest.approx((30, 60))
+    assert LONG.prediction == pytest.approx((30 + 40 * 0.25, 60 + 40 * 0.05))
     assert str(LONG) == (
-        "6 trainings of 400 steps at 0.5 s will take about 20 min, then 40 masks about 30 s; "
+        "6 trainings of 400 steps at 0.5 s will take about 20 min, then 40 masks about 40 s; "
         "they need 2 GB on the CPU"
     )
 
@@ -66,6 +77,7 @@ def test_steps_windows_and_masks_are_those_of_the_run(balls: Path) -> None:
     assert found.validated == 8 * 4  # each fold answers to what it leaves out
     assert min(found.step) > 0
     assert min(found.window) > 0
+    assert found.mask.wall > 0
     assert found.memory > 1e8
     ensemble = load_config(
         "balls", ["split={labels: 4, test: 2, folds: 4, validation: 0, final: ensemble}"]

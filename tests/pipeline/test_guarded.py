@@ -12,6 +12,7 @@ from medssl.data.volume import read_volume, write_volume
 from medssl.errors import DataError
 from medssl.families.segment.predict import predict_files
 from medssl.infer.checkpoint_guard import read_guard
+from medssl.infer.scan_traits import PARTS
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
@@ -92,7 +93,11 @@ def test_a_guard_of_another_network_is_refused(trained: Path, odd: Path, balls: 
     from safetensors.numpy import load_file, save_file
 
     (trained / CHECKSUMS).unlink()
-    save_file(load_file(trained / GUARD), trained / GUARD, {"module": "no.such.module"})
+    save_file(
+        load_file(trained / GUARD),
+        trained / GUARD,
+        {"module": "no.such.module", "parts": ", ".join(PARTS)},
+    )
     with pytest.raises(DataError, match="it is of another network"):
         predict_files(trained, [odd], balls / "out", [], QuietReporter(), "cpu")
 

@@ -24,13 +24,10 @@ GRID = Geometry((8, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 
 
 @pytest.fixture
-def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scans(directory: Path) -> Path:
     """An empty folder `scans` in a working directory of its own."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI", "MEDSSL_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scans").mkdir()
-    return tmp_path / "scans"
+    (directory / "scans").mkdir()
+    return directory / "scans"
 
 
 def scan(path: Path, low: float = 0.0) -> None:

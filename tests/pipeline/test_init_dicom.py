@@ -28,11 +28,8 @@ PARTS = (Label(value=1, name="tumour"), Label(value=2, name="Liver"))
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI", "MEDSSL_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "export"
+def tree(directory: Path) -> Path:
+    return directory / "export"
 
 
 def study(folder: Path, kind: str, parts: tuple[Label, ...] = PARTS, t1: str = "T1 axial") -> None:

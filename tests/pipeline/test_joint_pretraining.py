@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medssl.errors import UsageError
-from medssl.families.segment.train import load_start
+from medssl.families.segment.start import load_start
 from medssl.networks.grader import build_grader
 from medssl.networks.grader_settings import GraderSettings
 from medssl.pipeline.config import load_config

@@ -57,16 +57,13 @@ evaluate: {bootstrap: 100, overlays: 1}
 
 
 @pytest.fixture
-def dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with pictures of a bright dot, six of them with a green mask."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     for folder, text in (("data_specs", SPEC), ("pipelines", PIPELINE)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "dots.yaml").write_text(text)
-    root = tmp_path / "data" / "dots"
+        (directory / folder).mkdir()
+        (directory / folder / "dots.yaml").write_text(text)
+    root = directory / "data" / "dots"
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -127,19 +127,6 @@ def test_masks_without_declared_labels_are_refused(balls: Path, start: Callable[
         start(load_config("balls"), QuietReporter())
 
 
-@pytest.mark.parametrize("start", [run, train_alone])
-def test_regions_are_refused_as_long_as_they_are_not_learnt(
-    balls: Path, start: Callable[..., Any]
-) -> None:
-    respecify(
-        balls,
-        "labels: [{value: 3, name: ball}]",
-        "labels: [{value: 3, name: ball}]\nregions: {all: [3]}",
-    )
-    with pytest.raises(UsageError, match=r"regions all; .*not learnt yet"):
-        start(load_config("balls"), QuietReporter())
-
-
 def test_training_on_masks_that_are_all_empty_is_refused(balls: Path) -> None:
     respecify(balls, "simulated: true", "empty_masks: true")
     for name in make_plan(load_config("balls")).cohort.split.labelled:

@@ -13,21 +13,17 @@ from safetensors.torch import load_file, save_file
 from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.train import train
-from medssl.keyed import own_key
-from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.pipeline.stage import Stage
-from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
+from medssl.train.checkpoint import load_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
-from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.track import Tracker
-from medssl.transforms.chain import Preprocess
+from tests.train.volume_encoder import NETWORK, write_encoder
 
-NETWORK = NetworkSettings(name="vnet", width=2, levels=2, norm="instance", dropout=0)
 STEM = "encoder.blocks.0.0.weight"
 
 
@@ -37,25 +33,6 @@ class Notes(QuietReporter):
 
     def note(self, text):
         self.lines.append(text)
-
-
-def write_encoder(folder, network=NETWORK, seen=(), seed=9, **preprocess):
-    described = VolumeEncoderCheckpoint(
-        network=network,
-        contrasts=("T1",),
-        preprocess=Preprocess.of({"mr": preprocess}),
-        patch=(8, 8, 8),
-        method={"name": "masked_image_modelling"},
-        paper="",
-        data=(DataCard(name="unlabelled", title="", licence="", citation="", simulated=True),),
-        code="",
-        step=3,
-        metrics={},
-        seen=tuple(sorted(seen)),
-        key=own_key().name,
-    )
-    save_checkpoint(folder, build_encoder(network, 1, seed), described)
-    return folder
 
 
 @pytest.fixture

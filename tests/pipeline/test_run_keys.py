@@ -42,17 +42,14 @@ PIPELINES = {
 
 
 @pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def planned(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with data sets whose files are never read as images."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     for name, text in SPECS.items():
-        write(tmp_path / "data_specs" / f"{name}.yaml", text + COMMON)
+        write(directory / "data_specs" / f"{name}.yaml", text + COMMON)
     for name, text in PIPELINES.items():
-        write(tmp_path / "pipelines" / f"{name}.yaml", text)
-    data = tmp_path / "data"
+        write(directory / "pipelines" / f"{name}.yaml", text)
+    data = directory / "data"
     for number in range(8):
         write(data / "balls" / f"c{number}.nii.gz", f"image {number}")
         write(data / "balls" / f"c{number}_seg.nii.gz", f"mask {number}")
@@ -65,7 +62,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             write(data / "joints" / f"{part}{number}.png", f"{part} {number}")
             rows.append(f"{part}{number}.png,{number % 3},p{part}{number},{part}")
     write(data / "joints" / "labels.csv", "\n".join(rows) + "\n")
-    return tmp_path
+    return directory
 
 
 def write(path: Path, text: str) -> None:

@@ -13,18 +13,16 @@ from medssl.data.volume import read_mask
 from medssl.errors import UsageError
 from medssl.export.package import export_package
 from medssl.families.segment.train import train as train_stage
-from medssl.networks.build import build_encoder
 from medssl.networks.unet_settings import UNetSettings
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Job, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
 from medssl.pipeline.stage import Stage
-from medssl.train.checkpoint import DataCard, load_checkpoint, save_checkpoint
+from medssl.train.checkpoint import load_checkpoint
 from medssl.train.description import WEIGHTS
-from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint
 from medssl.train.track import Tracker
-from medssl.transforms.chain import Preprocess
+from tests.train.volume_encoder import write_encoder
 
 KEYS = "features: [4, 6, 8], strides: [[1,1,1],[2,2,1],[1,2,2]], blocks: [1,1,2], decoder_convs: 1"
 
@@ -65,20 +63,7 @@ def test_every_method_starts_from_its_pre_trained_encoder(
     still = ["fine_tune.schedule=frozen_then_whole", "fine_tune.frozen=0.9", "split.validation=0"]
     given = [small(name), f"method={method}", "pretrain=encoder", *still]
     network = load_config("balls", given).pipeline.network
-    described = VolumeEncoderCheckpoint(
-        network=network,
-        contrasts=("T1",),
-        preprocess=Preprocess.of("mr"),
-        patch=(8, 8, 8),
-        method={"name": "masked_image_modelling"},
-        paper="",
-        data=(DataCard(name="others", title="", licence="", citation="", simulated=True),),
-        code="",
-        step=3,
-        metrics={},
-        seen=(),
-    )
-    save_checkpoint(balls / "encoder", build_encoder(network, 1, 9), described)
+    write_encoder(balls / "encoder", network)
     encoder = load_file(balls / "encoder" / WEIGHTS)
     plan, folder = make_plan(load_config("balls", given)), balls / "run"
     plan = replace(plan, stages={"train": Stage("train", "0", folder)})

@@ -16,7 +16,7 @@ def test_a_term_that_is_not_finite_is_named_with_its_cases(training, pair):
     before = run.weights
     with pytest.raises(MedsslError) as caught:
         run.run()
-    assert caught.value.what == "loss term error_2 not finite at step 1"
+    assert caught.value.what == "the loss error_2 is not finite at step 1"
     assert caught.value.why == "the batch held the cases c0, c1"
     assert torch.equal(run.weights, before)
     assert run.ended == 1
@@ -28,7 +28,7 @@ def test_a_case_whose_voxels_are_not_finite_is_named_alone(training):
     next(case for case in run.cases if case.id == "c1").image[...] = np.inf
     with pytest.raises(MedsslError) as caught:
         run.run()
-    assert caught.value.what == "loss terms error_1 and error_2 not finite at step 1"
+    assert caught.value.what == "the loss error_1 and error_2 is not finite at step 1"
     assert caught.value.why == "values of c1 are not finite"
 
 

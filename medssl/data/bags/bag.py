@@ -127,7 +127,7 @@ class BagStream:
         return self._bag(number) if self.size == 1 else self.pieces(number, slice(None))
 
     def pieces(self, number: int, part: slice) -> Bags:
-        """Some bags of batch `number`."""
+        """The bags of batch `number` in the slice `part`, such as one process's share."""
         epoch, place = divmod(number, -(-len(self.bags) // self.size))
         rest = len(self.bags) - place * self.size
         numbers = range(min(self.size, rest))[part]

@@ -178,7 +178,9 @@ def _whole(header: Any, keyword: str) -> int | None:
 
 
 def _number(header: Any, keyword: str) -> float | None:
+    """The one number of an attribute; None where there is none, or are several."""
     try:
-        return float(_words(header, keyword)[0])
-    except (IndexError, ValueError):
+        (word,) = _words(header, keyword)
+        return float(word)
+    except ValueError:
         return None

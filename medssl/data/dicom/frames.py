@@ -89,8 +89,7 @@ def _enhanced(
         yield _slice(
             path, header, kept, number, at,
             place=place, turn=turn, spacing=spacing, thickness=thickness,
-            slope=1.0 if slope is None else float(slope),
-            intercept=0.0 if intercept is None else float(intercept),
+            rescaled=(slope, intercept),
             marks=tuple(_marks(own, shared)),
         )  # fmt: skip
 
@@ -112,8 +111,7 @@ def _stacked(
             path, header, kept, number, at,
             place=np.array(place, float) + number * away, turn=turn, spacing=spacing,
             thickness=header.get("SliceThickness"),
-            slope=float(header.get("RescaleSlope") or 1),
-            intercept=float(header.get("RescaleIntercept") or 0),
+            rescaled=(header.get("RescaleSlope"), header.get("RescaleIntercept")),
             marks=(),
         )  # fmt: skip
 
@@ -128,14 +126,14 @@ def _slice(
     turn: Any,
     spacing: Any,
     thickness: Any,
-    slope: float,
-    intercept: float,
+    rescaled: tuple[Any, Any],
     marks: tuple[tuple[str, str], ...],
 ) -> Slice:
+    slope, intercept = _rescaling(path, *rescaled)
     directions = np.reshape(turn, (2, 3)).astype(float)
     row, column = map(float, spacing)
     where = np.array(place, float)
-    finite = np.isfinite([*where, row, column, slope, intercept]).all() and slope != 0
+    finite = np.isfinite([*where, row, column, slope, intercept]).all()
     if not finite or min(row, column) <= 0 or where.shape != (3,):
         raise ValueError("a frame lies nowhere")
     if not are_perpendicular(directions):
@@ -158,6 +156,19 @@ def _slice(
         frame=number,
         marks=marks,
     )
+
+
+def _rescaling(path: Path, slope: Any, intercept: Any) -> tuple[float, float]:
+    """Slope and intercept of a frame, each as pydicom has it; None or empty where not stated."""
+    stated = [value not in (None, "") for value in (slope, intercept)]
+    if not any(stated):
+        return 1.0, 0.0
+    if not all(stated):
+        has, lacks = ("slope", "intercept") if stated[0] else ("intercept", "slope")
+        refuse(path, f"has frames with a rescale {has} but no {lacks}", "one has no meaning alone")
+    if float(slope) == 0:
+        refuse(path, "has frames with a rescale slope of 0", "all values of a frame would be alike")
+    return float(slope), float(intercept)
 
 
 def _found(own: Any, shared: Any, group: str, keyword: str) -> Any:

@@ -237,3 +237,15 @@ def _is_named_like_slice(path: Path, endings: set[str]) -> bool:
     if ending == "":
         return ending in endings and re.search(r"\d", path.name) is not None
     return ending in endings or ending in _ENDINGS
+
+
+def frame_of_reference(file: Path) -> str:
+    """FrameOfReferenceUID of a file; empty where it states none, or is no DICOM."""
+    try:
+        with file.open("rb") as stream:
+            if not begins_like_dicom(stream.read(132)):
+                return ""
+        header = read_header(file, specific_tags=["FrameOfReferenceUID"])
+        return str(header.get("FrameOfReferenceUID") or "")
+    except DAMAGE:
+        return ""

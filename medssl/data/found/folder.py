@@ -22,6 +22,8 @@ from medssl.data.layouts.slides import SUFFIXES as SLIDES
 from medssl.errors import DataError
 from medssl.names import some_of
 
+_HEADERS = "as the DICOM headers say"
+
 
 @dataclass
 class Found:
@@ -31,8 +33,10 @@ class Found:
         layout: as in a data spec.
         channels: names; empty where the list of cases has to say them.
         modality: where it is known by the kind of files.
+        modality_why: what tells it, in words; empty where the files may say more.
         root: the data set's folder.
         rule: how masks and scans belong together, in words; empty where a list says it.
+        labels_why: what the data spec says above its labels.
         patient: regular expression, where names show several scans of one patient.
         notes: what a person should know, in sentences.
         known: further keys of the data spec.
@@ -42,7 +46,9 @@ class Found:
     channels: Sequence[str]
     root: Path
     modality: str | None = None
+    modality_why: str = ""
     rule: str = ""
+    labels_why: str = ""
     patient: str | None = None
     notes: list[str] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)
@@ -132,9 +138,16 @@ def _studies(folder: Path) -> Found | None:
         return None
     rule = "masks are DICOM-SEG or RTSTRUCT, and belong to the series that they name"
     known = {"labels": list(found.labels), "series": found.series}
-    layout = {"kind": "dicom"}
     return Found(
-        layout, [found.channel], folder, found.modality, rule, notes=list(found.notes), known=known
+        {"kind": "dicom"},
+        [found.channel],
+        folder,
+        found.modality,
+        _HEADERS,
+        rule,
+        "Structures of the masks, by their names; a later one lies over an earlier one.",
+        notes=list(found.notes),
+        known=known,
     )
 
 
@@ -159,7 +172,7 @@ def _named(folder: Path, labels: Path | None) -> Found:
             "name the folder that holds the scans too, or the masks' folder as --labels",
         )
     if not images and (heap := read_heap(folder)) is not None:
-        return Found({"kind": "dicom"}, [heap.channel], folder, heap.modality)
+        return Found({"kind": "dicom"}, [heap.channel], folder, heap.modality, _HEADERS)
     _refuse_none(images, folder, "image")
     return _found(folder, match(read_scans(images), masks), images)
 
@@ -195,7 +208,7 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     named = PATIENT in "".join(scans.channels.values())
     patient = None if named else patients_in([case for _, case in scans.found])
     modality = "OT" if pictures else None
-    return Found(layout, list(patterns), folder, modality, rule, patient, notes)
+    return Found(layout, list(patterns), folder, modality, rule=rule, patient=patient, notes=notes)
 
 
 def _ending(items: Any) -> str:

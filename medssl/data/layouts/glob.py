@@ -34,7 +34,7 @@ class Options(BaseModel):
 
 
 def cases(spec: DataSpec, root: Path) -> list[Case]:
-    """Cases by name."""
+    """The cases whose files fit the patterns, sorted by name."""
     options = spec.layout.options(Options)
     if set(options.images) != set(spec.channels):
         raise UsageError(

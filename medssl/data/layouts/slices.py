@@ -99,7 +99,7 @@ def _sliced(
     spec: DataSpec, options: Options, source: DataSpec, case: Case, folder: Path
 ) -> Iterator[str]:
     """Write the slices of one volume; yields their names."""
-    volume = read_volume([case.images[name] for name in spec.channels])
+    volume = read_volume([case.images[name] for name in spec.channels], source.resample_channels)
     mask = None
     if case.label is not None:
         mask = read_mask(case.label, source.labels, volume.geometry).array[0].astype(np.uint8)

@@ -140,6 +140,9 @@ LAYOUT = Layout(
     Options,
     listed=listed,
     content="slides",
+    noun="slides",
+    truth="label",
+    contents=None,
     inspector="medssl.data.slide.check:inspector_of_slides",
     contact_sheet="medssl.data.slide.contact_sheet:slide_contact_sheet",
 )

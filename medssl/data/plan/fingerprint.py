@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class CaseFacts:
-    """What one case is like.
+    """What one case is like, as read from its files.
 
     Attributes:
         shape: voxels along each axis.
@@ -59,7 +59,7 @@ class CaseFacts:
 
     @property
     def kept(self) -> float:
-        """Share of the voxels that lies in the box."""
+        """Share of the scan's voxels that lies in `box`; the rest is empty margin."""
         return float(np.prod(self.box, dtype=float) / np.prod(self.shape, dtype=float))
 
     @property
@@ -84,12 +84,12 @@ class Fingerprint:
         return [case.spacing for case in self.cases]
 
     def shapes(self, cropped: bool) -> list[Triple]:
-        """Voxels along each axis, of each case; of its box where it is cropped."""
+        """Voxels along each axis, of each case; of its `box` where margins are cut away."""
         return [case.box if cropped else case.shape for case in self.cases]
 
     @property
     def kept(self) -> float:
-        """Median share of the voxels that lies in the boxes."""
+        """Median over the cases of `CaseFacts.kept`."""
         return float(np.median([case.kept for case in self.cases]))
 
     def inside(self) -> np.ndarray | None:
@@ -98,7 +98,7 @@ class Fingerprint:
         return np.concatenate(found) if found else None
 
     def apart(self) -> int:
-        """Labelled cases whose body intensities leave the range of those without a mask."""
+        """How many labelled cases have body intensities outside those of all unlabelled ones."""
         rest = [case.body for case in self.cases if not case.labelled]
         if not rest:
             return 0
@@ -111,19 +111,25 @@ class Fingerprint:
         )
 
 
-def look_at(case: Case, channels: Sequence[str], orientation: str | None) -> CaseFacts:
+def look_at(
+    case: Case, channels: Sequence[str], orientation: str | None, resample: bool = False
+) -> CaseFacts:
     """Read a case and tell what it is like.
 
     Args:
         orientation: of the axes, e.g. RAS; None: those of the file.
+        resample: channels on other grids are put on that of the first.
 
     Raises:
         DataError: a file is missing or cannot be read, or the mask does not fit the scan.
     """
     missing = [name for name in channels if name not in case.images]
     if missing:
-        raise DataError(f"case {case.id} has no file for the channel {' and '.join(missing)}")
-    volume = read_volume([case.images[name] for name in channels])
+        raise DataError(
+            f"case {case.id} has no file for the channel {' and '.join(missing)}",
+            do="see `medssl data check`",
+        )
+    volume = read_volume([case.images[name] for name in channels], resample)
     array = volume.array
     above = np.zeros(array.shape[1:], bool)
     for channel in array:
@@ -136,7 +142,10 @@ def look_at(case: Case, channels: Sequence[str], orientation: str | None) -> Cas
     if case.label is not None:
         mask = read_mask(case.label)
         if not mask.geometry.matches(volume.geometry):
-            raise DataError(f"label {case.label} does not lie on the grid of its image")
+            raise DataError(
+                f"label {case.label} does not lie on the grid of its image",
+                do="see `medssl data check`",
+            )
         inside = _drawn(array, np.flatnonzero(mask.array[0]))
     return CaseFacts(sizes[0], spacing, sizes[1], (float(ends[0]), float(ends[1])), inside)
 
@@ -190,7 +199,7 @@ def fingerprint_of(
         path = folder / f"{key(case)}-{orientation or 'file'}-{VERSION}.npz"
         known = _kept(path)
         if known is None:
-            known = look_at(case, spec.channels, orientation)
+            known = look_at(case, spec.channels, orientation, spec.resample_channels)
             _keep(path, known)
         return known
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from medssl.yaml_text import Row
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -17,3 +19,8 @@ class Planned:
     key: str
     value: Any
     why: str
+
+    @property
+    def row(self) -> Row:
+        """As a row of a YAML file."""
+        return tuple(self.key.split(".")), self.value, self.why

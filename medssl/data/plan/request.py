@@ -30,7 +30,7 @@ def _memory(text: str) -> str:
 
 
 class PlanSettings(Section):
-    """What keys that are not given are planned for: `plan: auto`, or keys."""
+    """The section `plan`: the device and memory for which keys that are not given are chosen."""
 
     memory: Annotated[str, AfterValidator(_memory)] | None = Field(
         default=None,
@@ -48,13 +48,13 @@ class PlanSettings(Section):
 
     @property
     def limit(self) -> float | None:
-        """GB; None where none is given."""
+        """Memory that training may take, GB; None where none is given."""
         return None if self.memory is None else gigabytes(self.memory)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """What is not to be planned, as it was given.
+    """Values that the pipeline gives, which a plan has to leave as they are.
 
     Attributes:
         spacing: mm along each axis; None: planned.

@@ -47,6 +47,28 @@ class ScanBatch:
         cut = grid_sample(source, grid, padding_mode="border", align_corners=False)
         return cut.reshape(items, views, 1, *self.patch)
 
+    def onto_first(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of the second windows, looked up where the first ones show the same place.
+
+        Both scans of an item are one scan, as then they are cut from one box; or there is no
+        affine.
+
+        Args:
+            maps: [B, E, x, y, z] of the second windows, at any resolution.
+
+        Returns:
+            maps [B, E, x, y, z], and [B, x, y, z] bool: which cells both windows show.
+        """
+        if self.affine is None:
+            return maps, maps.new_ones((len(maps), *maps.shape[2:]), dtype=torch.bool)
+        first, second = self.affine.double().unbind(1)
+        linear = torch.linalg.solve(second[:, :, :3], first[:, :, :3])
+        shift = torch.linalg.solve(second[:, :, :3], first[:, :, 3:] - second[:, :, 3:])
+        x, y, z = maps.shape[2:]
+        grid = _grid(torch.cat([linear, shift], 2).to(maps.dtype), (x, y, z))
+        found = grid_sample(maps, grid, padding_mode="border", align_corners=False)
+        return found, (grid.abs() <= 1).all(-1)
+
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
         source, patient, contrast = (

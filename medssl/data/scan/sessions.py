@@ -174,13 +174,18 @@ def _patient(spec: DataSpec, case: Case) -> str:
     return f"{spec.name}/{case.patient}"
 
 
-def _merged(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Case]:
-    """One case per session, named after its first."""
+def sessions_of(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases of a data set by session; a case without a named one is a session of its own."""
     sessions: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         key = (case.patient, case.session) if case.session else (case.id,)
         sessions.setdefault(key, []).append(case)
-    for parts in sessions.values():
+    return list(sessions.values())
+
+
+def _merged(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Case]:
+    """One case per session, named after its first."""
+    for parts in sessions_of(cases):
         if len(parts) == 1:
             yield parts[0]
         else:

@@ -50,7 +50,7 @@ def pair_units(groups: Sequence[ScanGroup], settings: PairSettings) -> list[list
 
 
 def single_scans(groups: Sequence[ScanGroup], pairs: PairSettings | None) -> list[Choice]:
-    """The scans for a stream of single ones: those that no pair may have; all without `pairs`."""
+    """The scans that are seen alone: those that no pair can hold; all where `pairs` is None."""
     found: list[Choice] = []
     for group in groups:
         paired = set() if pairs is None else set(sum(group.pairs(pairs.contrasts_differ), ()))
@@ -128,7 +128,10 @@ class PairStream(WindowStream):
     ) -> None:
         units = pair_units(groups, pairs)
         if not units:
-            raise DataError("no session has two scans that can be a pair")
+            raise DataError(
+                "no session has two scans that can be a pair",
+                do="name a data set with such sessions, or a method that learns from single scans",
+            )
         super().__init__("pairs", units, affine, patch, size, seed, rest)
 
 
@@ -147,7 +150,11 @@ class ScanStream(WindowStream):
     ) -> None:
         units = [[choice] for choice in single_scans(groups, pairs)]
         if not units:
-            raise DataError("there is no single scan: every scan can be in a pair")
+            raise DataError(
+                "no scan is left to be seen alone",
+                "every scan can be one of a pair",
+                "name a data set with single scans",
+            )
         super().__init__("scans", units, affine, patch, size, seed, rest)
 
 

@@ -7,19 +7,14 @@ from pydantic import Field, model_validator
 
 from medssl.data.classes import declared_classes
 from medssl.data.radiograph.settings import GradeSplitSettings
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
-from medssl.settings import (
-    EncoderSource,
-    LoopSettings,
-    MethodChoice,
-    OptimiserSettings,
-    PipelineFile,
-)
+from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.transforms.chain import PREPROCESS
 from medssl.transforms.radiograph_chain import (
     AUGMENT_CROPS,

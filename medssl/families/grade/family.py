@@ -1,24 +1,34 @@
 """Grading: from radiographs to grades with calibrated probabilities."""
 
 from medssl.families.grade.config import GradeConfig
-from medssl.pipeline.family import Family, InitialEncoder, in_package
+from medssl.pipeline.family import Family, InitialEncoder, LooseFiles, Scoring, Step
 
 _HERE = "medssl.families.grade"
 
 FAMILY = Family(
     name="grade",
     configs=(GradeConfig,),
-    usual_arms=("supervised_mixup", "semixup"),
-    **in_package(_HERE, "train", "predict", "evaluate"),
-    comparison=f"{_HERE}.comparison:GradeComparison",
+    cohort=f"{_HERE}.cohort:find_cohort",
+    inputs=f"{_HERE}.cohort:inputs",
+    steps={
+        "train": Step(f"{_HERE}.train:train", together=True),
+        "predict": Step(f"{_HERE}.predict:predict"),
+        "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
+    },
+    results=f"{_HERE}.cohort:results",
+    scoring=Scoring(
+        f"{_HERE}.comparison:GradeComparison",
+        usual_arms=("supervised_mixup", "semixup"),
+        tested="images",
+        axes=("labels",),
+    ),
     draft=f"{_HERE}.draft:draft",
     prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
-    predict_files=f"{_HERE}.predict:predict_in_words",
-    neutral=True,
-    writes="grades.csv",
-    evaluate_files=f"{_HERE}.evaluate:evaluate_grades",
-    axes=("labels",),
-    tested="images",
-    together=("train",),
+    files=LooseFiles(
+        predict=f"{_HERE}.predict:predict_in_words",
+        writes="grades.csv",
+        neutral=True,
+        evaluate=f"{_HERE}.evaluate:evaluate_grades",
+    ),
 )

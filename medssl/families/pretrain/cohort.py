@@ -11,6 +11,7 @@ import numpy as np
 from medssl.atomic import write_text
 from medssl.data.dimensions import are_pictures
 from medssl.data.layouts import find_cases, layout_of
+from medssl.data.scan.selection import read_selection
 from medssl.data.spec import Case, DataSpec
 from medssl.data.split import patient_key
 from medssl.errors import DataError, UsageError
@@ -113,6 +114,8 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
         UsageError: a data set is of pictures.
     """
     probed_too = isinstance(config, PretrainConfig)
+    chosen = config.pipeline.selected if probed_too else None
+    selection = None if chosen is None else read_selection(Path(chosen))
     kept_out = {*kept_out, *(excluded(config.pipeline.exclude) if probed_too else ())}
     train, probed = [], []
     for spec in config.specs:
@@ -131,6 +134,9 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
                 "segment them with `medssl train`, which needs some masks",
             )
         learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
+        if selection is not None:
+            selection.must_be_of(spec.name, cases)
+            learnt = tuple(case for case in learnt if selection.holds(spec.name, case))
         if not learnt:
             raise DataError(
                 f"no patient of {spec.name} is left to learn from",

@@ -40,7 +40,7 @@ class PretrainComparison(Comparison):
         )
 
     def columns(self, run: Result) -> Mapping[str, float]:
-        """Also of untrained networks and of what needs no training, as "untrained/top1"."""
+        """Numbers of study.csv; those of untrained networks and baselines as "untrained/top1"."""
         others = {
             f"{what}/{name}": value
             for what, values in run.scores.items()

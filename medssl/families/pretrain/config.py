@@ -10,6 +10,7 @@ from medssl.data.layouts import layout_of
 from medssl.data.mixed.settings import MixedSampling
 from medssl.data.scan.contrasts import Contrasts
 from medssl.data.slide.settings import TileSettings
+from medssl.encoder_source import EncoderSource, PretrainChoice
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.encoder_fit import holding, must_hold
@@ -23,14 +24,7 @@ from medssl.networks.tile_settings import (
 from medssl.pipeline.config import Config
 from medssl.pipeline.family import InitialEncoder
 from medssl.section import OneAlone, Patch, Section, check_patch, digest
-from medssl.settings import (
-    EncoderSource,
-    LoopSettings,
-    MethodChoice,
-    OptimiserSettings,
-    PipelineFile,
-    PretrainChoice,
-)
+from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.train.description import weights_hash
 from medssl.transforms.chain import PREPROCESS, Preprocess
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
@@ -77,6 +71,10 @@ class PretrainPipeline(PipelineFile):
     )
     exclude: Annotated[tuple[str, ...], OneAlone()] = Field(
         default=(), description="segmentation pipelines whose test patients are kept out"
+    )
+    selected: str | None = Field(
+        default=None,
+        description="a file of `medssl select`: the scans that are learnt from; null: all",
     )
     preprocess: Preprocess = Field(
         default=Preprocess.of({"mr": {"crop_foreground": True}}), description=PREPROCESS
@@ -166,14 +164,14 @@ class PretrainConfig(Config[PretrainPipeline]):
         return [[spec.channels, spec.aliases] for spec in self.specs]
 
     def shaping(self) -> list[Any]:
-        """All that shapes the encoder but the cases, as plain values."""
+        """What decides the encoder beside the cases, as plain values for the key of its folder."""
         named = ("seed", "preprocess", "network", "method", "train", "probe")
         sections = {name: self.section(name) for name in named}
         started = [] if self.pipeline.pretrain is None else [self.section("pretrain")]
         return [digest([sections | {"data": list(self.pipeline.data)}, self.declared(), *started])]
 
     def section(self, name: str) -> Any:
-        """As of every family; the encoder to go on with counts by its weights."""
+        """As `Config.section`; an encoder to go on with enters by the hash of its weights."""
         choice = self.pipeline.pretrain
         if name != "pretrain" or choice is None:
             return super().section(name)

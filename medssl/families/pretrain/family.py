@@ -1,21 +1,27 @@
 """Pre-training: encoders for others to start from, from cases without labels."""
 
 from medssl.families.pretrain.config import MixedConfig, PretrainConfig, TileConfig
-from medssl.pipeline.family import Family, InitialEncoder, in_package
+from medssl.pipeline.family import Family, InitialEncoder, Scoring, Step
 
 _HERE = "medssl.families.pretrain"
 
 FAMILY = Family(
     name="pretrain",
     configs=(PretrainConfig, MixedConfig, TileConfig),
-    usual_arms=("masked_image_modelling", "modality_invariant"),
-    **in_package(_HERE, "pretrain"),
-    comparison=f"{_HERE}.comparison:PretrainComparison",
+    cohort=f"{_HERE}.cohort:find_cohort",
+    inputs=f"{_HERE}.cohort:inputs",
+    steps={
+        "pretrain": Step(f"{_HERE}.pretrain:pretrain", together=True),
+    },
+    results=f"{_HERE}.cohort:results",
+    scoring=Scoring(
+        f"{_HERE}.comparison:PretrainComparison",
+        usual_arms=("masked_image_modelling", "modality_invariant"),
+        seed_keys=("seed", "probe.seed"),
+    ),
     draft=f"{_HERE}.draft:draft",
-    initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     prepare=f"{_HERE}.pretrain:prepare",
     found=f"{_HERE}.cohort:found",
-    seed_keys=("seed", "probe.seed"),
+    initial_encoder=InitialEncoder("network", "medssl.train.encoder_checkpoint:read_encoder"),
     trains_encoders=True,
-    together=("pretrain",),
 )

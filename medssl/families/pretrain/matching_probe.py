@@ -24,7 +24,7 @@ from medssl.evaluate.matching import (
 from medssl.evaluate.matching_picture import draw_matches
 from medssl.families.pretrain.pretrain import Probing
 from medssl.infer.embed import embed
-from medssl.methods.method import PretrainMethod
+from medssl.methods.encoder_method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder
 from medssl.pipeline.plan import Job
 from medssl.train.track import Tracker

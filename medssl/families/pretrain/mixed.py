@@ -13,7 +13,7 @@ from medssl.families.pretrain.cohort import PretrainPlan
 from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.mixed_probe import MixedProbes
 from medssl.families.pretrain.volumes import description, load_start, prepare_volumes
-from medssl.methods.method import MixedMethod, MixedTask
+from medssl.methods.encoder_method import MixedMethod, MixedTask
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.track import Tracker

@@ -16,7 +16,7 @@ from medssl.data.mixed.settings import SliceAugment
 from medssl.data.mixed.stream import MixedSource, MixedStream
 from medssl.evaluate.clusters import draw_clusters
 from medssl.families.pretrain.pretrain import Probing
-from medssl.methods.method import MixedMethod
+from medssl.methods.encoder_method import MixedMethod
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.pipeline.plan import Job
 from medssl.train.track import Tracker

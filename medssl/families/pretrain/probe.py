@@ -33,7 +33,7 @@ from medssl.evaluate.reconstruction import draw_reconstructions
 from medssl.evaluate.retrieval import cross_distance, retrieve, retrieve_across
 from medssl.families.pretrain.cohort import Numbers
 from medssl.families.pretrain.pretrain import Probing
-from medssl.methods.method import PretrainMethod, Reconstruction
+from medssl.methods.encoder_method import PretrainMethod, Reconstruction
 from medssl.methods.pretrain.collapse import effective_rank
 from medssl.pipeline.plan import Job
 from medssl.train.distributed import TEAM

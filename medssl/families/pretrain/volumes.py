@@ -17,7 +17,7 @@ from medssl.families.pretrain.matched import matched_stream
 from medssl.families.pretrain.pretrain import Probing
 from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
 from medssl.keyed import own_key
-from medssl.methods.method import PretrainMethod, PretrainTask
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
 from medssl.networks.build import build_encoder
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_answer

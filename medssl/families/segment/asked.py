@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.files import is_picture
-from medssl.data.volume import Volume, read_geometry, write_volume
+from medssl.data.volume import Volume, write_volume
 from medssl.device import choose_device
 from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS, Form
 from medssl.export.meaning import empty_masks
 from medssl.export.result import Algorithm, Result
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.formats import must_hold, usual_form
 from medssl.families.segment.report import REPORT, write_report
 from medssl.families.segment.scans import Scans
 from medssl.infer.checkpoint_guard import read_guard, watch_of
@@ -46,23 +47,6 @@ _SHEARED = (
     "are not at right angles, as of a CT with a tilted gantry, and NIfTI files of such are refused "
     "there; predict with --format nrrd for a file that opens"
 )
-
-
-def _must_hold(form: str | None, case: str, volume: Volume) -> None:
-    """Refuse to write a volume as a PNG before it is predicted."""
-    frames = volume.geometry.shape[2]
-    if form == "png" and frames > 1:
-        raise UsageError(
-            f"{case} has {frames} slices, and a PNG file holds one",
-            do="choose --format nifti, nrrd or mha",
-        )
-
-
-def usual_form(given: Input) -> str:
-    """The word of the form that suits the files of a case."""
-    if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
-        return "nifti"
-    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,8 @@ class Asked:
         """File names of a case's results; the mask, which appears last, is the first."""
         maps = ["_entropy"] if "entropy" in self.settings.save else []
         if "probabilities" in self.settings.save:
-            maps += [f"_probability_{value}" for value in self.found.label_values]
+            regions = [name.replace(" ", "_") for name in self.found.regions]
+            maps += [f"_probability_{one}" for one in regions or self.found.label_values]
         form = self.form(case)
         masks = form.names(case, self.found.labels)
         report = [f"{case}{REPORT}"] if self.settings.report else []
@@ -97,11 +82,11 @@ class Asked:
 
     @property
     def measuring(self) -> bool:
-        """Whether each case is measured."""
+        """Whether volumes and doubt of each case are measured: for the record, or for a report."""
         return self.measures or self.settings.report
 
     def form(self, case: str) -> Form:
-        """In which the results of a case are written."""
+        """The file format in which the results of a case are written."""
         return FORMS[self.settings.format or usual_form(self.cases[case])]
 
     @property
@@ -138,7 +123,7 @@ class Asked:
         ]
 
     def measured(self, outputs: Outputs) -> dict[str, Measured]:
-        """What was measured, as far as the record of the outputs knows it."""
+        """Volumes and doubt by case, as far as they stand in the record of the outputs."""
         found = {}
         for case in self.cases:
             with suppress(KeyError, TypeError, ValueError):
@@ -149,7 +134,7 @@ class Asked:
 
     @property
     def limit(self) -> float | None:
-        """Of the guard; None where the checkpoint has none, or it is not asked."""
+        """Score above which the guard marks a case; None where no guard is there or asked."""
         return self._guard.limit(self.settings.guard) if self._guard else None
 
     @property
@@ -169,7 +154,8 @@ class Asked:
                         f"{case} is unlike the scans that the model was trained on, by its "
                         f"{' and '.join(parts)}: its mask is not to be trusted unseen (score "
                         f"{verdict.score:.1f}, limit {guard.limit(rate):.1f}; of scans like those "
-                        f"of training about {guard.false_alarms(rate):.0%} are marked)"
+                        f"of training about {guard.false_alarms(rate):.0%} are marked, with 95 % "
+                        f"certainty at most {guard.false_alarms_at_most(rate):.0%})"
                     )
 
     def _rules(self, case: str) -> str:
@@ -186,13 +172,14 @@ class Asked:
         watch = watch_of(self.checkpoint, predictor, found, device) if settings.guard else None
         prepare, cleaning = Preparation(found.preprocess), Cleaning.of(settings, found.classes)
         missing, empty, note = self.missing(outputs), list[str](), Once(reporter.warn)
-        scans = Scans(self.wanted, reporter)
+        resample = found.resample_channels or settings.resample_channels
+        scans = Scans(self.wanted, reporter, resample)
 
         def one(case: str) -> None:
             volume, series = scans.open(case, self.cases[case])
-            _must_hold(settings.format, case, volume)
+            must_hold(settings.format, case, volume)
             given = network, volume, prepare, found.patch, self._with_maps(case)
-            how = len(found.classes), device, cleaning, found.mirrored or ()
+            how = found.outputs, device, cleaning, found.mirrored or ()
             made = predict_case(*given, *how, self.measuring, watch, note)
             self._write(case, volume, made, series, scans.remarks(case), outputs)
             if not made.labels.any():
@@ -217,7 +204,7 @@ class Asked:
 
     @property
     def wanted(self) -> Wanted:
-        """What series a study must hold."""
+        """Which series a study must hold to be predicted."""
         found = self.found
         rules = {**found.series, **self.settings.series}
         return Wanted(found.modality, found.channels, rules, found.grids)
@@ -262,7 +249,7 @@ class Asked:
             self.found.labels,
             case,
             series[0] if series else None,
-            one.probabilities,
+            self._of_labels(one.probabilities),
             self.algorithm,
         )
         count = len(form.names(case, self.found.labels))
@@ -279,6 +266,13 @@ class Asked:
         save = {*self.settings.save, *(["entropy"] if self.measuring else [])}
         save |= {"probabilities"} if self.form(case).fractions else set()
         return self.settings.model_copy(update={"save": tuple(sorted(save))})
+
+    def _of_labels(self, probabilities: np.ndarray | None) -> np.ndarray | None:
+        """[K, X, Y, Z] of background and labels, of what the networks answer with."""
+        if probabilities is None or not self.found.regions:
+            return probabilities
+        found: np.ndarray = self.found.outputs.of_classes(torch.from_numpy(probabilities)).numpy()
+        return found
 
     def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
@@ -299,4 +293,4 @@ def _chosen(predictor: Ensemble, settings: PredictSettings) -> Ensemble:
             f"the checkpoint holds {len(predictor.members)} network",
             "choose predict.network=ensemble",
         )
-    return Ensemble([predictor.members[index]]).eval()
+    return Ensemble([predictor.members[index]], predictor.outputs).eval()

@@ -40,7 +40,7 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     Raises:
         DataError: the data set is missing, declares no labels, is too small for the label budget,
             or has one patient in two parts.
-        UsageError: its labels are regions, or one labelled patient is to be folded.
+        UsageError: one labelled patient is to be folded.
     """
     refuse_unlearnable(config.spec)
     cases = find_cases(config.spec)
@@ -49,7 +49,7 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     verify(split, cases)
     asked = config.pipeline.split.folds
     scored = (*split.test, *split.validation, *(split.labelled if asked else ()))
-    _must_outline_all(config.spec, scored)
+    _must_outline_some(config.spec, scored)
     if not asked:
         return Cohort(tuple(cases), (split,))
     labelled = [case for case in cases if case.id in set(split.labelled)]
@@ -60,14 +60,14 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
 
 
-def _must_outline_all(spec: DataSpec, scored: Sequence[str]) -> None:
-    """Refuse to score masks that outline some classes alone."""
-    some = [name for name in scored if spec.outlined_in(name)]
-    if some:
+def _must_outline_some(spec: DataSpec, scored: Sequence[str]) -> None:
+    """Refuse to score masks that outline nothing; of others what they outline is scored."""
+    none = [name for name in scored if not spec.structures_in(name)]
+    if none:
         raise UsageError(
-            f"{len(some)} cases to be scored outline some labels alone, {some[0]} among them",
-            "nothing tells whether what is found of the others is right",
-            "declare test cases that outline all, or set split.test=0 split.folds=0 "
+            f"{len(none)} cases to be scored outline nothing, {none[0]} among them",
+            "`outlined` in the data spec names no label of theirs",
+            "declare test cases that outline something, or set split.test=0 split.folds=0 "
             "split.validation=0",
         )
 
@@ -147,19 +147,12 @@ def refuse_unlearnable(spec: DataSpec) -> None:
 
     Raises:
         DataError: it declares no labels.
-        UsageError: it declares regions.
     """
     if not spec.labels:
         raise DataError(
             f"the data set {spec.name} declares no labels",
             "there is nothing to segment",
             "declare the values of its masks under `labels` in the data spec",
-        )
-    if spec.regions:
-        raise UsageError(
-            f"the data set {spec.name} declares the regions {', '.join(spec.regions)}",
-            "regions, which are unions of labels, are not learnt yet",
-            "leave `regions` out of the data spec, and each of its labels is learnt by itself",
         )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from medssl.data.plan.request import PlanSettings
 from medssl.data.split_settings import SplitSettings
+from medssl.encoder_source import PretrainChoice
 from medssl.errors import UsageError
 from medssl.evaluate.settings import EvaluateSettings
 from medssl.families.segment.plannable import plannable, without_levels
@@ -23,7 +24,6 @@ from medssl.settings import (
     MethodChoice,
     PipelineFile,
     PredictSettings,
-    PretrainChoice,
     TrainSettings,
 )
 from medssl.train.description import weights_hash
@@ -115,7 +115,15 @@ class SegmentConfig(Config[SegmentPipeline]):
     without_effect: ClassVar = {
         **Config.without_effect,
         "network": {"checkpointing"},
-        "predict": {"window_batch", "format", "unlabelled", "series", "guard", "report"},
+        "predict": {
+            "window_batch",
+            "format",
+            "unlabelled",
+            "series",
+            "guard",
+            "report",
+            "resample_channels",  # what lies on one grid is the same, and other cases are refused
+        },
     }
 
     @property
@@ -134,7 +142,8 @@ class SegmentConfig(Config[SegmentPipeline]):
     def declared(self) -> Any:
         """Images and labels."""
         spec = self.spec
-        further = [one for one in (spec.label_colours, spec.ignore, spec.outlined) if one]
+        regions = [spec.regions, spec.regions_class_order] if spec.regions else None
+        further = [one for one in (spec.label_colours, spec.ignore, spec.outlined, regions) if one]
         return [spec.modality, spec.channels, spec.classes, spec.label_values, *further]
 
     def resolved(self) -> dict[str, Any]:
@@ -152,7 +161,9 @@ class SegmentConfig(Config[SegmentPipeline]):
         if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
             self.pipeline.network.must_have_encoder()
         if self.pipeline.loss is not None:
-            self.pipeline.loss.must_fit(self.spec.classes, self.spec.ignore is not None)
+            of = tuple(self.spec.regions) or self.spec.classes
+            partial, regions = self.spec.ignore is not None, bool(self.spec.regions)
+            self.pipeline.loss.must_fit(of, partial, regions)
         check_stride(self.pipeline.predict.stride, self.pipeline.train.patch)
         self._must_look_in_time()
         Cleaning.of(self.pipeline.predict, self.spec.classes)
@@ -194,7 +205,8 @@ class SegmentConfig(Config[SegmentPipeline]):
         if network.packages:
             from medssl.networks.trial import must_answer
 
-            channels, classes = len(self.spec.channels), len(self.spec.classes)
+            spec = self.spec
+            channels, classes = len(spec.channels), len(spec.regions) or len(spec.classes)
             must_answer(network, channels, classes, train.patch, train.batch_labelled)
 
     def must_fit(self, trained: Any, what: str) -> None:

@@ -64,21 +64,34 @@ def measure(
     classes: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write down what each correction would do to the cases that a fold leaves out."""
+    """Write down what each correction would do to the cases that a fold leaves out.
+
+    Of a case that outlines some classes alone, to these; of one that outlines some regions alone,
+    to nothing, as corrections are of classes.
+    """
     smallest = _smallest(learnt, classes)
     found = {}
     for case in held:
         labels, truth, voxel = answer(case), np.asarray(case.mask), case.record.network.voxel
-        known = truth != IGNORED
+        known, seen = truth != IGNORED, _outlined(case, classes)
         found[case.id] = {
             name: {
                 correction: dice((cleaned(labels, voxel) == index) & known, truth == index)
                 for correction, cleaned in _corrections(index, smallest[name])
             }
             for index, name in enumerate(classes)
-            if index
+            if index and name in seen
         }
     write_text(folder / HELD_OUT, json.dumps(asdict(HeldOut(smallest, found)), indent=1))
+
+
+def _outlined(case: CachedCase, classes: Sequence[str]) -> Collection[str]:
+    """Names of the classes that the mask of a case outlines."""
+    if case.outlined is None:
+        return classes
+    if len(case.outlined) != len(classes) or not case.outlined[0]:
+        return ()  # regions
+    return [name for name, seen in zip(classes, case.outlined, strict=True) if seen]
 
 
 def declared(spec: DataSpec) -> tuple[str, ...]:
@@ -133,7 +146,9 @@ def tested(folder: Path, folds: int) -> str:
     """How the folds answered the cases that they left out, in a sentence; before corrections."""
     found = [read_json(fold_folder(folder, number) / HELD_OUT) for number in range(folds)]
     cases = [case for fold in found for case in fold["dice"].values()]
-    means = [f"{name} {np.mean([case[name]['none'] for case in cases]):.3f}" for name in cases[0]]
+    names = dict.fromkeys(name for fold in found for name in fold["smallest_ml"])
+    dice = {name: [case[name]["none"] for case in cases if name in case] for name in names}
+    means = [f"{name} {np.mean(values):.3f}" for name, values in dice.items() if values]
     return (
         f"{folds}-fold cross-validation, each of {len(cases)} cases answered by a model that had "
         f"not seen it: Dice {', '.join(means)} on the network's grid."
@@ -163,7 +178,9 @@ def helps(before: Sequence[float], after: Sequence[float]) -> bool:
 
 
 def _helps(folds: Sequence[HeldOut], name: str, correction: str) -> bool:
-    cases = [case[name] for fold in folds for case in fold.dice.values()]
+    cases = [case[name] for fold in folds for case in fold.dice.values() if name in case]
+    if not cases:
+        return False
     return helps([case["none"] for case in cases], [case[correction] for case in cases])
 
 

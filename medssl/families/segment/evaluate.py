@@ -20,7 +20,7 @@ from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.metric import further_metric
 from medssl.evaluate.overlay import draw_overlay
-from medssl.evaluate.report import Picture, Report, write_report
+from medssl.evaluate.report import Parts, Picture, Report, write_report
 from medssl.evaluate.segmentation import case_scores
 from medssl.evaluate.settings import EvaluateSettings, named
 from medssl.evaluate.summary import CaseScores, ranked, summarise
@@ -128,13 +128,15 @@ def _report(
     cohort: Cohort | None = None,
 ) -> Report:
     """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
-    scores, units = [], {}
+    scores, units, known = [], {}, []
     further = [further_metric(choice) for choice in settings.metrics]
     with Steps(reporter, len(cases)) as steps:
         for case in cases:
-            truth, prediction, grid = _pair(case, masks(case.id), spec)
+            truth, prediction, grid, seen = _pair(case, masks(case.id), spec)
+            known.append(seen)
             given = prediction, truth, grid.spacing, spec.classes
-            found = case_scores(*given, settings.tolerance, settings.pooled, further)
+            how = settings.tolerance, settings.pooled, further, spec.united
+            found = case_scores(*given, *how, outlined=spec.structures_in(case.id))
             scores.append(CaseScores(case.id, tuple(found)))
             units[case.id] = unit_of(
                 grid.spacing, case.label is not None and is_picture(case.label)
@@ -147,22 +149,28 @@ def _report(
     )
     folds = cohort.folds_of(by_id) if cohort else None
     summary = summarise(scores, settings.bootstrap, np.random.default_rng(0), further, folds)
-    return Report(title, spec, settings, summary, scores, pictures, units=units)
+    parts = Parts(
+        sum(len(one.classes) < len(spec.structures) for one in scores),
+        [share for share in known if share < 1],
+    )
+    return Report(title, spec, settings, summary, scores, pictures, units=units, parts=parts)
 
 
 def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:
     """The overlay of one case on its first channel, PNG."""
-    truth, prediction, grid = _pair(case, masks, spec)
+    truth, prediction, grid, _ = _pair(case, masks, spec)
     image = read_volume(case.images[spec.channels[0]])
     uncertain = _written(masks, f"{case.id}_entropy")
     entropy = read_volume(uncertain).array[0] if uncertain.is_file() else None
     return draw_overlay(image.array[0], truth, prediction, grid, spec.classes, entropy)
 
 
-def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarray, Geometry]:
+def _pair(
+    case: Case, masks: Path, spec: DataSpec
+) -> tuple[np.ndarray, np.ndarray, Geometry, float]:
     """Truth and prediction as class indices [X, Y, Z] on their common grid.
 
-    Both are background where the truth is ignored.
+    Both are background where the truth is ignored; the last is the share of voxels where it is not.
     """
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
@@ -180,8 +188,15 @@ def _pair(case: Case, masks: Path, spec: DataSpec) -> tuple[np.ndarray, np.ndarr
         _indices(one.array[0], values, spec, one.source)
         for one, values in ((truth, spec.mask_values), (prediction, spec.label_values))
     )
+    seen = float((true != IGNORED).mean())
+    if not seen:
+        raise DataError(
+            f"the mask of case {case.id} is ignored everywhere",
+            "there is nothing to score",
+            "leave it out of the test cases",
+        )
     predicted, true = where_known(predicted, true)
-    return true, predicted, truth.geometry
+    return true, predicted, truth.geometry, seen
 
 
 def _indices(values: np.ndarray, known: Sequence[int], spec: DataSpec, source: str) -> np.ndarray:

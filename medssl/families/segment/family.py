@@ -1,31 +1,51 @@
 """Segmentation: from volumes to masks on their own grids."""
 
 from medssl.families.segment.config import SegmentConfig
-from medssl.pipeline.family import Family, InitialEncoder, in_package
+from medssl.pipeline.family import (
+    Beforehand,
+    Family,
+    InitialEncoder,
+    LooseFiles,
+    Scoring,
+    Step,
+)
 
 _HERE = "medssl.families.segment"
 
 FAMILY = Family(
     name="segment",
     configs=(SegmentConfig,),
-    usual_arms=("supervised", "tracoco"),
-    **in_package(_HERE, "train", "predict", "evaluate", "unlabelled"),
-    aside={"unlabelled": "train"},
-    comparison=f"{_HERE}.comparison:SegmentComparison",
-    intact={"predict": f"{_HERE}.predict:intact", "unlabelled": f"{_HERE}.unlabelled:intact"},
+    cohort=f"{_HERE}.cohort:find_cohort",
+    inputs=f"{_HERE}.cohort:inputs",
+    steps={
+        "train": Step(f"{_HERE}.train:train", together=True),
+        "predict": Step(f"{_HERE}.predict:predict", intact=f"{_HERE}.predict:intact"),
+        "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
+        "unlabelled": Step(
+            f"{_HERE}.unlabelled:unlabelled", f"{_HERE}.unlabelled:intact", aside="train"
+        ),
+    },
+    results=f"{_HERE}.cohort:results",
+    scoring=Scoring(
+        f"{_HERE}.comparison:SegmentComparison",
+        usual_arms=("supervised", "tracoco"),
+        tested="cases",
+        unscored=True,
+        axes=("labels",),
+    ),
     draft=f"{_HERE}.draft:draft",
-    plan=f"{_HERE}.planning:plan",
-    foretell=f"{_HERE}.foretell:in_words",
-    preflight=f"{_HERE}.cohort:check_test_cases",
-    initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
+    before=Beforehand(
+        plan=f"{_HERE}.planning:plan",
+        foretell=f"{_HERE}.foretell:in_words",
+        refuse=f"{_HERE}.cohort:check_test_cases",
+    ),
     found=f"{_HERE}.unlabelled:found",
-    predict_files=f"{_HERE}.predict:predict_in_words",
-    neutral=True,
-    open_model=f"{_HERE}.model:open_model",
-    measures=True,
-    together=("train",),
-    evaluate_files=f"{_HERE}.evaluate:evaluate_folder",
-    axes=("labels",),
-    tested="cases",
-    unscored=True,
+    initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
+    files=LooseFiles(
+        predict=f"{_HERE}.predict:predict_in_words",
+        measures=True,
+        neutral=True,
+        evaluate=f"{_HERE}.evaluate:evaluate_folder",
+        open=f"{_HERE}.model:open_model",
+    ),
 )

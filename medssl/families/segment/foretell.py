@@ -6,27 +6,31 @@ generators of their own, so that the run's results are the same to the last bit.
 
 import resource
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
+from pathlib import Path
 from statistics import fmean, median
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
 
 import torch
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.pseudo_foreground import LAG
+from medssl.data.record import Record
 from medssl.data.split import Split
+from medssl.data.volume import write_mask
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
+from medssl.families.segment.foretold import Foretold, Pace
 from medssl.families.segment.streams import streams
 from medssl.families.segment.train import build_method, cache_cases, used_cases
+from medssl.infer.restore import restore_labels
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -48,91 +52,11 @@ Random changes are dear or none, so that three quick steps say little."""
 FEWEST = 50
 """Steps of a whole run below which nothing is worth telling."""
 
+MOST_WINDOWS = 4
+"""That are timed together: small scans have one or two, which take longer each."""
+
 FEW = 2
 """Cases of each kind that are enough to measure with."""
-
-
-class Pace(NamedTuple):
-    """Seconds that one thing takes.
-
-    Attributes:
-        wall: as a clock on the wall has them; on a machine that others use, as of now.
-        processor: of all cores together, which other work changes little.
-    """
-
-    wall: float
-    processor: float
-
-    def times(self, count: float) -> "Pace":
-        """Of so many."""
-        return Pace(self.wall * count, self.processor * count)
-
-    def and_then(self, other: "Pace") -> "Pace":
-        """Of one after the other."""
-        return Pace(self.wall + other.wall, self.processor + other.processor)
-
-    @classmethod
-    def now(cls) -> "Pace":
-        """Both clocks."""
-        return cls(time.perf_counter(), time.process_time())
-
-    def since(self, before: "Pace") -> "Pace":
-        """From one look at the clocks to this one."""
-        return Pace(self.wall - before.wall, self.processor - before.processor)
-
-
-@dataclass(frozen=True)
-class Foretold:
-    """What a run will take.
-
-    Attributes:
-        step: of training.
-        steps: of each training.
-        trainings: those of the folds, and the last.
-        window: of prediction.
-        validated: windows that are predicted during all trainings.
-        predicted: windows that are predicted afterwards.
-        masks: that are made afterwards.
-        memory: bytes.
-        device: in words.
-    """
-
-    step: Pace
-    steps: int
-    trainings: int
-    window: Pace
-    validated: int
-    predicted: int
-    masks: int
-    memory: int
-    device: str
-
-    @property
-    def training(self) -> Pace:
-        """Of all trainings."""
-        steps = self.step.times(self.steps * self.trainings)
-        return steps.and_then(self.window.times(self.validated))
-
-    @property
-    def prediction(self) -> Pace:
-        """Of all masks that are made afterwards."""
-        return self.window.times(self.predicted)
-
-    def __str__(self) -> str:
-        folds = f"{self.trainings} trainings of {self.steps} steps"
-        what = folds if self.trainings > 1 else f"{self.steps} steps"
-        said = f"{what} at {self.step.wall:.2g} s will take about {duration(self.training.wall)}"
-        if self.masks:
-            said += f", then {self.masks} masks about {duration(self.prediction.wall)}"
-        return f"{said}; they need {self.memory / 1e9:.2g} GB on the {self.device}"
-
-
-def duration(seconds: float) -> str:
-    """A time in words, e.g. "2 h 10 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def in_words(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> str:
@@ -161,7 +85,8 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     cached = cache_cases(
         config, used_cases(cohort.cases, few), reporter, config.pipeline.preprocess.kept
     )
-    step, window = timed(config, few, cached)
+    windows = _windows(config, cached)
+    step, window = timed(config, few, cached, min(MOST_WINDOWS, max(1, round(windows))))
     folds = len(cohort.folds)
     ensemble = bool(folds) and pipeline.split.final == "ensemble"
     trainings = folds + (not ensemble)
@@ -173,13 +98,13 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     rest = len(unlabelled_cases(cohort)) if pipeline.predict.unlabelled else 0
     final, held = len(split.test) + rest, len(cohort.left_out)
     flips = 2 ** len(pipeline.mirrored) if pipeline.predict.flips else 1
-    windows = _windows(config, cached)
     device = choose_device(pipeline.train.device)
     return Foretold(
         step=step,
         steps=pipeline.train.steps,
         trainings=trainings,
         window=window,
+        mask=_mask(config, next(iter(cached.values())).record),
         validated=round(windows * (rounds * len(split.validation) + held + looked)),
         predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
         masks=final + held,
@@ -189,7 +114,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
 
 
 def timed(
-    config: SegmentConfig, split: Split, cached: Mapping[str, CachedCase]
+    config: SegmentConfig, split: Split, cached: Mapping[str, CachedCase], windows: int
 ) -> tuple[Pace, Pace]:
     """Of a step, and of a window that the trained networks answer.
 
@@ -197,6 +122,7 @@ def timed(
 
     Args:
         split: whose cases are all among the cached ones.
+        windows: that are answered together.
 
     Raises:
         UsageError: a step does not fit into the memory; says what to lower.
@@ -207,7 +133,7 @@ def timed(
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             method = build_method(config)
-            return _step(config, method, split, cached), _window(config, method.eval())
+            return _step(config, method, split, cached), _window(config, method.eval(), windows)
     except torch.OutOfMemoryError:
         raise UsageError(
             f"a step of the training does not fit into the memory of {device}",
@@ -251,14 +177,14 @@ def _enough(ends: list[Pace]) -> bool:
 
 
 @torch.no_grad()
-def _window(config: SegmentConfig, method: SegmentMethod) -> Pace:
-    """Of a window, by two times four side by side, of which the first is not timed."""
+def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
+    """Of a window, by two times `count` side by side, of which the first is not timed."""
     pipeline, predictor = config.pipeline, method.predictor()
     if pipeline.predict.network != "ensemble":
-        predictor = Ensemble(predictor.members[:1])
+        predictor = Ensemble(predictor.members[:1], predictor.outputs)
     device, patch = choose_device(pipeline.train.device), pipeline.train.patch
     x, y, z = patch
-    image = torch.zeros(len(config.spec.channels), 4 * x, y, z)
+    image = torch.zeros(len(config.spec.channels), count * x, y, z)
     begin = Pace.now()
     for _ in range(2):
         begin = Pace.now()
@@ -266,7 +192,17 @@ def _window(config: SegmentConfig, method: SegmentMethod) -> Pace:
         sliding_window(image, predictor, patch, patch, **how)  # type: ignore[arg-type]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return Pace.now().since(begin).times(1 / 4)
+    return Pace.now().since(begin).times(1 / count)
+
+
+def _mask(config: SegmentConfig, record: Record) -> Pace:
+    """Of a mask once its windows are answered, written into a folder that is thrown away."""
+    logits = torch.zeros(len(config.spec.classes), *record.network.shape)
+    begin = Pace.now()
+    with TemporaryDirectory() as folder:
+        labels = restore_labels(logits, record)
+        write_mask(labels, record.source, Path(folder) / "mask.nii.gz")
+    return Pace.now().since(begin)
 
 
 def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:

@@ -38,7 +38,7 @@ def _drawn(asked: Asked, name: str) -> bytes:
     """The picture of a case; image, mask and map are read again."""
     values = np.zeros(256, np.uint8)
     values[list(asked.found.label_values)] = np.arange(len(asked.found.label_values))
-    image, names = read_volume(paths_of(asked.cases[name])), asked.names(name)
+    image, names = read_volume(paths_of(asked.cases[name]), resample=True), asked.names(name)
     mask = read_mask(asked.out / names[0])
     unsure = asked.out / next((one for one in names if "_entropy." in one), "_entropy")
     entropy = read_volume(unsure).array[0] if unsure.is_file() else None

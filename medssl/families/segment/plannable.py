@@ -79,9 +79,9 @@ def network_keys(given: Plain) -> dict[str, Any]:
 
 
 def without_levels(given: Plain) -> dict[str, Any]:
-    """The keys, where those of the network wait for others: without them.
+    """The keys of a pipeline without those of a U-Net whose levels are still to be planned.
 
-    So that a pipeline can be read before it is planned. All are looked at once they are complete.
+    So that the pipeline can be read before. All keys are looked at once they are complete.
     """
     own = network_keys(given)
     name = own.get("name", UNETS[0])

@@ -80,7 +80,8 @@ def _guarded(guard: Guard | None, rate: float, measured: Measured) -> Guarded | 
     if guard is None or measured.verdict is None:
         return None
     scores = list(measured.verdict.scores.items())
-    return Guarded(scores, guard.limit(rate), guard.false_alarms(rate))
+    most = guard.false_alarms_at_most(rate)
+    return Guarded(scores, guard.limit(rate), guard.false_alarms(rate), most)
 
 
 def _warnings(found: Checkpoint, measured: Measured, guard: Guarded | None) -> Iterator[str]:

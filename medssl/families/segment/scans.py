@@ -31,11 +31,14 @@ class Scans:
 
     Attributes:
         wanted: what the network was trained on.
+        resample: whether channels on other grids are put on that of the first.
     """
 
     wanted: Wanted
     reporter: QuietReporter
+    resample: bool = False
     decisions: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
+    _resampled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(self, case: str, given: Input) -> tuple[Volume, tuple[Series, ...]]:
         """The image of a case, with the channels that the network wants, and its DICOM series.
@@ -50,17 +53,23 @@ class Scans:
         channels, series = self.wanted.channels, tuple[Series, ...]()
         if len(given) == 1 and given[0].is_dir():
             series = (find_series(given[0]),)
-            volume = volume_of(series, str(given[0]))
+            volume = volume_of(series, str(given[0]), self.resample)
         else:
             colours = len(given) == 1 and is_picture(given[0])
-            volume = read_volume(given * len(channels) if colours else given)
+            volume = read_volume(given * len(channels) if colours else given, self.resample)
         if len(volume.array) != len(channels):
             raise DataError(
                 f"{given[0]} gives {len(volume.array)} channels",
                 f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
                 "give a folder with one image per channel",
             )
+        self._warn(case, volume)
         return volume, series
+
+    def _warn(self, case: str, volume: Volume) -> None:
+        self._resampled[case] = volume.remarks
+        for remark in volume.remarks:
+            self.reporter.warn(f"{case}: {remark}")
 
     def _of_study(self, case: str, study: StudyFiles) -> tuple[Volume, tuple[Series, ...]]:
         try:
@@ -71,7 +80,9 @@ class Scans:
         self._tell(case, study, found.decisions)
         for folder in {file.parent for one in found.series for file in one.files}:
             refuse_damaged(folder, set(study.files))
-        return volume_of(found.series, case), found.series
+        volume = volume_of(found.series, case, self.resample)
+        self._warn(case, volume)
+        return volume, found.series
 
     def _tell(self, case: str, study: StudyFiles, decisions: Sequence[Decision]) -> None:
         """Where a study lies is said on the terminal alone: it may name the patient."""
@@ -88,7 +99,7 @@ class Scans:
             f"The series taken as {one.channel}: {one.reason}."
             for one in self.decisions.get(case, ())
             if one.channel and one.reason
-        ]
+        ] + [f"{one[0].upper()}{one[1:]}." for one in self._resampled.get(case, ())]
 
     def write(self, folder: Path) -> None:
         """Add what was said to the table in `folder`; rows of other cases stay."""

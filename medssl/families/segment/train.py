@@ -25,13 +25,12 @@ from medssl.families.segment.cross_validation import (
     said,
     tested,
 )
+from medssl.families.segment.start import LoadedEncoder, load_start
 from medssl.families.segment.streams import pseudo_foreground, streams
-from medssl.families.segment.validation import Answers, Validation
+from medssl.families.segment.validation import Answers, Validation, outputs_of
 from medssl.infer.checkpoint_guard import learn_guard
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
-from medssl.networks.build import build_encoder
 from medssl.networks.ensemble import Ensemble
-from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_rebuild
 from medssl.pipeline.folds import networks_of_folds, train_folds
 from medssl.pipeline.plan import Cohort, Job
@@ -39,18 +38,14 @@ from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import (
     Checkpoint,
-    EncoderCard,
     load_checkpoint,
-    read_weights,
     save_checkpoint,
 )
 from medssl.train.distributed import TEAM
-from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, encoder_card
 from medssl.train.fine_tune import FineTune
 from medssl.train.fingerprint import fingerprint
 from medssl.train.folds import FoldLog
 from medssl.train.loop import Callbacks, Log, Reporter, configure_torch, fit
-from medssl.train.tile_checkpoint import TileEncoderCheckpoint, read_image_encoder
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
 
@@ -72,7 +67,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     config.try_network()
     start = load_start(config, job.reporter)
     trained, spec = build_method(config, start).predictor().members, config.spec
-    must_rebuild(trained, pipeline.network, len(spec.channels), len(spec.classes))
+    must_rebuild(trained, pipeline.network, len(spec.channels), outputs_of(spec).count)
     used = used_cases(cohort.cases, cohort.split)
     tracker.tag("data_fingerprint", fingerprint(used))
     chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
@@ -137,13 +132,13 @@ class Training:
         _refuse_unmarked(config, [self.cached[name] for name in split.labelled])
         validation = [self.cached[name] for name in split.validation]
         watched = [case for case in validation if case.mask is not None]
-        answers, classes = Answers(config, method), len(config.spec.classes)
+        answers, outputs = Answers(config, method), outputs_of(config.spec)
 
         def save(kind: str, step: int, metrics: dict[str, float]) -> None:
             described = self._described(split, method.predictor(), predict, step, metrics)
             save_checkpoint(folder / "checkpoint" / kind, method.predictor(), described)
 
-        validate = Validation(answers, watched, classes) if watched else None
+        validate = Validation(answers, watched, outputs) if watched else None
         search = pseudo_foreground(config, split, self.cached, method, answers)
         fit(
             method,
@@ -172,7 +167,7 @@ class Training:
         self, split: Split, networks: list[nn.Module], folder: Path, predict: PredictSettings
     ) -> None:
         """Leave the networks of all folds as one checkpoint."""
-        pipeline, joined = self.config.pipeline, Ensemble(networks)
+        pipeline, joined = self.config.pipeline, Ensemble(networks, outputs_of(self.config.spec))
         described = self._described(split, joined, predict, pipeline.train.steps, {})
         save_checkpoint(folder / "checkpoint" / pipeline.predict.checkpoint, joined, described)
         self._guard(split, folder)
@@ -205,6 +200,8 @@ class Training:
             members=len(predictor.members),
             channels=spec.channels,
             labels=spec.labels,
+            regions=spec.regions,
+            regions_class_order=spec.regions_class_order,
             modality=spec.modality,
             patch=pipeline.train.patch,
             preprocess=pipeline.preprocess,
@@ -219,55 +216,9 @@ class Training:
             packages=pipeline.network.packages,
             grids=Grids.of(self.cached[name].record.source for name in split.labelled),
             series=spec.series,
+            resample_channels=spec.resample_channels,
             tested=self.tested,
         )
-
-
-@dataclass(frozen=True)
-class LoadedEncoder:
-    """What every network of a training starts from.
-
-    Attributes:
-        encoder: weights, and how they are taken.
-        card: what the trained checkpoint remembers of them.
-    """
-
-    encoder: PretrainedEncoder
-    card: EncoderCard
-
-
-def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | None:
-    """The encoder of a pipeline, tried on its network once; None where it asks for none.
-
-    Tells the reporter what fits, and where images look otherwise than in pre-training.
-
-    Raises:
-        UsageError, DataError: it cannot be read, or too little of it fits.
-    """
-    choice, network = config.pipeline.pretrain, config.pipeline.network
-    if choice is None:
-        return None
-    found = read_image_encoder(choice.folder)
-    config.must_fit(found.network, f"the encoder in {choice.folder}")
-    weights = read_weights(choice.folder)
-    of_images = isinstance(found, TileEncoderCheckpoint)
-    if of_images:
-        weights = {f"images.{name}": value for name, value in weights.items()}
-    given = PretrainedEncoder(weights, choice.matched, choice.channels)
-    report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
-    reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
-    if not _known(found):
-        reporter.note("how the images were prepared that the encoder learnt from is not known")
-    elif not of_images and (unlike := config.pipeline.preprocess.unlike(found.preprocess)):
-        reporter.note(
-            f"warning: the encoder was pre-trained on images that look otherwise: {unlike}"
-        )
-    return LoadedEncoder(given, encoder_card(choice.folder, found))
-
-
-def _known(found: TileEncoderCheckpoint | VolumeEncoderCheckpoint) -> bool:
-    """Whether an encoder says how its images were prepared."""
-    return found.imported is None or found.imported.images_known
 
 
 def used_cases(cases: Sequence[Case], split: Split) -> list[Case]:
@@ -322,6 +273,7 @@ def build_method(
         encoder=start.encoder if start else None,
         labelled=tuple(labelled),
         loss=config.pipeline.loss,
+        regions=config.spec.united,
     )
     built: SegmentMethod = config.build(task)
     return built

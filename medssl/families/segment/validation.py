@@ -7,11 +7,18 @@ import torch
 
 from medssl.data.cache import CachedCase
 from medssl.data.foreground import where_known
+from medssl.data.spec import DataSpec
 from medssl.device import choose_device
 from medssl.families.segment.config import SegmentConfig
 from medssl.infer.window import sliding_window
 from medssl.methods.method import SegmentMethod
+from medssl.networks.outputs import Outputs
 from medssl.train.distributed import TEAM
+
+
+def outputs_of(spec: DataSpec) -> Outputs:
+    """What networks of a data set answer with."""
+    return Outputs(spec.classes, spec.united)
 
 
 class Answers:
@@ -35,22 +42,27 @@ class Answers:
             outside=case.floor,
             device=choose_device(pipeline.train.device),
         )
-        labels: np.ndarray = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        labels: np.ndarray = outputs_of(self._config.spec).labels(logits).cpu().numpy()
         return labels
 
 
 class Validation:
-    """Mean foreground Dice of whole validation volumes on the network's grid."""
+    """Mean foreground Dice of whole validation volumes on the network's grid; of regions theirs."""
 
-    def __init__(self, answer: Answers, cases: Sequence[CachedCase], classes: int) -> None:
-        self._answer, self._cases, self._classes = answer, cases, classes
+    def __init__(self, answer: Answers, cases: Sequence[CachedCase], outputs: Outputs) -> None:
+        self._answer, self._cases, self._outputs = answer, cases, outputs
 
     def __call__(self, step: int = 0) -> dict[str, float]:
         """Scores by name; "dice" is the mean over cases and foreground classes."""
         from medssl.evaluate.mask_metrics import Dice
 
-        metric = Dice(self._classes)  # joins over processes by itself
+        unions = tuple(region.classes for region in self._outputs.regions)
+        metric = Dice(len(self._outputs.classes), unions)  # joins over processes by itself
         for case in TEAM.own(self._cases):
             pair = where_known(self._answer(case), np.asarray(case.mask))
-            metric.update(*map(torch.from_numpy, pair))
+            outlined = case.outlined
+            if outlined is not None and not unions:
+                outlined = outlined[1:]
+            found, truth = map(torch.from_numpy, pair)
+            metric.update(found, truth, outlined)
         return {"dice": float(metric.compute())}

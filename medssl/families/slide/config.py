@@ -9,6 +9,7 @@ from medssl.data.classes import declared_classes
 from medssl.data.layouts import layout_of
 from medssl.data.slide.settings import TileSettings
 from medssl.data.split_settings import FinalModel, FoldCount
+from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
@@ -16,7 +17,6 @@ from medssl.pipeline.config import Config
 from medssl.section import Section
 from medssl.settings import (
     DeviceName,
-    EncoderSource,
     LoopSettings,
     MethodChoice,
     OptimiserSettings,

@@ -120,7 +120,7 @@ class MutexMatch(OneNetworkGrader):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Move the average."""
+        """Move the averaged weights towards those of the trained network."""
         update_ema(self.average, self.network, self.settings.decay)
 
     def monitor(self) -> dict[str, float]:
@@ -136,5 +136,5 @@ class MutexMatch(OneNetworkGrader):
             yield self.negative
 
     def predictor(self) -> nn.Module:
-        """The average, with the first head alone."""
+        """The network of averaged weights, with its positive head alone."""
         return self.average

@@ -22,7 +22,8 @@ from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
 from medssl.errors import MedsslError
 from medssl.methods.ema import follow_statistics, update_ema
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask, Reconstruction
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.collapse import Alarm, effective_rank, feature_deviation, spread
 from medssl.methods.pretrain.contrast import KeyQueue
 from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss

@@ -22,7 +22,8 @@ from medssl.data.batch import Stream
 from medssl.data.draws import placed, uniform
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.anatomical_embedding import CoarseLoss, FineLoss, Settings, Views
 from medssl.networks.anatomical_embedding import (
@@ -212,7 +213,7 @@ def other_negatives(level: Level, asked: Tensor, count: int, generator: Generato
 
 
 def level_loss(level: Level, settings: FineLoss | CoarseLoss, generator: Generator) -> Tensor:
-    """Mean over the queries of both crops; 0 where the crops share nothing."""
+    """InfoNCE of one level, mean over the queries of both crops; 0 where they share no place."""
     total, count = level.vectors.new_zeros(()), level.vectors.new_zeros(())
     for first in (True, False):
         queries = draw_queries(level, first, settings, generator)

@@ -19,7 +19,8 @@ from torch.nn.functional import normalize
 from medssl.data.mixed.augment import random_view, reverse_some
 from medssl.data.mixed.batch import MixedBatch, Volumes
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.method import MixedMethod, MixedScores, MixedTask, Progress
+from medssl.methods.encoder_method import MixedMethod, MixedScores, MixedTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
 from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
 from medssl.methods.pretrain.collapse import feature_deviation, too_many

@@ -14,7 +14,8 @@ from medssl.data.batch import Stream
 from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask, Reconstruction
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.masking import draw_cells, enlarge
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.masked_image_modelling import Settings

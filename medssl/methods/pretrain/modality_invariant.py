@@ -22,7 +22,8 @@ from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.errors import MedsslError
 from medssl.methods.ema import update_ema
-from medssl.methods.method import PretrainMethod, PretrainTask, Progress, Reconstruction
+from medssl.methods.encoder_method import PretrainMethod, PretrainTask, Reconstruction
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
 from medssl.methods.pretrain.contrast import KeyQueue, contrastive_loss, of_others
 from medssl.methods.pretrain.masked_image_modelling import (

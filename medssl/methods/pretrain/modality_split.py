@@ -52,7 +52,7 @@ class SplitHeads(nn.Module):
         return _cross_entropy(self.modality(specific), contrast)
 
     def hidden(self, features: Sequence[Tensor], contrast: Tensor) -> Tensor:
-        """Cross-entropy of telling the contrasts [B] from the pooled invariant channels.
+        """Adversarial cross-entropy: contrasts [B] told from the pooled invariant channels.
 
         Its gradient is reversed on its way to the encoder, which so learns to make it impossible.
         """

@@ -28,19 +28,19 @@ from medssl.methods.segment.losses import (
     masked_cross_entropy,
     masked_dice,
     over_heads,
+    probabilities,
 )
 from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.ad_mt import Settings
-from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
 
 @dataclass(frozen=True)
 class Pseudo:
-    """What is said of unlabelled voxels.
+    """What is said of unlabelled voxels; of regions, by the probabilities of classes.
 
     Attributes:
         label: [B, X, Y, Z] class indices.
@@ -108,9 +108,8 @@ class AdMt(SegmentMethod):
         super().__init__()
         self.settings = settings
         self.on_labels = OnLabels(every_class_loss, task)
-        self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
-        )
+        self.outputs = task.outputs
+        self.student = task.new_network(1000 * seed)
         self.teachers = nn.ModuleList(
             deepcopy(self.student).requires_grad_(False) for _ in range(2)
         )
@@ -137,7 +136,7 @@ class AdMt(SegmentMethod):
         turn, rows = int(self.turns[0]), len(image)
         self._next_length = self._length(generator)
         first, second = (
-            taught_by(teacher, weak, train_mode=number == turn).softmax(1)
+            taught_by(teacher, weak, number == turn, self.outputs).softmax(1)
             for number, teacher in enumerate(self.teachers)
         )
         mixture = self._mixture(weak, generator) if turn == 1 else None
@@ -148,10 +147,13 @@ class AdMt(SegmentMethod):
             open_to = mixture.apply(open_to[:, None])[:, 0]
         heads, own = self._answers(image, weak, strong)
         target = self._target(combined(first, second), own, mixture)
-        on_labels = self.on_labels([head[:rows] for head in heads], labelled)
+        on_labels = self.on_labels([head[:rows] for head in heads], labelled, progress)
         sure = (target.confidence >= chosen.threshold) & open_to
         on_strong = over_heads(
-            [head[rows:] for head in heads], self._pseudo_loss, target.label, sure
+            [head[rows:] for head in heads],
+            self._pseudo_loss,
+            self.outputs.targets(target.label),
+            sure,
         )
         weight = pseudo_weight(progress.step, chosen)
         return {"supervised": on_labels, "pseudo": weight * on_strong}
@@ -167,11 +169,11 @@ class AdMt(SegmentMethod):
         their own, of which no gradient is kept.
         """
         if not has_batch_statistics(self.student):
-            own = taught_by(self.student, weak, train_mode=True).softmax(1)
+            own = taught_by(self.student, weak, True, self.outputs).softmax(1)
             return heads_of(self.student, torch.cat([image, strong])), own
         heads = heads_of(self.student, torch.cat([image, weak, strong]))
         start, stop = len(image), len(image) + len(weak)
-        own = at_least_float32(heads[0][start:stop].detach()).softmax(1)
+        own = self.outputs.as_classes(at_least_float32(heads[0][start:stop].detach())).softmax(1)
         return [torch.cat([head[:start], head[stop:]]) for head in heads], own
 
     def _target(self, said: Pseudo, own: Tensor, mixture: Mixture | None) -> Pseudo:
@@ -187,7 +189,7 @@ class AdMt(SegmentMethod):
         """Loss of the voxels that are sure enough; 0 where there are none."""
         logits = at_least_float32(logits)
         if self.settings.loss == "dice":
-            return masked_dice(logits.softmax(1), label, sure)
+            return masked_dice(probabilities(logits, label), label, sure)
         return masked_cross_entropy(logits, label, sure)
 
     def after_step(self, progress: Progress) -> None:
@@ -213,4 +215,4 @@ class AdMt(SegmentMethod):
             "teacher_2": [second],
             "teachers": [first, second],
         }
-        return Ensemble(who[self.settings.predictor])
+        return Ensemble(who[self.settings.predictor], self.outputs)

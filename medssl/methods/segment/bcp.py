@@ -89,7 +89,7 @@ class Bcp(StudentTeacher):
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(settings, task, seed)
-        self.on_labels = OnLabels(LOSSES[settings.dice], task)
+        self.on_labels = OnLabels(LOSSES[settings.dice], task, every=True)
         if settings.first_stage == 1:
             self.streams = ("labelled",)
 
@@ -142,7 +142,8 @@ class Bcp(StudentTeacher):
     def _pseudo(self, image: Tensor) -> Tensor:
         """The teacher's labels [B, X, Y, Z] uint8 of images [B, C, X, Y, Z]."""
         chosen = self.settings
-        label = taught_by(self.teacher, image, chosen.train_mode).argmax(1).to(torch.uint8)
+        said = taught_by(self.teacher, image, chosen.train_mode, self.outputs)
+        label = said.argmax(1).to(torch.uint8)
         if chosen.components == "none":
             return label
         return keep_largest(label, chosen.components, chosen.neighbours)
@@ -153,7 +154,8 @@ class Bcp(StudentTeacher):
         found, weight = self.on_labels(heads, mixed), self.settings.pseudo_weight
         if not weight or mixed.known is None:
             return found
-        return found + weight * over_heads(heads, loss, mixed.truth, 1 - mixed.known)
+        target = self.outputs.targets(mixed.truth)
+        return found + weight * over_heads(heads, loss, target, 1 - mixed.known)
 
     def after_step(self, progress: Progress) -> None:
         """The teacher is the student in the first stage, and follows it in the second."""

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
-from medssl.methods.segment.monai_losses import GIVEN, OF_SHAPES, MonaiLoss, known
+from medssl.methods.segment.monai_losses import EXCLUSIVE, GIVEN, OF_SHAPES, MonaiLoss, known
 from medssl.mistakes import UNKNOWN_ARGUMENT, nearest
 from medssl.section import Section
 
@@ -38,6 +38,29 @@ class GatedCrf(Section):
     kernels: tuple[Kernel, ...] = (Kernel(),)
 
 
+class Slices(Section):
+    """Labels of known slices are lent to those beside them, for masks of a few slices."""
+
+    axes: str = Field(
+        default="",
+        pattern="^x?y?z?$",
+        description="along which a voxel takes the label of the nearest known one in its patch, "
+        "e.g. z, or xz for slices of two directions; empty: none is lent",
+    )
+    weight: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="of a voxel beside a known one; to the power of the distance of others",
+    )
+    falling: bool = Field(
+        default=True,
+        description="the weight falls to 0 in six stairs, as in DeSCO: at the end only what is "
+        "known is learnt",
+    )
+    reach: int = Field(default=32, ge=1, description="largest distance, voxels")
+
+
 class LossChoice(Section):
     """A loss of MONAI, whose arguments are whatever else is given, and what is added to it."""
 
@@ -60,6 +83,7 @@ class LossChoice(Section):
         "another class there; see `outlined` in data specs",
     )
     gated_crf: GatedCrf = GatedCrf()
+    slices: Slices = Field(default=Slices(), exclude_if=lambda given: given == Slices())
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +106,10 @@ class LossChoice(Section):
         if self.weights and not (self.monai and self.monai.weighs):
             weighing = ", ".join(PREFIX + name for name, one in known().items() if one.weighs)
             raise ValueError(f"{self.name or 'it'} weighs no classes; these do: {weighing}")
+        if self.slices.axes and self.monai:
+            raise ValueError(
+                f"{self.name} weighs no voxels, which loss.slices asks for; leave one of them out"
+            )
         if odd := [name for name, weight in self.weights.items() if weight < 0]:
             raise ValueError(f"the weight of {odd[0]} is below 0")
         return self
@@ -97,12 +125,13 @@ class LossChoice(Section):
         """Those that are given."""
         return dict(self.model_extra or {})
 
-    def must_fit(self, classes: Sequence[str], partial: bool) -> None:
+    def must_fit(self, classes: Sequence[str], partial: bool, regions: bool = False) -> None:
         """Refuse weights of classes that there are not, and losses that need every voxel.
 
         Args:
-            classes: names, background first.
+            classes: names, background first, or those of regions.
             partial: whether masks may be ignored in part.
+            regions: whether a voxel may be in several.
 
         Raises:
             UsageError: says what would do.
@@ -112,6 +141,14 @@ class LossChoice(Section):
                 raise UsageError(
                     f"loss.weights names '{name}', which is no class", do=nearest(name, classes)
                 )
+        if regions and (self.name or "").removeprefix(PREFIX) in EXCLUSIVE:
+            raise UsageError(
+                f"loss.name={self.name} is of classes of which each voxel is one, and the data set "
+                "declares regions",
+                "a voxel may be in several of these",
+                "leave `loss` out for cross-entropy and Dice of each region, or choose "
+                "monai:DiceFocalLoss",
+            )
         if partial and (self.name or "").removeprefix(PREFIX) in OF_SHAPES:
             raise UsageError(
                 f"loss.name={self.name} looks at whole shapes, and the masks are ignored in part",

@@ -3,11 +3,13 @@
 Sources: Tarvainen & Valpola, NeurIPS 2017; Yu et al., UA-MT, MICCAI 2019 (released code for the
 noise, the thresholds and the ramp-up).
 
-Legend: B items, K classes, X Y Z voxels, T teacher draws.
+Of regions, their probabilities are compared, and uncertainty is the sum of their entropies.
+
+Legend: B items, K classes or regions, X Y Z voxels, T teacher draws.
 """
 
 from functools import partial
-from math import exp, log
+from math import exp
 
 import torch
 from torch import Generator, Tensor
@@ -60,10 +62,10 @@ class MeanTeacher(StudentTeacher):
             view = strong_view(weak, self.settings.strong, generator)
         heads = heads_of(self.student, torch.cat([labelled.image[:, 0], view]))
         target, certain = self._teach(weak, progress, generator)
-        student = at_least_float32(heads[0][rows:]).softmax(1)
+        student = self.outputs.probabilities(at_least_float32(heads[0][rows:]))
         weight = self.settings.weight * rampup(progress.step, self.settings.rampup_steps)
         return {
-            "supervised": self.on_labels([head[:rows] for head in heads], labelled),
+            "supervised": self.on_labels([head[:rows] for head in heads], labelled, progress),
             "consistency": weight * certain_mse(student, target, certain & teachable(unlabelled)),
         }
 
@@ -77,12 +79,13 @@ class MeanTeacher(StudentTeacher):
             return target, torch.ones_like(target[:, 0], dtype=torch.bool)
         draws = [self._probability(image, generator) for _ in range(self.settings.draws)]
         mean = torch.stack(draws).mean(0)
-        entropy = -(mean * (mean + 1e-6).log()).sum(1)
-        return target, entropy < self.threshold(progress) * log(mean.shape[1])
+        entropy = self.outputs.entropy(mean, 1e-6)
+        return target, entropy < self.threshold(progress) * self.outputs.most_entropy
 
     def _probability(self, image: Tensor, generator: Generator) -> Tensor:
         """Teacher's probabilities [B, K, X, Y, Z] of a noisy image."""
-        return at_least_float32(self.teacher(self._noisy(image, generator))).softmax(1)
+        said = at_least_float32(self.teacher(self._noisy(image, generator)))
+        return self.outputs.probabilities(said)
 
     def threshold(self, progress: Progress) -> float:
         """Share of the largest entropy below which a voxel counts at this step."""

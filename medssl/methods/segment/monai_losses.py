@@ -29,6 +29,10 @@ OF_SHAPES = {
 """Losses of distances or skeletons, which no voxel can be left out of."""
 
 
+EXCLUSIVE = {"DiceCELoss", "SoftDiceclDiceLoss", "SoftclDiceLoss"}
+"""Losses of classes of which a voxel is one, even where they take sigmoids."""
+
+
 class MonaiLoss(BaseModel):
     """The constructor of a loss of MONAI.
 

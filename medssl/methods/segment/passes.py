@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.methods.segment.losses import at_least_float32
+from medssl.networks.outputs import Outputs
 
 
 def has_batch_statistics(network: nn.Module) -> bool:
@@ -15,10 +16,11 @@ def has_batch_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def taught_by(network: nn.Module, image: Tensor, train_mode: bool) -> Tensor:
-    """Logits [B, K, X, Y, Z] of images [B, C, X, Y, Z], of which no gradient is kept.
+def taught_by(network: nn.Module, image: Tensor, train_mode: bool, outputs: Outputs) -> Tensor:
+    """Logits of classes [B, K, X, Y, Z] of images [B, C, X, Y, Z], of which no gradient is kept.
 
     Args:
+        outputs: what the network answers with.
         train_mode: with dropout and batch statistics; otherwise in evaluation mode, after which
             the network is in the mode that it was in.
     """
@@ -26,4 +28,4 @@ def taught_by(network: nn.Module, image: Tensor, train_mode: bool) -> Tensor:
     network.train(train_mode and before)
     logits: Tensor = network(image)
     network.train(before)
-    return at_least_float32(logits)
+    return outputs.as_classes(at_least_float32(logits))

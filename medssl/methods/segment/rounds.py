@@ -19,7 +19,6 @@ from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.ramps import linear_ramp
 from medssl.methods.segment.passes import taught_by
-from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 
 SEEDS = 1000
@@ -49,10 +48,7 @@ class InRounds(SegmentMethod):
 
     def _fresh(self, member: int, number: int) -> nn.Module:
         """A network as a member begins a round with."""
-        task, seed = self.task, SEEDS * int(self.seed) + self.parts * number + member
-        return build_network(
-            task.network, len(task.channels), len(task.classes), seed, task.encoder
-        )
+        return self.task.new_network(SEEDS * int(self.seed) + self.parts * number + member)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
         """Uniform single patches."""
@@ -74,8 +70,9 @@ class InRounds(SegmentMethod):
         return number, within
 
     def said(self, image: Tensor) -> list[Tensor]:
-        """Probabilities [B, K, X, Y, Z] of each teacher, in evaluation mode."""
-        return [taught_by(teacher, image, train_mode=False).softmax(1) for teacher in self.teachers]
+        """Probabilities of classes [B, K, X, Y, Z] of each teacher, in evaluation mode."""
+        outputs = self.task.outputs
+        return [taught_by(one, image, False, outputs).softmax(1) for one in self.teachers]
 
     def networks(self) -> Iterable[nn.Module]:
         """The members; the teachers have no gradient."""
@@ -83,7 +80,7 @@ class InRounds(SegmentMethod):
 
     def predictor(self) -> Ensemble:
         """Mean of the members."""
-        return Ensemble(self.members)
+        return Ensemble(self.members, self.task.outputs)
 
 
 def ramp(number: int, within: Progress, weight: float, share: float, start: float = 0.0) -> float:

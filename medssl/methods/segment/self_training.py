@@ -37,11 +37,11 @@ class SelfTraining(InRounds):
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0
     ) -> dict[str, Tensor]:
-        """Labels; after the first round sure pseudo-labels as well."""
+        """The loss on labels; after the first round also on pseudo-labels that are sure enough."""
         number, within = self.begin(progress)
         chosen, labelled, network = self.settings, batches["labelled"], self.members[0]
         heads = heads_of(network, labelled.image[:, 0])
-        terms = {"supervised": self.on_labels(heads, labelled)}
+        terms = {"supervised": self.on_labels(heads, labelled, progress)}
         if weight := ramp(number, within, chosen.weight, chosen.rampup):
             _, unlabelled = streams(batches)
             image = unlabelled.image[:, 0]
@@ -49,6 +49,6 @@ class SelfTraining(InRounds):
             label, sure = sure_labels(
                 said, chosen.threshold_foreground, chosen.threshold_background
             )
-            taught = label, sure & teachable(unlabelled)
+            taught = self.task.outputs.targets(label), sure & teachable(unlabelled)
             terms["pseudo"] = weight * over_heads(heads_of(network, image), region_loss, *taught)
         return terms

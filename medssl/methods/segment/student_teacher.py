@@ -9,7 +9,6 @@ from torch import nn
 from medssl.data.batch import Stream
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import SegmentMethod, Task
-from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 
 
@@ -22,9 +21,8 @@ class StudentTeacher(SegmentMethod):
     def __init__(self, settings: Any, task: Task, seed: int) -> None:
         super().__init__()
         self.settings = settings
-        self.student = build_network(
-            task.network, len(task.channels), len(task.classes), 1000 * seed, task.encoder
-        )
+        self.outputs = task.outputs
+        self.student = task.new_network(1000 * seed)
         self.teacher = deepcopy(self.student).requires_grad_(False)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
@@ -42,4 +40,4 @@ class StudentTeacher(SegmentMethod):
             "teacher": [self.teacher],
             "both": [self.student, self.teacher],
         }
-        return Ensemble(found[self.settings.predictor])
+        return Ensemble(found[self.settings.predictor], self.outputs)

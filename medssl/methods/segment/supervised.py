@@ -12,7 +12,6 @@ from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import supervised_loss
 from medssl.methods.settings.supervised import Settings
-from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
@@ -26,15 +25,9 @@ class Supervised(SegmentMethod):
         super().__init__()
         self.settings = settings
         self.members = nn.ModuleList(
-            build_network(
-                task.network,
-                len(task.channels),
-                len(task.classes),
-                1000 * seed + index,
-                task.encoder,
-            )
-            for index in range(settings.members)
+            task.new_network(1000 * seed + index) for index in range(settings.members)
         )
+        self.outputs = task.outputs
         self.parts = settings.members
         self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
 
@@ -51,7 +44,7 @@ class Supervised(SegmentMethod):
         if amplitude:
             image = image + uniform(image.shape, -amplitude, amplitude, image, generator)
         heads = heads_of(self.members[part], image)
-        return {f"supervised_{part + 1}": self.on_labels(heads, batch)}
+        return {f"supervised_{part + 1}": self.on_labels(heads, batch, progress)}
 
     def networks(self) -> Iterable[nn.Module]:
         """The members."""
@@ -59,4 +52,4 @@ class Supervised(SegmentMethod):
 
     def predictor(self) -> Ensemble:
         """Mean of the members."""
-        return Ensemble(self.members)
+        return Ensemble(self.members, self.outputs)

@@ -3,6 +3,8 @@
 Source: Liu et al., arXiv 2203.14523, IEEE TMI 2024, and its released code. Where the release slips,
 a setting chooses between it and the method as described (`medssl.methods.settings.tracoco`).
 
+Of regions, labels are learnt by each region's sigmoid; what is not labelled, by logits of classes.
+
 Legend: B items (labelled rows first), K classes, X Y Z voxels, x y z voxels of an overlap;
 q teacher's and p student's probabilities.
 """
@@ -35,7 +37,6 @@ from medssl.methods.segment.passes import has_batch_statistics, taught_by
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.settings.tracoco import Pseudo, Settings
-from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 
@@ -158,10 +159,8 @@ class TraCoCo(SegmentMethod):
         self.on_labels = OnLabels(partial(supervised_loss, dice=settings.dice), task)
         self.patch = task.patch
         seeds = settings.seeds or (1000 * seed, 1000 * seed + 1)
-        self.pair = nn.ModuleList(
-            build_network(task.network, len(task.channels), len(task.classes), one, task.encoder)
-            for one in seeds
-        )
+        self.pair = nn.ModuleList(task.new_network(one) for one in seeds)
+        self.outputs = task.outputs
         if settings.average.decay is not None:
             self.averages = deepcopy(self.pair).requires_grad_(False)
 
@@ -184,12 +183,14 @@ class TraCoCo(SegmentMethod):
         network = self.pair[part]
         reference = image[:, 0] if needs_unlabelled else labelled.image[:, 0]
         heads = heads_of(network, self._noisy(reference, generator))
-        logits, known = at_least_float32(heads[0]), [head[:rows] for head in heads]
-        terms = {"supervised": self.on_labels(known, labelled)}
+        known = [head[:rows] for head in heads]
+        logits = self.outputs.as_classes(at_least_float32(heads[0]))
+        terms = {"supervised": self.on_labels(known, labelled, progress)}
         unsupervised = self.settings.unsupervised
         weight = unsupervised_weight(progress.step, unsupervised.weight, unsupervised.rampup_steps)
         if self.settings.translation.enabled:
             shifted = at_least_float32(network(self._noisy(image[:, 1], generator)))
+            shifted = self.outputs.as_classes(shifted)
             kl, entropy = self._translation(logits, shifted, start.tolist(), rows)
             terms["translation"] = weight * self.settings.translation.weight * kl
             terms["entropy"] = weight * self.settings.entropy.weight * entropy
@@ -252,7 +253,8 @@ class TraCoCo(SegmentMethod):
         image = image[skip:]
         if self.settings.strong != Strong():
             image = strong_view(image, self.settings.strong, generator)
-        student = self.pair[part](self._noisy(image, generator))[rows - skip :]
+        found = self.pair[part](self._noisy(image, generator))[rows - skip :]
+        student = self.outputs.as_classes(at_least_float32(found))
         where = None if unlabelled.known is None else open_to
         return pseudo_loss(student, teacher, self.settings.pseudo, where)
 
@@ -273,7 +275,7 @@ class TraCoCo(SegmentMethod):
         """Pseudo-logits [B, K, X, Y, Z]; by default in training mode, as released."""
         average = self.settings.average
         teachers = self.averages if average.decay is not None and average.teaches else self.pair
-        return taught_by(teachers[other], image, self.settings.pseudo.train_mode)
+        return taught_by(teachers[other], image, self.settings.pseudo.train_mode, self.outputs)
 
     def _noisy(self, image: Tensor, generator: Generator) -> Tensor:
         noise = self.settings.noise
@@ -298,5 +300,6 @@ class TraCoCo(SegmentMethod):
         """Both networks or their averages; which of the two answers is chosen when predicting."""
         average = self.settings.average
         return Ensemble(
-            self.averages if average.decay is not None and average.predicts else self.pair
+            self.averages if average.decay is not None and average.predicts else self.pair,
+            self.outputs,
         )

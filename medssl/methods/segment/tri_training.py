@@ -132,7 +132,7 @@ class TriTraining(InRounds):
         chosen, labelled, network = self.settings, batches["labelled"], self.members[part]
         heads = heads_of(network, labelled.image[:, 0])
         copies = self._copies(part, labelled.ids) if number == 0 else [1] * len(labelled.ids)
-        terms = {"supervised": self._supervised(heads, labelled, copies)}
+        terms = {"supervised": self._supervised(heads, labelled, copies, progress)}
         if number and self.is_measuring(within):
             self._measure(batches, part)
         elif weight := ramp(number, within, chosen.weight, chosen.rampup, chosen.measured):
@@ -141,7 +141,8 @@ class TriTraining(InRounds):
             label, mask = self._taught(image, part, generator)
             mask = mask & teachable(unlabelled)
             loss = self._on_disagreement if chosen.disagreement else region_loss
-            terms["pseudo"] = weight * over_heads(heads_of(network, image), loss, label, mask)
+            target = self.task.outputs.targets(label)
+            terms["pseudo"] = weight * over_heads(heads_of(network, image), loss, target, mask)
         return {f"{name}_{part + 1}": term for name, term in terms.items()}
 
     def is_measuring(self, within: Progress) -> bool:
@@ -154,12 +155,15 @@ class TriTraining(InRounds):
         known = dict(zip((case.id for case in self.task.labelled), counts, strict=True))
         return [known.get(one, 1) for one in ids]
 
-    def _supervised(self, heads: list[Tensor], batch: Batch, copies: Sequence[int]) -> Tensor:
+    def _supervised(
+        self, heads: list[Tensor], batch: Batch, copies: Sequence[int], progress: Progress
+    ) -> Tensor:
         """Loss of the labelled rows, each as often as it is in the member's bootstrap."""
         if set(copies) == {1}:
-            return self.on_labels(heads, batch)
+            return self.on_labels(heads, batch, progress)
         rows = [
-            number * self.on_labels([head[row : row + 1] for head in heads], batch.rows([row]))
+            number
+            * self.on_labels([head[row : row + 1] for head in heads], batch.rows([row]), progress)
             for row, number in enumerate(copies)
         ]
         return torch.stack(rows).mean()

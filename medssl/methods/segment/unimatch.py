@@ -29,6 +29,7 @@ from medssl.methods.segment.losses import (
     masked_cross_entropy,
     masked_dice,
     over_heads,
+    probabilities,
 )
 from medssl.methods.segment.partial import streams, teachable
 from medssl.methods.segment.passes import taught_by
@@ -109,7 +110,7 @@ class UniMatch(StudentTeacher):
         labelled, unlabelled = streams(batches, even=halved)
         image, patches = labelled.image[:, 0], unlabelled.image[:, 0]
         if progress.step <= round(chosen.start * progress.steps):
-            early = self.on_labels(heads_of(self.student, image), labelled)
+            early = self.on_labels(heads_of(self.student, image), labelled, progress)
             return {"supervised": chosen.weight * early}
         weak, pasted = patches.chunk(2) if halved else (patches, patches.flip(0))
         closed = (~teachable(unlabelled)).chunk(2 if halved else 1)
@@ -133,7 +134,7 @@ class UniMatch(StudentTeacher):
         )
         mixed = [one.apply(own, donor) for one, (own, donor) in zip(mixtures, strong, strict=True)]
         answers = self._strong_pass(mixed, generator)
-        terms = {"supervised": self.on_labels(heads, labelled)}
+        terms = {"supervised": self.on_labels(heads, labelled, progress)}
         rest = zip(mixtures, answers, chosen.strong_weights, strict=True)
         for number, (mixture, found, weight) in enumerate(rest, start=1):
             label, confidence = (
@@ -151,9 +152,9 @@ class UniMatch(StudentTeacher):
         return Mixture(range(len(image)), boxes)
 
     def _label(self, image: Tensor) -> Tensor:
-        """Logits by which images are labelled in evaluation mode."""
+        """Logits of classes by which images are labelled in evaluation mode."""
         labeller = self.teacher if self.settings.labeller == "teacher" else self.student
-        return taught_by(labeller, image, train_mode=False)
+        return taught_by(labeller, image, False, self.outputs)
 
     def _weak_pass(
         self, image: Tensor, weak: Tensor, generator: Generator
@@ -176,7 +177,7 @@ class UniMatch(StudentTeacher):
                 heads = heads_of(self.student, both)
             perturbed = at_least_float32(heads[0][len(both) :])
         if plain is None:
-            plain = at_least_float32(heads[0][rows : len(both)])
+            plain = self.outputs.as_classes(at_least_float32(heads[0][rows : len(both)]))
         return [head[:rows] for head in heads], plain, perturbed
 
     def _widened(self, maps: list[Tensor], rows: int, generator: Generator) -> list[Tensor]:
@@ -222,12 +223,13 @@ class UniMatch(StudentTeacher):
 
     def _taught(self, heads: list[Tensor], label: Tensor, confidence: Tensor) -> Tensor:
         """What pseudo-labels that are sure enough cost."""
-        return over_heads(heads, self._pseudo_loss, label, confidence >= self.settings.threshold)
+        sure = confidence >= self.settings.threshold
+        return over_heads(heads, self._pseudo_loss, self.outputs.targets(label), sure)
 
     def _pseudo_loss(self, logits: Tensor, label: Tensor, sure: Tensor) -> Tensor:
         logits = at_least_float32(logits)
         if self.settings.loss == "dice":
-            return masked_dice(logits.softmax(1), label, sure)
+            return masked_dice(probabilities(logits, label), label, sure)
         share = sure.to(logits.dtype).mean()
         return share * masked_cross_entropy(logits, label, sure)
 

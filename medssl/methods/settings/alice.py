@@ -18,8 +18,7 @@ from medssl.data.scan.matching_settings import MatchedViews
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
-from medssl.networks.monai_settings import MonaiSettings
-from medssl.networks.settings import UNETS
+from medssl.networks.pooling import must_keep_means
 from medssl.section import Section
 
 Share = float
@@ -38,6 +37,29 @@ class Embedding(Section):
         default=None, description="window in voxels; null: one and a half times Alice's, or less"
     )
     method: EmbeddingSettings = EmbeddingSettings()
+
+    @property
+    def first(self) -> EmbeddingFirst:
+        """What has to be trained before."""
+        return EmbeddingFirst(
+            self.checkpoint,
+            "anatomical_embedding",
+            self.method.model_dump(mode="json"),
+            self.steps,
+            self.batch,
+            self.learning_rate,
+            self.patch,
+        )
+
+    def must_fit(self, patch: tuple[int, int, int]) -> None:
+        """Refuse an embedding that does not suit the window of the method that mines with it.
+
+        Raises:
+            UsageError: names what fits.
+        """
+        if self.checkpoint is None:
+            keys = "method.embedding.patch", "method.embedding.method.views.size"
+            self.method.must_fit_in(self.first.window(patch), *keys)
 
 
 class Masking(Section):
@@ -269,43 +291,17 @@ class Settings(PretrainMethodSettings):
         """
         patch, network = config.pipeline.train.patch, config.pipeline.network
         self.masking.must_fit(patch)
-        of_nnunet = network.name in UNETS
-        if of_nnunet or (network.name in {"vnet", "unet3d"} and network.norm == "instance"):
-            other = "" if of_nnunet else "set network.norm=group, or "
-            raise UsageError(
-                "alice averages over a crop, of which an instance norm leaves little",
-                "it gives every channel of every crop one mean",
-                f"{other}choose network.name=conv_fpn or swin_fpn",
-            )
-        if isinstance(network, MonaiSettings) and (key := network.ends_in_instance_norm):
-            raise UsageError(
-                "alice averages over a crop, of which an instance norm leaves little",
-                f"{network.name} ends its encoder in one, by network.{key}",
-                f"set network.{key}=batch, or choose network.name=conv_fpn or swin_fpn",
-            )
-        needed = self.needs()
-        if needed is not None and needed.checkpoint is None:
-            keys = "method.embedding.patch", "method.embedding.method.views.size"
-            self.embedding.method.must_fit_in(needed.window(patch), *keys)
+        must_keep_means(network, "alice", "a crop")
+        if self.views.partner == "matched":
+            self.embedding.must_fit(patch)
 
     def pairs_of_patients(self) -> MatchedViews:
-        """Matched, or at random."""
+        """How pairs of windows of two patients are drawn: at matched places, or at random."""
         return self.views
 
     def needs(self) -> EmbeddingFirst | None:
         """The embedding that finds the same place in another patient."""
-        if self.views.partner != "matched":
-            return None
-        chosen = self.embedding
-        return EmbeddingFirst(
-            chosen.checkpoint,
-            "anatomical_embedding",
-            chosen.method.model_dump(mode="json"),
-            chosen.steps,
-            chosen.batch,
-            chosen.learning_rate,
-            chosen.patch,
-        )
+        return self.embedding.first if self.views.partner == "matched" else None
 
     @model_validator(mode="after")
     def _learns(self) -> Self:

@@ -70,11 +70,18 @@ class Settings(MethodSettings):
     )
 
     def must_fit(self, config: Any) -> None:
-        """Refuse batches that cannot be halved.
+        """Refuse batches that cannot be halved, and labels that are lent to other slices.
 
         Raises:
             UsageError: says what to set.
         """
+        loss = config.pipeline.loss
+        if loss is not None and loss.slices.axes:
+            raise UsageError(
+                f"method bcp cannot lend labels along loss.slices.axes={loss.slices.axes}",
+                "beside a known slice of its patches lies what was pasted of another scan",
+                "leave loss.slices out; what is not known is labelled by the teacher",
+            )
         train = config.pipeline.train
         sizes = train.batch_labelled, train.batch_unlabelled
         if sizes[0] % 2 or (self.first_stage < 1 and sizes[0] != sizes[1]):

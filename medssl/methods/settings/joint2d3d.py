@@ -44,7 +44,7 @@ class Swav(Section):
 
 
 class DeepCluster(Section):
-    """Clusters of all items, from the embeddings of the steps before, are predicted."""
+    """Deep clustering: predict the clusters of all items, made of embeddings of earlier steps."""
 
     iterations: int = Field(default=10, ge=1, description="of k-means")
     every: int = Field(default=500, ge=1, description="steps between clusterings: one epoch")

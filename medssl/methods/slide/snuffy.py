@@ -164,7 +164,7 @@ class Snuffy(SigmoidHead[SnuffyNetwork]):
         return {"mix": float(self.network.mix.detach())} if self.settings.mix_learned else {}
 
     def predictor(self) -> nn.Module:
-        """The mix of both branches."""
+        """The network, whose answer is the weighted mean of both branches."""
         return SnuffyPredictor(self.network)
 
 

@@ -40,4 +40,4 @@ def _noted(path: Path) -> str | None:
         found = json.loads((path.parent / NOTE).read_bytes()).get("family")
     except (OSError, ValueError, RecursionError, AttributeError):
         return None
-    return found if found in FAMILIES else None
+    return found if isinstance(found, str) and found in FAMILIES else None

@@ -10,19 +10,28 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from medssl.errors import DataError, UsageError
 from medssl.networks.build import build_network, encoder_of
+from medssl.networks.foreign.beside import checked, read_object
 from medssl.networks.foreign.recognised import Facts, Recognised
 from medssl.networks.merging import LEGACY
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.weights_file import read_weights
+from medssl.section import Channels
 
 _CONFIGS = ("inference.json", "train.json")
 _WEIGHTS = ("model.safetensors", "model.pt", "model.pth")
 _GIVEN = ("_target_", "in_channels", "out_channels", "spatial_dims", "dimensions", "img_size")
+
+
+class Ends(BaseModel):
+    """How many channels a network takes and gives."""
+
+    in_channels: Channels
+    out_channels: Channels
 
 
 def weights_in(folder: Path) -> Path:
@@ -49,12 +58,12 @@ def read(folder: Path) -> Recognised:
         DataError: it cannot be read, or its weights are not those of its network.
     """
     path = weights_in(folder)
-    defined, meta = _definition(folder), _json(folder / "configs" / "metadata.json", {})
+    defined, meta = _definition(folder), read_object(folder / "configs" / "metadata.json")
     name = str(defined.get("_target_", "")).rpartition(".")[2]
     arguments = {key: value for key, value in defined.items() if key not in _GIVEN}
-    channels, classes = defined.get("in_channels"), defined.get("out_channels")
-    if not isinstance(channels, int) or not isinstance(classes, int):
-        raise _unplain(folder, "its network's channels are no numbers")
+    ends = checked(Ends, defined, f"the network of the bundle {folder}")
+    if ours := sorted({"name", "frozen"} & arguments.keys()):
+        raise _unplain(folder, f"no network of MONAI has the argument {ours[0]}")
     if name == "SwinUNETR" and "downsample" not in arguments:
         arguments["downsample"] = LEGACY if _before_1_5(meta, folder) else "merging"
     try:
@@ -62,7 +71,7 @@ def read(folder: Path) -> Recognised:
     except ValidationError as error:
         raise _unplain(folder, str(error.errors()[0]["msg"])) from error
     settings.must_have_encoder()
-    network = build_network(settings, channels, classes, seed=0)
+    network = build_network(settings, ends.in_channels, ends.out_channels, seed=0)
     tensors = {f"network.{name}": value for name, value in read_weights(path).items()}
     own = network.state_dict()
     shared = {key for key in own if key.startswith("network.")}
@@ -85,13 +94,13 @@ def read(folder: Path) -> Recognised:
         f"monai {name}",
         settings.model_dump(mode="json", exclude_none=True),
         True,
-        channels,
+        ends.in_channels,
         dict(encoder.state_dict()),
         tuple(sorted(key.removeprefix("network.") for key in tensors)),
         Facts(
             str(meta.get("name") or f"a bundle of MONAI with {name}"),
             licence=_licence(folder),
-            citation="; ".join(map(str, meta.get("references") or [])) or "not stated",
+            citation=_references(meta),
         ),
     )
 
@@ -99,7 +108,7 @@ def read(folder: Path) -> Recognised:
 def _definition(folder: Path) -> dict[str, Any]:
     """The plain arguments of the network, from the first configuration that has it."""
     for name in _CONFIGS:
-        plain = _json(folder / "configs" / name, {})
+        plain = read_object(folder / "configs" / name)
         found = plain.get("network_def", plain.get("network"))
         if isinstance(found, dict):
             text = json.dumps(found)
@@ -107,16 +116,6 @@ def _definition(folder: Path) -> dict[str, Any]:
                 raise _unplain(folder, f"configs/{name} computes arguments of its network")
             return found
     raise _unplain(folder, f"configs has no network_def in {' or '.join(_CONFIGS)}")
-
-
-def _json(path: Path, otherwise: dict[str, Any]) -> dict[str, Any]:
-    if not path.is_file():
-        return otherwise
-    try:
-        plain = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON", do="take another copy of the bundle") from error
-    return plain if isinstance(plain, dict) else otherwise
 
 
 def _before_1_5(meta: dict[str, Any], folder: Path) -> bool:
@@ -133,6 +132,11 @@ def _before_1_5(meta: dict[str, Any], folder: Path) -> bool:
             "write monai_version into its configs/metadata.json",
         )
     return (int(found[1]), int(found[2])) < (1, 5)
+
+
+def _references(meta: dict[str, Any]) -> str:
+    told = meta.get("references")
+    return "; ".join(map(str, told)) if told and isinstance(told, list) else "not stated"
 
 
 def _licence(folder: Path) -> str:

@@ -6,7 +6,6 @@ Strides are not in the weights: they come from the plan that the checkpoint carr
 kernels of the decoder, which are as long.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,16 @@ from typing import Any
 from torch import Tensor, equal
 
 from medssl.errors import DataError, UsageError
-from medssl.networks.foreign.recognised import Facts, Family, Recognised, divided, without
+from medssl.networks.foreign.beside import checked, read_object
+from medssl.networks.foreign.nnunet_plans import Configuration, Intensities, Plans, Start
+from medssl.networks.foreign.recognised import (
+    Facts,
+    Family,
+    Recognised,
+    divided,
+    shape_of,
+    without,
+)
 from medssl.networks.weights_file import WeightsFile
 
 _TWIN = re.compile(r"\.all_modules\.(\d)\.")
@@ -133,10 +141,12 @@ def _count(names: Mapping[str, Tensor], stage: int) -> int:
     return len({name.split(".")[2] for name in names if name.startswith(start)})
 
 
-def _strides(file: WeightsFile, stages: int, plan: Mapping[str, Any]) -> list[list[int]]:
+def _strides(
+    file: WeightsFile, stages: int, planned: Sequence[int | list[int]] | None
+) -> list[list[int]]:
     """Of every stage against the one before."""
-    if "strides" in plan:
-        return [[one] * 3 if isinstance(one, int) else list(one) for one in plan["strides"]]
+    if planned is not None:
+        return [[one] * 3 if isinstance(one, int) else one for one in planned]
     tensors = _plain(file.tensors)
     names = [f"decoder.transpconvs.{number}.weight" for number in reversed(range(stages - 1))]
     if all(name in tensors for name in names):
@@ -148,38 +158,27 @@ def _strides(file: WeightsFile, stages: int, plan: Mapping[str, Any]) -> list[li
     )
 
 
-def _plans(file: WeightsFile) -> dict[str, Any]:
-    """What the checkpoint, or a JSON beside it, says of the architecture; empty: nothing."""
-    said = file.beside.get("nnssl_adaptation_plan")
-    if isinstance(said, Mapping):
-        return dict(said)
-    start = file.beside.get("init_args")
-    if isinstance(start, Mapping) and isinstance(start.get("plans"), Mapping):
-        return {"plans": start["plans"], "configuration": start.get("configuration")}
-    for name in ("adaptation_plan.json", "plans.json"):
-        path = file.path.parent / name
-        if path.is_file():
-            try:
-                found = json.loads(path.read_bytes())
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path} is no JSON", do="take another copy") from error
-            if isinstance(found, dict):
-                return found if name.startswith("adapt") else {"plans": found}
-    return {}
+def _of_nnssl(file: WeightsFile) -> bool:
+    """Whether the checkpoint, or a JSON beside it, has a plan of nnssl."""
+    if "nnssl_adaptation_plan" in file.beside:
+        return True
+    return "pretrain_plan" in read_object(file.path.parent / "adaptation_plan.json")
 
 
-def _configuration(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of plans that the weights are of; empty where there is none."""
-    plans = said.get("plans")
-    every = plans.get("configurations", {}) if isinstance(plans, Mapping) else {}
-    chosen = every.get(said.get("configuration") or "3d_fullres", {})
-    return chosen if isinstance(chosen, Mapping) else {}
+def _plans(file: WeightsFile) -> tuple[Plans, Configuration]:
+    """What the checkpoint, or a JSON beside it, says of images and architecture, if anything."""
+    chosen, beside = "3d_fullres", file.path.parent / "plans.json"
+    if "init_args" in file.beside:
+        start = checked(Start, file.beside["init_args"], f"init_args in {file.path}")
+        plans, chosen = start.plans, start.configuration or chosen
+    else:
+        plans = checked(Plans, read_object(beside), beside)
+    plain = plans.configurations.get(chosen, {})
+    return plans, checked(Configuration, plain, f"the configuration {chosen} of {file.path}")
 
 
 def _read(file: WeightsFile) -> Recognised:
-    said = _plans(file)
-    configuration = _configuration(said)
-    architecture = configuration.get("architecture", {}).get("arch_kwargs", {})
+    plans, configuration = _plans(file)
     weights, left = _tensors(file)
     residual = "first.0.weight" in weights
     stages = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
@@ -195,8 +194,9 @@ def _read(file: WeightsFile) -> Recognised:
         features.append(weights[first].shape[0])
         kernels.append(list(weights[first].shape[2:]))
     name = "residual_unet" if residual else "plain_unet"
-    openmind = "nnssl_adaptation_plan" in file.beside or "pretrain_plan" in said
-    strides = {"strides": [1, *[2] * (stages - 1)]} if openmind else architecture
+    openmind = _of_nnssl(file)
+    known = configuration.architecture.arch_kwargs.strides
+    strides = [1, *[2] * (stages - 1)] if openmind else known
     network = {
         "name": name,
         "features": features,
@@ -211,31 +211,28 @@ def _read(file: WeightsFile) -> Recognised:
         f"dynamic_network_architectures {kind}",
         network,
         True,
-        weights[stem].shape[1],
+        shape_of(weights, stem, 5, "nnunet")[1],
         weights,
         left,
-        OPENMIND if openmind else _stated(said, configuration),
+        OPENMIND if openmind else _stated(plans, configuration, file),
     )
 
 
-def _stated(said: Mapping[str, Any], configuration: Mapping[str, Any]) -> Facts:
+def _stated(plans: Plans, configuration: Configuration, file: WeightsFile) -> Facts:
     """What plans say of the images; what they do not say stays open.
 
     The axes of nnU-Net's arrays are those of SimpleITK, z y x in LPS, and so are its kernels.
     """
-    plans = said.get("plans", {})
-    schemes = set(configuration.get("normalization_schemes", []))
-    spacing = configuration.get("spacing", [])
-    if len(spacing) != 3 or plans.get("transpose_forward", [0, 1, 2]) != [0, 1, 2]:
+    schemes, spacing = set(configuration.normalization_schemes), configuration.spacing
+    if len(spacing) != 3 or plans.transpose_forward != [0, 1, 2]:
         return _UNSTATED
-    chain: dict[str, Any] = {"spacing": [float(one) for one in spacing], "orientation": AXES}
+    chain: dict[str, Any] = {"spacing": spacing, "orientation": AXES}
     if schemes == {"ZScoreNormalization"}:
         return replace(_UNSTATED, preprocess={"mr": {**chain, "intensity": "zscore"}})
-    of_channels = plans.get("foreground_intensity_properties_per_channel", {})
+    of_channels = plans.foreground_intensity_properties_per_channel
     if schemes == {"CTNormalization"} and set(of_channels) == {"0"}:
-        found = of_channels["0"]
-        window = [float(found["percentile_00_5"]), float(found["percentile_99_5"])]
-        zscore = [float(found["mean"]), float(found["std"])]
+        found = checked(Intensities, of_channels["0"], f"the plans of {file.path}")
+        window, zscore = [found.percentile_00_5, found.percentile_99_5], [found.mean, found.std]
         return replace(_UNSTATED, preprocess={"ct": {**chain, "window": window, "zscore": zscore}})
     return _UNSTATED
 

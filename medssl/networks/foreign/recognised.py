@@ -124,7 +124,7 @@ def shape_of(tensors: Mapping[str, Tensor], name: str, axes: int, family: str) -
         DataError: it is missing, or has other axes.
     """
     value = tensors.get(name)
-    if value is None or value.ndim != axes:
+    if value is None or value.ndim != axes or not value.numel():
         raise DataError(
             f"the file is no encoder of the family {family}",
             f"it lacks {name}, or has it in another shape",

@@ -68,6 +68,12 @@ def as_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 f"of {name} it holds {', '.join(sorted(parts))} alone",
                 "take another copy",
             )
+        if len({part.shape for part in parts.values()}) > 1 or not parts["query"].ndim:
+            raise DataError(
+                "the file is no whole transformer",
+                f"the parts of {name} differ in shape, or have none",
+                "take another copy",
+            )
         found[name] = cat([parts[kind] for kind in ("query", "key", "value")])
     return found
 
@@ -94,6 +100,12 @@ def as_dinov3(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith("attn.qkv.bias_mask"):
             continue
         if name.endswith("attn.qkv.bias"):
+            if value.ndim != 1 or len(value) % 3:
+                raise DataError(
+                    "the file is no whole transformer",
+                    f"{name} has the shape {list(value.shape)}, which is not of three parts",
+                    "take another copy",
+                )
             query, _, last = value.chunk(3)
             named[name.replace("qkv.bias", "q_bias")] = query
             named[name.replace("qkv.bias", "v_bias")] = last

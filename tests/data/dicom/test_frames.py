@@ -147,6 +147,18 @@ def test_frames_with_tags_at_the_top_level_are_a_volume(tmp_path):
     np.testing.assert_array_equal(volume.array[0], values.transpose(2, 1, 0) * 2.0 - 1)
 
 
+@pytest.mark.parametrize(
+    ("slope", "intercept", "why"),
+    [(0, -1, "slope of 0"), (2, None, "slope but no"), (None, 1, "intercept but no")],
+)
+def test_a_rescaling_that_cannot_be_is_refused(tmp_path, slope, intercept, why):
+    """Not taken for a slope of 1."""
+    given = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+    stacked(tmp_path / "one" / "nm.dcm", **given)
+    with pytest.raises(DataError, match=rf"nm\.dcm has frames with a.*{why}"):
+        read_volume(tmp_path / "one")
+
+
 @pytest.mark.parametrize("missing", ["SpacingBetweenSlices", "PixelSpacing"])
 def test_frames_that_do_not_say_where_they_lie_are_refused(tmp_path, missing):
     stacked(tmp_path / "one" / "nm.dcm", **{missing: None})

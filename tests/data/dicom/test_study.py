@@ -13,6 +13,7 @@ from pydicom.uid import (
 
 from medssl.data.dicom.choice import UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import candidates_in
+from medssl.data.dicom.facts import facts_of
 from medssl.data.dicom.grids import Grids
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.study import names_of, studies_in
@@ -241,6 +242,18 @@ def test_a_scout_in_the_series_is_a_volume_by_itself(tmp_path, series):
     found = chosen(tmp_path, grids=FINE)
     assert len(found.series[0].slices) == 4
     assert sorted(len(one.candidate.series.slices) for one in found.decisions) == [1, 4]
+
+
+def test_a_number_of_several_values_is_none():
+    """The first of them may be that of another series."""
+    header = pydicom.Dataset()
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.SeriesNumber, header.EchoTime = ["0", "4"], [10, 20]
+    found = facts_of(header)
+    assert found.number is None
+    assert found.times[1] is None
+    header.SeriesNumber = "4"
+    assert facts_of(header).number == 4
 
 
 @pytest.mark.parametrize("text", ["T1 Doe", "JANE^DOE T1", "T1 SECRET", "T1 19700101", "T1 A77123"])

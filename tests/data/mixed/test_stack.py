@@ -5,8 +5,9 @@ import pytest
 
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
+from medssl.data.layout_choice import LayoutChoice
 from medssl.data.mixed.stack import foreground, square_slices, stack_scan
-from medssl.data.spec import Case, DataSpec, LayoutChoice
+from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import write_volume
 from medssl.transforms.chain import Preprocess
 

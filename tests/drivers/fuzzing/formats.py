@@ -7,6 +7,7 @@ from tests.drivers.fuzzing import (
     dicom_frames,
     dicom_labels,
     dicom_study,
+    encoders,
     itk,
     kept,
     lists,
@@ -39,6 +40,7 @@ FORMATS: tuple[Format, ...] = (
     *lists.FORMATS,
     *written.FORMATS,
     *models.FORMATS,
+    encoders.FORMAT,
     *kept.FORMATS,
     commands.FORMAT,
 )

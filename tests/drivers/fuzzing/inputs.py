@@ -77,7 +77,12 @@ def attempt(one: Input, work: Path) -> list[Result]:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(base, place)
     os.chdir(place)
-    for name, folder in (("DATA", "data"), ("RUNS", "runs"), ("CACHE", "cache")):
+    for name, folder in (
+        ("DATA", "data"),
+        ("RUNS", "runs"),
+        ("CACHE", "cache"),
+        ("ENCODERS", "encoders"),
+    ):
         os.environ[f"MEDSSL_{name}"] = str(place / folder)
     rng = np.random.default_rng([one.seed, zlib.crc32(one.format.name.encode()), one.number])
     damage = one.format.damage(place, rng)

@@ -18,7 +18,7 @@ from tests.drivers.fuzzing.format import Silent
 GIB = 2**30
 LIMIT_S, GROWTH = 60.0, GIB
 PACKAGE = Path(medssl.__file__).parent
-WRITTEN = ("out", "runs", "cache")
+WRITTEN = ("out", "runs", "cache", "encoders")
 """Folders of a sample that only medssl writes to."""
 
 FINDINGS = ("RAW", "HANG", "MEMORY", "PARTIAL", "SILENT", "UNCLEAR")

@@ -54,21 +54,18 @@ reference: supervised_mixup
 
 
 @pytest.fixture
-def joints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def joints(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the data set `joints`, its spec, its pipeline and a study."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     for place, text in {
         "data_specs/joints.yaml": SPEC,
         "pipelines/joints.yaml": PIPELINE,
         "pipelines/joints_study.yaml": STUDY,
     }.items():
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).write_text(text)
-    write_joints(tmp_path / "data" / "joints")
-    return tmp_path
+        (directory / place).parent.mkdir(exist_ok=True)
+        (directory / place).write_text(text)
+    write_joints(directory / "data" / "joints")
+    return directory
 
 
 def draw_joint(grade: int, rng: np.random.Generator) -> np.ndarray:

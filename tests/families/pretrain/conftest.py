@@ -59,12 +59,9 @@ arms:
 
 
 @pytest.fixture
-def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def heads(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the data set `heads` and the pipelines `encoder` and `masks`."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     files = {
         "data_specs/heads.yaml": SPEC,
         "pipelines/encoder.yaml": ENCODER,
@@ -72,17 +69,17 @@ def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "pipelines/heads_study.yaml": STUDY,
     }
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
     rng = np.random.default_rng(0)
     grid = Geometry((SIDE, SIDE, SIDE), np.eye(4))
     for patient in range(PATIENTS):
         anatomy = rng.random(grid.shape).astype(np.float32) + 0.5
-        stem = tmp_path / "data" / "heads" / f"p{patient}"
+        stem = directory / "data" / "heads" / f"p{patient}"
         write_volume(anatomy, grid, Path(f"{stem}_t1.nii.gz"))
         write_volume(2 - anatomy, grid, Path(f"{stem}_t2.nii.gz"))
         write_mask((anatomy > 1).astype(np.uint8), grid, Path(f"{stem}_seg.nii.gz"))
-    return tmp_path
+    return directory
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from medssl.errors import UsageError
-from medssl.methods.method import PretrainTask
+from medssl.methods.encoder_method import PretrainTask
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.build import build_encoder
 from medssl.networks.settings import NetworkSettings

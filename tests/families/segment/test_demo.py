@@ -17,14 +17,11 @@ TINY = (
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI", "MEDSSL_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def small(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, "PATIENTS", 3)
     monkeypatch.setattr(demo, "MASKS", 2)
     monkeypatch.setattr(demo, "KEYS", TINY)
-    return tmp_path
+    return directory
 
 
 def test_a_folder_of_scans_ends_in_scores_masks_and_pictures(small: Path) -> None:

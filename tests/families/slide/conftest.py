@@ -71,23 +71,20 @@ LESION = """
 
 
 @pytest.fixture
-def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the pipelines `bags`, `slides` and `dino` and their data."""
-    for name in ("MEDSSL_RUNS", "MEDSSL_CACHE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     for folder, files in {
         "data_specs": {"bags": BAGS_SPEC, "slides": SLIDES_SPEC},
         "pipelines": {"bags": BAGS, "slides": SLIDES, "dino": DINO},
     }.items():
-        (tmp_path / folder).mkdir()
+        (directory / folder).mkdir()
         for name, text in files.items():
-            (tmp_path / folder / f"{name}.yaml").write_text(text)
-    (tmp_path / "data" / "toys").mkdir(parents=True)
-    write_bags(tmp_path / "data" / "toys" / "bags.npz")
-    write_slides(tmp_path / "data" / "toys")
-    return tmp_path
+            (directory / folder / f"{name}.yaml").write_text(text)
+    (directory / "data" / "toys").mkdir(parents=True)
+    write_bags(directory / "data" / "toys" / "bags.npz")
+    write_slides(directory / "data" / "toys")
+    return directory
 
 
 def write_bags(path: Path, bags: int = 24, width: int = 4) -> None:

@@ -4,7 +4,8 @@ import torch
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import IntensitySettings
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.settings import NetworkSettings
 
@@ -50,11 +51,15 @@ def scan_batch(patients=(5, 6)) -> ScanBatch:
 
 
 def build(name, *, seed=0, network=NETWORK, patients=4, contrasts=CONTRASTS, **settings):
-    """The method with cubes of 4 voxels and a small projector; all else is the default."""
+    """The method with cubes of 4 voxels and a small projector; all else is the default.
+
+    None leaves a key out.
+    """
     small = {"masking": {"cell": 4}, "decoder_width": 8}
     if name == "modality_invariant":
         small["projector"] = {"hidden": 16, "outputs": 8}
-    chosen = settings_class(name)(**{**small, **settings})
+    given = {key: one for key, one in {**small, **settings}.items() if one is not None}
+    chosen = settings_class(name)(**given)
     task = PretrainTask(network, PATCH, contrasts, patients)
     return implementation(chosen)(chosen, task, seed).train()
 

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from medssl.data.scan.batch import ScanBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.ema import update_ema
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.alice import Alice, temperature
 from medssl.methods.pretrain.crop_masking import draw_mask, reconstruction_loss
 from medssl.methods.ramps import linear_ramp

@@ -13,7 +13,8 @@ from medssl.data.scan.matching import match
 from medssl.data.scan.matching_settings import MatchingSettings
 from medssl.errors import UsageError
 from medssl.infer.embed import embed
-from medssl.methods.method import PretrainTask, Progress
+from medssl.methods.encoder_method import PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.anatomical_embedding import (
     AnatomicalEmbedding,
     Level,

@@ -9,7 +9,8 @@ from torch.nn.functional import normalize
 
 from medssl.data.mixed.batch import Images, MixedBatch, Volumes
 from medssl.errors import MedsslError, UsageError
-from medssl.methods.method import MixedTask, Progress
+from medssl.methods.encoder_method import MixedTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.joint2d3d import Joint2d3d
 from medssl.methods.pretrain.joint_phases import phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss

@@ -9,13 +9,14 @@ from medssl.errors import UsageError
 from medssl.methods.segment.labelled_loss import MonaiLabelledLoss
 from medssl.methods.segment.loss_settings import LossChoice
 from medssl.methods.segment.monai_losses import LIST, OF_SHAPES, as_text, installed, known
+from medssl.networks.outputs import plain
 
 CLASSES = ("background", "liver", "tumour")
 SINGLE = [name for name in known() if name not in OF_SHAPES]
 
 
 def made(name: str, **keys: object) -> MonaiLabelledLoss:
-    return MonaiLabelledLoss(LossChoice.model_validate({"name": name, **keys}), CLASSES)
+    return MonaiLabelledLoss(LossChoice.model_validate({"name": name, **keys}), plain(CLASSES))
 
 
 @pytest.fixture
@@ -110,3 +111,6 @@ def test_weights_name_classes_and_losses_of_shapes_need_whole_masks() -> None:
     shapes.must_fit(CLASSES, partial=False)
     with pytest.raises(UsageError, match="the masks are ignored in part"):
         shapes.must_fit(CLASSES, partial=True)
+    exclusive = LossChoice.model_validate("monai:DiceCELoss")
+    with pytest.raises(UsageError, match="declares regions"):
+        exclusive.must_fit(("whole", "core"), partial=False, regions=True)

@@ -17,7 +17,7 @@ from medssl.data.split_settings import SplitSettings
 from medssl.methods.settings import MethodSettings
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import Config
-from medssl.pipeline.family import Family
+from medssl.pipeline.family import Family, Scoring, Step
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.results import read_summary
 from medssl.section import Section
@@ -132,12 +132,11 @@ HERE = "outside_toy.family"
 FAMILY = Family(
     name="volumetry",
     configs=(VolumetryConfig,),
-    usual_arms=("mean_volume",),
     cohort=f"{HERE}:cohort",
     inputs=f"{HERE}:inputs",
-    steps={"train": f"{HERE}:train", "evaluate": f"{HERE}:evaluate"},
+    steps={"train": Step(f"{HERE}:train"), "evaluate": Step(f"{HERE}:evaluate")},
     results=f"{HERE}:results",
-    comparison=f"{HERE}:VolumetryComparison",
-    axes=("labels",),
-    tested="volumes",
+    scoring=Scoring(
+        f"{HERE}:VolumetryComparison", ("mean_volume",), tested="volumes", axes=("labels",)
+    ),
 )

@@ -1,12 +1,10 @@
-"""Files that `medssl init` and `medssl plan` write, as text with the reasons beside the keys."""
+"""YAML files with a reason above each key, as text."""
 
 import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from textwrap import wrap
 from typing import Any
-
-from medssl.data.plan.key import Planned
 
 WIDTH = 94
 """Letters of a reason on one line."""
@@ -47,24 +45,6 @@ def document(head: Sequence[str], keys: Sequence[tuple[str, Any, str]]) -> str:
         lines += [f"# {line}" for line in why.splitlines()]
         lines += _lines(key, value, "")
     return "\n".join(lines) + "\n"
-
-
-def nested(keys: Sequence[Planned]) -> dict[str, Any]:
-    """Keys with dots as mappings in each other."""
-    plain: dict[str, Any] = {}
-    for one in keys:
-        *parents, last = one.key.split(".")
-        place = plain
-        for part in parents:
-            place = place.setdefault(part, {})
-        place[last] = one.value
-    return plain
-
-
-def reasoned(keys: Sequence[Planned]) -> str:
-    """Keys as YAML, section by section, each below its reason."""
-    rows = [(tuple(one.key.split(".")), one.value, one.why) for one in keys]
-    return "\n".join(rows_as_yaml(rows)) + "\n"
 
 
 def rows_as_yaml(rows: Sequence[Row], indent: str = "") -> list[str]:

@@ -1,0 +1,138 @@
+"""What a data spec that was drafted for a folder says, and what was found, in words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from medssl.data.check import labelled
+from medssl.data.found.contents import Contents
+from medssl.data.found.folder import Found
+from medssl.data.layouts import layout_of
+from medssl.data.spec import Case, DataSpec
+from medssl.names import some_of
+from medssl.yaml_text import document
+
+
+def spec_text(
+    spec: DataSpec, plain: dict[str, Any], found: Found, contents: Contents, cases: Sequence[Case]
+) -> str:
+    """The file, with what is known of each key above it."""
+    masked = sum(map(labelled, cases))
+    head = [
+        "What the data set is. Written by `medssl init`; correct what is wrong, and check it with",
+        f"`medssl data check {spec.name}`. `medssl keys data` has every key.",
+    ]
+    named = [label.name.startswith("label_") for label in spec.labels]
+    how = f"{found.rule}: {masked} of {len(cases)} scans have a mask." if found.rule else ""
+    reasons = {
+        "modality": _modality(spec, contents),
+        "labels": "Values of the masks; rename them, they are in reports and file names."
+        if any(named)
+        else found.labels_why,
+        "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "
+        "taken to say that there is nothing to find.\nDelete those that are not drawn yet.",
+        "regions": "Unions of labels, which are learnt in their place; without them each label is.",
+        "root": "Relative to MEDSSL_DATA." if not spec.root.startswith("/") else "",
+        "layout": how,
+        "patient": "Group 1 is the patient, whose scans stay together.",
+        "series": "Of a study's series, the one that is meant (`medssl keys data`).",
+        "licence": "Who may use the data, and what to cite; both go into reports and models.",
+    }
+    order = (
+        "title", "modality", "channels", "series", "labels", "ignore", "regions",
+        "regions_class_order", "empty_masks", "root", "layout", "patient", "licence", "citation",
+    )  # fmt: skip
+    keys = [(key, plain[key], reasons.get(key, "")) for key in order if plain.get(key)]
+    return document(head, keys)
+
+
+def _modality(spec: DataSpec, contents: Contents) -> str:
+    if layout_of(spec).contents is None:
+        return ""
+    if contents.modality == spec.modality and contents.why:
+        return f"{spec.modality}, {contents.why}."
+    return "Nothing in the files tells; CT and OT are others. `preprocess` in the pipeline follows."
+
+
+def summary(
+    spec: DataSpec, found: Found, contents: Contents, cases: Sequence[Case]
+) -> tuple[str, ...]:
+    """What was found, in lines; what may be wrong begins with "warning"."""
+    return (*_facts(spec, found, contents, cases), *_warnings(spec, found, contents, cases))
+
+
+def _facts(
+    spec: DataSpec, found: Found, contents: Contents, cases: Sequence[Case]
+) -> Iterator[str]:
+    layout = layout_of(spec)
+    patients = len({case.patient for case in cases})
+    by = f" of {patients} patients" if patients < len(cases) else ", each taken for a patient"
+    channels = f", channels {', '.join(spec.channels)}" if len(spec.channels) > 1 else ""
+    yield f"{spec.name}: {len(cases)} {layout.noun}{by}{channels}"
+    masked = sum(map(labelled, cases))
+    rule = f"; {found.rule}" if found.rule else ""
+    yield f"{masked} have a {layout.truth}, {len(cases) - masked} have none{rule}"
+    if layout.contents is None:
+        return
+    why = contents.why or "as nothing in the files tells; if it is not so, correct `modality`"
+    yield f"{spec.modality}, {why}"
+    if spec.labels:
+        names = {label.value: label.name for label in spec.labels}
+        yield "labels: " + ", ".join(
+            f"{value} ({names[value]}) in {len(contents.values.get(value, []))} masks"
+            for value in sorted(names)
+        )
+    if contents.spacings:
+        yield _spacing(contents.spacings)
+
+
+def _spacing(spacings: Sequence[tuple[float, float, float]]) -> str:
+    def said(one: tuple[float, ...]) -> str:
+        return " x ".join(f"{side:.3g}" for side in one)
+
+    rounded = {tuple(round(side, 3) for side in one) for one in spacings}
+    if len(rounded) == 1:
+        return f"voxels of {said(next(iter(rounded)))} mm in all scans"
+    low, high = (tuple(map(pick, zip(*rounded, strict=True))) for pick in (min, max))
+    return f"voxels of {said(low)} to {said(high)} mm"
+
+
+def _warnings(
+    spec: DataSpec, found: Found, contents: Contents, cases: Sequence[Case]
+) -> Iterator[str]:
+    masked = sum(map(labelled, cases))
+    for note in found.notes:
+        yield f"warning: {note}"
+    if contents.unreadable:
+        yield (
+            f"warning: {len(contents.unreadable)} files cannot be read, first: "
+            f"{contents.unreadable[0]}; `medssl data check {spec.name}` names all"
+        )
+    if contents.off_grid:
+        yield (
+            f"warning: {len(contents.off_grid)} masks do not lie on the grid of their scan "
+            f"({some_of(contents.off_grid)}); `medssl data check {spec.name}` says how they differ"
+        )
+    if contents.empty:
+        yield (
+            f"warning: {len(contents.empty)} masks mark nothing ({some_of(contents.empty)}) and "
+            "are taken to say that there is nothing to find; delete those that are not drawn yet"
+        )
+    if layout_of(spec).contents is None:
+        return
+    if masked == 1:
+        yield (
+            "warning: one scan alone has a mask, so nothing can be scored; the model learns from "
+            "it all the same, and correcting a few of the masks that it makes helps most"
+        )
+    for label in spec.labels:
+        holders = contents.values.get(label.value, [])
+        if masked > 1 and len(holders) == 1:
+            yield (
+                f"warning: the value {label.value} ({label.name}) is in the mask of {holders[0]} "
+                "alone; if it is no slip, one example teaches little: mark it in a few more"
+            )
+    if not masked:
+        yield (
+            "warning: no scan has a mask, so no structure can be learnt, but an encoder can; once "
+            "you have masks, e.g. masks/NAME for images/NAME, delete both files and call init again"
+        )

@@ -1,0 +1,90 @@
+"""What a run will take, as told before it starts."""
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Pace(NamedTuple):
+    """Seconds that one thing takes.
+
+    Attributes:
+        wall: as a clock on the wall has them; on a machine that others use, as of now.
+        processor: of all cores together, which other work changes little.
+    """
+
+    wall: float
+    processor: float
+
+    def times(self, count: float) -> "Pace":
+        """The time of so many steps in a row."""
+        return Pace(self.wall * count, self.processor * count)
+
+    def and_then(self, other: "Pace") -> "Pace":
+        """The time of both, one after the other."""
+        return Pace(self.wall + other.wall, self.processor + other.processor)
+
+    @classmethod
+    def now(cls) -> "Pace":
+        """Seconds that both clocks show now; meant for `since`."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, before: "Pace") -> "Pace":
+        """The time between an earlier look at the clocks and this one."""
+        return Pace(self.wall - before.wall, self.processor - before.processor)
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a run will take.
+
+    Attributes:
+        step: of training.
+        steps: of each training.
+        trainings: those of the folds, and the last.
+        window: of prediction.
+        mask: beside its windows: back to the grid of the scan, and into a file.
+        validated: windows that are predicted during all trainings.
+        predicted: windows that are predicted afterwards.
+        masks: that are made afterwards.
+        memory: bytes.
+        device: in words.
+    """
+
+    step: Pace
+    steps: int
+    trainings: int
+    window: Pace
+    mask: Pace
+    validated: int
+    predicted: int
+    masks: int
+    memory: int
+    device: str
+
+    @property
+    def training(self) -> Pace:
+        """Of all trainings."""
+        steps = self.step.times(self.steps * self.trainings)
+        return steps.and_then(self.window.times(self.validated))
+
+    @property
+    def prediction(self) -> Pace:
+        """Of all masks that are made afterwards."""
+        return self.window.times(self.predicted).and_then(self.mask.times(self.masks))
+
+    def __str__(self) -> str:
+        folds = f"{self.trainings} trainings of {self.steps} steps"
+        what = folds if self.trainings > 1 else f"{self.steps} steps"
+        said = f"{what} at {self.step.wall:.2g} s will take about {duration(self.training.wall)}"
+        if self.masks:
+            said += f", then {self.masks} masks about {duration(self.prediction.wall)}"
+        return f"{said}; they need {self.memory / 1e9:.2g} GB on the {self.device}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, e.g. "2 h 10 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

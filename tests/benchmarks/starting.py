@@ -1,0 +1,68 @@
+"""What a process that predicts takes before and beside predicting.
+
+    python -m tests.benchmarks.starting [--rounds ROUNDS]
+
+CPU seconds of whole processes, in turn, medians: Python that imports torch alone; MONAI alone,
+which imports torch; what `medssl predict` imports; and `medssl predict` of one scan of 12x12x12
+voxels. What the last takes more than the second is medssl's own.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+import numpy as np
+
+from tests.drivers.toys import TOYS, write_nifti
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORTS = "import medssl.cli, medssl.families.segment.asked, medssl.families.segment.report"
+
+
+def cpu_seconds(command: list[str], place: Path) -> float:
+    """Of a process and what it starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("--rounds", type=int, default=5)
+    chosen = reader.parse_args()
+    python, medssl = [sys.executable, "-c"], [sys.executable, "-m", "medssl"]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name in ("DATA", "RUNS", "CACHE"):
+            os.environ[f"MEDSSL_{name}"] = name.lower()
+        os.environ["PYTHONPATH"] = str(ROOT)
+        TOYS["balls"](place)
+        write_nifti(place / "scan.nii.gz", np.random.default_rng(0).normal(100, 20, (12, 12, 12)))
+        cpu_seconds([*medssl, "train", "balls", "train.steps=2", "-q"], place)
+        (checkpoint,) = place.glob("runs/*/*/checkpoint/last")
+        commands = {
+            "torch": [*python, "import torch"],
+            "MONAI": [*python, "import monai"],
+            "imports of a prediction": [*python, IMPORTS],
+            "prediction": [*medssl, "predict", str(checkpoint), "scan.nii.gz", "-o", "out", "-q"],
+        }
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(chosen.rounds):
+            for name, command in commands.items():
+                shutil.rmtree(place / "out", ignore_errors=True)
+                taken[name].append(cpu_seconds(command, place))
+    for name, seconds in taken.items():
+        print(f"{name:24} {statistics.median(seconds):5.2f} s")
+
+
+if __name__ == "__main__":
+    main()

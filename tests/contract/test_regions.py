@@ -1,0 +1,108 @@
+"""Every method that learns to segment learns regions, too (sheet of partial labels, section 5).
+
+Legend: B items, R regions, X Y Z voxels.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from medssl.data.regions import regions_of
+from medssl.methods.method import Progress
+from medssl.methods.registry import method_names, settings_class
+from medssl.settings import OptimiserSettings, TrainSettings
+from medssl.train.update import make_update
+
+METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+every_method = pytest.mark.parametrize("name", METHODS)
+LABELS = [("ball", 1), ("rim", 2)]
+NESTED = regions_of({"whole": (1, 2), "inside": (2,)}, LABELS)
+REDUNDANT = regions_of({"whole": (1, 2), "ball": (1,), "rim": (2,)}, LABELS, (1, 1, 2))
+"""More regions than labels."""
+LATE = Progress(900, 1000)
+
+
+def first_batches(method, streams):
+    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
+
+
+def gradients(method, batches):
+    method.zero_grad()
+    generator, losses = torch.Generator().manual_seed(0), []
+    for part in range(method.parts):
+        loss = sum(method(batches, LATE, generator, part).values())
+        loss.backward()
+        losses.append(float(loss.detach()))
+    return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
+
+
+@every_method
+@pytest.mark.parametrize("regions", [NESTED, REDUNDANT], ids=["nested", "redundant"])
+def test_every_parameter_gets_a_finite_gradient_and_a_network_answers_by_region(
+    name, regions, build, streams
+):
+    method = build(name, regions=regions).train()
+    batches = first_batches(method, streams)
+    losses, found = gradients(method, batches)
+    assert all(loss == loss and abs(loss) < 1e6 for loss in losses)
+    assert all(bool(one.isfinite().all()) for one in found)
+    for network in method.networks():
+        assert any(bool(p.grad.any()) for p in network.parameters() if p.grad is not None)
+    predictor = method.predictor().eval()
+    answer = predictor(batches["labelled"].image[:, 0])
+    assert answer.shape[1] == len(regions)
+
+
+@every_method
+def test_twenty_steps_lower_the_loss(name, build, streams):
+    method = build(name, regions=NESTED)
+    batches = first_batches(method, streams)
+    settings = TrainSettings(
+        steps=1000, optimiser=OptimiserSettings(learning_rate=0.05, schedule="constant")
+    )
+    update = make_update(method, settings, 0, torch.device("cpu"))
+    found = [
+        sum(v for k, v in update(batches, Progress(900 + s, 1000)).items() if taught(k))
+        for s in range(20)
+    ]
+    assert found[-1] < found[0]
+
+
+def taught(term: str) -> bool:
+    return any(word in term for word in ("supervised", "labelled", "copy_paste"))
+
+
+@every_method
+def test_a_region_that_a_case_does_not_outline_is_not_held_against_it(name, build, streams):
+    """What the mask says of that region matters to no bit."""
+    method = build(name, regions=NESTED).train()
+    batches = first_batches(method, streams)
+    outlined = torch.tensor([[True, False], [True, True]])
+    labelled = replace(batches["labelled"], outlined=outlined)
+    lying = labelled.truth.clone()
+    lying[0][lying[0] == 2] = 1  # still in the whole
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    found = []
+    for label in (labelled.truth, lying):
+        method.load_state_dict(state)
+        found.append(gradients(method, batches | {"labelled": replace(labelled, label=label)}))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+
+
+@every_method
+def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, streams):
+    method = build(name, regions=NESTED).train()
+    batches = first_batches(method, streams)
+    known = torch.ones_like(batches["labelled"].truth, dtype=torch.bool)
+    known[:, ::2] = False
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    found = []
+    for wrong in (0, 2):
+        method.load_state_dict(state)
+        label = torch.where(known, batches["labelled"].truth, wrong)
+        partly = replace(batches["labelled"], label=label, known=known)
+        found.append(gradients(method, batches | {"labelled": partly}))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
