@@ -37,7 +37,7 @@ class Stitch:
         self.side = windows.patch[self.axis]
         self.weights = window_weights(windows.patch, weighting).to(device)
         self.even = weighting == "constant"
-        self.sums = torch.empty(0)
+        self.sums, self.layer = torch.empty(0), torch.empty(0)
 
     def add(self, corner: Triple, logits: Tensor) -> None:
         """Add the output [K, *patch] of the window at a corner."""
@@ -81,8 +81,7 @@ class Stitch:
     def to_cpu(self) -> None:
         """Hold the sums on the CPU from now on; what they have gathered goes along."""
         self.weights, self.sums = self.weights.cpu(), self.sums.cpu()
-        if self.sums.numel():
-            self.layer = self.layer.cpu()
+        self.layer = self.layer.cpu()
 
     def _open(self, logits: Tensor) -> None:
         shape = list(self.windows.padded)

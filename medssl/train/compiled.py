@@ -38,7 +38,7 @@ def _why_not(device: torch.device) -> str:
     torch._dynamo.reset()
     try:
         given = torch.ones(8, device=device, requires_grad=True)
-        torch.compile(_probe)(given).sum().backward()
+        torch.autograd.backward(torch.compile(_probe)(given).sum())
     except Exception as error:  # whatever the compiler or its tools raise
         return _reason(error)
     return ""
