@@ -18,7 +18,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/hadolint docker/Dockerfile docker/Dockerfile.cpu docker/Dockerfile.mlflow
 
 # The page of every key, from their types.
 docs: .venv/installed

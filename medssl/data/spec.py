@@ -4,10 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import (
-    BaseModel,
     Field,
     model_validator,
 )
@@ -21,8 +20,6 @@ from medssl.errors import DataError
 from medssl.named_files import NamedFiles
 from medssl.names import FileName, is_no_path, shown, unfit
 from medssl.section import Section
-
-Options = TypeVar("Options", bound=BaseModel)
 
 SPECS = NamedFiles("data_specs", "data spec")
 

@@ -8,7 +8,7 @@ Legend: B items, C channels, X Y Z voxels.
 
 from torch import Tensor, nn
 
-from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.encoder import DoublingEncoder
 from medssl.networks.norm import group_norm
 
 
@@ -18,27 +18,18 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [conv, group_norm(outputs), nn.ReLU(inplace=True)]
 
 
-class ConvEncoder(VolumeEncoder):
+class ConvEncoder(DoublingEncoder):
     """Levels of width * 2^l channels; a strided convolution leads from each to the next.
 
     Sides must be divisible by 2^(levels - 1).
     """
 
-    stem = "blocks.0.0.weight"
-
     def __init__(self, channels: int, width: int, levels: int) -> None:
-        super().__init__()
-        self.widths = tuple(width * 2**level for level in range(levels))
-        self.strides = tuple(2**level for level in range(levels))
-        self.embed_width, self.embed_stride = channels, 1
+        super().__init__(channels, width, levels)
         self.blocks = nn.ModuleList([nn.Sequential(*_convolution(channels, width))])
         for size in self.widths[1:]:
             down, same = _convolution(size // 2, size, stride=2), _convolution(size, size)
             self.blocks.append(nn.Sequential(*down, *same))
-
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
 
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""

@@ -34,9 +34,9 @@ class VolumeEncoder(nn.Module, ABC):
         """Names of all weights that read the image, of which `stem` is the first."""
         return (self.stem,)
 
-    @abstractmethod
     def embed(self, image: Tensor) -> Tensor:
-        """[B, E, X / s, Y / s, Z / s], s the `embed_stride`; the image itself where s is 1."""
+        """[B, E, X / s, Y / s, Z / s], s the `embed_stride`; here the image itself, s being 1."""
+        return image
 
     @abstractmethod
     def stages(self, embedded: Tensor) -> list[Tensor]:
@@ -49,6 +49,18 @@ class VolumeEncoder(nn.Module, ABC):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features [B, widths[l], X / strides[l], ...] for each level l."""
         return self.stages(self.embed(image))
+
+
+class DoublingEncoder(VolumeEncoder):
+    """An encoder whose widths double as sides halve, from the image itself on."""
+
+    stem = "blocks.0.0.weight"
+
+    def __init__(self, channels: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.widths = tuple(width * 2**level for level in range(levels))
+        self.strides = tuple(2**level for level in range(levels))
+        self.embed_width, self.embed_stride = channels, 1
 
 
 def per_axis(stride: int | tuple[int, ...], axes: int = 3) -> tuple[int, ...]:

@@ -64,10 +64,6 @@ class ImagePyramid(VolumeEncoder):
                 module.eval()
         return self
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Maps [B, widths[l], X / strides[l], Y / strides[l]] of every level."""
         image, backbone = self.images.scaled(embedded), self.images.backbone

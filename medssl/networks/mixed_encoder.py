@@ -72,10 +72,6 @@ class MixedEncoder(VolumeEncoder):
             self.project = nn.Linear(self.slices.width, self.width)
             self.transformer = SliceTransformer(transformer)
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Maps [B, widths[l], X / strides[l], Y / strides[l], Z] of every level, finest first."""
         maps = self.slices.maps(slices_of(embedded, self.neighbours))

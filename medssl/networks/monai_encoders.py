@@ -131,10 +131,6 @@ class ChainEncoder(VolumeEncoder):
         """The first convolution's, and that of the skip of a residual block."""
         return self._stems
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features of every level, finest first."""
         features, x = [], embedded

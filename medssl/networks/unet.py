@@ -114,10 +114,6 @@ class UNetEncoder(VolumeEncoder):
             self.blocks.append(nn.Sequential(*blocks))
             inputs = width
 
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
-
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, E, x, y, z] of every stage, finest first."""
         x, features = self.first(embedded), list[Tensor]()

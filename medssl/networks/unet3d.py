@@ -10,7 +10,7 @@ Legend: B items, C channels, X Y Z voxels (2-D: without Z), K classes.
 from torch import Tensor, cat, nn
 from torch.nn.functional import interpolate
 
-from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.encoder import DoublingEncoder
 from medssl.networks.flat import BATCH_NORM, CONVOLUTION, INSTANCE_NORM, LINEAR, MAX_POOL
 from medssl.networks.norm import group_norm
 
@@ -29,31 +29,23 @@ def _block(inputs: int, outputs: int, norm: str, dims: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class UNet3dEncoder(VolumeEncoder):
+class UNet3dEncoder(DoublingEncoder):
     """Image [B, C, X, Y, Z] to the features of every level, finest first.
 
     Sides must be divisible by 2^(levels - 1).
     """
 
-    stem = "blocks.0.0.weight"
-
     def __init__(
         self, channels: int, width: int, levels: int, norm: str, dropout: float, dims: int = 3
     ) -> None:
-        super().__init__()
-        widths = [width * 2**level for level in range(levels)]
-        self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
-        self.embed_width, self.embed_stride = channels, 1
+        super().__init__(channels, width, levels)
+        widths = self.widths
         self.blocks = nn.ModuleList(
             _block(channels if level == 0 else widths[level - 1], size, norm, dims)
             for level, size in enumerate(widths)
         )
         self.pool = MAX_POOL[dims](2)
         self.dropout = nn.Dropout(dropout)
-
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
 
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.encoder import DoublingEncoder
 from medssl.networks.flat import (
     BATCH_NORM,
     CHANNEL_DROPOUT,
@@ -44,21 +44,17 @@ def _block(count: int, inputs: int, outputs: int, norm: str, dims: int) -> nn.Se
     return nn.Sequential(*layers)
 
 
-class VNetEncoder(VolumeEncoder):
+class VNetEncoder(DoublingEncoder):
     """Image [B, C, X, Y, Z] to the features of every level, finest first.
 
     Sides must be divisible by 2^(levels - 1).
     """
 
-    stem = "blocks.0.0.weight"
-
     def __init__(
         self, channels: int, width: int, levels: int, norm: str, dropout: float, dims: int = 3
     ) -> None:
-        super().__init__()
-        widths = [width * 2**level for level in range(levels)]
-        self.widths, self.strides = tuple(widths), tuple(2**level for level in range(levels))
-        self.embed_width, self.embed_stride = channels, 1
+        super().__init__(channels, width, levels)
+        widths = self.widths
         self.blocks = nn.ModuleList(
             _block(CONVOLUTIONS[level], channels if level == 0 else size, size, norm, dims)
             for level, size in enumerate(widths)
@@ -70,10 +66,6 @@ class VNetEncoder(VolumeEncoder):
             for fine, coarse in pairwise(widths)
         )
         self.dropout = CHANNEL_DROPOUT[dims](dropout)
-
-    def embed(self, image: Tensor) -> Tensor:
-        """The image itself."""
-        return image
 
     def stages(self, embedded: Tensor) -> list[Tensor]:
         """Features [B, width * 2^l, X / 2^l, Y / 2^l, Z / 2^l] for each level l."""

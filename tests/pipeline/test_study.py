@@ -12,7 +12,15 @@ from medssl.errors import UsageError
 from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
+from medssl.pipeline.study import (
+    Cell,
+    Study,
+    announced,
+    cells,
+    checked_cells,
+    load_study,
+    select,
+)
 from medssl.pipeline.study_page import gap_closed, strongest, tables
 from medssl.pipeline.study_run import machine, run_study
 
@@ -130,6 +138,32 @@ def test_a_wrong_key_of_a_study_is_told_with_the_file_that_it_stands_in(
         with pytest.raises(UsageError) as caught:
             load_study("top_study")
         assert words.format(file=file) in str(caught.value)
+
+
+def test_a_study_says_which_run_it_is_at_and_how_long_the_rest_takes(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the mean of the runs so far; those that were done before take no time and do not count."""
+
+    class Told(QuietReporter):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    # Each run is looked at before and after: 0.1 s (it was done), 60 s, 120 s.
+    clock = iter([0.0, 0.1, 10.0, 70.0, 80.0, 200.0, 210.0, 211.0])
+    monkeypatch.setattr("medssl.pipeline.study.time.perf_counter", lambda: next(clock))
+    told = Told()
+    given = list(announced(cells(study)[:4], 2, told))
+    assert given[0][-1] == "train.threads=2"
+    assert told.notes == [
+        "run 1 of 4: arm plain, labels 3, seed 0",
+        "run 2 of 4: arm noisy, labels 3, seed 0",
+        "run 3 of 4: arm plain, labels 3, seed 1 (about 2:00 left)",
+        "run 4 of 4: arm noisy, labels 3, seed 1 (about 1:30 left)",
+    ]
 
 
 @pytest.mark.parametrize("arm", ["noisy", "ceiling"])

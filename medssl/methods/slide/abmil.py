@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Generator, Tensor, nn
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.abmil import Settings
 from medssl.methods.slide.outputs import (
     SigmoidHead,
@@ -57,14 +57,7 @@ class Abmil(SigmoidHead[AbmilNetwork]):
         """The network of a task."""
         return AbmilNetwork(settings, task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """Cross-entropy of the bag."""
-        bag = batches["bags"]
         logits = self.network.pool(bag.features).logits
         return {"bag": self.loss(logits, bag.label)}

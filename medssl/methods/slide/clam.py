@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.clam import Settings
 from medssl.methods.slide.outputs import OneNetworkHead, refuse_empty
 from medssl.networks.attention_pool import AttentionScores
@@ -83,15 +83,9 @@ class Clam(OneNetworkHead[ClamNetwork]):
         """The network of a task."""
         return ClamNetwork(settings, task.width, len(task.classes))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """Cross-entropy of the bag and the loss of the clusters, weighted."""
-        bag, weight = batches["bags"], self.settings.bag_weight
+        weight = self.settings.bag_weight
         found = self.network.attend(bag.features)
         return {
             "bag": weight * functional.cross_entropy(found.logits.float(), bag.label),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Generator, Tensor, nn
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.dsmil import Settings
 from medssl.methods.slide.outputs import (
     SigmoidHead,
@@ -71,15 +71,9 @@ class Dsmil(SigmoidHead[DsmilNetwork]):
         """The network of a task."""
         return DsmilNetwork(settings, task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """The losses of both streams."""
-        bag, weight = batches["bags"], self.settings.max_weight
+        weight = self.settings.max_weight
         found = self.network.streams(bag.features)
         best = found.patches.amax(0)
         return {

@@ -6,7 +6,7 @@ Legend: N patches, E features, K classes, C sigmoid outputs.
 from torch import Generator, Tensor, nn
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.max_pool import Settings
 from medssl.methods.slide.outputs import (
     SigmoidHead,
@@ -43,14 +43,7 @@ class MaxPool(SigmoidHead[MaxPoolNetwork]):
         """The network of a task."""
         return MaxPoolNetwork(task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """Cross-entropy of the largest logit."""
-        bag = batches["bags"]
         best = self.network.logits(bag.features).amax(0)
         return {"max": self.loss(best, bag.label)}

@@ -6,7 +6,7 @@ Legend: N patches, E features, K classes, C sigmoid outputs.
 from torch import Generator, Tensor, nn
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.mean_pool import Settings
 from medssl.methods.slide.outputs import (
     SigmoidHead,
@@ -44,14 +44,7 @@ class MeanPool(SigmoidHead[MeanPoolNetwork]):
         """The network of a task."""
         return MeanPoolNetwork(task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """Cross-entropy of the mean's logit."""
-        bag = batches["bags"]
         logits = self.network.logits(bag.features)
         return {"mean": self.loss(logits, bag.label)}

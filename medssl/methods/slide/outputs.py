@@ -10,11 +10,12 @@ from abc import abstractmethod
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from medssl.data.bags.bag import BagBatch
 from medssl.errors import DataError, UsageError
-from medssl.methods.method import BagMethod, BagTask
+from medssl.methods.method import BagMethod, BagTask, Progress
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -36,6 +37,20 @@ class OneNetworkHead(BagMethod, Generic[Network]):
     @abstractmethod
     def build(self, settings: Any, task: BagTask) -> Network:
         """The network, freshly initialised by torch's global generator."""
+
+    @abstractmethod
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
+        """Weighted, named loss terms of one bag."""
+
+    def forward(
+        self,
+        batches: dict[str, BagBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """The loss terms of the bag of this step."""
+        return self.losses(batches["bags"], generator)
 
     def predictor(self) -> nn.Module:
         """The network."""

@@ -131,15 +131,9 @@ class Snuffy(SigmoidHead[SnuffyNetwork]):
         """The network of a task."""
         return SnuffyNetwork(settings, task.width, sigmoid_outputs(task))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """The losses of both branches, weighted with w and 1 - w."""
-        bag, mix = batches["bags"], self.network.mix
+        mix = self.network.mix
         scores = self.network(bag.features, generator)
         return {
             "bag": mix * self.loss(scores.bag, bag.label),

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from medssl.data.bags.bag import BagBatch
-from medssl.methods.method import BagPrediction, BagTask, Progress
+from medssl.methods.method import BagPrediction, BagTask
 from medssl.methods.settings.transmil import Settings
 from medssl.methods.slide.outputs import OneNetworkHead, refuse_empty
 from medssl.networks.nystrom import NystromAttention
@@ -95,14 +95,7 @@ class TransMil(OneNetworkHead[TransMilNetwork]):
         """The network of a task."""
         return TransMilNetwork(settings, task.width, len(task.classes))
 
-    def forward(
-        self,
-        batches: dict[str, BagBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def losses(self, bag: BagBatch, generator: Generator) -> dict[str, Tensor]:
         """Cross-entropy of the bag."""
-        bag = batches["bags"]
         logits = self.network.logits(bag.features)
         return {"bag": functional.cross_entropy(logits.float(), bag.label)}
