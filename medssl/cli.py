@@ -42,7 +42,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-TOGETHER = ("run", "train", "pretrain")
+TOGETHER = ("run", "train", "pretrain", "predict")
 """What several processes carry out together."""
 
 

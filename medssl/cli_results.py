@@ -3,22 +3,40 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medssl import completion
 from medssl.cli_data import ModelFolder, Quiet
+from medssl.environment import process_count, process_rank
 from medssl.errors import UsageError
+
+if TYPE_CHECKING:
+    from medssl.pipeline.family import Family
 
 
 def predict(
     model: ModelFolder,
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUTS...", help="Images, DICOM series, or folders of them."),
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="INPUTS...",
+            help="Images, DICOM series, or folders of them.",
+            show_default=False,
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of INPUTS, a list: a path a line, or a CSV with path and name.",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="A part of the list, e.g. 3/64.", show_default=False)
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +72,7 @@ def predict(
 ) -> None:
     """Masks on the grids of the given images, calls and heat maps of slides, or grades."""
     from medssl.pipeline.family import find_family
-    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.progress import SilentReporter, make_reporter
     from medssl.registry import load
     from medssl.train.description import checkpoint_family
     from medssl.train.model_folder import model_folder
@@ -63,14 +81,19 @@ def predict(
     family = find_family(checkpoint_family(checkpoint))
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     keys += ["report=true"] if report else []
-    reporter = make_reporter(quiet)
+    reporter = make_reporter(quiet) if process_rank() == 0 else SilentReporter()
+    if process_count() > 1 and not family.files.shared:
+        raise UsageError(
+            f"several processes cannot share out files for the family '{family.name}'",
+            do="start it as one process",
+        )
     if family.files.predict is None:
         raise UsageError(
             f"{checkpoint} cannot be asked about files",
             f"it is of the family '{family.name}'",
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
-    family.refuse_formats([*keys, *map(str, files)])
+    family.refuse_formats([*keys, *map(str, files or [])])
     measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
     if measured and not family.files.measures:
         raise UsageError(
@@ -78,10 +101,44 @@ def predict(
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
+    measured |= _listed(family, files or [], manifest, shard)
     if keep_ids and family.files.neutral:  # others name results after files anyway
         measured["keep_ids"] = True
-    given = checkpoint, files, out, keys, reporter, device, overwrite
-    typer.echo(load(family.files.predict)(*given, **measured))
+    given = checkpoint, files or [], out, keys, reporter, device, overwrite
+    said = load(family.files.predict)(*given, **measured)
+    if process_rank() == 0:
+        typer.echo(said)
+
+
+def _listed(
+    family: "Family", files: list[Path], manifest: Path | None, shard: str
+) -> dict[str, Any]:
+    """Lines of a list to predict in place of files, and which of them; nothing without a list."""
+    from medssl.pipeline.manifest import Shard, read_list
+
+    if manifest is None:
+        if shard or not files:
+            raise UsageError(
+                "--shard needs a list to take a part of" if shard else "nothing is to be predicted",
+                do="name images or folders, or a list with --manifest",
+            )
+        return {}
+    if files:
+        raise UsageError(f"{files[0]} and --manifest are both given", do="leave one of them out")
+    if not family.files.lists:
+        raise UsageError(
+            f"--manifest cannot be used with a checkpoint of the family '{family.name}'",
+            "it answers all its files in one table",
+            "name the files or their folder",
+        )
+    if shard and process_count() > 1:
+        raise UsageError(
+            f"--shard {shard} was given to {process_count()} processes that torchrun started",
+            "they share the list out by themselves",
+            "leave it out",
+        )
+    chosen = Shard.of(shard) if shard else Shard(process_rank(), process_count())
+    return {"lines": read_list(manifest), "shard": chosen}
 
 
 def evaluate(

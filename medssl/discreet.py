@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 _QUOTING = ("pydicom", "highdicom")
@@ -24,6 +25,14 @@ def words_of(error: BaseException) -> str:
     frames = traceback.walk_tb(error.__traceback__)
     names = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
     return _LEFT_OUT if names & set(_QUOTING) else str(error)
+
+
+def unexpected(error: BaseException) -> str:
+    """What kind of failure it is and where, without its words: they may quote a header."""
+    root = str(Path(__file__).parent)
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if root in one.filename]
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{where}"
 
 
 def traceback_of(error: BaseException) -> str:

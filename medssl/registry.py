@@ -168,13 +168,19 @@ class Registry:
 def _entry_points(group: str, path: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """Name, "module:attribute" and package of each entry point of the packages on `sys.path`."""
     found = []
-    for point in entry_points(group=group):
+    for point in _all_entry_points(path).select(group=group):
         package = "another package"
         if point.dist:
             stated = _version(point.dist) or "without a version"
             package = f"{point.dist.name} {stated}"
         found.append((point.name, point.value, package))
     return found
+
+
+@cache
+def _all_entry_points(path: tuple[str, ...]) -> Any:
+    """Of all groups: to read them opens a file of every package on `sys.path`."""
+    return entry_points()
 
 
 def _version(package: Distribution) -> str:

@@ -184,6 +184,7 @@ def test_the_places_where_an_owner_starts_a_part_otherwise() -> None:
         "methods.settings.joint2d3d.Settings.volumes",
         "methods.settings.modality_invariant.Settings.alpha",
         "methods.settings.modality_invariant.Settings.momentum",
+        "methods.settings.multi_augs.Settings.strong",
         "methods.settings.unimatch.Settings.strong",
     ]
 

@@ -21,10 +21,14 @@ def nobody(_: str) -> None:
 
 
 class Once:
-    """Says each thing once, however many cases it happens in."""
+    """Says each thing once, however many cases it happens in.
 
-    def __init__(self, note: Note) -> None:
-        self._note, self._told = note, set[str]()
+    Args:
+        told: what was said, for others who say things of the same work; it grows.
+    """
+
+    def __init__(self, note: Note, told: set[str] | None = None) -> None:
+        self._note, self._told = note, set[str]() if told is None else told
 
     def __call__(self, text: str) -> None:
         """Say it, unless it was said."""

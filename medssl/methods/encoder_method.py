@@ -31,6 +31,7 @@ class PretrainTask:
         contrasts: names of the known contrasts, in the order of `ScanBatch.contrast`.
         patients: how many there are; a queue of negatives needs more than one.
         start: weights that the encoder starts from; None: from the seed.
+        anatomy: width of the vectors in `ScanBatch.anatomy`; 0 where no batch has any.
     """
 
     network: NetworkChoice
@@ -38,6 +39,7 @@ class PretrainTask:
     contrasts: tuple[str, ...]
     patients: int
     start: PretrainedEncoder | None = None
+    anatomy: int = 0
 
 
 class Reconstruction(NamedTuple):

@@ -96,6 +96,10 @@ class LooseFiles:
         writes: what `predict` writes, in words, where its files have one format each; empty: a key
             `format` chooses.
         measures: whether `predict` takes a further argument `statistics`, a CSV to write.
+        shared: whether several processes may call `predict` together; the first one's answer is
+            told.
+        lists: whether `predict` takes `lines` and `shard` of a list in place of files, see
+            `medssl.pipeline.manifest`.
         neutral: whether `predict` names results of DICOM so that they say nothing of patients,
             unless a further argument `keep_ids` is true.
         evaluate: (predictions, spec, out, reporter, overrides) -> scores of such results, in words;
@@ -107,6 +111,8 @@ class LooseFiles:
     predict: str | None = None
     writes: str = ""
     measures: bool = False
+    shared: bool = False
+    lists: bool = False
     neutral: bool = False
     evaluate: str | None = None
     open: str | None = None
@@ -131,6 +137,8 @@ class Family:
         results: (plan) -> where the results of a finished run are, by a word, "model" first.
         scoring: how they are scored and compared.
         prepare: (job) -> what all stages work on, as `job.data`; before anything is written.
+        prepares_together: whether several processes carry out `prepare` together, as a `Step`;
+            otherwise each does it by itself, after the first one.
         draft: (spec, cases) -> keys of a first pipeline with their reasons, as
             `medssl.pipeline.drafts.Keys`; None where another family knows better.
         before: what is settled before a run.
@@ -148,6 +156,7 @@ class Family:
     results: str
     scoring: Scoring
     prepare: str | None = None
+    prepares_together: bool = False
     draft: str | None = None
     before: Beforehand = Beforehand()
     found: str | None = None

@@ -1,20 +1,18 @@
 """What a prediction wrote into a folder, by hash, so that no other file is taken for its own."""
 
-import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
-from medssl.atomic import appearing, make_folder, sweep, write_text
+from medssl.atomic import appearing, make_folder, sweep
 from medssl.errors import UsageError
 from medssl.keyed import own_key
-
-RECORD = "prediction.json"
+from medssl.pipeline.record import PARTS, RECORD, Record, locked, read_record
 
 
 def refuse_inputs(out: Path, files: Sequence[Path]) -> None:
@@ -46,10 +44,9 @@ def fingerprint_of(paths: Sequence[Path]) -> str:
 class Outputs:
     """The results in one folder, and the record of them in prediction.json.
 
-    `measured` is what the record keeps of each case beside its files.
-
     A file counts as a result only with the hash that it was written with. The hash is on disk
-    before the file is, so that a kill never leaves a result that is not known.
+    before the file is, so that a kill never leaves a result that is not known. Several processes
+    may write different cases into one folder at a time.
 
     Args:
         folder: where results go.
@@ -58,6 +55,9 @@ class Outputs:
         names: file names that each case writes, the one that appears last first.
         overwrite: replace what is in the way.
         whole: the results are of all cases together, so the folder holds those of no others.
+
+    Attributes:
+        known: the record as it was when this began, and what was added since.
 
     Raises:
         UsageError: the folder holds other results, or a file that is in the way.
@@ -72,37 +72,81 @@ class Outputs:
         overwrite: bool,
         whole: bool = False,
     ) -> None:
-        self._folder = folder
+        self._folder, self._made, self._overwrite = folder, made, overwrite
+        self._sources, self._names, self._all = dict(sources), dict(names), whole
         _refuse_equal_names(names)
-        before = _record(folder)
-        problem = _clash(before, made, sources, names, whole) if before is not None else ""
-        if problem and not overwrite:
+        self._record = Record(folder)
+        self.known = self._kept()
+        self._whole: set[str] = set()
+        self.look_at(list(chain.from_iterable(names.values())))
+        self._begun = False
+        self._alone = RLock()
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        """What the record keeps of each case beside its files."""
+        found: Mapping[str, Any] = self.known.get("measured", {})
+        return found
+
+    def _kept(self) -> dict[str, Any]:
+        """What is known of the folder, with what is to be made in it; refuses other results."""
+        before = read_record(self._folder)
+        problem = ""
+        if before is not None:
+            given = self._made, self._sources, self._names, self._all
+            problem = _clash(before, *given)
+        if problem and not self._overwrite:
             raise UsageError(
-                f"{folder} already holds other predictions",
+                f"{self._folder} already holds other predictions",
                 problem,
                 "choose another --out, or replace them with --overwrite",
             )
-        kept: Mapping[str, Any] = before if before is not None and not problem else {}
-        written = kept.get("written", {})
-        wanted = list(chain.from_iterable(names.values()))
-        self._whole = {
-            name for name in wanted if name in written and _sha256(folder / name) == written[name]
+        kept = before if before is not None and not problem else {}
+        sources = {**kept.get("sources", {}), **self._sources}
+        more = {part: kept[part] for part in PARTS if kept.get(part)}
+        return {**self._made, "written": {}, **more, "sources": sources}
+
+    def look_at(self, names: Sequence[str]) -> None:
+        """See which of these files are results, and refuse what else is in the way."""
+        written = self.known["written"]
+        self._whole |= {
+            name
+            for name in names
+            if name in written and _sha256(self._folder / name) == written[name]
         }
         foreign = [
-            name for name in wanted if name not in self._whole and os.path.lexists(folder / name)
+            name
+            for name in names
+            if name not in self._whole and os.path.lexists(self._folder / name)
         ]
-        if foreign and not overwrite:
+        if foreign and not self._overwrite:
             changed = foreign[0] in written
             raise UsageError(
-                f"{folder / foreign[0]} is in the way",
+                f"{self._folder / foreign[0]} is in the way",
                 "it was changed after medssl wrote it" if changed else "medssl did not write it",
                 "choose another --out, or replace it with --overwrite",
             )
-        known = {**kept.get("sources", {}), **sources}
-        self.measured: dict[str, Any] = dict(kept.get("measured", {}))
-        plain = {**made, "sources": known, "written": written}
-        self._plain = plain | ({"measured": self.measured} if self.measured else {})
-        self._begun = False
+
+    def expect(self, case: str, source: str, names: Sequence[str]) -> None:
+        """One more case, which is found while others are predicted.
+
+        Raises:
+            UsageError: another case has its name, or one of its files is in the way.
+        """
+        with self._alone:
+            here = self._folder / names[0]
+            if names[0] not in self.known["written"] and os.path.lexists(here):
+                self.known = self._kept()  # another process may have written it
+            written = names[0] in self.known["written"] or case in self._sources
+            other = self._sources.get(case) or self.known["sources"].get(case)
+            if written and other is not None and other != source:
+                raise UsageError(
+                    f"the results of {case} would replace those of another",
+                    "outputs are named after the file or folder",
+                    "give each a name of its own in a column `name`",
+                )
+            self._sources[case] = source
+            self.look_at(names)
 
     def begin(self) -> None:
         """Make the folder and the record, at the latest with the first result.
@@ -115,7 +159,9 @@ class Outputs:
         if (self._folder / RECORD).is_file():
             sweep(self._folder)
         make_folder(self._folder)
-        write_text(self._folder / RECORD, json.dumps(self._plain, indent=2))
+        with locked(self._folder):
+            self.known = self._kept()
+            self._record.begin(self.known)
         self._begun = True
 
     def has(self, names: Sequence[str]) -> bool:
@@ -134,18 +180,38 @@ class Outputs:
             measured: what the record keeps of the results, by case.
         """
         self.begin()
-        with ExitStack() as until_all_are_there, ExitStack() as files:
+        with ExitStack() as files:
             paths = [files.enter_context(appearing(self._folder / name)) for name in names]
             yield paths
-            until_all_are_there.enter_context(_locked(self._folder))
-            plain = _record(self._folder) or {}
             hashes = {name: _sha256(path) for name, path in zip(names, paths, strict=True)}
-            plain["written"] = {**plain.get("written", {}), **hashes}
-            if measured:
-                plain["measured"] = {**plain.get("measured", {}), **measured}
-                self.measured |= measured
-            write_text(self._folder / RECORD, json.dumps(plain, indent=2))
+            told = {case: self._sources[case] for case in measured or {} if case in self._sources}
+            self.add(written=hashes, sources=told, measured=measured or {})
         self._whole |= set(names)
+
+    def add(self, **parts: Mapping[str, Any]) -> None:
+        """Append to parts of the record by name; a null takes the name out.
+
+        Raises:
+            MedsslError: the disk is full.
+        """
+        self.begin()
+        if not any(parts.values()):
+            return
+        with self._alone:
+            self._record.add(**{part: found for part, found in parts.items() if found})
+            for part, found in parts.items():
+                self.known.setdefault(part, {}).update(found)
+
+    def end(self, alone: bool = False) -> None:
+        """Leave one record, for now; what this process writes later is added to it.
+
+        Args:
+            alone: nobody else is at work in the folder.
+        """
+        self._record.end(alone)
+        with self._alone:
+            if self._begun:
+                self.known = read_record(self._folder) or self.known
 
 
 def _refuse_equal_names(names: Mapping[str, Sequence[str]]) -> None:
@@ -157,20 +223,6 @@ def _refuse_equal_names(names: Mapping[str, Sequence[str]]) -> None:
                     f"'{owner[name]}' and '{case}' would both write {name}",
                     do="rename one of the files, or predict them into different folders",
                 )
-
-
-def _record(folder: Path) -> dict[str, Any] | None:
-    """The record of a folder; empty where it cannot be understood, None where there is none."""
-    try:
-        plain = json.loads((folder / RECORD).read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        return {}
-    fits = isinstance(plain, dict) and all(
-        isinstance(plain.get(key, {}), dict) for key in ("sources", "written", "measured")
-    )
-    return plain if fits else {}
 
 
 def _clash(
@@ -204,15 +256,3 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time, so that none forgets what another wrote."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks know no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

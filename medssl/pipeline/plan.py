@@ -25,6 +25,9 @@ AnyConfig = TypeVar("AnyConfig", bound=Config[Any])
 RUN = "run"
 """The stage that holds the others together."""
 
+PREPARE = "prepare"
+"""Stands for what a family does before all stages, in orders to other processes."""
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -121,11 +124,13 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     Attributes:
         stages: by name, in order; those aside of the others come after them, and "run", which
             holds all together, is the last where there are several.
+        kept_out: keys of patients that must not be learnt from.
     """
 
     config: AnyConfig
     cohort: AnyCohort
     stages: Mapping[str, Stage]
+    kept_out: frozenset[str] = frozenset()
 
     def folder(self, stage: str) -> Path:
         """Where a stage leaves its results."""
@@ -200,6 +205,11 @@ class Job:
     plan: Plan[Any, Any]
     reporter: QuietReporter
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `data` is there already."""
+        return "data" in vars(self)
+
     @cached_property
     def data(self) -> Any:
         """What the family prepares for all stages, made when it is first asked for."""
@@ -253,7 +263,7 @@ def make_plan(
         key = _key(key, [own])
     if len(stages) > 1:
         stages[RUN] = Stage(RUN, key, folder / f"{RUN}-{key}")
-    return Plan(config, found, stages)
+    return Plan(config, found, stages, frozenset(kept_out))
 
 
 def _key(before: str, parts: Sequence[Any]) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Self
 
 from rich.console import Console
@@ -40,6 +41,45 @@ class QuietReporter:
 
     def end(self) -> None:
         """The last step is done, or the work was given up."""
+
+
+class SilentReporter(QuietReporter):
+    """Says nothing at all, for one of several processes of which another talks."""
+
+    def warn(self, text: str) -> None:
+        """One line on what may be wrong."""
+
+
+class ProgressReporter(SilentReporter):
+    """Shows how far work is on another reporter, and no words, which may name a patient."""
+
+    def __init__(self, reporter: QuietReporter) -> None:
+        self.begin, self.step, self.end = reporter.begin, reporter.step, reporter.end  # type: ignore[method-assign]
+
+
+class KeptReporter(QuietReporter):
+    """Keeps what is noted, to be told by another.
+
+    Attributes:
+        lines: each with whether it is a warning.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, bool]] = []
+
+    def note(self, text: str) -> None:
+        """One line on what happens."""
+        self.lines.append((text, False))
+
+    def warn(self, text: str) -> None:
+        """One line on what may be wrong."""
+        self.lines.append((text, True))
+
+
+def retell(lines: Iterable[tuple[str, bool]], reporter: QuietReporter) -> None:
+    """Tell what a `KeptReporter` kept."""
+    for text, warns in lines:
+        (reporter.warn if warns else reporter.note)(text)
 
 
 class ConsoleReporter(QuietReporter):

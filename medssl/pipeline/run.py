@@ -13,10 +13,11 @@ from medssl.device import choose_device
 from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
-from medssl.pipeline.plan import RUN, Cohort, Job, Plan, cohort_of, make_plan
+from medssl.pipeline.plan import PREPARE, RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
-from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.progress import QuietReporter, SilentReporter
 from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
+from medssl.pipeline.told import plain_plan, plan_of
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
 from medssl.train.distributed import TEAM
@@ -155,11 +156,11 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     """One stage, and the log of its scores."""
     plan, stage, step = job.plan, job.plan.stages[name], job.plan.config.family.steps[name]
     if not (stage.done and resume):
-        _ = job.data  # what does not fit is refused before anything is written
+        _prepare(job)
 
     def work(tracker: Tracker) -> Mapping[str, Any]:
         if step.together:
-            TEAM.order("stage", plan, name)
+            TEAM.order("stage", plain_plan(plan), name)
         facts: Mapping[str, Any] = load(step.work)(job, tracker)
         if "summary" in facts:
             tracker.metrics(plan.config.last_step, facts["summary"])
@@ -171,6 +172,14 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     carry_out(stage, plan.subject, work, job.reporter, parent=whole, resume=resume, intact=intact)
 
 
+def _prepare(job: Job) -> None:
+    """Make what all stages work on; what does not fit is refused before anything is written."""
+    if not job.is_prepared:
+        if job.plan.config.family.prepares_together:
+            TEAM.order("stage", plain_plan(job.plan), PREPARE)
+        _ = job.data
+
+
 def follow() -> None:
     """Take part in the stages that the first of several processes asks for, until it ends.
 
@@ -178,9 +187,15 @@ def follow() -> None:
         Stopped: a signal asked for it.
         MedsslError: a stage failed.
     """
-    for plan, name in TEAM.orders("stage"):
-        silent = Tracker(plan.stages[name].folder, "", "", None, {}, {})
-        load(plan.config.family.steps[name].work)(Job(plan, QuietReporter()), silent)
+    job, told = None, None
+    for plain, name in TEAM.orders("stage"):
+        if job is None or plain != told:
+            job, told = Job(plan_of(plain), SilentReporter()), plain
+        if name == PREPARE:
+            _ = job.data
+            continue
+        silent = Tracker(job.plan.stages[name].folder, "", "", None, {}, {})
+        load(job.plan.config.family.steps[name].work)(job, silent)
 
 
 def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:

@@ -15,8 +15,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from medssl.discreet import unexpected
 from medssl.serve.settings import ServeSettings, is_loopback
-from medssl.serve.worker import unexpected
 
 Told = Callable[[str, str, int, float], None]
 """Takes method, route, status and seconds of a request."""

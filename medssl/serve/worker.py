@@ -4,13 +4,12 @@ import queue
 import shutil
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
-import medssl
+from medssl.discreet import unexpected
 from medssl.errors import MedsslError
 from medssl.pipeline.progress import QuietReporter
 from medssl.serve.job import IMAGES, RESULTS, Job, digest_of, results_folder
@@ -164,11 +163,3 @@ def plain(error: MedsslError, *folders: Path) -> str:
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(str(folder), "the study")
     return text
-
-
-def unexpected(error: Exception) -> str:
-    """What kind of failure it is and where, without its words: they may quote a header."""
-    root = str(Path(medssl.__file__).parent)
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if root in one.filename]
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"unexpected {type(error).__name__}{where}"

@@ -10,7 +10,6 @@ torch.distributed only while they train: what the first one does alone waits for
 """
 
 import logging
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from medssl.environment import process_count, process_rank
 from medssl.errors import MedsslError, Stopped
+from medssl.train.messages import packed, unpacked
 
 Item = TypeVar("Item")
 LOOK_EVERY_S = 0.1
@@ -36,6 +36,10 @@ BUCKET = 1 << 25
 """Bytes of gradients that are summed at once."""
 
 logger = logging.getLogger(__name__)
+
+
+_FAILED, _STOPPED = "failed", "stopped"
+"""Keys of the store that are there once a process has ended so."""
 
 
 class Deserted(MedsslError):
@@ -53,8 +57,8 @@ class Team:
     def __init__(self) -> None:
         self.size, self.rank = process_count(), process_rank()
         self._store: Any = None
-        self._orders = self._groups = self._firsts = 0
-        self._next: tuple[str, Any] | None = None
+        self._orders = self._groups = self._firsts = self._reports = 0
+        self._next: tuple[str, tuple[Any, ...]] | None = None
         self._failed: bool | None = None
         self._talk: Any = None
 
@@ -82,9 +86,9 @@ class Team:
         return self._store
 
     def order(self, kind: str, *given: Any) -> None:
-        """Tell the followers what comes next; nothing where there are none."""
+        """Tell the followers what comes next, in plain values; nothing where there are none."""
         if self.size > 1 and self.leads:
-            self.store.set(f"order/{self._orders}", pickle.dumps((kind, given)))
+            self.store.set(f"order/{self._orders}", packed([kind, *given]))
             self._orders += 1
 
     def orders(self, kind: str) -> Iterator[tuple[Any, ...]]:
@@ -93,7 +97,8 @@ class Team:
             if self._next is None:
                 key = f"order/{self._orders}"
                 self._wait(key)
-                self._next = pickle.loads(self.store.get(key))  # noqa: S301 the leader's
+                kept, *more = unpacked(self.store.get(key))
+                self._next = kept, tuple(more)
                 self._orders += 1
             found, given = self._next
             if found != kind:
@@ -127,14 +132,65 @@ class Team:
         if self.leads:
             self.store.set(key, b"")
 
+    def reported(self, value: Any) -> list[Any]:
+        """What each process has to say once it is done, in order; the others need no answer.
+
+        Unlike `collected` it needs no group, and the leader waits however long it takes.
+
+        Raises:
+            Stopped, Deserted: another process has ended otherwise.
+        """
+        if self.size == 1:
+            return [value]
+        key = f"report/{self._reports}"
+        self._reports += 1
+        if not self.leads:
+            self.store.set(f"{key}/{self.rank}", packed(value))
+            return [value]
+        found = [value]
+        for rank in range(1, self.size):
+            while not self.store.check([f"{key}/{rank}"]):
+                self._refuse_ended()
+                time.sleep(LOOK_EVERY_S)
+            found.append(unpacked(self.store.get(f"{key}/{rank}")))
+        return found
+
     def tell_failure(self) -> bool:
         """Note that this process fails; whether it is the first to, which then says why."""
         if self.size > 1 and self._failed is None:
             try:
-                self._failed = int(self.store.add("failed", 1)) == 1
+                self._failed = int(self.store.add(_FAILED, 1)) == 1
             except (RuntimeError, OSError):  # whoever kept the store is gone
                 self._failed = self.leads
         return self._failed is not False
+
+    def _tell(self, what: str) -> None:
+        with suppress(RuntimeError, OSError):  # whoever kept the store is gone
+            self.store.set(what, b"")
+
+    def look(self) -> None:
+        """Notice, between two pieces of work, that another process has ended.
+
+        Raises:
+            Stopped: it was asked to stop.
+            Deserted: it has failed, and says why.
+        """
+        if self.together:
+            self._refuse_ended()
+
+    def _refuse_ended(self) -> None:
+        try:
+            stopped, failed = (self.store.check([key]) for key in (_STOPPED, _FAILED))
+        except (RuntimeError, OSError) as error:  # whoever kept the store is gone
+            raise _deserted() from error
+        if stopped:
+            raise Stopped(
+                "stopped",
+                "another process was asked to by a signal",
+                "run the same command again to continue",
+            )
+        if failed:
+            raise _deserted()
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
@@ -160,12 +216,12 @@ class Team:
                 self.tell_failure()  # before the others see that this process is gone
                 raise
             logger.debug("a process is gone: %s", error)
-            raise Deserted(
-                "another process of this training has ended",
-                "the system may have ended it, for want of memory for instance",
-                "run the same command again to continue from the last saved state",
-            ) from error
+            self.look()
+            raise _deserted() from error
+        except Deserted:
+            raise
         except Stopped:
+            self._tell(_STOPPED)
             raise
         except BaseException:
             self.tell_failure()
@@ -183,30 +239,52 @@ class Team:
         dist.all_reduce(found, dist.ReduceOp.MAX, self._talk)
         return bool(found)
 
-    def agreed(self, value: Item) -> Item:
-        """What the leader says, in every process."""
+    def agreed(self, value: Any) -> Any:
+        """What the leader says, in every process; plain values and arrays, see `packed`."""
         if not self.together:
             return value
-        found = [value]
-        dist.broadcast_object_list(found, 0, self._talk)
-        return found[0]
+        told = _as_tensor(packed(value)) if self.leads else torch.empty(0, dtype=torch.uint8)
+        length = torch.tensor(len(told))
+        dist.broadcast(length, 0, self._talk)
+        if not self.leads:
+            told = torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(told, 0, self._talk)
+        return unpacked(told.numpy().tobytes())
 
-    def collected(self, value: Item) -> list[Item]:
-        """What each process says, in order, in every process."""
+    def collected(self, value: Any) -> list[Any]:
+        """What each process says, in order, in every process; as `agreed`."""
         if not self.together:
             return [value]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value, self._talk)
-        return found
+        told = _as_tensor(packed(value))
+        lengths = [torch.tensor(0) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor(len(told)), self._talk)
+        most = int(max(lengths))
+        found = [torch.empty(most, dtype=torch.uint8) for _ in lengths]
+        dist.all_gather(found, torch.nn.functional.pad(told, (0, most - len(told))), self._talk)
+        return [
+            unpacked(one[: int(length)].numpy().tobytes())
+            for one, length in zip(found, lengths, strict=True)
+        ]
 
     def own(self, items: Sequence[Item]) -> Sequence[Item]:
         """This process's part of what is to be done."""
         return items[self.rank :: self.size] if self.together else items
 
     def spread(self, work: Callable[[Item], Any], items: Sequence[Item]) -> list[Any]:
-        """`work` of every item, in order, in every process; each does a part."""
-        parts = self.collected([work(item) for item in self.own(items)])
+        """`work` of every item, in order, in every process; each does a part.
+
+        Args:
+            work: gives what a message can hold.
+
+        Raises:
+            Stopped, Deserted: as `look`.
+        """
+        parts = self.collected([self._looked(work, item) for item in self.own(items)])
         return [parts[place % len(parts)][place // len(parts)] for place in range(len(items))]
+
+    def _looked(self, work: Callable[[Item], Any], item: Item) -> Any:
+        self.look()
+        return work(item)
 
     def same(self, tensors: Sequence[Tensor]) -> None:
         """Give all processes the leader's tensors, in place."""
@@ -264,6 +342,10 @@ TEAM = Team()
 """The one of this process."""
 
 
+def _as_tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
 def _bytes(tensor: Tensor) -> Tensor:
     return tensor.view(-1).view(torch.uint8)
 
@@ -280,6 +362,14 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         size += tensor.nbytes
     if found:
         yield found
+
+
+def _deserted() -> Deserted:
+    return Deserted(
+        "another process of this training has ended",
+        "the system may have ended it, for want of memory for instance",
+        "run the same command again to continue from the last saved state",
+    )
 
 
 def _is_of_others(error: RuntimeError) -> bool:

@@ -256,7 +256,7 @@ def _joined(value: Any, team: Team) -> Any:
     if isinstance(value, Tensor):
         return torch.cat(team.stacked(value, [len(value)] * team.size))
     if isinstance(value, tuple):
-        return sum(team.collected(value), ())
+        return tuple(one for part in team.collected(value) for one in part)
     return whole_batch(value, team) if is_dataclass(value) else value
 
 

@@ -231,7 +231,7 @@ class _Loop:
         if callbacks.validate is None:
             return {}
         method.eval()
-        scores = TEAM.agreed(callbacks.validate(state.step))
+        scores: dict[str, float] = TEAM.agreed(callbacks.validate(state.step))
         if callbacks.selects is not None:
             chosen = scores[callbacks.selects]
             if state.best is None or chosen > state.best:

@@ -9,7 +9,7 @@ Legend: C channels, X Y Z voxels; planar images have no Z.
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
-from math import exp
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from medssl.transforms.intensity import like
 from medssl.transforms.linear import along, blurring, enlarging
 
 Range = Sequence[float]
+
+LN_2 = log(2)
 
 
 class RandomIntensity(RandomizableTransform, MapTransform):
@@ -185,7 +187,7 @@ class RandGammaRangePreservingd(RandomIntensity):
         low, high = channel.aminmax()
         made, first = (high - channel, high) if self.invert else (channel - low, low)
         span = (high - low).clamp_min(1e-6)
-        made.div_(span).log_().mul_(amount).exp_()
+        logarithm_(made.div_(span)).mul_(amount / LN_2).exp2_()
         if not self.retain_stats:
             return made.mul_(-span if self.invert else span).add_(first)
         mean = channel.mean()
@@ -268,6 +270,16 @@ class RandLowResolutiond(RandomIntensity):
             if fewer[axis] < size[axis]:
                 made = enlarging(fewer[axis], size[axis]).read(made, axis)
         return made
+
+
+def logarithm_(values: Tensor) -> Tensor:
+    """The natural logarithm in place; on a CPU by numpy, which takes a third of torch's time."""
+    if values.device.type != "cpu":
+        return values.log_()
+    array = values.numpy()
+    with np.errstate(divide="ignore"):  # of 0 it is minus infinity, the power of which is 0
+        np.log(array, out=array)
+    return values
 
 
 def ordered(name: str, limits: Range) -> tuple[float, float]:

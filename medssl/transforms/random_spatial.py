@@ -19,15 +19,9 @@ from torch import Tensor
 
 from medssl.data.patches import Pose
 from medssl.transforms.intensity import like
-from medssl.transforms.linear import (
-    PLANES,
-    Rotation,
-    middle,
-    plain,
-    reading,
-    turn,
-)
+from medssl.transforms.linear import middle, plain, reading
 from medssl.transforms.moves import Size
+from medssl.transforms.rotation import PLANES, Rotation, turn
 
 
 class RandomMove(RandomizableTransform, MapTransform):

@@ -1,9 +1,10 @@
-"""Load on `medssl serve`: parallel clients, and kills in the middle.
+"""Load on `medssl serve`: parallel clients, hostile ones beside them, and kills in the middle.
 
 `python -m tests.benchmarks.serve` trains a toy network for a few steps, starts the service, has
 clients on the loopback send studies to it (one of 64 x 64 x 24 voxels in a request), and kills it
 with SIGKILL some times, starting it again on the same folder. A client whose request broke off, or
-was told to come later, sends its study again. In the end every study is asked for.
+was told to come later, sends its study again. All the while others send what is malformed, too
+large and too slow, and are counted by how they are answered. In the end every study is asked for.
 """
 
 import argparse
@@ -46,6 +47,7 @@ class Server:
             *(sys.executable, "-m", "medssl", "serve", str(checkpoint), "--port", str(port)),
             *("--set", "stride=[8,8,8]", "--set", "window_batch=64"),
             *("--work", str(place / "work"), "--settle", "0", "--queue", "50", "--device", "cpu"),
+            *("--limit", "8", "--patience", "3"),
         ]
 
     def start(self) -> None:
@@ -109,6 +111,44 @@ class Load:
             time.sleep(1)
 
 
+class Hostile:
+    """Clients that send what must be refused, one after the other, until they are stopped."""
+
+    def __init__(self, url: str) -> None:
+        self._at = url.removeprefix("http://")
+        self.seen = {kind: Counter[str]() for kind in ("malformed", "oversized", "slow")}
+        self.over = threading.Event()
+
+    def client(self, kind: str) -> None:
+        while not self.over.is_set():
+            try:
+                self.seen[kind][self._answered(kind)] += 1
+            except OSError:
+                self.seen[kind]["broken off"] += 1
+            self.over.wait(0.2)
+
+    def _answered(self, kind: str) -> str:
+        host, _, port = self._at.rpartition(":")
+        length = {"malformed": 15, "oversized": 10**10, "slow": 5000}[kind]
+        head = (
+            f"POST /dicomweb/studies HTTP/1.1\r\nHost: {self._at}\r\nContent-Type: {KIND}\r\n"
+            f"Content-Length: {length}\r\n\r\n"
+        ).encode()
+        with socket.create_connection((host, int(port)), 60) as line:
+            begun = {"malformed": b"no parts at all", "oversized": b"", "slow": b"--parts\r\n"}
+            line.sendall(head + begun[kind])
+            while kind == "slow" and not self.over.wait(0.5):
+                line.sendall(b"X")
+                line.settimeout(0.01)
+                try:
+                    answer = line.recv(20)
+                except TimeoutError:
+                    continue
+                return answer.decode()[9:12] or "left"
+            line.settimeout(60)
+            return line.recv(20).decode()[9:12] or "left"
+
+
 def studies(folder: Path, count: int) -> list[tuple[str, bytes]]:
     """UID and request of each study."""
     rng, found = np.random.default_rng(0), []
@@ -162,7 +202,9 @@ def main() -> None:
         server.start()
         load, began = Load(server.url, sent), time.perf_counter()
         clients = [threading.Thread(target=load.client) for _ in range(given.clients)]
-        for one in clients:
+        hostile = Hostile(server.url)
+        others = [threading.Thread(target=hostile.client, args=[kind]) for kind in hostile.seen]
+        for one in clients + others:
             one.start()
         down = 0.0
         for number in range(1, given.kills + 1):
@@ -175,6 +217,9 @@ def main() -> None:
         for one in clients:
             one.join()
         sending = time.perf_counter() - began
+        hostile.over.set()
+        for one in others:
+            one.join()
         jobs = until_over(server.url)
         working = time.perf_counter() - began
         counts = Counter(results(server.url, study) for study, _ in sent)
@@ -184,6 +229,8 @@ def main() -> None:
     print(f"{given.studies} studies of {size:.2f} MiB, {given.clients} clients")
     print(f"kills {server.starts - 1}, down for {down:.1f} s while it started again")
     print(f"requests answered {len(spent)} {dict(load.seen)}")
+    for kind, seen in hostile.seen.items():
+        print(f"{kind} requests {dict(seen)}")
     print(f"requests per second {len(spent) / (sending - down):.1f} while it was up")
     print(
         f"seconds of a request: median {np.median(spent):.3f}, p95 {np.quantile(spent, 0.95):.3f}"

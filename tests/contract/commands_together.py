@@ -19,10 +19,18 @@ class Started:
 
     Args:
         before: called in each process with its rank, before it begins.
+        logs: folder for what they say; the same one where none is given.
     """
 
-    def __init__(self, folder: Path, *arguments: str, processes: int = 2, before=lambda _: None):
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        processes: int = 2,
+        before=lambda _: None,
+        logs: Path | None = None,
+    ):
+        self.folder, self._logs = folder, logs or folder
         # As torchrun's agent does, which outlives the processes.
         self._store = dist.TCPStore("127.0.0.1", _free_port(), None, True, wait_for_workers=False)
         self.pids = []
@@ -43,7 +51,7 @@ class Started:
             )  # fmt: skip
             for name, number in (("out", 1), ("err", 2)):
                 target = os.open(
-                    self.folder / f"{name}-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+                    self._logs / f"{name}-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC
                 )
                 os.dup2(target, number)
             sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
@@ -75,7 +83,7 @@ class Started:
 
     def told(self, rank: int) -> tuple[str, str]:
         """What a process wrote to standard output and to standard error."""
-        out, err = ((self.folder / f"{name}-{rank}.txt").read_text() for name in ("out", "err"))
+        out, err = ((self._logs / f"{name}-{rank}.txt").read_text() for name in ("out", "err"))
         return out, err
 
 

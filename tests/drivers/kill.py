@@ -3,6 +3,10 @@
     python tests/drivers/kill.py                        every operation of a segmentation
     python tests/drivers/kill.py --family grade --every 5
     python tests/drivers/kill.py --signal TERM          asked to stop: exit code 75
+    python tests/drivers/kill.py --family segment,manifest --moments 100 --seed 1
+
+The last one kills at moments of the clock instead, in one process and in one of two, with MLflow
+and without; all that was reported as saved before must be there after it as it was.
 
 The result must equal that of an unbroken run in every byte but times and MLflow's ids, and nothing
 may be left: no passing or hidden files, no half-written ones under their last names, no MLflow run
@@ -25,6 +29,7 @@ for variable in ("MEDSSL_RUNS", "MLFLOW_TRACKING_URI"):
     os.environ.pop(variable, None)
 
 from tests.drivers.command import MLFLOW, load_all  # noqa: E402
+from tests.drivers.killing.moments import Moments, Outcome, draw  # noqa: E402
 from tests.drivers.killing.trial import COMMANDS, Report, Trials, make_store  # noqa: E402
 
 KINDS = ("exit_code", "hang", "different", "partial", "left")
@@ -57,6 +62,37 @@ def kill_all(
     return reports
 
 
+def kill_at_moments(
+    family: str, count: int, seed: int, work: Path, together: float = 0.3
+) -> list[Outcome]:
+    """Kill a command at so many random moments; tells each that went wrong."""
+    work.mkdir(parents=True, exist_ok=True)
+    trials = Moments(family, work, make_store(work / "empty.db"))
+    moments, outcomes = draw(count, seed, together), []
+    for processes in sorted({moment.processes for moment in moments}):
+        trials.measure(processes)
+    for moment in moments:
+        outcome = trials.at(moment)
+        outcomes.append(outcome)
+        for kind, words in outcome.wrong.items():
+            print(f"  {moment}: {kind}: {words}", flush=True)
+    return outcomes
+
+
+def in_words(family: str, outcomes: list[Outcome]) -> str:
+    """Counts of kills at moments, in a line."""
+    killed = [one for one in outcomes if one.killed]
+    two = sum(one.moment.processes == 2 for one in killed)
+    away = sum(one.moment.away for one in killed)
+    kinds = {kind: sum(kind in one.wrong for one in outcomes) for kind in (*KINDS, "lost")}
+    said = ", ".join(f"{kind} {number}" for kind, number in kinds.items())
+    return (
+        f"{family}: {len(outcomes)} moments, {len(killed)} before the end ({two} under two "
+        f"processes, {away} without MLflow), {sum(one.saved for one in outcomes)} things saved "
+        f"before: {said}"
+    )
+
+
 def counts(reports: list[Report]) -> dict[str, int]:
     """Trials in which something of each kind is wrong."""
     return {kind: sum(bool(getattr(one, kind)) for one in reports) for kind in KINDS}
@@ -76,12 +112,24 @@ def main() -> int:
     reader.add_argument("--most", type=int, help="kills at most, spread over the run")
     reader.add_argument("--signal", default="KILL", help="of KILL, TERM, INT, USR1; or several")
     reader.add_argument("--jobs", type=int, default=1, help="trials at once")
+    reader.add_argument("--moments", type=int, default=0, help="kills at moments of the clock")
+    reader.add_argument("--seed", type=int, default=0, help="of the moments")
+    reader.add_argument("--together", type=float, default=0.3, help="share under two processes")
     chosen = reader.parse_args()
     families = list(COMMANDS) if chosen.family == "all" else chosen.family.split(",")
     load_all(MLFLOW)
     bad = 0
     for family in families:
         begun = time.monotonic()
+        if chosen.moments:
+            share = chosen.moments // len(families) + (family == families[0]) * (
+                chosen.moments % len(families)
+            )
+            with tempfile.TemporaryDirectory() as work:
+                outcomes = kill_at_moments(family, share, chosen.seed, Path(work), chosen.together)
+            print(f"{in_words(family, outcomes)}; {time.monotonic() - begun:.0f} s", flush=True)
+            bad += sum(bool(one.wrong) for one in outcomes)
+            continue
         with tempfile.TemporaryDirectory() as work:
             reports = kill_all(
                 family, chosen.every, chosen.signal.split(","), Path(work), chosen.jobs, chosen.most

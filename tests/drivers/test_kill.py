@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.drivers.killing.compare import differences, leftovers, same
+from tests.drivers.killing.moments import draw, saved
 
 KILL = Path(__file__).with_name("kill.py")
 
@@ -120,3 +121,39 @@ for _ in range(60):
     assert os.waitpid(child, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=KILL.parents[2])
+
+
+def test_moments_are_those_of_the_seed_and_of_every_kind():
+    moments = draw(100, 1)
+    assert moments == draw(100, 1) != draw(100, 2)
+    assert {one.processes for one in moments} == {1, 2}
+    assert {one.rank for one in moments} == {0, 1}
+    assert {one.away for one in moments} == {False, True}
+    assert all(0 <= one.share < 1 for one in moments)
+
+
+def test_what_is_lost_or_written_again_is_noticed(tmp_path):
+    stage = tmp_path / "runs" / "balls" / "train-1"
+    stage.mkdir(parents=True)
+    torch.save({"step": 2}, stage / "state.pt")
+    lines = [{"step": step, "time": float(step)} for step in (1, 2, 3)]
+    log = stage / "metrics.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = dict(saved(tmp_path))
+    assert len(before) == 2, "step 3 was not saved yet"
+    log.write_text("".join(json.dumps(line | {"time": 9.0}) + "\n" for line in lines[1:]))
+    assert {name for name, value in before.items() if dict(saved(tmp_path)).get(name) != value} == {
+        "runs/balls/train-1/metrics.jsonl 1", "runs/balls/train-1/metrics.jsonl 2"
+    }  # fmt: skip
+
+
+def test_a_run_killed_at_any_moment_ends_as_if_unbroken():
+    ended = subprocess.run(
+        [sys.executable, str(KILL), "--family", "train", "--moments", "3", "--seed", "4",
+         "--together", "0.5"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "lost 0" in ended.stdout

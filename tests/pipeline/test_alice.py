@@ -77,6 +77,29 @@ def test_alice_first_trains_its_embedding_then_mines_and_hands_on_an_encoder(ali
     assert list((alice / ".cache" / "medssl" / "embeddings").rglob("fine.npy"))
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_negatives_of_the_same_anatomy_are_barred_by_the_embedding(alice, given):
+    words = ["method.views.overlap=0.25"]
+    if given:
+        folder = embedding_plan(plan(), plan().config.method.needs())
+        carry_out_plan(folder, QuietReporter())
+        words.append(f"method.embedding.checkpoint={folder.model}")
+    chosen = plan(*words)
+    assert chosen.last.folder != plan(*words[1:]).last.folder
+    carry_out_plan(chosen, QuietReporter())
+    logged = (chosen.last.folder / "metrics.jsonl").read_text()
+    assert "barred" in logged
+
+
+def test_what_bars_no_negatives_is_refused(alice):
+    with pytest.raises(UsageError, match=r"set method\.views\.partner=matched and method\.between"):
+        plan("method.views.overlap=0.25", "method.views.partner=random")
+    with pytest.raises(UsageError, match="bars negatives, and gmml has none"):
+        load_config(
+            "balls_alice", ["method={name: gmml, views: {overlap: 0.2}, corruption: {align: 1}}"]
+        )
+
+
 def test_the_embeddings_probes_are_errors_in_mm_and_a_picture(alice):
     chosen = embedding_plan(plan(), plan().config.method.needs())
     carry_out_plan(chosen, QuietReporter())

@@ -22,6 +22,7 @@ def write(found: Outputs, *names: str) -> None:
     with found.writing(names) as paths:
         for path in paths:
             path.write_text("voxels")
+    found.end()
 
 
 @pytest.fixture

@@ -46,6 +46,30 @@ def test_an_independent_client_sends_a_study_and_gets_its_segmentation(
     assert job["id"] in plain.request.url or study not in str(service.get("/jobs").json())
 
 
+def test_prometheus_reads_the_metrics(start: Start, tmp_path: Path) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    service, files = start(), study_files(tmp_path / "in", "T1")
+    service.job(service.store(files))
+    service.get("/nowhere")
+    answer = service.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    found = {one.name: one for one in text_string_to_metric_families(answer.text)}
+    studies = {one.labels["state"]: one.value for one in found["medssl_studies"].samples}
+    assert studies == {"waiting": 0, "running": 0, "done": 1, "failed": 0}
+    (images,) = (one.value for one in found["medssl_images_received"].samples
+                 if one.name.endswith("_total"))  # fmt: skip
+    assert images == len(files)
+    counts = {(one.labels["method"], one.labels["route"], one.labels["status"]): one.value
+              for one in found["medssl_request_seconds"].samples
+              if one.name.endswith("_count")}  # fmt: skip
+    assert counts["POST", "/dicomweb/studies", "200"] == 1
+    assert [value for (_, _, status), value in counts.items() if status == "404"] == [1]
+    (done,) = (one.value for one in found["medssl_study_seconds"].samples
+               if one.name.endswith("_count") and one.labels["outcome"] == "done")  # fmt: skip
+    assert done == 1
+
+
 def test_the_mask_is_that_of_the_command_line(
     start: Start, tmp_path: Path, untrained_checkpoint: Path
 ) -> None:

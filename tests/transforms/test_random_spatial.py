@@ -8,7 +8,8 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from medssl.transforms import RandMirrord, RandPosed, RandRotateScaled
-from medssl.transforms.linear import Rotation, middle, turn
+from medssl.transforms.linear import middle
+from medssl.transforms.rotation import Rotation, turn
 
 BOTH = ["image", "label"]
 MANY = 2000

@@ -2,7 +2,9 @@
 
 As the Quantitative Imaging Biomarkers Alliance computes it from Bq/ml: value * weight / dose, where
 the dose has decayed as the values were corrected for: until the scan began (DecayCorrection START),
-or not at all (ADMIN). Scanners of Philips that count (CNTS) state the factor themselves.
+or not at all (ADMIN). Scanners of Philips that count (CNTS) state the factor themselves. Files that
+were converted to several frames have the tags that their kind does not know in the functional
+groups of all frames.
 """
 
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ _PHILIPS_SUV = 0x70531000
 _TAGS = [
     "Units", "DecayCorrection", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
     "PatientWeight", "RadiopharmaceuticalInformationSequence",
+    "SharedFunctionalGroupsSequence",
 ]  # fmt: skip
 SUV = "SUV"
 
@@ -27,6 +30,7 @@ def suv_factor(path: Any) -> tuple[float, str]:
     """
     try:
         header = read_header(path, specific_tags=[*_TAGS, _PHILIPS_SUV])
+        _take_converted(header)
     except DAMAGE:
         return 1.0, ""
     units = str(header.get("Units") or "").upper()
@@ -35,7 +39,7 @@ def suv_factor(path: Any) -> tuple[float, str]:
     if units == "CNTS" and (factor := _philips(header)) is not None:
         return factor, SUV
     if units != "BQML":
-        return 1.0, units
+        return 1.0, units or "of no stated unit"
     weight, missing = _positive(header, "PatientWeight"), "PatientWeight"
     dose = None
     if weight is not None:
@@ -43,6 +47,15 @@ def suv_factor(path: Any) -> tuple[float, str]:
     if weight is None or dose is None:
         return 1.0, f"{units}, no {missing}"
     return 1000 * weight / dose, SUV
+
+
+def _take_converted(header: Any) -> None:
+    """Put tags from the functional groups of all frames where those of single slices have them."""
+    for shared in header.get("SharedFunctionalGroupsSequence") or ():
+        for group in shared.get("UnassignedSharedConvertedAttributesSequence") or ():
+            for element in group:
+                if element.tag not in header:
+                    header.add(element)
 
 
 def _dose(header: Any) -> tuple[float | None, str]:

@@ -28,6 +28,9 @@ class ScanBatch:
         patient: [B] int64 from 1, equal exactly for one patient, over all data sets.
         contrast: [B, V] int64, index of each scan's contrast in the task's; -1 where unknown.
         ids: case of each item.
+        anatomy: [B, V, f] float32 of unit length, what an anatomical embedding says of the middle
+            of each window; None where it is not asked.
+        near: [B, V] float32, products of such vectors from which windows show the same anatomy.
     """
 
     source: Tensor
@@ -36,6 +39,8 @@ class ScanBatch:
     patient: Tensor
     contrast: Tensor
     ids: tuple[str, ...]
+    anatomy: Tensor | None = None
+    near: Tensor | None = None
 
     def windows(self) -> Tensor:
         """[B, V, 1, X, Y, Z] float32; trilinear, the border goes on outside of the volume."""
@@ -75,8 +80,12 @@ class ScanBatch:
             value.to(device, non_blocking=True)
             for value in (self.source, self.patient, self.contrast)
         )
-        affine = None if self.affine is None else self.affine.to(device, non_blocking=True)
-        return type(self)(source, affine, self.patch, patient, contrast, self.ids)
+        affine, anatomy, near = (
+            None if value is None else value.to(device, non_blocking=True)
+            for value in (self.affine, self.anatomy, self.near)
+        )
+        given = source, affine, self.patch, patient, contrast, self.ids
+        return type(self)(*given, anatomy, near)
 
     def damaged(self) -> tuple[str, ...]:
         """The cases with voxels that are not finite."""

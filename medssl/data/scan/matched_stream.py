@@ -13,6 +13,8 @@ from math import ceil, radians, sin
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from medssl.data.cache import CachedCase
 from medssl.data.geometry import Geometry
@@ -108,7 +110,21 @@ class MatchedStream:
             torch.tensor([pair.scans[0].patient for pair in pairs]),
             torch.tensor([[scan.contrast for scan in pair.scans] for pair in pairs]),
             tuple(" and ".join(scan.id for scan in pair.scans) for pair in pairs),
+            *self._anatomies(pairs),
         )
+
+    def _anatomies(self, pairs: "Sequence[_Pair]") -> tuple[Tensor | None, Tensor | None]:
+        """What the embedding says of the windows, where `views.overlap` asks for it."""
+        if not self.views.overlap or self.embedded is None:
+            return None, None
+        apart = np.rint((1 - self.views.overlap) * np.array(self.patch)).astype(int)
+        found = [
+            anatomy_at(self.embedded(scan), scan, place, apart)
+            for pair in pairs
+            for scan, place in zip(pair.scans, pair.places, strict=True)
+        ]
+        vectors, near = (torch.stack(part) for part in zip(*found, strict=True))
+        return vectors.view(len(pairs), 2, -1), near.view(-1, 2)
 
     def places(self, item: int) -> tuple[tuple[Scan, np.ndarray], tuple[Scan, np.ndarray]]:
         """The scans of an item and the voxels [3] about which their windows are cut."""
@@ -161,7 +177,7 @@ class MatchedStream:
             cut_window(scan.volume, place, self.patch, self.views, rng)
             for scan, place in (one, other)
         )
-        return _Pair((one[0], other[0]), windows)
+        return _Pair((one[0], other[0]), windows, (one[1], other[1]))
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,29 @@ class Window:
 class _Pair:
     scans: tuple[Scan, Scan]
     windows: tuple[Window, ...]
+    places: tuple[np.ndarray, np.ndarray]
+
+
+def anatomy_at(
+    embedded: EmbeddedVolume, scan: Scan, place: np.ndarray, apart: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """The vector [f] of a place, and its mean product with those of places so far apart.
+
+    Args:
+        place: [3] voxels.
+        apart: [3] voxels along each axis, in both directions; what lies outside does not count, and
+            where nothing lies inside the product is 1, that of the place itself.
+    """
+    moved = place + np.concatenate([np.diag(apart), -np.diag(apart)])
+    inside = ((moved >= 0) & (moved < scan.geometry.shape)).all(1)
+    voxels = np.concatenate([place[None], moved[inside]])
+    cells = embedded.cells(torch.from_numpy(to_points(voxels, scan.geometry)))
+    _, y, z = embedded.shape
+    index = (cells[:, 0] * y + cells[:, 1]) * z + cells[:, 2]
+    vectors = embedded.vectors[index.to(embedded.vectors.device)].cpu()
+    vectors = normalize(vectors, dim=1)
+    near = vectors[1:] @ vectors[0] if len(vectors) > 1 else vectors.new_ones(1)
+    return vectors[0], near.mean()
 
 
 def _partners(query: Scan, scans: Sequence[Scan]) -> list[Scan]:

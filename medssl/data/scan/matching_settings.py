@@ -56,4 +56,12 @@ class MatchedViews(Section):
         default=0.0, ge=0, le=90, description="degrees about each axis, +/- this"
     )
     scale: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
+    overlap: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        exclude_if=lambda given: given == 0,
+        description="alice: windows that the embedding finds as alike as two of one scan that "
+        "share so much are no negatives of each other, e.g. 0.25; 0, as published: all others are",
+    )
     matching: MatchingSettings = MatchingSettings()

@@ -12,7 +12,7 @@ FAMILY = Family(
     inputs=f"{_HERE}.cohort:inputs",
     steps={
         "train": Step(f"{_HERE}.train:train", together=True),
-        "predict": Step(f"{_HERE}.predict:predict"),
+        "predict": Step(f"{_HERE}.predict:predict", together=True),
         "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
     },
     results=f"{_HERE}.cohort:results",
@@ -27,6 +27,7 @@ FAMILY = Family(
     initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
     files=LooseFiles(
         predict=f"{_HERE}.predict:predict_in_words",
+        shared=True,
         writes="grades.csv",
         neutral=True,
         evaluate=f"{_HERE}.evaluate:evaluate_grades",

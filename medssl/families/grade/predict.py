@@ -26,9 +26,13 @@ from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.sections import overridden
 from medssl.train.description import weights_hash
+from medssl.train.distributed import TEAM
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from medssl.train.track import Tracker
 from medssl.transforms.crops import CropPreparation
+
+BATCH = 64
+"""Loose images that are graded at once."""
 
 GRADES, CROSS_VALIDATION = "grades.csv", "cross_validation.csv"
 
@@ -50,6 +54,8 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
         network, temperature = model_of(plan, number)
         found = calibrated(_logits(plan, network, names, job.data), temperature)
         (final if number is None else folds).extend(graded(names, found))
+    if not TEAM.leads:
+        return {}
     for name, images in tables_of(final, folds).items():
         write_grades(plan.folder("predict") / name, images, plan.config.grades)
         tracker.artifact(plan.folder("predict") / name)
@@ -72,9 +78,15 @@ def model_of(plan: GradePlan, number: int | None) -> tuple[Ensemble, float]:
 def _logits(
     plan: GradePlan, network: Ensemble, names: Sequence[str], crops: np.ndarray
 ) -> np.ndarray:
+    """[S, K] of the named images; each process answers some of the batches."""
     pipeline, places = plan.config.pipeline, list(plan.cohort.places(names))
-    device = choose_device(pipeline.train.device)
-    return grade_logits(network.to(device), crops, places, pipeline.predict.batch, device)
+    device, batch = choose_device(pipeline.train.device), pipeline.predict.batch
+    network.to(device)
+    batches = [places[start : start + batch] for start in range(0, len(places), batch)]
+    with TEAM.joined(device):
+        return np.concatenate(
+            TEAM.spread(lambda some: grade_logits(network, crops, some, batch, device), batches)
+        )
 
 
 def predict_radiographs(
@@ -116,15 +128,24 @@ def predict_radiographs(
     made = {"weights": weights_hash(checkpoint), "settings": said.model_dump(mode="json")}
     sources = {name: fingerprint_of([path]) for name, path in paths.items()}
     outputs = Outputs(out, made, sources, {"": [GRADES]}, overwrite, whole=True)
-    crops, prepare = [], CropPreparation(found.preprocess)
-    with Steps(reporter, len(paths)) as steps:
-        for path in paths.values():
-            crops.append(prepare(_read(path, said)))
+    prepare, names = CropPreparation(found.preprocess), list(paths)
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    network.to(device)
+
+    def answer(some: Sequence[str]) -> np.ndarray:
+        crops = []
+        for name in some:
+            crops.append(prepare(_read(paths[name], said)))
             steps.advance()
-    logits = grade_logits(network.to(device), np.stack(crops), range(len(crops)), 64, device)
-    probability = calibrated(logits, found.temperature)
-    with outputs.writing([GRADES]) as (path,):
-        write_grades(path, graded(list(paths), probability), found.grades)
+        return grade_logits(network, np.stack(crops), range(len(crops)), BATCH, device)
+
+    own = sum(map(len, TEAM.own(batches)))
+    with TEAM.joined(device), Steps(reporter, own) as steps:
+        logits = np.concatenate(TEAM.spread(answer, batches))
+    if TEAM.leads:
+        with outputs.writing([GRADES]) as (path,):
+            write_grades(path, graded(names, calibrated(logits, found.temperature)), found.grades)
+        outputs.end()
     return out / GRADES
 
 

@@ -52,7 +52,7 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     training = Training(plan, job.data, job.reporter)
     if not TEAM.leads:
         for split, place in TEAM.orders("fit"):
-            training.fit(split, place, FoldLog(tracker, None, 0))
+            training.fit(Split.from_json(split), Path(place), FoldLog(tracker, None, 0))
         return {}
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     temperature = 1.0
@@ -84,7 +84,7 @@ class Training:
         Args:
             temperature: where no validation images choose it.
         """
-        TEAM.order("fit", split, folder)
+        TEAM.order("fit", split.to_json(), str(folder))
         config = self.plan.config
         method = build_method(config)
         validation = Validation(self.plan, split, self.crops, method.predictor(), temperature)

@@ -41,7 +41,7 @@ def embedding_plan(plan: PretrainPlan, needed: EmbeddingFirst) -> PretrainPlan:
     method = MethodChoice(name=needed.method, **needed.settings)
     own = pipeline.model_copy(update={"method": method, "train": train})
     settings = method_settings(method)
-    return make_plan(PretrainConfig(own, settings, plan.config.specs), plan.cohort)
+    return make_plan(PretrainConfig(own, settings, plan.config.specs), plan.cohort, plan.kept_out)
 
 
 def matched_stream(job: Job, views: MatchedViews, sessions: Sessions) -> MatchedStream:

@@ -27,6 +27,7 @@ from medssl.infer.embed import embed
 from medssl.methods.encoder_method import PretrainMethod
 from medssl.networks.anatomical_embedding import AnatomicalEmbedder
 from medssl.pipeline.plan import Job
+from medssl.train.distributed import TEAM
 from medssl.train.track import Tracker
 
 Numbers = dict[str, float]
@@ -72,19 +73,18 @@ class MatchingProbes(Probing):
         return {"": self._moved(vectors) | whole | cut}
 
     def _moved(self, vectors: list[EmbeddedVolume]) -> Numbers:
-        found = []
-        for number, (scan, known) in enumerate(zip(self._scans, vectors, strict=True)):
+        def errors(number: int) -> list[np.ndarray]:
+            scan = self._scans[number]
             rng = np.random.default_rng([self._settings.seed, number])
             where = draw_warp(scan.geometry.shape, Warp(), rng)
             seen = self._embed(scan, moved(scan.volume, where))
             places = draw_places(scan, self._settings.windows, 4, rng)
-            found.append(
-                moved_errors(seen, known, scan.geometry, where, places, MatchingSettings())
-            )
-        return {
-            "moved_mm": _median([one.embedding for one in found]),
-            "moved_same_voxel_mm": _median([one.same_voxel for one in found]),
-        }
+            given = seen, vectors[number], scan.geometry, where, places, MatchingSettings()
+            found = moved_errors(*given)
+            return [found.embedding, found.same_voxel]
+
+        embedding, same_voxel = zip(*TEAM.spread(errors, range(len(self._scans))), strict=True)
+        return {"moved_mm": _median(embedding), "moved_same_voxel_mm": _median(same_voxel)}
 
     def _between(
         self,

@@ -45,8 +45,9 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
     chosen, folder = plan.config.pipeline.train, plan.last.folder
     with TEAM.first():
         probes: Probing | None = module.probes(job, method, tracker)
-    if probes is not None and TEAM.leads:
-        probes.begin()
+    if probes is not None:
+        with TEAM.joined(choose_device(chosen.device)):
+            probes.begin()
     configure_torch(chosen.threads, chosen.deterministic)
     described, target = module.description(plan, method), folder / "checkpoint" / "last"
 
@@ -100,10 +101,12 @@ class Probing(ABC):
     @torch.no_grad()
     def begin(self) -> None:
         """Probe what needs no training and the network as it is now, unless that is known."""
-        if (self._folder / PROBES).is_file():
+        if TEAM.agreed((self._folder / PROBES).is_file()):
             return
         self._method.to(self._device).eval()
-        keep_probes(self._folder, {**self.plain(), **_named("untrained", self.ask(0))})
+        found = {**self.plain(), **_named("untrained", self.ask(0))}
+        if TEAM.leads:
+            keep_probes(self._folder, found)
 
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, float]:

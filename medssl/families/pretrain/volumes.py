@@ -1,6 +1,7 @@
 """Pre-training on volumes: their sessions, the streams of windows, and the probes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ from medssl.networks.trial import must_answer
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.checkpoint import DataCard
+from medssl.train.embedder_checkpoint import read_embedder
 from medssl.train.encoder_checkpoint import load_encoder_weights
 from medssl.train.track import Tracker
 from medssl.transforms.chain import Preprocess
@@ -75,9 +77,20 @@ def build_method(
         contrasts=sessions.contrasts,
         patients=len(sessions.patients),
         start=start,
+        anatomy=_anatomy(config),
     )
     built: PretrainMethod = config.build(task)
     return built
+
+
+def _anatomy(config: PretrainConfig) -> int:
+    """Width of what the embedding says of a window's place; 0 where it is not asked."""
+    views, needed = config.method.pairs_of_patients(), config.method.needs()
+    if views is None or needed is None or not views.overlap:
+        return 0
+    if needed.checkpoint is not None:
+        return 2 * read_embedder(Path(needed.checkpoint)).embedder.features
+    return 2 * int(needed.settings["embedder"]["features"])
 
 
 def build_streams(job: Job, method: PretrainMethod, sessions: Sessions) -> dict[str, BatchStream]:

@@ -1,12 +1,13 @@
 """The evaluation stage: predicted masks against the labels, as CSV, HTML and MLflow entries."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from medssl.atomic import make_folder, write_bytes
 from medssl.data.files import is_picture
@@ -21,7 +22,7 @@ from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.metric import further_metric
 from medssl.evaluate.overlay import draw_overlay
 from medssl.evaluate.report import Parts, Picture, Report, write_report
-from medssl.evaluate.segmentation import case_scores
+from medssl.evaluate.segmentation import ClassScore, case_scores
 from medssl.evaluate.settings import EvaluateSettings, named
 from medssl.evaluate.summary import CaseScores, ranked, summarise
 from medssl.evaluate.table import write_scores
@@ -31,6 +32,7 @@ from medssl.infer.measure import unit_of
 from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter, Steps
 from medssl.pipeline.sections import overridden
+from medssl.train.distributed import TEAM
 from medssl.train.track import Tracker
 
 CROSS_VALIDATION = "cross_validation.csv"
@@ -48,6 +50,11 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
     pipeline, folder, cohort = plan.config.pipeline, plan.folder("evaluate"), plan.cohort
     title = pipeline.title or pipeline.name
     spec, settings, masks = plan.config.spec, pipeline.evaluate, partial(mask_folder, plan)
+    if not TEAM.leads:
+        _scored(spec, settings, cohort.test, masks, job.reporter)
+        if cohort.folds and cohort.split.test:
+            _scored(spec, settings, cohort.left_out, masks, job.reporter)
+        return {}
     report = _report(title, spec, settings, cohort.test, masks, job.reporter, cohort)
     summary, files, beside = report.summary.flat(), ["scores.csv", "report.html"], ""
     if cohort.folds and cohort.split.test:
@@ -128,20 +135,8 @@ def _report(
     cohort: Cohort | None = None,
 ) -> Report:
     """Scores, their means and pictures of some cases; `masks` tells the folder of a case's mask."""
-    scores, units, known = [], {}, []
+    scores, units, known = _scored(spec, settings, cases, masks, reporter)
     further = [further_metric(choice) for choice in settings.metrics]
-    with Steps(reporter, len(cases)) as steps:
-        for case in cases:
-            truth, prediction, grid, seen = _pair(case, masks(case.id), spec)
-            known.append(seen)
-            given = prediction, truth, grid.spacing, spec.classes
-            how = settings.tolerance, settings.pooled, further, spec.united
-            found = case_scores(*given, *how, outlined=spec.structures_in(case.id))
-            scores.append(CaseScores(case.id, tuple(found)))
-            units[case.id] = unit_of(
-                grid.spacing, case.label is not None and is_picture(case.label)
-            )
-            steps.advance()
     by_id = {case.id: case for case in cases}
     pictures = tuple(
         Picture(rank, chosen.case, _drawn(by_id[chosen.case], masks(chosen.case), spec))
@@ -154,6 +149,38 @@ def _report(
         [share for share in known if share < 1],
     )
     return Report(title, spec, settings, summary, scores, pictures, units=units, parts=parts)
+
+
+def _scored(
+    spec: DataSpec,
+    settings: EvaluateSettings,
+    cases: Sequence[Case],
+    masks: Callable[[str], Path],
+    reporter: QuietReporter,
+) -> tuple[list[CaseScores], dict[str, str], list[float]]:
+    """Scores of some cases, the unit of the volumes of each, and its share of known voxels.
+
+    Each process scores a part.
+    """
+    further = [further_metric(choice) for choice in settings.metrics]
+
+    def score(case: Case) -> list[Any]:
+        truth, prediction, grid, seen = _pair(case, masks(case.id), spec)
+        given = prediction, truth, grid.spacing, spec.classes
+        how = settings.tolerance, settings.pooled, further, spec.united
+        found = case_scores(*given, *how, outlined=spec.structures_in(case.id))
+        steps.advance()
+        unit = unit_of(grid.spacing, case.label is not None and is_picture(case.label))
+        return [list(map(asdict, found)), unit, seen]
+
+    with TEAM.joined(torch.device("cpu")), Steps(reporter, len(TEAM.own(cases))) as steps:
+        found = TEAM.spread(score, cases)
+    scores = [
+        CaseScores(case.id, tuple(ClassScore(**one) for one in classes))
+        for case, (classes, *_) in zip(cases, found, strict=True)
+    ]
+    units = {case.id: unit for case, (_, unit, _) in zip(cases, found, strict=True)}
+    return scores, units, [seen for *_, seen in found]
 
 
 def _drawn(case: Case, masks: Path, spec: DataSpec) -> bytes:

@@ -19,10 +19,15 @@ FAMILY = Family(
     inputs=f"{_HERE}.cohort:inputs",
     steps={
         "train": Step(f"{_HERE}.train:train", together=True),
-        "predict": Step(f"{_HERE}.predict:predict", intact=f"{_HERE}.predict:intact"),
-        "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
+        "predict": Step(
+            f"{_HERE}.predict:predict", intact=f"{_HERE}.predict:intact", together=True
+        ),
+        "evaluate": Step(f"{_HERE}.evaluate:evaluate", together=True),
         "unlabelled": Step(
-            f"{_HERE}.unlabelled:unlabelled", f"{_HERE}.unlabelled:intact", aside="train"
+            f"{_HERE}.unlabelled:unlabelled",
+            intact=f"{_HERE}.unlabelled:intact",
+            aside="train",
+            together=True,
         ),
     },
     results=f"{_HERE}.cohort:results",
@@ -44,6 +49,8 @@ FAMILY = Family(
     files=LooseFiles(
         predict=f"{_HERE}.predict:predict_in_words",
         measures=True,
+        shared=True,
+        lists=True,
         neutral=True,
         evaluate=f"{_HERE}.evaluate:evaluate_folder",
         open=f"{_HERE}.model:open_model",

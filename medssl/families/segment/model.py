@@ -11,13 +11,17 @@ from medssl.errors import DataError, UsageError
 from medssl.export.forms import FORMS
 from medssl.export.terms import guessed
 from medssl.families.segment.asked import Asked
+from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, VOLUMES
 from medssl.families.segment.index import write_index
+from medssl.families.segment.listed import predict_lines
+from medssl.families.segment.work import Work
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import write_volumes
 from medssl.names import some_of
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.inputs import Input, find_inputs
+from medssl.pipeline.manifest import FAILED, Line, Shard
 from medssl.pipeline.outputs import refuse_inputs
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.sections import overridden
@@ -25,6 +29,7 @@ from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.description import GUARD
+from medssl.train.distributed import TEAM
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,15 @@ class Model:
         statistics = statistics or _usual_table(out, cases)
         measures = statistics is not None or self.settings.report
         failed = dict[str, DataError]()
-        asked = Asked(self.checkpoint, found, self.settings, cases, out, measures, failed)
+        asked = Asked(self.checkpoint, found, self.settings, cases, out, measures)
         if self.settings.guard and not (self.checkpoint / GUARD).is_file():
             words = "has no guard: scans unlike those of training are not marked"
             reporter.note(f"{self.checkpoint} {words}")
-        outputs = asked.outputs(overwrite)
-        masks = asked.predict(predictor, outputs, reporter, self.device)
+        with TEAM.first():
+            outputs = asked.outputs(overwrite)
+        masks = predict_missing(asked, predictor, outputs, reporter, self.device, failed)
+        if not TEAM.leads:
+            return masks
         if statistics is not None and len(failed) < len(cases):
             labels = [(label.value, label.name) for label in found.labels]
             told = found.empty_masks, asked.limit
@@ -105,6 +113,41 @@ class Model:
             write_index(out / PAGE, found.data.title, about, asked, asked.measured(outputs))
         _refuse_failed(failed, len(cases), out)
         return masks
+
+    def predict_lines(
+        self,
+        lines: Sequence[Line],
+        shard: Shard,
+        out: Path,
+        reporter: QuietReporter,
+        overwrite: bool = False,
+        statistics: Path | None = None,
+        keep_ids: bool = False,
+    ) -> int:
+        """Predict what a list names, or a shard of it; returns how many lines have results.
+
+        As `predict`, but a line that cannot be predicted is only noted, in failed.csv, and neither
+        notes nor warnings say what anything is called. volumes.csv is always written, of all
+        shards that have ended.
+
+        Raises:
+            UsageError: `out` holds other predictions.
+            DataError: lines have no results; all others do.
+        """
+        asked = Asked(self.checkpoint, self.found, self.settings, {}, out, measures=True)
+        with TEAM.first():
+            outputs = asked.outputs(overwrite)
+        device = choose_device(self.device)
+        work = Work(asked, self.predictor(), outputs, device, forgiving=True)
+        given = asked, outputs, work, lines, shard, reporter, statistics, keep_ids
+        good, bad = predict_lines(*given)
+        if bad and TEAM.leads:
+            raise DataError(
+                f"{bad} of {good + bad} lines have no mask: see {out / FAILED}",
+                f"the masks of the others are in {out}",
+                "the same command does what is missing",
+            )
+        return good
 
 
 def open_model(checkpoint: Path, overrides: Sequence[str], device: str = "auto") -> Model:

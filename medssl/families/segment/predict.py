@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from medssl.families.segment.asked import Asked
+from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, SegmentPlan
 from medssl.families.segment.cross_validation import corrected
 from medssl.families.segment.model import open_model
 from medssl.pipeline.folds import model_of_fold
+from medssl.pipeline.manifest import ALL, Line, Shard
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.train.checkpoint import load_checkpoint, read_description
+from medssl.train.distributed import TEAM
 from medssl.train.folds import fold_folder
 from medssl.train.track import Tracker
 
@@ -45,14 +48,28 @@ def predict_files(
 
 
 def predict_in_words(
-    checkpoint: Path, files: Sequence[Path], out: Path, *given: Any, **named: Any
+    checkpoint: Path,
+    files: Sequence[Path],
+    out: Path,
+    overrides: Sequence[str],
+    reporter: QuietReporter,
+    device: str = "auto",
+    overwrite: bool = False,
+    lines: Sequence[Line] = (),
+    shard: Shard = ALL,
+    **named: Any,
 ) -> str:
-    """As `predict_files`; returns how many masks there are, and where."""
-    said = f"{len(predict_files(checkpoint, files, out, *given, **named))} masks in {out}"
+    """As `predict_files`, or `Model.predict_lines`; returns how many masks there are, and where."""
+    if lines:
+        model = open_model(checkpoint, overrides, device)
+        good = model.predict_lines(lines, shard, out, reporter, overwrite, **named)
+        part = f" of shard {shard.rank + 1} of {shard.size}" if shard != ALL else ""
+        return f"{good} lines{part} have their masks in {out}"
+    given = checkpoint, files, out, overrides, reporter, device, overwrite
+    said = f"{len(predict_files(*given, **named))} masks in {out}"
     table = named.get("statistics")
     said += "" if table is None else f", their volumes in {table}"
-    asks = "report=true" in next(iter(given), ())
-    return f"{said}, their pages in {out / PAGE}" if asks else said
+    return f"{said}, their pages in {out / PAGE}" if "report=true" in overrides else said
 
 
 def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
@@ -64,7 +81,9 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     parts, device = _asked(job.plan), job.plan.config.pipeline.train.device
     for asked in parts:
         predictor = load_checkpoint(asked.checkpoint)[0]
-        asked.predict(predictor, asked.outputs(overwrite=True), job.reporter, device)
+        with TEAM.first():
+            outputs = asked.outputs(overwrite=True)
+        predict_missing(asked, predictor, outputs, job.reporter, device)
     return {"cases": sum(len(asked.cases) for asked in parts)}
 
 

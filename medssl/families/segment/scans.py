@@ -1,13 +1,11 @@
 """The scans that are to be predicted: files as they are, and of a study the series that fit."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 
 from medssl.atomic import write_text
-from medssl.data.csv_table import read_table, table_text
+from medssl.data.csv_table import table_text
 from medssl.data.dicom.choice import Decision, UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import candidates_in
 from medssl.data.dicom.series import Series, find_series
@@ -35,21 +33,25 @@ class Scans:
     """
 
     wanted: Wanted
-    reporter: QuietReporter
     resample: bool = False
     decisions: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
     _resampled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def open(self, case: str, given: Input) -> tuple[Volume, tuple[Series, ...]]:
+    def open(
+        self, case: str, given: Input, reporter: QuietReporter
+    ) -> tuple[Volume, tuple[Series, ...]]:
         """The image of a case, with the channels that the network wants, and its DICOM series.
 
         Of files that are no DICOM there are no series.
+
+        Args:
+            reporter: is told which series of a study are taken.
 
         Raises:
             DataError: a file cannot be read, or it cannot be told which series is meant.
         """
         if isinstance(given, StudyFiles):
-            return self._of_study(case, given)
+            return self._of_study(case, given, reporter)
         channels, series = self.wanted.channels, tuple[Series, ...]()
         if len(given) == 1 and given[0].is_dir():
             series = (find_series(given[0]),)
@@ -63,35 +65,43 @@ class Scans:
                 f"the checkpoint wants {len(channels)}: {', '.join(channels)}",
                 "give a folder with one image per channel",
             )
-        self._warn(case, volume)
+        self._warn(case, volume, reporter)
         return volume, series
 
-    def _warn(self, case: str, volume: Volume) -> None:
+    def _warn(self, case: str, volume: Volume, reporter: QuietReporter) -> None:
         self._resampled[case] = volume.remarks
         for remark in volume.remarks:
-            self.reporter.warn(f"{case}: {remark}")
+            reporter.warn(f"{case}: {remark}")
 
-    def _of_study(self, case: str, study: StudyFiles) -> tuple[Volume, tuple[Series, ...]]:
+    def _of_study(
+        self, case: str, study: StudyFiles, reporter: QuietReporter
+    ) -> tuple[Volume, tuple[Series, ...]]:
         try:
             found = choose(candidates_in(study), self.wanted, case)
         except UndecidedError as error:
-            self._tell(case, study, error.decisions)
+            self._tell(case, study, error.decisions, reporter)
             raise
-        self._tell(case, study, found.decisions)
+        self._tell(case, study, found.decisions, reporter)
         for folder in {file.parent for one in found.series for file in one.files}:
             refuse_damaged(folder, set(study.files))
         volume = volume_of(found.series, case, self.resample)
-        self._warn(case, volume)
+        self._warn(case, volume, reporter)
         return volume, found.series
 
-    def _tell(self, case: str, study: StudyFiles, decisions: Sequence[Decision]) -> None:
+    def _tell(
+        self,
+        case: str,
+        study: StudyFiles,
+        decisions: Sequence[Decision],
+        reporter: QuietReporter,
+    ) -> None:
         """Where a study lies is said on the terminal alone: it may name the patient."""
         self.decisions[case] = tuple(decisions)
-        self.reporter.note(f"{case} is {study.folder}:")
+        reporter.note(f"{case} is {study.folder}:")
         for one in decisions:
-            self.reporter.note(f"  {one}")
+            reporter.note(f"  {one}")
             if one.channel and one.reason:
-                self.reporter.warn(f"the series taken as {one.channel} of {case}: {one.reason}")
+                reporter.warn(f"the series taken as {one.channel} of {case}: {one.reason}")
 
     def remarks(self, case: str) -> list[str]:
         """What should be known of the series that were taken, in sentences."""
@@ -101,30 +111,25 @@ class Scans:
             if one.channel and one.reason
         ] + [f"{one[0].upper()}{one[1:]}." for one in self._resampled.get(case, ())]
 
-    def write(self, folder: Path) -> None:
-        """Add what was said to the table in `folder`; rows of other cases stay."""
-        if not self.decisions:
-            return
-        path, rows = folder / SERIES, list[list[str]]()
-        with suppress(DataError, KeyError):
-            kept = read_table(path) if path.is_file() else []
-            rows = [[row[name] for name in _HEAD] for row in kept]
-        rows = [row for row in rows if row[0] not in self.decisions]
-        rows += [list(map(str, row)) for row in self._rows()]
-        write_text(path, table_text(_HEAD, sorted(rows, key=itemgetter(0))))
+    def forget(self, case: str) -> None:
+        """Drop what was said of a case, once it is written down."""
+        self.decisions.pop(case, None)
+        self._resampled.pop(case, None)
 
-    def _rows(self) -> Iterable[list[str | int]]:
-        for case, decisions in self.decisions.items():
-            for one in decisions:
-                facts, series = one.candidate.facts, one.candidate.series
-                count = len(series.slices) if series else 0
-                number = "" if facts.number is None else facts.number
-                head = [
-                    case,
-                    facts.study,
-                    number,
-                    facts.description,
-                    one.candidate.part,
-                    facts.modality,
-                ]
-                yield [*head, count, one.channel, one.reason]
+    def rows(self, case: str) -> list[list[str | int]]:
+        """What was said of each series of a case, as rows of `SERIES` without the case."""
+        rows = list[list[str | int]]()
+        for one in self.decisions.get(case, ()):
+            facts, series = one.candidate.facts, one.candidate.series
+            count = len(series.slices) if series else 0
+            number = "" if facts.number is None else facts.number
+            head = [facts.study, number, facts.description, one.candidate.part, facts.modality]
+            rows.append([*head, count, one.channel, one.reason])
+        return rows
+
+
+def write_series(path: Path, rows: Mapping[str, Sequence[Sequence[str | int]]]) -> None:
+    """Write what was said of the series of all studies, by case; nothing where there are none."""
+    if rows:
+        told = [[case, *map(str, row)] for case in sorted(rows) for row in rows[case]]
+        write_text(path, table_text(_HEAD, told))

@@ -79,7 +79,9 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     training = Training(config, start, cached, learnt, patients, job.reporter)
     if not TEAM.leads:
         for split, place in TEAM.orders("fit"):
-            training.fit(split, place, FoldLog(tracker, None, 0), pipeline.predict)
+            training.fit(
+                Split.from_json(split), Path(place), FoldLog(tracker, None, 0), pipeline.predict
+            )
         return {}
     log = train_folds(job, tracker, pipeline.train.steps, training.fold)
     if cohort.folds:
@@ -125,7 +127,7 @@ class Training:
         Args:
             guarded: whether they are to know what their training scans are like.
         """
-        TEAM.order("fit", split, folder)
+        TEAM.order("fit", split.to_json(), str(folder))
         config, pipeline = self.config, self.config.pipeline
         labelled = [self._labelled(name) for name in split.labelled]
         method = build_method(config, self.start, labelled)

@@ -4,6 +4,7 @@ from typing import Any
 
 from medssl.data.layouts import data_folder
 from medssl.families.segment.asked import Asked
+from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
 from medssl.families.segment.index import write_index
 from medssl.families.segment.predict import asked_of_run
@@ -11,6 +12,7 @@ from medssl.infer.measure import write_volumes
 from medssl.names import some_of
 from medssl.pipeline.plan import Job
 from medssl.train.checkpoint import load_checkpoint
+from medssl.train.distributed import TEAM
 from medssl.train.track import Tracker
 
 FIRST = 5
@@ -29,9 +31,12 @@ def unlabelled(job: Job, tracker: Tracker) -> dict[str, Any]:
         UsageError, DataError: as `medssl.families.segment.predict.predict_files`.
     """
     asked = _asked(job.plan)
-    outputs = asked.outputs(overwrite=True)
-    predictor = load_checkpoint(asked.checkpoint)[0]
-    asked.predict(predictor, outputs, job.reporter, job.plan.config.pipeline.train.device)
+    with TEAM.first():
+        outputs = asked.outputs(overwrite=True)
+    predictor, device = load_checkpoint(asked.checkpoint)[0], job.plan.config.pipeline.train.device
+    predict_missing(asked, predictor, outputs, job.reporter, device)
+    if not TEAM.leads:
+        return {}
     measured = asked.measured(outputs)
     labels = [(label.value, label.name) for label in asked.found.labels]
     write_volumes(asked.out / VOLUMES, measured, labels, asked.found.empty_masks, asked.limit)

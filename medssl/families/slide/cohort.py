@@ -18,6 +18,7 @@ from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import encoder_hash
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.progress import Counted
+from medssl.train.distributed import TEAM
 from medssl.train.fingerprint import fingerprint
 from medssl.train.tile_checkpoint import read_tile_encoder
 
@@ -77,7 +78,8 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
     """Every case as a bag, by id.
 
     Bags that come as features are read. Slides are cut into tiles and encoded once; their features
-    are kept in the cache, under a key of everything that influences them.
+    are kept in the cache, under a key of everything that influences them. Each of several processes
+    encodes some of the slides.
 
     Raises:
         DataError: a file cannot be used; what was encoded before it stays in the cache.
@@ -102,26 +104,30 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
     tiles = pipeline.preprocess.key(pipeline.tiles.key)
     folder = cache_root() / "features" / config.spec.name / f"{tiles}-{key}"
     reporter.note(f"{len(cases)} slides of {config.spec.name}: encoding what is not in {folder}")
-    with Counted(reporter) as counted:
+    device = choose_device(pipeline.train.device)
+    with TEAM.joined(device), Counted(reporter) as counted:
         done = extract_features(
-            {case.id: case.images["slide"] for case in cases},
+            {case.id: case.images["slide"] for case in TEAM.own(cases)},
             folder,
             encoder,
             key,
             pipeline.tiles,
             pipeline.preprocess,
             batch=pipeline.predict.batch,
-            device=choose_device(pipeline.train.device),
+            device=device,
             on_progress=counted,
         )
-    for note in done.notes:
+        paths = {name: str(path) for name, path in done.paths.items()}
+        parts = TEAM.collected([paths, done.notes])
+    for note in [note for _, notes in parts for note in notes]:
         reporter.note(f"note: {note}")
     if done.busy_share is not None:
         reporter.note(
             f"{done.tiles} tiles in {done.seconds:.0f} s; the encoder worked "
             f"{done.busy_share:.0%} of the time"
         )
+    files = {name: Path(path) for found, _ in parts for name, path in found.items()}
     return {
-        case.id: read_features(done.paths[case.id], case.patient, case.extra["class"], case.id)
+        case.id: read_features(files[case.id], case.patient, case.extra["class"], case.id)
         for case in cases
     }

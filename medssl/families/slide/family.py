@@ -12,7 +12,7 @@ FAMILY = Family(
     inputs=f"{_HERE}.cohort:inputs",
     steps={
         "train": Step(f"{_HERE}.train:train", together=True),
-        "predict": Step(f"{_HERE}.predict:predict"),
+        "predict": Step(f"{_HERE}.predict:predict", together=True),
         "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
     },
     results=f"{_HERE}.cohort:results",
@@ -21,9 +21,11 @@ FAMILY = Family(
     ),
     draft=f"{_HERE}.draft:draft",
     prepare=f"{_HERE}.cohort:find_bags",
+    prepares_together=True,
     initial_encoder=InitialEncoder("encoder", "medssl.train.tile_checkpoint:read_tile_encoder"),
     files=LooseFiles(
         predict=f"{_HERE}.predict:predict_in_words",
+        shared=True,
         writes="calls.csv, and SLIDE.png and SLIDE.geojson of each slide",
         evaluate=f"{_HERE}.evaluate:evaluate_calls",
     ),

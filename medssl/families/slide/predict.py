@@ -34,6 +34,7 @@ from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter, Steps
 from medssl.section import digest
 from medssl.train.description import weights_hash
+from medssl.train.distributed import TEAM
 from medssl.train.slide_checkpoint import SlideCheckpoint, load_slide_checkpoint
 from medssl.train.track import Tracker
 
@@ -100,13 +101,15 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     cases = {case.id: case for case in plan.cohort.cases}
     drawn = config.tiled and config.pipeline.predict.heat_maps
     asked = [(checkpoint, ids) for checkpoint, ids in _heads(plan) if ids]
-    rows = []
-    with Steps(job.reporter, sum(len(ids) for _, ids in asked)) as steps:
+    rows, own = list[list[Any]](), sum(len(TEAM.own(ids)) for _, ids in asked)
+    with TEAM.joined(device), Steps(job.reporter, own) as steps:
         for checkpoint, ids in asked:
             classifier, described = load_slide_checkpoint(checkpoint)
             head = classifier.head.to(device)
-            rows += _rows(head, [bags[name] for name in ids], described, device)
-            for name in ids:
+
+            def answer(
+                name: str, head: nn.Module = head, described: SlideCheckpoint = described
+            ) -> list[Any]:
                 if drawn and (found := instance_scores(head, bags[name], device)) is not None:
                     outlines = cases[name].extra["annotation"]
                     write_maps(
@@ -119,8 +122,13 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
                         read_annotation(outlines).outlines if outlines else (),
                     )
                 steps.advance()
-    write_text(folder / CALLS, table_text([*HEADS, *config.classes], rows))
-    tracker.artifact(folder / CALLS)
+                (row,) = _rows(head, [bags[name]], described, device)
+                return row
+
+            rows += TEAM.spread(answer, ids)
+    if TEAM.leads:
+        write_text(folder / CALLS, table_text([*HEADS, *config.classes], rows))
+        tracker.artifact(folder / CALLS)
     return {}
 
 
@@ -187,32 +195,44 @@ def predict_slides(
     sources = {name: fingerprint_of([path]) for name, path in slides.items()}
     names = {name: [f"{name}.png", f"{name}.geojson"] for name in slides}
     made = {"weights": weights_hash(checkpoint)}
-    outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
-    outputs.begin()  # a folder that cannot be written to is said before the work
+    with TEAM.first():
+        outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
+        outputs.begin()  # a folder that cannot be written to is said before the work
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
-    with Counted(reporter) as counted:
-        done = extract_features(
-            slides,
-            cache_root() / "features" / f"checkpoint-{key}",
-            classifier.encoder,
-            key,
-            found.tiles,
-            found.preprocess,
-            device=device,
-            on_progress=counted,
-        )
-    for note in done.notes:
-        reporter.note(f"note: {note}")
-    head = classifier.head.to(device)
-    bags = [read_features(done.paths[name]) for name in slides]
-    for bag in bags:
+    features, head = cache_root() / "features" / f"checkpoint-{key}", classifier.head.to(device)
+
+    def answer(name: str) -> list[Any]:
+        bag = read_features(done.paths[name])
         scores = instance_scores(head, bag, device)
         if scores is not None:
             with outputs.writing(names[bag.id]) as (picture, tiles):
                 write_maps(slides[bag.id], bag, scores, found.classes, picture, tiles)
-    with outputs.writing([CALLS]) as (path,):
-        rows = _rows(head, bags, found, device)
-        write_text(path, table_text([*HEADS, *found.classes], rows))
+        (row,) = _rows(head, [bag], found, device)
+        return row
+
+    with TEAM.joined(device):
+        with Counted(reporter) as counted:
+            done = extract_features(
+                {name: slides[name] for name in TEAM.own(list(slides))},
+                features,
+                classifier.encoder,
+                key,
+                found.tiles,
+                found.preprocess,
+                device=device,
+                on_progress=counted,
+            )
+        notes = TEAM.collected(done.notes)
+        try:
+            rows = TEAM.spread(answer, list(slides))
+        finally:
+            outputs.end()
+    for note in [note for some in notes for note in some]:
+        reporter.note(f"note: {note}")
+    if TEAM.leads:
+        with outputs.writing([CALLS]) as (path,):
+            write_text(path, table_text([*HEADS, *found.classes], rows))
+        outputs.end()
     return out / CALLS
 
 

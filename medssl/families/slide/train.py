@@ -74,10 +74,9 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     configure_torch(chosen.threads, chosen.deterministic)
     tracker.tag("data_fingerprint", fingerprint(plan.cohort.cases))
     if not TEAM.leads:
-        for split, folder in TEAM.orders("fit"):
-            FoldTraining(plan.config, split, job.data, folder).fit(
-                job.reporter, FoldLog(tracker, None, 0)
-            )
+        for split, place in TEAM.orders("fit"):
+            told = Split.from_json(split), job.data, Path(place)
+            FoldTraining(plan.config, *told).fit(job.reporter, FoldLog(tracker, None, 0))
         return {}
     steps = 0
     for number, (folder, split) in enumerate(trainings(plan)):
@@ -169,7 +168,7 @@ class FoldTraining:
         if epochs.is_file():  # a kill may have cut its last line
             kept = epochs.read_text(encoding="utf-8", errors="replace").rpartition("\n")
             write_text(epochs, kept[0] + kept[1])
-        TEAM.order("fit", self._split, self._folder)
+        TEAM.order("fit", self._split.to_json(), str(self._folder))
         self.fit(reporter, log)
         classifier, found = load_slide_checkpoint(self._folder / "checkpoint" / "best")
         head = classifier.head.to(self._device)

@@ -61,6 +61,7 @@ class _Step(NamedTuple):
         own: [R, b], the output of the student's head for `pooled`, of unit length.
         unit, scores: [R, b] and [R, O], the same output and the prototype scores of the teacher.
         patient: [R] number of each crop's patient.
+        anatomy: [R, f], what the embedding says of each; None where it is not asked.
         target: [R, O], the teacher's probabilities of crops; None in contrast.
         aligned: [R, Lq, O], output of the target branch; None without the term within a volume.
         within: [R, Lq, O], the probabilities that follow from `aligned`.
@@ -73,6 +74,7 @@ class _Step(NamedTuple):
     unit: Tensor
     scores: Tensor
     patient: Tensor
+    anatomy: Tensor | None
     target: Tensor | None
     aligned: Tensor | None
     within: Tensor | None
@@ -121,8 +123,11 @@ class Alice(PretrainMethod):
         contrasts = settings.between.kind != "distillation"
         rows = settings.between.queue if contrasts else 0
         self.queue = KeyQueue(rows, head.bottleneck)
+        # What the embedding says of the places of `queue`.
+        self.anatomies = KeyQueue(rows if task.anatomy else 0, task.anatomy)
         self.uniform, self.easy, self.narrow = _alarms(settings.collapse)
         self._step: _Step | None = None
+        self._barred: Tensor | None = None
 
     def _freeze_what_has_no_use(self) -> None:
         """Weights that no term of these settings reaches take no gradient."""
@@ -175,7 +180,7 @@ class Alice(PretrainMethod):
             return terms
         with torch.no_grad():
             teacher = self.teacher(crops, context=self._asks_teacher_decoder(), values=False)
-        return terms | self._distil(student, teacher, batches["pairs"].patient, progress)
+        return terms | self._distil(student, teacher, batches["pairs"], progress)
 
     def _student(self, masked: Tensor, progress: Progress) -> Answers:
         answers: Answers = self.student(
@@ -190,7 +195,7 @@ class Alice(PretrainMethod):
         return self.casa is not None and self.settings.within.target_context == "decoder"
 
     def _distil(
-        self, student: Answers, teacher: Answers, patient: Tensor, progress: Progress
+        self, student: Answers, teacher: Answers, pairs: ScanBatch, progress: Progress
     ) -> dict[str, Tensor]:
         between, within = self.settings.between, self.settings.within
         factor = linear_ramp(progress, self.settings.ramp.length, self.settings.ramp.start)
@@ -201,7 +206,7 @@ class Alice(PretrainMethod):
             scores = at_least_float32(student.scores)
             losses["between"] = between_volumes(target, scores, between.student_temperature)
         elif between.weight > 0:
-            losses["between"] = self._contrast(student, teacher)
+            losses["between"] = self._contrast(student, teacher, pairs)
         if within.weight > 0:
             own, aligned = self._align(student, teacher)
             probabilities = self._within_target(aligned, progress)
@@ -211,7 +216,8 @@ class Alice(PretrainMethod):
             at_least_float32(student.unit.detach()),
             at_least_float32(teacher.unit),
             at_least_float32(teacher.scores),
-            patient.repeat(2),
+            pairs.patient.repeat(2),
+            _stacked(pairs.anatomy),
             target,
             aligned,
             probabilities,
@@ -237,14 +243,23 @@ class Alice(PretrainMethod):
         now = temperature(chosen.teacher_temperature, progress)
         return sharpened(aligned, self.patch_centre, now)
 
-    def _contrast(self, student: Answers, teacher: Answers) -> Tensor:
+    def _contrast(self, student: Answers, teacher: Answers, pairs: ScanBatch) -> Tensor:
+        """With the negatives barred that show the same anatomy, where the batch tells."""
         chosen = self.settings.between
+        own, near = _stacked(pairs.anatomy), _stacked(pairs.near)
+        alike, filled = None, self.queue.patients > 0
+        if own is not None and near is not None:
+            alike = own @ own.T >= near[:, None]
+            others = torch.eye(len(own), device=own.device, dtype=torch.bool).logical_not()
+            self._barred = alike[others].double().mean()
+            filled = filled & (own @ self.anatomies.keys.T < near[:, None])
         return contrast(
             at_least_float32(student.unit),
             at_least_float32(teacher.unit),
             self.queue.keys.clone(),
-            self.queue.patients > 0,
+            filled,
             (chosen.student_temperature, chosen.kind == "dcl"),
+            alike,
         )
 
     def _align(self, student: Answers, teacher: Answers) -> tuple[Tensor, Tensor]:
@@ -279,6 +294,8 @@ class Alice(PretrainMethod):
             self.patch_centre.lerp_(self._step.aligned.mean((0, 1)), rate)
         if len(self.queue.keys):
             self.queue.push(self._step.unit, self._step.patient)
+            if self._step.anatomy is not None:
+                self.anatomies.push(self._step.anatomy, self._step.patient)
         self._watch(self._step, progress)
 
     def _averaged(self) -> Iterable[tuple[nn.Module, nn.Module]]:
@@ -330,6 +347,8 @@ class Alice(PretrainMethod):
             "centre_norm": float(self.crop_centre.norm()),
             "ramp": step.factor,
         }
+        if self._barred is not None:
+            found["barred"] = float(self._barred)
         found |= {f"plain_{name}": float(loss) for name, loss in step.losses.items()}
         if step.target is not None:
             crops = spread(step.target)
@@ -376,6 +395,11 @@ class Alice(PretrainMethod):
         mask = draw_mask(image, self.settings.masking, generator)
         masked = torch.where(mask, self.mask_value.to(image.dtype), image)
         return Reconstruction(self.student.filled(masked), mask)
+
+
+def _stacked(paired: Tensor | None) -> Tensor | None:
+    """Values [B, 2, ...] of pairs as those of all Q, then of all K."""
+    return None if paired is None else paired.transpose(0, 1).flatten(0, 1)
 
 
 def _answer(aligned: Tensor, prototypes: Prototypes | None) -> Tensor:

@@ -47,15 +47,23 @@ def between_volumes(target: Tensor, student: Tensor, temperature: float) -> Tens
 
 
 def contrast(
-    student: Tensor, teacher: Tensor, queue: Tensor, filled: Tensor, settings: tuple[float, bool]
+    student: Tensor,
+    teacher: Tensor,
+    queue: Tensor,
+    filled: Tensor,
+    settings: tuple[float, bool],
+    alike: Tensor | None = None,
 ) -> Tensor:
     """The global term with negatives: each crop finds its partner among other places.
+
+    A crop without any negative costs nothing.
 
     Args:
         student, teacher: [2 R, b] of unit length, first crops and then second.
         queue: [N, b] of unit length, the teacher's vectors of earlier steps.
-        filled: [N] bool, which places of the queue hold a vector already.
+        filled: [N] or [2 R, N] bool, which vectors of the queue are negatives.
         settings: the temperature, and whether the positive is left out of the denominator (DCL).
+        alike: [2 R, 2 R] bool, crops that are no negatives of each other; None: none are.
     """
     temperature, decoupled = settings
     rows = len(student)
@@ -65,9 +73,13 @@ def contrast(
     positive = every[own, partner]
     barred = torch.eye(rows, dtype=torch.bool, device=student.device)
     barred[own, partner] = True
+    barred = barred if alike is None else barred | alike
     others = every.masked_fill(barred, -inf)
     earlier = (student @ queue.T / temperature).masked_fill(~filled, -inf)
     negatives = torch.cat([others, earlier], dim=1)
     if decoupled:
-        return (negatives.logsumexp(1) - positive).mean()
+        told = (negatives > -inf).any(1)
+        # Crops without negatives get finite ones, so that their gradient is 0 and not undefined.
+        pushed = torch.where(told[:, None], negatives, 0).logsumexp(1)
+        return torch.where(told, pushed - positive, 0).mean()
     return (torch.cat([positive[:, None], negatives], dim=1).logsumexp(1) - positive).mean()

@@ -294,6 +294,16 @@ class Settings(PretrainMethodSettings):
         must_keep_means(network, "alice", "a crop")
         if self.views.partner == "matched":
             self.embedding.must_fit(patch)
+        if self.views.overlap and (
+            self.views.partner != "matched" or self.between.kind == "distillation"
+        ):
+            raise UsageError(
+                f"method.views.overlap={self.views.overlap:g} bars negatives by the embedding",
+                f"partners are {self.views.partner}, and method.between.kind is "
+                f"{self.between.kind}",
+                "set method.views.partner=matched and method.between.kind=nt_xent, or "
+                "method.views.overlap=0",
+            )
 
     def pairs_of_patients(self) -> MatchedViews:
         """How pairs of windows of two patients are drawn: at matched places, or at random."""

@@ -106,6 +106,11 @@ class Settings(PretrainMethodSettings):
                 f"train.batch_scans={items} leaves no other scan to take boxes from",
                 do="set train.batch_scans=2 or more, or method.corruption.alien=false",
             )
+        if self.views.overlap:
+            raise UsageError(
+                f"method.views.overlap={self.views.overlap:g} bars negatives, and gmml has none",
+                do="leave method.views.overlap out",
+            )
         if self.matched and self.views.partner == "matched":
             self.embedding.must_fit(train.patch)
 

@@ -27,6 +27,7 @@ from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Result
 from medssl.export.rtstruct import write_rtstruct
 from tests.data.dicom.conftest import make_slice
+from tests.data.dicom.test_suv import PET
 from tests.dicom_series import write_series
 from tests.export.conftest import LABELS
 
@@ -46,7 +47,7 @@ def enhanced(folder, out):
     for one in slices:
         one.ImageType, one.SoftwareVersions = ["ORIGINAL", "PRIMARY", "M"], "1"
         one.AcquisitionDateTime = "20200101"
-    kind = {"MR": "MR", "CT": "CT"}[slices[0].Modality]
+    kind = {"MR": "MR", "CT": "CT", "PT": "PET"}[slices[0].Modality]
     make = getattr(highdicom.legacy, f"LegacyConvertedEnhanced{kind}Image")
     made = make(slices[::-1], generate_uid(), 5, generate_uid(), 1)
     out.parent.mkdir(exist_ok=True)
@@ -60,12 +61,24 @@ def change(path, work):
     header.save_as(path)
 
 
-def test_an_enhanced_file_is_the_volume_of_its_series(tmp_path, scanner_affine):
-    folder = classic(tmp_path / "classic", scanner_affine)
+KINDS = {
+    "MR": {},
+    "CT": {"Modality": "CT", "SOPClassUID": CTImageStorage, "RescaleSlope": 2,
+           "RescaleIntercept": -1024},
+    "PT": {"RescaleSlope": 0.5, "RescaleIntercept": 0, **PET},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_enhanced_file_is_the_volume_of_its_series(tmp_path, scanner_affine, kind):
+    """PET in SUV both times."""
+    folder = classic(tmp_path / "classic", scanner_affine, **KINDS[kind])
     enhanced(folder, tmp_path / "one" / "mr")
     before, after = read_volume(folder), read_volume(tmp_path / "one")
     assert after.geometry.matches(before.geometry)
-    np.testing.assert_array_equal(after.array, before.array)
+    np.testing.assert_allclose(after.array, before.array, rtol=1e-5)
+    unit = find_series(tmp_path / "one").slices[0].unit
+    assert unit == find_series(folder).slices[0].unit == ("SUV" if kind == "PT" else "")
 
 
 def test_each_frame_is_rescaled_as_it_says(tmp_path):

@@ -71,6 +71,7 @@ def test_factors_computed_by_hand(tmp_path, write, changed, factor):
             "BQML, no SeriesTime of the scan",
         ),
         ({"Units": "CNTS"}, "CNTS"),
+        ({"Units": ""}, "of no stated unit"),
     ],
 )
 def test_what_the_tags_do_not_allow_stays_as_it_is(tmp_path, write, changed, unit):

@@ -12,6 +12,7 @@ from medssl.data.record import Record
 from medssl.data.scan.matched_stream import (
     MatchedStream,
     Scan,
+    anatomy_at,
     body_box,
     draw_places,
     relative_place,
@@ -219,3 +220,32 @@ def test_damaged_vectors_are_computed_anew(scans, embedded, tmp_path):
     fresh = embed(plain, scan.geometry, build_embedder(EmbedderSettings(width=4, features=6), 0))
     torch.testing.assert_close(embedded(scan).fine.float(), fresh.fine, atol=1e-3, rtol=0)
     assert embedded(scan).fine.dtype == torch.float16
+
+
+def test_a_window_that_shares_half_of_another_is_as_near_as_is_said(scans, embedded):
+    """`near` is the mean product with the places half a window away that lie in the scan."""
+    place, apart = np.array([15, 14, 13]), np.array([8, 8, 8])
+    own, near = anatomy_at(embedded(scans[0]), scans[0], place, apart)
+    assert float(own.norm()) == pytest.approx(1, abs=1e-5)
+    moved = [place + sign * np.eye(3, dtype=int)[axis] * 8 for axis in range(3) for sign in (1, -1)]
+    found = [float(anatomy_at(embedded(scans[0]), scans[0], one, apart)[0] @ own) for one in moved]
+    assert float(near) == pytest.approx(np.mean(found), abs=1e-5)
+
+
+def test_places_outside_of_the_scan_do_not_count(scans, embedded):
+    _, alone = anatomy_at(embedded(scans[0]), scans[0], np.array([15, 14, 13]), np.full(3, 100))
+    assert float(alone) == 1
+
+
+def test_what_the_embedding_says_comes_with_the_batch_where_it_is_asked(scans, embedded):
+    assert stream(scans, embedded=embedded).batch(0).anatomy is None
+    batch = stream(scans, embedded=embedded, overlap=0.25).batch(0)
+    assert batch.anatomy.shape == (3, 2, 12)
+    assert batch.near.shape == (3, 2)
+    assert torch.allclose(batch.anatomy.norm(dim=2), torch.ones(3, 2), atol=1e-5)
+    (query, place), (key, found) = stream(scans, embedded=embedded, overlap=0.25).places(1)
+    apart = np.full(3, 12)
+    assert torch.equal(batch.anatomy[1, 0], anatomy_at(embedded(query), query, place, apart)[0])
+    assert torch.equal(batch.near[1, 1], anatomy_at(embedded(key), key, found, apart)[1])
+    plain = stream(scans, embedded=embedded).batch(0)
+    assert torch.equal(plain.source, batch.source)

@@ -61,6 +61,11 @@ COMMANDS = {
         ),
         needs="train",
     ),
+    "manifest": Command(
+        "balls",
+        ("predict", "checkpoint", "--manifest", "../shared/list.txt", "-o", "out", "-q"),
+        needs="train",
+    ),
 }
 
 
@@ -141,6 +146,8 @@ class Trials:
         shared = self._work / "shared"
         if not shared.is_dir():
             TOYS[self._command.toy](shared)
+            scans = sorted(shared.glob("data/balls/c?.nii.gz"))
+            (shared / "list.txt").write_text("".join(f"{scan}\n" for scan in scans))
         for folder in ("data_specs", "pipelines"):
             shutil.copytree(shared / folder, place / folder)
         if self._command.needs:
@@ -259,6 +266,12 @@ def _log_path(place: Path) -> Path:
 def _log(place: Path) -> str:
     path = _log_path(place)
     return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def say(place: Path) -> str:
+    """The last words of the processes of a trial, for a message."""
+    logs = sorted(place.with_name(f"{place.name}-logs").glob("err-*.txt"))
+    return " | ".join(log.read_text(errors="replace")[-300:] for log in logs)
 
 
 def _last_line(place: Path) -> str:

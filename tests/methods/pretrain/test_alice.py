@@ -1,6 +1,7 @@
 """Alice against its sheet, section 14: nos. 5 to 8 and 13, and what an ablation leaves out."""
 
 from copy import deepcopy
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -37,9 +38,6 @@ def merged(one, other):
         k: merged(one[k], v) if isinstance(v, dict) and k in one else v for k, v in other.items()
     }
     return {**one, **deep}
-
-
-PATIENTS = torch.tensor([1, 2])
 
 
 def build(seed=0, network=NETWORK, patch=PATCH, **settings):
@@ -188,9 +186,9 @@ def test_8_swapping_the_two_windows_leaves_every_loss():
     batch = pairs()
     student = method.student(torch.cat([batch.source[:, 0], batch.source[:, 1]]))
     teacher = method.teacher(torch.cat([batch.source[:, 0], batch.source[:, 1]]) + 0.1)
-    plain = method._distil(student, teacher, PATIENTS, Progress(50, 100))
+    plain = method._distil(student, teacher, pairs(), Progress(50, 100))
     both = [type(a)(*(x if x is None else x.roll(2, 0) for x in a)) for a in (student, teacher)]
-    swapped = method._distil(*both, PATIENTS, Progress(50, 100))
+    swapped = method._distil(*both, pairs(), Progress(50, 100))
     for name, loss in plain.items():
         torch.testing.assert_close(swapped[name], loss)
 
@@ -206,9 +204,7 @@ def test_8_the_teachers_view_of_k_moves_the_global_term_and_not_the_patches_of_q
     _, changed = method._align(student, two)
     assert torch.equal(target[0], changed[0])
     assert not torch.allclose(target[1], changed[1])
-    losses = [
-        method._distil(student, a, PATIENTS, Progress(50, 100))["between"] for a in (one, two)
-    ]
+    losses = [method._distil(student, a, pairs(), Progress(50, 100))["between"] for a in (one, two)]
     assert not torch.equal(*losses)
 
 
@@ -481,3 +477,48 @@ def test_the_papers_presets_are_as_published():
     assert (released.within.target_context, released.within.average) == ("decoder", False)
     assert (paper.masking.shape, released.masking.shape) == ("cubes", "columns")
     assert (paper.reconstruction.where, released.reconstruction.where) == ("masked", "all")
+
+
+def told(anatomy, near):
+    batch = pairs(items=len(anatomy))
+    return replace(batch, anatomy=torch.tensor(anatomy), near=torch.tensor(near))
+
+
+def contrasted(**settings):
+    chosen = Settings.model_validate(
+        merged(
+            TINY, {"between": {"kind": "nt_xent", "queue": 8}, "within": {"weight": 0}, **settings}
+        )
+    )
+    return Alice(chosen, PretrainTask(NETWORK, PATCH, ("t1",), 4, anatomy=2), 0).train()
+
+
+ALIKE = [[[1.0, 0.0]] * 2] * 2
+APART = [[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2]
+NEAR = [[0.5, 0.5]] * 2
+
+
+def test_windows_of_the_same_anatomy_are_no_negatives():
+    barred = terms(contrasted(), told(ALIKE, NEAR))["between"]
+    apart = terms(contrasted(), told(APART, NEAR))["between"]
+    plain = terms(contrasted(), pairs())["between"]
+    assert float(barred.detach()) == 0  # nothing is left to be told from
+    assert torch.equal(apart, plain)
+
+
+def test_nor_are_those_of_the_queue():
+    method = contrasted()
+    terms(method, told(ALIKE, NEAR))
+    method.after_step(Progress(50, 100))
+    assert int((method.anatomies.patients > 0).sum()) == 4
+    assert torch.equal(method.anatomies.keys[:4], torch.tensor([[1.0, 0.0]] * 4))
+    seen = terms(method, told(ALIKE, NEAR))["between"]
+    other = terms(method, told([[[0.0, 1.0]] * 2] * 2, NEAR))["between"]
+    assert float(seen.detach()) == 0
+    assert float(other.detach()) > 0
+
+
+def test_how_many_are_barred_is_told():
+    method = contrasted()
+    terms(method, told(APART, NEAR))
+    assert method.monitor()["barred"] == pytest.approx(4 / 12)  # of 4 crops each has one like it

@@ -96,3 +96,30 @@ def test_contrast_of_alike_crops_tells_nothing_as_the_sheet_says():
     unit = torch.ones(8, 1)
     none = (torch.zeros(0, 1), torch.zeros(0, dtype=torch.bool))
     assert contrast(unit, unit, *none, (0.2, False)).item() == pytest.approx(log(7), abs=1e-6)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_crops_of_the_same_anatomy_are_no_negatives(decoupled):
+    unit = torch.nn.functional.normalize(
+        torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    alike = torch.zeros(6, 6, dtype=torch.bool)
+    alike[0, 1] = alike[1, 0] = True
+    how = torch.zeros(0, 4), torch.zeros(0, dtype=torch.bool), (0.5, decoupled)
+    free, barred = contrast(unit, unit, *how), contrast(unit, unit, *how, alike)
+    assert barred < free
+    rows = [0, 3]  # partners, with nothing else to be told from
+    assert torch.equal(
+        contrast(unit[rows], unit[rows], *how, torch.ones(2, 2, dtype=torch.bool)),
+        torch.zeros(()),
+    )
+
+
+def test_the_queue_has_negatives_of_its_own_for_every_crop():
+    unit = torch.nn.functional.normalize(
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    queue, some = unit[:2], torch.tensor([[True, False]] * 4)
+    found = contrast(unit, unit, queue, some, (0.5, False))
+    one = contrast(unit, unit, queue, torch.tensor([True, False]), (0.5, False))
+    assert torch.equal(found, one)
