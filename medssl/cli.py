@@ -10,12 +10,13 @@ import typer
 
 from medssl.cli_data import data_app, export_app
 from medssl.cli_encoders import import_, info, select
-from medssl.cli_results import compare, evaluate, predict, study
+from medssl.cli_results import evaluate, predict
 from medssl.cli_run import demo, init, plan, pretrain, run, train
 from medssl.cli_serve import serve
-from medssl.discreet import hush, show, words_of
+from medssl.cli_study import compare, study
+from medssl.discreet import exit_code_of, failure_of, hush, sentence_of, show
 from medssl.environment import process_count, process_rank, wait_passively
-from medssl.errors import DataError, MedsslError, Stopped, UsageError
+from medssl.errors import MedsslError, Stopped, UsageError
 from medssl.stop import STOP
 
 app = typer.Typer(
@@ -42,8 +43,8 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-TOGETHER = ("run", "train", "pretrain", "predict")
-"""What several processes carry out together."""
+TOGETHER = ("run", "train", "pretrain", "predict", "study")
+"""What several processes may carry out together; of a study, one of its runs."""
 
 
 @app.callback()
@@ -63,7 +64,7 @@ def options(
     if process_count() > 1 and context.invoked_subcommand not in TOGETHER:
         raise UsageError(
             f"{process_count()} processes cannot do `medssl {context.invoked_subcommand}` together",
-            f"torchrun is for {', '.join(TOGETHER)}",
+            f"torchrun is for {', '.join(TOGETHER[:4])}",
             "start it as one process",
         )
 
@@ -119,37 +120,30 @@ def main() -> None:
         STOP.listen()
         wait_passively()
         app(arguments, prog_name="medssl")
-    except MedsslError as error:
-        _fail(error, str(error), error.exit_code, debug)
     except Stopped as stopped:
         if process_rank() == 0 and _is_first_to_end():
             typer.echo(f"medssl: {stopped}", err=True)
         STOP.leave(stopped.exit_code)
-    except OSError as error:
-        named = DataError(
-            f"{error.filename or 'a file'} cannot be used",
-            (error.strerror or str(error)).lower(),
-            "check the path and its permissions",
-        )
-        named.__cause__ = error
-        _fail(named, str(named), named.exit_code, debug)
     except Exception as error:
-        name = type(error).__name__
-        said = f"unexpected {name}: {words_of(error)}; add --debug to see where"
-        _fail(error, said, 1, debug)
+        _fail(error, debug)
     finally:
         STOP.end()
 
 
-def _fail(error: Exception, sentence: str, code: int, debug: bool) -> None:
+def _fail(error: Exception, debug: bool) -> None:
     if debug:
         sys.excepthook = show
-        raise error
+        named = failure_of(error)
+        if named is not error:
+            named.__cause__ = error
+        raise named
+    code = exit_code_of(error)
     if not _is_first_to_end():
         raise SystemExit(code)
     from medssl.names import printable
 
-    typer.echo(f"medssl: {printable(sentence)}", err=True)
+    hint = "" if isinstance(failure_of(error), MedsslError) else "; add --debug to see where"
+    typer.echo(f"medssl: {printable(sentence_of(error))}{hint}", err=True)
     raise SystemExit(code)
 
 

@@ -1,7 +1,5 @@
-"""The verbs that use what was trained: on files, and runs side by side."""
+"""The verbs that use what was trained on files."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,48 +175,3 @@ def evaluate(
         raise UsageError(f"the family '{family.name}' has nothing to evaluate files by")
     given = predictions, spec, out or folder, make_reporter(quiet), settings or []
     typer.echo(load(family.files.evaluate)(*given))
-
-
-def study(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
-        ),
-    ],
-    methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",
-    labels: Annotated[str, typer.Option(help="Of a pipeline: 4,8")] = "",
-    seeds: Annotated[str, typer.Option(help="Of a pipeline: 0,1,2")] = "",
-    only: Annotated[
-        list[str] | None, typer.Option(help="A part of the runs: arm=..,labels=..,seed=..")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of each run.")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Arms x label budgets or data sets x seeds, with statistics; resumable."""
-    from medssl.pipeline.progress import make_reporter
-    from medssl.pipeline.study import checked_cells, load_study
-
-    chosen = load_study(name, methods, labels, seeds)
-    checked_cells(chosen, only or [])
-
-    from medssl.pipeline.study_run import run_study
-
-    command = shlex.join(["medssl", *sys.argv[1:]])
-    typer.echo(run_study(chosen, make_reporter(quiet), only or [], threads, command))
-
-
-def compare(
-    pipeline: Annotated[
-        str,
-        typer.Argument(metavar="PIPELINE", help="name", autocompletion=completion.pipelines),
-    ],
-    reference: Annotated[
-        str,
-        typer.Option(help="Method to compare with.", show_default="the usual one of the family"),
-    ] = "",
-) -> None:
-    """Table across the finished runs of a pipeline, with intervals and p-values."""
-    from medssl.pipeline.compare import compare as tabulate
-
-    typer.echo(tabulate(pipeline, reference))

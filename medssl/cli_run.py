@@ -1,5 +1,6 @@
 """The verbs that make a pipeline and carry it out; each calls one function."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -113,9 +114,13 @@ def train(
 def _carry_out(
     verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool
 ) -> None:
+    together(lambda: _lead(verb, pipeline, overrides, resume, quiet))
+
+
+def together(lead: Callable[[], None]) -> None:
     """In the first process; others that torchrun started beside it follow its orders."""
     if process_count() == 1:
-        _lead(verb, pipeline, overrides, resume, quiet)
+        lead()
         return
     from medssl.train.distributed import TEAM
 
@@ -125,7 +130,7 @@ def _carry_out(
         follow()
         return
     with TEAM.leading():
-        _lead(verb, pipeline, overrides, resume, quiet)
+        lead()
 
 
 def _lead(verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool) -> None:

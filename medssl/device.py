@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from medssl.environment import process_count, process_on_machine
+from medssl.environment import process_count, process_on_machine, shown_gpus
 from medssl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,3 +52,12 @@ def choose_device(name: str) -> "torch.device":
             "choose one of these, or auto",
         )
     return wanted
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = shown_gpus()
+    return names[:count] if names is not None else [str(number) for number in range(count)]

@@ -1,8 +1,10 @@
 """Failures and warnings of libraries without what they quote: it may be a patient's.
 
-pydicom and highdicom put values of headers into the words of their errors and warnings.
+pydicom and highdicom put values of headers into the words of their errors and warnings. Folders and
+files are often called after patients: a terminal says back what was typed, but no file keeps it.
 """
 
+import re
 import sys
 import traceback
 import warnings
@@ -10,8 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from medssl.errors import DataError, MedsslError, Stopped
+
 _QUOTING = ("pydicom", "highdicom")
 _LEFT_OUT = "(its words are left out: they may quote a DICOM header)"
+_ADDRESS = re.compile(r"\(?https?://\S+")
+_LONGEST = 500
 
 
 def hush() -> None:
@@ -25,6 +31,50 @@ def words_of(error: BaseException) -> str:
     frames = traceback.walk_tb(error.__traceback__)
     names = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
     return _LEFT_OUT if names & set(_QUOTING) else str(error)
+
+
+def failure_of(error: BaseException) -> BaseException:
+    """A failure as one that has a sentence and an exit code: what the system refuses gets both."""
+    if not isinstance(error, OSError):
+        return error
+    return DataError(
+        f"{error.filename or 'a file'} cannot be used",
+        (error.strerror or str(error)).lower(),
+        "check the path and its permissions",
+    )
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code that a command ends with which fails so."""
+    found = failure_of(error)
+    return found.exit_code if isinstance(found, MedsslError | Stopped) else 1
+
+
+def sentence_of(error: BaseException) -> str:
+    """What a terminal says of a failure."""
+    found = failure_of(error)
+    if isinstance(found, MedsslError | Stopped):
+        return str(found)
+    return f"unexpected {type(error).__name__}: {words_of(error)}"
+
+
+def kept_sentence_of(error: BaseException) -> str:
+    """What may be written down of a failure: without any part that names a folder or a file."""
+    found = failure_of(error)
+    if isinstance(found, MedsslError):
+        what = "a file cannot be used" if found is not error else found.what
+        plain = [part for part in (what, found.why, found.do) if part and not _names_a_file(part)]
+        text = "; ".join(plain) or "a file cannot be used; the terminal names it"
+    else:
+        text = sentence_of(error)
+        if _names_a_file(text):
+            text = f"unexpected {type(error).__name__} (its words are left out: they name a file)"
+    line = " ".join(_ADDRESS.sub("", text).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _names_a_file(text: str) -> bool:
+    return bool({"/", "\\"} & set(_ADDRESS.sub("", text)))
 
 
 def unexpected(error: BaseException) -> str:

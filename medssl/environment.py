@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -101,3 +102,14 @@ def process_count() -> int:
 def process_on_machine() -> int:
     """Which of the processes on this machine this is, from 0."""
     return int(os.environ.get("LOCAL_RANK") or 0)
+
+
+def with_variables(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process to start: this one's, and these variables."""
+    return {**os.environ, **more}
+
+
+def shown_gpus() -> list[str] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process; None where it says nothing."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if listed is None else [name for name in listed.split(",") if name.strip()]

@@ -22,6 +22,7 @@ LEVELS = {
     "cli_data": 4,
     "cli_results": 4,
     "cli_run": 4,
+    "cli_study": 4,
     "cli_encoders": 4,
     "__main__": 4,
     "families": 3,

@@ -100,6 +100,41 @@ def _means_of_parts(
     return sums / counts
 
 
+def crossed_means(
+    tables: Sequence[np.ndarray], n: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Means of several arms over seeds and items, both drawn with replacement.
+
+    Every draw takes the same items for all arms, and the same seeds for those that have as many:
+    these are taken for pairs. With few seeds their part is too small: of three, the variance
+    between seeds counts two thirds.
+
+    Args:
+        tables: [S, N] of each arm: a row for each seed, the same N items in all.
+        n: draws.
+
+    Returns:
+        [arms, n].
+
+    Raises:
+        ValueError: the arms have no items, or not as many.
+    """
+    (items,) = {table.shape[1] for table in tables} or {0}
+    if not items:
+        raise ValueError("a mean needs a list of at least one value")
+    chosen = generator.integers(items, size=(n, items))
+    seeds = {
+        count: generator.integers(count, size=(n, count))
+        for count in sorted({len(table) for table in tables})
+    }
+    means = np.empty((len(tables), n))
+    for row, table in enumerate(tables):
+        drawn = seeds[len(table)]
+        for draw in range(n):
+            means[row, draw] = table[drawn[draw]].mean(axis=0)[chosen[draw]].mean()
+    return means
+
+
 def paired_difference(
     first: Sequence[float] | np.ndarray,
     second: Sequence[float] | np.ndarray,

@@ -1,6 +1,7 @@
 """The finished runs of a pipeline side by side."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 from medssl.errors import UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
-from medssl.pipeline.comparison import Result
+from medssl.pipeline.comparison import Headline, Result
 from medssl.pipeline.config import flatten
 from medssl.pipeline.family import find_family
 from medssl.pipeline.results import comparison_for, read_results
@@ -18,8 +19,28 @@ APART = ("seed", "name", "title", "split.labels", "method.name", "data")
 """Settings with a column of their own, or without weight."""
 
 
-def compare(pipeline: str, reference: str = "") -> str:
-    """A table with a row per run, as text.
+@dataclass(frozen=True)
+class Compared:
+    """Finished runs side by side.
+
+    Attributes:
+        reference: the method that the others are compared with.
+        heads, rows: of the table, a row per run.
+        headlines: the score by which each run is ranked, in the order of the rows.
+    """
+
+    runs: tuple[Result, ...]
+    reference: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    headlines: tuple[Headline | None, ...]
+
+    def __str__(self) -> str:
+        return as_text(self.heads, self.rows)
+
+
+def compare(pipeline: str, reference: str = "") -> Compared:
+    """The finished runs of a pipeline side by side.
 
     Each run stands against the `reference` method's run on the same data with the same labels and
     seed: difference of the scores over the same cases, with its 95 % interval.
@@ -41,8 +62,8 @@ def compare(pipeline: str, reference: str = "") -> str:
     return tabulate(runs, reference or usual)
 
 
-def tabulate(runs: Sequence[Result], reference: str) -> str:
-    """The table of `compare` for runs that are at hand."""
+def tabulate(runs: Sequence[Result], reference: str) -> Compared:
+    """As `compare`, of runs that are at hand."""
     comparison = comparison_for(runs[0].config)
     axes = [axis for axis in ("data", "labels") if _differs(axis, runs)]
     brief = comparison.brief
@@ -64,8 +85,10 @@ def tabulate(runs: Sequence[Result], reference: str) -> str:
     told = [
         place for place in range(len(heads)) if any(row[place] not in ("", "-") for row in rows)
     ]
-    shown = [[*(row[place] for place in told), row[-1]] for row in rows]
-    return as_text([*(heads[place] for place in told), "MLflow run"], shown)
+    shown = tuple((*(row[place] for place in told), row[-1]) for row in rows)
+    headlines = tuple(comparison.headline(run) for run in runs)
+    named = (*(heads[place] for place in told), "MLflow run")
+    return Compared(tuple(runs), reference, named, shown, headlines)
 
 
 def _differs(axis: str, runs: Sequence[Result]) -> bool:

@@ -13,7 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from medssl.data.spec import DataSpec
-from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+from medssl.evaluate.statistics import (
+    Interval,
+    bootstrap_interval,
+    crossed_means,
+    paired_difference,
+)
 from medssl.pipeline.study import Cell, Study
 
 
@@ -57,11 +62,26 @@ class Result:
         return int(self.config["seed"])
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The one number by which a run is ranked.
+
+    Attributes:
+        name: of the score.
+        low, high: ends of its 95 % interval over test items; None where it has none.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
 Runs = Mapping[int, Result]
 """The runs of one arm by seed."""
 
 DRAWS = 2000
-"""Of a bootstrap over test items."""
+"""Of a bootstrap over test items and seeds."""
 
 
 class Comparison(ABC):
@@ -74,6 +94,7 @@ class Comparison(ABC):
         brief: which of them the table of `medssl compare` shows, and under which headings; all
             unless given.
         budget: what a label budget counts.
+        ranked: the number of a run by which it is ranked; empty where there is none.
     """
 
     score: ClassVar[str] = ""
@@ -81,6 +102,7 @@ class Comparison(ABC):
     differences: ClassVar[tuple[str, ...]] = ("{} [95 %]", "Wilcoxon p")
     brief: ClassVar[Mapping[int, str] | None] = None
     budget: ClassVar[str] = "labels"
+    ranked: ClassVar[str] = ""
 
     @abstractmethod
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
@@ -110,14 +132,24 @@ class Comparison(ABC):
         """The scores of an arm: over items with an interval, the others over seeds."""
         first = []
         if self.score:
-            values = list(self.pooled(runs).values())
-            low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
-            first = [f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"]
+            low, high = self.interval(runs)
+            mean = np.mean(list(self.pooled(runs).values()))
+            first = [f"{mean:.3f} [{low:.3f}, {high:.3f}]"]
         return [*first, *(mean_sd(self.numbers(runs, name)) for name in self.shown)]
 
     def mean(self, run: Result) -> float:
         """The one number by which runs are ranked."""
         return float(np.mean(list(self.items(run).values())))
+
+    def headline(self, run: Result) -> Headline | None:
+        """The number by which the run is ranked; None where it has none."""
+        value = run.numbers.get(self.ranked)
+        if value is None or not np.isfinite(value):
+            return None
+        low, high = (run.numbers.get(f"{self.ranked}_{end}") for end in ("low", "high"))
+        if low is None and (values := list(self.items(run).values())):
+            low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
+        return Headline(self.score or self.ranked.replace("_", " "), value, low, high)
 
     def pooled(self, runs: Runs) -> dict[str, float]:
         """Item to its mean score over the seeds that tested it."""
@@ -127,15 +159,43 @@ class Comparison(ABC):
                 values.setdefault(item, []).append(score)
         return {item: float(np.mean(found)) for item, found in sorted(values.items())}
 
+    def table(self, runs: Runs, items: Sequence[str]) -> np.ndarray:
+        """[S, N] scores of some items, a row for each seed.
+
+        Where seeds test other items, a single row of their means.
+        """
+        scores = [self.items(runs[seed]) for seed in sorted(runs)]
+        if all(item in one for one in scores for item in items):
+            return np.array([[one[item] for item in items] for one in scores])
+        pooled = self.pooled(runs)
+        return np.array([[pooled[item] for item in items]])
+
+    def interval(self, runs: Runs) -> Interval:
+        """Of an arm's mean, over items and seeds; no number for a single item and seed."""
+        table = self.table(runs, list(self.pooled(runs)))
+        if table.size == 1:
+            return Interval(float("nan"), float("nan"))
+        return quantiles(crossed_means([table], DRAWS, np.random.default_rng(0))[0])
+
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
-        """An arm less another over the items of both; empty texts where these are too few."""
+        """An arm less another over the items of both; empty texts where these are too few.
+
+        The interval is over items and over seeds, of those that both have; p is over items.
+        """
         mine, theirs = self.pooled(runs), self.pooled(reference)
         common = sorted(set(mine) & set(theirs))
         if len(common) < 2:
             return ["" for _ in self.differences]
         pairs = [mine[item] for item in common], [theirs[item] for item in common]
         found = paired_difference(*pairs, np.random.default_rng(0))
-        return [f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.p:.2g}"]
+        seeds = set(runs) & set(reference) or set(runs)
+        tables = [
+            self.table({seed: one[seed] for seed in seeds & set(one)} or one, common)
+            for one in (runs, reference)
+        ]
+        first, second = crossed_means(tables, DRAWS, np.random.default_rng(0))
+        low, high = quantiles(first - second)
+        return [f"{found.mean:+.3f} [{low:+.3f}, {high:+.3f}]", f"{found.p:.2g}"]
 
     def tables(self, study: Study, results: Mapping[Cell, Result]) -> list[str] | None:
         """Lines of Markdown in place of the tables of `medssl.pipeline.study_page`."""
@@ -145,6 +205,12 @@ class Comparison(ABC):
         """One number of an arm by seed, of the runs that have it."""
         found = (self.columns(runs[seed]) for seed in sorted(runs))
         return [numbers[name] for numbers in found if np.isfinite(numbers.get(name, np.nan))]
+
+
+def quantiles(draws: np.ndarray) -> Interval:
+    """The 95 % interval of draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(float(low), float(high))
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ from medssl.environment import runs_root
 from medssl.evaluate.report import Origin
 from medssl.pipeline.config import Config
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.stage import Stage, Subject
+from medssl.pipeline.stage import Stage, Subject, Within
 from medssl.registry import load
 from medssl.section import digest
 from medssl.train.fingerprint import code_version
@@ -156,11 +156,43 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     def subject(self) -> Subject:
         """What its stages have in common."""
         config, splits = self.config, self.cohort.splits
-        tags = {"method": config.pipeline.method.name}
-        if splits:
-            tags["split"] = splits[0].hash
         resolved, split = config.resolved(), self.cohort.to_json()
-        return Subject(config.pipeline.name, config.label, resolved, split, tags)
+        labels = (resolved.get("split") or {}).get("labels")
+        tags = {
+            "method": config.pipeline.method.name,
+            "family": config.family.name,
+            "seed": str(config.pipeline.seed),
+            "data": " + ".join(spec.name for spec in config.specs),
+            **({} if labels is None else {"labels": str(labels)}),
+            **({"split": splits[0].hash} if splits else {}),
+        }
+        return Subject(
+            config.pipeline.name,
+            config.label,
+            resolved,
+            split,
+            tags,
+            self.datasets,
+            self.model,
+            None if config.start is None else config.start.folder,
+            config.last_step,
+        )
+
+    @property
+    def datasets(self) -> list[dict[str, str]]:
+        """What the run learns from and is scored on, for MLflow: no case by name."""
+        declared = digest(self.config.declared())
+        split = self.cohort.splits[0].hash if self.cohort.splits else ""
+        profile = json.dumps({"cases": len(self.cohort.cases), **self.cohort.roles()})
+        return [
+            {
+                "name": spec.name,
+                "digest": f"{declared}{split}"[:36],
+                "source": json.dumps({"licence": spec.licence, "simulated": spec.simulated}),
+                "profile": profile,
+            }
+            for spec in self.config.specs
+        ]
 
     def origin(self, curves: bytes | None = None, beside: str = "") -> Origin:
         """Where the results in a report come from; asked once the evaluation has begun.
@@ -200,10 +232,30 @@ class Plan(Generic[AnyConfig, AnyCohort]):
 
 @dataclass
 class Job:
-    """A plan that is carried out."""
+    """A plan that is carried out.
+
+    Attributes:
+        within: what the run belongs to.
+    """
 
     plan: Plan[Any, Any]
     reporter: QuietReporter
+    within: Within | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """What its stages have in common."""
+        found = self.plan.subject
+        if self.within is None:
+            return found
+        label = f"{self.within.word}: {found.label}"
+        return replace(found, label=label, tags={**found.tags, **self.within.tags})
+
+    @property
+    def above(self) -> Path | None:
+        """The folder of what the run belongs to; None where that is of another pipeline."""
+        beside = self.plan.last.folder.parent
+        return self.within.folder if self.within and self.within.folder.parent == beside else None
 
     @property
     def is_prepared(self) -> bool:

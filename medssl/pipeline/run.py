@@ -16,7 +16,8 @@ from medssl.pipeline.config import Config, load_config, refuse_without_encoder
 from medssl.pipeline.plan import PREPARE, RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter, SilentReporter
-from medssl.pipeline.stage import DONE, Stage, carry_out, read_json
+from medssl.pipeline.results import comparison_of, read_result
+from medssl.pipeline.stage import DONE, Stage, Within, carry_out, read_json
 from medssl.pipeline.told import plain_plan, plan_of
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
@@ -50,11 +51,17 @@ class Outcome:
         )
 
 
-def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
+def run(
+    config: Config[Any],
+    reporter: QuietReporter,
+    resume: bool = True,
+    within: Within | None = None,
+) -> Outcome:
     """Carry out every stage of `config` that is not done yet.
 
     Args:
         resume: false trains anew even where a state is kept.
+        within: what the run belongs to in MLflow.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
@@ -68,7 +75,7 @@ def run(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Ou
         load(config.family.before.refuse)(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
     _foretell(plan, reporter)
-    return carry_out_plan(plan, reporter, resume)
+    return carry_out_plan(plan, reporter, resume, within)
 
 
 def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
@@ -95,31 +102,50 @@ def _foretell(plan: Plan[Any, Any], reporter: QuietReporter) -> None:
         reporter.note(said)
 
 
-def carry_out_plan(plan: Plan[Any, Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
+def carry_out_plan(
+    plan: Plan[Any, Any],
+    reporter: QuietReporter,
+    resume: bool = True,
+    within: Within | None = None,
+) -> Outcome:
     """All stages of a plan.
+
+    Args:
+        within: what the run belongs to in MLflow.
 
     Raises:
         Stopped, DataError, UsageError: as `run`.
     """
-    job, whole = Job(plan, reporter), plan.stages.get(RUN)
+    job, whole = Job(plan, reporter, within), plan.stages.get(RUN)
     parts = {name: stage for name, stage in plan.stages.items() if name != RUN}
 
     def work(tracker: Tracker) -> dict[str, Any]:
         for name in parts:
             _carry_out(job, name, resume, whole)
         if "summary" in plan.last.facts:
-            tracker.metrics(
-                plan.config.last_step, read_json(plan.last.folder / DONE, "summary")["summary"]
-            )
+            numbers = read_json(plan.last.folder / DONE, "summary")["summary"]
+            tracker.metrics(plan.config.last_step, numbers | _headline(plan, tracker))
         return {}
 
     if whole is None:
         _carry_out(job, plan.last.name, resume, None)
     else:
         stages = tuple(parts.values())
-        carry_out(whole, plan.subject, work, reporter, parts=stages, resume=resume)
+        carry_out(whole, job.subject, work, reporter, parent=job.above, parts=stages, resume=resume)
     found = plan.config.family.found
     return Outcome(plan.results, () if found is None else load(found)(plan))
+
+
+def _headline(plan: Plan[Any, Any], tracker: Tracker) -> dict[str, float]:
+    """The score by which runs are ranked, with its interval, by names that all families share."""
+    if not plan.cohort.test:
+        return {}
+    found = comparison_of(plan.config.family).headline(read_result(plan.last.folder))
+    if found is None:
+        return {}
+    tracker.tag("score", found.name)
+    ends = {"test/score": found.value, "test/score_low": found.low, "test/score_high": found.high}
+    return {name: value for name, value in ends.items() if value is not None}
 
 
 def _told_cohort(config: Config[Any], reporter: QuietReporter) -> Any:
@@ -169,7 +195,8 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     def intact() -> bool:
         return step.intact is None or bool(load(step.intact)(job))
 
-    carry_out(stage, plan.subject, work, job.reporter, parent=whole, resume=resume, intact=intact)
+    above = job.above if whole is None else whole.folder
+    carry_out(stage, job.subject, work, job.reporter, parent=above, resume=resume, intact=intact)
 
 
 def _prepare(job: Job) -> None:

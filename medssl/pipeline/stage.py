@@ -5,6 +5,8 @@ influences its result. `done.json` in it says that it is finished.
 """
 
 import json
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -76,12 +78,57 @@ class Subject:
         resolved: the complete configuration as plain values.
         split: who has which role, as JSON; None where nothing is divided.
         tags: facts by name.
+        datasets: what is learnt from and scored on: name, digest, source and profile of each.
+        model: where the checkpoint is that the run leaves, and what kind it is.
+        start: the checkpoint that it starts from.
+        last_step: of its training.
     """
 
     experiment: str
     label: str
     resolved: Mapping[str, Any]
     split: str | None
+    tags: Mapping[str, str]
+    datasets: Sequence[Mapping[str, str]] = ()
+    model: Path | None = None
+    start: Path | None = None
+    last_step: int = 0
+
+    def entries(self, stage: Stage) -> dict[str, Any]:
+        """What MLflow is told of a stage's data and models, as a `Tracker` takes it."""
+        makes = self.model is not None and self.model.is_relative_to(stage.folder)
+        used = self.start if makes else self.model
+        return {
+            "datasets": [{**one, "context": stage.name} for one in self.datasets],
+            "model": {
+                "name": _model_name(self.tags.get("method", "model")),
+                "type": self.tags.get("family", ""),
+                "step": self.last_step,
+                "tags": {"checkpoint": str(self.model.relative_to(stage.folder))},
+            }
+            if makes and self.model is not None
+            else None,
+            "uses": [] if used is None else [os.path.relpath(used, stage.folder)],
+        }
+
+
+def _model_name(name: str) -> str:
+    """A name as MLflow takes it."""
+    return re.sub(r"[/:.%\"']", "_", name)
+
+
+@dataclass(frozen=True)
+class Within:
+    """What a run belongs to in MLflow.
+
+    Attributes:
+        folder: of what stands above it, among the runs of the same pipeline.
+        word: what it is called there.
+        tags: facts by name.
+    """
+
+    folder: Path
+    word: str
     tags: Mapping[str, str]
 
 
@@ -95,7 +142,7 @@ def carry_out(
     work: Work,
     reporter: QuietReporter,
     *,
-    parent: Stage | None = None,
+    parent: Path | None = None,
     parts: Sequence[Stage] = (),
     resume: bool = True,
     intact: Callable[[], bool] = lambda: True,
@@ -105,7 +152,7 @@ def carry_out(
     Only one process at a time works on a stage; another waits, and then finds it done.
 
     Args:
-        parent: the stage that this one belongs to.
+        parent: folder beside its own of what this one belongs to.
         parts: stages that this one has carried out, once it is done.
         resume: false forgets what is there.
         intact: whether what a finished stage wrote is there as it was written.
@@ -127,8 +174,9 @@ def carry_out(
             stage.begin(subject.resolved, subject.split)
             tags = {"stage": stage.name, "code": code_version(), **subject.tags}
             name = subject.label if stage.name == "run" else f"{stage.name} {subject.label}"
-            above, flat = parent.folder.name if parent else None, flatten(subject.resolved)
-            with Tracker(stage.folder, subject.experiment, name, above, flat, tags) as tracker:
+            above, flat = parent.name if parent else None, flatten(subject.resolved)
+            told = (subject.experiment, name, above, flat, tags)
+            with Tracker(stage.folder, *told, **subject.entries(stage)) as tracker:
                 facts = work(tracker)
                 run_id = tracker.run_id
             stage.finish(run_id=run_id, **facts)

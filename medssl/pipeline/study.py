@@ -1,8 +1,7 @@
 """What a study consists of: arms x seeds, and label budgets or data sets, of one pipeline."""
 
 import itertools
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -14,16 +13,12 @@ from medssl.named_files import Layers
 from medssl.names import FileName
 from medssl.pipeline.config import PIPELINES, Config, load_config
 from medssl.pipeline.family import Family
-from medssl.pipeline.progress import QuietReporter, clock
 from medssl.pipeline.sections import validate
 from medssl.section import OneAlone, Section
 
 Axis = Literal["data", "labels", "seed", "arm"]
 
 CEILING = "ceiling"
-
-DONE_WITHIN = 2.0
-"""Seconds in which only a run ends that was finished before."""
 
 
 class Study(Section):
@@ -221,25 +216,3 @@ def _pipeline_of(study: Study, arm: str, overrides: Sequence[str]) -> Config[Any
         raise UsageError(
             f"the arm {arm} of the study {study.name}: {error.what}", error.why, error.do
         ) from None
-
-
-def announced(
-    chosen: Sequence[Cell], threads: int | None, reporter: QuietReporter
-) -> Iterator[tuple[str, ...]]:
-    """All overrides of each run, announced with the time that the rest will take.
-
-    Args:
-        threads: CPU threads of each run; does not change which run it is.
-    """
-    more = () if threads is None else (f"train.threads={threads}",)
-    spent: list[float] = []
-    for number, cell in enumerate(chosen, start=1):
-        words = ", ".join(f"{axis} {value}" for axis, value in cell.words.items())
-        # Runs that were done before take no time and say nothing about the others.
-        known = [seconds for seconds in spent if seconds > DONE_WITHIN]
-        left = sum(known) / len(known) * (len(chosen) - number + 1) if known else None
-        about = "" if left is None else f" (about {clock(left)} left)"
-        reporter.note(f"run {number} of {len(chosen)}: {words}{about}")
-        since = time.perf_counter()
-        yield (*cell.overrides, *more)
-        spent.append(time.perf_counter() - since)

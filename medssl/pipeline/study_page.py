@@ -10,7 +10,7 @@ import numpy as np
 from medssl.atomic import write_bytes, write_text
 from medssl.data.csv_table import table_text
 from medssl.data.spec import load_spec
-from medssl.evaluate.statistics import bootstrap_interval
+from medssl.evaluate.statistics import crossed_means
 from medssl.pipeline.comparison import DRAWS, Comparison, Result, Runs
 from medssl.pipeline.study import CEILING, Cell, Study
 
@@ -47,22 +47,21 @@ def strongest(study: Study, arms: Mapping[str, Runs], comparison: Comparison) ->
 
 
 def gap_closed(
-    arm: Mapping[str, float], reference: Mapping[str, float], ceiling: Mapping[str, float]
+    arm: np.ndarray, reference: np.ndarray, ceiling: np.ndarray
 ) -> tuple[float, float, float]:
     """Share of the gap between reference and ceiling that an arm closes, with its 95 % interval.
 
-    The bootstrap draws items, the same for all three; draws without a gap are left out.
+    The bootstrap draws items, the same for all three, and seeds, the same for those that have as
+    many; draws without a gap are left out.
 
     Args:
-        arm, reference, ceiling: score of each test item.
+        arm, reference, ceiling: scores [S, N] of the same N test items, a row for each seed.
     """
-    common = sorted(set(arm) & set(reference) & set(ceiling))
-    table = np.array([[one[item] for item in common] for one in (arm, reference, ceiling)])
-    drawn = np.random.default_rng(0).integers(len(common), size=(DRAWS, len(common)))
-    tops, lows, highs = table[:, drawn].mean(axis=2)
+    tables = [arm, reference, ceiling]
+    tops, lows, highs = crossed_means(tables, DRAWS, np.random.default_rng(0))
     valid = highs > lows
     shares = (tops - lows)[valid] / (highs - lows)[valid]
-    mine, low, high = table.mean(axis=1)
+    mine, low, high = (table.mean() for table in tables)
     interval = np.quantile(shares, [0.025, 0.975]) if len(shares) else (np.nan, np.nan)
     return float((mine - low) / (high - low)), float(interval[0]), float(interval[1])
 
@@ -100,8 +99,9 @@ def _scores(arms: Mapping[str, Runs], comparison: Comparison) -> list[str]:
 
 
 def _gap(runs: Runs, base: Runs, top: Runs, comparison: Comparison) -> str:
-    pooled = [comparison.pooled(one) for one in (runs, base, top)]
-    share, low, high = gap_closed(*pooled)
+    arms = runs, base, top
+    common = sorted(set.intersection(*(set(comparison.pooled(one)) for one in arms)))
+    share, low, high = gap_closed(*(comparison.table(one, common) for one in arms))
     return f"{share:.0%} [{low:.0%}, {high:.0%}]"
 
 
@@ -128,15 +128,14 @@ class Point:
 
 
 def points(results: Mapping[Cell, Result], comparison: Comparison) -> list[Point]:
-    """All arms and budgets, each item with its mean over the seeds."""
+    """All arms and budgets, their intervals over items and seeds."""
     grouped: dict[tuple[str, int], dict[int, Result]] = {}
     for cell, run in results.items():
         grouped.setdefault((cell.arm, cell.labels or 0), {})[cell.seed] = run
     found = []
     for (arm, labels), runs in grouped.items():
-        values = list(comparison.pooled(runs).values())
-        interval = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
-        found.append(Point(arm, labels, len(runs), float(np.mean(values)), *interval))
+        mean = float(np.mean(list(comparison.pooled(runs).values())))
+        found.append(Point(arm, labels, len(runs), mean, *comparison.interval(runs)))
     return found
 
 

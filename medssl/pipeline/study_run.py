@@ -1,25 +1,78 @@
-"""Carrying out a study: each of its cells is an ordinary run, and finished ones are skipped."""
+"""Carrying out a study: each of its cells is an ordinary run, and finished ones are skipped.
 
-import os
-import platform
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+A run that fails does not stop the others: it is named at the end with its reason, and the same
+command tries it again.
+"""
 
-from medssl.atomic import write_text
-from medssl.data.csv_table import table_text
-from medssl.environment import runs_root
-from medssl.errors import DataError, UsageError
-from medssl.pipeline.comparison import Result
-from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.plan import Cohort, cohort_of, make_plan
-from medssl.pipeline.planned import with_plan
-from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.results import comparison_for, comparison_of, read_result
-from medssl.pipeline.run import pretraining, run, with_finished_encoder
-from medssl.pipeline.study import Cell, Study, announced, cells, checked_cells
-from medssl.pipeline.study_page import tables, write_curve
-from medssl.train.fingerprint import code_version
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from medssl.discreet import exit_code_of, kept_sentence_of, sentence_of
+from medssl.errors import DataError, MedsslError, UsageError
+from medssl.pipeline.executors.order import REPORT, Handed, Order
+from medssl.pipeline.progress import QuietReporter, clock
+from medssl.pipeline.study import Study, checked_cells
+from medssl.pipeline.study_report import write_report
+from medssl.pipeline.study_tasks import (
+    Failure,
+    Task,
+    Work,
+    carry_out_task,
+    failures_of,
+    find_task,
+    missing_work,
+)
+from medssl.pipeline.study_tracking import begin, begin_once
+from medssl.registry import load
+
+EXECUTORS = {
+    "local": "medssl.pipeline.executors.local:carry_out",
+    "slurm": "medssl.pipeline.executors.slurm:submit",
+    "kubernetes": "medssl.pipeline.executors.kubernetes:write_manifests",
+}
+"""(order) -> `Handed`: what was carried out, or handed over."""
+
+
+ELSEWHERE = ("kubernetes",)
+"""Executors whose runs see other folders than this process."""
+
+DONE_WITHIN = 2.0
+"""Seconds in which only a run ends that was finished before."""
+
+
+@dataclass(frozen=True)
+class StudyEnd:
+    """How a study ended.
+
+    Attributes:
+        said: where its report is, or what was handed over to a cluster.
+        failures: of the runs that were to be carried out.
+        tried: how many these were.
+    """
+
+    said: str
+    failures: tuple[Failure, ...] = ()
+    tried: int = 0
+
+    def __str__(self) -> str:
+        failed = (f"failed   {one.task}: {one.reason}" for one in self.failures)
+        return "\n".join([self.said, *failed])
+
+    def check(self) -> None:
+        """Fail where a part of the study failed.
+
+        Raises:
+            MedsslError: a run failed; a UsageError or a DataError where all failures are such.
+        """
+        if not self.failures:
+            return
+        codes = {failure.exit_code for failure in self.failures}
+        kind = next((one for one in (UsageError, DataError) if codes == {one.exit_code}), None)
+        raise (kind or MedsslError)(
+            f"{len(self.failures)} of {self.tried} runs of the study failed",
+            do="mend what their lines say; the same command tries them again and keeps the others",
+        )
 
 
 def run_study(
@@ -28,135 +81,113 @@ def run_study(
     only: Sequence[str] = (),
     threads: int | None = None,
     command: str = "",
-) -> str:
-    """Carry out the runs that are missing, write the report; returns a word on where it is.
+    *,
+    executor: str = "local",
+    jobs: int | None = None,
+    gpus: int | None = None,
+    words: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> StudyEnd:
+    """Carry out the runs that are missing, or hand them over to a cluster, and write the report.
 
     Args:
         only: e.g. ["arm=NAME,labels=4"]; values of one axis add up, axes narrow each other.
         threads: CPU threads of each run; does not change which run it is.
         command: what to print in the report as the way to repeat it.
+        executor: a name of `EXECUTORS`.
+        jobs: runs at once; None or 1 on this machine carries them out in this process.
+        gpus: of each run.
+        words: arguments of `medssl study` that name this study, for other processes.
+        settings: of the cluster, by name.
 
     Raises:
-        UsageError: a part that does not exist.
-        UsageError, DataError, Stopped: what a run raises, which ends the study.
+        UsageError: a part that does not exist, or settings that the executor does not know.
+        Stopped: a signal asked for it; the same call continues.
     """
-    everything = cells(study)
-    for overrides in announced(checked_cells(study, only), threads, reporter):
-        run(load_config(study.pipeline, overrides), reporter)
-    results, encoders = finished(study, everything)
-    folder = study_folder(study)
-    write_text(folder / "study.csv", _table(study, results))
-    write_text(folder / "summary.md", _page(study, results, encoders, len(everything), command))
-    config = load_config(study.pipeline)
-    comparison = comparison_of(config.family)
-    if results and study.labels and comparison.score:
-        write_curve(study, results, comparison, config.spec.simulated, folder)
-    return (
-        f"{len(results)} of {len(everything)} runs finished\n"
-        f"summary  {folder / 'summary.md'}\ntable    {folder / 'study.csv'}"
-    )
-
-
-def study_folder(study: Study) -> Path:
-    """Where the study's report goes."""
-    name: str = load_config(study.pipeline).pipeline.name
-    return runs_root() / name / f"study-{study.name}"
-
-
-def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], dict[Cell, Result]]:
-    """What the complete runs found, and the pre-trainings that they started from.
-
-    Label budgets share a pre-training, so one cell of an arm and a seed stands for all. Data sets
-    that are not here have no runs.
-    """
-    results, encoders, seen = {}, {}, set()
-    for cell in grid:
-        config = load_config(study.pipeline, cell.overrides)
+    chosen = checked_cells(study, only)
+    work = missing_work(study, chosen)
+    order = Order(study, work, tuple(words), reporter, command, jobs, gpus, threads, settings or {})
+    if executor not in ELSEWHERE:
+        tracker = begin(study)
         try:
-            cohort = cohort_of(config)
-        except DataError:
-            continue
-        tested = config.family.scoring.tested
-        if tested and not cohort.test:
-            raise UsageError(
-                f"a study of {study.pipeline} has nothing to compare",
-                f"there are no test {tested}, on which its runs would be scored",
-                "set split.test in the pipeline",
-            )
-        config = with_plan(config, cohort, QuietReporter())
-        if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
-            encoders[cell] = found
-            seen.add((cell.arm, cell.seed))
-        ready = with_finished_encoder(config, cohort)
-        if ready is not None and (last := make_plan(ready, cohort).last).done:
-            results[cell] = read_result(last.folder)
-    return results, encoders
+            return _carried_out(order, executor, len(chosen))
+        except BaseException as error:
+            tracker.__exit__(type(error), error, None)
+            raise
+    return _carried_out(order, executor, len(chosen))
 
 
-def _encoder(config: Config[Any], cohort: Cohort) -> Result | None:
-    inner = pretraining(config, cohort)
-    return read_result(inner.last.folder) if inner is not None and inner.last.done else None
+def _carried_out(order: Order, executor: str, count: int) -> StudyEnd:
+    if executor == "local" and (order.jobs or 1) == 1 and (order.gpus or 1) == 1:
+        failures = _one_after_another(order)
+    else:
+        _one_after_another(replace(order, work=Work(order.work.done, ())))
+        handed: Handed = load(EXECUTORS[executor])(order)
+        if handed.said:
+            return StudyEnd(handed.said)
+        failures = list(handed.failures)
+    said = write_report(order.study, failures, order.command)
+    return StudyEnd(said, tuple(failures), count)
 
 
-def _page(
-    study: Study,
-    results: Mapping[Cell, Result],
-    encoders: Mapping[Cell, Result],
-    planned: int,
-    command: str,
+def run_task(
+    study: Study, word: str, reporter: QuietReporter, threads: int | None = None, command: str = ""
 ) -> str:
-    """summary.md: the same frame for every family, the tables its own."""
-    config = load_config(study.pipeline)
-    comparison = comparison_of(config.family)
-    lines = [f"# {study.title or study.name}", ""]
-    if any(spec.simulated for spec in config.specs) and not study.data:
-        lines += ["**The data are simulated.**", ""]
-    lines += [
-        f"{len(results)} of {planned} runs. {comparison.introduction(config.specs)}",
-        "",
-        f"- command: `{command}`",
-        f"- code: {code_version()}",
-        f"- machine: {machine()}",
-        f"- seeds: {', '.join(map(str, study.seeds))}",
-        "",
-        *tables(study, results, comparison),
-    ]
-    if encoders:
-        known = comparison_for(next(iter(encoders.values())).config)
-        lines += [
-            "## Encoders",
-            "",
-            "What they know of patients kept out of their training, mean over seeds (standard "
-            "deviation).",
-            "",
-            *tables(study, encoders, known),
-        ]
-    return "\n".join(lines)
+    """Carry out one piece of a study, as jobs of a cluster do; returns a word on it.
+
+    Args:
+        word: "run:3", "encoder:3", or "report" once all others have ended.
+
+    Raises:
+        UsageError: there is no such piece.
+        Stopped: a signal asked for it; the same call continues.
+        Exception: what the run raises.
+    """
+    if word == REPORT:
+        failures = failures_of(study)
+        return str(StudyEnd(write_report(study, failures, command), tuple(failures)))
+    task = find_task(study, word)
+    begin_once(study)
+    carry_out_task(study, task, reporter, _how(threads))
+    return f"{task}: done"
 
 
-def _table(study: Study, results: Mapping[Cell, Result]) -> str:
-    """study.csv: a row per run."""
-    if not results:
-        return table_text(["arm", "seed"], [])
-    comparison = comparison_of(load_config(study.pipeline).family)
-    found = {cell: comparison.columns(run) for cell, run in results.items()}
-    names = list(dict.fromkeys(name for numbers in found.values() for name in numbers))
-    axes = list(next(iter(results)).words)
-    rows = [
-        [cell.words[axis] for axis in axes]
-        + [f"{numbers[name]:.6f}" if name in numbers else "" for name in names]
-        + [results[cell].folder.name, results[cell].run_id]
-        for cell, numbers in found.items()
-    ]
-    return table_text([*axes, *names, "folder", "mlflow_run"], rows)
+def _one_after_another(order: Order) -> list[Failure]:
+    """Carry out all pieces in this process, each announced with the time that the rest will take.
+
+    Raises:
+        Stopped: a signal asked for it.
+    """
+    # Finished runs too: MLflow may lack something of them, or a file of theirs may be gone.
+    tasks = sorted(
+        [*order.work.done, *order.work.tasks], key=lambda task: (task.number, task.kind == "run")
+    )
+    failures = list[Failure]()
+    for task in announced(tasks, order.reporter):
+        try:
+            carry_out_task(order.study, task, order.reporter, _how(order.threads))
+        except Exception as error:
+            order.reporter.warn(f"{task}: {sentence_of(error)}")
+            failures.append(Failure(str(task), kept_sentence_of(error), exit_code_of(error)))
+    return failures
 
 
-def machine() -> str:
-    """CPU model and number of cores; no names of hosts or users."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores"
+def announced(tasks: Sequence[Task], reporter: QuietReporter) -> Iterator[Task]:
+    """The pieces; each run is announced with the time that the rest will take."""
+    runs = [task for task in tasks if task.kind == "run"]
+    spent, number = list[float](), 0
+    for task in tasks:
+        if task.kind == "run":
+            number += 1
+            # Runs that were done before take no time and say nothing about the others.
+            known = [seconds for seconds in spent if seconds > DONE_WITHIN]
+            left = sum(known) / len(known) * (len(runs) - number + 1) if known else None
+            about = "" if left is None else f" (about {clock(left)} left)"
+            reporter.note(f"run {number} of {len(runs)}: {task}{about}")
+        since = time.perf_counter()
+        yield task
+        spent.append(time.perf_counter() - since)
+
+
+def _how(threads: int | None) -> tuple[str, ...]:
+    return () if threads is None else (f"train.threads={threads}",)

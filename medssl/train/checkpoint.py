@@ -21,6 +21,7 @@ from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.outputs import Outputs
+from medssl.section import Size
 from medssl.settings import PredictSettings
 from medssl.train.description import (
     CHECKSUMS,
@@ -120,7 +121,7 @@ class Checkpoint(BaseModel):
     channels: tuple[str, ...]
     labels: tuple[Label, ...]
     modality: str
-    patch: tuple[int, int, int]
+    patch: tuple[Size, Size, Size]
     preprocess: Treatment
     predict: PredictSettings
     method: dict[str, Any]

@@ -4,13 +4,14 @@ Written by `medssl.train.checkpoint.save_checkpoint`; the weights have the encod
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from medssl.errors import UsageError
 from medssl.networks.monai_settings import AnyNetwork
+from medssl.section import MOST
 from medssl.train.checkpoint import (
     DataCard,
     EncoderCard,
@@ -20,6 +21,8 @@ from medssl.train.checkpoint import (
 )
 from medssl.train.description import description_of, weights_hash
 from medssl.train.import_card import ImportCard
+
+Voxels = Annotated[int, Field(ge=0, le=MOST)]
 
 
 class PretrainedCheckpoint(BaseModel):
@@ -41,7 +44,7 @@ class PretrainedCheckpoint(BaseModel):
     format: Literal[1] = 1
     family: Literal["pretrain"] = "pretrain"
     preprocess: Treatment
-    patch: tuple[int, int, int]
+    patch: tuple[Voxels, Voxels, Voxels]
     method: dict[str, Any]
     paper: str
     data: tuple[DataCard, ...]

@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 MARK = "begun_as"
 """Tag by which a run is found again if a kill came before its id was written down."""
 
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow's pages show runs that train, and not conversations with language models."""
+
 _SQLITE = "sqlite:///"
 _LONGEST_VALUE = 6000
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}
@@ -85,6 +88,48 @@ class MlflowRun:
         from mlflow.entities import RunTag
 
         self._log("tags", [RunTag(_name(key), str(value)) for key, value in tags.items()])
+
+    def untag(self, key: str) -> None:
+        """Take a tag away, if the run has it."""
+        if key in self._client.get_run(self.run_id).data.tags:
+            self._client.delete_tag(self.run_id, key)
+
+    def inputs(self, datasets: Sequence[Mapping[str, str]], models: Sequence[str]) -> None:
+        """Say what the run learns from or is scored on, and which models it starts from or uses.
+
+        Args:
+            datasets: name, digest, context, source and profile (JSON) of each.
+            models: MLflow's ids.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
+
+        given = [
+            DatasetInput(
+                Dataset(one["name"], one["digest"], "medssl", one["source"], None, one["profile"]),
+                [InputTag("mlflow.data.context", one["context"])],
+            )
+            for one in datasets
+        ]
+        used = [LoggedModelInput(one) for one in models]
+        if given or used:
+            self._client.log_inputs(self.run_id, given or None, used or None)
+
+    def output(self, told: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+        """Say which model the run has made; returns MLflow's id of it.
+
+        Args:
+            told: name, type, step, and tags by name.
+            params: its settings.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        plain = {_name(key): str(value)[:_LONGEST_VALUE] for key, value in params.items()}
+        made = self._client.create_logged_model(
+            self._experiment, told["name"], self.run_id, dict(told["tags"]), plain, told["type"]
+        )
+        self._client.finalize_logged_model(made.model_id, "READY")
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, told["step"])])
+        return str(made.model_id)
 
     def send(self, entries: Sequence[Entry]) -> None:
         """Send numbers; those that were sent before are not doubled."""
@@ -155,7 +200,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, _artifacts(uri, name)))
+            return str(client.create_experiment(name, _artifacts(uri, name), _KIND))
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:

@@ -8,7 +8,7 @@ has. Case ids of the data spec may appear; what DICOM headers say about patients
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from medssl.atomic import make_folder
+from medssl.discreet import kept_sentence_of
 from medssl.environment import process_rank, shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
 from medssl.train.jsonl_log import Entry, Journal, read_log
 from medssl.train.mlflow_run import MlflowRun, is_file, load_client
-from medssl.train.tracking import begin_run, recall, relative, remember, run_beside
+from medssl.train.tracking import begin_run, model_in, recall, relative, remember, run_beside
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Found = TypeVar("Found")
@@ -36,6 +37,9 @@ PART = 200
 """Entries that are sent at once."""
 
 logger = logging.getLogger(__name__)
+
+FAILURE = "failure"
+"""Tag of a failed run: why, in one sentence that names no file."""
 
 _away: dict[str, float] = {}
 """When a store that did not answer may be asked again, by its address; shared by the process."""
@@ -56,6 +60,9 @@ class Tracker:
         parent: folder beside `run_dir` of the stage to nest below.
         params: settings by name, flat.
         tags: facts by name, such as "split" or "code".
+        datasets: what the stage learns from or is scored on, as `MlflowRun.inputs` takes it.
+        model: what it makes, as `MlflowRun.output` takes it; None: no model.
+        uses: where models lie that it starts from or uses, relative to `run_dir`.
     """
 
     def __init__(
@@ -66,6 +73,9 @@ class Tracker:
         parent: str | None,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
+        datasets: Sequence[Mapping[str, str]] = (),
+        model: Mapping[str, Any] | None = None,
+        uses: Sequence[str] = (),
     ) -> None:
         self._folder, self._uri = run_dir, tracking_uri()
         self._told: dict[str, Any] = {
@@ -74,7 +84,12 @@ class Tracker:
             "parent": parent,
             "params": dict(params),
             "tags": {**tags, "folder": f"{run_dir.parent.name}/{run_dir.name}"},
+            "datasets": [dict(one) for one in datasets],
+            "model": model,
+            "uses": list(uses),
         }
+        self._failed_before = False
+        self._model_id: str | None = None
         self._journal = Journal(run_dir / METRICS)
         self._rewound = self._complete = False
         self._active = process_rank() == 0
@@ -91,6 +106,7 @@ class Tracker:
         known = self._known()
         self._owed = [(self._folder / path, where) for path, where in known["owed"]]
         self._sent = known["sent"]
+        self._failed_before = FAILURE in known["tags"]
         try:
             self._remember()
             if not self._attempt(self._open):
@@ -109,7 +125,10 @@ class Tracker:
         if kind is None:
             self.finish("FINISHED")
         else:
-            self.finish("KILLED" if issubclass(kind, Stopped | KeyboardInterrupt) else "FAILED")
+            stopped = issubclass(kind, Stopped | KeyboardInterrupt)
+            if not stopped and error is not None:
+                self.tag(FAILURE, kept_sentence_of(error))
+            self.finish("KILLED" if stopped else "FAILED")
 
     @property
     def run_id(self) -> str | None:
@@ -151,6 +170,7 @@ class Tracker:
                 if self._mlflow is None:
                     self._attempt(self._open)
                 self._hand_over()
+                self._make_model()
         except Stopped:
             status = "KILLED"
             raise
@@ -173,6 +193,34 @@ class Tracker:
             self._sent = self._known()["sent"]
             self._pending = read_log(self._folder / METRICS)[self._sent :]
             self._due = time.monotonic() + SEND_EVERY_S
+            self._tell_beside()
+
+    def _tell_beside(self) -> None:
+        """What a store may lack that is older than MLflow 3: without it a run is a run as well."""
+        found = (
+            model_in((self._folder / path).resolve(), self._uri) for path in self._told["uses"]
+        )
+        models = [one for one in found if one is not None]
+        self._beside(lambda run: run.inputs(self._told["datasets"], models))
+        if self._failed_before:
+            self._beside(lambda run: run.untag(FAILURE))
+
+    def _make_model(self) -> None:
+        told, known = self._told["model"], self._known()
+        self._model_id = known["model_id"]
+        if told is None or self._model_id is not None:
+            return
+
+        def make(run: MlflowRun) -> None:
+            self._model_id = run.output(told, self._told["params"])
+
+        self._beside(make)
+
+    def _beside(self, action: Callable[[MlflowRun], None]) -> None:
+        """As `_on_run`, but what fails says nothing of the store."""
+        run = self._mlflow
+        if run is not None and not _is_away(self._uri):
+            self._tried(lambda: _within(PATIENCE_S, self._uri, lambda: action(run)))
 
     def _connect(self) -> MlflowRun:
         """Reach the run; kept on disk at once, as whoever waits for it may lose patience."""
@@ -249,7 +297,7 @@ class Tracker:
         """The content of tracking.json, as far as it is about the present store."""
         known = recall(self._folder)
         mine = known["store"] == shown_uri(self._uri)
-        return known if mine else {**known, "run_id": None, "sent": 0}
+        return known if mine else {**known, "run_id": None, "model_id": None, "sent": 0}
 
     def _remember(self) -> None:
         known = self._known()
@@ -258,11 +306,16 @@ class Tracker:
             "store": shown_uri(self._uri),
             "run_id": self.run_id or known["run_id"],
             "mark": known["mark"],
+            "model_id": self._model_id or known["model_id"],
             "sent": self._sent,
             "owed": [[relative(path, self._folder), where] for path, where in self._owed],
             "complete": self._complete,
         }
         remember(self._folder, plain)
+
+
+_GIVEN = ("experiment", "name", "parent", "params", "tags", "datasets", "model", "uses")
+"""What a record says that a tracker is made of."""
 
 
 def deliver(folder: Path) -> str | None:
@@ -273,8 +326,8 @@ def deliver(folder: Path) -> str | None:
     known = recall(folder)
     if known["complete"]:
         return None
-    told = (known[key] for key in ("experiment", "name", "parent", "params", "tags"))
-    with Tracker(folder, *told) as tracker:
+    told = {key: known[key] for key in _GIVEN}
+    with Tracker(folder, **told) as tracker:
         pass
     return tracker.run_id
 

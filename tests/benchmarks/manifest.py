@@ -23,7 +23,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.volume import write_volume
 from medssl.families.segment.model import Model, open_model
 from medssl.families.segment.work import Opened, Work
-from medssl.pipeline.manifest import ALL, read_list
+from medssl.pipeline.manifest import ALL, Line, read_list
 from medssl.pipeline.progress import QuietReporter
 from tests.benchmarks.storage import Storage, Study, bound, seconds
 
@@ -96,11 +96,16 @@ def measured(model: Model, listed: Path, out: Path) -> tuple[list[Study], float]
         whole = time.perf_counter() - begun
     sizes = [line.path.stat().st_size for line in read_list(listed)]
     written = [
-        sum(path.stat().st_size for path in out.glob(f"{line.path.name.partition('.')[0]}[._]*"))
+        sum(path.stat().st_size for path in out.glob(f"{_name(line)}[._]*"))
         for line in read_list(listed)
     ]
     columns = (*timed.spent.values(), sizes, written)
     return [Study(*row) for row in zip(*columns, strict=True)], whole
+
+
+def _name(line: Line) -> str:
+    """What the results of a line begin with."""
+    return line.name or line.path.name.partition(".")[0]
 
 
 def disk_seconds(path: Path, repeats: int = 20) -> tuple[float, float]:

@@ -181,6 +181,44 @@ def random_ones() -> None:
         report(name, *least(lambda mine=mine: mine(data), lambda theirs=theirs: theirs(data)))
 
 
+def radiographs() -> None:
+    """Our transforms of radiographs and crops against MONAI's; a film of 2000 x 1600 pixels."""
+    rng = np.random.default_rng(0)
+    film = {KEY: torch.from_numpy(rng.gamma(4, 200, (1, 2000, 1600)).astype(np.float32))}
+    crops = {KEY: torch.rand(2, 128, 128)}
+    placed = {"rotate_range": 0.17, "translate_range": 6, "padding_mode": "zeros"}
+    pairs = {
+        "StretchPercentilesd / ScaleIntensityRangePercentilesd": (
+            film,
+            ours.StretchPercentilesd(KEY),
+            monai.ScaleIntensityRangePercentilesd(KEY, 5, 99, 0, 255, clip=True),
+        ),
+        "RandTurnShiftd / RandAffined": (
+            crops,
+            ours.RandTurnShiftd(KEY),
+            monai.RandAffined(KEY, prob=1, **placed),
+        ),
+        "RandMixNoised / RandGaussianNoised": (
+            crops,
+            ours.RandMixNoised(KEY, prob=1),
+            monai.RandGaussianNoised(KEY, prob=1),
+        ),
+        "RandInverseGammad / RandAdjustContrastd": (
+            crops,
+            ours.RandInverseGammad(KEY, prob=1),
+            monai.RandAdjustContrastd(KEY, prob=1, gamma=(0.5, 1.5)),
+        ),
+    }
+    for name, (data, mine, theirs) in pairs.items():
+        report(
+            name,
+            *least(
+                lambda mine=mine, data=data: mine(data),
+                lambda theirs=theirs, data=data: theirs(data),
+            ),
+        )
+
+
 def scaled(keys: Any, factor: float, mode: Any) -> tuple[Any, Any]:
     """Ours and MONAI's transform for scaling by one factor; MONAI has its inverse."""
     zoom = {"min_zoom": 1 / factor, "max_zoom": 1 / factor, "mode": mode}
@@ -265,4 +303,5 @@ def report(name: str, mine: float, theirs: float) -> None:
 if __name__ == "__main__":
     main()
     random_ones()
+    radiographs()
     waiting()

@@ -111,7 +111,11 @@ def test_the_key_is_the_content_not_the_place_or_the_time(root, cases, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "change", ["image", "label", "no label", "settings", "label values", "channels"]
+    "change",
+    [
+        *("image", "label", "no label", "settings", "label values", "channels"),
+        *("version of MONAI", "version of our transforms"),
+    ],
 )
 def test_whatever_changes_the_result_changes_the_key(root, cases, monkeypatch, change):
     CaseCache(root, spec(), SETTINGS).open(cases[0])
@@ -128,6 +132,10 @@ def test_whatever_changes_the_result_changes_the_key(root, cases, monkeypatch, c
     elif change == "label values":
         labels = [{"value": 7, "name": "left"}, {"value": 3, "name": "right"}]
         declared = spec(labels=labels)
+    elif change == "version of MONAI":
+        monkeypatch.setattr("medssl.transforms.chain.version", lambda name: "99.0")
+    elif change == "version of our transforms":
+        monkeypatch.setattr("medssl.data.cache.VERSION", 0)
     else:
         # The same two files in the same order, now both as images.
         declared = spec(channels=("T1", "seg"))

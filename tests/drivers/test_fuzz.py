@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from mmap import mmap
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def test_what_takes_too_long_is_ended(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tests.drivers.fuzzing.watch.LIMIT_S", 0.05)
     assert kinds(never_done, tmp_path) == ["HANG"]
+
+
+def test_what_sleeps_for_ever_is_ended_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.drivers.fuzzing.watch.LIMIT_S", 0.05)
+    begun = time.monotonic()
+    assert kinds(lambda: time.sleep(60), tmp_path) == ["HANG"]
+    assert time.monotonic() - begun < 30
 
 
 def test_memory_that_is_taken_and_given_back_is_seen(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medssl.evaluate.statistics import bootstrap_interval, paired_difference
+from medssl.evaluate.statistics import bootstrap_interval, crossed_means, paired_difference
 
 
 def generator() -> np.random.Generator:
@@ -101,3 +101,30 @@ def test_one_model_or_a_model_for_each_case_is_the_bootstrap_over_cases() -> Non
     assert one == plain
     each = bootstrap_interval(values, 4000, np.random.default_rng(0), folds=np.arange(30))
     assert each == pytest.approx(plain, abs=0.05)
+
+
+def test_means_over_seeds_and_items_vary_by_both():
+    """Standard deviations by hand: of means of two seeds, and of four items, with replacement."""
+    generator = np.random.default_rng(0)
+    seeds = np.array([[0.0] * 4, [1.0] * 4])
+    (over_seeds,) = crossed_means([seeds], 4000, generator)
+    assert over_seeds.std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+    items = np.array([[0.0, 0.0, 1.0, 1.0]] * 2)
+    (over_items,) = crossed_means([items], 4000, generator)
+    assert over_items.std() == pytest.approx(0.5 / 2, rel=0.05)
+    (over_both,) = crossed_means([seeds + items], 4000, generator)
+    assert over_both.std() == pytest.approx(np.hypot(0.5 / np.sqrt(2), 0.25), rel=0.05)
+
+
+def test_arms_share_the_items_and_those_of_as_many_seeds_the_seeds():
+    table = np.random.default_rng(1).normal(size=(3, 10))
+    first, second, single = crossed_means(
+        [table, table + 1, table.mean(0, keepdims=True)], 200, np.random.default_rng(0)
+    )
+    np.testing.assert_allclose(second - first, 1)
+    assert np.abs(single - first).max() > 0.01
+
+
+def test_means_of_no_items_are_refused():
+    with pytest.raises(ValueError, match="at least one value"):
+        crossed_means([np.empty((2, 0))], 10, np.random.default_rng(0))

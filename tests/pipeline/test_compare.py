@@ -1,5 +1,7 @@
 """The table across runs."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.comparison import CaseTable, read_scores
 from medssl.pipeline.compare import compare, tabulate
+from medssl.pipeline.compare_page import MOST, compare_page
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.results import read_result
 
@@ -28,9 +31,8 @@ HIGH = {case: value + 0.1 for case, value in LOW.items()}
 
 
 def test_a_row_per_run_with_the_difference_to_the_reference() -> None:
-    head, *rows = tabulate(
-        [a_run("supervised", LOW), a_run("tracoco", HIGH)], "supervised"
-    ).splitlines()
+    runs = [a_run("supervised", LOW), a_run("tracoco", HIGH)]
+    head, *rows = str(tabulate(runs, "supervised")).splitlines()
     assert head.split()[:3] == ["method", "labels", "seed"]
     assert "- supervised" in head
     assert rows[0].split()[:4] == ["supervised", "4", "0", "0.535"]
@@ -41,14 +43,14 @@ def test_a_row_per_run_with_the_difference_to_the_reference() -> None:
 
 def test_runs_of_one_method_are_told_apart_by_what_differs() -> None:
     runs = [a_run("supervised", LOW, members=1), a_run("supervised", HIGH, members=2)]
-    rows = tabulate(runs, "supervised").splitlines()[1:]
+    rows = str(tabulate(runs, "supervised")).splitlines()[1:]
     assert rows[0].startswith("supervised members=1")
     assert rows[1].startswith("supervised members=2")
 
 
 def test_runs_of_other_seeds_are_not_compared() -> None:
-    text = tabulate(
-        [a_run("supervised", LOW, seed=0), a_run("tracoco", HIGH, seed=1)], "supervised"
+    text = str(
+        tabulate([a_run("supervised", LOW, seed=0), a_run("tracoco", HIGH, seed=1)], "supervised")
     )
     assert "+0.1" not in text
 
@@ -86,3 +88,24 @@ def test_without_runs_the_next_step_is_named(
         compare("hippocampus")
     with pytest.raises(UsageError, match="did you mean 'hippocampus'"):
         compare("hipocampus")
+
+
+def test_the_page_holds_the_table_and_a_figure_and_refers_to_nothing_else() -> None:
+    runs = [
+        a_run("supervised", LOW),
+        a_run("tracoco", HIGH, note="<b>"),
+        a_run("tracoco", HIGH, note="x"),
+    ]
+    runs = [replace(run, numbers={"dice": 0.5}) for run in runs]
+    page = compare_page("balls <1>", tabulate(runs, "supervised"))
+    for words in ("Runs of balls &lt;1&gt;", "+0.100 [+0.100, +0.100]", "&lt;b&gt;", "Test Dice"):
+        assert words in page
+    assert page.count("data:image/png;base64,") == 1
+    assert page.count("<tr>") == 4
+    assert not re.search(r"(src|href)=.(?!data:)", page)
+    assert "Simulated" not in page
+
+
+def test_many_runs_have_no_figure() -> None:
+    runs = [a_run("supervised", LOW, seed=seed) for seed in range(MOST + 1)]
+    assert "<figure" not in compare_page("balls", tabulate(runs, "supervised"))

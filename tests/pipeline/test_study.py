@@ -12,17 +12,11 @@ from medssl.errors import UsageError
 from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.study import (
-    Cell,
-    Study,
-    announced,
-    cells,
-    checked_cells,
-    load_study,
-    select,
-)
+from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
 from medssl.pipeline.study_page import gap_closed, strongest, tables
-from medssl.pipeline.study_run import machine, run_study
+from medssl.pipeline.study_report import machine
+from medssl.pipeline.study_run import announced, run_study
+from medssl.pipeline.study_tasks import Task
 
 STUDY = """
 title: Balls study
@@ -154,10 +148,10 @@ def test_a_study_says_which_run_it_is_at_and_how_long_the_rest_takes(
 
     # Each run is looked at before and after: 0.1 s (it was done), 60 s, 120 s.
     clock = iter([0.0, 0.1, 10.0, 70.0, 80.0, 200.0, 210.0, 211.0])
-    monkeypatch.setattr("medssl.pipeline.study.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("medssl.pipeline.study_run.time.perf_counter", lambda: next(clock))
     told = Told()
-    given = list(announced(cells(study)[:4], 2, told))
-    assert given[0][-1] == "train.threads=2"
+    tasks = [Task("run", number, cell, "") for number, cell in enumerate(cells(study)[:4])]
+    assert list(announced(tasks, told)) == tasks
     assert told.notes == [
         "run 1 of 4: arm plain, labels 3, seed 0",
         "run 2 of 4: arm noisy, labels 3, seed 0",
@@ -186,9 +180,9 @@ def test_runs_in_pieces_make_the_same_study(
     study: Study, balls: Path, untrained: list[str]
 ) -> None:
     first = run_study(study, QuietReporter(), ["arm=plain,labels=2"], command="c")
-    assert first.startswith("2 of 10 runs finished")
+    assert first.said.startswith("2 of 10 runs finished")
     last = run_study(study, QuietReporter(), threads=1, command="medssl study x")
-    assert last.startswith("10 of 10 runs finished")
+    assert last.said.startswith("10 of 10 runs finished")
     assert len(untrained) == 10
     folder = balls / "runs" / "balls" / "study-balls_study"
     with (folder / "study.csv").open() as stream:
@@ -210,7 +204,7 @@ def test_seeds_are_pooled_by_case() -> None:
     runs = {0: scores({"x": 0.2, "y": 0.6}), 1: scores({"x": 0.4, "y": 0.8})}
     assert DICE.pooled(runs) == pytest.approx({"x": 0.3, "y": 0.7})
     assert [DICE.mean(run) for run in runs.values()] == pytest.approx([0.4, 0.6])
-    assert DICE.cells(runs)[0].startswith("0.500 [0.3")
+    assert DICE.cells(runs)[0] == "0.500 [0.200, 0.800]"  # over items and seeds
 
 
 def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
@@ -246,10 +240,18 @@ def test_a_page_sets_arms_against_the_reference_and_tells_the_gap(study: Study) 
 
 
 def test_the_share_of_the_gap_by_hand() -> None:
-    low = {"x": 0.4, "y": 0.6}
-    share, bottom, top = gap_closed({"x": 0.5, "y": 0.7}, low, {"x": 0.6, "y": 0.8})
+    low = np.array([[0.4, 0.6]])
+    share, bottom, top = gap_closed(low + 0.1, low, low + 0.2)
     assert share == pytest.approx(0.5)
     assert (bottom, top) == pytest.approx((0.5, 0.5))
+
+
+def test_the_share_of_the_gap_is_less_sure_where_seeds_differ() -> None:
+    low = np.array([[0.4, 0.6], [0.4, 0.6], [0.4, 0.6]])
+    arm = low + np.array([[0.05], [0.1], [0.15]])
+    share, bottom, top = gap_closed(arm, low, low[:1] + 0.2)
+    assert share == pytest.approx(0.5)
+    assert (bottom, top) == pytest.approx((0.25, 0.75), abs=0.05)
 
 
 def test_the_machine_is_described_without_names() -> None:
@@ -260,7 +262,7 @@ def test_the_machine_is_described_without_names() -> None:
 
 
 def test_no_gap_gives_no_share(study: Study) -> None:
-    flat = {"x": 0.5, "y": 0.5}
+    flat = np.full((1, 2), 0.5)
     with np.errstate(all="ignore"):
         share, *interval = gap_closed(flat, flat, flat)
     assert math.isnan(share)

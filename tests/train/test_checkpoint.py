@@ -163,6 +163,8 @@ def test_weights_of_another_network_are_refused(saved):
         ({"format": 2}, "format: Input should be 1"),
         ({"colour": "red"}, "colour: Extra inputs"),
         ({"patch": [8, 8]}, "patch.2: Field required"),
+        ({"patch": [8, 8, 2**63]}, "patch.2: Input should be less than or equal to 4096"),
+        ({"patch": [8, 0, 8]}, "patch.1: Input should be greater than or equal to 1"),
     ],
 )
 def test_a_description_of_another_version_is_refused_by_key(saved, change, words):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from medssl.errors import Stopped
+from medssl.errors import DataError, Stopped
 from medssl.stop import listening
 from medssl.train import track
 from medssl.train.jsonl_log import Journal, read_log
@@ -213,6 +213,70 @@ def test_how_a_stage_ended_is_the_status(client, tmp_path, error, status):
     with pytest.raises(type(error)), _tracker(tmp_path / "run") as tracker:
         raise error
     assert client.get_run(tracker.run_id).info.status == status
+
+
+def test_a_failed_run_says_why_until_it_is_mended(client, tmp_path):
+    def tags():
+        return client.get_run(tracker.run_id).data.tags
+
+    failure = DataError("the scan of c3 is empty", "it lies in /data/Qvortrup Ada", "leave it out")
+    with pytest.raises(DataError), _tracker(tmp_path / "run") as tracker:
+        raise failure
+    assert tags()["failure"] == "the scan of c3 is empty; leave it out"
+    assert "Qvortrup" not in (tmp_path / "run" / TRACKING).read_text()
+    with pytest.raises(Stopped), _tracker(tmp_path / "run") as tracker:
+        raise Stopped("a signal")
+    with _tracker(tmp_path / "run") as tracker:
+        pass
+    assert "failure" not in tags()
+    assert client.get_run(tracker.run_id).info.status == "FINISHED"
+
+
+DATA = {"name": "balls", "digest": "ab", "source": "{}", "profile": '{"cases": 8}'}
+MODEL = {"name": "cps", "type": "x", "step": 3, "tags": {"checkpoint": "checkpoint/last"}}
+
+
+def test_data_and_models_are_entries_of_their_own(client, tmp_path):
+    data = [{**DATA, "context": "train"}]
+    for _ in range(2):  # a finished stage that is carried out again makes no second model
+        with Tracker(
+            tmp_path / "train-1", "hippocampus", "t", None, {"a": 1}, {}, data, MODEL
+        ) as trained:
+            pass
+    uses = ["../train-1/checkpoint/last"]
+    with Tracker(tmp_path / "eval", "hippocampus", "e", None, {}, {}, data, None, uses) as scored:
+        pass
+    (made,) = client.get_run(trained.run_id).outputs.model_outputs
+    model = client.get_logged_model(made.model_id)
+    assert (model.name, model.status, model.source_run_id) == ("cps", "READY", trained.run_id)
+    assert (made.step, model.params, model.tags["checkpoint"]) == (3, {"a": "1"}, "checkpoint/last")
+    inputs = client.get_run(scored.run_id).inputs
+    assert [one.model_id for one in inputs.model_inputs] == [made.model_id]
+    for run in (trained, scored):
+        (found,) = client.get_run(run.run_id).inputs.dataset_inputs
+        assert (found.dataset.name, found.dataset.digest) == ("balls", "ab")
+        assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "train"}
+
+
+def test_data_and_models_are_sent_later_too(client, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        given = [{**DATA, "context": "train"}], MODEL
+        with Tracker(tmp_path / "train-1", "hippocampus", "t", None, {}, {}, *given):
+            pass
+    run = client.get_run(deliver(tmp_path / "train-1"))
+    assert len(run.inputs.dataset_inputs) == len(run.outputs.model_outputs) == 1
+
+
+def test_a_store_that_knows_no_models_keeps_the_run_all_the_same(port, tmp_path, monkeypatch):
+    server = Server(port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    given = [{**DATA, "context": "train"}], MODEL
+    with Tracker(tmp_path / "train-1", "hippocampus", "t", None, {}, {}, *given) as tracker:
+        tracker.metrics(1, {"loss": 0.5})
+    server.close()
+    assert server.by_name("t")["numbers"] == [("loss", 1, 0.5)]
+    assert is_delivered(tmp_path / "train-1")
 
 
 def test_a_resumed_stage_continues_its_run_and_replaces_repeated_steps(client, tmp_path):

@@ -15,6 +15,7 @@ from medssl.data.radiograph.image import Radiograph
 from medssl.data.spec import Case, load_spec
 from medssl.errors import DataError, UsageError
 from medssl.transforms.crops import picture_after
+from medssl.transforms.radiograph import percentiles
 from medssl.transforms.radiograph_chain import RadiographPreprocess, from_crop
 from tests.data.conftest import crops_of
 
@@ -130,6 +131,18 @@ def test_percentiles_become_black_and_white() -> None:
     assert (found[0, :6] == 0).all()
     assert (found[0, 99:] == 255).all()
     np.testing.assert_allclose(found[0, 52], (52 - 5) / 94 * 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("wanted", [(5.0, 99.0), (0.0, 100.0), (0.5, 99.5), (60.0, 70.0)])
+def test_percentiles_of_a_large_image_are_those_of_numpy(kind, wanted) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.gamma(4, 20, (1, 500, 700)).astype(kind)
+    sparse = np.zeros_like(noise)
+    sparse[0, :3] = 7
+    rising = np.sort(noise.ravel()).reshape(noise.shape)
+    for pixels in (noise, sparse, rising):
+        np.testing.assert_allclose(percentiles(pixels, wanted), np.percentile(pixels, wanted))
 
 
 def test_percentiles_are_stretched_as_monai_does_it() -> None:

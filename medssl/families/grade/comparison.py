@@ -41,6 +41,7 @@ class GradeComparison(Comparison):
     """By balanced accuracy and quadratic kappa over the same images."""
 
     budget = "labels per grade"
+    ranked = "balanced_accuracy"
     shown = {  # noqa: RUF012 - a ClassVar of the base
         "balanced_accuracy": "balanced accuracy",
         "kappa": "quadratic kappa",

@@ -26,6 +26,7 @@ class PretrainComparison(Comparison):
 
     shown = {name: COLUMNS[name] for name in SHOWN}  # noqa: RUF012 - a ClassVar of the base
     differences = ()
+    ranked = "top1"
 
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:
         """What the probes say of the trained network; of everything that they asked."""

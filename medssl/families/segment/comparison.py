@@ -48,6 +48,7 @@ class SegmentComparison(Comparison):
     """By Dice over cases."""
 
     score = "Dice"
+    ranked = "dice"
     shown = {"hd95": "HD95 mm", "asd": "ASD mm"}  # noqa: RUF012 - a ClassVar of the base
 
     def read(self, folder: Path) -> tuple[Mapping[str, float], Any]:

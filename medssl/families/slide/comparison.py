@@ -14,6 +14,7 @@ class SlideComparison(Comparison):
     """By accuracy over bags."""
 
     score = "accuracy"
+    ranked = "accuracy"
     shown = {  # noqa: RUF012 - a ClassVar of the base
         "auc": "AUC",
         "ece": "ECE",

@@ -95,7 +95,7 @@ class Bcp(StudentTeacher):
 
     def is_first_stage(self, progress: Progress) -> bool:
         """Whether only labelled patches are mixed yet."""
-        return progress.step <= round(self.settings.first_stage * progress.steps)
+        return progress.step <= self.settings.first_steps(progress.steps)
 
     def forward(
         self, batches: dict[str, Batch], progress: Progress, generator: Generator, part: int = 0

@@ -7,6 +7,9 @@ from pydantic import Field
 from medssl.errors import UsageError
 from medssl.methods.settings import Answering, Family, MethodSettings
 
+PUBLISHED, LEAST = 2000 / 17_000, 500
+"""Share of the steps in the first stage, and the steps that it has at least."""
+
 
 class Settings(MethodSettings):
     """Bidirectional copy-paste between labelled and unlabelled patches."""
@@ -27,11 +30,13 @@ class Settings(MethodSettings):
         "unmixed": {"box": 0.0},
     }
 
-    first_stage: float = Field(
-        default=0.1176,
+    first_stage: float | None = Field(
+        default=None,
         ge=0,
         le=1,
-        description="share of the steps that mix labelled patches alone; 2000 of 17 000",
+        description="share of the steps that mix labelled patches alone; null: 0.1176 as published "
+        "(2000 of 17 000), but at least 500 steps, or half of them where there are fewer than "
+        "1000, as a teacher that finds nothing yet teaches that there is nothing",
     )
     first_loss: Literal["whole", "by_region"] = Field(
         default="whole",
@@ -69,6 +74,12 @@ class Settings(MethodSettings):
         default="student", description="who predicts; both: the mean of student and teacher"
     )
 
+    def first_steps(self, steps: int) -> int:
+        """How many of a training's steps the first stage has."""
+        if self.first_stage is not None:
+            return round(self.first_stage * steps)
+        return max(round(PUBLISHED * steps), min(LEAST, steps // 2))
+
     def must_fit(self, config: Any) -> None:
         """Refuse batches that cannot be halved, and labels that are lent to other slices.
 
@@ -84,7 +95,7 @@ class Settings(MethodSettings):
             )
         train = config.pipeline.train
         sizes = train.batch_labelled, train.batch_unlabelled
-        if sizes[0] % 2 or (self.first_stage < 1 and sizes[0] != sizes[1]):
+        if sizes[0] % 2 or (self.first_stage != 1 and sizes[0] != sizes[1]):
             raise UsageError(
                 f"method bcp cannot halve train.batch_labelled={sizes[0]} and "
                 f"train.batch_unlabelled={sizes[1]}",

@@ -155,7 +155,7 @@ def test_a_study_compares_arms_by_the_images_that_folds_left_out(joints: Path) -
     path = joints / "pipelines" / "joints.yaml"
     path.write_text(path.read_text().replace("labels: 4,", "labels: 4, folds: 2, test: 0,"))
     study = load_study("joints_study")
-    assert "4 of 8 runs finished" in run_study(study, QUIET, ["labels=2"])
+    assert "4 of 8 runs finished" in run_study(study, QUIET, ["labels=2"]).said
     page = Path("runs/joints/study-joints_study/summary.md").read_text()
     (row,) = (line for line in page.splitlines() if line.startswith("| pi_model") and "+" in line)
     assert "[" not in row  # each seed has labelled images of its own

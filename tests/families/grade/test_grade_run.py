@@ -392,7 +392,7 @@ def test_runs_are_compared_image_by_image(joints: Path) -> None:
         compare("joints", "supervised_mixup")
     for method in ("supervised_mixup", "supervised_grading"):
         run(load_config("joints", ["train.steps=4", f"method={method}"]), QUIET)
-    head, first, second = compare("joints", "supervised_mixup").splitlines()
+    head, first, second = str(compare("joints", "supervised_mixup")).splitlines()
     assert "- supervised_mixup" in head
     assert first.split()[:3] == ["supervised_grading", "4", "0"]
     assert second.split()[:3] == ["supervised_mixup", "4", "0"]

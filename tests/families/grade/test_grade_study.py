@@ -20,7 +20,7 @@ QUIET = QuietReporter()
 def test_finished_cells_are_kept_and_reported(joints: Path) -> None:
     study = load_study("joints_study")
     word = run_study(study, QUIET, ["labels=2,seed=0"], threads=1, command="medssl study x")
-    assert word.startswith("2 of 8 runs finished")
+    assert word.said.startswith("2 of 8 runs finished")
     folder = Path("runs/joints/study-joints_study")
     page = (folder / "summary.md").read_text()
     assert "**The data are simulated.**" in page

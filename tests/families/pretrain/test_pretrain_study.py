@@ -21,7 +21,7 @@ def test_cells_go_seed_by_seed_and_redraw_the_probed_patients(heads: Path) -> No
 def test_the_table_has_arms_beside_what_needs_no_training(heads: Path) -> None:
     study = load_study("heads_study")
     said = run_study(study, QuietReporter(), ["seed=0"], command="medssl study x")
-    assert said.startswith("2 of 4 runs finished")
+    assert said.said.startswith("2 of 4 runs finished")
     folder = heads / "runs" / "encoder" / "study-heads_study"
     summary = (folder / "summary.md").read_text()
     rows = [line.split("|")[1].strip() for line in summary.splitlines() if line.startswith("|")]
@@ -33,7 +33,7 @@ def test_the_table_has_arms_beside_what_needs_no_training(heads: Path) -> None:
     assert "| top-1 |" in summary
     assert "mm |" not in summary  # no arm is an embedding that says how many
     again = run_study(study, QuietReporter(), ["seed=0", "arm=mim"])
-    assert again.startswith("2 of 4 runs finished")
+    assert again.said.startswith("2 of 4 runs finished")
 
 
 def test_embeddings_are_compared_in_mm(heads: Path) -> None:

@@ -248,7 +248,7 @@ def test_runs_are_compared_bag_by_bag(toys: Path) -> None:
         compare("bags", "abmil")
     for method in ("abmil", "mean_pool"):
         run(load_config("bags", [f"method={method}"]), QUIET)
-    head, first, second = compare("bags", "abmil").splitlines()
+    head, first, second = str(compare("bags", "abmil")).splitlines()
     assert "- abmil" in head
     assert first.split()[:2] == ["abmil", "0"]
     assert second.split()[:2] == ["mean_pool", "0"]

@@ -50,7 +50,7 @@ def test_a_reference_that_is_no_arm_is_refused(study: str) -> None:
 def test_finished_cells_are_kept_and_reported(study: str) -> None:
     loaded = load_study(study)
     word = run_study(loaded, QuietReporter(), ["seed=0"], threads=1, command="medssl study x")
-    assert word.startswith("2 of 4 runs finished")
+    assert word.said.startswith("2 of 4 runs finished")
     page = Path("runs/bags/study-toy_study/summary.md").read_text()
     assert "## bags (simulated)" in page
     assert "`medssl study x`" in page

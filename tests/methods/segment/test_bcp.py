@@ -254,13 +254,13 @@ def test_the_teacher_is_the_student_in_the_first_stage_and_follows_it_later(buil
         for parameter in method.student.parameters():
             parameter.add_(1.0)
         statistic.add_(1.0)
-    method.after_step(Progress(13, 100))
+    method.after_step(Progress(51, 100))
     torch.testing.assert_close(weights(method.teacher), start + 0.01)
     assert torch.equal(next(iter(method.teacher.buffers())), statistic - 1)
     averaged = build("bcp", norm="batch", average_statistics=True)
     with torch.no_grad():
         next(iter(averaged.student.buffers())).add_(1.0)
-    averaged.after_step(Progress(13, 100))
+    averaged.after_step(Progress(51, 100))
     moved = next(iter(averaged.teacher.buffers()))
     torch.testing.assert_close(moved, torch.full_like(moved, 0.01))
 
@@ -292,8 +292,9 @@ def test_labels_count_where_they_are_seen_alone(build, batches, terms):
 def test_the_first_stage_reads_labelled_patches_alone(build, batches, terms):
     """Property 8, and section 3: a outside the box, b inside, one direction."""
     method, given = build("bcp", **PLAIN), batches()
-    assert method.is_first_stage(Progress(12, 100))
-    assert not method.is_first_stage(Progress(13, 100))
+    for last, steps in ((2000, 17_000), (500, 1200), (150, 300)):
+        assert method.is_first_stage(Progress(last, steps))
+        assert not method.is_first_stage(Progress(last + 1, steps))
     found = terms(method, {"labelled": given["labelled"]}, **FIRST)
     box = draw_box((8, 8, 8), 2 / 3, torch.Generator().manual_seed(0))
     a, b = given["labelled"].image[:, 0].split(1)

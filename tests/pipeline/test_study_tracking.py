@@ -1,0 +1,104 @@
+"""A study in MLflow: its run above those of its arms, and what is compared in columns."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medssl.pipeline.comparison import Headline
+from medssl.pipeline.plan import Job
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.study import load_study
+from medssl.pipeline.study_run import run_study
+from medssl.train.track import Tracker
+from tests.pipeline.conftest import write_untrained
+
+STUDY = (
+    "{title: Two budgets, pipeline: balls, labels: [2, 3], seeds: [0], reference: plain, "
+    "arms: {plain: [], noisy: [method.noise=0.1]}}"
+)
+
+
+def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
+    balls: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def train(job: Job, tracker: Tracker) -> dict[str, Any]:
+        if job.plan.config.method.noise and job.plan.config.pipeline.split.labels == 3:
+            raise RuntimeError("out of memory")
+        write_untrained(job.plan.config, job.plan.folder("train"))
+        return {}
+
+    monkeypatch.setattr("medssl.families.segment.train.train", train)
+    (balls / "pipelines" / "balls_study.yaml").write_text(STUDY)
+    end = run_study(load_study("balls_study"), QuietReporter(), command="c")
+    assert len(end.failures) == 1
+
+    client = MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("balls")
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    (study,) = (run for run in runs if run.data.tags["stage"] == "study")
+    assert (study.info.run_name, study.info.status) == ("Two budgets", "FINISHED")
+    kept = {one.path for one in client.list_artifacts(study.info.run_id)}
+    assert kept == {"study.csv", "summary.md", "learning_curve.csv", "learning_curve.png"}
+    assert study.data.params["arms.noisy"] == "method.noise=0.1"
+    words = "1: arm noisy, labels 3, seed 0: unexpected RuntimeError: out of memory"
+    assert study.data.tags["runs_failed"] == words
+    curve = client.get_metric_history(study.info.run_id, "score/plain")
+    assert [point.step for point in curve] == [2, 3]
+
+    wholes = [run for run in runs if run.data.tags["stage"] == "run"]
+    assert len(wholes) == 4
+    for run in wholes:
+        tags, numbers = run.data.tags, run.data.metrics
+        assert tags["mlflow.parentRunId"] == study.info.run_id
+        assert (tags["study"], tags["method"], tags["seed"]) == ("balls_study", "supervised", "0")
+        assert run.info.run_name == f"{tags['arm']}: supervised, {tags['labels']} labels, seed 0"
+        assert (tags["arm"], tags["labels"], tags["data"]) in [
+            (arm, labels, "balls") for arm in ("plain", "noisy") for labels in ("2", "3")
+        ]
+        if run.info.status == "FAILED":
+            assert tags["failure"] == "unexpected RuntimeError: out of memory"
+            continue
+        assert tags["score"] == "Dice"
+        assert numbers["test/score"] == numbers["dice"]
+        assert numbers["test/score_low"] <= numbers["test/score"] <= numbers["test/score_high"]
+        (data,) = run.inputs.dataset_inputs
+        assert data.dataset.name == "balls"
+        assert '"test": 3' in data.dataset.profile
+    assert [run.info.status for run in wholes].count("FAILED") == 1
+    trained = [run for run in runs if run.data.tags["stage"] == "train" and run.outputs]
+    made = {one.model_id for run in trained for one in run.outputs.model_outputs}
+    used = [
+        one.model_id
+        for run in runs
+        if run.data.tags["stage"] == "evaluate"
+        for one in client.get_run(run.info.run_id).inputs.model_inputs
+    ]
+    assert len(made) == 3
+    assert set(used) == made
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ({}, None),
+        ({"dice": 0.5}, Headline("Dice", 0.5, 0.4, 0.6)),
+        ({"dice": 0.5, "dice_low": 0.1, "dice_high": 0.9}, Headline("Dice", 0.5, 0.1, 0.9)),
+    ],
+)
+def test_the_number_that_runs_are_ranked_by(
+    numbers: dict[str, float], found: Headline | None
+) -> None:
+    from medssl.families.segment.comparison import CaseTable, SegmentComparison
+    from medssl.pipeline.comparison import Result
+
+    cases = {f"c{n}": {"dice": 0.4 + 0.2 * (n % 2), "hd95": 1.0, "asd": 1.0} for n in range(2)}
+    run = Result(Path("x"), {}, numbers, CaseTable(cases), "")
+    told = SegmentComparison().headline(run)
+    assert (told is None) == (found is None)
+    if told is not None and found is not None:
+        assert told.name == found.name
+        ends = (found.value, found.low, found.high)
+        assert (told.value, told.low, told.high) == pytest.approx(ends)
