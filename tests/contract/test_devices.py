@@ -29,8 +29,9 @@ SEGMENT = [name for name in method_names() if settings_class(name).family == "se
 ON_CPU = {"bcp": (2, 2), "gmml": (2, 1)}
 """Methods of which a part is done on a CPU, and copies from and to the device for that: the largest
 connected part of what is labelled; blocks that are dropped and filled."""
-CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}}
-"""What has to be counted when all items are clustered anew, every so many steps."""
+CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}, "vicreg": {"equal": 2}}
+"""What has to be counted when all items are clustered anew, every so many steps; what torch's
+covariance asks for."""
 FETCHED = {"copy to the CPU": 1}
 """The values of all terms, in one transfer."""
 CHANCES = {
