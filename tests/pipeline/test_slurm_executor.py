@@ -194,7 +194,7 @@ def test_a_command_that_fails_fails_its_job(tmp_path: Path) -> None:
 def test_a_report_names_what_was_killed(study: Study, balls: Path) -> None:
     from medssl.pipeline import study_tasks
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt  # as if the process were gone
 
     with pytest.MonkeyPatch.context() as patched:
