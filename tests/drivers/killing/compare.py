@@ -8,7 +8,18 @@ from typing import Any
 
 import torch
 
-TIMES = {"time", "seconds", "steps_per_s", "wait_share", "run_id", "store", "sent", "code", "mark"}
+TIMES = {
+    "time",
+    "seconds",
+    "steps_per_s",
+    "wait_share",
+    "run_id",
+    "store",
+    "sent",
+    "code",
+    "mark",
+    "model_id",
+}
 """Keys whose values tell when, where or by which commit a run was, not what it found."""
 
 SUMS = "SHA256SUMS"
