@@ -5,13 +5,14 @@ validates and saves.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torchmetrics.aggregation import MeanMetric
 
 from medssl.data.prefetch import BatchStream, Prefetch
 from medssl.device import choose_device
@@ -110,10 +111,10 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    with TEAM.joined(device):
+    with TEAM.joined(device), float32_products(tf32=settings.precision == "tf32"):
         shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
-        update = make_update(method, settings, seed, device, fine_tune, parted)
+        update = make_update(method, settings, seed, device, fine_tune, parted, reporter.note)
         trained = method, update.optimiser, update.scaler
         state = _resumed(state_file, device, trained, callbacks.search)
         TEAM.same([*method.parameters(), *method.buffers()])
@@ -124,7 +125,7 @@ def fit(
             with (
                 listening(),
                 held() as stop,
-                closing(Prefetch(shared, state.step, workers)) as feed,
+                closing(Prefetch(shared, state.step, workers, device)) as feed,
             ):
                 _Loop(update, settings, state, state_file, callbacks, reporter, log).run(feed, stop)
         finally:
@@ -148,6 +149,19 @@ def _resumed(
     return state
 
 
+@contextmanager
+def float32_products(tf32: bool) -> Iterator[None]:
+    """While it lasts, products of float32 on a GPU are of all bits, or of those of TF32."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
 def configure_torch(threads: int | None, deterministic: bool) -> None:
     """CPU threads of torch (None leaves them) and determinism, in this process."""
     if threads is not None:
@@ -155,6 +169,19 @@ def configure_torch(threads: int | None, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     # A debugging aid that comes with it and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def running_mean(kept: Mapping[str, Any]) -> MeanMetric:
+    """The mean of a loss over steps, which goes on from a kept state; empty: from the beginning.
+
+    Every process has the same loss of the whole batch, so that nothing is joined over them.
+    """
+    mean = MeanMetric(nan_strategy="disable", sync_on_compute=False)
+    mean.set_dtype(torch.float64)
+    mean.persistent(True)
+    if kept:
+        mean.load_state_dict(kept)
+    return mean
 
 
 @dataclass(frozen=True)
@@ -176,9 +203,11 @@ class _Loop:
             Stopped: a signal came to one of the processes.
         """
         settings, clock = self.settings, _Clock(feed)
+        mean = running_mean(self.state.losses)
         for step in range(self.state.step + 1, settings.steps + 1):
             values = self.update(feed.take(), Progress(step, settings.steps))
             self.state.step = step
+            mean.update(values["loss"])
             values |= clock.tick()
             last = step == settings.steps
             validates = last or step % settings.validate_every == 0
@@ -189,10 +218,13 @@ class _Loop:
             if not last and search is not None and search.look(step):
                 clock.skip()
             if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
+                values["loss_mean"] = float(mean.compute())
+                mean.reset()
                 self.log.metrics(step, values | self.update.method.monitor())
             self.reporter.step(step, values)
             stops = TEAM.any(stop.requested)
             if last or stops or step % settings.checkpoint_every == 0:
+                self.state.losses = mean.state_dict()
                 self._save(values)
             if stops:
                 raise Stopped(
