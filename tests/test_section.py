@@ -135,8 +135,8 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 UNCHANGED = ("medssl.data.layouts.", "medssl.networks.foreign.")
-"""Keys of layouts, and of files of other projects, which start their parts as the parts' own classes
-do: nothing lies beneath."""
+"""Keys of layouts and of files of other projects, which start their parts as the parts' own
+classes do: nothing lies beneath."""
 
 EVERY = list(every_section())
 PARTS = [
