@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from medssl.cli import main
+from medssl import cli
 from medssl.errors import DataError, UsageError
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
@@ -16,7 +16,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.train.description import WEIGHTS
 from medssl.train.encoder_checkpoint import read_encoder
-from tests.pipeline.conftest import write_encoder
+from tests.train.volume_encoder import write_encoder
 
 ROWS, COLUMNS = 24, 32
 
@@ -94,8 +94,16 @@ def dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def test_an_encoder_of_pictures_is_learnt_probed_and_fine_tuned(dots, capsys):
-    assert main(["pretrain", "encoder"]) == 0
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """As at the console; fails where the command does."""
+    monkeypatch.setattr("sys.argv", ["medssl", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+
+
+def test_an_encoder_of_pictures_is_learnt_probed_and_fine_tuned(dots, capsys, monkeypatch):
+    command(monkeypatch, "pretrain", "encoder")
     model = next(Path("runs").rglob("checkpoint/last"))
     found = read_encoder(model)
     assert found.network.is_flat
@@ -107,7 +115,7 @@ def test_an_encoder_of_pictures_is_learnt_probed_and_fine_tuned(dots, capsys):
     assert {one.ndim for one in weights.values() if one.ndim > 1} == {4}
 
     frozen = ["pretrain=encoder", "network.frozen=true", "evaluate.bootstrap=100"]
-    assert main(["run", "masks", *frozen]) == 0
+    command(monkeypatch, "run", "masks", *frozen)
     # The run pre-trains an encoder that sees no patient of its test.
     models = [one for one in Path("runs").rglob("checkpoint/last") if "encoder" in str(one)]
     assert len(models) == 2
@@ -161,19 +169,25 @@ def test_what_cannot_be_learnt_from_says_so(dots):
         load_config("encoder", ["network=image_fpn", "train.patch=[64, 64]"])
     with pytest.raises(UsageError, match=r"masking\.cell=3 .* choose one of 1, 2, 4, 8"):
         load_config("encoder", ["method={name: masked_image_modelling, masking: {cell: 3}}"])
-    with pytest.raises(UsageError, match="vnet with network.norm=group"):
-        load_config("encoder", ["method=vicreg", "network.norm=instance"])
+    with pytest.raises(UsageError, match=r"choose network\.name=vnet with network\.norm=group"):
+        load_config("encoder", ["method={name: vicreg, rows: scans}", "network.norm=instance"])
     with pytest.raises(DataError, match="contrastive learning needs pairs"):
-        run(load_config("encoder", ["method={name: vicreg, kind: modalities}"]), QuietReporter())
+        run(
+            load_config("encoder", ["method={name: modality_invariant, arm: mcl}"]), QuietReporter()
+        )
 
 
-@pytest.mark.parametrize(("trained", "asked"), [("[16, 16]", 3), ("[16, 16, 16]", 2)])
-def test_an_encoder_of_other_dimensions_is_refused(dots, trained, asked):
-    network = NetworkSettings(name="vnet", width=4, levels=2, norm="batch", dropout=0)
-    flat = network.sized((16, 16, 1))
-    folder = write_encoder(dots / "given", flat if asked == 3 else network)
-    patch = "[16, 16, 16]" if asked == 3 else "[16, 16]"
-    words = "encodes 2-D images" if asked == 3 else "encodes volumes"
-    for name in ("masks", "encoder"):
-        with pytest.raises(UsageError, match=words):
-            load_config(name, [f"pretrain={folder}", f"train.patch={patch}"])
+@pytest.mark.parametrize("name", ["masks", "encoder"])
+def test_an_encoder_of_other_dimensions_is_refused(dots, name):
+    boxes = NetworkSettings(name="vnet", width=4, levels=2, norm="batch", dropout=0)
+    given = read_encoder(write_encoder(dots / "flat", boxes.sized((16, 16, 1)))).network
+    of_boxes = load_config(name, ["train.patch=[16, 16, 16]"])
+    with pytest.raises(
+        UsageError, match=r"it encodes 2-D images, .* for volumes; set train\.patch"
+    ):
+        of_boxes.must_fit(given, "the encoder")
+    volumes = write_encoder(dots / "boxes", boxes)
+    with pytest.raises(
+        UsageError, match=r"it encodes volumes, .* for 2-D images; set train\.patch"
+    ):
+        run(load_config(name, [f"pretrain={volumes}"]), QuietReporter())
