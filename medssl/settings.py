@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
@@ -31,6 +31,18 @@ DeviceName = Annotated[str, AfterValidator(named_device)]
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _precision(given: Any) -> Any:
+    """A precision by its full name."""
+    short = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    return short.get(given, given) if isinstance(given, str) else given
+
+
+Precision = Annotated[
+    Literal["float32", "tf32", "bfloat16", "float16"], BeforeValidator(_precision)
+]
+"""Of passes through networks; fp32, bf16 and fp16 are short for three of them."""
 
 
 class OptimiserSettings(Section):
@@ -85,8 +97,27 @@ class LoopSettings(Section):
         default="network",
         description="what has such a norm: a network's weights together, or each tensor of them",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="of the passes through the network; the weights stay float32"
+    precision: Precision = Field(
+        default="float32",
+        description="of the passes through the network; the weights stay float32. tf32: float32 "
+        "whose products a GPU rounds to 10 bits",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="turns in which networks pass the rows of a batch, each held by itself: less "
+        "memory for about a third more time. The batch, its losses and gradients stay what they "
+        "are, but for batch norms, which see one turn",
+    )
+    checkpointing: bool = Field(
+        default=False,
+        description="true: of each block of a network its answer alone is kept, and what is inside "
+        "computed once more for the gradient: less memory for about a third more time",
+    )
+    compile: bool = Field(
+        default=False,
+        description="whether networks are compiled, which takes a minute and may be faster; where "
+        "that cannot be done they run as they are, which is said",
     )
     channels_last: bool = Field(
         default=False,

@@ -9,6 +9,8 @@ from typing import Literal, Protocol, Self
 import torch
 from torch import Tensor
 
+from medssl.data.draws import placed
+
 Stream = Literal["labelled", "unlabelled", "pairs", "scans", "bags", "tiles", "joint"]
 
 
@@ -66,11 +68,12 @@ class Batch:
 
     def rows(self, chosen: list[int]) -> Self:
         """Some of the items."""
+        index = placed(chosen, self.image)
         label, known, outlined = (
-            None if one is None else one[chosen] for one in (self.label, self.known, self.outlined)
+            None if one is None else one[index] for one in (self.label, self.known, self.outlined)
         )
         ids = tuple(self.ids[row] for row in chosen)
-        return type(self)(self.image[chosen], label, self.start[chosen], ids, known, outlined)
+        return type(self)(self.image[index], label, self.start[chosen], ids, known, outlined)
 
     def damaged(self) -> tuple[str, ...]:
         """The cases with voxels that are not finite."""

@@ -203,12 +203,13 @@ class Changes:
         """Views float32 [V, C, *patch], and the mask of the first, uint8 [*patch].
 
         Raises:
-            UsageError: a transform fails, drops an image, changes its size or makes it not finite;
-                names the transform and the case.
+            UsageError: a transform fails, drops an image, changes its size or, on a CPU, makes it
+                not finite; names the transform and the case.
         """
         try:
             images, mask = self._made(box)
-            if not bool(torch.isfinite(images.sum())):
+            # A GPU would have to be waited for; `refuse_non_finite` makes them here once more.
+            if images.device.type == "cpu" and not bool(torch.isfinite(images.sum())):
                 self._blame(box)
         except UsageError as error:
             raise UsageError(f"case {box.case}: {error.what}", error.why, error.do) from error

@@ -5,13 +5,32 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from medssl.data.batch import TrainBatch
 from medssl.settings import MOST_WORKERS
+
+CPU = torch.device("cpu")
+
+
+def pinned(part: Any) -> Any:
+    """A batch, or a part of one, whose tensors lie in memory that the system does not move.
+
+    A GPU copies from there while the host goes on.
+    """
+    if isinstance(part, Tensor):
+        return part.pin_memory()
+    if isinstance(part, tuple):
+        return tuple(pinned(one) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        own = {one.name for one in fields(part) if one.init}
+        return replace(part, **{name: pinned(getattr(part, name)) for name in own})
+    return part
 
 
 class BatchStream(Protocol):
@@ -42,13 +61,20 @@ class Prefetch:
         streams: by name; with several threads, several batches of one are drawn at a time.
         first: number of the first batch.
         workers: threads; 0 draws each batch when it is taken.
+        device: where batches go next; those for a GPU are put where it fetches them by itself.
 
     Attributes:
         waited: seconds that training stood still for data.
     """
 
-    def __init__(self, streams: Mapping[str, BatchStream], first: int, workers: int = 1) -> None:
-        self._streams, self._number = streams, first
+    def __init__(
+        self,
+        streams: Mapping[str, BatchStream],
+        first: int,
+        workers: int = 1,
+        device: torch.device = CPU,
+    ) -> None:
+        self._streams, self._number, self._pins = streams, first, device.type == "cuda"
         self._pool = ThreadPoolExecutor(workers, initializer=_compute_alone) if workers else None
         self._ahead: deque[dict[str, Future[TrainBatch]]] = deque()
         for _ in range(workers):
@@ -59,16 +85,22 @@ class Prefetch:
         if self._pool is not None:
             submit, number = self._pool.submit, self._number
             self._ahead.append(
-                {name: submit(stream.batch, number) for name, stream in self._streams.items()}
+                {name: submit(self._drawn, one, number) for name, one in self._streams.items()}
             )
             self._number += 1
+
+    def _drawn(self, stream: BatchStream, number: int) -> TrainBatch:
+        batch = stream.batch(number)
+        found: TrainBatch = pinned(batch) if self._pins else batch
+        return found
 
     def take(self) -> dict[str, TrainBatch]:
         """The next batch of every stream; one more starts to be drawn."""
         begin = perf_counter()
         if self._pool is None:
             with _alone():
-                batches = {name: one.batch(self._number) for name, one in self._streams.items()}
+                number = self._number
+                batches = {name: self._drawn(one, number) for name, one in self._streams.items()}
             self._number += 1
         else:
             batches = {name: future.result() for name, future in self._ahead.popleft().items()}

@@ -98,7 +98,8 @@ class DelongAuroc(BinaryAUROC):
         values = dim_zero_cat(self.preds).double().cpu().numpy()
         own = dim_zero_cat(self.target).cpu().numpy() == 1
         area = roc_areas(values[None], own)[0]
-        return torch.tensor([area, *delong_interval(values, own)], dtype=torch.float64)
+        found = [area, *delong_interval(values, own)]
+        return torch.tensor(found, dtype=torch.float64, device=self.device)
 
 
 class CalibrationError(Metric):
@@ -138,7 +139,7 @@ class CalibrationError(Metric):
 
     def compute(self) -> Tensor:
         """The score, float64."""
-        return torch.tensor(self.diagram().error, dtype=torch.float64)
+        return torch.tensor(self.diagram().error, dtype=torch.float64, device=self.device)
 
     def diagram(self) -> Calibration:
         """The bins themselves; only `compute` joins those of other processes."""
@@ -153,4 +154,5 @@ def _mean_over_classes(reduce: Any, metric: MulticlassAUROC | MulticlassAverageP
     ranked = [1] if values.shape[1] == 2 else range(values.shape[1])
     found = [reduce(values[:, k][None], truth == k)[0] for k in ranked]
     absent = len(set(truth.tolist())) < values.shape[1]
-    return torch.tensor(float("nan") if absent else sum(found) / len(found), dtype=torch.float64)
+    score = float("nan") if absent else sum(found) / len(found)
+    return torch.tensor(score, dtype=torch.float64, device=metric.device)

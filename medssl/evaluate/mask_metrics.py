@@ -145,4 +145,4 @@ class Froc(Metric):
         states = (self.false_positives, self.lesions)
         pooled = Hits(*(dim_zero_cat(one).cpu().numpy() for one in states))
         score = froc_score(froc_curve([pooled], int(self.slides)))
-        return torch.tensor(score, dtype=torch.float64)
+        return torch.tensor(score, dtype=torch.float64, device=self.device)

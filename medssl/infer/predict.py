@@ -21,6 +21,8 @@ from medssl.infer.checkpoint_guard import Watch
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.guard import Verdict
 from medssl.infer.restore import restore_classes, restore_labels, restore_map
+from medssl.infer.scan_traits import Listener
+from medssl.infer.sparing import Note, lacks_memory, nobody
 from medssl.infer.uncertainty import Predictor, entropy, flipped
 from medssl.infer.window import Slab, sliding_window, sliding_window_slabs
 from medssl.networks.ensemble import Ensemble
@@ -66,6 +68,7 @@ def predict_case(
     mirrored: tuple[int, ...] = (),
     apart: bool = False,
     watch: Watch | None = None,
+    note: Note = nobody,
 ) -> Prediction:
     """Preprocess, slide the window, restore, correct.
 
@@ -75,43 +78,58 @@ def predict_case(
     With `settings.flips` the answers to copies mirrored along the axes `mirrored` of the network
     grid are averaged: those that training mirrored, as it has seen no others.
 
-    Where the logits of the volume would pass `LOGITS_LIMIT`, they are never held whole: labels and
-    entropy are made slab by slab, and labels go back to the source grid by nearest neighbour
-    instead of by interpolated logits.
+    Where the logits of the volume would pass `LOGITS_LIMIT`, or memory does not suffice for them,
+    they are never held whole: labels and entropy are made slab by slab, and labels go back to the
+    source grid by nearest neighbour instead of by interpolated logits. `note` is told what memory
+    does not suffice for.
 
     Raises:
-        UsageError: probabilities of such a volume are asked for.
+        UsageError: probabilities of such a volume are asked for; or a GPU has not memory enough
+            for one window.
     """
     prepared = prepare(volume)
     image, record = torch.from_numpy(prepared.image), prepared.record
-    how = _window(patch, settings, device, float(image.min()))
-    heard = watch.listen(prepared.image, how["stride"]) if watch else None
+    how = _window(patch, settings, device, float(image.min())) | {"note": note}
     size = 4 * outputs.count * image[0].numel()
     count = len(predictor.members) if apart and isinstance(predictor, Ensemble) else 1
     if isinstance(predictor, Ensemble) and 1 < count < LOGITS_LIMIT / size - 1:
         answer = _side_by_side(_answer(_stacked(predictor), settings, mirrored, outputs))
     else:
         answer = _answer(predictor, settings, mirrored, outputs)
-    told = heard.tell if heard else None
 
-    def judged() -> Verdict | None:
-        return watch(volume, prepared.image, heard) if watch else None
+    def heard() -> Listener | None:
+        return watch.listen(prepared.image, how["stride"]) if watch else None
 
-    if size > LOGITS_LIMIT:
-        with heard or nullcontext():
-            slabs = sliding_window_slabs(image, answer, patch, told=told, **how)
+    def judged(listener: Listener | None) -> Verdict | None:
+        return watch(volume, prepared.image, listener) if watch else None
+
+    whole = None
+    if size <= LOGITS_LIMIT:
+        listener = heard()
+        try:
+            with listener or nullcontext():
+                told = listener.tell if listener else None
+                summed = sliding_window(image, answer, patch, told=told, **how).cpu()
+            whole = _logits(summed, settings, outputs)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            note("memory does not suffice for a whole volume: masks are made slab by slab")
+    if whole is None:
+        listener = heard()
+        with listener or nullcontext():
+            told = listener.tell if listener else None
+            alone = _answer(predictor, settings, mirrored, outputs)
+            slabs = sliding_window_slabs(image, alone, patch, told=told, **how)
             made = _streamed(slabs, record, settings, cleaning, outputs)
-        return replace(made, verdict=judged())
-    with heard or nullcontext():
-        summed = sliding_window(image, answer, patch, told=told, **how)
-    whole = _logits(summed.cpu(), settings, outputs)
+        return replace(made, verdict=judged(listener))
     logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
     voxel, regions = volume.geometry.voxel, outputs.regions
     labels, *members = (
         cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
     )
     maps = _maps(logits, record, settings, outputs)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), judged())
+    return Prediction(volume.geometry, labels, *maps, tuple(members), judged(listener))
 
 
 def _answer(
@@ -154,7 +172,7 @@ def _streamed(
     if "probabilities" in settings.save:
         raise UsageError(
             f"probabilities of a volume of {record.network.shape} voxels do not fit into memory",
-            f"all classes together pass {LOGITS_LIMIT / 2**30:.0f} GiB",
+            "the logits of all classes pass what is held at a time",
             "leave `probabilities` out of predict.save",
         )
     labels = np.zeros(record.network.shape, np.uint8)

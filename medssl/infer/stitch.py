@@ -37,12 +37,13 @@ class Stitch:
         self.side = windows.patch[self.axis]
         self.weights = window_weights(windows.patch, weighting).to(device)
         self.even = weighting == "constant"
-        self.sums = torch.empty(0)
+        self.sums, self.layer = torch.empty(0), torch.empty(0)
 
     def add(self, corner: Triple, logits: Tensor) -> None:
         """Add the output [K, *patch] of the window at a corner."""
         if not self.sums.numel():
             self._open(logits)
+        logits = logits.to(self.weights.device)
         across = list(zip(corner, self.windows.patch, strict=True))
         for inside, slots in self._runs(corner[self.axis], self.side):
             where = [slice(first, first + side) for first, side in across]
@@ -72,11 +73,22 @@ class Stitch:
                 if self.depth < self.windows.padded[self.axis]:
                     view.zero_()
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the sums are held on the CPU."""
+        return self.weights.device.type == "cpu"
+
+    def to_cpu(self) -> None:
+        """Hold the sums on the CPU from now on; what they have gathered goes along."""
+        self.weights, self.sums = self.weights.cpu(), self.sums.cpu()
+        self.layer = self.layer.cpu()
+
     def _open(self, logits: Tensor) -> None:
         shape = list(self.windows.padded)
         shape[self.axis] = self.depth
+        layer = self._layer()
         self.sums = _zeros([logits.shape[0], *shape], self.weights.device)
-        self.layer = self._layer()
+        self.layer = layer
 
     def _layer(self) -> Tensor:
         """Summed weights of the windows of one start along the long axis; the same for each."""

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medssl.errors import UsageError
+from medssl.infer.sparing import Note, Sparing, nobody
 from medssl.infer.stitch import Stitch
 from medssl.infer.window_grid import Triple, Weighting, Windows, window_starts
 from medssl.train.allocator import keep_freed_memory
@@ -68,8 +69,12 @@ def sliding_window(
     device: torch.device = CPU,
     outside: float = 0.0,
     told: Told | None = None,
+    note: Note = nobody,
 ) -> Tensor:
     """Logits of a whole volume, [K, X, Y, Z] float32 on the device.
+
+    Where a GPU's memory does not suffice, windows are taken in smaller calls, down to one at a
+    time, and then the sums are held on the CPU, where the logits are returned.
 
     Args:
         image: [C, X, Y, Z], a tensor on any device or an array, which may be memory-mapped:
@@ -84,14 +89,16 @@ def sliding_window(
         outside: value that surrounds a volume smaller than the patch, evenly on both sides.
         told: called before each call of the predictor with the first voxels of its windows, in
             their order; the call may have further rows, whose answers are thrown away.
+        note: is told, in a sentence, how it is done where memory does not suffice.
 
     Raises:
-        UsageError: for a stride beyond the patch, or a predictor that changes the window's shape.
+        UsageError: for a stride beyond the patch, or a predictor that changes the window's shape;
+            or a GPU has not memory enough for one window.
     """
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, windows.padded[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    for _ in _slabs(reader, predictor, stitch, window_batch, told):
+    for _ in _slabs(reader, predictor, stitch, window_batch, told, note):
         pass  # divided in place
     inside = zip(windows.before, windows.shape, strict=True)
     whole = stitch.sums[(slice(None), *(slice(low, low + side) for low, side in inside))]
@@ -109,6 +116,7 @@ def sliding_window_slabs(
     device: torch.device = CPU,
     outside: float = 0.0,
     told: Told | None = None,
+    note: Note = nobody,
 ) -> Iterator[Slab]:
     """The logits of `sliding_window`, bit for bit, as slabs that cover the volume once.
 
@@ -119,7 +127,7 @@ def sliding_window_slabs(
     windows = Windows(_sides(image), patch, stride)
     stitch = Stitch(windows, weighting, patch[windows.axis], device)
     reader = WindowReader(image, windows, outside, device)
-    return _slabs(reader, predictor, stitch, window_batch, told)
+    return _slabs(reader, predictor, stitch, window_batch, told, note)
 
 
 class WindowReader:
@@ -154,23 +162,28 @@ def _slabs(
     stitch: Stitch,
     window_batch: int | None,
     told: Told | None,
+    note: Note,
 ) -> Iterator[Slab]:
     """Predict, add, and hand on what no later window touches."""
     windows = reader.windows
     axis, done = windows.axis, 0
     size = window_batch or windows_per_call(reader.device, windows.patch)
+
+    def predicted(corners: list[Triple]) -> Tensor:
+        if told is not None:
+            told(corners)
+        return _predict(predictor, reader.read(corners))
+
+    calls = Sparing(predicted, size, note)
     if reader.device.type == "cpu":
         keep_freed_memory()  # mapping each call's memory anew can cost as much as the sums
     for batch in _batches(windows.corners(), size):
-        if told is not None:
-            told(batch)
-        outputs = _predict(predictor, reader.read(batch))
-        for corner, logits in zip(batch, outputs, strict=True):
+        for corner, logits in calls.answers(batch, stitch):
             if corner[axis] > done:
                 yield from _inside(windows, stitch.close(done, corner[axis]))
                 done = corner[axis]
-            stitch.add(corner, logits)
-        del outputs, logits  # or they would lie beside those of the next call
+            calls.add(stitch, corner, logits)
+            del logits  # or it would lie beside those of the next call
     yield from _inside(windows, stitch.close(done, windows.padded[axis]))
 
 

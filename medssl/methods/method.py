@@ -21,6 +21,7 @@ from medssl.networks.build import build_network
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.on_host import OnHost
 from medssl.networks.outputs import Outputs
 from medssl.networks.transfer import PretrainedEncoder
 from medssl.transforms.radiograph_chain import RadiographAugment
@@ -97,7 +98,7 @@ class Progress:
         return number, Progress(step + 1, min(length, self.steps - number * length))
 
 
-class Method(nn.Module, ABC, Generic[AnyBatch]):
+class Method(OnHost, ABC, Generic[AnyBatch]):
     """A learning algorithm; `forward` is one training step.
 
     No device calls, optimisers, logging or paths inside.

@@ -53,7 +53,11 @@ def selected_first(selected: Tensor, patches: int) -> Tensor:
     """All indices [N]: the `selected` as given, then the others in order."""
     other = torch.ones(patches, dtype=torch.bool, device=selected.device)
     other[selected] = False
-    return torch.cat([selected, other.nonzero().squeeze(1)])
+    # Not `nonzero`, for which the host would wait: the selected all go to a last place, cut off.
+    count = patches - len(selected)
+    place = (other.cumsum(0) - 1).masked_fill(~other, count)
+    index = torch.arange(patches, device=selected.device)
+    return torch.cat([selected, index.new_empty(count + 1).scatter_(0, place, index)[:count]])
 
 
 def _ranks(scores: Tensor) -> Tensor:

@@ -327,6 +327,8 @@ class Team:
         Args:
             lengths: of the first axis in each process.
         """
+        if not self.together:
+            return [tensor.detach()]
         most, own = max(lengths), tensor.detach().contiguous()
         if len(own) < most:
             own = torch.cat([own, own.new_zeros(most - len(own), *own.shape[1:])])

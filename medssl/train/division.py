@@ -19,7 +19,7 @@ from functools import partial, wraps
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -28,6 +28,7 @@ from medssl.errors import UsageError
 from medssl.networks.dropout import Dropout
 from medssl.networks.rows import Rows, drawn_for_all, seeing, share
 from medssl.train.distributed import Team
+from medssl.train.replay import in_turns
 
 IMAGE_AXES = 4
 """Axes of a batch of images or maps, at least. Vectors and tokens cost little and stay whole."""
@@ -35,16 +36,27 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Division:
-    """Shares out rows while it is `on`."""
+    """Shares out rows while it is `on`.
 
-    def __init__(self, team: Team) -> None:
-        self.team = team
+    Args:
+        turns: in how many turns the rows that are here are passed; for the gradient, the passes
+            of each are carried out once more, so that those of one turn alone are held.
+    """
+
+    def __init__(self, team: Team, turns: int = 1) -> None:
+        self.team, self.turns = team, turns
+        self.generators: Sequence[Generator] = ()
         self._on = False
 
     @contextmanager
-    def on(self) -> Iterator[None]:
-        """While it lasts, the networks share out the rows that they are given."""
-        self._on = self.team.together
+    def on(self, generators: Sequence[Generator] = ()) -> Iterator[None]:
+        """While it lasts, the networks share out the rows that they are given.
+
+        Args:
+            generators: by which they may draw.
+        """
+        self._on = self.team.together or self.turns > 1
+        self.generators = generators
         try:
             yield
         finally:
@@ -63,9 +75,9 @@ class Division:
                 whole = partial(_dropped, module, module.forward)
                 setattr(module, "forward", whole)  # noqa: B010
             for name in ("forward", *getattr(module, "by_rows", ())):
-                setattr(module, name, self._shared(getattr(module, name)))
+                setattr(module, name, self._shared(module, getattr(module, name)))
 
-    def _shared(self, called: Callable[..., Any]) -> Callable[..., Any]:
+    def _shared(self, module: nn.Module, called: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(called)
         def shared(*args: Any, **kwargs: Any) -> Any:
             if not self._on or share() is not None:
@@ -74,11 +86,24 @@ class Division:
             first = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
             if first is None or first.ndim < IMAGE_AXES or not len(first):
                 return called(*args, **kwargs)
+
+            def part(rows: Rows) -> Any:
+                given = [_taken(leaf, rows, first.device) for leaf in leaves]
+                return tree_unflatten(given, spec)
+
             rows = self._rows(len(first))
-            given = [_taken(leaf, rows, first.device) for leaf in leaves]
-            with seeing(rows):
-                args, kwargs = tree_unflatten(given, spec)
-                found, shape = tree_flatten(called(*args, **kwargs))
+            if self.turns > 1:
+                asked = self.generators, rows, self.turns
+                answers, rows = in_turns(module, called, *asked, part)
+                _, shape = tree_flatten(answers[0])
+                found = [
+                    torch.cat(one) if isinstance(one[0], Tensor) else one[0]
+                    for one in zip(*(tree_flatten(each)[0] for each in answers), strict=True)
+                ]
+            else:
+                with seeing(rows):
+                    args, kwargs = part(rows)
+                    found, shape = tree_flatten(called(*args, **kwargs))
             layout = self._layout(rows)
             return tree_unflatten([self._collected(one, rows, layout) for one in found], shape)
 
@@ -86,13 +111,13 @@ class Division:
 
     def _rows(self, total: int) -> Rows:
         """This process's part of so many rows; all parts are equally long."""
-        length = -(-total // self.team.size)
-        start = self.team.rank * length
+        length = -(-total // self.team.parts)
+        start = self.team.rank * length if self.team.together else 0
         return Rows(total, torch.arange(start, start + length).clamp_max(total - 1))
 
     def _layout(self, rows: Rows) -> "Layout":
         """Where the rows of the batch are among those of all processes."""
-        size = self.team.size
+        size = self.team.parts
         if not rows.extended:
             lengths = [len(rows.index)] * size
             every = torch.cat([self._rows_of(rank, rows) for rank in range(size)])
@@ -100,7 +125,7 @@ class Division:
             parts = self.team.collected(rows.index.tolist())
             lengths = [len(part) for part in parts]
             every = torch.tensor([row for part in parts for row in part])
-        return Layout.of(every, lengths, rows.total, self.team.rank)
+        return Layout.of(every, lengths, rows.total, self.team.rank if size > 1 else 0)
 
     def _rows_of(self, rank: int, rows: Rows) -> Tensor:
         length = len(rows.index)
@@ -113,8 +138,10 @@ class Division:
         if answer.ndim == 0 or len(answer) != len(rows.index):
             raise RuntimeError(
                 f"a network gave {tuple(answer.shape)} for {len(rows.index)} rows: what is no row "
-                "of the batch cannot be shared out over processes"
+                "of the batch cannot be shared out over processes or turns"
             )
+        if not self.team.together and not rows.extended:
+            return answer
         found: Tensor = _Collect.apply(answer, layout, self.team)  # type: ignore[no-untyped-call]
         return found
 
@@ -124,7 +151,7 @@ class Division:
         """Batch normalisation by the statistics of all rows, wherever they are."""
         rows = share()
         learns = module.training or module.running_mean is None
-        if not self._on or rows is None or not learns:
+        if not self.team.together or not self._on or rows is None or not learns:
             return whole(values)
         layout = self._layout(rows)
         times = len(values) // len(rows.index)
@@ -179,7 +206,7 @@ class _Collect(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, layout: Layout, team: Team) -> Tensor:
-        ctx.layout, ctx.size, ctx.shape = layout, team.size, own.shape
+        ctx.layout, ctx.size, ctx.shape = layout, team.parts, own.shape
         every = torch.cat(team.stacked(own, layout.lengths))
         return every[layout.place.to(own.device)]
 

@@ -5,8 +5,8 @@ validates and saves.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,10 +110,10 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    with TEAM.joined(device):
+    with TEAM.joined(device), float32_products(tf32=settings.precision == "tf32"):
         shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
-        update = make_update(method, settings, seed, device, fine_tune, parted)
+        update = make_update(method, settings, seed, device, fine_tune, parted, reporter.note)
         trained = method, update.optimiser, update.scaler
         state = _resumed(state_file, device, trained, callbacks.search)
         TEAM.same([*method.parameters(), *method.buffers()])
@@ -124,7 +124,7 @@ def fit(
             with (
                 listening(),
                 held() as stop,
-                closing(Prefetch(shared, state.step, workers)) as feed,
+                closing(Prefetch(shared, state.step, workers, device)) as feed,
             ):
                 _Loop(update, settings, state, state_file, callbacks, reporter, log).run(feed, stop)
         finally:
@@ -146,6 +146,19 @@ def _resumed(
     if search is not None:
         search.restore(state.search, state.step)
     return state
+
+
+@contextmanager
+def float32_products(tf32: bool) -> Iterator[None]:
+    """While it lasts, products of float32 on a GPU are of all bits, or of those of TF32."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
 
 
 def configure_torch(threads: int | None, deterministic: bool) -> None:

@@ -3,24 +3,28 @@
 Everything random is a function of (seed, step).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from medssl.data.bags.bag import Bags
 from medssl.data.batch import TrainBatch
-from medssl.errors import MedsslError
+from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
+from medssl.train.compiled import compile_networks
 from medssl.train.distributed import TEAM
 from medssl.train.division import Division, whole_batch
 from medssl.train.fine_tune import FineTune, encoder_levels
+from medssl.train.replay import keep_less
 from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
 
 
@@ -66,7 +70,7 @@ class Update:
             terms = self._backward_each(kind, first, progress)
         else:
             terms = self._backward(batches, progress, generator)
-        refuse_non_finite(terms, batches, progress.step)
+        refuse_non_finite(terms, batches, progress.step, given)
         self._step()
         self.method.after_step(progress)
         losses = {f"loss/{name}": value for name, value in terms.items()}
@@ -111,13 +115,13 @@ class Update:
         """Compute the gradients of every part; returns the loss terms, fetched in one transfer."""
         terms: dict[str, Tensor] = {}
         for part in range(self.method.parts):
-            with self._autocast(), self.division.on():
+            with self._autocast(), self.division.on([*defaults(self.device), generator]):
                 found = self.method(batches, progress, generator, part)
             loss = torch.stack(list(found.values())).sum()
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             terms |= {name: value.detach() for name, value in found.items()}
         TEAM.mean_gradients(list(self.method.parameters()))
-        return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+        return _fetched([terms])[0]
 
     def _backward_each(self, kind: str, bags: Bags, progress: Progress) -> dict[str, float]:
         """As `_backward`, of bags that a method is given one by one: the mean of all of them."""
@@ -126,19 +130,18 @@ class Update:
             dropout, rest = step_seeds(self.seed, progress.step, number)
             _seed_global(dropout, self.device)
             generator = torch.Generator(self.device).manual_seed(rest)
-            with self._autocast():
+            with self._autocast(), self.division.on([*defaults(self.device), generator]):
                 terms = self.method({kind: bag}, progress, generator)
             loss = torch.stack(list(terms.values())).sum() * (TEAM.parts / bags.of)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            values = torch.stack([value.detach() for value in terms.values()]).tolist()
-            found.append(dict(zip(terms, values, strict=True)))
+            found.append({name: value.detach() for name, value in terms.items()})
         TEAM.mean_gradients(list(self.method.parameters()), uneven=True)
-        every = [terms for part in TEAM.collected(found) for terms in part]
+        every = [terms for part in TEAM.collected(_fetched(found)) for terms in part]
         names = dict.fromkeys(name for terms in every for name in terms)
         return {name: sum(one.get(name, 0.0) for one in every) / len(every) for name in names}
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.settings.precision == "float32":
+        if self.settings.precision in ("float32", "tf32"):
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, self.settings.precision))
 
@@ -159,6 +162,13 @@ class Update:
                 yield from ([weight] for weight in network.parameters())
 
 
+def _fetched(found: list[dict[str, Tensor]]) -> list[dict[str, float]]:
+    """The values of terms, in one transfer."""
+    together = [value for terms in found for value in terms.values()]
+    values = iter(torch.stack(together).tolist())
+    return [{name: next(values) for name in terms} for terms in found]
+
+
 def make_update(
     method: Method[Any],
     settings: LoopSettings,
@@ -166,12 +176,27 @@ def make_update(
     device: torch.device,
     fine_tune: FineTune | None = None,
     parted: frozenset[str] = frozenset(),
+    note: Callable[[str], None] = lambda _: None,
 ) -> Update:
-    """`method` on `device` in the wanted memory format, with its optimiser."""
+    """`method` on `device` in the wanted memory format, with its optimiser.
+
+    Args:
+        note: is told what was asked for and cannot be done.
+
+    Raises:
+        UsageError: batch norms over several processes cannot be computed once more.
+    """
     method.to(device).train()
-    division = Division(TEAM)
-    if TEAM.together:
+    division = Division(TEAM, settings.accumulate)
+    less = settings.checkpointing or settings.accumulate > 1
+    if less and TEAM.together:
+        _must_have_no_batch_norm(method)
+    if settings.checkpointing:
+        keep_less(method, lambda: division.generators)
+    if TEAM.together or settings.accumulate > 1:
         division.equip(method)
+    if settings.compile:
+        compile_networks(method, device, note, plain=not (less or TEAM.together))
     if settings.channels_last:
         _store_channels_last(method)
     return Update(
@@ -185,6 +210,22 @@ def make_update(
         division,
         parted,
     )
+
+
+def _must_have_no_batch_norm(method: nn.Module) -> None:
+    if any(isinstance(one, _BatchNorm) for one in method.modules()):
+        raise UsageError(
+            f"{TEAM.size} processes cannot compute batch norms once more",
+            "train.accumulate and train.checkpointing ask for it",
+            "leave both out, or choose network.norm=instance",
+        )
+
+
+def defaults(device: torch.device) -> list[torch.Generator]:
+    """The generators that torch draws by where none is named."""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    return [torch.default_generator, torch.cuda.default_generators[device.index or 0]]
 
 
 def _store_channels_last(method: nn.Module) -> None:
@@ -282,17 +323,26 @@ def step_seeds(seed: int, step: int, piece: int = 0) -> tuple[int, int]:
 
 
 def refuse_non_finite(
-    terms: dict[str, float], batches: Mapping[str, TrainBatch], step: int
+    terms: dict[str, float],
+    batches: Mapping[str, TrainBatch],
+    step: int,
+    given: Mapping[str, TrainBatch] = MappingProxyType({}),
 ) -> None:
     """Name the terms that are not finite and where they came from.
 
+    Args:
+        given: what the batches were made from on another device.
+
     Raises:
+        UsageError: a random change made values that are not finite.
         MedsslError: there is such a term. Cases whose own voxels are not finite are named alone,
             otherwise all of the batch.
     """
     bad = [name for name, value in terms.items() if not isfinite(value)]
     if not bad:
         return
+    for batch in given.values():
+        batch.to(torch.device("cpu"))  # which refuses what random changes spoilt
     cases = {case for batch in batches.values() for case in batch.ids}
     damaged = {case for batch in batches.values() for case in batch.damaged()}
     named = ", ".join(sorted(damaged or cases))

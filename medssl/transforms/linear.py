@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medssl.data.draws import placed
 from medssl.transforms.moves import Size
 
 _STRIP = 16  # places that are made at once
@@ -21,7 +22,7 @@ def along(image: Tensor, axis: int, matrix: np.ndarray) -> Tensor:
 
     Strips of the matrix read only the voxels that they weigh: most of a band's product is 0.
     """
-    weights = torch.from_numpy(matrix.astype(np.float32)).to(image.device)
+    weights = placed(matrix.astype(np.float32), image)
     before, after = image.shape[:axis], image.shape[axis + 1 :]
     rows = image.reshape(-1, image.shape[axis], after.numel())
     made = rows.new_empty(len(rows), len(matrix), after.numel())
@@ -80,8 +81,7 @@ class Line:
             return along(image, axis, self._matrix())
         shape = [-1 if one == axis else 1 for one in range(image.ndim)]
         below, above, *weights = (
-            torch.from_numpy(one).to(image.device)
-            for one in (self.below, self.above, *self.weights)
+            placed(one, image) for one in (self.below, self.above, *self.weights)
         )
         low, high = (one.reshape(shape) for one in weights)
         made = image.index_select(axis, below).mul_(low)

@@ -9,6 +9,7 @@ import torch
 from monai.transforms import MapTransform, Randomizable
 from torch import Generator, Tensor
 
+from medssl.data.draws import host
 from medssl.errors import UsageError
 from medssl.transforms.compose import build
 from medssl.transforms.radiograph_chain import RadiographAugment
@@ -42,7 +43,7 @@ class CropChanges:
 
 def _one_by_one(name: str, made: MapTransform, crops: Tensor, generator: Generator) -> Tensor:
     """Crops changed by a transform of MONAI, whose random state comes from the generator."""
-    seeds = torch.randint(LARGEST_SEED, (len(crops),), generator=generator, device=crops.device)
+    seeds = torch.randint(LARGEST_SEED, (len(crops),), generator=host(generator))
     changed = []
     for crop, seed in zip(crops, seeds.tolist(), strict=True):
         if isinstance(made, Randomizable):

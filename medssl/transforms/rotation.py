@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from medssl.data.draws import placed
 from medssl.data.labels import IGNORED
 from medssl.transforms.moves import Size
 
@@ -146,9 +147,7 @@ class Rotation:
                 shape = [-1 if one == other else 1 for one in range(len(size))]
                 term = weight * (np.arange(side) - (side - 1) / 2)[part].reshape(shape)
                 across, within = (across, within + term) if other else (term, within)
-        first, second = (
-            torch.from_numpy(one.astype(np.float32)).to(image.device) for one in (across, within)
-        )
+        first, second = (placed(one.astype(np.float32), image) for one in (across, within))
         return first, second
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -105,3 +105,22 @@ def test_a_cpu_that_trains_has_one_thread_read_ahead_and_a_gpu_as_many_as_there_
     assert choose_workers(None, torch.device("cpu")) == 1
     assert 1 <= choose_workers(None, torch.device("cuda")) <= 8
     assert [choose_workers(asked, torch.device("cpu")) for asked in (0, 3)] == [0, 3]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_batches_for_a_gpu_lie_in_pinned_memory(workers, on_device, monkeypatch):
+    """Every tensor that is copied there; what is in them stays as it is."""
+    held = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda one: held.append(one) or one)
+    source = replace(streams()["labelled"], on_device=on_device)
+    with closing(Prefetch({"a": source}, 0, workers, torch.device("cuda"))) as feed:
+        batch = feed.take()["a"]
+    own = [box.image for box in batch.boxes] if on_device else [batch.image, batch.label]
+    assert all(any(one is tensor for tensor in held) for one in own)
+    there, alone = batch.to(torch.device("cpu")), source.batch(0).to(torch.device("cpu"))
+    assert torch.equal(there.image, alone.image)
+    held.clear()
+    with closing(Prefetch({"a": source}, 0, workers)) as feed:
+        feed.take()
+    assert held == []

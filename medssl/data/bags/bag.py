@@ -55,11 +55,16 @@ class BagBatch:
         features: [N, E] float32.
         label: int64 scalar, the class index.
         ids: the bag's name alone.
+        truth: the class index as the host knows it, wherever `label` is; None: read from it.
     """
 
     features: Tensor
     label: Tensor
     ids: tuple[str, ...]
+    truth: int | None = None
+
+    def __post_init__(self) -> None:
+        self.truth = int(self.label) if self.truth is None else self.truth
 
     def to(self, device: torch.device) -> Self:
         """The same bag on `device`."""
@@ -67,6 +72,7 @@ class BagBatch:
             self.features.to(device, non_blocking=True),
             self.label.to(device, non_blocking=True),
             self.ids,
+            self.truth,
         )
 
     def damaged(self) -> tuple[str, ...]:

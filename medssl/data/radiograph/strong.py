@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
-from medssl.data.draws import uniform
+from medssl.data.draws import placed, uniform
 from medssl.data.radiograph.augment import random_change
 from medssl.data.radiograph.settings import StrongAugment
 from medssl.transforms.radiograph_chain import GAMMA, MIX, TURN, RadiographAugment, SemixupWord
@@ -57,7 +57,7 @@ def strong_view(
 
 def smoothed(crops: Tensor) -> Tensor:
     """Crops [N, 1, S, S] after a small blur; the border is repeated."""
-    kernel = torch.tensor(SMOOTHING, device=crops.device, dtype=crops.dtype)
+    kernel = placed(SMOOTHING, crops, crops.dtype)
     return conv2d(pad(crops, (1,) * 4, mode="replicate"), (kernel / kernel.sum())[None, None])
 
 

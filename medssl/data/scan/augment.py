@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.fft import irfftn, rfftn
 
-from medssl.data.draws import uniform
+from medssl.data.draws import host, placed, uniform
 from medssl.data.scan.settings import IntensitySettings
 
 DEGREE = 3
@@ -47,8 +47,8 @@ def _changed(image: Tensor, settings: IntensitySettings, generator: Generator) -
     sigma = draw(*settings.blur, 3)
     bias = draw(0, settings.bias, len(COEFFICIENTS))
     cut_off, gamma, zoom = draw(*settings.gibbs), draw(*settings.gamma), draw(*settings.zoom)
-    # One transfer, so that the device is not waited for at every change.
-    scaled, noisy, artefact, last, zoomed = draw(0, 1, 5).T.cpu()
+    chances = torch.rand((count, 5), generator=host(generator), dtype=image.dtype)
+    scaled, noisy, artefact, last, zoomed = chances.T
 
     image = _where(image, scaled < settings.scale_chance, scale_about_mean, factor)
     image = _where(
@@ -70,7 +70,7 @@ def _where(
     image: Tensor, chosen: Tensor, change: Callable[..., Tensor], *amounts: Tensor
 ) -> Tensor:
     """`image` with `change` applied to the scans where `chosen` [N], bool on the CPU, is true."""
-    places = chosen.nonzero()[:, 0].to(image.device)
+    places = placed(chosen.nonzero()[:, 0], image)
     if not len(places):
         return image
     changed = change(image[places], *(amount[places] for amount in amounts))
@@ -102,7 +102,7 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
 def multiply_bias(image: Tensor, coefficients: Tensor) -> Tensor:
     """Scans times exp of a Legendre polynomial of degree 3 with `coefficients` [N, 20]."""
     cube = image.new_zeros(len(image), *(DEGREE + 1,) * 3)
-    i, j, k = (list(part) for part in zip(*COEFFICIENTS, strict=True))
+    i, j, k = placed(COEFFICIENTS, image).unbind(1)
     cube[:, i, j, k] = coefficients
     x, y, z = (_legendre(side, image) for side in image.shape[2:])
     field = torch.einsum("nijk,ix,jy,kz->nxyz", cube, x, y, z)

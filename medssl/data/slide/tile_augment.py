@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, pad
 
-from medssl.data.draws import uniform
+from medssl.data.draws import host, placed, uniform
 
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
@@ -129,7 +129,7 @@ def jitter(
     *factors, hue = strengths
     amounts = [uniform(items, 1 - most, 1 + most, image, generator) for most in factors]
     turn = uniform(items, -hue, hue, image, generator)
-    order = torch.rand(4, generator=generator, device=image.device).argsort().tolist()
+    order = torch.rand(4, generator=host(generator)).argsort().tolist()
     for change in order:
         if change == 0:
             image = (image * amounts[0]).clamp(0, 1)
@@ -148,7 +148,7 @@ def _blend(image: Tensor, towards: Tensor, amount: Tensor) -> Tensor:
 
 def luma(image: Tensor) -> Tensor:
     """Brightness [B, 1, s, s] of RGB images [B, 3, s, s]."""
-    weights = torch.tensor(LUMA, device=image.device, dtype=image.dtype).view(3, 1, 1)
+    weights = placed(LUMA, image, image.dtype).view(3, 1, 1)
     return (image * weights).sum(1, keepdim=True)
 
 
@@ -159,7 +159,7 @@ def turn_hue(image: Tensor, turn: Tensor) -> Tensor:
     value - chroma * clamp(min(k, 4 - k), 0, 1), k = (n_c + h) mod 6, n = 5, 3, 1.
     """
     value, chroma, hue = _value_chroma_hue(image)
-    offset = torch.tensor([5.0, 3.0, 1.0], device=image.device, dtype=image.dtype).view(3, 1, 1)
+    offset = placed((5.0, 3.0, 1.0), image, image.dtype).view(3, 1, 1)
     k = (offset + hue + 6 * turn) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 

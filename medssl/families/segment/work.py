@@ -24,6 +24,7 @@ from medssl.infer.checkpoint_guard import watch_of
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.measure import Measured, measure
 from medssl.infer.predict import Prediction, predict_case
+from medssl.infer.sparing import Once
 from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.outputs import Outputs
 from medssl.pipeline.overlap import overlapped
@@ -100,7 +101,7 @@ class Work:
         forgiving: bool = False,
     ) -> None:
         self._asked, self._outputs, self._device = asked, outputs, device
-        self._forgiving = forgiving
+        self._forgiving, self._told = forgiving, set[str]()
         settings, found = asked.settings, asked.found
         self._network = _chosen(predictor.to(device), settings)
         self._watch = None
@@ -136,7 +137,8 @@ class Work:
         with self._kept(one):
             given = self._network, one.volume, self._prepare, found.patch, self._with_maps(one.case)
             how = found.outputs, self._device, self._cleaning, found.mirrored or ()
-            one.made = predict_case(*given, *how, apart=asked.measuring, watch=self._watch)
+            note = Once(one.said.warn, self._told)
+            one.made = predict_case(*given, *how, asked.measuring, self._watch, note)
         return one
 
     def _write(self, one: Opened) -> Done:

@@ -15,7 +15,14 @@ from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_cla
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Section
-from medssl.settings import DeviceName, LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
+from medssl.settings import (
+    DeviceName,
+    LoopSettings,
+    MethodChoice,
+    OptimiserSettings,
+    PipelineFile,
+    Precision,
+)
 from medssl.transforms.tile_chain import AS_SCANNED, PREPROCESS_TILES, TilePreprocess, check_tiles
 
 
@@ -64,7 +71,7 @@ class SlideTrainSettings(Section):
     clip_norm: float | None = Field(
         default=None, gt=0, description="largest norm of the gradient; null: any"
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
+    precision: Precision = Field(
         default="float32", description="of the passes through the head; the weights stay float32"
     )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
+from medssl.data.draws import placed
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_weights
@@ -60,7 +61,7 @@ class MixMatch(OneNetworkGrader):
         truth = one_hot(labelled.truth, self.grades).to(guess.dtype)
         target = torch.cat([truth, guess.repeat(chosen.guesses, 1)])
         drawn = draw_weights(len(image), chosen.alpha, generator, floor=0.5)
-        weights = torch.from_numpy(drawn).to(image)
+        weights = placed(drawn, image, image.dtype)
         order = torch.randperm(len(image), generator=generator, device=image.device)
         mixed = mix_each(target, order, weights)
         logits = self.answers({"all": mix_each(image, order, weights)})["all"]

@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
+from medssl.data.draws import host
+
 
 class Mixture(NamedTuple):
     """One weight for a whole batch, and the partner of every image.
@@ -46,7 +48,7 @@ def draw_weights(
     count: int, alpha: float, generator: Generator, floor: float | None = None
 ) -> np.ndarray:
     """[count] float64; see `draw_mixture`."""
-    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    seed = int(torch.randint(2**31, (1,), generator=host(generator)))
     weights = np.random.default_rng(seed).beta(alpha, alpha, size=count)
     return weights if floor is None else np.maximum(weights, 1 - weights).clip(min=floor)
 

@@ -322,7 +322,7 @@ class Alice(PretrainMethod):
         if within is not None and progress.step <= limit.early * progress.steps:
             signs[self.easy] = within < limit.within
         for alarm, sign in signs.items():
-            if alarm.rings(sign):
+            if alarm.rings(sign, progress.step):
                 raise MedsslError(
                     f"the self-distillation has collapsed at step {progress.step}: "
                     f"for {alarm.patience} steps {alarm.what}",

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool3d, grid_sample
 
 from medssl.data.batch import Stream
-from medssl.data.draws import uniform
+from medssl.data.draws import placed, uniform
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings
 from medssl.methods.encoder_method import PretrainMethod, PretrainTask
@@ -71,8 +71,8 @@ def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
 def draw_crops(image: Tensor, settings: Views, size: Triple, generator: Generator) -> list[Crop]:
     """Two crops of windows [B, 1, X, Y, Z], each with its own scale, rotation and intensities."""
     items = len(image)
-    sides = torch.tensor(image.shape[2:], device=image.device, dtype=image.dtype)
-    half = torch.tensor(size, device=image.device, dtype=image.dtype) / 2
+    sides = placed(image.shape[2:], image, image.dtype)
+    half = placed(size, image, image.dtype) / 2
     common = uniform((items, 3), 0, 1, image, generator)
     near = uniform((items, 1), 0, 1, image, generator) < settings.near
     crops = []
@@ -104,7 +104,7 @@ def _rotations(items: int, most: float, like: Tensor, generator: Generator) -> T
 
 def _cut(image: Tensor, affine: Tensor, size: Triple) -> Tensor:
     """Crops [B, 1, x, y, z]; trilinear, the border goes on outside."""
-    sides = affine.new_tensor(image.shape[2:])
+    sides = placed(image.shape[2:], affine, affine.dtype)
     # From voxel indices to normalised coordinates, then to the last axis first.
     scaled = affine * (2 / sides)[:, None]
     scaled[:, :, 3] += 1 / sides - 1

@@ -40,8 +40,8 @@ class ClusterUse(nn.Module):
 
         A prototype is in use if a remembered item went to it. NaN before the first item.
         """
-        counts = torch.bincount(self.cluster + 1, minlength=self.prototypes + 1)[1:]
-        return (counts > 0).sum() / self.seen.clamp_max(self.reachable)
+        used = self.cluster.new_zeros(self.prototypes + 1).index_fill_(0, self.cluster + 1, 1)[1:]
+        return used.sum() / self.seen.clamp_max(self.reachable)
 
     def full(self) -> Tensor:
         """Whether enough items are remembered to judge: twice as many as prototypes; scalar."""

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, normalize
 from medssl.methods.pretrain.sinkhorn import sinkhorn
 from medssl.methods.pretrain.spherical_kmeans import first_centroids, spherical_kmeans
 from medssl.methods.settings.joint2d3d import DeepCluster, Level, Swav
+from medssl.networks.on_host import OnHost
 
 ASSIGNED = 2
 """Crops that are assigned to clusters; the smaller ones behind them only predict."""
@@ -55,7 +56,7 @@ class Found(NamedTuple):
     cluster: Tensor
 
 
-class Clusters(nn.Module, ABC):
+class Clusters(OnHost, ABC):
     """A set of prototypes and the loss by which items are assigned to them.
 
     Attributes:
@@ -89,6 +90,7 @@ class Clusters(nn.Module, ABC):
 class SwavClusters(Clusters):
     """Each of two crops is assigned online, evenly over prototypes; all others predict that."""
 
+    on_host = ("filled",)
     queue: Tensor
     filled: Tensor
 

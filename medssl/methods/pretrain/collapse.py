@@ -57,6 +57,17 @@ def effective_rank(features: Tensor) -> Tensor:
     return torch.where(total > 0, _entropy(share).exp(), torch.zeros_like(total))
 
 
+LOOK_EVERY = 20
+"""Steps after which a GPU is asked for a count, as the host has to wait for the answer."""
+
+
+def too_many(count: Tensor, patience: int, step: int) -> bool:
+    """Whether a count of steps has reached `patience`; a GPU's is looked at from time to time."""
+    if count.device.type != "cpu" and step % LOOK_EVERY:
+        return False
+    return int(count) >= patience
+
+
 class Alarm(nn.Module):
     """Counts the steps in a row that show one sign of collapse; travels with the weights.
 
@@ -73,7 +84,7 @@ class Alarm(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def rings(self, sign: Tensor) -> bool:
+    def rings(self, sign: Tensor, step: int) -> bool:
         """Whether the sign, a bool, has now shown for too many steps; one without it ends a row."""
         self.count.copy_(torch.where(sign, self.count + 1, 0))
-        return int(self.count) >= self.patience
+        return too_many(self.count, self.patience, step)

@@ -28,4 +28,4 @@ def draw_mask(image: Tensor, settings: Masking, generator: Generator) -> Tensor:
 def reconstruction_loss(image: Tensor, prediction: Tensor, mask: Tensor, where: str) -> Tensor:
     """Mean squared error over the masked voxels, or over all."""
     error = (at_least_float32(prediction) - image) ** 2
-    return error[mask].mean() if where == "masked" else error.mean()
+    return (error * mask).sum() / mask.sum() if where == "masked" else error.mean()

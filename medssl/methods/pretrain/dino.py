@@ -21,7 +21,12 @@ from medssl.data.slide.tile_batch import TileBatch
 from medssl.errors import MedsslError
 from medssl.methods.ema import update_ema
 from medssl.methods.method import Method, Progress
-from medssl.methods.pretrain.collapse import effective_rank, feature_deviation, spread
+from medssl.methods.pretrain.collapse import (
+    effective_rank,
+    feature_deviation,
+    spread,
+    too_many,
+)
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.dino import Settings, Teacher
 from medssl.networks.dino_head import DinoHead
@@ -168,7 +173,7 @@ class Dino(Method[TileBatch]):
         limit = self.settings.collapse
         information = spread(target).information
         self.collapsed.copy_(torch.where(information < limit.information, self.collapsed + 1, 0))
-        if int(self.collapsed) >= limit.patience:
+        if too_many(self.collapsed, limit.patience, progress.step):
             raise MedsslError(
                 f"the output has collapsed at step {progress.step}: for {limit.patience} steps "
                 f"the teacher's answer has told less than {limit.information} nats of the tile",

@@ -23,7 +23,7 @@ from medssl.methods.encoder_method import MixedMethod, MixedScores, MixedTask
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
 from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
-from medssl.methods.pretrain.collapse import feature_deviation
+from medssl.methods.pretrain.collapse import feature_deviation, too_many
 from medssl.methods.pretrain.joint_phases import Phase, phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
 from medssl.methods.settings.joint2d3d import Level, Settings
@@ -288,7 +288,7 @@ class Joint2d3d(MixedMethod):
         uses = (self.image_use, self.volume_use)
         few = [use.full() & (use.used() < limit.used) for use in uses]
         self.collapsed.copy_(torch.where(low | few[0] | few[1], self.collapsed + 1, 0))
-        if int(self.collapsed) >= limit.patience:
+        if too_many(self.collapsed, limit.patience, progress.step):
             raise MedsslError(
                 f"the embeddings have collapsed at step {progress.step}: for {limit.patience} "
                 f"steps volumes differed by less than {limit.deviation:g} of what they could, or "

@@ -28,7 +28,7 @@ def spherical_kmeans(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tens
     for _ in range(iterations):
         labels = _labels(rows, centroids)
         sums = torch.zeros_like(centroids).index_add_(0, labels, rows)
-        sizes = torch.bincount(labels, minlength=len(centroids))
+        sizes = torch.zeros_like(centroids[:, 0]).index_add_(0, labels, torch.ones_like(rows[:, 0]))
         means = normalize(sums, dim=1)
         centroids = torch.where((sizes > 0).unsqueeze(1), means, centroids)
     return _labels(rows, centroids), centroids

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
 from medssl.data.batch import Stream
-from medssl.data.draws import uniform
+from medssl.data.draws import placed, uniform
 from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
@@ -56,7 +56,7 @@ def draw_views(
 def scan_rows(pairs: ScanBatch, maps: Sequence[Tensor]) -> Rows:
     """Every scan as a row, from the coarsest map [B, E, x, y, z] of each view."""
     pooled = torch.stack([pool([one]) for one in maps])
-    middle = (pooled.new_tensor(pairs.patch) - 1) / 2
+    middle = (placed(pairs.patch, pooled, pooled.dtype) - 1) / 2
     item = torch.arange(len(pairs.patient), device=pooled.device)
     return Rows(pooled, pairs.patient, item, middle.expand(len(item), 3))
 
@@ -80,7 +80,8 @@ def token_rows(pairs: ScanBatch, maps: Sequence[Tensor], count: int, generator: 
     chosen = order[torch.arange(count, device=order.device) % shown.sum().clamp_min(1)]
     per_item = prod(shape)
     item, cell = chosen // per_item, chosen % per_item
-    sides = cells.new_tensor([side / most for side, most in zip(pairs.patch, shape, strict=True)])
+    ratio = [side / most for side, most in zip(pairs.patch, shape, strict=True)]
+    sides = placed(ratio, cells, cells.dtype)
     _, y, z = shape
     index = torch.stack([cell // (y * z), cell // z % y, cell % z], 1)
     return Rows(cells[:, chosen], pairs.patient[item], item, (index + 0.5) * sides - 0.5)

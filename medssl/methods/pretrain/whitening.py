@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
-from medssl.data.draws import uniform
+from medssl.data.draws import placed, uniform
 from medssl.data.scan.batch import ScanBatch
 from medssl.methods.encoder_method import PretrainTask
 from medssl.methods.method import Progress
@@ -41,7 +41,7 @@ def whiten(rows: Tensor, shrink: float = 0.0) -> Tensor:
 
 def _share(covariance: Tensor, identity: Tensor, shrink: float) -> Tensor:
     """Of the identity: `shrink`, or the first of `RESCUES` by which each can be decomposed."""
-    shares = torch.as_tensor([shrink, *RESCUES], dtype=identity.dtype, device=identity.device)
+    shares = placed([shrink, *RESCUES], identity, identity.dtype)
     found = shares[-1].expand(covariance.shape[:-2])
     for share in shares.flip(0):
         failed = torch.linalg.cholesky_ex((1 - share) * covariance + share * identity).info

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Batch, Stream
+from medssl.data.draws import host
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.method import Progress, SegmentMethod, Task
@@ -100,6 +101,7 @@ class AdMt(SegmentMethod):
     """A student, and two teachers of which one at a time follows it."""
 
     streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    on_host = ("turns",)
     turns: Tensor
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
@@ -119,8 +121,7 @@ class AdMt(SegmentMethod):
     def _length(self, generator: Generator) -> int:
         """Steps of a turn, uniform from 1 to the longest."""
         longest = self.settings.longest_turn
-        drawn = torch.randint(1, longest + 1, (1,), generator=generator, device=generator.device)
-        return int(drawn)
+        return int(torch.randint(1, longest + 1, (1,), generator=host(generator)))
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
         """Uniform single patches."""

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
+from medssl.data.draws import host
 from medssl.data.patches import Box
 from medssl.infer.postprocess import largest_component
 from medssl.methods.ema import follow_statistics, update_ema
@@ -42,7 +43,7 @@ def draw_box(shape: Sequence[int], share: float, generator: Generator) -> Box:
     for side in shape:
         size = int(share * side) if side > 1 or not share else side
         last = max(1, side - size)
-        start = int(torch.randint(last, (1,), generator=generator, device=generator.device))
+        start = int(torch.randint(last, (1,), generator=host(generator)))
         spans.append(slice(start, start + size))
     x, y, z = spans
     return x, y, z

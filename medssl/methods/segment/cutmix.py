@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from medssl.data.draws import host
 from medssl.data.patches import Box
 
 
@@ -37,7 +38,7 @@ class Mixture:
 
 def numpy_generator(generator: Generator) -> np.random.Generator:
     """A generator of numpy, seeded by the next draw of torch's."""
-    seed = torch.randint(2**31, (1,), generator=generator, device=generator.device)
+    seed = torch.randint(2**31, (1,), generator=host(generator))
     return np.random.default_rng(int(seed))
 
 

@@ -9,6 +9,7 @@ Legend: B items, C channels, K classes, X Y Z voxels.
 
 from collections.abc import Iterable
 from copy import deepcopy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ class InRounds(SegmentMethod):
     """
 
     streams: tuple[Stream, ...] = ("labelled", "unlabelled")
+    on_host: ClassVar[tuple[str, ...]] = ("seed",)
     seed: Tensor
 
     def __init__(self, task: Task, seed: int, members: int, rounds: int, warm: bool) -> None:

@@ -101,6 +101,7 @@ def mean_dice(one: Tensor, other: Tensor, seen: Tensor, classes: int) -> Tensor:
 class TriTraining(InRounds):
     """Three members; each is taught by the two others as they were when the last round ended."""
 
+    on_host = ("seed", "bags", "last", "used")
     bags: Tensor
     errors: Tensor
     last: Tensor
@@ -161,7 +162,8 @@ class TriTraining(InRounds):
         if set(copies) == {1}:
             return self.on_labels(heads, batch, progress)
         rows = [
-            number * self.on_labels([head[[row]] for head in heads], batch.rows([row]), progress)
+            number
+            * self.on_labels([head[row : row + 1] for head in heads], batch.rows([row]), progress)
             for row, number in enumerate(copies)
         ]
         return torch.stack(rows).mean()

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
+from medssl.data.draws import placed
 from medssl.data.patches import Box
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, Task
@@ -186,11 +187,11 @@ class UniMatch(StudentTeacher):
         places = (here.index >= rows).nonzero().flatten()
         again = here.index[places]
         for depth, features in enumerate(reversed(maps)):
-            own = features[places.to(features.device)]
+            own = features[placed(places, features)]
             if chosen.levels is None or depth < chosen.levels:
                 all_own = (here.total - rows, *own.shape[1:])
                 kept = channels_kept(all_own, chosen.dropout, generator, own.device)
-                own = own * kept[(again - rows).to(own.device)].to(own.dtype)
+                own = own * kept[placed(again - rows, own)].to(own.dtype)
             widened.append(torch.cat([features, own]))
         here.extend(again + here.total - rows, 2 * here.total - rows)
         return widened[::-1]

@@ -89,10 +89,10 @@ class Clam(OneNetworkHead[ClamNetwork]):
         found = self.network.attend(bag.features)
         return {
             "bag": weight * functional.cross_entropy(found.logits.float(), bag.label),
-            "clusters": (1 - weight) * self.clusters(found, int(bag.label)),
+            "clusters": (1 - weight) * self.clusters(found, bag.truth),
         }
 
-    def clusters(self, found: Attended, label: int) -> Tensor:
+    def clusters(self, found: Attended, label: int | None) -> Tensor:
         """Loss of the patch classifiers; zero for a bag of one patch, which has no two ends.
 
         The label's classifier shall call the k most attended patches 1 and the k least attended 0.

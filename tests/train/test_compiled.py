@@ -1,0 +1,103 @@
+"""Networks are compiled where that can be done, and run as they are where it cannot."""
+
+import pytest
+import torch
+from torch import nn
+
+from medssl.train import compiled
+from medssl.train.compiled import compile_networks
+
+CPU = torch.device("cpu")
+
+
+class One(nn.Module):
+    """A network; torch passes over those that are nothing but its own modules."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.linear = nn.Linear(4, outputs)
+
+    def forward(self, values):
+        return self.linear(values).tanh()
+
+
+class Two(nn.Module):
+    """A method of two networks, in a list and beside it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.pair = nn.ModuleList([One(4)])
+        self.other = One(2)
+
+    def forward(self, values):
+        return self.other(self.pair[0](values))
+
+
+def gradients(method):
+    method.zero_grad()
+    values = torch.linspace(-1, 1, 12).view(3, 4)
+    answer = method(values)
+    answer.square().sum().backward()
+    return [answer.detach(), *(one.grad for one in method.parameters())]
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    yield
+    torch._dynamo.reset()
+
+
+def test_without_a_compiler_networks_run_as_they_are_and_that_is_said_once(monkeypatch):
+    def missing(*_, **__):
+        raise RuntimeError("No working C++ compiler found\nin any of these places")
+
+    monkeypatch.setattr(torch, "compile", missing)
+    method, told = Two(), []
+    plain = gradients(method)
+    compile_networks(method, CPU, told.append)
+    reason = "RuntimeError: No working C++ compiler found"
+    assert told == [f"train.compile is left out: {reason}"]
+    assert all(map(torch.equal, gradients(method), plain))
+
+
+def test_what_does_not_go_together_is_said():
+    method, told = Two(), []
+    compile_networks(method, CPU, told.append, plain=False)
+    assert len(told) == 1
+    assert "train.accumulate" in told[0]
+    assert method.other._compiled_call_impl is None
+
+
+def test_a_network_that_fails_to_compile_runs_as_it_is(monkeypatch):
+    monkeypatch.setattr(compiled, "_why_not", lambda device: "")
+
+    def failing(self, *_, **__):
+        def call(*_):
+            raise torch._dynamo.exc.Unsupported("this cannot be traced")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(nn.Module, "compile", failing)
+    method, told = Two(), []
+    plain = gradients(method)
+    compile_networks(method, CPU, told.append)
+    for _ in range(2):
+        assert all(map(torch.equal, gradients(method), plain))
+    assert len(told) == 2
+    assert all("runs as it is" in one and "this cannot be traced" in one for one in told)
+
+
+def test_compiled_networks_answer_alike():
+    method, told = Two(), []
+    plain = gradients(method)
+    compile_networks(method, CPU, told.append)
+    if told:
+        pytest.skip(told[0])
+    keys = list(method.state_dict())
+    found = gradients(method)
+    assert told == []
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 3, "the probe and both"
+    assert list(method.state_dict()) == keys
