@@ -76,8 +76,8 @@ class Flat(ManyHeads):
 
     def __init__(self, network: nn.Module) -> None:
         encoder = getattr(network, "encoder", None)
-        planar = isinstance(encoder, VolumeEncoder)
-        super().__init__(network, encoder=FlatEncoder(encoder) if planar else None)
+        found = FlatEncoder(encoder) if isinstance(encoder, VolumeEncoder) else None
+        super().__init__(network, encoder=found)
 
     def heads(self, image: Tensor) -> list[Tensor]:
         """Logits of every head: that of the answer [B, K, X, Y, 1], then those that help it learn.
