@@ -134,8 +134,9 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [kind for inner in get_args(annotation) for kind in models_in(inner)]
 
 
-UNCHANGED = "medssl.data.layouts."
-"""Keys of layouts, which start their parts as the parts' own classes do: nothing lies beneath."""
+UNCHANGED = ("medssl.data.layouts.", "medssl.networks.foreign.")
+"""Keys of layouts and of files of other projects, which start their parts as the parts' own
+classes do: nothing lies beneath."""
 
 EVERY = list(every_section())
 PARTS = [

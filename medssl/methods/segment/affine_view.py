@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from medssl.data.draws import placed
 from medssl.methods.settings.multi_augs import Affine
 
 
@@ -48,6 +49,6 @@ def warped(values: Tensor, matrices: Tensor) -> Tensor:
     half = torch.tensor(values.shape[2:], dtype=torch.float32) / 2
     # As grid_sample has it: from -1 to 1, the last axis first.
     shares = (matrices * half[None, None, :] / half[None, :, None]).flip(1).flip(2)
-    theta = torch.cat([shares, torch.zeros(len(values), 3, 1)], 2).to(values)
+    theta = placed(torch.cat([shares, torch.zeros(len(values), 3, 1)], 2), values, values.dtype)
     grid = affine_grid(theta, list(values.shape), align_corners=False)
     return grid_sample(values, grid, align_corners=False)

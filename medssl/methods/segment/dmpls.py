@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Batch, Stream
+from medssl.data.draws import host, placed
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Progress, SegmentMethod, Task
 from medssl.methods.segment.features import changed_features, channels_kept
@@ -75,7 +76,7 @@ class Dmpls(SegmentMethod):
         first, second = (
             self.outputs.as_classes(at_least_float32(heads[0])).softmax(1) for heads in both
         )
-        share = torch.rand(1, generator=generator, device=image.device)
+        share = torch.rand(1, generator=host(generator))
         target = mixed(first, second, float(share))
         labels = torch.stack([self.on_labels(heads, batch, progress) for heads in both]).mean()
         taught = torch.stack([self._pseudo(heads, target) for heads in both]).mean()
@@ -99,7 +100,7 @@ class Dmpls(SegmentMethod):
         for one in maps:
             shape = (here.total, *one.shape[1:])
             kept = channels_kept(shape, self.settings.dropout, generator, one.device)
-            dropped.append(one * kept[here.index.to(one.device)].to(one.dtype))
+            dropped.append(one * kept[placed(here.index, one)].to(one.dtype))
         return dropped
 
     def _pseudo(self, heads: list[Tensor], target: Tensor) -> Tensor:
