@@ -177,6 +177,11 @@ def holds_bool(given: Any) -> bool:
     return isinstance(given, bool)
 
 
+def in_plane(patch: tuple[int, int, int]) -> tuple[int, ...]:
+    """The sides of a patch without a third of one voxel."""
+    return patch[:2] if patch[2] == 1 else patch
+
+
 def check_patch(
     patch: tuple[int, int, int], multiples: tuple[int, int, int], flat: bool = False
 ) -> None:

@@ -104,7 +104,8 @@ def gradient_features(image: np.ndarray) -> np.ndarray:
     Edges are alike in all contrasts, so this needs no learning: the baseline that a learnt
     retrieval has to beat (section 10.3).
     """
-    squares = [np.gradient(image.astype(np.float32), axis=axis) ** 2 for axis in (1, 2, 3)]
+    axes = [axis for axis in (1, 2, 3) if image.shape[axis] > 1]
+    squares = [np.gradient(image.astype(np.float32), axis=axis) ** 2 for axis in axes]
     return _centred(np.sqrt(sum(squares)))
 
 

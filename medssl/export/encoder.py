@@ -97,7 +97,7 @@ def _of_nnunet(network: UNetSettings, own: Mapping[str, Tensor]) -> Exported:
         for kind, place in (("conv", 0), ("norm", 1)):
             twin = first.replace(f".{kind}.weight", f".all_modules.{place}.weight")
             tensors[twin.replace(f".{kind}.bias", f".all_modules.{place}.bias")] = value
-    stages = network.stages
+    stages, axes = network.stages, len(network.stages[0].kernel)
     arguments: dict[str, Any] = {
         "n_stages": len(stages),
         "features_per_stage": [one.width for one in stages],
@@ -105,7 +105,7 @@ def _of_nnunet(network: UNetSettings, own: Mapping[str, Tensor]) -> Exported:
         "strides": [list(one.stride) for one in stages],
         "n_blocks_per_stage" if residual else "n_conv_per_stage": [one.blocks for one in stages],
         "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{axes}d",
         "norm_op_kwargs": {"eps": 1e-5, "affine": True},
         "nonlin": "torch.nn.LeakyReLU",
         "nonlin_kwargs": {"inplace": True},
@@ -115,7 +115,8 @@ def _of_nnunet(network: UNetSettings, own: Mapping[str, Tensor]) -> Exported:
         "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
         "arch_kwargs": arguments,
     }
-    plans = {"configurations": {"3d_fullres": {"architecture": architecture}}}
+    configuration = "2d" if network.is_flat else "3d_fullres"
+    plans = {"configurations": {configuration: {"architecture": architecture}}}
     return tensors, {"plans.json": plans, NOTE: {"family": "nnunet"}}
 
 
@@ -123,7 +124,9 @@ def _of_monai(network: MonaiSettings, own: Mapping[str, Tensor], channels: int) 
     """By the names of the same modules in the whole network."""
     whole = build_network(network, channels, 1, seed=0)
     encoder = encoder_of(whole, network)
-    inner = whole.network if isinstance(whole, ManyHeads) else whole
+    inner = whole
+    while isinstance(inner, ManyHeads):
+        inner = inner.network
     places = {id(value): name for name, value in inner.state_dict(keep_vars=True).items()}
     tensors = {
         places[id(value)]: own[name] for name, value in encoder.state_dict(keep_vars=True).items()

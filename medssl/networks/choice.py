@@ -125,12 +125,6 @@ class NetworkChoice(Section):
         Raises:
             UsageError: names those that have one.
         """
-        if self.is_flat:
-            raise UsageError(
-                f"the encoder of a 2-D {self.name} cannot be pre-trained",
-                "encoders are learnt from volumes",
-                "leave pretrain out, or give train.patch a third side",
-            )
         if not self.kind.encoder_keys:
             offered = [one for one in NETWORKS.names() if NETWORKS.find(one, Network).encoder_keys]
             raise UsageError(

@@ -32,6 +32,16 @@ def must_hold(
             )
         must_be_tile_encoder(network.image_encoder, trained, what, "network.image_encoder")
         return
+    if network.is_flat != trained.is_flat:
+        flat, box = "2-D images", "volumes"
+        raise UsageError(
+            f"{what} does not fit the pipeline's network",
+            f"it encodes {flat if trained.is_flat else box}, and the pipeline's network is for "
+            f"{flat if network.is_flat else box}",
+            "set train.patch to two sides, or pre-train on boxes"
+            if trained.is_flat
+            else "set train.patch to three sides, or pre-train with a train.patch of two",
+        )
     own, other = network.encoder(), trained.encoder()
     if own is None:
         raise UsageError(

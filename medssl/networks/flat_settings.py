@@ -53,13 +53,3 @@ def must_be_offered_flat(network: Any, patch: Patch) -> None:
             f"train.patch={list(patch)} is one voxel thick",
             f"choose one of: {', '.join(flat)}, or a network of MONAI",
         )
-
-
-def must_not_be_frozen_flat(network: Any) -> None:
-    """Refuse a 2-D network whose encoder would not learn: none is pre-trained.
-
-    Raises:
-        ValueError: it is such.
-    """
-    if network.spatial_dims == 2 and network.frozen:
-        raise ValueError("encoders of 2-D networks are not pre-trained: leave frozen out")

@@ -6,6 +6,7 @@ Legend: B items, C channels, K outputs, W width, s finest stride, X Y Z voxels o
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,16 @@ from medssl.networks.encoder import VolumeEncoder, per_axis
 from medssl.networks.norm import group_norm
 
 
-def voxel_shuffle(features: Tensor, side: int) -> Tensor:
-    """[B, K * side^3, x, y, z] to [B, K, x * side, y * side, z * side]."""
-    if side == 1:
+def voxel_shuffle(features: Tensor, sides: Sequence[int]) -> Tensor:
+    """[B, K * a * b * c, x, y, z] to [B, K, x * a, y * b, z * c], a b c the `sides`."""
+    if prod(sides) == 1:
         return features
     items, channels, *shape = features.shape
-    outputs = channels // side**3
-    cells = features.reshape(items, outputs, side, side, side, *shape)
+    outputs = channels // prod(sides)
+    cells = features.reshape(items, outputs, *sides, *shape)
     mixed = cells.permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return mixed.reshape(items, outputs, *(side * cell for cell in shape))
+    grown = (side * cell for side, cell in zip(sides, shape, strict=True))
+    return mixed.reshape(items, outputs, *grown)
 
 
 class FpnDecoder(nn.Module):
@@ -32,10 +34,11 @@ class FpnDecoder(nn.Module):
 
     Each level is mapped to `width` channels; from coarse to fine, the sum so far is enlarged,
     added to the next level's map and smoothed. A 1x1x1 convolution then gives each cell of the
-    finest level the values of its s^3 voxels, so no detail is lost to interpolation.
+    finest level the values of its voxels, s^3 of them or s^2 in 2-D, so no detail is lost to
+    interpolation.
 
     Args:
-        widths, strides: of the encoder's levels, finest first; the first stride is a number.
+        widths, strides: of the encoder's levels, finest first.
         outputs: K; 1 to reconstruct a scan, the classes to segment.
         dropout: of whole channels before the head.
     """
@@ -49,7 +52,7 @@ class FpnDecoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.stride = per_axis(strides[0])[0]
+        self.finest = per_axis(strides[0])
         self.laterals = nn.ModuleList(nn.Conv3d(size, width, 1, bias=False) for size in widths)
         self.smooths = nn.ModuleList(
             nn.Sequential(
@@ -58,7 +61,7 @@ class FpnDecoder(nn.Module):
             for _ in widths[1:]
         )
         self.dropout = nn.Dropout3d(dropout)
-        self.head = nn.Conv3d(width, outputs * self.stride**3, 1)
+        self.head = nn.Conv3d(width, outputs * prod(self.finest), 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features [B, widths[l], X / strides[l], ...], finest first, to [B, K, X, Y, Z]."""
@@ -70,7 +73,7 @@ class FpnDecoder(nn.Module):
             size = finer[level].shape[2:]
             x = interpolate(x, size=size, mode="trilinear", align_corners=False)
             x = self.smooths[level](finer[level] + x)
-        return voxel_shuffle(self.head(self.dropout(x)), self.stride)
+        return voxel_shuffle(self.head(self.dropout(x)), self.finest)
 
 
 class LinearDecoder(nn.Module):

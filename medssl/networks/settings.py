@@ -11,10 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.networks.choice import Network, NetworkChoice, NetworkName, halvings
-from medssl.networks.flat_settings import (
-    must_be_offered_flat,
-    must_not_be_frozen_flat,
-)
+from medssl.networks.flat_settings import must_be_offered_flat
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
@@ -109,7 +106,6 @@ class NetworkSettings(NetworkChoice):
     def _possible(self) -> Self:
         if self.name in OWN_KEYS:
             raise ValueError(f"{self.name} has keys of its own")
-        must_not_be_frozen_flat(self)
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
         if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:

@@ -15,7 +15,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.choice import Network, NetworkChoice
-from medssl.networks.flat_settings import must_not_be_frozen_flat
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
 
@@ -115,7 +114,6 @@ class UNetSettings(NetworkChoice):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
-        must_not_be_frozen_flat(self)
         stages = len(self.features)
         for key, wanted in {
             "strides": stages, "kernels": stages, "blocks": stages, "decoder_convs": stages - 1

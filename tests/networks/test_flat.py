@@ -73,9 +73,7 @@ def test_several_slices_at_once_are_refused():
 def test_what_cannot_be_2d_says_so():
     with pytest.raises(ValueError, match=r"spatial_dims=2 .* set train\.patch=\[32, 32\]"):
         NetworkSettings(spatial_dims=2).sized((32, 32, 32))
-    with pytest.raises(ValueError, match="leave frozen out"):
-        NetworkSettings(spatial_dims=2, frozen=True)
-    with pytest.raises(UsageError, match="encoder of a 2-D vnet cannot be pre-trained"):
-        NetworkSettings(spatial_dims=2).must_have_encoder()
+    with pytest.raises(UsageError, match="monai_unet has no encoder of its own"):
+        NetworkSettings(name="monai_unet", spatial_dims=2).must_have_encoder()
     with pytest.raises(UsageError, match=r"the nearest is train\.patch=\[32, 16, 1\]"):
         NetworkSettings().sized((30, 20, 1)).must_take((30, 20, 1))

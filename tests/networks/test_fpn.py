@@ -38,13 +38,17 @@ def test_voxel_shuffle_is_that_of_monai():
     from monai.networks.utils import pixelshuffle
 
     values = torch.arange(2 * 3 * 8 * 2 * 3 * 4.0).reshape(2, 24, 2, 3, 4)
-    assert torch.equal(voxel_shuffle(values, 2), pixelshuffle(values, 3, 2))
-    assert voxel_shuffle(values, 1) is values
+    assert torch.equal(voxel_shuffle(values, (2, 2, 2)), pixelshuffle(values, 3, 2))
+    assert voxel_shuffle(values, (1, 1, 1)) is values
+    flat = values[..., :1]
+    assert torch.equal(
+        voxel_shuffle(flat, (2, 2, 1)).squeeze(-1), pixelshuffle(flat.squeeze(-1), 2, 2)
+    )
 
 
 def test_the_eight_values_of_a_cell_become_its_eight_voxels():
     cell = torch.arange(8.0).reshape(1, 8, 1, 1, 1)
-    assert torch.equal(voxel_shuffle(cell, 2), torch.arange(8.0).reshape(1, 1, 2, 2, 2))
+    assert torch.equal(voxel_shuffle(cell, (2, 2, 2)), torch.arange(8.0).reshape(1, 1, 2, 2, 2))
 
 
 def test_every_level_has_its_part_in_the_output():

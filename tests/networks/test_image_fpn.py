@@ -27,10 +27,10 @@ def test_maps_become_logits_of_the_images_size(name):
     encoder, maps = KINDS[name]
     network = build_network(settings(**encoder), 1, 3, seed=0).eval()
     image = torch.rand(2, 1, 64, 64, 1)
-    found = network.encoder(image[..., 0])
+    found = network.encoder(image)
     assert [(one.shape[1], one.shape[2]) for one in found] == maps
     assert network.encoder.widths == tuple(width for width, _ in maps)
-    assert network.encoder.strides == tuple(64 // side for _, side in maps)
+    assert network.encoder.strides == tuple((64 // side, 64 // side, 1) for _, side in maps)
     assert network(image).shape == (2, 3, 64, 64, 1)
 
 

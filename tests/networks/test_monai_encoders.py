@@ -221,8 +221,11 @@ def test_two_dimensional_networks_are_built_too(case: str) -> None:
     network = build_network(settings, 1, 2, seed=0).eval()
     with torch.no_grad():
         assert network(torch.zeros(1, 1, 64, 64, 1)).shape == (1, 2, 64, 64, 1)
-    with pytest.raises(UsageError, match="the encoder of a 2-D"):
-        build_encoder(settings, 1, 0)
+    encoder = build_encoder(settings, 1, 0).eval()
+    with torch.no_grad():
+        features = encoder(torch.zeros(1, 1, 64, 64, 1))
+    sides = [(64 // x, 64 // y, z) for x, y, z in encoder.strides]
+    assert [tuple(one.shape[2:]) for one in features] == sides
 
 
 def test_defaults_that_are_given_make_no_other_encoder() -> None:

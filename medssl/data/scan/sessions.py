@@ -107,6 +107,8 @@ class Sessions:
             DataError: fewer than two patients have a pair.
         """
         paired = {g.patient for g in self.groups if g.pairs(pairs.contrasts_differ)}
+        if pairs.kind == "same_scan" and not paired:
+            paired = {group.patient for group in self.groups}
         if len(paired) > 1:
             return
         what = "two scans of different contrasts" if pairs.contrasts_differ else "two scans"

@@ -29,8 +29,13 @@ def pair_units(groups: Sequence[ScanGroup], settings: PairSettings) -> list[list
     """Units that are drawn equally often, each with the ordered pairs from which one is drawn.
 
     With kind "same_scan" a pair is one scan twice. Only scans that could pair with another are
-    taken, and within a session each as often as it would be in a pair.
+    taken, and within a session each as often as it would be in a pair; where none could, as of
+    pictures and of single contrasts, all are.
     """
+    if settings.kind == "same_scan" and not any(
+        one.pairs(settings.contrasts_differ) for one in groups
+    ):
+        return [[(group, (scan, scan))] for group in groups for scan in range(len(group.scans))]
     both: list[list[Choice]]
     sessions: dict[str, list[Choice]] = {}
     units: list[list[Choice]] = []

@@ -26,6 +26,9 @@ Triple = tuple[int, int, int]
 NUMBERS = 12
 """Random numbers of an affine: 3 angles, 3 scales, 6 shears."""
 
+IN_PLANE = np.array([0, 0, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0])
+"""Those that leave the third axis alone: about it, along the others, of these along each other."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -52,6 +55,8 @@ def draw_window(
 ) -> Window:
     """A window of `patch` voxels anywhere in the volumes [X, Y, Z], which have one shape.
 
+    Of volumes one voxel thick (pictures), the affine stays in the plane.
+
     Args:
         flips: axes that are mirrored with probability 0.5, in all volumes alike.
     """
@@ -64,11 +69,17 @@ def draw_window(
     numbers = rng.uniform(-1, 1, (len(volumes), NUMBERS))
     turned = {id(volume): volume[turn] for volume in volumes}
     views = tuple(turned[id(volume)] for volume in volumes)
-    return Window(views, (x, y, z), matrices(numbers, settings))
+    return Window(views, (x, y, z), matrices(numbers, settings, volumes[0].shape[2] == 1))
 
 
-def matrices(numbers: np.ndarray, settings: AffineSettings) -> np.ndarray:
-    """Matrices [V, 3, 3] from numbers [V, 12] in [-1, 1]."""
+def matrices(numbers: np.ndarray, settings: AffineSettings, planar: bool = False) -> np.ndarray:
+    """Matrices [V, 3, 3] from numbers [V, 12] in [-1, 1].
+
+    Args:
+        planar: leave the third axis as it is, and mix none with it.
+    """
+    if planar:
+        numbers = numbers * IN_PLANE
     angles = settings.rotation * numbers[:, :3]
     shear = np.tile(np.eye(3), (len(numbers), 1, 1))
     rows, columns = np.nonzero(~np.eye(3, dtype=bool))

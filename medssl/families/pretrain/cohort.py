@@ -111,7 +111,7 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
 
     Raises:
         DataError: a data set is missing, or no patient is left to learn from.
-        UsageError: a data set is of pictures.
+        UsageError: a data set is of pictures, and they cannot be learnt from.
     """
     probed_too = isinstance(config, PretrainConfig)
     chosen = config.pipeline.selected if probed_too else None
@@ -128,11 +128,7 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
             and patient_key(spec.name, case.patient) not in kept_out
         ]
         if layout_of(spec).content == "volumes" and are_pictures(cases):
-            raise UsageError(
-                f"the images of {spec.name} are pictures",
-                "encoders of segmentation networks are pre-trained on volumes",
-                "segment them with `medssl train`, which needs some masks",
-            )
+            _must_learn_from_pictures(config, spec, cases)
         learnt, held = _divide(cases, config) if probed_too else (tuple(cases), ())
         if selection is not None:
             selection.must_be_of(spec.name, cases)
@@ -157,6 +153,25 @@ def find_cohort(config: Any, kept_out: Collection[str]) -> PretrainCohort:
     return PretrainCohort(
         everything, train=tuple(train), probed=tuple(probed), seen=tuple(sorted(seen))
     )
+
+
+def _must_learn_from_pictures(config: Any, spec: DataSpec, cases: Sequence[Case]) -> None:
+    """Refuse methods of volumes, windows that are boxes, and colours."""
+    what = f"the images of {spec.name} are pictures"
+    config.must_learn_flat(what)
+    patch = config.pipeline.train.patch
+    if patch[2] != 1:
+        raise UsageError(
+            f"{what}, and train.patch={list(patch)} is a box",
+            "a 2-D network learns from windows with two sides",
+            f"set train.patch={list(patch[:2])}",
+        )
+    if any(len({*case.images.values()}) < len(case.images) for case in cases):
+        raise UsageError(
+            f"the images of {spec.name} are in colour",
+            "an encoder is pre-trained on single grey channels, and a colour's are parts of one",
+            "name a data set of grey pictures",
+        )
 
 
 def inputs(config: Any, cohort: PretrainCohort) -> dict[str, list[Any]]:

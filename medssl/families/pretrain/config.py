@@ -12,8 +12,10 @@ from medssl.data.scan.contrasts import Contrasts
 from medssl.data.slide.settings import TileSettings
 from medssl.encoder_source import EncoderSource, PretrainChoice
 from medssl.errors import UsageError
+from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.encoder_fit import holding, must_hold
+from medssl.networks.image_fpn_settings import NAME as IMAGE_FPN
 from medssl.networks.monai_settings import AnyNetwork
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.tile_settings import (
@@ -187,6 +189,28 @@ class PretrainConfig(Config[PretrainPipeline]):
         network = TypeAdapter(AnyNetwork).validate_python(trained["network"])
         return {"network": holding(given.get("network"), network)}
 
+    def must_learn_flat(self, why: str) -> None:
+        """Refuse a method that cannot learn from windows one voxel thick.
+
+        Raises:
+            UsageError: names those that can.
+        """
+        name = self.pipeline.method.name
+        if not self.method.in_2d:
+            kinds = {one: settings_class(one) for one in method_names()}
+            able = [one for one, kind in kinds.items() if getattr(kind, "in_2d", False)]
+            raise UsageError(
+                f"method={name} does not learn from 2-D images",
+                why,
+                f"choose one of: {', '.join(able)}",
+            )
+        if self.method.pairs_of_patients() is not None:
+            raise UsageError(
+                f"method={name} looks for the same anatomy of another patient in volumes alone",
+                why,
+                "set method.corruption.alien_source=batch",
+            )
+
     def check(self) -> None:
         """Refuse settings that do not fit the method."""
         pipeline, method = self.pipeline, self.method
@@ -215,8 +239,16 @@ class PretrainConfig(Config[PretrainPipeline]):
         if method.own_network:
             check_patch(pipeline.train.patch, (1, 1, 1))
         else:
+            if name == IMAGE_FPN:
+                raise UsageError(
+                    f"network.name={IMAGE_FPN} takes an encoder that learnt from tiles",
+                    "its images are in 0..1, and those of a pre-training are not",
+                    "choose another network, or pre-train on tiles of slides",
+                )
             pipeline.network.must_have_encoder()
             pipeline.network.must_take(pipeline.train.patch)
+        if pipeline.network.is_flat:
+            self.must_learn_flat(f"train.patch={list(pipeline.train.patch)} is one voxel thick")
         volumes = {spec.name for spec in self.specs if layout_of(spec).content == "volumes"}
         if unknown := set(pipeline.train.joint.loose) - volumes:
             raise UsageError(

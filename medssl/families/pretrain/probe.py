@@ -238,7 +238,8 @@ def draw_partners(
 
 def look_at(volume: Tensor, centre: np.ndarray, patch: Triple, rng: np.random.Generator) -> Tensor:
     """Window [1, X, Y, Z] around about `centre` (voxels) of a volume [X, Y, Z]."""
-    matrix = matrices(rng.uniform(-1, 1, (1, NUMBERS)), AFFINE)[0]
+    planar = volume.shape[2] == 1
+    matrix = matrices(rng.uniform(-1, 1, (1, NUMBERS)), AFFINE, planar)[0]
     centre = centre + rng.uniform(-SHIFT, SHIFT, 3)
     shape = np.array(volume.shape)
     turned = matrix * np.array(patch) / shape[:, None]

@@ -176,6 +176,13 @@ def _embedded(
     """Unit vectors [n, E] and what they are of, sorted by id."""
     weights, found = load_encoder_weights(proxy)
     pipeline = config.pipeline
+    if found.network.is_flat != pipeline.network.is_flat:
+        flat, box = "2-D images", "volumes"
+        raise UsageError(
+            f"the encoder in {proxy} encodes {flat if found.network.is_flat else box}",
+            f"the pipeline learns from {flat if pipeline.network.is_flat else box}",
+            "name an encoder that was pre-trained by this pipeline",
+        )
     if unlike := pipeline.preprocess.unlike(found.preprocess):
         raise UsageError(
             f"the encoder in {proxy} was trained on images that look otherwise",

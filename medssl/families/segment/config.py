@@ -158,8 +158,6 @@ class SegmentConfig(Config[SegmentPipeline]):
         """
         self.pipeline.preprocess.fingerprint()  # refuses what cannot be cached
         self.pipeline.network.must_take(self.pipeline.train.patch)
-        if self.pipeline.pretrain is not None and self.pipeline.network.is_flat:
-            self.pipeline.network.must_have_encoder()
         if self.pipeline.loss is not None:
             of = tuple(self.spec.regions) or self.spec.classes
             partial, regions = self.spec.ignore is not None, bool(self.spec.regions)

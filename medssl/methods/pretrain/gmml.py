@@ -19,6 +19,7 @@ from medssl.data.scan.matched_stream import affine_of
 from medssl.data.scan.settings import AffineSettings
 from medssl.methods.encoder_method import PretrainMethod, PretrainTask, Reconstruction
 from medssl.methods.method import Progress
+from medssl.methods.pretrain.masking import enlarge
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.gmml import Corruption, Settings
 from medssl.networks.build import build_encoder
@@ -49,7 +50,7 @@ def draw_boxes(like: Tensor, shares: Tensor, settings: Corruption, generator: Ge
 
     The last box may pass the share, by its own size at most.
     """
-    cells = [side // settings.align for side in like.shape[2:]]
+    cells = [max(1, side // settings.align) for side in like.shape[2:]]
     longest = [max(1, round(settings.largest * side)) for side in cells]
     wanted = (shares.cpu().numpy() * np.prod(cells)).tolist()
     masks = np.zeros((len(like), *cells), bool)
@@ -61,10 +62,7 @@ def draw_boxes(like: Tensor, shares: Tensor, settings: Corruption, generator: Ge
                 if covered[item] >= wanted[item]:
                     break
                 covered[item] += _cover(masks[item], box, longest)
-    mask = torch.from_numpy(masks).to(like.device).unsqueeze(1)
-    for axis in range(2, 5):
-        mask = mask.repeat_interleave(settings.align, axis)
-    return mask
+    return enlarge(torch.from_numpy(masks).to(like.device).unsqueeze(1), like.shape[2:])
 
 
 def _cover(mask: np.ndarray, box: np.ndarray, longest: list[int]) -> int:

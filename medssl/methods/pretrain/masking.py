@@ -1,4 +1,4 @@
-"""Cubes of scans that are hidden from an encoder.
+"""Cubes of scans that are hidden from an encoder; of pictures squares.
 
 Source: sheet of modality-invariant learning, section 5, step 6.
 
@@ -19,7 +19,7 @@ def draw_cells(like: Tensor, settings: Masking, generator: Generator) -> Tensor:
 
     Of n cubes round(r n) are hidden, r uniform in the ratio.
     """
-    grid = [side // settings.cell for side in like.shape[2:]]
+    grid = [max(1, side // settings.cell) for side in like.shape[2:]]
     cells = prod(grid)
     share = uniform((len(like), 1), *settings.ratio, like, generator)
     return hide(share, cells, like, generator).view(len(like), 1, *grid)

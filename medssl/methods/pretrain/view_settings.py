@@ -1,6 +1,6 @@
 """Settings that methods which compare two views of a scan share; free of torch."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from medssl.networks.pooling import must_keep_means
 
 class ViewSettings(PretrainMethodSettings):
     """Two views of each item: what they show, how they differ, and what counts as a row."""
+
+    in_2d: ClassVar[bool] = True
 
     kind: Literal["same_scan", "modalities"] = Field(
         default="same_scan", description="one scan twice, or two contrasts of one session"

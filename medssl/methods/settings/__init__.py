@@ -132,12 +132,14 @@ class PretrainMethodSettings(MethodSettings):
         own_network: whether it leaves out the network that `network` describes, or part of it, so
             that windows of any size fit.
         hands_on: an encoder that others start from, or an embedding that finds places again.
+        in_2d: whether it learns from windows one voxel thick too, and so from pictures.
     """
 
     family: ClassVar[Family] = "pretrain"
     learns_from: ClassVar[Literal["volumes", "mixed", "tiles"]] = "volumes"
     own_network: ClassVar[bool] = False
     hands_on: ClassVar[Literal["encoder", "embedding"]] = "encoder"
+    in_2d: ClassVar[bool] = False
 
     def pairs_of_patients(self) -> MatchedViews | None:
         """How windows of two patients are paired; None: the method needs no such pairs."""

@@ -9,7 +9,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.alice import Embedding
-from medssl.section import Section
+from medssl.section import Section, in_plane
 
 
 class Corruption(Section):
@@ -59,6 +59,7 @@ class Settings(PretrainMethodSettings):
 
     implementation: ClassVar[str] = "medssl.methods.pretrain.gmml:Gmml"
     paper: ClassVar[str] = "Atito et al., GMML, arXiv 2205.14986 (2022)"
+    in_2d: ClassVar[bool] = True
     summary: ClassVar[str] = "an encoder restores groups of voxels, noise or of another scan"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"corruption": {"align": 1}},
@@ -87,12 +88,13 @@ class Settings(PretrainMethodSettings):
             UsageError: names what fits.
         """
         train, network = config.pipeline.train, config.pipeline.network
-        align, shortest = self.corruption.align, min(train.patch)
-        if any(side % align for side in train.patch) or align > self.corruption.largest * shortest:
+        sides = in_plane(train.patch)
+        align, shortest = self.corruption.align, min(sides)
+        if any(side % align for side in sides) or align > self.corruption.largest * shortest:
             fitting = [
                 str(one)
                 for one in range(1, int(self.corruption.largest * shortest) + 1)
-                if not any(side % one for side in train.patch)
+                if not any(side % one for side in sides)
             ]
             raise UsageError(
                 f"method.corruption.align={align} does not fit train.patch={list(train.patch)}",

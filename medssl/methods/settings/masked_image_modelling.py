@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Section
+from medssl.section import Section, in_plane
 
 
 class Masking(Section):
@@ -32,17 +32,18 @@ class Masking(Section):
         """Refuse cubes that do not suit the window or the encoder.
 
         Args:
-            window: sides in voxels.
+            window: sides in voxels; with a third of 1, squares are hidden.
             embedded: side in voxels of the cells that the encoder embeds.
 
         Raises:
             UsageError: cubes do not divide the window, or the encoder's cells do not divide the
                 cubes; the message names sides that fit.
         """
+        sides = in_plane(window)
         fitting = [
             cell
-            for cell in range(embedded, min(window) + 1, embedded)
-            if not any(side % cell for side in window) and prod(window) > cell**3
+            for cell in range(embedded, min(sides) + 1, embedded)
+            if not any(side % cell for side in sides) and prod(sides) > cell ** len(sides)
         ]
         if self.cell not in fitting:
             raise UsageError(
@@ -61,6 +62,7 @@ class Settings(PretrainMethodSettings):
         "medssl.methods.pretrain.masked_image_modelling:MaskedImageModelling"
     )
     paper: ClassVar[str] = "SimMIM: Xie et al., CVPR 2022; in 3-D as Koutsouvelis et al., 2025"
+    in_2d: ClassVar[bool] = True
     summary: ClassVar[str] = "an encoder learns to fill in hidden cubes of scans"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"masking": {"cell": 32}}}
 

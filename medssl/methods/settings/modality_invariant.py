@@ -104,6 +104,7 @@ class Settings(PretrainMethodSettings):
 
     implementation: ClassVar[str] = "medssl.methods.pretrain.modality_invariant:ModalityInvariant"
     paper: ClassVar[str] = "Koutsouvelis et al., arXiv 2511.11311 (2025)"
+    in_2d: ClassVar[bool] = True
     summary: ClassVar[str] = "contrasts of a session meet in one embedding, and are filled in"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {

@@ -159,7 +159,7 @@ def test_single_scans_are_met_once_per_epoch(settings, count):
 
 
 def test_a_stream_without_a_scan_is_refused():
-    with pytest.raises(DataError, match="every scan can be in a pair"):
+    with pytest.raises(DataError, match="every scan can be one of a pair"):
         ScanStream(GROUPS[:2], PairSettings(), STILL, PATCH, 1, 0)
     with pytest.raises(DataError, match="no session has two scans"):
         pairs(groups=GROUPS[3:])
@@ -372,6 +372,52 @@ def test_scales_and_shears_reach_as_far_as_asked():
     assert (np.abs(off).max(0) > 0.299).all()
     assert np.abs(off).max() <= 0.3
     assert np.linalg.det(drawn_matrices(shear=0.49)).min() > 0
+
+
+def test_the_affine_of_a_scan_one_voxel_thick_stays_in_its_plane():
+    numbers = np.random.default_rng(0).uniform(-1, 1, (4000, NUMBERS))
+    found = matrices(numbers, AffineSettings(rotation=0.3, scale=0.1, shear=0.3), planar=True)
+    np.testing.assert_array_equal(found[:, 2], [[0, 0, 1]] * 4000)
+    np.testing.assert_array_equal(found[:, :2, 2], 0)
+    whole = matrices(numbers, AffineSettings(rotation=0, scale=0.1, shear=0.3))
+    planar = matrices(numbers, AffineSettings(rotation=0, scale=0.1, shear=0.3), planar=True)
+    np.testing.assert_array_equal(planar[:, :2, :2], whole[:, :2, :2])
+    turned = matrices(numbers, AffineSettings(rotation=0.3, scale=0, shear=0), planar=True)
+    np.testing.assert_allclose(np.linalg.det(turned), 1)
+    assert np.abs(turned[:, 0, 1]).max() > 0.9 * np.sin(0.3)
+
+
+@pytest.mark.parametrize("about", ["volume", "window"])
+def test_windows_of_pictures_are_those_that_scipy_cuts_in_the_plane(about):
+    picture = np.random.default_rng(0).normal(size=(20, 18, 1)).astype(np.float32)
+    affine = AffineSettings(about=about)
+    rng = np.random.default_rng(1)
+    drawn = draw_window([picture], (0, 1, 2), affine, (8, 6, 1), rng)
+    batch = scans_of_windows([drawn], (8, 6, 1), about)
+    found = batch.windows()[0, 0, 0, ..., 0].numpy()
+    shape, start = np.array([20, 18]), np.array(drawn.start[:2])
+    reach = (np.array([8, 6]) - 1) / 2
+    fixed = (shape - 1) / 2 if about == "volume" else start + reach
+    matrix = drawn.matrix[0, :2, :2]
+    offset = fixed + matrix @ (start - fixed)
+    wanted = affine_transform(
+        drawn.volumes[0][..., 0], matrix, offset, (8, 6), order=1, mode="nearest"
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def scans_of_windows(windows, patch, about) -> ScanBatch:
+    source, affine = cut_sources(windows, patch, about)
+    one = torch.ones(len(windows), dtype=torch.int64)
+    return ScanBatch(source, affine, patch, one, one[:, None], ("",) * len(windows))
+
+
+def test_scans_that_no_pair_can_hold_are_seen_twice_where_none_can():
+    alone = (group("d", 3, (2,)), group("f", 5, (-1,), shape=(9, 8, 1)))
+    found = drawn(pairs("same_scan", groups=alone, size=2), 4)
+    assert Counter(name for name, *_ in found) == {"d": 2, "f": 2}
+    with_pairs = drawn(pairs("same_scan", groups=GROUPS, size=2), 100)
+    assert {name for name, *_ in with_pairs} == {"a", "b", "c"}
 
 
 def test_damaged_scans_are_named():

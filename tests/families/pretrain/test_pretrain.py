@@ -223,3 +223,15 @@ def test_numbers_are_finite(encoder: PretrainConfig) -> None:
     carry_out_plan(plan, QuietReporter())
     found = json.loads((plan.last.folder / "probes.json").read_text())
     assert all(np.isfinite(value) for row in found.values() for value in row.values())
+
+
+@pytest.mark.parametrize("arm", ["mcl_mim", "cl"])
+def test_a_2d_encoder_learns_from_slices_of_volumes(heads: Path, arm: str) -> None:
+    flat = ["network={name: vnet, width: 2, levels: 2, norm: group}", "train.patch=[8, 8]"]
+    model = run(load_config("encoder", [*flat, f"method.arm={arm}"]), QuietReporter())["model"]
+    weights, found = load_encoder_weights(model)
+    assert found.network.is_flat
+    assert found.patch == (8, 8, 1)
+    build_encoder(found.network, 1, 0).load_state_dict(weights)
+    with pytest.raises(UsageError, match=r"it encodes 2-D images, .* set train\.patch"):
+        load_config("masks", ["network=vnet"]).must_fit(found.network, "the encoder")
