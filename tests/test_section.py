@@ -10,7 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 import medssl
 from medssl.families.segment.config import SegmentPipeline
+from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.image_fpn_settings import ImageFpnSettings
+from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
@@ -138,6 +140,12 @@ UNCHANGED = ("medssl.data.layouts.", "medssl.networks.foreign.")
 """Keys of layouts and of files of other projects, which start their parts as the parts' own
 classes do: nothing lies beneath."""
 
+OF_ANOTHER_KIND = {
+    NetworkSettings: [UNetSettings, ImageFpnSettings, MonaiSettings],
+    GraderSettings: [MonaiGraderSettings],
+}
+"""What may stand in place of a network that is the default."""
+
 EVERY = list(every_section())
 PARTS = [
     (owner, name)
@@ -209,7 +217,7 @@ def test_one_key_of_any_part_leaves_all_others_as_its_owner_has_them(
 def test_no_part_escapes_the_rule(owner: type[BaseModel]) -> None:
     """Parts with defaults of their owner's lie in sections and are of one kind only.
 
-    A network may be of another kind, nnU-Net's or MONAI's; to its keys the default gives way.
+    A network may be of another kind; to its keys the default gives way.
     """
     for name, field in owner.model_fields.items():
         default = field.default
@@ -217,8 +225,7 @@ def test_no_part_escapes_the_rule(owner: type[BaseModel]) -> None:
             assert issubclass(owner, Section), name
             assert isinstance(default, Section), name
             others = [kind for kind in models_in(field.annotation) if kind is not type(default)]
-            further = [UNetSettings, ImageFpnSettings, MonaiSettings]
-            assert others == (further if isinstance(default, NetworkSettings) else []), name
+            assert others == OF_ANOTHER_KIND.get(type(default), []), name
         elif isinstance(default, BaseModel):
             assert default == type(default)(), name
         if isinstance(field.default, MethodChoice):
