@@ -5,14 +5,10 @@ Source: Zbontar et al., ICML 2021, whose loss this is, without the factor of the
 Legend: n rows, k features.
 """
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from medssl.data.scan.batch import ScanBatch
 from medssl.methods.encoder_method import PretrainTask
-from medssl.methods.method import Progress
-from medssl.methods.pretrain.views import ViewMethod, draw_views, projector
-from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.pretrain.views import ProjectedViews
 from medssl.methods.settings.barlow_twins import Settings
 
 EPSILON = 1e-5
@@ -36,34 +32,13 @@ def twins_loss(correlations: Tensor, redundancy: float) -> Tensor:
     return ((1 - own) ** 2).sum() + redundancy * ((correlations**2).sum() - (own**2).sum())
 
 
-class BarlowTwins(ViewMethod):
+class BarlowTwins(ProjectedViews):
     """An encoder with a projector of three layers."""
 
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
         super().__init__(settings, task, seed)
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + 1)
-            width = self.embedder.widths[-1]
-            self.projector = projector(width, [settings.hidden] * 2, settings.outputs, False)
 
-    def forward(
-        self,
-        batches: dict[str, ScanBatch],
-        progress: Progress,
-        generator: Generator,
-        part: int = 0,
-    ) -> dict[str, Tensor]:
+    def terms(self, one: Tensor, other: Tensor) -> dict[str, Tensor]:
         """The loss of the correlations between both views."""
-        pairs = batches["pairs"]
-        maps = self.embedder(torch.cat(draw_views(pairs, self.settings, 2, generator)))[-1].chunk(2)
-        rows = self.rows_of(pairs, maps, self.tokens_in(maps[0]), generator).features
-        with torch.autocast(rows.device.type, enabled=False):
-            one, other = (at_least_float32(self.projector(view)) for view in rows)
-            self.remember(one)
-            loss = twins_loss(correlation(one, other), self.settings.redundancy)
-        return {"correlation": loss}
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding of pooled scans."""
-        return {"z": at_least_float32(self.projector(self.predictor()(image)))}
+        return {"correlation": twins_loss(correlation(one, other), self.settings.redundancy)}

@@ -51,3 +51,15 @@ class ViewSettings(PretrainMethodSettings):
                 "not share: set affine.rotation, scale and shear to 0, or kind=same_scan"
             )
         return self
+
+
+class ProjectedViewSettings(ViewSettings):
+    """Two views whose features are compared behind a projector of three layers."""
+
+    rows: Literal["scans", "tokens"] = Field(
+        default="tokens", description=ViewSettings.model_fields["rows"].description
+    )
+    hidden: int = Field(
+        default=512, ge=1, description="width of the projector's two hidden layers; published: 8192"
+    )
+    outputs: int = Field(default=128, ge=2, description="width of the embedding; published: 8192")

@@ -6,6 +6,7 @@ intensities. A row is a scan, pooled, or a cell of the coarsest map at a place t
 Legend: B items, V views, E features, n rows, X Y Z voxels, x y z cells of the coarsest map.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
@@ -20,8 +21,9 @@ from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.settings import AffineSettings, PairSettings
 from medssl.methods.encoder_method import PretrainMethod, PretrainTask
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.collapse import effective_rank, feature_deviation
-from medssl.methods.pretrain.view_settings import ViewSettings
+from medssl.methods.pretrain.view_settings import ProjectedViewSettings, ViewSettings
 from medssl.methods.segment.losses import at_least_float32
 from medssl.networks.build import build_encoder
 from medssl.networks.encoder import VolumeEncoder
@@ -168,3 +170,39 @@ class ViewMethod(PretrainMethod):
     def predictor(self) -> Pooled:
         """Scans to their pooled features, before any projector."""
         return Pooled(self.embedder)
+
+
+class ProjectedViews(ViewMethod):
+    """Base of methods that compare features of two views, behind a projector of three layers."""
+
+    def __init__(self, settings: ProjectedViewSettings, task: PretrainTask, seed: int) -> None:
+        super().__init__(settings, task, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * seed + 1)
+            width = self.embedder.widths[-1]
+            self.projector = projector(width, [settings.hidden] * 2, settings.outputs, False)
+
+    @abstractmethod
+    def terms(self, one: Tensor, other: Tensor) -> dict[str, Tensor]:
+        """Weighted, named loss terms of rows [n, k] of both views."""
+
+    def forward(
+        self,
+        batches: dict[str, ScanBatch],
+        progress: Progress,
+        generator: Generator,
+        part: int = 0,
+    ) -> dict[str, Tensor]:
+        """The terms of the method; never in half precision."""
+        pairs = batches["pairs"]
+        views = draw_views(pairs, self.views, 2, generator)
+        maps = self.embedder(torch.cat(views))[-1].chunk(2)
+        rows = self.rows_of(pairs, maps, self.tokens_in(maps[0]), generator).features
+        with torch.autocast(rows.device.type, enabled=False):
+            one, other = (at_least_float32(self.projector(view)) for view in rows)
+            self.remember(one)
+            return self.terms(one, other)
+
+    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The projected embedding of pooled scans."""
+        return {"z": at_least_float32(self.projector(self.predictor()(image)))}
