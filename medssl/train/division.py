@@ -49,13 +49,14 @@ class Division:
         self._on = False
 
     @contextmanager
-    def on(self, generators: Sequence[Generator] = ()) -> Iterator[None]:
+    def on(self, generators: Sequence[Generator] = (), whole: bool = False) -> Iterator[None]:
         """While it lasts, the networks share out the rows that they are given.
 
         Args:
             generators: by which they may draw.
+            whole: nothing is shared out, as every process has a batch of its own.
         """
-        self._on = self.team.together or self.turns > 1
+        self._on = not whole and (self.team.together or self.turns > 1)
         self.generators = generators
         try:
             yield

@@ -130,7 +130,10 @@ class Update:
             dropout, rest = step_seeds(self.seed, progress.step, number)
             _seed_global(dropout, self.device)
             generator = torch.Generator(self.device).manual_seed(rest)
-            with self._autocast(), self.division.on([*defaults(self.device), generator]):
+            with (
+                self._autocast(),
+                self.division.on([*defaults(self.device), generator], whole=True),
+            ):
                 terms = self.method({kind: bag}, progress, generator)
             loss = torch.stack(list(terms.values())).sum() * (TEAM.parts / bags.of)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

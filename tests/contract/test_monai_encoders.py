@@ -46,8 +46,14 @@ SMALLER = {
         "head": {"hidden": 16, "bottleneck": 16, "outputs": 16},
         "between": {"queue": 0},
     },
+    "all4one": {"hidden": 16, "outputs": 16, "predictor": 16, "queue": 8},
+    "barlow_twins": {"hidden": 16, "outputs": 16},
+    "decoupled_contrastive": {"hidden": 16, "outputs": 16},
+    "gmml": {},
     "masked_image_modelling": {"masking": {"cell": 16}},
     "modality_invariant": {"masking": {"cell": 16}, "projector": {"hidden": 16, "outputs": 16}},
+    "vicreg": {"hidden": 16, "outputs": 16},
+    "whitening": {"hidden": 16, "outputs": 4, "tokens": 16},
 }
 METHODS = [
     name
