@@ -168,6 +168,8 @@ class Update:
 def _fetched(found: list[dict[str, Tensor]]) -> list[dict[str, float]]:
     """The values of terms, in one transfer."""
     together = [value for terms in found for value in terms.values()]
+    if not together:  # of a process without a bag in this step
+        return []
     values = iter(torch.stack(together).tolist())
     return [{name: next(values) for name in terms} for terms in found]
 

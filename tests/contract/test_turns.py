@@ -15,7 +15,8 @@ from tests.contract.two_processes import must_agree, stepped
 
 SEGMENT = {name: (how, True) for name, how in (LATE | OTHERS).items()}
 SEGMENT |= {name: (how, False) for name, how in BATCH_NORM.items()}
-"""Whether turns are equal too: with batch norms they are not."""
+SEGMENT["dmpls"] = SEGMENT["dmpls"][0], False
+"""Whether turns are equal too: with batch norms they are not, and dmpls refuses them."""
 REST = {
     name: case
     for name, case in others.CASES.items()

@@ -93,7 +93,22 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("method", [*SEGMENT])
+OF_MEDSSL = {"dmpls"}
+"""Methods that see the features of a network, which are reached in those of medssl alone."""
+
+
+@pytest.mark.parametrize("method", sorted(OF_MEDSSL))
+def test_features_of_others_networks_are_not_reached(method: str, balls: Path) -> None:
+    with pytest.raises(UsageError, match="cannot reach the features of network"):
+        load_config("balls", [*overrides("SegResNetDS"), f"method={method}"])
+
+
+def test_dmpls_takes_no_turns(balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"accumulate=2 does not go with dmpls"):
+        load_config("balls", ["method=dmpls", "train.accumulate=2"])
+
+
+@pytest.mark.parametrize("method", [one for one in SEGMENT if one not in OF_MEDSSL])
 @pytest.mark.parametrize("case", HEADS)
 def test_every_method_teaches_all_heads(case: str, method: str, balls: Path) -> None:
     given = [

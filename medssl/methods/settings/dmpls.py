@@ -39,7 +39,7 @@ class Settings(MethodSettings):
     )
 
     def must_fit(self, config: Any) -> None:
-        """Refuse networks whose features cannot be reached.
+        """Refuse networks whose features cannot be reached, and batches passed in turns.
 
         Raises:
             UsageError: says what to set.
@@ -50,4 +50,10 @@ class Settings(MethodSettings):
                 f"method dmpls cannot reach the features of network.name={network}",
                 "its second decoder sees them with dropped channels",
                 f"choose one of {', '.join(PERTURBED)}",
+            )
+        if config.pipeline.train.accumulate > 1:
+            raise UsageError(
+                f"train.accumulate={config.pipeline.train.accumulate} does not go with dmpls",
+                "its second decoder needs the features of the whole batch",
+                "set train.accumulate=1, or a smaller train.batch_labelled",
             )
