@@ -240,7 +240,7 @@ def test_copies_are_mirrored_along_the_axes_of_training_alone(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        "medssl.infer.predict.flipped", lambda network, axes: asked.append(axes) or network
+        "medssl.infer.predict.flipped", lambda network, axes, *_: asked.append(axes) or network
     )
     predict(with_description(checkpoint, mirrored=(1,)), images[:1], tmp_path / "out", "flips=true")
     assert asked == [(1,)]
@@ -275,7 +275,7 @@ def test_an_empty_mask_is_warned_of(
     """Even by `--quiet`, and once for each mask."""
     monkeypatch.setattr(
         "medssl.infer.predict.restore_labels",
-        lambda logits, record: np.zeros(record.source.shape, np.uint8),
+        lambda logits, record, *_: np.zeros(record.source.shape, np.uint8),
     )
     predict(with_description(checkpoint, empty_masks=in_training), images[:1], tmp_path / "out")
     assert capsys.readouterr().err == f"warning: the mask of c0 {words}\n"
