@@ -162,7 +162,8 @@ def _child(_, folder):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("strict")
-    start_processes(_child, (str(folder),), nprocs=1, start_method="fork")
+    # A forked process takes no gradient on such a device where this one has taken any.
+    start_processes(_child, (str(folder),), nprocs=1, start_method="spawn")
     return torch.load(folder / "found.pt", weights_only=True)
 
 
