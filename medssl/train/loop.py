@@ -218,9 +218,9 @@ class _Loop:
             if not last and search is not None and search.look(step):
                 clock.skip()
             if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
-                values["loss_mean"] = float(mean.compute())
+                told = {"loss_mean": float(mean.compute())} | self.update.method.monitor()
                 mean.reset()
-                self.log.metrics(step, values | self.update.method.monitor())
+                self.log.metrics(step, values | told)
             self.reporter.step(step, values)
             stops = TEAM.any(stop.requested)
             if last or stops or step % settings.checkpoint_every == 0:
