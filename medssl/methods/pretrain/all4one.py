@@ -24,10 +24,10 @@ from medssl.methods.pretrain.dino import teacher_momentum
 from medssl.methods.pretrain.views import (
     ViewMethod,
     draw_views,
-    predictor,
     projector,
     scan_rows,
     token_rows,
+    two_layers,
 )
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.all4one import Centroid, Feature, Settings
@@ -119,14 +119,18 @@ class All4One(ViewMethod):
     """An embedder, its moving average, two predictors, a transformer and a queue."""
 
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
-        super().__init__(settings, task, seed)
+        outputs = settings.outputs
+        super().__init__(
+            settings,
+            task,
+            seed,
+            lambda width: projector(width, [settings.hidden] * 2, outputs, True),
+        )
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + 1)
-            width, outputs = self.embedder.widths[-1], settings.outputs
-            self.projector = projector(width, [settings.hidden] * 2, outputs, True)
-            self.neighbour_predictor = predictor(outputs, settings.predictor)
-            self.centroid_predictor = predictor(outputs, settings.predictor)
+            torch.manual_seed(1000 * seed + 2)
+            self.neighbour_predictor = two_layers(outputs, settings.predictor, outputs)
+            self.centroid_predictor = two_layers(outputs, settings.predictor, outputs)
             self.summary = Summary(settings.centroid, settings.neighbours, outputs)
             self.queue = KeyQueue(settings.queue, outputs)
             self.queue.keys.copy_(normalize(torch.randn(self.queue.keys.shape), dim=1))
@@ -225,7 +229,3 @@ class All4One(ViewMethod):
         of_slow = set(slow)
         yield 1.0, [p for p in self.parameters() if p.requires_grad and p not in of_slow]
         yield self.settings.centroid.rate, slow
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding of pooled scans."""
-        return {"z": at_least_float32(self.projector(self.predictor()(image)))}

@@ -9,14 +9,13 @@ Legend: n rows, k features of unit length.
 from math import inf
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
 from medssl.data.scan.batch import ScanBatch
 from medssl.methods.encoder_method import PretrainTask
 from medssl.methods.method import Progress
-from medssl.methods.pretrain.views import Rows, ViewMethod, draw_views
-from medssl.methods.segment.losses import at_least_float32
+from medssl.methods.pretrain.views import Rows, ViewMethod, draw_views, two_layers
 from medssl.methods.settings.decoupled_contrastive import Settings
 
 
@@ -78,16 +77,10 @@ class DecoupledContrastive(ViewMethod):
     """An encoder with a projector; negatives are the other rows of the batch."""
 
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
-        super().__init__(settings, task, seed)
+        super().__init__(
+            settings, task, seed, lambda width: two_layers(width, settings.hidden, settings.outputs)
+        )
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + 1)
-            self.projector = nn.Sequential(
-                nn.Linear(self.embedder.widths[-1], settings.hidden, bias=False),
-                nn.BatchNorm1d(settings.hidden),
-                nn.ReLU(),
-                nn.Linear(settings.hidden, settings.outputs),
-            )
 
     def forward(
         self,
@@ -102,7 +95,7 @@ class DecoupledContrastive(ViewMethod):
         maps = self.embedder(torch.cat(views))[-1].chunk(2)
         rows = self.rows_of(pairs, maps, self.tokens_in(maps[0]), generator)
         with torch.autocast(rows.features.device.type, enabled=False):
-            one, other = (self._project(view) for view in rows.features)
+            one, other = (self.project(view) for view in rows.features)
             self.remember(one)
             barred = barred_rows(rows, settings.apart, settings.negatives == "other_patients")
             weight = None
@@ -114,10 +107,6 @@ class DecoupledContrastive(ViewMethod):
             ways = decoupled_loss(one, other, *how) + decoupled_loss(other, one, *how)
         return {"contrast": 0.5 * ways if coupled else ways}
 
-    def _project(self, rows: Tensor) -> Tensor:
+    def project(self, rows: Tensor) -> Tensor:
         """Rows [n, E] on the unit sphere [n, k]."""
-        return normalize(at_least_float32(self.projector(rows)), dim=1)
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding of pooled scans."""
-        return {"z": self._project(self.predictor()(image))}
+        return normalize(super().project(rows), dim=1)

@@ -7,7 +7,7 @@ Legend: B items, V views, E features, n rows, X Y Z voxels, x y z cells of the c
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -109,26 +109,47 @@ def projector(width: int, hidden: Sequence[int], outputs: int, last_norm: bool) 
     return nn.Sequential(*layers)
 
 
-def predictor(width: int, hidden: int) -> nn.Sequential:
-    """Rows [n, width] to [n, width]: a linear map, batch norm and ReLU, and a linear map."""
+def two_layers(width: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Rows [n, width] to [n, outputs]: a linear map, batch norm and ReLU, and a linear map."""
     return nn.Sequential(
         nn.Linear(width, hidden, bias=False),
         nn.BatchNorm1d(hidden),
         nn.ReLU(),
-        nn.Linear(hidden, width),
+        nn.Linear(hidden, outputs),
     )
 
 
 class ViewMethod(PretrainMethod):
-    """Base of methods that compare two views: the encoder, and what is asked of it."""
+    """Base of methods that compare two views: an encoder with a projector.
+
+    Args:
+        head: from the width of the encoder's coarsest map to the projector.
+    """
 
     streams: tuple[Stream, ...] = ("pairs",)
 
-    def __init__(self, settings: ViewSettings, task: PretrainTask, seed: int) -> None:
+    def __init__(
+        self,
+        settings: ViewSettings,
+        task: PretrainTask,
+        seed: int,
+        head: Callable[[int], nn.Module],
+    ) -> None:
         super().__init__()
         self.views = settings
         self.embedder = build_encoder(task.network, 1, 1000 * seed, task.start)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * seed + 1)
+            self.projector = head(self.embedder.widths[-1])
         self._last: Tensor | None = None
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Rows [n, E] behind the projector [n, k], at least float32."""
+        return at_least_float32(self.projector(rows))
+
+    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The projected embedding of pooled scans."""
+        return {"z": self.project(self.predictor()(image))}
 
     def rows_of(
         self, pairs: ScanBatch, maps: Sequence[Tensor], count: int, generator: Generator
@@ -176,11 +197,10 @@ class ProjectedViews(ViewMethod):
     """Base of methods that compare features of two views, behind a projector of three layers."""
 
     def __init__(self, settings: ProjectedViewSettings, task: PretrainTask, seed: int) -> None:
-        super().__init__(settings, task, seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + 1)
-            width = self.embedder.widths[-1]
-            self.projector = projector(width, [settings.hidden] * 2, settings.outputs, False)
+        def head(width: int) -> nn.Module:
+            return projector(width, [settings.hidden] * 2, settings.outputs, False)
+
+        super().__init__(settings, task, seed, head)
 
     @abstractmethod
     def terms(self, one: Tensor, other: Tensor) -> dict[str, Tensor]:
@@ -199,10 +219,6 @@ class ProjectedViews(ViewMethod):
         maps = self.embedder(torch.cat(views))[-1].chunk(2)
         rows = self.rows_of(pairs, maps, self.tokens_in(maps[0]), generator).features
         with torch.autocast(rows.device.type, enabled=False):
-            one, other = (at_least_float32(self.projector(view)) for view in rows)
+            one, other = (self.project(view) for view in rows)
             self.remember(one)
             return self.terms(one, other)
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding of pooled scans."""
-        return {"z": at_least_float32(self.projector(self.predictor()(image)))}

@@ -17,7 +17,6 @@ from medssl.data.scan.batch import ScanBatch
 from medssl.methods.encoder_method import PretrainTask
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.views import ViewMethod, draw_views, projector
-from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.whitening import Settings
 
 RESCUES = (1e-4, 1e-3, 1e-2)
@@ -75,12 +74,13 @@ class Whitening(ViewMethod):
     """An encoder with a projector, and nothing else."""
 
     def __init__(self, settings: Settings, task: PretrainTask, seed: int) -> None:
-        super().__init__(settings, task, seed)
+        super().__init__(
+            settings,
+            task,
+            seed,
+            lambda width: projector(width, [settings.hidden], settings.outputs, False),
+        )
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + 1)
-            width = self.embedder.widths[-1]
-            self.projector = projector(width, [settings.hidden], settings.outputs, False)
 
     def forward(
         self,
@@ -98,15 +98,10 @@ class Whitening(ViewMethod):
         count = max(size, self.tokens_in(maps[0]) // size * size)
         rows = self.rows_of(pairs, maps, count, generator).features
         with torch.autocast(rows.device.type, enabled=False):
-            flat = at_least_float32(self.projector(rows.flatten(0, 1)))
-            embedded = flat.reshape(*rows.shape[:2], -1)
+            embedded = self.project(rows.flatten(0, 1)).reshape(*rows.shape[:2], -1)
             self.remember(embedded[0])
             losses = []
             for _ in range(settings.rounds):
                 order = uniform((rows.shape[1],), 0, 1, rows, generator).argsort()
                 losses.append(whitened_loss(embedded, size, settings.shrink, settings.unit, order))
         return {"whitened": torch.stack(losses).mean()}
-
-    def parts_of(self, image: Tensor) -> dict[str, Tensor]:
-        """The projected embedding of pooled scans, before it is whitened."""
-        return {"z": at_least_float32(self.projector(self.predictor()(image)))}
