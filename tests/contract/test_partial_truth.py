@@ -10,20 +10,10 @@ import pytest
 import torch
 
 from medssl.data.batch import Batch
-from medssl.methods.method import Progress
-from medssl.methods.registry import method_names, settings_class
 from medssl.methods.segment.loss_settings import LossChoice
 from medssl.methods.segment.partial import streams as streams_of
 from medssl.methods.segment.partial import teachable
-
-METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
-every_method = pytest.mark.parametrize("name", METHODS)
-LATE = Progress(900, 1000)
-"""When every term has its weight."""
-
-
-def first_batches(method, streams) -> dict[str, Batch]:
-    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
+from tests.contract.segmenting import LATE, METHODS, every_method, first_batches, gradients
 
 
 def partly(batch: Batch) -> Batch:
@@ -31,17 +21,6 @@ def partly(batch: Batch) -> Batch:
     known = torch.ones_like(batch.truth, dtype=torch.bool)
     known[:, ::2] = False
     return replace(batch, label=batch.truth * known, known=known)
-
-
-def gradients(method, batches: dict[str, Batch]) -> tuple[list[float], list[torch.Tensor]]:
-    """Every part's loss, and what it makes of the weights."""
-    method.zero_grad()
-    generator, losses = torch.Generator().manual_seed(0), []
-    for part in range(method.parts):
-        loss = sum(method(batches, LATE, generator, part).values())
-        loss.backward()
-        losses.append(float(loss.detach()))
-    return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
 
 
 @every_method

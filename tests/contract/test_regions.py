@@ -10,31 +10,14 @@ import torch
 
 from medssl.data.regions import regions_of
 from medssl.methods.method import Progress
-from medssl.methods.registry import method_names, settings_class
 from medssl.settings import OptimiserSettings, TrainSettings
 from medssl.train.update import make_update
+from tests.contract.segmenting import every_method, first_batches, gradients
 
-METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
-every_method = pytest.mark.parametrize("name", METHODS)
 LABELS = [("ball", 1), ("rim", 2)]
 NESTED = regions_of({"whole": (1, 2), "inside": (2,)}, LABELS)
 REDUNDANT = regions_of({"whole": (1, 2), "ball": (1,), "rim": (2,)}, LABELS, (1, 1, 2))
 """More regions than labels."""
-LATE = Progress(900, 1000)
-
-
-def first_batches(method, streams):
-    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
-
-
-def gradients(method, batches):
-    method.zero_grad()
-    generator, losses = torch.Generator().manual_seed(0), []
-    for part in range(method.parts):
-        loss = sum(method(batches, LATE, generator, part).values())
-        loss.backward()
-        losses.append(float(loss.detach()))
-    return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
 
 
 @every_method

@@ -1,0 +1,28 @@
+"""What contract tests of methods that segment share: which they are, and a step of each."""
+
+import pytest
+import torch
+
+from medssl.data.batch import Batch
+from medssl.methods.method import Progress
+from medssl.methods.registry import method_names, settings_class
+
+METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+every_method = pytest.mark.parametrize("name", METHODS)
+LATE = Progress(900, 1000)
+"""When every term has its weight."""
+
+
+def first_batches(method, streams) -> dict[str, Batch]:
+    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
+
+
+def gradients(method, batches: dict[str, Batch]) -> tuple[list[float], list[torch.Tensor]]:
+    """Every part's loss, and what it makes of the weights."""
+    method.zero_grad()
+    generator, losses = torch.Generator().manual_seed(0), []
+    for part in range(method.parts):
+        loss = sum(method(batches, LATE, generator, part).values())
+        loss.backward()
+        losses.append(float(loss.detach()))
+    return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
