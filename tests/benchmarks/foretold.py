@@ -63,7 +63,7 @@ def stages(config: Config[Any]) -> dict[str, Pace]:
     job, took = Job(plan, QuietReporter()), dict[str, Pace]()
     for name in ("train", "predict"):
         begin = Pace.now()
-        work = partial(load(config.family.steps[name]), job)
+        work = partial(load(config.family.steps[name].work), job)
         carry_out(plan.stages[name], plan.subject, work, QuietReporter())
         took[name] = Pace.now().since(begin)
     return took
