@@ -2,8 +2,9 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from medssl.cli_data import Quiet
 from medssl.cli_run import together
 from medssl.environment import process_count
 from medssl.errors import UsageError
+
+if TYPE_CHECKING:
+    from medssl.pipeline.study_run import StudyEnd
 
 Executor = Literal["local", "slurm", "kubernetes"]
 
@@ -47,6 +51,10 @@ def study(
             help="Of a cluster, e.g. partition=gpu time=720; image=..., claim=...",
         ),
     ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", metavar="NAME=KEY=VALUE", help="Of several tasks: one arm more."),
+    ] = None,
     task: Annotated[str, typer.Option(hidden=True, help="One piece, as jobs ask for it.")] = "",
     quiet: Quiet = False,
 ) -> None:
@@ -58,35 +66,41 @@ def study(
             "start it as one process, with --gpus for each run",
         )
     given = {"--methods": methods, "--labels": labels, "--seeds": seeds}
-    words = [name, *(word for key, value in given.items() if value for word in (key, value))]
+    more = [word for key, value in given.items() if value for word in (key, value)]
+    more += [word for arm in arms or [] for word in ("--arm", arm)]
 
     def lead() -> None:
+        from medssl.pipeline.league import League, Place, load_any, select
         from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.study import checked_cells, load_study
+        from medssl.pipeline.study import checked_cells
 
-        chosen = load_study(name, methods, labels, seeds)
-        checked_cells(chosen, only or [])
+        chosen = load_any(name, methods, labels, seeds, arms or [])
+        if isinstance(chosen, League):
+            select(chosen, only or [])
+        else:
+            checked_cells(chosen, only or [])
         reporter = make_reporter(quiet)
 
+        from medssl.pipeline.league_run import run_league
         from medssl.pipeline.study_run import run_study, run_task
 
-        if task:
-            typer.echo(
-                run_task(chosen, task, reporter, threads, shlex.join(["medssl", "study", *words]))
-            )
+        command = shlex.join(["medssl", *sys.argv[1:]])
+        how: dict[str, Any] = {"executor": executor, "jobs": jobs, "gpus": gpus}
+        how["settings"] = _settings(settings or [])
+
+        def carry(place: Place, further: Sequence[str]) -> "StudyEnd":
+            words = [place.named_in(name), *more]
+            return run_study(place.study, reporter, further, threads, command, words=words, **how)
+
+        if isinstance(chosen, League):
+            end = run_league(chosen, reporter, only or [], command, carry)
+        elif task:
+            repeats = shlex.join(["medssl", "study", name, *more])
+            typer.echo(run_task(chosen, task, reporter, threads, repeats))
             return
-        end = run_study(
-            chosen,
-            reporter,
-            only or [],
-            threads,
-            shlex.join(["medssl", *sys.argv[1:]]),
-            executor=executor,
-            jobs=jobs,
-            gpus=gpus,
-            words=words,
-            settings=_settings(settings or []),
-        )
+        else:
+            words = [name, *more]
+            end = run_study(chosen, reporter, only or [], threads, command, words=words, **how)
         typer.echo(str(end))
         end.check()
 

@@ -7,6 +7,7 @@ from medssl.errors import UsageError
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.flat import Flat
+from medssl.networks.probe import PROBES, probe
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.registry import load
 
@@ -33,6 +34,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = load(settings.kind.build)(settings, channels, classes)
+        if settings.probed is not None and not isinstance(network, PROBES):
+            network = probe(encoder_of(network, settings), settings, classes)
     if settings.is_flat:
         network = Flat(network)
     if encoder is not None:

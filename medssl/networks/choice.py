@@ -6,7 +6,9 @@ Free of torch, so that a wrong key is refused at once.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.networks.flat_settings import Dims, must_be_offered_flat, sized
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
 else:
     NetworkName = Literal[(*NETWORKS.names(), *(f"{PREFIX}{name}" for name in known()))]
     """Known networks, those of other packages too, so that messages and schemas list them."""
+
+
+Probe = Literal["linear", "neighbours"]
+
+OwnDecoder = Annotated[
+    Literal["own", "linear", "neighbours"],
+    Field(
+        exclude_if=lambda given: given == "own",
+        description="linear: one linear map of the features of all levels in place of the "
+        "network's own; neighbours: as the nearest labelled voxels in these features",
+    ),
+]
 
 
 def halvings(settings: Any) -> int:
@@ -58,6 +72,13 @@ class NetworkChoice(Section):
 
     name: NetworkName
     frozen: bool = False
+    decoder: str = "own"
+    nearest: int = Field(
+        default=20,
+        ge=1,
+        exclude_if=lambda given: given == 20,
+        description="decoder: neighbours: so many of the nearest labelled voxels vote",
+    )
     spatial_dims: Dims = None
 
     @property
@@ -88,6 +109,11 @@ class NetworkChoice(Section):
     def cell(self) -> int:
         """Side in voxels of the cells that the encoder embeds; 1: single voxels."""
         return self.kind.cell(self)
+
+    @property
+    def probed(self) -> Probe | None:
+        """What stands in place of its decoder to tell what the encoder knows; None: nothing."""
+        return next((one for one in get_args(Probe) if one == self.decoder), None)
 
     @property
     def is_flat(self) -> bool:
@@ -132,6 +158,16 @@ class NetworkChoice(Section):
                 "so none can be pre-trained for it, nor put into it",
                 f"choose one of: {', '.join([*offered, *MONAI_ENCODERS])}",
             )
+
+    def must_be_probed(self) -> None:
+        """Refuse keys of an encoder where there is none.
+
+        Raises:
+            ValueError: says which.
+        """
+        key = "frozen" if self.frozen else f"decoder={self.probed}" if self.probed else ""
+        if key and not self.kind.encoder_keys:
+            raise ValueError(f"{self.name} has no encoder of its own: leave {key} out")
 
     @abstractmethod
     def encoder(self) -> dict[str, Any] | None:

@@ -1,10 +1,10 @@
 """Whether a network can hold a given encoder, and what would make it; free of torch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from medssl.errors import UsageError
-from medssl.networks.choice import NetworkChoice
+from medssl.networks.choice import NetworkChoice, Probe
 from medssl.networks.image_fpn_settings import NAME, ImageFpnSettings
 from medssl.networks.monai_list import SIDES
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
@@ -67,7 +67,7 @@ def must_hold(
 def holding(given: Any, trained: NetworkChoice) -> dict[str, Any]:
     """The keys of a section `network` with those of a trained network's encoder over them.
 
-    Of another network, only `frozen` is kept, since the other keys are not of it.
+    Of another network, only what any takes is kept: `frozen` and probes in place of a decoder.
 
     Args:
         given: the section as in a pipeline file: keys, a name, or nothing.
@@ -75,7 +75,7 @@ def holding(given: Any, trained: NetworkChoice) -> dict[str, Any]:
     """
     own = dict(given) if isinstance(given, Mapping) else {"name": given}
     if own.get("name") != trained.name:
-        own = {key: own[key] for key in ("frozen",) if key in own}
+        own = _kept(own)
     return {**own, **(trained.encoder() or {})}
 
 
@@ -87,6 +87,12 @@ def holding_images(given: Any, encoder: Mapping[str, Any]) -> dict[str, Any]:
         encoder: keys of the encoder.
     """
     own = given if isinstance(given, Mapping) else {}
-    names = ("frozen", "decoder_width") if own.get("name") == NAME else ("frozen",)
-    kept = {key: own[key] for key in names if key in own}
-    return {**kept, "name": NAME, "image_encoder": {**encoder, "weights": None}}
+    width = ("decoder_width",) if own.get("name") == NAME else ()
+    kept = {key: own[key] for key in width if key in own}
+    return {**_kept(own), **kept, "name": NAME, "image_encoder": {**encoder, "weights": None}}
+
+
+def _kept(own: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a network that another one takes too."""
+    kept = {key: own[key] for key in ("frozen", "nearest") if key in own}
+    return {**kept, "decoder": own["decoder"]} if own.get("decoder") in get_args(Probe) else kept

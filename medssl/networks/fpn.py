@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from medssl.networks.channel_groups import Use, only
 from medssl.networks.encoder import VolumeEncoder, per_axis
+from medssl.networks.flat import BATCH_NORM, CONVOLUTION, LINEAR
 from medssl.networks.norm import group_norm
 
 
@@ -86,21 +87,24 @@ class LinearDecoder(nn.Module):
     Args:
         widths: of the encoder's levels, finest first.
         outputs: K.
+        axes: of the image.
     """
 
-    def __init__(self, widths: Sequence[int], outputs: int) -> None:
+    def __init__(self, widths: Sequence[int], outputs: int, axes: int = 3) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm3d(size, affine=False), nn.Conv3d(size, outputs, 1, bias=level == 0)
+                BATCH_NORM[axes](size, affine=False),
+                CONVOLUTION[axes](size, outputs, 1, bias=level == 0),
             )
             for level, size in enumerate(widths)
         )
 
     def forward(self, features: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
         """Features [B, widths[l], ...] to [B, K, X, Y, Z] of the given shape."""
+        mode = LINEAR[len(shape)]
         shares = [
-            interpolate(level(one), size=list(shape), mode="trilinear", align_corners=False)
+            interpolate(level(one), size=list(shape), mode=mode, align_corners=False)
             for level, one in zip(self.levels, features, strict=True)
         ]
         return torch.stack(shares).sum(0)
@@ -125,10 +129,12 @@ class FpnNetwork(nn.Module):
 class LinearNetwork(nn.Module):
     """An encoder and the linear decoder, which sees the channels that are to be used."""
 
-    def __init__(self, encoder: VolumeEncoder, classes: int, use: Use = "both") -> None:
+    def __init__(
+        self, encoder: VolumeEncoder, classes: int, use: Use = "both", axes: int = 3
+    ) -> None:
         super().__init__()
         self.encoder, self.use = encoder, use
-        self.decoder = LinearDecoder(encoder.widths, classes)
+        self.decoder = LinearDecoder(encoder.widths, classes, axes)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, C, X, Y, Z] to logits [B, K, X, Y, Z]."""

@@ -22,6 +22,7 @@ from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.load_report import LoadReport
 from medssl.networks.monai_grader import MonaiCropEncoder
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
+from medssl.networks.neighbours import Neighbours
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
@@ -256,6 +257,8 @@ def build_grader(
         head: nn.Module = nn.Linear(width, grades, bias=False)
         if settings.head == "cumulative":
             head = CumulativeHead(width, grades)
+        elif settings.head == "neighbours":
+            head = Neighbours(width, grades, settings.nearest)
         network = Grader(encoder, views, head, settings.dropout)
         _initialise(network, settings)
     if settings.weights is not None:

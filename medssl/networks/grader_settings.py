@@ -1,7 +1,7 @@
 """Settings of the networks that grade radiographs; free of torch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,17 @@ from medssl.section import Channels, Section
 SIAMESE_SMALLEST = 17
 """Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
 every image."""
+
+Head = Literal["softmax", "cumulative", "neighbours"]
+
+Nearest = Annotated[
+    int,
+    Field(
+        ge=1,
+        exclude_if=lambda given: given == 20,
+        description="head: neighbours: so many of the nearest labelled images vote",
+    ),
+]
 
 if TYPE_CHECKING:
     GraderName = str
@@ -46,10 +57,12 @@ class GraderSettings(Section):
         default="normal",
         description="siamese: N(0, 0.02^2) everywhere, as published; or He's for the convolutions",
     )
-    head: Literal["softmax", "cumulative"] = Field(
+    head: Head = Field(
         default="softmax",
-        description="cumulative: one score and ordered thresholds (proportional odds)",
+        description="cumulative: one score and ordered thresholds (proportional odds); neighbours: "
+        "as the nearest labelled images, with method=knn_grading",
     )
+    nearest: Nearest = 20
     slice_encoder: SliceEncoderSettings = Field(
         default=SliceEncoderSettings(), description="slices: as it was pre-trained"
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from medssl.errors import UsageError
-from medssl.networks.choice import Network, NetworkChoice
+from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
 from medssl.networks.tile_settings import TIMM, TileEncoderSettings
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, check_patch
@@ -27,6 +27,7 @@ class ImageFpnSettings(NetworkChoice):
     )
     decoder_width: Channels = Field(default=64, description="image_fpn: channels of the decoder")
     frozen: bool = Field(default=False, description="the encoder does not learn")
+    decoder: OwnDecoder = "own"
 
     @property
     def kind(self) -> Network:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from medssl.networks.grader_settings import GraderSettings
+from medssl.networks.grader_settings import GraderSettings, Head, Nearest
 from medssl.networks.monai_arguments import argument_mistakes
 from medssl.networks.monai_grader_list import OURS, MonaiGrader, known_graders
 from medssl.networks.monai_list import PREFIX
@@ -34,7 +34,8 @@ class MonaiGraderSettings(Section):
 
     name: MonaiGraderName = Field(description="monai:CLASS, a class of monai.networks.nets")
     dropout: float = Field(default=0.35, ge=0, lt=1, description="before the head")
-    head: Literal["softmax", "cumulative"] = "softmax"
+    head: Head = "softmax"
+    nearest: Nearest = 20
     weights: str | None = None
     matched: float = Field(default=1.0, ge=0, le=1)
     frozen: bool = False

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medssl.errors import UsageError
-from medssl.networks.choice import Network, NetworkChoice, NetworkName
+from medssl.networks.choice import Network, NetworkChoice, NetworkName, OwnDecoder
 from medssl.networks.flat_settings import Dims, sized
 from medssl.networks.image_fpn_settings import NAME as IMAGE_FPN
 from medssl.networks.image_fpn_settings import ImageFpnSettings
@@ -30,12 +30,12 @@ class MonaiSettings(NetworkChoice):
 
     name: NetworkName = Field(description="monai:CLASS, a class of monai.networks.nets")
     frozen: bool = Field(default=False, description="the encoder does not learn")
+    decoder: OwnDecoder = "own"
     spatial_dims: Dims = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.frozen and not self.kind.encoder_keys:
-            raise ValueError(f"{self.name} has no encoder of its own: leave frozen out")
+        self.must_be_probed()
         takes = [*self.monai.arguments, *filter(None, [self.monai.sides])]
         given, ours = self.arguments, {*CHANNELS, *DIMENSIONS}
         found = [*argument_mistakes(self.name, given, takes, self.monai.required, ours)]

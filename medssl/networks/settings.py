@@ -47,10 +47,11 @@ class NetworkSettings(NetworkChoice):
         default=32,
         description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
     )
-    decoder: Literal["fpn", "linear"] = Field(
+    decoder: Literal["fpn", "linear", "neighbours"] = Field(
         default="fpn",
-        description="swin_fpn and conv_fpn: linear is one linear map of all levels' features; with "
-        "frozen it tells what the encoder knows",
+        description="fpn: of swin_fpn and conv_fpn, others have their own; linear: one linear map "
+        "of the features of all levels; with frozen it tells what the encoder knows; neighbours: "
+        "as the nearest labelled voxels in these features, with method=knn_segmentation",
     )
     frozen: bool = Field(default=False, description="the encoder does not learn")
     use: Literal["both", "invariant", "specific"] = Field(
@@ -108,12 +109,9 @@ class NetworkSettings(NetworkChoice):
             raise ValueError(f"{self.name} has keys of its own")
         if self.name == "monai_unet" and self.norm == "group":
             raise ValueError("norm=group is not offered by monai_unet: choose batch or instance")
-        if self.decoder == "linear" and self.name not in {"swin_fpn", "conv_fpn"}:
-            raise ValueError(f"{self.name} has no linear decoder: choose swin_fpn or conv_fpn")
         if self.name == "swin_fpn":
             self._check_swin()
-        if self.frozen and not self.kind.encoder_keys:
-            raise ValueError(f"{self.name} has no encoder of its own: leave frozen out")
+        self.must_be_probed()
         return self
 
     def _check_swin(self) -> None:

@@ -4,8 +4,9 @@ from torch import nn
 
 from medssl.networks.conv_encoder import ConvEncoder
 from medssl.networks.encoder import VolumeEncoder
-from medssl.networks.fpn import FpnNetwork, LinearNetwork
+from medssl.networks.fpn import FpnNetwork
 from medssl.networks.mixed_encoder import MixedEncoder
+from medssl.networks.probe import probe
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.slice_unet import SliceUNet
 from medssl.networks.swin import SwinEncoder
@@ -79,6 +80,6 @@ def monai_unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Mod
 
 
 def _decoded(encoder: VolumeEncoder, settings: NetworkSettings, classes: int) -> nn.Module:
-    if settings.decoder == "linear":
-        return LinearNetwork(encoder, classes, settings.use)
+    if settings.probed is not None:
+        return probe(encoder, settings, classes)
     return FpnNetwork(encoder, classes, settings.decoder_width, settings.dropout, settings.use)

@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
-from medssl.networks.choice import Network, NetworkChoice
+from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
 
@@ -80,6 +80,7 @@ class UNetSettings(NetworkChoice):
         "all but the coarsest",
     )
     frozen: bool = Field(default=False, description="the encoder does not learn")
+    decoder: OwnDecoder = "own"
 
     @model_validator(mode="before")
     @classmethod

@@ -177,6 +177,18 @@ class Comparison(ABC):
             return Interval(float("nan"), float("nan"))
         return quantiles(crossed_means([table], DRAWS, np.random.default_rng(0))[0])
 
+    def standing(self, runs: Runs) -> Headline:
+        """The number by which an arm is ranked, its mean over seeds.
+
+        Its interval is over items and seeds, where items have scores.
+        """
+        name = self.score or self.ranked.replace("_", " ")
+        if not self.score:
+            return Headline(name, float(np.mean([self.mean(run) for run in runs.values()])))
+        ends = self.interval(runs)
+        mean = float(np.mean(list(self.pooled(runs).values())))
+        return Headline(name, mean, *(None if np.isnan(end) else end for end in ends))
+
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
         """An arm less another over the items of both; empty texts where these are too few.
 

@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from medssl.data.spec import DataSpec
 from medssl.pipeline.family import family_names, find_family
+from medssl.pipeline.league import League
 from medssl.pipeline.study import Study
 from medssl.transforms.chain import Chain
 
@@ -16,6 +17,7 @@ FILES: dict[str, tuple[type[BaseModel], str]] = {
     },
     "data": (DataSpec, "data specs"),
     "study": (Study, "studies"),
+    "league": (League, "studies of several tasks"),
 }
 """The types of all files, and what they are."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.csv_table import table_text
-from medssl.errors import DataError, UsageError
+from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.plan import Cohort, cohort_of, make_plan
@@ -71,11 +71,16 @@ def finished(study: Study, grid: Sequence[Cell]) -> tuple[dict[Cell, Result], di
                 "set split.test in the pipeline",
             )
         config = with_plan(config, cohort, QuietReporter())
-        if (cell.arm, cell.seed) not in seen and (found := _encoder(config, cohort)) is not None:
+        try:
+            found = None if (cell.arm, cell.seed) in seen else _encoder(config, cohort)
+            ready = with_finished_encoder(config, cohort)
+            last = None if ready is None else make_plan(ready, cohort).last
+        except MedsslError:  # its encoder is missing or does not fit, as its failure says
+            continue
+        if found is not None:
             encoders[cell] = found
             seen.add((cell.arm, cell.seed))
-        ready = with_finished_encoder(config, cohort)
-        if ready is not None and (last := make_plan(ready, cohort).last).done:
+        if last is not None and last.done:
             results[cell] = read_result(last.folder)
     return results, encoders
 

@@ -118,7 +118,7 @@ class Update:
             with self._autocast(), self.division.on([*defaults(self.device), generator]):
                 found = self.method(batches, progress, generator, part)
             loss = torch.stack(list(found.values())).sum()
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._pass_back(loss)
             terms |= {name: value.detach() for name, value in found.items()}
         TEAM.mean_gradients(list(self.method.parameters()))
         return _fetched([terms])[0]
@@ -136,12 +136,17 @@ class Update:
             ):
                 terms = self.method({kind: bag}, progress, generator)
             loss = torch.stack(list(terms.values())).sum() * (TEAM.parts / bags.of)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._pass_back(loss)
             found.append({name: value.detach() for name, value in terms.items()})
         TEAM.mean_gradients(list(self.method.parameters()), uneven=True)
         every = [terms for part in TEAM.collected(_fetched(found)) for terms in part]
         names = dict.fromkeys(name for terms in every for name in terms)
         return {name: sum(one.get(name, 0.0) for one in every) / len(every) for name in names}
+
+    def _pass_back(self, loss: Tensor) -> None:
+        """Gradients of a loss; none of a method that has nothing to train."""
+        if loss.requires_grad:
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.settings.precision in ("float32", "tf32"):
@@ -149,6 +154,8 @@ class Update:
         return torch.autocast(self.device.type, getattr(torch, self.settings.precision))
 
     def _step(self) -> None:
+        if not any(group["params"] for group in self.optimiser.param_groups):
+            return
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             for weights in self._clipped():
@@ -189,9 +196,16 @@ def make_update(
         note: is told what was asked for and cannot be done.
 
     Raises:
-        UsageError: batch norms over several processes cannot be computed once more.
+        UsageError: batch norms over several processes cannot be computed once more; or there is
+            nothing to train that several could share.
     """
     method.to(device).train()
+    if TEAM.together and not any(one.requires_grad for one in method.parameters()):
+        raise UsageError(
+            f"{TEAM.size} processes cannot keep examples together",
+            "the method has nothing to train, and its examples are one list",
+            "start it as one process",
+        )
     division = Division(TEAM, settings.accumulate)
     less = settings.checkpointing or settings.accumulate > 1
     if less and TEAM.together:
@@ -257,7 +271,7 @@ def build_optimiser(
         for level, kept, encoder, own in _by_level(method, found, fine_tune)
         for factor in [given * level]
         for part, decays in _by_decay(own, chosen.decay_vectors)
-    ]
+    ] or [{"params": [], "factor": 1.0, "decays": 1.0, "encoder": False}]
     if chosen.name != "sgd":
         kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
         return kind(

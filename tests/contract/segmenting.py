@@ -5,9 +5,9 @@ import torch
 
 from medssl.data.batch import Batch
 from medssl.methods.method import Progress
-from medssl.methods.registry import method_names, settings_class
+from tests.contract.training import training
 
-METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+METHODS = training("segment")
 every_method = pytest.mark.parametrize("name", METHODS)
 LATE = Progress(900, 1000)
 """When every term has its weight."""

@@ -16,16 +16,16 @@ from torch.multiprocessing import start_processes
 from medssl.evaluate import class_metrics, mask_metrics
 from medssl.infer.window import sliding_window, sliding_window_slabs
 from medssl.methods.method import Progress
-from medssl.methods.registry import method_names, settings_class
 from medssl.settings import TrainSettings
 from medssl.train.update import make_update
 from medssl.transforms.catalogue import known_transforms
 from tests.contract import test_others_in_two_processes as others
 from tests.contract.conftest import PATCHES, build_method, make_streams
 from tests.contract.strict_device import NAME, install, strict
+from tests.contract.training import training
 from tests.data.test_changes import MOVES, SURE, stream
 
-SEGMENT = [name for name in method_names() if settings_class(name).family == "segment"]
+SEGMENT = training("segment")
 ON_CPU = {"bcp": (2, 2), "gmml": (2, 1), "multi_augs": (1, 0)}
 """Methods of which a part is done on a CPU, and copies from and to the device for that: the largest
 connected part of what is labelled; blocks that are dropped and filled; places to cut around."""

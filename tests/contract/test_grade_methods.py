@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from medssl.data.radiograph.augment import evaluation_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.methods.method import GradeTask, Progress
-from medssl.methods.registry import implementation, method_names, settings_class
+from medssl.methods.registry import implementation, settings_class
 from medssl.networks.grader_settings import GraderSettings
 from medssl.train.update import make_update
 from medssl.transforms.radiograph_chain import RadiographAugment
@@ -22,8 +22,9 @@ from tests.contract.killing import (
     check_that_the_seed_decides,
     trained,
 )
+from tests.contract.training import training
 
-METHODS = [name for name in method_names() if settings_class(name).family == "grade"]
+METHODS = training("grade")
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 SIDE, SEED = 24, 5
 PUBLISHED = RadiographAugment.of("semixup")

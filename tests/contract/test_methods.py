@@ -8,7 +8,7 @@ import torch
 
 from medssl.data.labels import Label
 from medssl.methods.method import Progress
-from medssl.methods.registry import method_names, settings_class
+from medssl.methods.registry import settings_class
 from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
@@ -25,8 +25,9 @@ from tests.contract.killing import (
     check_that_the_seed_decides,
     equal,
 )
+from tests.contract.training import training
 
-METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+METHODS = training("segment")
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 RESUMED = [
     *((name, {}) for name in METHODS),

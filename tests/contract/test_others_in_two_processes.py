@@ -11,13 +11,13 @@ import torch
 from medssl.data.bags.bag import BagStream
 from medssl.data.slide.tile_batch import TileBatch
 from medssl.methods.pretrain.dino import Dino
-from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings.dino import Settings as DinoSettings
 from medssl.networks.tile_settings import TileEncoderSettings
 from tests.contract import test_grade_methods as grade
 from tests.contract import test_pretrain_methods as pretrain
 from tests.contract import test_slide_methods as slide
 from tests.contract.killing import constant
+from tests.contract.training import training
 from tests.contract.two_processes import both, must_agree, stepped
 from tests.methods.pretrain import test_joint2d3d as joint
 
@@ -97,8 +97,7 @@ CASES = {
 
 def test_no_method_is_missing():
     named = {name.partition(",")[0] for name in CASES}
-    families = ("grade", "pretrain", "slide")
-    assert named >= {n for n in method_names() if settings_class(n).family in families}
+    assert named >= {*training("grade"), *training("pretrain"), *training("slide")}
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 
-from medssl.methods.registry import method_names, settings_class
 from medssl.settings import OptimiserSettings, TrainSettings
 from tests.contract.conftest import build_method, make_streams
+from tests.contract.training import training
 from tests.contract.two_processes import both, must_agree, stepped
 
-METHODS = [name for name in method_names() if settings_class(name).family == "segment"]
+METHODS = training("segment")
 PATCH = (16, 16, 16)
 LATE = {name: (name, {}, 901, 1000) for name in METHODS}
 """Where every term has its weight."""

@@ -9,12 +9,12 @@ import torch
 from medssl.data.bags.bag import Bag, BagStream
 from medssl.data.patches import SinglePatch
 from medssl.data.stream import PatchStream
-from medssl.methods.registry import method_names, settings_class
 from medssl.train.distributed import TEAM
 from medssl.train.division import OwnPart, own_part
 from medssl.transforms.chain import Augment
 from tests.contract.conftest import build_method, make_streams, toy_case
 from tests.contract.killing import constant, trained
+from tests.contract.training import training
 from tests.contract.two_processes import CPU, both
 
 PATCH = (16, 16, 16)
@@ -104,9 +104,7 @@ def test_another_number_of_processes_goes_on_with_the_same_batches(first, tmp_pa
             torch.testing.assert_close(one["weights"][key], value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in method_names() if settings_class(name).family == "segment"]
-)
+@pytest.mark.parametrize("name", training("segment"))
 def test_nothing_that_a_method_keeps_escapes_the_comparison_of_processes(name):
     """Queues, prototypes and teachers are weights or buffers, which must be equal in all."""
     for module in build_method(PATCH, name).modules():

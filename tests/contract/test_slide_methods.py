@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from medssl.data.bags.bag import Bag, BagStream
 from medssl.methods.method import BagTask, Progress
-from medssl.methods.registry import implementation, method_names, settings_class
+from medssl.methods.registry import implementation, settings_class
 from medssl.train.update import make_update
 from tests.contract.killing import (
     check_that_a_kill_changes_nothing,
@@ -17,8 +17,9 @@ from tests.contract.killing import (
     constant,
     trained,
 )
+from tests.contract.training import training
 
-METHODS = [name for name in method_names() if settings_class(name).family == "slide"]
+METHODS = training("slide")
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 WIDTH, SEED = 16, 5
 ORDERED = {"transmil"}

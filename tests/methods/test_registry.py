@@ -13,8 +13,9 @@ from medssl.errors import UsageError
 from medssl.methods.method import Method, Progress, Task
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.networks.settings import NetworkSettings
+from tests.contract.training import training
 
-SEGMENTING = [name for name in method_names() if settings_class(name).family == "segment"]
+SEGMENTING = training("segment")
 PRESETS = [
     (name, preset) for name in SEGMENTING for preset in (None, *settings_class(name).presets)
 ]

@@ -12,7 +12,6 @@ import yaml
 from medssl.data.volume import read_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.package import export_package
-from medssl.methods.registry import method_names, settings_class
 from medssl.networks.build import build_network
 from medssl.networks.heads import ManyHeads
 from medssl.networks.monai_list import LIST, as_text, installed
@@ -20,8 +19,9 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
 from medssl.train.checkpoint import load_checkpoint, read_weights
+from tests.contract.training import training
 
-SEGMENT = [name for name in method_names() if settings_class(name).family == "segment"]
+SEGMENT = training("segment")
 FEW = [4, 4, 4, 4, 4, 4]
 DYNUNET = {
     "name": "DynUNet",

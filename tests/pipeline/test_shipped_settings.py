@@ -16,7 +16,8 @@ import yaml
 import medssl
 from medssl.data.spec import list_specs, load_spec
 from medssl.pipeline.config import load_config, pipeline_names
-from medssl.pipeline.study import cells, load_study
+from medssl.pipeline.league import load_any, places
+from medssl.pipeline.study import Study, cells
 
 GOLDEN = Path(__file__).with_name("golden") / "shipped.json"
 SHIPPED = Path(medssl.__file__).parents[1] / "pipelines"
@@ -28,12 +29,19 @@ def resolved(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return load_config(name, overrides).resolved()
 
 
-def arms(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def columns(name: str) -> dict[str, Study]:
+    """The studies of a file by what stands before their arms; one, unless it has several tasks."""
+    found = load_any(name)
+    if isinstance(found, Study):
+        return {"": found}
+    return {f"{one.task}, {one.protocol}: ": one.study for one in places(found)}
+
+
+def arms(study: Study) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """A study's own keys but for the arms, and what the first run of each arm is.
 
     All runs of an arm differ by the keys of the study alone.
     """
-    study = load_study(name)
     first = {cell.arm: cell for cell in reversed(cells(study))}
     runs = {arm: resolved(study.pipeline, first[arm].overrides) for arm in sorted(first)}
     return study.model_dump(mode="json", exclude={"arms"}) | {"arms": list(study.arms)}, runs
@@ -45,8 +53,12 @@ def digest(plain: Any) -> str:
 
 
 def study_digests(name: str) -> dict[str, str]:
-    keys, runs = arms(name)
-    return {"study": digest(keys)} | {f"arm {arm}": digest(plain) for arm, plain in runs.items()}
+    found = {}
+    for before, study in columns(name).items():
+        keys, runs = arms(study)
+        found[f"{before}study"] = digest(keys)
+        found |= {f"{before}arm {arm}": digest(plain) for arm, plain in runs.items()}
+    return found
 
 
 def measured() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How graders are compared: by balanced accuracy and quadratic kappa over the same images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from medssl.evaluate.grade_difference import (
 )
 from medssl.evaluate.grade_report import read_grades
 from medssl.evaluate.grading import wilcoxon_greater
-from medssl.pipeline.comparison import DRAWS, Comparison, Result, Runs
+from medssl.evaluate.statistics import crossed_means
+from medssl.pipeline.comparison import DRAWS, Comparison, Headline, Result, Runs, quantiles
 from medssl.pipeline.results import read_summary
 
 FOLDS = 20
@@ -95,6 +96,18 @@ class GradeComparison(Comparison):
     def mean(self, run: Result) -> float:
         """Balanced accuracy."""
         return float(run.numbers["balanced_accuracy"])
+
+    def standing(self, runs: Runs) -> Headline:
+        """Balanced accuracy; its interval draws images and seeds, where seeds share the images."""
+        found = super().standing(runs)
+        first, *others = (run.scores for run in runs.values())
+        if any(other.images != first.images for other in others):
+            return found
+        counts = np.bincount(first.truth)
+        weight = len(first.truth) / (np.count_nonzero(counts) * counts[first.truth])
+        right = np.stack([run.scores.predicted == run.scores.truth for run in runs.values()])
+        drawn = crossed_means([right * weight], DRAWS, np.random.default_rng(0))[0]
+        return replace(found, **quantiles(drawn)._asdict())
 
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
         """Differences of both scores, over the seeds that both arms have on the same images."""

@@ -123,7 +123,7 @@ def picture_of(chain: RadiographPreprocess) -> Picture:
     return picture_after(chain)
 
 
-_KEPT = ("head", "dropout", "frozen")
+_KEPT = ("head", "nearest", "dropout", "frozen")
 """Keys of a network that an encoder of images leaves as they are."""
 
 

@@ -44,6 +44,7 @@ class MethodSettings(Section):
         paper: what to cite.
         summary: one line for `medssl methods`.
         presets: named sets of settings, applied before the user's own keys.
+        by_gradient: whether it has weights to train; otherwise its steps show it examples.
     """
 
     family: ClassVar[Family]
@@ -51,6 +52,7 @@ class MethodSettings(Section):
     paper: ClassVar[str]
     summary: ClassVar[str]
     presets: ClassVar[dict[str, dict[str, object]]] = {}
+    by_gradient: ClassVar[bool] = True
 
     def must_fit(self, config: Any) -> None:
         """Refuse settings of a run that the method cannot use, such as a size of patches.

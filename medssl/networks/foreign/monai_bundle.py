@@ -62,7 +62,7 @@ def read(folder: Path) -> Recognised:
     name = str(defined.get("_target_", "")).rpartition(".")[2]
     arguments = {key: value for key, value in defined.items() if key not in _GIVEN}
     ends = checked(Ends, defined, f"the network of the bundle {folder}")
-    if ours := sorted({"name", "frozen"} & arguments.keys()):
+    if ours := sorted({"name", "frozen", "decoder", "nearest"} & arguments.keys()):
         raise _unplain(folder, f"no network of MONAI has the argument {ours[0]}")
     if name == "SwinUNETR" and "downsample" not in arguments:
         arguments["downsample"] = LEGACY if _before_1_5(meta, folder) else "merging"
