@@ -20,9 +20,9 @@ import torch
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.pseudo_foreground import LAG
-from medssl.data.record import Record
+from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.volume import write_mask
+from medssl.data.volume import read_volume, write_mask
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
@@ -40,6 +40,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.loop import configure_torch
 from medssl.train.update import make_update
+from medssl.transforms.compose import Preparation
 
 STEPS = 3
 """So many are timed at least, after one that is not."""
@@ -104,7 +105,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
         steps=pipeline.train.steps,
         trainings=trainings,
         window=window,
-        mask=_mask(config, next(iter(cached.values())).record),
+        mask=_mask(config, next(case for case in cohort.cases if case.id in cached)),
         validated=round(windows * (rounds * len(split.validation) + held + looked)),
         predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
         masks=final + held,
@@ -195,13 +196,19 @@ def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
     return Pace.now().since(begin).times(1 / count)
 
 
-def _mask(config: SegmentConfig, record: Record) -> Pace:
-    """Of a mask once its windows are answered, written into a folder that is thrown away."""
-    logits = torch.zeros(len(config.spec.classes), *record.network.shape)
+def _mask(config: SegmentConfig, case: Case) -> Pace:
+    """Of a mask beside its windows, by the second of two, written into a folder to throw away."""
     begin = Pace.now()
+    prepare = Preparation(config.pipeline.preprocess)
+    files = [case.images[name] for name in config.spec.channels]
     with TemporaryDirectory() as folder:
-        labels = restore_labels(logits, record)
-        write_mask(labels, record.source, Path(folder) / "mask.nii.gz")
+        for number in range(2):
+            begin = Pace.now()
+            volume = read_volume(files, config.spec.resample_channels)
+            record = prepare(volume).record
+            logits = torch.zeros(len(config.spec.classes), *record.network.shape)
+            labels = restore_labels(logits, record)
+            write_mask(labels, volume.geometry, Path(folder) / f"{number}.nii.gz")
     return Pace.now().since(begin)
 
 

@@ -43,7 +43,8 @@ class Foretold:
         steps: of each training.
         trainings: those of the folds, and the last.
         window: of prediction.
-        mask: beside its windows: back to the grid of the scan, and into a file.
+        mask: beside its windows: the scan is read and prepared, the mask brought back to the scan's
+            grid and into a file.
         validated: windows that are predicted during all trainings.
         predicted: windows that are predicted afterwards.
         masks: that are made afterwards.
