@@ -16,13 +16,14 @@ from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor, nn
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.pseudo_foreground import LAG
 from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.volume import read_volume, write_mask
+from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
@@ -30,7 +31,9 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.foretold import Foretold, Pace
 from medssl.families.segment.streams import streams
 from medssl.families.segment.train import build_method, cache_cases, used_cases
-from medssl.infer.restore import restore_labels
+from medssl.families.segment.validation import outputs_of
+from medssl.infer.cleaning import Cleaning
+from medssl.infer.predict import predict_case
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -197,19 +200,37 @@ def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
 
 
 def _mask(config: SegmentConfig, case: Case) -> Pace:
-    """Of a mask beside its windows, by the second of two, written into a folder to throw away."""
+    """Of a mask, by the second of two, where the network answers at once.
+
+    They are written into a folder that is thrown away.
+    """
     begin = Pace.now()
-    prepare = Preparation(config.pipeline.preprocess)
+    pipeline, outputs = config.pipeline, outputs_of(config.spec)
+    prepare = Preparation(pipeline.preprocess)
+    cleaning = Cleaning.of(pipeline.predict, config.spec.classes)
+    how = pipeline.predict, outputs, choose_device(pipeline.train.device), cleaning
     files = [case.images[name] for name in config.spec.channels]
     with TemporaryDirectory() as folder:
         for number in range(2):
             begin = Pace.now()
             volume = read_volume(files, config.spec.resample_channels)
-            record = prepare(volume).record
-            logits = torch.zeros(len(config.spec.classes), *record.network.shape)
-            labels = restore_labels(logits, record)
-            write_mask(labels, volume.geometry, Path(folder) / f"{number}.nii.gz")
+            made = predict_case(Silent(outputs.count), volume, prepare, pipeline.train.patch, *how)
+            write_mask(made.labels, made.geometry, Path(folder) / f"{number}.nii.gz")
+            if made.entropy is not None:
+                write_volume(made.entropy, made.geometry, Path(folder) / f"{number}_map.nii.gz")
     return Pace.now().since(begin)
+
+
+class Silent(nn.Module):
+    """Answers 0 for `count` classes."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[B, C, X, Y, Z] to [B, count, X, Y, Z]."""
+        return image.new_zeros(len(image), self.count, *image.shape[2:])
 
 
 def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:
