@@ -255,8 +255,9 @@ class PredictSettings(Section):
     format: Format | None = Field(
         default=None,
         description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
-        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT; "
-        "the forms of DICOM are for `medssl predict`",
+        "those of several frames, whose maps are always tiff; png of a volume: CASE.png.zip with "
+        "one for each slice; viewers of NIfTI refuse tilted CT; the forms of DICOM are for `medssl "
+        "predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},
