@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.monai_images import MonaiImages
 from medssl.networks.monai_list import PREFIX
+from medssl.section import Extent
 
 GROUPS = "[group, {num_groups: 8}]"
 """A norm that all take whose norm may be chosen. One of single maps makes all their means equal, so
@@ -26,8 +27,9 @@ class MonaiGraderSettings(MonaiImages):
     weights: str | None = None
     matched: float = Field(default=1.0, ge=0, le=1)
     frozen: bool = False
-    side: int | None = Field(
+    side: Extent | None = Field(
         default=None,
+        ge=1,
         exclude_if=lambda given: given is None,
         description="of the crops in pixels, taken from preprocess where the class asks for it",
     )

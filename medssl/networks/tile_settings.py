@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX
-from medssl.section import Section, digest
+from medssl.section import Extent, Section, Width, digest
 
 
 class TransformerSize(NamedTuple):
@@ -44,7 +44,7 @@ RESNET_SMALLEST = 33
 class AdapterSettings(Section):
     """AdaptFormer adapters in every block; all other weights of the encoder are frozen."""
 
-    bottleneck: int = Field(default=32, ge=1, description="DINO: 32; MAE: 64")
+    bottleneck: Width = Field(default=32, ge=1, description="DINO: 32; MAE: 64")
     scale: float = Field(default=10.0, gt=0, description="DINO: 10; MAE: 1")
 
 
@@ -62,7 +62,7 @@ class AnyEncoder(Section):
     """What is known of every network that turns an image into a feature vector."""
 
     name: str
-    side: int = Field(default=224, ge=1, description="pixels; tiles are resized to it")
+    side: Extent = Field(default=224, ge=1, description="pixels; tiles are resized to it")
     normalise: Literal["none", "imagenet"] = Field(
         default="none", description="of the intensities, as the weights were trained"
     )

@@ -15,7 +15,7 @@ from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_cla
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
-from medssl.section import Section
+from medssl.section import Batch, Section
 from medssl.settings import (
     DeviceName,
     LoopSettings,
@@ -45,7 +45,7 @@ class SlideTrainSettings(Section):
     """The loop over bags."""
 
     epochs: int = Field(default=40, ge=1, description="passes over the training bags")
-    batch_bags: int = Field(
+    batch_bags: Batch = Field(
         default=1,
         ge=1,
         description="bags per step, whose losses are averaged; several processes share them out",
@@ -106,7 +106,7 @@ class SlidePredictSettings(Section):
     """What is drawn of slides that were not trained on."""
 
     heat_maps: bool = Field(default=True, description="GeoJSON and PNG per slide")
-    batch: int = Field(default=64, ge=1, description="tiles per call of the encoder")
+    batch: Batch = Field(default=64, ge=1, description="tiles per call of the encoder")
 
 
 class SlideEvaluateSettings(MeasuredSection):
