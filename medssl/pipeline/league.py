@@ -54,7 +54,7 @@ class League(Section):
         description="name to overrides of all pipelines, or of those of each task by its name; "
         "tasks that are not named leave the arm out",
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0,), min_length=1, description="one run of each arm, task and protocol for each"
     )
 
