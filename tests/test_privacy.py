@@ -11,6 +11,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pydicom
@@ -22,6 +23,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
 from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Result
+from medssl.settings import Format
 from tests.dicom_series import write_series
 from tests.planted import (
     BORN,
@@ -160,15 +162,9 @@ def test_what_init_writes_names_no_patient(place: Place) -> None:
     assert search(written, EVERYWHERE) == []
 
 
-FORMS = (
-    "nifti", "nrrd", "mha", "stl", "obj", "rtstruct",
-    "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap",
-)  # fmt: skip
-
-
 def test_predictions_in_every_form_name_no_patient(place: Place) -> None:
     (model,) = (place.root / "runs" / "tcia").glob("train-*")
-    for form in FORMS:
+    for form in get_args(Format):
         place.medssl("predict", model, "data/tcia", "-o", f"out/{form}", "--format", form)
         assert search(place.root / "out" / form, EVERYWHERE) == []
     seg = next((place.root / "out" / "dicom-seg").glob("study_*[0-9a-f].dcm"))
@@ -208,6 +204,7 @@ def test_exports_name_no_patient(place: Place) -> None:
         "exported/seg.dcm",
     )
     place.medssl("export", "dicom-seg", mask, *given)
+    place.medssl("export", "png", mask, "--out", "exported/mask.png.zip")
     place.medssl("export", "package", model, "--out", "exported/model.zip")
     assert search(place.root / "exported", EVERYWHERE) == []
 
