@@ -233,6 +233,43 @@ def test_errors_quote_no_header(place: Place) -> None:
     assert search(place.root / "out", EVERYWHERE) == []
 
 
+def test_why_a_study_failed_is_written_down_without_its_folders_and_files(place: Place) -> None:
+    """A gap, a slice that was cut off, one without a place, one of another size, two at once."""
+    (model,) = (place.root / "runs" / "tcia").glob("train-*")
+    lost = place.root / "lost"
+    for number in range(5):
+        folder = write_study(lost / f"{PLACE}^{number}", number) / "t1"
+        for file in list(folder.iterdir()):
+            file.rename(folder / f"{PLACE}_{file.name}")
+        folder = folder.rename(folder.with_name(f"{PLACE} T1"))
+        files = sorted(folder.iterdir())
+        header = pydicom.dcmread(files[4])
+        if number == 0:
+            files[4].unlink()
+        elif number == 1:
+            files[4].write_bytes(files[4].read_bytes()[:-90])
+        elif number == 2:
+            del header.ImagePositionPatient
+            header.save_as(files[4])
+        elif number == 3:
+            header.PixelSpacing = [3, 3]
+            header.save_as(files[4])
+        else:
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            header.save_as(folder / f"{PLACE}_copy.dcm")
+    said = place.medssl("predict", model, lost, "-o", "lost_out/studies", code=3)
+    assert said.count("is left out") >= 4
+    (place.root / "lost.txt").write_text("\n".join(map(str, [lost, *lost.iterdir()])))
+    given = "--manifest", "lost.txt", "-o", "lost_out/list"
+    place.medssl("predict", model, *given, code=3)
+    lines = [f"{path / f'{PLACE} T1'}" for path in lost.iterdir()]
+    (place.root / "lost.txt").write_text("\n".join(lines))
+    place.medssl("predict", model, "--manifest", "lost.txt", "-o", "lost_out/series", code=3)
+    failed = (place.root / "lost_out" / "series" / "failed.csv").read_text()
+    assert failed.count("a file") >= 2
+    assert search(place.root / "lost_out", EVERYWHERE) == []
+
+
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
 def test_unexpected_failures_of_dicom_libraries_quote_no_header(
     place: Place, monkeypatch: pytest.MonkeyPatch, debug: list[str]
