@@ -114,10 +114,11 @@ class LoopSettings(Section):
         description="true: of each block of a network its answer alone is kept, and what is inside "
         "computed once more for the gradient: less memory for about a third more time",
     )
-    compile: bool = Field(
+    compile: bool | Literal["graphs"] = Field(
         default=False,
-        description="whether networks are compiled, which takes a minute and may be faster; where "
-        "that cannot be done they run as they are, which is said",
+        description="whether networks are compiled, which takes a minute and may be faster; "
+        "graphs: and captured as CUDA graphs too, where shapes stay the same; where that cannot be "
+        "done they run as they are, which is said",
     )
     channels_last: bool = Field(
         default=False,
