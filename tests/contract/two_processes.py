@@ -53,6 +53,7 @@ def stepped(
             if double:
                 given = {kind: wide(batch) for kind, batch in given.items()}
             losses.append(update(given, Progress(step, settings.steps)))
+        update.gather()
         return {"losses": losses, "weights": method.state_dict()}
 
 
