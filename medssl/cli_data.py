@@ -164,6 +164,20 @@ def dicom_seg(
 
 
 @export_app.command()
+def png(
+    mask: Annotated[Path, typer.Argument(help="Mask file.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help=".png file to write; of several slices .png.zip.")
+    ],
+) -> None:
+    """A mask as PNG; of a volume a zip file with one for each slice."""
+    from medssl.export.png import export_png
+
+    export_png(mask, out)
+    typer.echo(out)
+
+
+@export_app.command()
 def package(
     model: ModelFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or a .zip file.")],

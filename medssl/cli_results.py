@@ -48,7 +48,8 @@ def predict(
         str | None,
         typer.Option(
             "--format",
-            help="nifti, nrrd, mha, stl, obj; of DICOM dicom-seg[-fractional|-labelmap], rtstruct.",
+            help="nifti, nrrd, mha, png, tiff, stl or obj; of DICOM also rtstruct, "
+            "dicom-seg[-fractional|-labelmap].",
             show_default=False,
         ),
     ] = None,

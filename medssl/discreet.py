@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +18,8 @@ _QUOTING = ("pydicom", "highdicom")
 _LEFT_OUT = "(its words are left out: they may quote a DICOM header)"
 _ADDRESS = re.compile(r"\(?https?://\S+")
 _LONGEST = 500
+_SHORTEST = 3
+"""Letters of a name below which it is a number or a word of a sentence as well."""
 
 
 def hush() -> None:
@@ -75,6 +77,18 @@ def kept_sentence_of(error: BaseException) -> str:
 
 def _names_a_file(text: str) -> bool:
     return bool({"/", "\\"} & set(_ADDRESS.sub("", text)))
+
+
+def without_files(text: str, files: Iterable[Path]) -> str:
+    """A sentence on files without their names, and those of the folders that they lie in."""
+    given = list(files)
+    folders = {str(one) for file in given for one in (file.parent, file.parent.resolve())}
+    for folder in sorted(folders - {"."}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "").replace(folder, "its folder")
+    for name in sorted({file.name for file in given}, key=len, reverse=True):
+        if len(name) >= _SHORTEST and name in text:
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", "a file", text)
+    return text
 
 
 def unexpected(error: BaseException) -> str:

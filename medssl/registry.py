@@ -252,7 +252,10 @@ METRICS = Registry(
 """Objects of the class `medssl.evaluate.metric.Metric`, measured beside what always is."""
 
 EXPORTERS = Registry(
-    "medssl.exporters", "exporter", {}, reserved=frozenset({"dicom-seg", "encoder", "package"})
+    "medssl.exporters",
+    "exporter",
+    {},
+    reserved=frozenset({"dicom-seg", "encoder", "package", "png"}),
 )
 """Objects of the class `medssl.export.exporter.Exporter`, beside the commands of medssl."""
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, runtime_checkable
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -86,7 +87,45 @@ Size = Annotated[Side, Field(ge=1, le=MOST)]
 Triple = Annotated[tuple[Size, Size, Size], FlatAlone()]
 """Sides in voxels."""
 
+Extent = Annotated[int, Field(le=MOST)]
+"""Pixels, voxels or tokens along an axis."""
+
+Width = Annotated[int, Field(le=2**17)]
+"""Numbers that a layer makes of one item."""
+
+Queue = Annotated[int, Field(le=2**20)]
+"""Items that are kept to compare with."""
+
+Batch = Annotated[int, Field(le=2**16)]
+"""Items of a step or call."""
+
+Count = Annotated[int, Field(le=1024)]
+"""Parts or copies of a network, or passes through it."""
+
 Positive = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, le=1)]
+Percentile = Annotated[float, Field(ge=0, le=100)]
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if low > high:
+        raise ValueError(f"it goes from a number to one no smaller, e.g. [{high:g}, {low:g}]")
+    return ends
+
+
+_RISING = AfterValidator(_rising)
+Interval = Annotated[tuple[float, float], _RISING]
+"""The least and the most of what is drawn in between, or kept; so are all below."""
+
+Amounts = Annotated[tuple[Amount, Amount], _RISING]
+Factors = Annotated[tuple[Positive, Positive], _RISING]
+Shares = Annotated[tuple[Share, Share], _RISING]
+Parts = Annotated[tuple[Part, Part], _RISING]
+Percentiles = Annotated[tuple[Percentile, Percentile], _RISING]
+
 Spacing = Annotated[tuple[Positive, Positive, Positive], FlatAlone()]
 """mm along each axis."""
 

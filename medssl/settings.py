@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
 from medssl.names import FileName
-from medssl.section import Patch, Section, Triple
+from medssl.section import Amount, Batch, Patch, Section, Triple
 
 Format = Literal[
     "nifti",
@@ -153,8 +153,8 @@ class TrainSettings(LoopSettings):
     patch: Patch = Field(
         default=(32, 32, 32), description="voxels of the windows that the network learns from"
     )
-    batch_labelled: int = Field(default=2, ge=1, description="labelled patches per step")
-    batch_unlabelled: int = Field(
+    batch_labelled: Batch = Field(default=2, ge=1, description="labelled patches per step")
+    batch_unlabelled: Batch = Field(
         default=2, ge=1, description="unlabelled patches per step, for methods that learn from them"
     )
     foreground: float = Field(
@@ -230,7 +230,7 @@ class PredictSettings(Section):
     fill_holes: bool | tuple[str, ...] | None = Field(
         default=None, description="fills holes inside masks; as largest_component"
     )
-    smallest_ml: float | dict[str, float] | None = Field(
+    smallest_ml: Amount | dict[str, Amount] | None = Field(
         default=None,
         description="connected parts below this volume are dropped, of each class or of those "
         "named; null: as largest_component",
@@ -261,8 +261,9 @@ class PredictSettings(Section):
     format: Format | None = Field(
         default=None,
         description="of masks and maps; null: nifti for volumes, png for pictures and tiff for "
-        "those of several frames, whose maps are always tiff; viewers of NIfTI refuse tilted CT; "
-        "the forms of DICOM are for `medssl predict`",
+        "those of several frames, whose maps are always tiff; png of a volume: CASE.png.zip with "
+        "one for each slice; viewers of NIfTI refuse tilted CT; the forms of DICOM are for `medssl "
+        "predict`",
     )
     series: dict[str, SeriesRule] = Field(
         default={},

@@ -11,6 +11,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pydicom
@@ -22,6 +23,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
 from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Result
+from medssl.settings import Format
 from tests.dicom_series import write_series
 from tests.planted import (
     BORN,
@@ -160,15 +162,9 @@ def test_what_init_writes_names_no_patient(place: Place) -> None:
     assert search(written, EVERYWHERE) == []
 
 
-FORMS = (
-    "nifti", "nrrd", "mha", "stl", "obj", "rtstruct",
-    "dicom-seg", "dicom-seg-fractional", "dicom-seg-labelmap",
-)  # fmt: skip
-
-
 def test_predictions_in_every_form_name_no_patient(place: Place) -> None:
     (model,) = (place.root / "runs" / "tcia").glob("train-*")
-    for form in FORMS:
+    for form in get_args(Format):
         place.medssl("predict", model, "data/tcia", "-o", f"out/{form}", "--format", form)
         assert search(place.root / "out" / form, EVERYWHERE) == []
     seg = next((place.root / "out" / "dicom-seg").glob("study_*[0-9a-f].dcm"))
@@ -208,6 +204,7 @@ def test_exports_name_no_patient(place: Place) -> None:
         "exported/seg.dcm",
     )
     place.medssl("export", "dicom-seg", mask, *given)
+    place.medssl("export", "png", mask, "--out", "exported/mask.png.zip")
     place.medssl("export", "package", model, "--out", "exported/model.zip")
     assert search(place.root / "exported", EVERYWHERE) == []
 
@@ -234,6 +231,43 @@ def test_errors_quote_no_header(place: Place) -> None:
     place.medssl("predict", model, "broken", "-o", "out/broken", code=3)
     place.medssl("predict", model, broken / "t1", "-o", "out/broken", "--debug", code=1)
     assert search(place.root / "out", EVERYWHERE) == []
+
+
+def test_why_a_study_failed_is_written_down_without_its_folders_and_files(place: Place) -> None:
+    """A gap, a slice that was cut off, one without a place, one of another size, two at once."""
+    (model,) = (place.root / "runs" / "tcia").glob("train-*")
+    lost = place.root / "lost"
+    for number in range(5):
+        folder = write_study(lost / f"{PLACE}^{number}", number) / "t1"
+        for file in list(folder.iterdir()):
+            file.rename(folder / f"{PLACE}_{file.name}")
+        folder = folder.rename(folder.with_name(f"{PLACE} T1"))
+        files = sorted(folder.iterdir())
+        header = pydicom.dcmread(files[4])
+        if number == 0:
+            files[4].unlink()
+        elif number == 1:
+            files[4].write_bytes(files[4].read_bytes()[:-90])
+        elif number == 2:
+            del header.ImagePositionPatient
+            header.save_as(files[4])
+        elif number == 3:
+            header.PixelSpacing = [3, 3]
+            header.save_as(files[4])
+        else:
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            header.save_as(folder / f"{PLACE}_copy.dcm")
+    said = place.medssl("predict", model, lost, "-o", "lost_out/studies", code=3)
+    assert said.count("is left out") >= 4
+    (place.root / "lost.txt").write_text("\n".join(map(str, [lost, *lost.iterdir()])))
+    given = "--manifest", "lost.txt", "-o", "lost_out/list"
+    place.medssl("predict", model, *given, code=3)
+    lines = [f"{path / f'{PLACE} T1'}" for path in lost.iterdir()]
+    (place.root / "lost.txt").write_text("\n".join(lines))
+    place.medssl("predict", model, "--manifest", "lost.txt", "-o", "lost_out/series", code=3)
+    failed = (place.root / "lost_out" / "series" / "failed.csv").read_text()
+    assert failed.count("a file") >= 2
+    assert search(place.root / "lost_out", EVERYWHERE) == []
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])

@@ -7,6 +7,7 @@ import numpy as np
 
 from medssl.data.case_checks import Finding, Verdict, some
 from medssl.data.files import is_image, visible
+from medssl.data.found.items import items_below
 from medssl.data.layouts import data_folder
 from medssl.data.spec import Case, DataSpec
 from medssl.names import alike
@@ -170,6 +171,23 @@ def unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
                 f"{file} has a geometry unlike the rest: {size} mm, against usually "
                 f"{' x '.join(f'{side:.0f}' for side in usual)} mm (sides sorted)",
                 "check that it belongs to this data set and that its spacing is right",
+            )
+
+
+def unmatched_images(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
+    """Images in a folder that was read by the names of its files, and that fit none of them."""
+    if spec.layout.kind != "glob":
+        return
+    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
+    for one in items_below(data_folder(spec)):
+        if one.path not in used:
+            yield Verdict(
+                "",
+                one.path,
+                "warning",
+                "unused",
+                f"{one.path} is not used: it is unlike the others by name or format",
+                "name it as they are, or move it to another folder",
             )
 
 

@@ -13,6 +13,7 @@ from medssl.data.across import (
     same_names,
     undeclared_masks,
     unfound_masks,
+    unmatched_images,
     unusual_grids,
 )
 from medssl.data.case_checks import Finding, Verdict, inspect, noted
@@ -76,6 +77,7 @@ def check(
     ]
     if cases is None:
         verdicts += _lookalikes(spec, chosen)
+        verdicts += unmatched_images(spec, chosen) if guessed else []
         verdicts += [] if layout.remarks is None else load(layout.remarks)(spec, chosen)
     return verdicts
 

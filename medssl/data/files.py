@@ -5,7 +5,7 @@ from pathlib import Path
 from medssl.errors import DataError, UsageError
 from medssl.names import shown
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png.zip")
 """Of image files that hold volumes, in small letters; capitals count as these."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

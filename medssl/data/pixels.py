@@ -20,6 +20,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.metaimage import open_metaimage
 from medssl.data.nifti import open_nifti
 from medssl.data.nrrd import open_nrrd
+from medssl.data.picture.png_slices import open_png_slices
 from medssl.data.picture.read import read_picture
 from medssl.data.stored import Stored
 from medssl.errors import DataError
@@ -27,7 +28,7 @@ from medssl.errors import DataError
 HEADERS = (".nhdr", ".mhd")
 """Types whose voxels may lie in a file beside the header."""
 
-_OPENERS = {"nii": open_nifti, "nrrd": open_nrrd, "nhdr": open_nrrd}
+_OPENERS = {"nii": open_nifti, "nrrd": open_nrrd, "nhdr": open_nrrd, "png": open_png_slices}
 
 
 def suffix(path: Path) -> str:

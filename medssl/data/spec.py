@@ -28,7 +28,7 @@ class Download(Section):
     """One file at the data set's official home."""
 
     url: str = Field(description="of the file")
-    bytes: int | None = Field(default=None, description="its size")
+    bytes: int | None = Field(default=None, ge=1, description="its size")
     sha256: str | None = Field(default=None, description="its checksum")
     md5: str | None = Field(default=None, description="where the home publishes no SHA-256")
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")

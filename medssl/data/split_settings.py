@@ -58,6 +58,10 @@ class SplitSettings(Section):
         description="listed: the labelled cases are the first of the data set's own list",
     )
     test_seed: int | None = Field(
-        default=0, description="seed of the test draw; null: the run's own, so test cases change"
+        default=0,
+        ge=0,
+        description="seed of the test draw; null: the run's own, so test cases change",
     )
-    unlabelled: int | None = Field(default=None, description="at most so many unlabelled cases")
+    unlabelled: int | None = Field(
+        default=None, ge=0, description="at most so many unlabelled cases"
+    )

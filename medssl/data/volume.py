@@ -17,6 +17,7 @@ from medssl.data.labels import Label
 from medssl.data.nifti import write_nifti
 from medssl.data.nrrd import nrrd_must_be_whole
 from medssl.data.picture.mask import picture_mask
+from medssl.data.picture.png_slices import write_png_slices
 from medssl.data.picture.read import read_picture
 from medssl.data.picture.write import write_png, write_tiff
 from medssl.data.pixels import files_of, open_image, read_grid, read_pixels, suffix
@@ -25,6 +26,9 @@ from medssl.errors import DataError, MedsslError
 
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "png": ".png", "tiff": ".tif"}
 """Formats in which masks and maps can be written, with their endings."""
+
+PNG_SLICES = ".png.zip"
+"""Ending of a PNG for each slice of a mask, in one zip file."""
 
 NEARLY_WHOLE = 1e-3
 """How far a mask value may be from a whole number, as after a round trip through floats."""
@@ -241,14 +245,15 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def write_mask(array: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Writes a uint8 mask [X, Y, Z]; the file appears complete or not at all.
+    """Writes a uint8 or uint16 mask [X, Y, Z]; the file appears complete or not at all.
 
-    A PNG holds one of one frame, a TIFF a page for each.
+    A PNG holds one of one frame, a TIFF a page for each, .png.zip a PNG for each.
 
     Raises:
         DataError: if the suffix is not one of a single-file image type.
     """
-    _write(array.astype(np.uint8, copy=False), geometry, path)
+    kind = np.uint16 if array.dtype == np.uint16 else np.uint8
+    _write(array.astype(kind, copy=False), geometry, path)
 
 
 def write_volume(array: np.ndarray, geometry: Geometry, path: Path) -> None:
@@ -260,7 +265,13 @@ def write_volume(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     _write(array.astype(np.float32, copy=False), geometry, path)
 
 
-_WRITERS = {".nii.gz": write_nifti, ".nii": write_nifti, ".png": write_png, ".tif": write_tiff}
+_WRITERS = {
+    ".nii.gz": write_nifti,
+    ".nii": write_nifti,
+    ".png": write_png,
+    ".tif": write_tiff,
+    PNG_SLICES: write_png_slices,
+}
 
 
 def _write(array: np.ndarray, geometry: Geometry, path: Path) -> None:

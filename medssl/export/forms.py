@@ -9,7 +9,7 @@ import numpy as np
 
 from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
-from medssl.data.volume import FORMATS, write_mask
+from medssl.data.volume import FORMATS, PNG_SLICES, write_mask
 from medssl.export.dicom_seg import Kind, write_dicom_seg
 from medssl.export.mesh import write_obj, write_stl
 from medssl.export.result import Result
@@ -38,12 +38,11 @@ class Form:
     fractions: bool = False
 
 
-def _volume(ending: str) -> Form:
+def _volume(ending: str, maps: str = "") -> Form:
     def write(result: Result, paths: Sequence[Path]) -> None:
         write_mask(result.values, result.geometry, paths[0])
 
-    # Maps are fractions, which a PNG does not hold.
-    return Form(lambda case, _: [f"{case}{ending}"], write, ".tif" if ending == ".png" else ending)
+    return Form(lambda case, _: [f"{case}{ending}"], write, maps or ending)
 
 
 def _dicom_seg(kind: Kind, name: str) -> Form:
@@ -80,6 +79,7 @@ _MAPS = ".nrrd"  # which viewers open for every grid
 
 FORMS: Mapping[str, Form] = {
     **{word: _volume(ending) for word, ending in FORMATS.items()},
+    "png": _volume(FORMATS["png"], ".tif"),  # which holds no fractions
     "dicom-seg": _dicom_seg("binary", ""),
     "dicom-seg-fractional": _dicom_seg("fractional", "_fractional"),
     "dicom-seg-labelmap": _dicom_seg("labelmap", "_labelmap"),
@@ -87,3 +87,14 @@ FORMS: Mapping[str, Form] = {
     "stl": _meshes(".stl", write_stl),
     "obj": _meshes(".obj", write_obj),
 }
+
+_PNG_OF_SLICES = _volume(PNG_SLICES, _MAPS)
+
+
+def form_of(word: str, flat: bool) -> Form:
+    """The form that a word of `predict.format` means.
+
+    Args:
+        flat: whether the scan has one slice: PNG files of a volume are as many as it has.
+    """
+    return FORMS[word] if flat or word != "png" else _PNG_OF_SLICES

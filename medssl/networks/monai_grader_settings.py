@@ -14,7 +14,7 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.monai_arguments import argument_mistakes
 from medssl.networks.monai_grader_list import OURS, MonaiGrader, known_graders
 from medssl.networks.monai_list import PREFIX
-from medssl.section import Section
+from medssl.section import Extent, Section
 
 GROUPS = "[group, {num_groups: 8}]"
 """A norm that all take whose norm may be chosen. One of single maps makes all their means equal, so
@@ -38,8 +38,9 @@ class MonaiGraderSettings(Section):
     weights: str | None = None
     matched: float = Field(default=1.0, ge=0, le=1)
     frozen: bool = False
-    side: int | None = Field(
+    side: Extent | None = Field(
         default=None,
+        ge=1,
         exclude_if=lambda given: given is None,
         description="of the crops in pixels, taken from preprocess where the class asks for it",
     )

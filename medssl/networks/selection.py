@@ -33,7 +33,9 @@ def top_tokens(scores: Tensor, count: int) -> Tensor:
     sorted. Scores count as float32.
     """
     count = min(count, len(scores))
-    found = [_ranks(column).topk(count).indices for column in scores.detach().float().unbind(1)]
+    found = [
+        _ranks(column).topk(count).indices for column in scores.detach().to(torch.float32).unbind(1)
+    ]
     return found[0] if len(found) == 1 else torch.unique(torch.cat(found))
 
 

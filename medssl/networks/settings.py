@@ -5,7 +5,7 @@ Free of torch, so that a wrong key is refused at once.
 
 from collections.abc import Mapping
 from math import ceil, prod
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -15,7 +15,7 @@ from medssl.networks.flat_settings import must_be_offered_flat
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
-from medssl.section import Channels, Patch, check_patch
+from medssl.section import Channels, Count, Extent, Patch, check_patch
 
 UNETS = ("plain_unet", "residual_unet")
 OWN_KEYS = (*UNETS, "image_fpn")
@@ -61,14 +61,14 @@ class NetworkSettings(NetworkChoice):
     embed_stride: int = Field(
         default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
     )
-    depths: tuple[int, ...] = Field(
+    depths: tuple[Annotated[Count, Field(ge=1)], ...] = Field(
         default=(2, 2, 6, 2),
         description="swin_fpn only: attention blocks; a stage for every level but the first",
     )
-    heads: tuple[int, ...] = Field(
+    heads: tuple[Annotated[Count, Field(ge=1)], ...] = Field(
         default=(3, 6, 12, 24), description="swin_fpn only: heads of each stage"
     )
-    window: int = Field(default=7, ge=1, description="swin_fpn only: side of a window in cells")
+    window: Extent = Field(default=7, ge=1, description="swin_fpn only: side of a window in cells")
     drop_path: float = Field(
         default=0.0,
         ge=0,

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medssl.section import Channels, Section
+from medssl.section import Channels, Count, Section
 
 
 class SliceEncoderSettings(Section):
@@ -46,9 +46,9 @@ class SliceTransformerSettings(Section):
     """From the vectors of a volume's slices to one vector of the volume."""
 
     width: int = Field(default=256, ge=2, le=16384, description="of a token; released: 640")
-    layers: int = Field(default=3, ge=1, description="released: 4")
-    heads: int = Field(default=8, ge=1, description="of the attention; must divide the width")
-    points: int = Field(default=4, ge=1, description="places that a head of a slice looks at")
+    layers: Count = Field(default=3, ge=1, description="released: 4")
+    heads: Count = Field(default=8, ge=1, description="of the attention; must divide the width")
+    points: Count = Field(default=4, ge=1, description="places that a head of a slice looks at")
     hidden: int = Field(default=512, ge=1, le=65536, description="released: 720")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="after every sub-layer")
     norm: Literal["post", "pre"] = Field(default="post", description="after or before a sub-layer")

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
-from medssl.section import Section, digest
+from medssl.section import Extent, Section, Width, digest
 
 
 class TransformerSize(NamedTuple):
@@ -39,7 +39,7 @@ RESNET_SMALLEST = 33
 class AdapterSettings(Section):
     """AdaptFormer adapters in every block; all other weights of the encoder are frozen."""
 
-    bottleneck: int = Field(default=32, ge=1, description="DINO: 32; MAE: 64")
+    bottleneck: Width = Field(default=32, ge=1, description="DINO: 32; MAE: 64")
     scale: float = Field(default=10.0, gt=0, description="DINO: 10; MAE: 1")
 
 
@@ -75,7 +75,7 @@ class TileEncoderSettings(Section):
         exclude_if=lambda given: given == 3,
         description="of its images; 1: grey, the mean of the colours",
     )
-    side: int = Field(default=224, ge=1, description="pixels; tiles are resized to it")
+    side: Extent = Field(default=224, ge=1, description="pixels; tiles are resized to it")
     normalise: Literal["none", "imagenet"] = Field(
         default="none", description="of the intensities, as the weights were trained"
     )

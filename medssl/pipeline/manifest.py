@@ -13,6 +13,7 @@ from typing import Any
 
 from medssl.atomic import write_text
 from medssl.data.csv_table import read_rows, table_text
+from medssl.discreet import without_files
 from medssl.environment import listed_path
 from medssl.errors import DataError, UsageError
 from medssl.keyed import own_key
@@ -42,7 +43,9 @@ class Line:
         return own_key().name_of("line", f"{self.path}\n{self.name}", 16)
 
     def without_place(self, text: str) -> str:
-        """A sentence on it without path and file name, which may name a patient."""
+        """A sentence on it without path and file names, which may name a patient."""
+        if self.path.is_dir():
+            text = without_files(text, [file for file in self.path.rglob("*") if file.is_file()])
         places = {str(self.path), str(self.path.resolve())}
         for place in sorted(places, key=len, reverse=True):
             text = text.replace(f"{place}/", "").replace(place, f"line {self.number}")

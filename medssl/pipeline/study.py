@@ -34,12 +34,12 @@ class Study(Section):
     arms: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="name to overrides of the pipeline"
     )
-    labels: tuple[int, ...] = Field(
+    labels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
         description="where the family has label budgets: values of split.labels, one run of each "
         "arm and seed for each",
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0,),
         min_length=1,
         description="one run of each arm (and budget) for each",

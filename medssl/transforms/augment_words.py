@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from medssl.section import Positive
+from medssl.section import Factors, Interval
 from medssl.transforms.words import PlainStep, Word
 
 Chance = Annotated[float, Field(ge=0, le=1)]
@@ -23,7 +23,7 @@ class BasicWord(Word):
         default=(0, 1), min_length=1, description="a flip mirrors one of these"
     )
     brightness: float = Field(default=0.0, ge=0, lt=1, description="factor in 1 +/- this")
-    clip: tuple[float, float] | None = Field(
+    clip: Interval | None = Field(
         default=None, description="intensities stay in this interval after the random changes"
     )
     gamma: float = Field(default=0.0, ge=0, lt=1, description="log of the exponent in +/- this")
@@ -72,7 +72,7 @@ class StandardWord(Word):
         "than 3 times its shortest, and in planar images, a rotation is in the plane, by any angle",
     )
     scaling_chance: Chance = Field(default=0.2, description="of a factor for all axes")
-    scaling: tuple[Positive, Positive] = Field(
+    scaling: Factors = Field(
         default=(0.7, 1.4), description="the factor is in between; above 1 makes objects smaller"
     )
     noise_chance: Chance = Field(default=0.1, description="of Gaussian noise")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from medssl.section import Extent
 from medssl.transforms.chain import Chain, Preprocess
 from medssl.transforms.step import Step
 from medssl.transforms.words import PlainStep, Word
@@ -49,7 +50,7 @@ class CropWord(Word):
         gt=0,
         description="mm, side of the square; null: the least square that holds the image",
     )
-    side: int = Field(default=128, ge=8, description="pixels of a crop's side")
+    side: Extent = Field(default=128, ge=8, description="pixels of a crop's side")
     percentiles: tuple[float, float] = Field(
         default=(5.0, 99.0), description="of the whole image; they become 0 and 255"
     )
@@ -78,9 +79,9 @@ class JointWord(CropWord):
     Rows and columns are counted as if the square had `grid` pixels a side.
     """
 
-    grid: int = Field(default=300, ge=2, description="pixels that rows and columns count in")
+    grid: Extent = Field(default=300, ge=2, description="pixels that rows and columns count in")
     rows: tuple[int, int] = Field(default=(100, 228), description="first, and first after")
-    columns: int = Field(
+    columns: Extent = Field(
         default=128,
         ge=1,
         description="of the lateral crop from the left edge, of the medial one from the right edge",

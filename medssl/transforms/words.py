@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from medssl.section import Positive, Section, Spacing
+from medssl.section import Percentiles, Positive, Section, Spacing
 
 _AXES = {side: axis for axis in ("LR", "AP", "SI") for side in axis}
 
@@ -139,7 +139,7 @@ class PictureWord(Word):
 class UltrasoundWord(PictureWord):
     """Ultrasound: each image by itself, by what is brighter than the black around the sector."""
 
-    clip: tuple[float, float] = Field(
+    clip: Percentiles = Field(
         default=(0.5, 99.5), description="percentiles of the sector that its values are clipped to"
     )
 
@@ -150,7 +150,7 @@ class UltrasoundWord(PictureWord):
 class RadiographWord(PictureWord):
     """Radiographs and other grey pictures: each image by itself, by all of its pixels."""
 
-    clip: tuple[float, float] = Field(
+    clip: Percentiles = Field(
         default=(0.5, 99.5), description="percentiles that its values are clipped to"
     )
 

@@ -16,7 +16,16 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def test_every_slice_is_rescaled_by_its_own_header(inputs: Path) -> None:
-    volume = read_volume(inputs / "dicom_rescale_varies" / "ct_first_0_later_1024")
+    folder = inputs / "dicom_rescale_varies" / "ct_first_0_later_1024"
+    volume = read_volume(folder)
+    slices = sorted(
+        map(pydicom.dcmread, folder.iterdir()), key=lambda one: one.ImagePositionPatient[2]
+    )
+    stack = [
+        (one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept)).T
+        for one in slices
+    ]
+    np.testing.assert_array_equal(volume.array[0], np.stack(stack, axis=-1))
     assert volume.array.min() == -1019
     assert volume.array.max() == 103
 
@@ -48,6 +57,7 @@ def test_nibabel_and_itk_lay_a_mask_over_its_scan(
     for made in (tmp_path / "o" / scan.name, tmp_path / "o" / f"{name}_entropy.nii.gz"):
         given, got = nibabel.load(scan), nibabel.load(made)
         np.testing.assert_allclose(got.affine, given.affine, atol=1e-4)
+        assert got.header.get_xyzt_units()[0] == given.header.get_xyzt_units()[0]
         for transform in ("get_qform", "get_sform"):
             affines = [getattr(image.header, transform)(coded=True) for image in (given, got)]
             assert affines[0][1] == affines[1][1]
@@ -68,6 +78,13 @@ def test_a_series_beside_a_nifti_file_is_told_not_guessed(
     assert "earlier_mask.nii.gz" in error
     assert "DICOM" in error
     assert not list((tmp_path / "o").glob("*.nii.gz"))
+
+
+def test_the_check_of_such_a_folder_says_the_same(inputs: Path, command: Command) -> None:
+    code, _, error = command("data", "check", inputs / "dicom_folder_with_nifti" / "has_nii", "-q")
+    assert code == 3
+    assert "DICOM" in error
+    assert "earlier_mask.nii.gz" in error
 
 
 def test_a_slice_without_preamble_belongs_to_its_volume(inputs: Path) -> None:
@@ -110,9 +127,9 @@ def test_the_check_of_a_data_set_goes_on_after_a_bad_series(
     code, out, _ = command("data", "check", inputs / "dicom_unexpected_errors" / "spec.yaml", "-q")
     assert code == 3
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
-    assert any("multiframe_with_position" in line for line in errors)
-    assert any("absent" in line for line in errors)
-    assert not any("good" in line for line in errors)
+    assert len(errors) == 2
+    assert "multiframe_with_position" in errors[0]
+    assert "absent" in errors[1]
 
 
 def test_rgb_volumes_and_undeclared_values_both_get_their_verdict(
@@ -164,6 +181,16 @@ def test_hidden_files_are_passed_over_and_nhdr_is_read(
     assert code == 0, error
     assert (tmp_path / "o" / "case_apple.nii.gz").is_file()
     assert (tmp_path / "o" / "obl.nii.gz").is_file()
+
+
+def test_the_check_passes_over_hidden_files_and_reads_nhdr(inputs: Path, command: Command) -> None:
+    folder = inputs / "predict_folder_appledouble"
+    code, out, _ = command("data", "check", folder, "-q")
+    assert code == 0
+    assert "errors 0" in out
+    assert "._t1" not in out
+    (warning,) = [line for line in out.splitlines() if line.startswith("warning: ")]
+    assert "case_apple/t1.nii.gz is not used" in warning
 
 
 def test_a_tilted_grid_that_viewers_cannot_open_as_nifti_is_said_and_written_as_nrrd(

@@ -46,7 +46,7 @@ def train(name, keys, first, steps, sharded=False):
         sharded=sharded,
     )
     count = 5 if steps < 10 else 2
-    return stepped(method, make_streams(PATCH, method), settings, first, count, double=True)
+    return stepped(method, make_streams(PATCH, method), settings, first, count)
 
 
 @cache

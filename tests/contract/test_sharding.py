@@ -42,12 +42,7 @@ def loop(**given):
 def segment(name, **given):
     """Three steps of a method that segments."""
     method = build_method(PATCH, name)
-    return stepped(method, make_streams(PATCH, method), loop(**given), double=True)
-
-
-def pretrain(name, **given):
-    method = make_pretraining(name)
-    return stepped(method, {kind: Toys(kind) for kind in method.streams}, loop(**given))
+    return stepped(method, make_streams(PATCH, method), loop(**given))
 
 
 class Tiles:
@@ -177,9 +172,8 @@ def whole_weights(update):
         return dict(update.method.state_dict())
 
 
-def resting(**given):
-    """Steps in which an encoder rests at first."""
-    rule = FineTune(FineTuneSettings(schedule="frozen_then_whole", frozen=0.5))
+def masked(rule=None, **given):
+    """Four steps of masked images, in single precision."""
     method = make_pretraining("masked_image_modelling")
     with TEAM.joined(CPU):
         update = make_update(method, loop(steps=4, optimiser=SGD, **given), 0, CPU, rule)
@@ -189,6 +183,10 @@ def resting(**given):
         ]
         update.gather()
     return {"weights": method.state_dict(), "losses": losses}
+
+
+RESTING = FineTune(FineTuneSettings(schedule="frozen_then_whole", frozen=0.5))
+"""By which an encoder rests for two of these steps."""
 
 
 def notes(**given):
@@ -244,11 +242,11 @@ def found(tmp_path_factory):
         name: partial(segment, "mean_teacher", sharded=True, **given)
         for name, given in SETTINGS.items()
     }
-    trainings["bfloat16"] = partial(pretrain, "masked_image_modelling", precision="bfloat16")
-    trainings["bfloat16, sharded"] = partial(
-        pretrain, "masked_image_modelling", precision="bfloat16", sharded=True
-    )
-    trainings["resting"] = partial(resting, sharded=True)
+    for precision in ("bfloat16", "float16"):
+        for sharded in (False, True):
+            how = partial(masked, precision=precision, sharded=sharded)
+            trainings[f"{precision}, {sharded}"] = how
+    trainings["resting"] = partial(masked, RESTING, sharded=True)
     for spoilt in SPOILT:
         trainings[f"overflow {spoilt}"] = partial(overflow, spoilt)
     trainings["held"] = partial(held, True)
@@ -271,8 +269,9 @@ def test_a_process_holds_about_half_of_weights_gradients_and_optimiser(found):
             assert process[name] < 0.6 * size, name
 
 
-def test_shards_round_in_half_precision_as_whole_weights_do(found):
-    must_agree(found["bfloat16, sharded"], found["bfloat16"][0], 1e-6)
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_shards_round_in_half_precision_as_whole_weights_do(precision, found):
+    must_agree(found[f"{precision}, True"], found[f"{precision}, False"][0], 1e-6)
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
@@ -283,7 +282,7 @@ def test_a_step_is_left_out_by_all_where_one_finds_what_is_not_finite(spoilt, fo
 
 
 def test_an_encoder_rests_and_wakes_in_shards_too(found):
-    must_agree(found["resting"], resting(), 1e-6)
+    must_agree(found["resting"], masked(RESTING), 1e-6)
 
 
 @pytest.mark.parametrize("name", ["loop", "again"])

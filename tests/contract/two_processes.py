@@ -6,7 +6,8 @@ The processes are forked, so that nothing is imported again.
 import os
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from medssl.train.division import OwnPart, own_part
 from medssl.train.update import make_update
 
 CPU = torch.device("cpu")
+CLOSE = 1e-9
 Found = dict[str, Any]
 Training = Callable[[], Found]
 
@@ -33,34 +35,43 @@ def stepped(
     settings: LoopSettings,
     first: int = 1,
     steps: int = 3,
-    double: bool = False,
 ) -> Found:
     """Weights and losses after some steps, as the loop makes them, counted from `first`.
 
-    Args:
-        double: in double precision, for methods with thresholds: otherwise a voxel whose confidence
-            is that of a threshold to the last bit is learnt from or not.
+    All is in double precision: in single, batch norms of a few rows round loudly, and a voxel whose
+    confidence is a threshold to the last bit is learnt from or not.
     """
-    if double:
-        method.double()
-    with TEAM.joined(CPU):
+    method.double()
+    with TEAM.joined(CPU), in_double():
         shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
         update = make_update(method, settings, 0, CPU, parted=parted)
         losses = []
         for step in range(first, first + steps):
-            given = {kind: stream.batch(step - 1) for kind, stream in shared.items()}
-            if double:
-                given = {kind: wide(batch) for kind, batch in given.items()}
+            given = {kind: wide(stream.batch(step - 1)) for kind, stream in shared.items()}
             losses.append(update(given, Progress(step, settings.steps)))
         update.gather()
         return {"losses": losses, "weights": method.state_dict()}
+
+
+@contextmanager
+def in_double() -> Iterator[None]:
+    """What is made or cast to single precision is in double precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 def wide(value: Any) -> Any:
     """A batch, or a part of one, in double precision."""
     if isinstance(value, torch.Tensor):
         return value.double() if value.is_floating_point() else value
+    if isinstance(value, list | tuple):
+        return type(value)(wide(one) for one in value)
     if is_dataclass(value):
         return replace(value, **{key: wide(one) for key, one in vars(value).items()})
     return value
@@ -92,7 +103,7 @@ def both(trainings: Mapping[str, Training], folder: Path) -> dict[str, list[Foun
     }
 
 
-def must_agree(found: list[Found], alone: Found, tolerance: float = 1e-9) -> None:
+def must_agree(found: list[Found], alone: Found, close: float = CLOSE) -> None:
     """Both processes have the same bits, and what one process has."""
     first, second = found
     assert "failed" not in first, first["failed"]
@@ -101,9 +112,9 @@ def must_agree(found: list[Found], alone: Found, tolerance: float = 1e-9) -> Non
         torch.testing.assert_close(
             value,
             alone["weights"][key],
-            rtol=tolerance,
-            atol=tolerance,
+            rtol=close,
+            atol=close,
             msg=lambda text, key=key: f"{key}: {text}",
         )
     for one, other in zip(first["losses"], alone["losses"], strict=True):
-        assert one == pytest.approx(other, rel=10 * tolerance, abs=tolerance)
+        assert one == pytest.approx(other, rel=10 * close, abs=close)

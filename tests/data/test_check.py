@@ -13,10 +13,12 @@ from medssl.data.case_checks import Verdict
 from medssl.data.check import check, folded
 from medssl.data.geometry import Geometry
 from medssl.data.guess import guess_spec
+from medssl.data.layouts import find_cases
 from medssl.data.spec import DataSpec, load_spec
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import GRID, SHAPE, declare, image, mask, radiographs, write_dicom
+from tests.dicom_series import write_series
 
 IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
 
@@ -24,6 +26,11 @@ IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
 def check_folder(folder: Path) -> list[Verdict]:
     """As `medssl data check FOLDER`."""
     return check(guess_spec(folder), guessed=True)
+
+
+def series(folder: Path) -> None:
+    """A DICOM series in a new folder."""
+    write_series(folder, GRID, image(1) + 100)
 
 
 def only(verdicts: list[Verdict]) -> Verdict:
@@ -318,6 +325,47 @@ def test_a_bare_folder_is_checked_by_its_names(toy: Path) -> None:
     assert check_folder(toy) == []
     (toy / IMAGE).unlink()
     assert only(check_folder(toy)).rule == "missing image"
+
+
+def test_images_unlike_the_others_of_a_bare_folder_are_pointed_out(toy: Path) -> None:
+    folder = toy / "bare"
+    for number, name in enumerate(("a/t1", "b/t1", "c")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_volume(image(number), GRID, folder / f"{name}.nii.gz")
+    (verdict,) = check_folder(folder)
+    assert (verdict.level, verdict.rule) == ("warning", "unused")
+    assert verdict.file == folder / "c.nii.gz"
+    verdict.file.unlink()
+    assert check_folder(folder) == []
+
+
+def test_a_series_among_files_of_a_bare_folder_is_pointed_out(toy: Path) -> None:
+    folder = toy / "bare"
+    series(folder / "c")
+    for name in ("a", "b"):
+        shutil.copy(toy / IMAGE, folder / f"{name}.nii.gz")
+    (verdict,) = [one for one in check_folder(folder) if one.rule == "unused"]
+    assert verdict.file == folder / "c"
+
+
+def test_a_bare_folder_with_a_series_and_an_image_beside_it_is_told_not_guessed(toy: Path) -> None:
+    for folder in (toy / "alone", toy / "tree" / "a"):
+        series(folder)
+        shutil.copy(toy / IMAGE, folder / "a.nii.gz")
+    for folder in (toy / "alone", toy / "tree"):
+        with pytest.raises(DataError, match=r"both a DICOM series .* and the image a\.nii\.gz"):
+            check_folder(folder)
+
+
+def test_pictures_beside_a_series_of_a_bare_folder_are_passed_over(toy: Path) -> None:
+    for name in ("a", "b"):
+        series(toy / "tree" / name)
+        (toy / "tree" / name / "preview.png").write_bytes(b"picture")
+    spec = guess_spec(toy / "tree")
+    assert [list(case.images.values()) for case in find_cases(spec)] == [
+        [toy / "tree" / "a"],
+        [toy / "tree" / "b"],
+    ]
 
 
 def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:

@@ -175,6 +175,25 @@ def test_frames_of_a_tiff_or_dicom_file_come_back_as_frames(dots, untrained, tmp
     assert clip.geometry.spacing == pytest.approx((0.3, 0.4, 1.0))
 
 
+def test_frames_come_back_as_one_png_each_where_that_is_asked_for(dots, untrained, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (3, ROWS, COLUMNS, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "film.tif", frames, photometric="rgb")
+    files = [tmp_path / "film.tif", dots / "images" / "d0.png"]
+    given = untrained, files, tmp_path / "out", ["format=png"], QuietReporter(), "cpu"
+    film, picture = predict_files(*given)
+    assert (film.name, picture.name) == ("film.png.zip", "d0.png")
+    usual = predict_files(untrained, files[:1], tmp_path / "usual", [], QuietReporter(), "cpu")
+    assert (read_mask(film).array == read_mask(usual[0]).array).all()
+
+
+def test_a_damaged_picture_stops_no_other(dots, untrained, tmp_path):
+    path = dots / "images" / "d1.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"1 of 7 cases have no mask: d1; the other 6 are in"):
+        predict_files(untrained, [dots / "images"], tmp_path / "out", [], QuietReporter(), "cpu")
+    assert len(list((tmp_path / "out").glob("d*.png"))) == 6
+
+
 def test_each_frame_is_answered_as_if_it_were_a_picture(dots, untrained, tmp_path):
     images = sorted((dots / "images").iterdir())[:2]
     stacked = np.stack([np.asarray(Image.open(path)) for path in images])

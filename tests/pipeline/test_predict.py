@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from medssl.data.csv_table import read_table
-from medssl.data.volume import read_geometry, read_mask, read_volume
+from medssl.data.volume import read_geometry, read_mask, read_volume, write_volume
 from medssl.errors import DataError, UsageError
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
@@ -246,13 +246,35 @@ def test_copies_are_mirrored_along_the_axes_of_training_alone(
     assert asked == [(1,)]
 
 
-def test_a_volume_is_refused_as_a_png_before_it_is_predicted(
+def test_a_volume_as_png_is_one_file_with_a_picture_of_each_slice(
     checkpoint: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        UsageError, match=r"slices, and a PNG file holds one; choose --format nifti"
-    ):
-        predict_files(checkpoint, images[:1], tmp_path / "out", ["format=png"], QuietReporter())
+    (nifti,) = predict(checkpoint, images[:1], tmp_path / "nifti")
+    given = checkpoint, images[:1], tmp_path / "png", "format=png"
+    (mask,) = predict(*given)
+    names = {path.name for path in mask.parent.iterdir()}
+    assert names == {"c0.png.zip", "c0_entropy.nrrd", "prediction.json"}
+    plain, pictures = read_mask(nifti), read_mask(mask)
+    assert (pictures.array == plain.array).all()
+    assert pictures.geometry.matches(plain.geometry)
+    assert plain.array.any()
+    before = mask.stat().st_mtime_ns
+    assert predict(*given) == [mask]
+    assert mask.stat().st_mtime_ns == before
+    mask.write_bytes(mask.read_bytes()[:-1])
+    with pytest.raises(UsageError, match=r"c0\.png\.zip is in the way; it was changed after"):
+        predict(*given)
+
+
+def test_a_volume_of_one_slice_as_png_is_one_picture(
+    checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    volume = read_volume(images[0])
+    grid = volume.geometry.cropped((0, 0, 3), (*volume.geometry.shape[:2], 4))
+    write_volume(volume.array[0][..., 3:4], grid, tmp_path / "flat.nii.gz")
+    (mask,) = predict(checkpoint, [tmp_path / "flat.nii.gz"], tmp_path / "out", "format=png")
+    assert mask.name == "flat.png"
+    assert read_mask(mask).geometry.shape == grid.shape
 
 
 @pytest.mark.parametrize(

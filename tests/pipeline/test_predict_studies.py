@@ -1,6 +1,8 @@
 """Studies as a PACS exports them: the series that fits is predicted, the others are explained."""
 
 import re
+import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,9 +10,11 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from medssl.data.csv_table import read_table
+from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_geometry, read_mask
 from medssl.errors import DataError, UsageError
@@ -214,12 +218,32 @@ def test_every_form_that_is_named_can_be_written(
 ) -> None:
     assert set(FORMS) == set(get_args(Format))
     study = write_study(tmp_path / "study", "T1")
-    for form in ("rtstruct", "stl", "obj", "nrrd", "mha"):
+    for form in FORMS:
         predict(untrained_checkpoint, [study], tmp_path / "out", f"format={form}", "save=[labels]")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names >= {
-        "study_rtstruct.dcm", "study_ball.stl", "study_ball.obj", "study.nrrd", "study.mha",
+        "study.nii.gz", "study.nrrd", "study.mha", "study.png.zip", "study.tif", "study.dcm",
+        "study_fractional.dcm", "study_labelmap.dcm", "study_rtstruct.dcm", "study_ball.stl",
+        "study_ball.obj",
     }  # fmt: skip
+
+
+def test_a_study_as_png_has_a_picture_for_each_slice_in_the_order_of_the_series(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study", "T2", "T1")
+    predict(untrained_checkpoint, [study], tmp_path / "out", "format=png", "save=[labels]")
+    predict(untrained_checkpoint, [study], tmp_path / "out", "format=dicom-seg", "save=[labels]")
+    mask = read_mask(tmp_path / "out" / "study.png.zip")
+    series = find_series(study / "s1")
+    assert mask.geometry.matches(series.geometry)
+    found = highdicom.seg.segread(tmp_path / "out" / "study.dcm")
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in series.files]
+    frames = found.get_pixels_by_source_instance(uids, combine_segments=True)
+    with zipfile.ZipFile(tmp_path / "out" / "study.png.zip") as file:
+        for index, frame in enumerate(frames, start=1):
+            picture = np.asarray(Image.open(BytesIO(file.read(f"{index:04d}.png"))))
+            np.testing.assert_array_equal(picture, 3 * frame)
 
 
 def test_what_is_no_dicom_cannot_be_answered_with_dicom(

@@ -1,9 +1,10 @@
 """Which series of a study a network wants: one per channel, and why not the others.
 
-What no network could use is refused first: other modalities, localisers, projections, reports. Of
-the rest, series that a rule of the data spec excludes go; then those whose grid is like none of
-training, as long as others are like it; then those of another contrast; then derived images beside
-originals. What is still left must be one: nothing is guessed.
+What no network could use is refused first: other modalities, localisers, secondary captures,
+projections, reports. Of the rest, series that a rule of the data spec excludes go, and those of
+another contrast; then those whose grid is like none of training, as long as others are like it;
+then what is derived from other images, as long as an original is left. What is still left must be
+one: nothing is guessed. That it is derived is said of a series that is taken.
 """
 
 import math
@@ -100,7 +101,7 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted, name: str) -> Choice
         for number, reason in said.items():
             reasons.setdefault(number, []).append(reason)
         if len(left) == 1:
-            taken[left[0]] = channel, _remark(candidates[left[0]], wanted)
+            taken[left[0]] = channel, _remark(candidates[left[0]], wanted, channel)
             continue
         for number in left:
             reasons.setdefault(number, []).append("others are as good")
@@ -207,12 +208,16 @@ def _less_sure(shown: str, channel: str) -> Callable[[Candidate], str]:
 
 
 def _derived(one: Candidate) -> str:
-    return "it is derived, and another one is original" if "DERIVED" in one.facts.image_type else ""
+    return "it is derived from other images, and an original fits" if one.facts.derived else ""
 
 
-def _remark(one: Candidate, wanted: Wanted) -> str:
+def _remark(one: Candidate, wanted: Wanted, channel: str) -> str:
     """What should be known of a series that is taken."""
     said = [_unlike(one, wanted.grids)]
+    if one.facts.derived:
+        named = wanted.rule(channel).names_series
+        why = f"as the rule of {channel} wants it" if named else "as no original fits"
+        said.append(f"it is derived from other images, {why}")
     unit = one.series.slices[0].unit if one.series else ""
     if unit not in ("", SUV):
         said.append(f"its values are no SUV, but {unit}")

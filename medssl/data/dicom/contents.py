@@ -1,7 +1,7 @@
 """What a study holds: every series, the volumes in it, and why others are none."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medssl.data.dicom.contrast import contrast_of_series
@@ -97,10 +97,18 @@ def _volumes(facts: Facts, slices: Sequence[Slice], files: tuple[Path, ...]) -> 
     stacks, copies = stacks_of(slices)
     found = []
     for part, stack in stacks:
-        shown = contrast_of_series(facts)
+        own = facts if len(stacks) == 1 else _facts_of(stack[0])
         try:
             series, fault = series_of(stack), ""
         except DataError as error:
             series, fault = None, "; ".join(filter(None, (error.what, error.why)))
-        found.append(Candidate(facts, files, part, series, fault, copies, shown))
+        shown = contrast_of_series(own)
+        found.append(Candidate(own, files, part, series, fault, copies, shown))
     return found
+
+
+def _facts_of(one: Slice) -> Facts:
+    """The facts of one volume among several of a series: a localiser in it is one by itself."""
+    facts, marks = read_facts(one.path), dict(one.marks or ())
+    kind = marks.get("image type", "")
+    return replace(facts, image_type=tuple(kind.upper().split("\\"))) if kind else facts

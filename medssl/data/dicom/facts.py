@@ -72,6 +72,11 @@ class Facts:
         """SeriesDescription, or else the protocol."""
         return next(filter(None, self.texts), "")
 
+    @property
+    def derived(self) -> bool:
+        """Whether its values were computed from other images, as ImageType says."""
+        return "DERIVED" in self.image_type
+
     @cached_property
     def words(self) -> str:
         """All texts, in small letters."""

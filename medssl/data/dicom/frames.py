@@ -187,9 +187,15 @@ def _marks(own: Any, shared: Any) -> Iterator[tuple[str, str]]:
         for group, keyword in places:
             value = _found(own, shared, group, keyword)
             if value is not None:
-                many = not isinstance(value, str | int | float) and hasattr(value, "__iter__")
-                yield name, "\\".join(map(str, value)) if many else f"{value:g}"
+                yield name, _said(value)
                 break
+
+
+def _said(value: Any) -> str:
+    """A value, or several, as a text."""
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else "\\".join(map(str, value))
 
 
 def _refuse_placeless(path: Path) -> NoReturn:

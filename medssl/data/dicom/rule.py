@@ -38,3 +38,9 @@ class SeriesRule(Section):
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"the expression is wrong: {error}") from None
         return given
+
+    @property
+    def names_series(self) -> bool:
+        """Whether it names a series by what it is called, or by its kind."""
+        named = self.description, self.number, self.image_type or None
+        return any(one is not None for one in named)

@@ -188,21 +188,24 @@ def _refuse_none(items: Sequence[Item], folder: Path, what: str) -> None:
 
 def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     scans = matched.scans
-    patterns = {
-        channel: pattern
-        + _ending(files[channel] for files in scans.found.values() if channel in files)
-        for channel, pattern in scans.channels.items()
-    }
+    patterns = {}
+    for channel, pattern in scans.channels.items():
+        ending, unlike = _ending(
+            [files[channel] for files in scans.found.values() if channel in files]
+        )
+        patterns[channel] = pattern + ending
+        scans.unused += unlike
     layout: dict[str, Any] = {"kind": "glob", "images": patterns}
     rule = ""
     if matched.label is not None:
-        layout["label"] = matched.label + _ending(matched.masks.values())
+        layout["label"] = matched.label + _ending(list(matched.masks.values()))[0]
         rule = f"{told(matched.label)} belongs to {told(next(iter(scans.channels.values())))}"
     notes = []
     if scans.unused:
         names = some_of([one.shown for one in scans.unused])
         notes.append(
-            f"{len(scans.unused)} images are named unlike the others and not used: {names}"
+            f"{len(scans.unused)} images are unlike the others by name or format and not used: "
+            f"{names}"
         )
     pictures = all(one.ending.lower() in (*PICTURES, *DICOM) for one in images)
     named = PATIENT in "".join(scans.channels.values())
@@ -211,9 +214,17 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     return Found(layout, list(patterns), folder, modality, rule=rule, patient=patient, notes=notes)
 
 
-def _ending(items: Any) -> str:
-    endings = {one.ending for one in items}
-    return endings.pop() if len(endings) == 1 else ".*"
+def _ending(items: Sequence[Item]) -> tuple[str, list[Item]]:
+    """How the pattern of these ends, and those that no such pattern fits.
+
+    One pattern fits either files or folders, of DICOM series; it is that of the most.
+    """
+    series = [one for one in items if one.ending == "/"]
+    files = [one for one in items if one.ending != "/"]
+    if len(series) > len(files):
+        return "/", files
+    endings = {one.ending for one in files}
+    return endings.pop() if len(endings) == 1 else ".*", series
 
 
 def patients_in(names: Sequence[str]) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import PICTURES, is_image, stem
 from medssl.errors import DataError
@@ -40,12 +41,15 @@ class Item:
 def items_below(root: Path, start: Path | None = None) -> list[Item]:
     """All volumes and series below `start`, by path; where there are none, all pictures.
 
+    Pictures beside the slices of a series are none of the images.
+
     Args:
         root: the data set's folder, from which paths are told.
         start: a folder within or beside it; None: the data set's folder.
 
     Raises:
-        DataError: there is no such folder, or one cannot be read.
+        DataError: there is no such folder, or one cannot be read, or holds both slices of a
+            series and a volume of another format.
     """
     top = root if start is None else start
     if not top.is_dir():
@@ -67,12 +71,15 @@ def _walk(root: Path, folder: Path) -> Iterator[Item]:
         ) from None
     files = [one for one in entries if one.is_file()]
     images = [one for one in files if is_image(one)]
-    pictures = [one for one in files if one.suffix.lower() in PICTURES]
+    if images:
+        refuse_both_kinds(folder)
+    series = bool(files) and not images and first_slice_in(folder) is not None
+    pictures = [one for one in files if one.suffix.lower() in PICTURES and not series]
     parts = _parts(root, folder)
     for path in images or pictures:
         name = stem(path) if images else path.stem
         yield Item(path, parts, name, path.name[len(name) :])
-    if parts and files and not images and not pictures and first_slice_in(folder) is not None:
+    if parts and series:
         yield Item(folder, parts[:-1], parts[-1], "/")
     for inner in entries:
         if inner.is_dir():

@@ -1,10 +1,11 @@
 """DICOM studies as a PACS or TCIA exports them, with masks from DICOM-SEG or RTSTRUCT.
 
 Each study is a case, wherever below the root its files lie. The series of each channel is chosen as
-`medssl predict` does, by the keys `series` of the data spec; of several that fit, the one is taken
-that a mask was drawn on. A mask is a DICOM-SEG or RTSTRUCT that refers to the series of the first
-channel and has a structure that is a label: by the names given here, else by the label's own name,
-else by its code. Labels that come later in the data spec lie over earlier ones.
+`medssl predict` does, by the keys `series` of the data spec; of several that fit, an original and
+what is derived from it among them, the one is taken that a mask was drawn on. A mask is a DICOM-SEG
+or RTSTRUCT that refers to the series of the first channel and has a structure that is a label: by
+the names given here, else by the label's own name, else by its code. Labels that come later in the
+data spec lie over earlier ones.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ from medssl.names import some_of
 
 _DO = "say which by `series` in the data spec, or leave the case out by `layout.leave_out`"
 
-VERSION = 2  # of what is listed; raise it when studies that are known need another look
+VERSION = 3  # of what is listed; raise it when studies that are known need another look
 
 
 class Options(BaseModel):
@@ -120,7 +121,8 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
     """The images and the mask of one study."""
     candidates, name = candidates_in(study), case.id
     objects = _label_objects(candidates, options.masks)
-    choice = _choose(candidates, spec, name, objects)
+    marking = [one for one in objects if _values(one.found, spec.labels, options.segments)]
+    choice = _choose(candidates, spec, name, marking)
     images = {
         channel: write_series_list(folder, f"{name}_{channel}", one)
         for channel, one in zip(spec.channels, choice.series, strict=True)
@@ -144,19 +146,23 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
 def _choose(
     candidates: Sequence[Candidate], spec: DataSpec, name: str, objects: Sequence[Structures]
 ) -> Choice:
-    """The series of each channel; among those that fit, the one that masks were drawn on."""
+    """The series of each channel; of one, among those that fit, that which masks were drawn on.
+
+    Args:
+        objects: masks that mark labels.
+    """
     wanted = Wanted(spec.modality, spec.channels, spec.series)
-    try:
+    drawn = [
+        one
+        for one in candidates
+        if one.series is not None and any(mask.is_on(one.series) for mask in objects)
+    ]
+    if len(spec.channels) > 1 or not drawn:
         return choose(candidates, wanted, name)
-    except UndecidedError:
-        drawn = [
-            one
-            for one in candidates
-            if one.series is not None and any(mask.is_on(one.series) for mask in objects)
-        ]
-        if len(spec.channels) > 1 or not drawn:
-            raise
+    try:
         return choose(drawn, wanted, name)
+    except UndecidedError:  # masks of other structures, on other images
+        return choose(candidates, wanted, name)
 
 
 def _label_objects(candidates: Sequence[Candidate], masks: str | None) -> list[Structures]:

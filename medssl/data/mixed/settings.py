@@ -3,20 +3,9 @@
 Defaults are those of joint 2D-3D pre-training (its sheet, sections 3, 4 and 12).
 """
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import AfterValidator, Field
-
-from medssl.section import Section
-
-
-def _is_share(area: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < area[0] <= area[1] <= 1:
-        raise ValueError("area goes from a share above 0 to one of at most 1")
-    return area
-
-
-Area = Annotated[tuple[float, float], AfterValidator(_is_share)]
+from medssl.section import Amounts, Extent, Parts, Section
 
 
 class SliceAugment(Section):
@@ -33,7 +22,7 @@ class SliceAugment(Section):
     gain: float = Field(default=0.2, ge=0, lt=1, description="factor in 1 +/- this")
     offset: float = Field(default=0.2, ge=0, description="added, +/- this")
     blur: float = Field(default=0.5, ge=0, le=1, description="chance")
-    sigma: tuple[float, float] = Field(default=(0.1, 2.0), description="of the blur, pixels")
+    sigma: Amounts = Field(default=(0.1, 2.0), description="of the blur, pixels")
     noise: float = Field(default=0.1, ge=0, description="standard deviation of Gaussian noise")
 
 
@@ -41,14 +30,16 @@ class LocalCrops(Section):
     """Small crops, which predict the clusters of the two large ones."""
 
     count: int = Field(default=0, ge=0, description="released SwAV: 6")
-    side: int = Field(default=96, ge=1, description="pixels")
-    area: Area = Field(default=(0.05, 0.14), description="share of the image")
+    side: Extent = Field(default=96, ge=1, description="pixels")
+    area: Parts = Field(default=(0.05, 0.14), description="share of the image")
 
 
 class CropSettings(Section):
     """Crops of native images and loose slices; volumes keep their field of view."""
 
-    area: Area = Field(default=(0.14, 1.0), description="of the two large ones, share of the image")
+    area: Parts = Field(
+        default=(0.14, 1.0), description="of the two large ones, share of the image"
+    )
     local: LocalCrops = LocalCrops()
 
 
@@ -63,7 +54,9 @@ class MixedSampling(Section):
         description="N: of a longer volume a random window, a shorter one is filled up; released: "
         "64",
     )
-    side: int = Field(default=160, ge=8, description="pixels of images and slices; released: 128")
+    side: Extent = Field(
+        default=160, ge=8, description="pixels of images and slices; released: 128"
+    )
     loose: tuple[str, ...] = Field(
         default=(), description="data sets of volumes whose single slices serve as images too"
     )

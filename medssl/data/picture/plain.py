@@ -14,7 +14,7 @@ from medssl.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-_DAMAGE = (
+DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError,
     ArithmeticError, MemoryError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
@@ -49,7 +49,7 @@ def read_plain(path: Path) -> Picture:
         raise DataError(f"{path} is too large", str(error)) from error
     except DataError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise unreadable(path) from error
     if turn >= 5 and spacing is not None:
         spacing = spacing[1], spacing[0]

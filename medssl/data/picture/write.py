@@ -4,6 +4,7 @@ Legend: X Y pixels along rows and columns, F frames.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -17,12 +18,17 @@ def write_png(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     Raises:
         UsageError: it has several frames.
     """
+    _must_be_flat(array, path)
+    save_png(array[..., 0], geometry, path)
+
+
+def save_png(array: np.ndarray, geometry: Geometry, to: Path | BinaryIO) -> None:
+    """Write a uint8 or uint16 image [X, Y] into a file, with the sides of a pixel if known."""
     from PIL import Image
 
-    _must_be_flat(array, path)
     spacing = _known(geometry)
     scale = {} if spacing is None else {"dpi": (25.4 / spacing[0], 25.4 / spacing[1])}
-    Image.fromarray(np.ascontiguousarray(array[..., 0].T)).save(path, "PNG", **scale)
+    Image.fromarray(np.ascontiguousarray(array.T)).save(to, "PNG", **scale)
 
 
 def write_tiff(array: np.ndarray, geometry: Geometry, path: Path) -> None:
@@ -43,7 +49,7 @@ def _must_be_flat(array: np.ndarray, path: Path) -> None:
         raise UsageError(
             f"{path} cannot hold a mask of {array.shape[2]} frames",
             "a PNG file has one",
-            "set predict.format=tiff",
+            "let its name end in .png.zip, a PNG for each, or in .tif",
         )
 
 

@@ -5,17 +5,17 @@ from typing import Literal
 from pydantic import Field
 
 from medssl.data.split_settings import FinalModel, FoldCount
-from medssl.section import Section
+from medssl.section import Section, Shares
 
 
 class StrongAugment(Section):
     """What a strong view changes beyond T; the amounts of MutexMatch (its sheet, section 4)."""
 
     rotation: float = Field(default=15.0, ge=0, le=45, description="degrees, +/- this")
-    contrast: tuple[float, float] = Field(
+    contrast: Shares = Field(
         default=(0.05, 0.95), description="1 keeps the crop, 0 leaves its mean"
     )
-    sharpness: tuple[float, float] = Field(
+    sharpness: Shares = Field(
         default=(0.05, 0.95), description="1 keeps the crop, 0 leaves it smoothed"
     )
     chance: float = Field(default=0.5, ge=0, le=1, description="of contrast and of sharpness")

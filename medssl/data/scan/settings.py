@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medssl.section import Section
+from medssl.section import Amounts, Factors, Parts, Section, Shares
 
 
 class PairSettings(Section):
@@ -56,14 +56,14 @@ class IntensitySettings(Section):
     scale_chance: float = Field(default=0.8, ge=0, le=1, description="probability of a scaling")
     noise: float = Field(default=0.01, ge=0, description="standard deviation of Gaussian noise")
     noise_chance: float = Field(default=0.3, ge=0, le=1, description="probability of noise")
-    blur: tuple[float, float] = Field(default=(0.5, 1.0), description="sigma in voxels")
+    blur: Amounts = Field(default=(0.5, 1.0), description="sigma in voxels")
     bias: float = Field(default=0.05, ge=0, description="largest coefficient of the bias field")
-    gibbs: tuple[float, float] = Field(default=(0.2, 0.4), description="share of k-space cut off")
+    gibbs: Shares = Field(default=(0.2, 0.4), description="share of k-space cut off")
     artefact_chance: float = Field(
         default=0.7, ge=0, le=1, description="of one of blur, bias field and Gibbs ringing"
     )
-    gamma: tuple[float, float] = Field(default=(0.9, 1.1), description="exponents, least and most")
-    zoom: tuple[float, float] = Field(default=(0.8, 1.0), description="low resolution and back")
+    gamma: Factors = Field(default=(0.9, 1.1), description="exponents, least and most")
+    zoom: Parts = Field(default=(0.8, 1.0), description="low resolution and back")
     gamma_or_zoom_chance: float = Field(
         default=1.0, ge=0, le=1, description="of one of gamma and zoom; zoom then acts in half"
     )

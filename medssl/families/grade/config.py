@@ -14,7 +14,7 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.monai_grader_settings import AnyGrader, MonaiGraderSettings
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
-from medssl.section import Section
+from medssl.section import Batch, Section
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.transforms.chain import PREPROCESS
 from medssl.transforms.radiograph_chain import (
@@ -31,8 +31,8 @@ from medssl.transforms.radiograph_chain import (
 class GradeTrainSettings(LoopSettings):
     """The loop over batches of radiographs; the optimiser is Semixup's."""
 
-    batch_labelled: int = Field(default=20, ge=1, description="images")
-    batch_unlabelled: int = Field(default=20, ge=1, description="images")
+    batch_labelled: Batch = Field(default=20, ge=1, description="images")
+    batch_unlabelled: Batch = Field(default=20, ge=1, description="images")
     watched: int = Field(
         default=200, ge=0, description="unlabelled images on which collapse is watched"
     )
@@ -48,7 +48,7 @@ class GradePredictSettings(Section):
         default="best",
         description="best: by the mean of quadratic kappa and balanced accuracy on validation",
     )
-    batch: int = Field(default=64, ge=1, description="images")
+    batch: Batch = Field(default=64, ge=1, description="images")
 
 
 class GradeEvaluateSettings(MeasuredSection):

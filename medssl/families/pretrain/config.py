@@ -25,7 +25,7 @@ from medssl.networks.tile_settings import (
 )
 from medssl.pipeline.config import Config
 from medssl.pipeline.family import InitialEncoder
-from medssl.section import OneAlone, Patch, Section, check_patch, digest
+from medssl.section import Batch, OneAlone, Patch, Section, check_patch, digest
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.train.description import weights_hash
 from medssl.transforms.chain import PREPROCESS, Preprocess
@@ -38,8 +38,8 @@ class PretrainTrainSettings(LoopSettings):
     patch: Patch = Field(
         default=(32, 32, 32), description="voxels of the windows that the encoder learns from"
     )
-    batch_pairs: int = Field(default=8, ge=2, description="pairs of scans per step")
-    batch_scans: int = Field(default=8, ge=1, description="single scans per step")
+    batch_pairs: Batch = Field(default=8, ge=2, description="pairs of scans per step")
+    batch_scans: Batch = Field(default=8, ge=1, description="single scans per step")
     joint: MixedSampling = Field(
         default=MixedSampling(), description="joint2d3d: its batches, in place of the above"
     )
@@ -59,7 +59,7 @@ class ProbeSettings(Section):
         default=2, ge=0, description="of each data set, kept from training; 0 probes nothing"
     )
     windows: int = Field(default=16, ge=1, description="places per session")
-    seed: int = Field(default=0, description="of the draw of patients, places and affines")
+    seed: int = Field(default=0, ge=0, description="of the draw of patients, places and affines")
     neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbour probe")
     shots: int = Field(default=5, ge=1, description="windows per class that it may compare with")
     pictures: int = Field(default=4, ge=0, description="reconstructions drawn")
@@ -105,7 +105,7 @@ class TilePretrainSettings(LoopSettings):
     """The loop over tiles without labels."""
 
     steps: int = Field(default=1000, ge=1, description="training steps")
-    batch: int = Field(default=16, ge=2, description="tiles")
+    batch: Batch = Field(default=16, ge=2, description="tiles")
     per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw",

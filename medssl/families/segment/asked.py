@@ -12,10 +12,10 @@ from typing import Any
 
 from medssl.data.dicom.choice import Wanted
 from medssl.data.dicom.study import StudyFiles
-from medssl.export.forms import FORMS, Form
+from medssl.export.forms import Form
 from medssl.export.result import Algorithm
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.formats import usual_form
+from medssl.families.segment.formats import form_for
 from medssl.families.segment.report import REPORT
 from medssl.infer.checkpoint_guard import read_guard
 from medssl.infer.guard import Guard
@@ -63,7 +63,7 @@ class Asked:
 
     def form(self, case: str) -> Form:
         """The file format in which the results of a case are written."""
-        return FORMS[self.settings.format or usual_form(self.cases[case])]
+        return form_for(self.settings.format, self.cases[case])
 
     @property
     def algorithm(self) -> Algorithm:

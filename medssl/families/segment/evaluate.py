@@ -16,7 +16,7 @@ from medssl.data.geometry import Geometry
 from medssl.data.labels import IGNORED
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
-from medssl.data.volume import FORMATS, read_geometry, read_mask, read_volume
+from medssl.data.volume import FORMATS, PNG_SLICES, read_geometry, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
 from medssl.evaluate.metric import further_metric
@@ -245,5 +245,5 @@ def _indices(values: np.ndarray, known: Sequence[int], spec: DataSpec, source: s
 
 def _written(folder: Path, name: str) -> Path:
     """A mask or map, in whichever format it was written."""
-    files = [folder / f"{name}{ending}" for ending in FORMATS.values()]
+    files = [folder / f"{name}{ending}" for ending in (*FORMATS.values(), PNG_SLICES)]
     return next((file for file in files if file.is_file()), files[0])

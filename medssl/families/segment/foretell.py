@@ -16,13 +16,14 @@ from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor, nn
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.pseudo_foreground import LAG
-from medssl.data.record import Record
+from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.volume import write_mask
+from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
@@ -30,7 +31,9 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.foretold import Foretold, Pace
 from medssl.families.segment.streams import streams
 from medssl.families.segment.train import build_method, cache_cases, used_cases
-from medssl.infer.restore import restore_labels
+from medssl.families.segment.validation import outputs_of
+from medssl.infer.cleaning import Cleaning
+from medssl.infer.predict import predict_case
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -40,6 +43,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.train.allocator import keep_freed_memory
 from medssl.train.loop import configure_torch
 from medssl.train.update import make_update
+from medssl.transforms.compose import Preparation
 
 STEPS = 3
 """So many are timed at least, after one that is not."""
@@ -104,7 +108,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
         steps=pipeline.train.steps,
         trainings=trainings,
         window=window,
-        mask=_mask(config, next(iter(cached.values())).record),
+        mask=_mask(config, next(case for case in cohort.cases if case.id in cached)),
         validated=round(windows * (rounds * len(split.validation) + held + looked)),
         predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
         masks=final + held,
@@ -195,14 +199,38 @@ def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
     return Pace.now().since(begin).times(1 / count)
 
 
-def _mask(config: SegmentConfig, record: Record) -> Pace:
-    """Of a mask once its windows are answered, written into a folder that is thrown away."""
-    logits = torch.zeros(len(config.spec.classes), *record.network.shape)
+def _mask(config: SegmentConfig, case: Case) -> Pace:
+    """Of a mask, by the second of two, where the network answers at once.
+
+    They are written into a folder that is thrown away.
+    """
     begin = Pace.now()
+    pipeline, outputs = config.pipeline, outputs_of(config.spec)
+    prepare = Preparation(pipeline.preprocess)
+    cleaning = Cleaning.of(pipeline.predict, config.spec.classes)
+    how = pipeline.predict, outputs, choose_device(pipeline.train.device), cleaning
+    files = [case.images[name] for name in config.spec.channels]
     with TemporaryDirectory() as folder:
-        labels = restore_labels(logits, record)
-        write_mask(labels, record.source, Path(folder) / "mask.nii.gz")
+        for number in range(2):
+            begin = Pace.now()
+            volume = read_volume(files, config.spec.resample_channels)
+            made = predict_case(Silent(outputs.count), volume, prepare, pipeline.train.patch, *how)
+            write_mask(made.labels, made.geometry, Path(folder) / f"{number}.nii.gz")
+            if made.entropy is not None:
+                write_volume(made.entropy, made.geometry, Path(folder) / f"{number}_map.nii.gz")
     return Pace.now().since(begin)
+
+
+class Silent(nn.Module):
+    """Answers 0 for `count` classes."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[B, C, X, Y, Z] to [B, count, X, Y, Z]."""
+        return image.new_zeros(len(image), self.count, *image.shape[2:])
 
 
 def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:

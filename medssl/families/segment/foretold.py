@@ -43,7 +43,7 @@ class Foretold:
         steps: of each training.
         trainings: those of the folds, and the last.
         window: of prediction.
-        mask: beside its windows: back to the grid of the scan, and into a file.
+        mask: beside what the network takes: reading and preparing a scan, writing its mask.
         validated: windows that are predicted during all trainings.
         predicted: windows that are predicted afterwards.
         masks: that are made afterwards.

@@ -2,23 +2,16 @@
 
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
-from medssl.data.volume import Volume, read_geometry
-from medssl.errors import UsageError
+from medssl.data.volume import read_geometry
+from medssl.errors import DataError
+from medssl.export.forms import Form, form_of
 from medssl.pipeline.inputs import Input
 
 
-def must_hold(form: str | None, case: str, volume: Volume) -> None:
-    """Refuse a file format that cannot hold a volume, before it is predicted.
-
-    Raises:
-        UsageError: it has several slices, and a PNG is asked for.
-    """
-    frames = volume.geometry.shape[2]
-    if form == "png" and frames > 1:
-        raise UsageError(
-            f"{case} has {frames} slices, and a PNG file holds one",
-            do="choose --format nifti, nrrd or mha",
-        )
+def form_for(word: str | None, given: Input) -> Form:
+    """The form of a case's results, by a word of `predict.format`; None: the usual one."""
+    word = word or usual_form(given)
+    return form_of(word, word != "png" or is_flat(given))
 
 
 def usual_form(given: Input) -> str:
@@ -28,4 +21,14 @@ def usual_form(given: Input) -> str:
     """
     if isinstance(given, StudyFiles) or not all(is_picture(file) for file in given):
         return "nifti"
-    return "tiff" if max(read_geometry(file).shape[2] for file in given) > 1 else "png"
+    return "png" if is_flat(given) else "tiff"
+
+
+def is_flat(given: Input) -> bool:
+    """Whether a case has one slice; a study has several, and a file that cannot be read has one."""
+    if isinstance(given, StudyFiles):
+        return False
+    try:
+        return max(read_geometry(file).shape[2] for file in given) == 1
+    except DataError:  # who reads its voxels says why
+        return True

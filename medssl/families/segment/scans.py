@@ -13,6 +13,7 @@ from medssl.data.dicom.slices import refuse_damaged
 from medssl.data.dicom.study import StudyFiles
 from medssl.data.files import is_picture
 from medssl.data.volume import Volume, read_volume, volume_of
+from medssl.discreet import without_files
 from medssl.errors import DataError
 from medssl.pipeline.inputs import Input
 from medssl.pipeline.progress import QuietReporter
@@ -124,7 +125,8 @@ class Scans:
             count = len(series.slices) if series else 0
             number = "" if facts.number is None else facts.number
             head = [facts.study, number, facts.description, one.candidate.part, facts.modality]
-            rows.append([*head, count, one.channel, one.reason])
+            why = without_files(one.reason, one.candidate.paths)
+            rows.append([*head, count, one.channel, why])
         return rows
 
 

@@ -17,7 +17,7 @@ from medssl.discreet import unexpected
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.export.result import Result
 from medssl.families.segment.asked import Asked
-from medssl.families.segment.formats import must_hold, usual_form
+from medssl.families.segment.formats import usual_form
 from medssl.families.segment.report import write_report
 from medssl.families.segment.scans import Scans
 from medssl.infer.checkpoint_guard import watch_of
@@ -127,7 +127,6 @@ class Work:
         with self._kept(opened):
             given = self._asked.cases[case]
             opened.volume, opened.series = self._scans.open(case, given, opened.said)
-            must_hold(self._asked.settings.format, case, opened.volume)
         return opened
 
     def _answer(self, one: Opened) -> Opened:

@@ -14,7 +14,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
-from medssl.section import Section
+from medssl.section import Batch, Section
 from medssl.settings import (
     DeviceName,
     LoopSettings,
@@ -44,7 +44,7 @@ class SlideTrainSettings(Section):
     """The loop over bags."""
 
     epochs: int = Field(default=40, ge=1, description="passes over the training bags")
-    batch_bags: int = Field(
+    batch_bags: Batch = Field(
         default=1,
         ge=1,
         description="bags per step, whose losses are averaged; several processes share them out",
@@ -105,7 +105,7 @@ class SlidePredictSettings(Section):
     """What is drawn of slides that were not trained on."""
 
     heat_maps: bool = Field(default=True, description="GeoJSON and PNG per slide")
-    batch: int = Field(default=64, ge=1, description="tiles per call of the encoder")
+    batch: Batch = Field(default=64, ge=1, description="tiles per call of the encoder")
 
 
 class SlideEvaluateSettings(MeasuredSection):

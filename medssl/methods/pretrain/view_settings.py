@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSettings
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.pooling import must_keep_means
+from medssl.section import Width
 
 
 class ViewSettings(PretrainMethodSettings):
@@ -22,7 +23,7 @@ class ViewSettings(PretrainMethodSettings):
         description="what is compared: scans, each pooled to one vector; tokens: cells of the "
         "coarsest map, at places that both views show",
     )
-    tokens: int = Field(
+    tokens: Width = Field(
         default=256, ge=4, description="drawn per step where rows is tokens; fewer if there are"
     )
     affine: AffineSettings = AffineSettings()
@@ -59,7 +60,7 @@ class ProjectedViewSettings(ViewSettings):
     rows: Literal["scans", "tokens"] = Field(
         default="tokens", description=ViewSettings.model_fields["rows"].description
     )
-    hidden: int = Field(
+    hidden: Width = Field(
         default=512, ge=1, description="width of the projector's two hidden layers; published: 8192"
     )
-    outputs: int = Field(default=128, ge=2, description="width of the embedding; published: 8192")
+    outputs: Width = Field(default=128, ge=2, description="width of the embedding; published: 8192")

@@ -5,7 +5,7 @@ Free of torch, as settings of methods are.
 
 from pydantic import Field
 
-from medssl.section import Section
+from medssl.section import Amounts, Section
 
 
 class Linear(Section):
@@ -38,14 +38,14 @@ class Blur(Section):
     """A Gaussian blur."""
 
     probability: float = Field(default=0.0, ge=0, le=1, description="of a patch; 0: never")
-    sigma: tuple[float, float] = Field(default=(0.1, 2.0), description="voxels; uniform in between")
+    sigma: Amounts = Field(default=(0.1, 2.0), description="voxels; uniform in between")
 
 
 class Speckle(Section):
     """Gaussian noise, clipped at twice its deviation."""
 
     probability: float = Field(default=0.0, ge=0, le=1, description="of a patch; 0: never")
-    deviation: tuple[float, float] = Field(
+    deviation: Amounts = Field(
         default=(0.1, 1.0), description="in units of the treated intensities; uniform in between"
     )
 

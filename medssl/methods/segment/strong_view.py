@@ -101,7 +101,7 @@ def field_and_gamma(unit: Tensor, coefficients: np.ndarray, log_gamma: float) ->
 
 def blurred(item: Tensor, sigma: float) -> Tensor:
     """[C, X, Y, Z] smoothed by a Gaussian of `sigma` voxels; it goes on mirrored at its faces."""
-    smooth = item.float()
+    smooth = item.to(torch.float32)
     for axis in AXES:
         smooth = along(smooth, axis, blurring(smooth.shape[axis], sigma))
     return smooth.to(item.dtype)

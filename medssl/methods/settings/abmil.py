@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Width
 
 
 class Settings(MethodSettings):
@@ -17,7 +18,7 @@ class Settings(MethodSettings):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"gated": {"gated": True}}
 
     gated: bool = Field(default=False, description="times a sigmoid gate (equation 9)")
-    hidden: int = Field(default=128, ge=1, description="width of the attention, L")
+    hidden: Width = Field(default=128, ge=1, description="width of the attention, L")
     positive_weight: bool = Field(
         default=False, description="weigh positive bags by negatives / positives"
     )

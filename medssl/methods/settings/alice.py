@@ -19,7 +19,7 @@ from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.networks.pooling import must_keep_means
-from medssl.section import Section
+from medssl.section import Batch, Count, Extent, Patch, Queue, Section, Width
 
 Share = float
 
@@ -31,9 +31,9 @@ class Embedding(Section):
         default=None, description="folder of a trained one; null trains it, or takes what is there"
     )
     steps: int = Field(default=500, ge=1, description="training steps of the embedding")
-    batch: int = Field(default=2, ge=1, description="volumes per step")
+    batch: Batch = Field(default=2, ge=1, description="volumes per step")
     learning_rate: float = Field(default=1e-3, gt=0, description="AdamW; a cosine takes it to 0")
-    patch: tuple[int, int, int] | None = Field(
+    patch: Patch | None = Field(
         default=None, description="window in voxels; null: one and a half times Alice's, or less"
     )
     method: EmbeddingSettings = EmbeddingSettings()
@@ -68,7 +68,7 @@ class Masking(Section):
     shape: Literal["cubes", "columns"] = Field(
         default="cubes", description="columns run along the whole last axis, as released"
     )
-    side: int | None = Field(
+    side: Extent | None = Field(
         default=None,
         ge=1,
         description="voxels; null: a quarter of the window's longest side, or the next less that "
@@ -145,7 +145,7 @@ class Between(Section):
         default=0.2, gt=0, description="of nt_xent and dcl; distillation, as published: 0.1"
     )
     teacher_temperature: TeacherTemperature = TeacherTemperature()
-    queue: int = Field(
+    queue: Queue = Field(
         default=1024, ge=0, description="earlier crops as negatives, for nt_xent and dcl"
     )
 
@@ -171,10 +171,10 @@ class Within(Section):
     )
     student_temperature: float = Field(default=0.1, gt=0, description="of the student's answers")
     teacher_temperature: TeacherTemperature = TeacherTemperature()
-    heads: int = Field(
+    heads: Count = Field(
         default=8, ge=1, description="of the module's attention; must divide head.outputs"
     )
-    hidden: int = Field(
+    hidden: Width = Field(
         default=2048, ge=1, description="width inside the module's feed-forward layers"
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="in the module")
@@ -183,11 +183,11 @@ class Within(Section):
 class Head(Section):
     """From tokens to prototypes."""
 
-    hidden: int = Field(default=2048, ge=1, description="width of the hidden layers")
-    bottleneck: int = Field(
+    hidden: Width = Field(default=2048, ge=1, description="width of the hidden layers")
+    bottleneck: Width = Field(
         default=256, ge=1, description="width of the vectors that meet the prototypes"
     )
-    outputs: int = Field(default=512, ge=2, description="prototypes; also the width of CASA")
+    outputs: Width = Field(default=512, ge=2, description="prototypes; also the width of CASA")
     freeze_steps: int = Field(
         default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
     )

@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.methods.pretrain.view_settings import ViewSettings
-from medssl.section import Section
+from medssl.section import Count, Queue, Section, Width
 
 
 class Centroid(Section):
     """The transformer that makes one vector of several neighbours."""
 
-    layers: int = Field(default=2, ge=1, description="of the transformer; published: 3")
-    heads: int = Field(default=4, ge=1, description="of its attention; published: 8")
-    hidden: int = Field(default=256, ge=1, description="width inside its layers; published: 512")
+    layers: Count = Field(default=2, ge=1, description="of the transformer; published: 3")
+    heads: Count = Field(default=4, ge=1, description="of its attention; published: 8")
+    hidden: Width = Field(default=256, ge=1, description="width inside its layers; published: 512")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="in its layers")
     rate: float = Field(
         default=0.1, gt=0, le=1, description="factor on the learning rate of the transformer"
@@ -71,10 +71,12 @@ class Settings(ViewSettings):
         description="no neighbour is of the view's own patient, whose windows are nearest; "
         "published: false",
     )
-    queue: int = Field(default=4096, ge=8, description="earlier scans that neighbours are from")
-    hidden: int = Field(default=512, ge=1, description="width of the projector's hidden layers")
-    outputs: int = Field(default=128, ge=2, description="width of the embedding")
-    predictor: int = Field(default=512, ge=1, description="width of both predictors' hidden layer")
+    queue: Queue = Field(default=4096, ge=8, description="earlier scans that neighbours are from")
+    hidden: Width = Field(default=512, ge=1, description="width of the projector's hidden layers")
+    outputs: Width = Field(default=128, ge=2, description="width of the embedding")
+    predictor: Width = Field(
+        default=512, ge=1, description="width of both predictors' hidden layer"
+    )
     temperature: float = Field(default=0.2, gt=0, description="of the contrast with neighbours")
     centroid_temperature: float = Field(
         default=0.1, gt=0, description="of the contrast with centroids, as released"

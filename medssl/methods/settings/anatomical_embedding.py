@@ -15,13 +15,13 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.embedder_settings import EmbedderSettings
-from medssl.section import Section
+from medssl.section import Section, Triple
 
 
 class Views(Section):
     """The two crops of a window; never mirrored, so that left stays left."""
 
-    size: tuple[int, int, int] | None = Field(
+    size: Triple | None = Field(
         default=None, description="voxels; null: two thirds of the window, whole coarse cells"
     )
     near: float = Field(

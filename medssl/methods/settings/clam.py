@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Width
 
 
 class Settings(MethodSettings):
@@ -23,8 +24,8 @@ class Settings(MethodSettings):
     branches: Literal["single", "multi"] = Field(
         default="single", description="one attention, or one for each class"
     )
-    embed_width: int = Field(default=512, ge=1, description="of the first layer")
-    hidden: int = Field(default=256, ge=1, description="of the attention")
+    embed_width: Width = Field(default=512, ge=1, description="of the first layer")
+    hidden: Width = Field(default=256, ge=1, description="of the attention")
     dropout: float = Field(
         default=0.25, ge=0, lt=1, description="after the first layer and in the attention"
     )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from medssl.methods.pretrain.view_settings import ViewSettings
+from medssl.section import Width
 
 
 class Settings(ViewSettings):
@@ -38,5 +39,5 @@ class Settings(ViewSettings):
         ge=0,
         description="rows of tokens: voxels within which tokens of one scan are no negatives",
     )
-    hidden: int = Field(default=512, ge=1, description="width of the projector's hidden layer")
-    outputs: int = Field(default=128, ge=2, description="width of the embedding")
+    hidden: Width = Field(default=512, ge=1, description="width of the projector's hidden layer")
+    outputs: Width = Field(default=128, ge=2, description="width of the embedding")

@@ -8,28 +8,20 @@ with weight_decay_end 0.4 and decay_vectors false, clip_norm 3.
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Section
+from medssl.section import Extent, Parts, Section, Width
 
-
-def _is_share(scale: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError("scale goes from a share above 0 to one of at most 1")
-    return scale
-
-
-Scale = Annotated[tuple[float, float], AfterValidator(_is_share)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class GlobalCrops(Section):
     """The two large crops, which both networks see."""
 
-    side: int = Field(default=224, ge=1, description="pixels")
-    scale: Scale = Field(default=(0.4, 1.0), description="share of the tile's area")
+    side: Extent = Field(default=224, ge=1, description="pixels")
+    scale: Parts = Field(default=(0.4, 1.0), description="share of the tile's area")
     blur: tuple[Probability, Probability] = Field(
         default=(1.0, 0.1), description="of the first and of the second"
     )
@@ -40,8 +32,8 @@ class LocalCrops(Section):
     """The small crops, which the student alone sees."""
 
     count: int = Field(default=8, ge=0, description="crops of each tile")
-    side: int = Field(default=96, ge=1, description="pixels")
-    scale: Scale = Field(default=(0.05, 0.4), description="share of the tile's area")
+    side: Extent = Field(default=96, ge=1, description="pixels")
+    scale: Parts = Field(default=(0.05, 0.4), description="share of the tile's area")
     blur: Probability = Field(default=0.5, description="probability of a blur")
 
 
@@ -69,9 +61,9 @@ class Colour(Section):
 class Head(Section):
     """From features to prototypes."""
 
-    outputs: int = Field(default=65536, ge=2, description="prototypes; a few hundred on a CPU")
-    hidden: int = Field(default=2048, ge=1, description="width of the hidden layers")
-    bottleneck: int = Field(
+    outputs: Width = Field(default=65536, ge=2, description="prototypes; a few hundred on a CPU")
+    hidden: Width = Field(default=2048, ge=1, description="width of the hidden layers")
+    bottleneck: Width = Field(
         default=256, ge=1, description="width of the vectors that meet the prototypes"
     )
     fixed_gain: bool = Field(

@@ -7,6 +7,7 @@ from pydantic import Field
 from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
 from medssl.methods.settings.unimatch import PERTURBED
+from medssl.section import Shares
 
 
 class Settings(MethodSettings):
@@ -25,7 +26,7 @@ class Settings(MethodSettings):
     weight: float = Field(
         default=0.5, ge=0, description="of the mixed pseudo-labels against the scribbles"
     )
-    rampup: tuple[float, float] = Field(
+    rampup: Shares = Field(
         default=(0.0, 0.0),
         description="shares of the steps between which that weight rises; released: at once",
     )

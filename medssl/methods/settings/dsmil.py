@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Width
 
 
 class Settings(MethodSettings):
@@ -15,7 +16,7 @@ class Settings(MethodSettings):
     paper: ClassVar[str] = "Li et al., Dual-stream MIL (DSMIL), CVPR 2021 (arXiv 2011.08939)"
     summary: ClassVar[str] = "attention to the best patch, beside a max-pooling branch"
 
-    query_width: int = Field(default=128, ge=1, description="width of the patches' queries")
+    query_width: Width = Field(default=128, ge=1, description="width of the patches' queries")
     max_weight: float = Field(
         default=0.5, ge=0, le=1, description="of the max-pooling branch's loss; the rest is the bag"
     )

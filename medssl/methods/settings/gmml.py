@@ -9,7 +9,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.alice import Embedding
-from medssl.section import Section, in_plane
+from medssl.section import Section, Width, in_plane
 
 
 class Corruption(Section):
@@ -70,7 +70,7 @@ class Settings(PretrainMethodSettings):
     where: Literal["spoilt", "all"] = Field(
         default="spoilt", description="voxels whose error counts"
     )
-    decoder_width: int = Field(default=32, ge=1, description="channels of the light FPN decoder")
+    decoder_width: Width = Field(default=32, ge=1, description="channels of the light FPN decoder")
     affine: AffineSettings = AffineSettings()
     intensity: IntensitySettings = IntensitySettings()
     views: MatchedViews = MatchedViews()

@@ -14,17 +14,17 @@ from pydantic import Field, model_validator
 from medssl.data.mixed.settings import CropSettings, SliceAugment
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Section
+from medssl.section import Count, Queue, Section, Width
 
 
 class Level(Section):
     """The clusters of images and slices, or those of volumes."""
 
-    prototypes: int = Field(
+    prototypes: Width = Field(
         default=512, ge=2, description="K; released: 3000, or 4 in each head of volumes"
     )
-    heads: int = Field(default=3, ge=1, description="deepcluster: clusterings side by side")
-    queue: int = Field(
+    heads: Count = Field(default=3, ge=1, description="deepcluster: clusterings side by side")
+    queue: Queue = Field(
         default=0, ge=0, description="swav: earlier items that are assigned with a batch's; K or "
         "more with it, or the assignments of a small batch stay near uniform"
     )  # fmt: skip
@@ -103,8 +103,8 @@ class Collapse(Section):
 class Head(Section):
     """From embeddings of slices to the space where they are clustered."""
 
-    hidden: int = Field(default=2048, ge=1, description="width of the hidden layer")
-    outputs: int = Field(default=128, ge=1, description="width of the space")
+    hidden: Width = Field(default=2048, ge=1, description="width of the hidden layer")
+    outputs: Width = Field(default=128, ge=1, description="width of the space")
 
 
 RELEASED: dict[str, Any] = {

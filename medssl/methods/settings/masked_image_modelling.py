@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Section, in_plane
+from medssl.section import Extent, Section, Width, in_plane
 
 
 class Masking(Section):
     """Which cubes of a scan are hidden."""
 
-    cell: int = Field(
+    cell: Extent = Field(
         default=16, ge=1, description="side of a cube in voxels; nnssl 16, UMBRA 32 in 96"
     )
     ratio: tuple[float, float] = Field(
@@ -67,7 +67,7 @@ class Settings(PretrainMethodSettings):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"masking": {"cell": 32}}}
 
     masking: Masking = Masking()
-    decoder_width: int = Field(default=32, ge=1, description="channels of the light FPN decoder")
+    decoder_width: Width = Field(default=32, ge=1, description="channels of the light FPN decoder")
     affine: AffineSettings = AffineSettings()
     intensity: IntensitySettings = IntensitySettings()
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
+from medssl.section import Count, Share
 
 
 class Settings(MethodSettings):
@@ -28,8 +29,8 @@ class Settings(MethodSettings):
     uncertainty_aware: bool = Field(
         default=False, description="only voxels on which the teacher is certain count"
     )
-    draws: int = Field(default=8, ge=2, description="teacher passes with dropout and noise")
-    threshold: tuple[float, float] = Field(
+    draws: Count = Field(default=8, ge=2, description="teacher passes with dropout and noise")
+    threshold: tuple[Share, Share] = Field(
         default=(0.75, 1.0),
         description="share of the largest entropy below which a voxel counts: at start, at end",
     )

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from medssl.methods.settings import GradeMethodSettings
+from medssl.section import Count
 
 
 class Settings(GradeMethodSettings):
@@ -14,7 +15,7 @@ class Settings(GradeMethodSettings):
     paper: ClassVar[str] = "Berthelot et al., MixMatch, NeurIPS 2019 (arXiv 1905.02249)"
     summary: ClassVar[str] = "labels guessed from several views, all images mixed"
 
-    guesses: int = Field(default=2, ge=1, description="views whose answers are averaged, K")
+    guesses: Count = Field(default=2, ge=1, description="views whose answers are averaged, K")
     temperature: float = Field(default=0.5, gt=0, description="of the sharpening, T")
     alpha: float = Field(default=0.75, gt=0, description="of the symmetric Beta distribution")
     weight: float = Field(

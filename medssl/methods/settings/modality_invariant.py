@@ -12,7 +12,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSet
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
-from medssl.section import Section
+from medssl.section import Queue, Section, Width
 
 
 class Ramp(Section):
@@ -33,8 +33,8 @@ class Ramp(Section):
 class Projector(Section):
     """Pooled features to the sphere: linear, ReLU, linear, unit length."""
 
-    hidden: int = Field(default=512, ge=1, description="width of the hidden layer")
-    outputs: int = Field(default=128, ge=2, description="width of the embedding")
+    hidden: Width = Field(default=512, ge=1, description="width of the hidden layer")
+    outputs: Width = Field(default=128, ge=2, description="width of the embedding")
 
 
 class Negatives(Section):
@@ -46,7 +46,7 @@ class Negatives(Section):
         "of them many times; else the queue",
     )
     few: int = Field(default=200, ge=1, description="patients")
-    queue: int = Field(default=16384, ge=2, description="embeddings kept")
+    queue: Queue = Field(default=16384, ge=2, description="embeddings kept")
     phantoms: bool = Field(
         default=False,
         description="released slip: invalid entries of the queue count as of cosine -1 and so add "
@@ -134,7 +134,7 @@ class Settings(PretrainMethodSettings):
         description="weight of the contrastive loss",
     )
     masking: Masking = Masking()
-    decoder_width: int = Field(default=32, ge=1, description="channels of the light FPN decoder")
+    decoder_width: Width = Field(default=32, ge=1, description="channels of the light FPN decoder")
     affine: AffineSettings = AffineSettings()
     intensity: IntensitySettings = IntensitySettings()
     split: SplitParts = SplitParts()

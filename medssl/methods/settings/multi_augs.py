@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medssl.methods.segment.strong_settings import Field3d, Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
-from medssl.section import Section
+from medssl.section import Parts, Positive, Section, Share
 
 Path = Literal["joco", "jccm", "jc", "jo", "co", "cm", "mu", "intensity"]
 
@@ -20,9 +20,7 @@ class Boxes(Section):
     )
     cut: int = Field(default=5, ge=1, description="of co: anywhere, set to 0")
     pasted: int = Field(default=2, ge=1, description="of cm: anywhere, from another patch")
-    half: tuple[float, float] = Field(
-        default=(0.04, 0.08), description="half of a side; uniform in between"
-    )
+    half: Parts = Field(default=(0.04, 0.08), description="half of a side; uniform in between")
     jitter: float = Field(
         default=0.04, ge=0, description="standard deviation of the place around an anchor"
     )
@@ -95,7 +93,7 @@ class Settings(MethodSettings):
     )
     boxes: Boxes = Boxes()
     affine: Affine = Affine()
-    blend: tuple[float, float] = Field(
+    blend: tuple[Positive, Share] = Field(
         default=(0.2, 0.75), description="of mu: parameter of its Beta, and the least own share"
     )
     strong: Strong = Field(

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Count
 
 Init = Literal["xavier_uniform", "xavier_normal", "truncated"]
 
@@ -69,13 +70,13 @@ class Settings(MethodSettings):
     key_norm: Literal["ln", "raw"] = Field(
         default="ln", description="raw: keys before the layer norm, as released"
     )
-    depth: int = Field(default=1, ge=1, description="layers; 5 in the heat-map run")
-    heads: int = Field(
+    depth: Count = Field(default=1, ge=1, description="layers; 5 in the heat-map run")
+    heads: Count = Field(
         default=2,
         ge=1,
         description="must divide the features' width; 2 divides all published ones (166 to 768)",
     )
-    mlp_ratio: int = Field(default=4, ge=1, description="feed-forward, in widths")
+    mlp_ratio: Count = Field(default=4, ge=1, description="feed-forward, in widths")
     activation: Literal["relu", "gelu"] = Field(
         default="relu", description="of the feed-forward layers"
     )

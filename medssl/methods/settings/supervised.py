@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings, SupervisedDice
+from medssl.section import Count
 
 
 class Settings(MethodSettings):
@@ -16,7 +17,7 @@ class Settings(MethodSettings):
     summary: ClassVar[str] = "cross-entropy + Dice on the labelled cases: the baseline"
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    members: int = Field(
+    members: Count = Field(
         default=1, ge=1, description="independently initialised networks, averaged when predicting"
     )
     dice: SupervisedDice = "squares"

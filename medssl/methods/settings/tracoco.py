@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.settings import Family, MethodSettings, SupervisedDice
-from medssl.section import Section
+from medssl.section import Interval, Section
 
 
 class Translation(Section):
@@ -21,7 +21,7 @@ class Translation(Section):
     axis: Literal["class", "x"] = Field(
         default="class", description="of the softmax; x is what the release computes"
     )
-    logit_clamp: tuple[float, float] | None = Field(
+    logit_clamp: Interval | None = Field(
         default=None, description="released: 1e-6 to 1; confident voxels then get no gradient"
     )
     rows: Literal["all", "unlabelled"] = Field(
@@ -103,7 +103,7 @@ class Noise(Section):
     amplitude: float = Field(
         default=0.2, ge=0, description="noise in +/- this, in units of the treated intensities"
     )
-    clip: tuple[float, float] | None = Field(
+    clip: Interval | None = Field(
         default=None, description="intensities stay in this interval after it; null: any"
     )
 

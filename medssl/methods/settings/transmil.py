@@ -5,6 +5,7 @@ from typing import ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Count, Extent, Width
 
 
 class Settings(MethodSettings):
@@ -15,11 +16,11 @@ class Settings(MethodSettings):
     paper: ClassVar[str] = "Shao et al., TransMIL, NeurIPS 2021 (arXiv 2106.00908)"
     summary: ClassVar[str] = "a transformer with Nystrom attention and positional convolutions"
 
-    embed_width: int = Field(default=512, ge=1, description="of the tokens; heads must divide it")
-    heads: int = Field(default=8, ge=1, description="of the attention")
-    landmarks: int = Field(default=256, ge=1, description="half the width in the release")
+    embed_width: Width = Field(default=512, ge=1, description="of the tokens; heads must divide it")
+    heads: Count = Field(default=8, ge=1, description="of the attention")
+    landmarks: Width = Field(default=256, ge=1, description="half the width in the release")
     iterations: int = Field(default=6, ge=1, description="of the pseudo-inverse")
-    kernel: int = Field(
+    kernel: Extent = Field(
         default=33, ge=1, description="tokens seen by the convolution beside the attention; odd"
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="after the attention")

@@ -10,7 +10,7 @@ from pydantic import Field
 from medssl.errors import UsageError
 from medssl.methods.segment.strong_settings import Blur, Field3d, Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
-from medssl.section import Section
+from medssl.section import Amount, Factors, Parts, Section
 
 PERTURBED = ("vnet", "unet3d", "conv_fpn", "swin_fpn")
 """Networks whose decoder sees what the encoder returns, and nothing else."""
@@ -34,10 +34,10 @@ class CutMix(Section):
     """Boxes of another unlabelled patch, drawn for each item and strong view."""
 
     probability: float = Field(default=0.5, ge=0, le=1, description="of a box; else there is none")
-    share: tuple[float, float] = Field(
+    share: Parts = Field(
         default=(0.02, 0.4), description="of the patch that a box holds; uniform in between"
     )
-    ratio: tuple[float, float] = Field(
+    ratio: Factors = Field(
         default=(0.3, 1 / 0.3), description="of its second side to its first; uniform in between"
     )
     partner: Literal["other_half", "reversed"] = Field(
@@ -88,7 +88,7 @@ class Settings(MethodSettings):
         description="share of the steps, the first, without pseudo-labels; released: 0",
     )
     weight: float = Field(default=0.5, ge=0, description="of all terms, that of the labels too")
-    strong_weights: tuple[float, float] = Field(
+    strong_weights: tuple[Amount, Amount] = Field(
         default=(0.25, 0.25), description="of either strong view, within the above; 0: none"
     )
     feature_weight: float = Field(

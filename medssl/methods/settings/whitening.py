@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.methods.pretrain.view_settings import ViewSettings
+from medssl.section import Extent, Width
 
 
 class Settings(ViewSettings):
@@ -28,9 +29,9 @@ class Settings(ViewSettings):
     count: Literal[2, 4] = Field(
         default=2, description="views of an item; of four, two share an affine each"
     )
-    hidden: int = Field(default=1024, ge=1, description="width of the projector's hidden layer")
-    outputs: int = Field(default=32, ge=2, description="width of the embedding")
-    size: int | None = Field(
+    hidden: Width = Field(default=1024, ge=1, description="width of the projector's hidden layer")
+    outputs: Width = Field(default=32, ge=2, description="width of the embedding")
+    size: Extent | None = Field(
         default=None,
         ge=3,
         description="rows that are whitened together, more than outputs; null: twice as many",

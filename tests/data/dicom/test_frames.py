@@ -1,5 +1,7 @@
 """Multi-frame files are volumes: enhanced ones made by highdicom, and those with top-level tags."""
 
+import re
+
 import highdicom
 import numpy as np
 import pydicom
@@ -111,32 +113,53 @@ def test_compressed_frames_are_decoded(tmp_path, syntax):
     np.testing.assert_array_equal(read_volume(tmp_path / "one").array, read_volume(folder).array)
 
 
-def test_frames_of_several_echoes_are_volumes_of_their_own(tmp_path):
+def twice(tmp_path, sequence, keyword, values):
+    """The frames of a file twice, told apart by one value; the candidates of its study."""
     folder = classic(tmp_path / "classic", np.eye(4), SeriesDescription="T1")
     path = enhanced(folder, tmp_path / "one" / "mr.dcm")
     image = pydicom.dcmread(path)
     frames, image.NumberOfFrames = list(image.PerFrameFunctionalGroupsSequence), 10
     image.PixelData = image.PixelData + bytes(len(image.PixelData))
     image.SOPClassUID, groups = EnhancedMRImageStorage, []
-    for time in (10.0, 80.0):
+    for value in values:
         for frame in frames:
-            copy, echo = Dataset(), Dataset()
+            copy, mark = Dataset(), Dataset()
             copy.PlanePositionSequence = frame.PlanePositionSequence
             for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
                 if name in frame:
                     setattr(copy, name, frame[name].value)
-            echo.EffectiveEchoTime = time
-            copy.MREchoSequence = [echo]
+            setattr(mark, keyword, value)
+            setattr(copy, sequence, [mark])
             groups.append(copy)
     image.PerFrameFunctionalGroupsSequence = groups
     image.SeriesDescription = "T1"
     image.save_as(path)
     (study,) = studies_in(tmp_path / "one")
-    candidates = candidates_in(study)
+    return candidates_in(study)
+
+
+def test_frames_of_several_echoes_are_volumes_of_their_own(tmp_path):
+    candidates = twice(tmp_path, "MREchoSequence", "EffectiveEchoTime", (10.0, 80.0))
     assert [one.part for one in candidates] == ["echo time 10", "echo time 80"]
     rules = {"t1": SeriesRule(part="echo time 80")}
     found = choose(candidates, Wanted("MR", ("t1",), rules), "study")
     assert {one.frame for one in found.series[0].slices} == {5, 6, 7, 8, 9}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "why"),
+    [
+        ((["ORIGINAL", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "M"]), "derived from other images"),
+        ((["ORIGINAL", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "FA"]), r"computed from .* \(FA\)"),
+        (("ORIGINAL", "DERIVED"), "derived from other images"),
+    ],
+)
+def test_frames_of_several_kinds_are_volumes_of_which_the_original_is_taken(tmp_path, kinds, why):
+    candidates = twice(tmp_path, "MRImageFrameTypeSequence", "FrameType", kinds)
+    found = choose(candidates, Wanted("MR", ("t1",)), "study")
+    assert {one.frame for one in found.series[0].slices} == {0, 1, 2, 3, 4}
+    (other,) = [one.reason for one in found.decisions if not one.channel]
+    assert re.match(f"it is {why}", other)
 
 
 def stacked(path, **more):

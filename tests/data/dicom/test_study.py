@@ -7,6 +7,7 @@ from pydicom import dcmread, dcmwrite
 from pydicom.uid import (
     ComprehensiveSRStorage,
     MRImageStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
@@ -112,7 +113,7 @@ def test_a_series_of_a_grid_like_those_of_training_goes_before_its_description(t
     series(SeriesDescription="crop", ImageType=["DERIVED", "SECONDARY", "AXIAL"])
     found = chosen(tmp_path, grids=FINE)
     assert told(found) == {
-        "crop": "",
+        "crop": "it is derived from other images, as no original fits",
         "T1 thick": "it has voxels of 0.5 x 2 x 9 mm, and training saw 0.5 x 2 x 3 mm",
     }
 
@@ -124,11 +125,83 @@ def test_a_grid_unlike_those_of_training_is_taken_where_there_is_no_other(tmp_pa
     assert "training saw 0.5 x 2 x 3 mm" in found.decisions[0].reason
 
 
-def test_originals_go_before_what_is_derived_from_them(tmp_path, series):
+DERIVED = ["DERIVED", "SECONDARY", "AXIAL"]
+
+
+def test_what_is_derived_is_refused_where_an_original_fits(tmp_path, series):
     series(SeriesDescription="T1", ImageType=["ORIGINAL", "PRIMARY"])
-    series(SeriesDescription="T1 again", ImageType=["DERIVED", "SECONDARY"])
-    reasons = told(chosen(tmp_path))
-    assert reasons == {"T1": "", "T1 again": "it is derived, and another one is original"}
+    series(SeriesDescription="T1 again", ImageType=DERIVED)
+    reasons = told(chosen(tmp_path, grids=FINE))
+    assert reasons == {
+        "T1": "",
+        "T1 again": "it is derived from other images, and an original fits",
+    }
+    rules = {"t1": SeriesRule(description="^t1")}  # names both
+    assert told(chosen(tmp_path, rules=rules)) == reasons
+
+
+@pytest.mark.parametrize("other", [{"step": 9}, {"SeriesDescription": "T2"}])
+def test_what_is_derived_is_taken_where_no_original_fits_and_that_is_said(tmp_path, series, other):
+    series(**{"SeriesDescription": "T1", "ImageType": ["ORIGINAL", "PRIMARY"], **other})
+    series(SeriesDescription="T1 crop", ImageType=DERIVED)
+    found = chosen(tmp_path, grids=FINE)
+    assert [one.channel for one in found.decisions if one.candidate.facts.derived] == ["t1"]
+    assert told(found)["T1 crop"] == "it is derived from other images, as no original fits"
+
+
+def test_several_derived_series_are_not_guessed_among(tmp_path, series):
+    for name in ("T1 crop", "T1 reformatted"):
+        series(SeriesDescription=name, ImageType=DERIVED)
+    with pytest.raises(UndecidedError, match="2 series that may be the channel"):
+        chosen(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"description": "crop$"}, {"number": 7}, {"image_type": ["DERIVED"]}]
+)
+def test_what_is_derived_is_taken_where_a_rule_names_it_and_that_is_said(tmp_path, series, rule):
+    series(SeriesDescription="T1", SeriesNumber=3, ImageType=["ORIGINAL", "PRIMARY"])
+    series(SeriesDescription="T1 crop", SeriesNumber=7, ImageType=DERIVED)
+    found = chosen(tmp_path, rules={"t1": SeriesRule.model_validate(rule)})
+    words = "it is derived from other images, as the rule of t1 wants it"
+    assert told(found)["T1 crop"] == words
+    assert found.decisions[1].channel == "t1"
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "it is a localiser"),
+        ({"SOPClassUID": SecondaryCaptureImageStorage}, "it is a secondary capture"),
+        ({"SOPClassUID": MultiFrameGrayscaleByteSecondaryCaptureImageStorage}, "it is a secondary"),
+    ],
+)
+def test_localisers_and_secondary_captures_are_refused_though_they_are_all_there_is(
+    tmp_path, series, header, why
+):
+    series(SeriesDescription="T1", SeriesNumber=1, **header)
+    rules = {"t1": SeriesRule(description="t1", number=1)}
+    with pytest.raises(UndecidedError, match="no series for the channel 't1'") as refused:
+        chosen(tmp_path, rules=rules)
+    assert {one.reason[: len(why)] for one in refused.value.decisions} == {why}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", [["ORIGINAL", "PRIMARY", "LOCALIZER"], DERIVED])
+def test_volumes_of_a_series_are_judged_each_by_its_own_kind(tmp_path, series, kind, first):
+    """As a scout in the series of a CT, or maps beside their images."""
+    uid = generate_uid()
+    for number in (0, 1):
+        odd = bool(number) != first
+        series(
+            f"{number}", SeriesInstanceUID=uid, SeriesDescription="T1",
+            ImageType=kind if odd else ["ORIGINAL", "PRIMARY", "AXIAL"],
+        )  # fmt: skip
+    found = chosen(tmp_path)
+    (taken,) = [one.candidate for one in found.decisions if one.channel]
+    (other,) = [one for one in found.decisions if not one.channel]
+    assert taken.facts.image_type == ("ORIGINAL", "PRIMARY", "AXIAL")
+    assert other.reason.startswith("it is derived" if kind == DERIVED else "it is a localiser")
 
 
 def test_contrast_agent_tells_two_channels_apart(tmp_path, series):

@@ -160,6 +160,19 @@ def test_of_several_series_that_fit_the_one_that_was_drawn_on_is_taken(root):
     np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
 
 
+@pytest.mark.parametrize("drawn", ["ORIGINAL", "DERIVED"])
+def test_a_mask_says_whether_the_original_or_what_is_derived_from_it_is_meant(root, drawn):
+    mask = write_study(root, "a", ImageType=[drawn, "PRIMARY"])
+    told = pydicom.dcmread(root / "a" / "t1" / "000.dcm")
+    other = {"StudyInstanceUID": told.StudyInstanceUID, "PatientID": told.PatientID}
+    kind = {"ORIGINAL": "DERIVED", "DERIVED": "ORIGINAL"}[drawn]
+    folder = root / "a" / "again"
+    write_series(folder, GRID, SeriesDescription="T1", ImageType=[kind, "PRIMARY"], **other)
+    (case,) = find_cases(spec_of())
+    assert read_volume(case.images["t1"]).array.any()  # the other one is black
+    np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
+
+
 def test_studies_that_cannot_be_told_are_faults_and_can_be_left_out(root):
     write_study(root, "a")
     study = generate_uid()

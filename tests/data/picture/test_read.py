@@ -142,7 +142,7 @@ def test_maps_and_frames_are_written_as_tiff(tmp_path):
     grid = read_geometry(tmp_path / "a.tif")
     write_volume(stack, grid, tmp_path / "map.tif")
     assert (read_volume(tmp_path / "map.tif").array[0] == stack).all()
-    with pytest.raises(UsageError, match=r"predict\.format=tiff"):
+    with pytest.raises(UsageError, match=r"end in \.png\.zip, .*, or in \.tif"):
         write_mask(stack.astype(np.uint8), grid, tmp_path / "mask.png")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.tif", "map.tif"]
 
