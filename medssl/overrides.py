@@ -22,6 +22,11 @@ CHAINS = {"preprocess", "augment"}
 """Parts that hold the keys of one word, or are a list: another word replaces the first. Elsewhere,
 such as in the settings of a method, a part of that name may have plain keys."""
 
+_OF_IMAGES = ("side", "normalise", "mean", "std", "resize")
+
+_CLASSES = {"network": (), "encoder": _OF_IMAGES, "image_encoder": _OF_IMAGES}
+"""Parts that name a class with keys of its own, and those that every class has and that stay."""
+
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}
 """Parts that are chosen anew, whatever lies below, by a mapping with one of these keys."""
 
@@ -66,8 +71,8 @@ def _over(key: str, below: Any, value: Any) -> Any:
     if not isinstance(value, dict) or _CHOICES.get(key, set()) & value.keys():
         return value
     keys = _as_keys(key, below, set(value))
-    if key == "network" and _is_other_class(keys.get("name"), value.get("name")):
-        return value
+    if key in _CLASSES and _is_other_class(keys.get("name"), value.get("name")):
+        return {one: keys[one] for one in _CLASSES[key] if one in keys} | value
     return laid_over(keys, value)
 
 

@@ -60,7 +60,10 @@ LEVELS = {
 FREE = {"medssl.methods.settings", "medssl"}
 """Pure settings, which every part may read."""
 
-HEAVY = ("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "SimpleITK", "torchmetrics")
+HEAVY = (
+    *("torch", "monai", "mlflow", "matplotlib", "pandas", "scipy", "torchmetrics"),
+    *("SimpleITK", "pydicom"),
+)
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -246,6 +249,8 @@ def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
         (["run", "mil", "method=snufy"], 2),
         (["run", "mil", "method=tracoco"], 2),
         (["run", "hippocampus", "method=abmil"], 2),
+        (["run", "brain_cohort", "trian.steps=5"], 2),
+        (["run", "lgg_slices", "trian.steps=5"], 2),
         (["pretrain", "hippocampus"], 2),
         (["pretrain", "ms_lesions", "trian.steps=5"], 2),
         (["study", "ms_lesions_study", "--only", "arm=mcc"], 2),

@@ -13,10 +13,12 @@ ELSEWHERE = {
     "data.spec.DataSpec.regions_class_order",
     "families.pretrain.config.PretrainTrainSettings.patch",
     "methods.settings.alice.Embedding.patch",
+    "networks.monai_tile_settings.MonaiTileSettings.std",
     "settings.TrainSettings.patch",
 }
 """What a patch can be is known with the network, which refuses others by the nearest that fits;
-and what values are written of regions, with the regions."""
+what values are written of regions, with the regions; what deviations, with the other keys of the
+encoder."""
 
 ANY_SIGN = {
     "data.dicom.rule.SeriesRule.number",
@@ -25,6 +27,7 @@ ANY_SIGN = {
     "methods.settings.modality_invariant.Ramp.start",
     "methods.settings.tracoco.Noise.clip",
     "methods.settings.tracoco.Translation.logit_clamp",
+    "networks.monai_tile_settings.MonaiTileSettings.mean",
     "transforms.augment_words.BasicWord.clip",
 }
 """Keys whose numbers may be below 0."""

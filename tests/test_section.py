@@ -14,7 +14,9 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.monai_settings import MonaiSettings
+from medssl.networks.monai_tile_settings import MonaiTileSettings
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Section, Triple
 from medssl.settings import MethodChoice
@@ -143,6 +145,7 @@ classes do: nothing lies beneath."""
 OF_ANOTHER_KIND = {
     NetworkSettings: [UNetSettings, ImageFpnSettings, MonaiSettings],
     GraderSettings: [MonaiGraderSettings],
+    TileEncoderSettings: [MonaiTileSettings],
 }
 """What may stand in place of a network that is the default."""
 

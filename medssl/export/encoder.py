@@ -22,7 +22,8 @@ from medssl.networks.heads import ManyHeads
 from medssl.networks.merging import LEGACY
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_settings import MonaiSettings
-from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
+from medssl.networks.monai_tile_settings import AnyTileEncoder, MonaiTileSettings
+from medssl.networks.tile_settings import TRANSFORMERS
 from medssl.networks.unet_settings import UNetSettings
 from medssl.train.checkpoint import load_checkpoint, load_weights, read_weights
 from medssl.train.description import description_of
@@ -144,7 +145,7 @@ def _of_monai(network: MonaiSettings, own: Mapping[str, Tensor], channels: int) 
 
 
 def _of_images(
-    settings: TileEncoderSettings, own: Mapping[str, Tensor], plain: Mapping[str, Any]
+    settings: AnyTileEncoder, own: Mapping[str, Tensor], plain: Mapping[str, Any]
 ) -> Exported:
     tensors = {name.removeprefix("backbone."): one for name, one in own.items()}
     if any(".adapter." in name for name in tensors):
@@ -154,7 +155,11 @@ def _of_images(
     imported = plain.get("imported") or {}
     note: dict[str, Any] = {"family": imported.get("family")} if imported else {}
     files: dict[str, dict[str, Any]] = {"preprocessor_config.json": images}
-    if settings.model is not None:
+    if isinstance(settings, MonaiTileSettings):
+        tensors = {name.removeprefix("network."): one for name, one in tensors.items()}
+        defined = {"_target_": settings.name.removeprefix(PREFIX), **settings.arguments}
+        files["network.json"] = {**defined, "channels": settings.channels}
+    elif settings.model is not None:
         tensors = {name.removeprefix("model."): one for name, one in tensors.items()}
         cfg = {"mean": list(mean), "std": list(std), "interpolation": settings.resize}
         said = {"architecture": settings.model, "model_args": settings.arguments}

@@ -7,12 +7,10 @@ from medssl.errors import UsageError
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.image_fpn_settings import NAME, ImageFpnSettings
 from medssl.networks.monai_list import SIDES
-from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
+from medssl.networks.tile_settings import AnyEncoder, must_be_tile_encoder
 
 
-def must_hold(
-    network: NetworkChoice, trained: NetworkChoice | TileEncoderSettings, what: str
-) -> None:
+def must_hold(network: NetworkChoice, trained: NetworkChoice | AnyEncoder, what: str) -> None:
     """Refuse an encoder of another network.
 
     Args:
@@ -23,7 +21,7 @@ def must_hold(
     Raises:
         UsageError: names the keys to set.
     """
-    if isinstance(trained, TileEncoderSettings):
+    if isinstance(trained, AnyEncoder):
         if not isinstance(network, ImageFpnSettings):
             raise UsageError(
                 f"{what} does not fit the pipeline's network",

@@ -20,14 +20,14 @@ from medssl.networks.dropout import Dropout
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.load_report import LoadReport
-from medssl.networks.monai_grader import MonaiCropEncoder
+from medssl.networks.monai_features import MonaiFeatures
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_encoder import build_tile_encoder
-from medssl.networks.tile_settings import TileEncoderSettings
 
 SLOPE = 0.2
 PUBLISHED_DEVIATION = 0.02
@@ -133,11 +133,12 @@ class ImageCropEncoder(nn.Module):
     its saliency is even over a crop.
     """
 
-    def __init__(self, settings: TileEncoderSettings) -> None:
+    def __init__(self, settings: AnyTileEncoder) -> None:
         super().__init__()
         self.images = build_tile_encoder(settings, seed=int(torch.initial_seed() % 2**31))
         self.width = self.images.width
-        self.of_maps = isinstance(self.images.backbone, ResNet18 | PooledResNet50 | DenseNet)
+        kinds = ResNet18 | PooledResNet50 | DenseNet | MonaiFeatures
+        self.of_maps = isinstance(self.images.backbone, kinds)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode of all but the batch norms."""
@@ -165,9 +166,7 @@ class ImageCropEncoder(nn.Module):
         return self.pool(self.maps(crops))
 
 
-CropEncoder = (
-    SiameseEncoder | ResNetEncoder | SliceCropEncoder | ImageCropEncoder | MonaiCropEncoder
-)
+CropEncoder = SiameseEncoder | ResNetEncoder | SliceCropEncoder | ImageCropEncoder | MonaiFeatures
 
 
 class CumulativeHead(nn.Module):
@@ -267,7 +266,7 @@ def build_grader(
 
 def _encoder(settings: GraderSettings | MonaiGraderSettings) -> CropEncoder:
     if isinstance(settings, MonaiGraderSettings):
-        return MonaiCropEncoder(settings)
+        return MonaiFeatures(settings, 1, settings.side, settings.frozen)
     if settings.name == "images":
         return ImageCropEncoder(settings.image_encoder)
     if settings.name == "slices":
@@ -278,8 +277,8 @@ def _encoder(settings: GraderSettings | MonaiGraderSettings) -> CropEncoder:
 def _backbone(encoder: CropEncoder) -> nn.Module:
     """The part of an encoder that weights files hold."""
     if isinstance(encoder, ImageCropEncoder):
-        return encoder.images.backbone
-    if isinstance(encoder, MonaiCropEncoder):
+        return encoder.images.loaded
+    if isinstance(encoder, MonaiFeatures):
         return encoder.network
     if isinstance(encoder, SliceCropEncoder):
         return encoder.slices.backbone

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
 from medssl.section import Channels, Section
@@ -53,7 +54,7 @@ class GraderSettings(Section):
     slice_encoder: SliceEncoderSettings = Field(
         default=SliceEncoderSettings(), description="slices: as it was pre-trained"
     )
-    image_encoder: TileEncoderSettings = Field(
+    image_encoder: AnyTileEncoder = Field(
         default=TileEncoderSettings(),
         exclude_if=lambda given: given == TileEncoderSettings(),
         description="images: the encoder, to whose side crops are resized; its batch norms rest",

@@ -6,8 +6,10 @@ Legend: B images, C channels, E channels of a map, K classes, X Y pixels.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -16,10 +18,11 @@ from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.heads import ManyHeads
 from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.image_fpn_settings import COARSEST, ImageFpnSettings
+from medssl.networks.monai_features import MonaiFeatures
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.norm import group_norm
 from medssl.networks.resnet import WIDTHS, ResNet18
 from medssl.networks.tile_encoder import build_tile_encoder
-from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.networks.vision_transformer import VisionTransformer
 
 
@@ -32,7 +35,7 @@ class ImagePyramid(VolumeEncoder):
         UsageError: the images have other channels than one or three.
     """
 
-    def __init__(self, settings: TileEncoderSettings, channels: int) -> None:
+    def __init__(self, settings: AnyTileEncoder, channels: int) -> None:
         super().__init__()
         if channels not in (1, 3):
             raise UsageError(
@@ -46,7 +49,7 @@ class ImagePyramid(VolumeEncoder):
         weights = [name for name, one in self.named_parameters() if one.ndim == 4]
         self.stem = weights[0]
 
-    def _sizes(self, settings: TileEncoderSettings) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _sizes(self, settings: AnyTileEncoder) -> tuple[tuple[int, ...], tuple[int, ...]]:
         backbone = self.images.backbone
         if isinstance(backbone, ResNet18):
             return WIDTHS, (4, 8, 16, 32)
@@ -54,6 +57,8 @@ class ImagePyramid(VolumeEncoder):
             return backbone.widths[1:], backbone.strides[1:]
         if isinstance(backbone, DenseNet):
             return (backbone.width,), (COARSEST,)
+        if isinstance(backbone, MonaiFeatures):
+            return _last_map(backbone, settings)
         return (backbone.tokens_width,), (settings.patch or COARSEST,)
 
     def train(self, mode: bool = True) -> Self:
@@ -79,7 +84,7 @@ class ImagePyramid(VolumeEncoder):
 
     def layers(self) -> list[nn.ModuleList]:
         """What reads the image, then a block of a transformer, or a layer, a level."""
-        backbone: Any = getattr(self.images.backbone, "model", self.images.backbone)
+        backbone: Any = getattr(self.images.loaded, "model", self.images.loaded)
         blocks = list(getattr(backbone, "blocks", ()))
         if not blocks:
             names = [f"layer{number}" for number in range(1, 5)]
@@ -87,6 +92,26 @@ class ImagePyramid(VolumeEncoder):
         within = {id(one) for block in blocks for one in block.parameters()}
         rest = [one for one in self.parameters() if id(one) not in within]
         return [nn.ModuleList([_Loose(rest)]), *(nn.ModuleList([one]) for one in blocks)]
+
+
+def _last_map(
+    backbone: MonaiFeatures, settings: AnyTileEncoder
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels and stride of the last map, found by trying.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not backbone.of_maps:
+        raise UsageError(
+            f"the encoder {settings.name} has no map that masks could be made of",
+            "it gives features of whole images alone",
+            "choose one that averages its last map, e.g. monai:DenseNet121",
+        )
+    image = torch.zeros(1, settings.channels, settings.side, settings.side)
+    with torch.no_grad():
+        found = deepcopy(backbone).eval().maps(image)
+    return (found.shape[1],), (max(1, round(settings.side / found.shape[2])),)
 
 
 class _Loose(nn.Module):

@@ -1,13 +1,13 @@
 """A 2-D network on an encoder of images, such as one of another project; free of torch."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.networks.choice import Network, NetworkChoice
-from medssl.networks.tile_settings import TIMM, TileEncoderSettings
+from medssl.networks.monai_tile_settings import AnyTileEncoder
+from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, check_patch
 
@@ -21,7 +21,7 @@ class ImageFpnSettings(NetworkChoice):
     """An encoder of images with a pyramid of its maps, for 2-D images."""
 
     name: Literal["image_fpn"] = Field(description="an encoder of images, for 2-D images")
-    image_encoder: TileEncoderSettings = Field(
+    image_encoder: AnyTileEncoder = Field(
         default=TileEncoderSettings(),
         description="image_fpn: the encoder, whose images are in 0..1, of one channel or of three",
     )
@@ -35,13 +35,8 @@ class ImageFpnSettings(NetworkChoice):
 
     @property
     def packages(self) -> dict[str, str]:
-        """timm, where the encoder is one of it."""
-        if self.image_encoder.name != TIMM:
-            return {}
-        try:
-            return {TIMM: version(TIMM)}
-        except PackageNotFoundError:
-            return {}  # the encoder says so when it is built
+        """Those of the encoder."""
+        return self.image_encoder.packages
 
     @property
     def side_multiple(self) -> int:

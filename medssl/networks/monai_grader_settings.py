@@ -5,34 +5,23 @@ Free of torch and of MONAI, so that a wrong name or argument is refused at once.
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from medssl.networks.grader_settings import GraderSettings
-from medssl.networks.monai_arguments import argument_mistakes
-from medssl.networks.monai_grader_list import OURS, MonaiGrader, known_graders
+from medssl.networks.monai_images import MonaiImages
 from medssl.networks.monai_list import PREFIX
-from medssl.section import Extent, Section
+from medssl.section import Extent
 
 GROUPS = "[group, {num_groups: 8}]"
 """A norm that all take whose norm may be chosen. One of single maps makes all their means equal, so
 that a network that averages its last map learns little."""
 
-if TYPE_CHECKING:
-    MonaiGraderName = str
-else:
-    MonaiGraderName = Literal[tuple(f"{PREFIX}{name}" for name in known_graders())]
-    """Names, so that messages list them."""
 
-
-class MonaiGraderSettings(Section):
+class MonaiGraderSettings(MonaiImages):
     """A network of MONAI for grades; whatever else is given is an argument of its class."""
 
-    model_config = ConfigDict(extra="allow")
-
-    name: MonaiGraderName = Field(description="monai:CLASS, a class of monai.networks.nets")
     dropout: float = Field(default=0.35, ge=0, lt=1, description="before the head")
     head: Literal["softmax", "cumulative"] = "softmax"
     weights: str | None = None
@@ -47,29 +36,9 @@ class MonaiGraderSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        monai = self.monai
-        if self.side is not None and monai.sides is None:
+        if self.side is not None and self.monai.sides is None:
             raise ValueError(f"{self.name} takes crops of any side: leave side out")
-        given, required = self.arguments, monai.required
-        found = [*argument_mistakes(self.name, given, [*monai.arguments], required, OURS)]
-        if found:
-            raise ValidationError.from_exception_data(self.name, found)
         return self
-
-    @property
-    def monai(self) -> MonaiGrader:
-        """The constructor of its class."""
-        return known_graders()[self.name.removeprefix(PREFIX)]
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Those that are given."""
-        return dict(self.model_extra or {})
-
-    @property
-    def packages(self) -> dict[str, str]:
-        """MONAI's version."""
-        return {"monai": version("monai")}
 
     def sized(self, side: int) -> Self:
         """With the side of the crops, where the class asks for it.

@@ -8,7 +8,7 @@ from medssl.networks.load_report import LoadReport, must_be_numbers
 from medssl.networks.vision_transformer import resize_positions
 from medssl.networks.weights_file import read_weights
 
-WRAPPERS = ("module.", "slices.", "backbone.", "model.")
+WRAPPERS = ("module.", "slices.", "backbone.", "model.", "network.")
 
 STEM = "conv1.weight"
 

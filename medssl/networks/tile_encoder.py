@@ -12,12 +12,14 @@ from torch.nn.functional import interpolate
 
 from medssl.networks.image_encoders import DenseNet, PooledResNet50, TimmEncoder, convolutions
 from medssl.networks.load_report import LoadReport
+from medssl.networks.monai_features import MonaiFeatures
+from medssl.networks.monai_tile_settings import AnyTileEncoder, MonaiTileSettings
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
-from medssl.networks.tile_settings import TRANSFORMERS, TileEncoderSettings
+from medssl.networks.tile_settings import TRANSFORMERS
 from medssl.networks.vision_transformer import VisionTransformer, add_adapters
 
-Backbone = VisionTransformer | ResNet18 | PooledResNet50 | DenseNet | TimmEncoder
+Backbone = VisionTransformer | ResNet18 | PooledResNet50 | DenseNet | TimmEncoder | MonaiFeatures
 
 
 class TileEncoder(nn.Module):
@@ -32,7 +34,7 @@ class TileEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Backbone, settings: TileEncoderSettings) -> None:
+    def __init__(self, backbone: Backbone, settings: AnyTileEncoder) -> None:
         super().__init__()
         self.backbone = backbone
         self.side, self.width = settings.side, backbone.width
@@ -41,6 +43,12 @@ class TileEncoder(nn.Module):
         mean, std = (torch.tensor(one).view(-1, 1, 1) for one in settings.values)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
+
+    @property
+    def loaded(self) -> nn.Module:
+        """The part that weights files hold."""
+        one = self.backbone
+        return one.network if isinstance(one, MonaiFeatures) else one
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB tiles [B, 3, S, S], float in [0, 1], to features [B, E]."""
@@ -80,7 +88,7 @@ class TileEncoder(nn.Module):
             self.backbone.set_drop_path(rate)
 
 
-def build_tile_encoder(settings: TileEncoderSettings, seed: int) -> TileEncoder:
+def build_tile_encoder(settings: AnyTileEncoder, seed: int) -> TileEncoder:
     """The encoder of `settings`, with the weights of its file, if one is named.
 
     What the file does not hold comes from `seed`: equal seeds give equal weights; torch's global
@@ -94,11 +102,13 @@ def build_tile_encoder(settings: TileEncoderSettings, seed: int) -> TileEncoder:
         backbone = _build(settings)
     encoder = TileEncoder(backbone, settings)
     if settings.weights is not None:
-        encoder.report = load_pretrained(backbone, Path(settings.weights), settings.matched)
+        encoder.report = load_pretrained(encoder.loaded, Path(settings.weights), settings.matched)
     return encoder
 
 
-def _build(settings: TileEncoderSettings) -> Backbone:
+def _build(settings: AnyTileEncoder) -> Backbone:
+    if isinstance(settings, MonaiTileSettings):
+        return MonaiFeatures(settings, settings.channels, settings.side)
     if settings.model is not None:
         given = settings.model, settings.arguments, settings.channels
         return TimmEncoder(*given, settings.pooling)

@@ -4,6 +4,7 @@ Legend: B items, C channels, K classes, X Y Z voxels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from medssl.errors import UsageError
 from medssl.networks.build import build_network
 from medssl.networks.choice import NetworkChoice
 from medssl.networks.heads import heads_of
+from medssl.networks.monai_tile_settings import MonaiTileSettings
+from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.section import MOST, Patch
 
 STEPS = (2, 4, 8, 16, 32, 64)
@@ -41,7 +44,11 @@ def must_rebuild(
 
 
 def must_be_alike(
-    networks: Iterable[nn.Module], described: nn.Module, name: str, advice: str
+    networks: Iterable[nn.Module],
+    described: nn.Module,
+    name: str,
+    advice: str,
+    section: str = "network",
 ) -> None:
     """Refuse networks whose weights are not those, by name and shape, of the one described.
 
@@ -49,6 +56,7 @@ def must_be_alike(
         described: what is built from what a checkpoint would say.
         name: of the network, as the pipeline says it.
         advice: what to do.
+        section: of the pipeline, in which the name stands.
 
     Raises:
         UsageError: says how many differ.
@@ -59,7 +67,7 @@ def must_be_alike(
         differing = [key for key in {**own, **found} if own.get(key) != found.get(key)]
         if differing:
             raise UsageError(
-                f"what network.name={name} builds is not what the method trains",
+                f"what {section}.name={name} builds is not what the method trains",
                 f"{len(differing)} weights differ in name or shape, such as {differing[0]}, so its "
                 "checkpoint could not be loaded",
                 advice,
@@ -92,6 +100,52 @@ def must_answer(
                     near = kept  # noqa: PLW2901 - nearer still
             raise UsageError(what, reason, f"the nearest that fits is train.patch={list(near)}")
     raise UsageError(what, reason, "change its arguments or the patch, or name another network")
+
+
+def must_encode(settings: MonaiTileSettings, sides: Iterable[int]) -> None:
+    """Refuse a network of MONAI that makes no features of images of some sides.
+
+    Raises:
+        UsageError: it cannot be built, gives no features or fails.
+    """
+    fresh = settings.model_copy(update={"weights": None})
+    for side in dict.fromkeys(sides):
+        must_pass(
+            build_tile_encoder(fresh, seed=0).backbone,
+            (settings.channels, side, side),
+            f"encoder.name={settings.name} cannot encode images of {side} x {side} pixels",
+            "change its arguments or encoder.side, or name another network",
+        )
+
+
+def must_pass(network: nn.Module, shape: Sequence[int], what: str, do: str) -> None:
+    """Refuse a network that fails on images of a shape, in training or after it.
+
+    Tensors without values tell; only where a network needs values it is given zeros.
+
+    Args:
+        network: it is left as it was.
+        shape: of one item.
+        what: the network and the images, in words, for the message: what cannot be.
+        do: what may be changed.
+
+    Raises:
+        UsageError: says what it fails with.
+    """
+    reason = ""
+    for device in ("meta", "cpu"):
+        tried = deepcopy(network).to(device)
+        images = torch.zeros(2, *shape, device=device)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                tried.train()(images)
+                tried.eval()(images)
+        except Exception as error:  # whatever a network of another package fails with
+            text = " ".join(str(error).split())
+            reason = f"{type(error).__name__}: {text[:200] or 'no reason is given'}"
+            continue
+        return
+    raise UsageError(what, reason, do)
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -49,7 +49,10 @@ def _network(name: str) -> Section:
 
 def _grader(name: str) -> Section:
     found = known_graders()[name]
-    about = "a network of MONAI that grades images, whose channels, classes and axes medssl gives"
+    about = (
+        "a network of MONAI that grades images, whose channels, classes and axes medssl gives; "
+        "without its last layer it encodes tiles, as `encoder.name`"
+    )
     optional = {key: one for key, one in found.arguments.items() if key not in found.required}
     return Section(f"{PREFIX}{name}", about, tuple(_keys("network.", found.required, optional)))
 

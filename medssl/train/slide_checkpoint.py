@@ -15,8 +15,8 @@ from medssl.errors import DataError
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.methods.registry import implementation, settings_class
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_encoder import build_tile_encoder
-from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.train.checkpoint import DataCard, load_weights, understood
 from medssl.train.description import DESCRIPTION
 from medssl.train.feature_scaling import Scale, Scaled
@@ -34,6 +34,7 @@ class SlideCheckpoint(BaseModel):
         tiles, preprocess, encoder: how slides become features; None for bags that came as features.
         step: update after which the weights were taken, of each member.
         metrics: scores on the validation bags, mean over the members.
+        packages: those beside medssl that the encoder is of, with their versions in training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +48,7 @@ class SlideCheckpoint(BaseModel):
     thresholds: tuple[float, ...]
     tiles: TileSettings | None
     preprocess: TilePreprocess = AS_SCANNED
-    encoder: TileEncoderSettings | None
+    encoder: AnyTileEncoder | None
     method: dict[str, Any]
     paper: str
     split_hash: str
@@ -55,6 +56,7 @@ class SlideCheckpoint(BaseModel):
     code: str
     step: tuple[int, ...]
     metrics: dict[str, float]
+    packages: dict[str, str] = {}
 
     @property
     def threshold(self) -> float:
@@ -110,5 +112,6 @@ def load_slide_checkpoint(folder: Path) -> tuple[SlideClassifier, SlideCheckpoin
             "it names a method or settings that this version of medssl does not know",
             "use the version of medssl that wrote it",
         ) from error
-    load_weights(folder, classifier)
+    now = found.encoder.packages if found.encoder else {}
+    load_weights(folder, classifier, found.packages, now)
     return classifier.eval(), found

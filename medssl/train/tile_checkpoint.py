@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from medssl.data.slide.settings import TileSettings
 from medssl.errors import UsageError
-from medssl.networks.tile_settings import TileEncoderSettings
+from medssl.networks.monai_tile_settings import AnyTileEncoder
+from medssl.networks.tile_settings import AnyEncoder
 from medssl.train.checkpoint import DataCard, understood
 from medssl.train.description import description_of
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, read_encoder
@@ -25,6 +26,7 @@ class TileEncoderCheckpoint(BaseModel):
         imported: where the weights are from, if from another project.
         seen: `medssl.data.split.patient_key` of every patient in pre-training, sorted.
         key: name of the key that `seen` was made with; empty of earlier ones.
+        packages: those beside medssl that the encoder is of, with their versions in training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +35,7 @@ class TileEncoderCheckpoint(BaseModel):
     family: Literal["pretrain"] = "pretrain"
     tiles: TileSettings
     preprocess: TilePreprocess = AS_SCANNED
-    encoder: TileEncoderSettings
+    encoder: AnyTileEncoder
     method: dict[str, Any]
     paper: str
     data: DataCard
@@ -43,9 +45,10 @@ class TileEncoderCheckpoint(BaseModel):
     seen: tuple[str, ...] = ()
     key: str = ""
     imported: ImportCard | None = None
+    packages: dict[str, str] = {}
 
     @property
-    def network(self) -> TileEncoderSettings:
+    def network(self) -> AnyEncoder:
         """The encoder, by the name of the section of pipelines that grade or segment images."""
         return self.encoder
 

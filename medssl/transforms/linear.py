@@ -77,22 +77,16 @@ class Line:
 
     def read(self, image: Tensor, axis: int) -> Tensor:
         """Float [...] at the places that lie inside; `axis` holds the `used` voxels alone."""
-        if axis == image.ndim - 1:  # whose voxels are slow to gather
-            return along(image, axis, self._matrix())
-        shape = [-1 if one == axis else 1 for one in range(image.ndim)]
         below, above, *weights = (
             placed(one, image) for one in (self.below, self.above, *self.weights)
         )
-        low, high = (one.reshape(shape) for one in weights)
-        made = image.index_select(axis, below).mul_(low)
-        return made.addcmul_(image.index_select(axis, above), high)
-
-    def _matrix(self) -> np.ndarray:
-        """Float32 [length, used], the same as a product."""
-        matrix = np.zeros((len(self), self.used), np.float32)
-        for voxels, weights in zip((self.below, self.above), self.weights, strict=True):
-            matrix[np.arange(len(self)), voxels] += weights
-        return matrix
+        # Voxels are gathered fastest from as few axes as there can be.
+        after = image.shape[axis + 1 :].numel()
+        rows = image.reshape(-1, self.used, after) if after > 1 else image.reshape(-1, self.used)
+        low, high = (one[:, None] if after > 1 else one for one in weights)
+        made = rows.index_select(1, below).mul_(low)
+        made.addcmul_(rows.index_select(1, above), high)
+        return made.reshape(*image.shape[:axis], len(self), *image.shape[axis + 1 :])
 
 
 def enlarging(length: int, wanted: int) -> Line:

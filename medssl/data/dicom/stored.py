@@ -79,6 +79,10 @@ def _decoded(header: Any, number: int) -> np.ndarray:
 
     if _frames(header) == 1:
         return np.asarray(header.pixel_array)
+    if not _syntax(header).is_encapsulated:
+        of_one = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
+        if len(header.PixelData) >= (_frames(header) + 1) * of_one:
+            raise ValueError("it holds more frames than it states")
     return np.asarray(pixel_array(header, index=number, raw=True))
 
 

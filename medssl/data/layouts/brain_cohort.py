@@ -11,10 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.atomic import appearing
-from medssl.data.brain_cohort import CONTRASTS, load_template, simulate
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
-from medssl.data.volume import write_mask, write_volume
 from medssl.errors import UsageError
 
 VERSION = 1  # of what equal options give; raise it when the simulation changes
@@ -36,6 +34,8 @@ class Options(BaseModel):
 def cases(spec: DataSpec, root: Path) -> list[Case]:
     """The patients by number; makes them if they do not exist yet."""
     options = spec.layout.options(Options)
+    from medssl.data.brain_cohort import CONTRASTS
+
     unknown = [name for name in spec.channels if name not in CONTRASTS]
     if unknown:
         raise UsageError(
@@ -60,6 +60,9 @@ def _case(spec: DataSpec, folder: Path, index: int) -> Case:
 
 
 def _make(spec: DataSpec, options: Options, folder: Path) -> None:
+    from medssl.data.brain_cohort import load_template, simulate
+    from medssl.data.volume import write_mask, write_volume
+
     template = load_template(options.spacing)
     with appearing(folder, first_wins=True) as beside:
         for index in range(1, options.patients + 1):

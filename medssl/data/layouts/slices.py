@@ -19,9 +19,7 @@ from medssl.data.geometry import Geometry, Orientation
 from medssl.data.layout import Layout
 from medssl.data.layouts import find_cases
 from medssl.data.picture.write import write_png
-from medssl.data.pixels import files_of
 from medssl.data.spec import Case, DataSpec, load_spec
-from medssl.data.volume import read_mask, read_volume
 from medssl.errors import UsageError
 
 VERSION = 1  # of what equal options give; raise it when equal volumes give other slices
@@ -69,6 +67,8 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
 
 
 def _key(spec: DataSpec, options: Options, volumes: list[Case]) -> str:
+    from medssl.data.pixels import files_of
+
     known: list[object] = [VERSION, options.model_dump(), spec.channels]
     for case in volumes:
         paths = [case.images[name] for name in spec.channels]
@@ -99,6 +99,8 @@ def _sliced(
     spec: DataSpec, options: Options, source: DataSpec, case: Case, folder: Path
 ) -> Iterator[str]:
     """Write the slices of one volume; yields their names."""
+    from medssl.data.volume import read_mask, read_volume
+
     volume = read_volume([case.images[name] for name in spec.channels], source.resample_channels)
     mask = None
     if case.label is not None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.files import DICOM
-from medssl.data.radiograph.dicom import read_dicom
 from medssl.data.radiograph.image import Radiograph
 from medssl.data.radiograph.picture import PICTURES, read_picture
 from medssl.errors import DataError
@@ -37,8 +36,12 @@ def read_radiograph(path: Path) -> Radiograph:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist", do="run `medssl data check`")
-    read = read_picture if path.suffix.lower() in PICTURES else read_dicom
-    found = read(path)
+    if path.suffix.lower() in PICTURES:
+        found = read_picture(path)
+    else:
+        from medssl.data.radiograph.dicom import read_dicom
+
+        found = read_dicom(path)
     low, high = float(found.pixels.min()), float(found.pixels.max())
     if not np.isfinite(high - low):
         raise DataError(

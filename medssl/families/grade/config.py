@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
 from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.monai_grader_settings import AnyGrader, MonaiGraderSettings
-from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
+from medssl.networks.tile_settings import AnyEncoder, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Batch, Section
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
@@ -211,11 +211,17 @@ class GradeConfig(Config[GradePipeline]):
         network = self.pipeline.network
         if isinstance(network, MonaiGraderSettings):
             from medssl.networks.grader import build_grader
-            from medssl.networks.monai_grader import must_grade
+            from medssl.networks.trial import must_pass
 
             fresh, picture = network.model_copy(update={"weights": None}), self.picture
             built = build_grader(fresh, len(picture.views), len(self.grades), seed=0)
-            must_grade(built, network, len(picture.views), picture.side)
+            side = picture.side
+            must_pass(
+                built,
+                (len(picture.views), side, side),
+                f"network.name={network.name} cannot be trained on crops of {side} x {side} pixels",
+                "change its arguments or the side under preprocess, or name another network",
+            )
 
     @classmethod
     def brings(cls, given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +232,7 @@ class GradeConfig(Config[GradePipeline]):
         kept = {key: own[key] for key in _KEPT if key in own} if isinstance(own, Mapping) else {}
         return {"network": {**kept, "name": "images", "image_encoder": trained["encoder"]}}
 
-    def _must_be_of_images(self, trained: TileEncoderSettings, what: str) -> None:
+    def _must_be_of_images(self, trained: AnyEncoder, what: str) -> None:
         network = self.pipeline.network
         if isinstance(network, MonaiGraderSettings) or network.name != "images":
             raise UsageError(
@@ -239,7 +245,7 @@ class GradeConfig(Config[GradePipeline]):
     def must_fit(self, trained: Any, what: str) -> None:
         """Refuse any but the encoder of a network of slices, or of images."""
         network = self.pipeline.network
-        if isinstance(trained, TileEncoderSettings):
+        if isinstance(trained, AnyEncoder):
             self._must_be_of_images(trained, what)
             return
         if trained.name != "slice_unet":

@@ -17,6 +17,7 @@ from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.encoder_fit import holding, must_hold
 from medssl.networks.image_fpn_settings import NAME as IMAGE_FPN
 from medssl.networks.monai_settings import AnyNetwork
+from medssl.networks.monai_tile_settings import AnyTileEncoder, MonaiTileSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.tile_settings import (
     TileEncoderSettings,
@@ -127,7 +128,7 @@ class TilePretrainPipeline(PipelineFile):
     data: str = Field(description="name or path of a data spec of slides")
     tiles: TileSettings = TileSettings()
     preprocess: TilePreprocess = Field(default=AS_SCANNED, description=PREPROCESS_TILES)
-    encoder: TileEncoderSettings = TileEncoderSettings()
+    encoder: AnyTileEncoder = TileEncoderSettings()
     pretrain: EncoderSource | None = Field(
         default=None, description="an encoder to go on with; in place of encoder.weights"
     )
@@ -272,6 +273,7 @@ class TileConfig(Config[TilePretrainPipeline]):
     file = TilePretrainPipeline
     about = "pre-train an encoder of tiles"
     kind = "tiles"
+    method: PretrainMethodSettings
     reads: ClassVar[frozenset[str]] = frozenset({"slides"})
 
     @property
@@ -300,6 +302,18 @@ class TileConfig(Config[TilePretrainPipeline]):
     def check(self) -> None:
         """Refuse a chain that makes no tiles."""
         check_tiles(self.pipeline.preprocess, self.pipeline.tiles)
+
+    def try_encoder(self) -> None:
+        """Refuse a network of MONAI that makes no features of all that the method shows it.
+
+        Raises:
+            UsageError: as `medssl.networks.trial.must_encode`.
+        """
+        encoder = self.pipeline.encoder
+        if isinstance(encoder, MonaiTileSettings):
+            from medssl.networks.trial import must_encode
+
+            must_encode(encoder, self.method.tile_sides(encoder.side))
 
     def shaping(self) -> list[Any]:
         """All that shapes the encoder but the slides, as plain values."""

@@ -17,6 +17,8 @@ from medssl.environment import cache_root
 from medssl.families.pretrain.cohort import PretrainCohort
 from medssl.families.pretrain.config import TileConfig
 from medssl.keyed import own_key
+from medssl.networks.tile_encoder import build_tile_encoder
+from medssl.networks.trial import must_be_alike
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.tile_checkpoint import TileEncoderCheckpoint
@@ -45,12 +47,20 @@ def learner(job: Job) -> tuple[Any, Mapping[str, BatchStream]]:
     """
     plan: Plan[TileConfig, PretrainCohort] = job.plan
     config, pipeline = plan.config, plan.config.pipeline
+    config.try_encoder()
     tiles = _sample(config, plan.cohort.cases, job.reporter)
     stream = TileStream(
         tiles, pipeline.train.batch, pipeline.seed, rest=Rest(pipeline.preprocess.rest)
     )
     job.reporter.note(f"{len(stream)} tiles")
     method = config.build(pipeline.encoder)
+    must_be_alike(
+        [method.encoder()],
+        build_tile_encoder(pipeline.encoder.model_copy(update={"weights": None}), seed=0),
+        pipeline.encoder.name,
+        "have the method take its encoder from medssl.networks.tile_encoder.build_tile_encoder",
+        "encoder",
+    )
     if (report := method.encoder().report) is not None:
         job.reporter.note(f"weights {pipeline.encoder.weights}: {report}")
     return method, {"tiles": stream}
@@ -68,6 +78,7 @@ def description(plan: Plan[TileConfig, PretrainCohort], method: Any) -> BaseMode
         metrics={},
         seen=plan.cohort.seen,
         key=own_key().name,
+        packages=pipeline.encoder.packages,
     )
 
 

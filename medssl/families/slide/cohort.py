@@ -14,8 +14,10 @@ from medssl.environment import cache_root
 from medssl.errors import UsageError
 from medssl.families.slide.config import SlideConfig
 from medssl.infer.features import extract_features
+from medssl.networks.monai_tile_settings import MonaiTileSettings
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.tile_settings import encoder_hash
+from medssl.networks.trial import must_encode
 from medssl.pipeline.plan import Cohort, Job, Plan
 from medssl.pipeline.progress import Counted
 from medssl.train.distributed import TEAM
@@ -91,6 +93,8 @@ def find_bags(job: Job) -> dict[str, SlideBag]:
     if bags is not None:
         return {bag.id: bag for bag in bags}
     pipeline = config.pipeline
+    if isinstance(pipeline.encoder, MonaiTileSettings):
+        must_encode(pipeline.encoder, [pipeline.encoder.side])
     encoder = build_tile_encoder(pipeline.encoder, pipeline.seed)
     if encoder.report is not None:
         reporter.note(f"weights {pipeline.encoder.weights}: {encoder.report}")

@@ -12,6 +12,7 @@ from medssl.data.split_settings import FinalModel, FoldCount
 from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_classes
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
 from medssl.section import Batch, Section
@@ -132,7 +133,7 @@ class SlidePipeline(PipelineFile):
     data: str = Field(description="name or path of the data spec")
     tiles: TileSettings = TileSettings()
     preprocess: TilePreprocess = Field(default=AS_SCANNED, description=PREPROCESS_TILES)
-    encoder: TileEncoderSettings = TileEncoderSettings()
+    encoder: AnyTileEncoder = TileEncoderSettings()
     pretrain: EncoderSource | None = Field(
         default=None, description="what pre-trains the encoder; in place of encoder.weights"
     )

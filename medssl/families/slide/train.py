@@ -119,6 +119,7 @@ def _join(plan: SlidePlan, folders: Sequence[Path]) -> None:
             "tiles": config.pipeline.tiles if config.tiled else None,
             "preprocess": config.pipeline.preprocess,
             "encoder": config.pipeline.encoder if config.tiled else None,
+            "packages": config.pipeline.encoder.packages if config.tiled else {},
             "split_hash": digest([one.split_hash for one in described]),
             "step": tuple(step for one in described for step in one.step),
             "metrics": {

@@ -30,8 +30,8 @@ from medssl.methods.pretrain.collapse import (
 from medssl.methods.segment.losses import at_least_float32
 from medssl.methods.settings.dino import Settings, Teacher
 from medssl.networks.dino_head import DinoHead
+from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_encoder import TileEncoder, build_tile_encoder
-from medssl.networks.tile_settings import TileEncoderSettings
 
 GLOBAL = 2
 """Crops that the teacher sees."""
@@ -97,9 +97,7 @@ class Dino(Method[TileBatch]):
     centre: Tensor
     collapsed: Tensor
 
-    def __init__(
-        self, settings: Settings, encoder_settings: TileEncoderSettings, seed: int
-    ) -> None:
+    def __init__(self, settings: Settings, encoder_settings: AnyTileEncoder, seed: int) -> None:
         super().__init__()
         self.settings = settings
         self.views = draw_plan(settings)

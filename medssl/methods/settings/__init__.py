@@ -145,6 +145,10 @@ class PretrainMethodSettings(MethodSettings):
         """How windows of two patients are paired; None: the method needs no such pairs."""
         return None
 
+    def tile_sides(self, side: int) -> tuple[int, ...]:
+        """Sides in pixels of what the encoder of tiles is shown, which is for tiles of a `side`."""
+        return (side,)
+
     def needs(self) -> EmbeddingFirst | None:
         """What has to be trained before; None: nothing."""
         return None

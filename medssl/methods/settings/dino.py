@@ -124,6 +124,11 @@ class Settings(PretrainMethodSettings):
     drop_path: float = Field(default=0.1, ge=0, lt=1, description="of the student's last block")
     collapse: Collapse = Collapse()
 
+    def tile_sides(self, side: int) -> tuple[int, ...]:
+        """As `PretrainMethodSettings.tile_sides`: those of its crops."""
+        crops = self.local_crops
+        return (self.global_crops.side, *([crops.side] if crops.count else []))
+
     def must_fit(self, config: Any) -> None:
         """Refuse crops that the encoder cannot take.
 

@@ -9,7 +9,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
     JPEGLSLossless,
     NuclearMedicineImageStorage,
     RLELossless,
@@ -181,6 +183,17 @@ def test_frames_with_tags_at_the_top_level_are_a_volume(tmp_path):
     volume = read_volume(tmp_path / "one")
     assert volume.geometry.spacing == (0.5, 2.0, 2.5)
     np.testing.assert_array_equal(volume.array[0], values.transpose(2, 1, 0) * 2.0 - 1)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_pixels_of_more_frames_than_are_stated_are_refused(tmp_path, syntax):
+    """The number of columns is damaged: the first frames would be put together of lines of one."""
+    stacked(tmp_path / "one" / "nm.dcm")
+    header = pydicom.dcmread(tmp_path / "one" / "nm.dcm")
+    header.Columns, header.file_meta.TransferSyntaxUID = 1, syntax
+    header.save_as(tmp_path / "one" / "nm.dcm")
+    with pytest.raises(DataError, match=r"the pixels of .*nm\.dcm cannot be read"):
+        read_volume(tmp_path / "one")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""A network of MONAI that makes features of images: the name of its class and its arguments.
+
+Free of torch and of MONAI, so that a wrong name or argument is refused at once.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from medssl.networks.monai_arguments import argument_mistakes
+from medssl.networks.monai_grader_list import OURS, MonaiGrader, known_graders
+from medssl.networks.monai_list import PREFIX
+from medssl.section import Section
+
+if TYPE_CHECKING:
+    MonaiImagesName = str
+else:
+    MonaiImagesName = Literal[tuple(f"{PREFIX}{name}" for name in known_graders())]
+    """Names, so that messages list them."""
+
+
+class MonaiImages(Section):
+    """What all parts have in common that name such a network; other keys are its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: MonaiImagesName = Field(description="monai:CLASS, a class of monai.networks.nets")
+
+    @model_validator(mode="after")
+    def _has_its_arguments(self) -> Self:
+        given, monai = self.arguments, self.monai
+        found = [*argument_mistakes(self.name, given, [*monai.arguments], monai.required, OURS)]
+        if found:
+            raise ValidationError.from_exception_data(self.name, found)
+        return self
+
+    @property
+    def monai(self) -> MonaiGrader:
+        """The constructor of its class."""
+        return known_graders()[self.name.removeprefix(PREFIX)]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those that are given."""
+        return dict(self.model_extra or {})
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """MONAI's version."""
+        return {"monai": version("monai")}
