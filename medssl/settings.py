@@ -120,10 +120,11 @@ class LoopSettings(Section):
         "of their gradients and of the optimiser's state, and fetches the rest when the block is "
         "computed (PyTorch's fully_shard, FSDP2), for networks of hundreds of millions of weights",
     )
-    compile: bool = Field(
+    compile: bool | Literal["graphs"] = Field(
         default=False,
-        description="whether networks are compiled, which takes a minute and may be faster; where "
-        "that cannot be done they run as they are, which is said",
+        description="whether networks are compiled, which takes a minute and may be faster; "
+        "graphs: and captured as CUDA graphs too, where shapes stay the same; where that cannot be "
+        "done they run as they are, which is said",
     )
     channels_last: bool = Field(
         default=False,

@@ -40,12 +40,16 @@ class Step:
         aside: the stage before it, where no later stage depends on it; None: it is the next one.
         together: whether several processes carry it out together, if there are several: `work`
             calls `medssl.train.distributed.TEAM`. Otherwise it is left to the first one.
+        folds: where `work` trains the folds of a cross-validation by
+            `medssl.pipeline.folds.train_folds`, and one alone where `job.fold` says so: the file in
+            the folder of a fold that says that it is trained. Empty: folds are not trained apart.
     """
 
     work: str
     intact: str | None = None
     aside: str | None = None
     together: bool = False
+    folds: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,12 @@ class Family:
     def aside(self) -> dict[str, str]:
         """Stages that no later one depends on, with the stage before each."""
         return {name: step.aside for name, step in self.steps.items() if step.aside}
+
+    @property
+    def folded(self) -> tuple[str, str]:
+        """The stage that trains folds, and its `Step.folds`; both empty where none does."""
+        found = ((name, step.folds) for name, step in self.steps.items() if step.folds)
+        return next(found, ("", ""))
 
     @property
     def scored(self) -> str:

@@ -13,32 +13,59 @@ from torch import nn
 from medssl.atomic import write_text
 from medssl.data.split import Split
 from medssl.networks.ensemble import Ensemble
+from medssl.pipeline.lock import alone_in
 from medssl.pipeline.plan import Job, Plan
 from medssl.pipeline.stage import read_json
-from medssl.train.folds import FoldLog, fold_folder
+from medssl.train.folds import FoldJournal, FoldLog, fold_folder
+from medssl.train.loop import Log
 from medssl.train.track import Tracker
 
 HELD_OUT = "held_out.json"
-"""What the model of a fold says of the cases that it leaves out; a fold that has it is done."""
+"""What the model of a fold says of the cases that it leaves out, where a family needs no more."""
 
 
 def train_folds(
-    job: Job, tracker: Tracker, steps: int, train: Callable[[Split, Path, FoldLog], None]
+    job: Job,
+    tracker: Tracker,
+    splits: Sequence[Split],
+    steps: Sequence[int],
+    train: Callable[[Split, Path, Log], None],
 ) -> FoldLog:
-    """Train each fold that is not done; returns the log of the final training.
+    """Train each fold that is not done, or the one that a job is for.
+
+    Another process may train one of them meanwhile, which is waited for.
 
     Args:
-        steps: of one training.
-        train: (split, folder, log) trains a fold and leaves `HELD_OUT` in its folder.
+        splits: of the folds.
+        steps: of the training of each.
+        train: (split, folder, log) trains a fold and leaves the file that the family names in
+            `Step.folds` in its folder.
+
+    Returns:
+        The log of the final training.
     """
-    folds, folder = job.plan.cohort.folds, job.plan.folder("train")
-    for number, fold in enumerate(folds):
-        place = fold_folder(folder, number)
-        if not (place / HELD_OUT).is_file():
-            job.reporter.note(f"fold {number + 1} of {len(folds)}")
-            train(fold, place, FoldLog(tracker, number, number * steps))
-        (place / "state.pt").unlink(missing_ok=True)
-    return FoldLog(tracker, None, len(folds) * steps)
+    before = 0
+    for number, (split, count) in enumerate(zip(splits, steps, strict=True)):
+        place = fold_folder(job.plan.folder(job.plan.config.family.folded[0]), number)
+        if job.fold in (None, number):
+            with alone_in(place, job.reporter.note):
+                log, own = FoldLog(tracker, number, before), FoldJournal(place)
+                if not is_trained(job.plan, number):
+                    job.reporter.note(f"fold {number + 1} of {len(splits)}")
+                    # One that was begun apart keeps its journal until it is done.
+                    train(split, place, own if own.begun or job.fold is not None else log)
+                if job.fold is None:
+                    own.hand_over(log)
+                (place / "state.pt").unlink(missing_ok=True)
+        before += count
+    return FoldLog(tracker, None, before)
+
+
+def is_trained(plan: Plan[Any, Any], number: int) -> bool:
+    """Whether a fold is trained."""
+    name, mark = plan.config.family.folded
+    trained: Path = fold_folder(plan.folder(name), number) / mark
+    return trained.is_file()
 
 
 def model_of_fold(plan: Plan[Any, Any], number: int | None) -> Path:

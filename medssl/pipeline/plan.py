@@ -236,11 +236,13 @@ class Job:
 
     Attributes:
         within: what the run belongs to.
+        fold: of a cross-validation, which alone is to be trained; None: all that is planned.
     """
 
     plan: Plan[Any, Any]
     reporter: QuietReporter
     within: Within | None = None
+    fold: int | None = None
 
     @property
     def subject(self) -> Subject:

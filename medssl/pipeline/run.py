@@ -67,15 +67,41 @@ def run(
         Stopped: a signal asked for it; the same call continues.
         DataError, UsageError: the settings or the data do not allow it.
     """
+    plan = _planned(config, reporter)
+    _foretell(plan, reporter)
+    return carry_out_plan(plan, reporter, resume, within)
+
+
+def train_fold(config: Config[Any], number: int, reporter: QuietReporter) -> None:
+    """Train one fold of a cross-validation and no more; `run` does what is left, and tracks it.
+
+    Raises:
+        Stopped, DataError, UsageError: as `run`.
+    """
+    plan = _planned(config, reporter)
+    job, (name, _) = Job(plan, reporter, fold=number), config.family.folded
+    if plan.stages[name].done:
+        return
+    _prepare(job)
+    if config.family.steps[name].together:
+        TEAM.order("stage", plain_plan(plan), name)
+    load(config.family.steps[name].work)(job, _untracked(plan.stages[name]))
+
+
+def _planned(config: Config[Any], reporter: QuietReporter) -> Plan[Any, Any]:
+    """What a run will do; what would fail only after training is refused, and encoders are made."""
     choose_device(config.pipeline.train.device)
     cohort = _told_cohort(config, reporter)
     config = with_plan(config, cohort, reporter)
     _refuse_untested(config, cohort, reporter)
     if config.family.before.refuse is not None:
         load(config.family.before.refuse)(config, cohort, reporter)
-    plan = make_plan(with_encoder(config, cohort, reporter), cohort)
-    _foretell(plan, reporter)
-    return carry_out_plan(plan, reporter, resume, within)
+    return make_plan(with_encoder(config, cohort, reporter), cohort)
+
+
+def _untracked(stage: Stage) -> Tracker:
+    """A tracker that is never begun, and keeps nothing."""
+    return Tracker(stage.folder, "", "", None, {}, {})
 
 
 def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> Outcome:
@@ -221,8 +247,7 @@ def follow() -> None:
         if name == PREPARE:
             _ = job.data
             continue
-        silent = Tracker(job.plan.stages[name].folder, "", "", None, {}, {})
-        load(job.plan.config.family.steps[name].work)(job, silent)
+        load(job.plan.config.family.steps[name].work)(job, _untracked(job.plan.stages[name]))
 
 
 def with_encoder(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> Config[Any]:

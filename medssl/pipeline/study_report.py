@@ -17,8 +17,9 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.results import comparison_for, comparison_of, read_result
 from medssl.pipeline.run import pretraining, with_finished_encoder
 from medssl.pipeline.study import Cell, Study, cells
+from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_page import markdown, tables, write_curve
-from medssl.pipeline.study_tasks import Failure, study_folder
+from medssl.pipeline.study_tasks import study_folder
 from medssl.pipeline.study_tracking import hand_over
 from medssl.train.fingerprint import code_version
 

@@ -13,9 +13,9 @@ from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.executors.order import REPORT, Handed, Order
 from medssl.pipeline.progress import QuietReporter, clock
 from medssl.pipeline.study import Study, checked_cells
+from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_report import write_report
 from medssl.pipeline.study_tasks import (
-    Failure,
     Task,
     Work,
     carry_out_task,
@@ -105,7 +105,8 @@ def run_study(
         Stopped: a signal asked for it; the same call continues.
     """
     chosen = checked_cells(study, only)
-    work = missing_work(study, chosen)
+    here = executor == "local" and (jobs or 1) == 1
+    work = missing_work(study, chosen, apart=not here)
     order = Order(study, work, tuple(words), reporter, command, jobs, gpus, threads, settings or {})
     if executor not in ELSEWHERE:
         tracker = begin(study)
@@ -136,7 +137,7 @@ def run_task(
     """Carry out one piece of a study, as jobs of a cluster do; returns a word on it.
 
     Args:
-        word: "run:3", "encoder:3", or "report" once all others have ended.
+        word: "run:3", "encoder:3", "fold:3.0", or "report" once all others have ended.
 
     Raises:
         UsageError: there is no such piece.
@@ -148,7 +149,7 @@ def run_task(
         return str(StudyEnd(write_report(study, failures, command), tuple(failures)))
     task = find_task(study, word)
     begin_once(study)
-    carry_out_task(study, task, reporter, _how(threads))
+    carry_out_task(study, task, reporter, _how(threads), apart=True)
     return f"{task}: done"
 
 

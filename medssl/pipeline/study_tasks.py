@@ -1,34 +1,36 @@
-"""What a study has yet to do, in pieces that may run anywhere, and what became of each.
+"""What a study has yet to do, in pieces that may run anywhere.
 
-A piece is one run of the study, or the pre-training that some of its runs start from, which comes
-first. Whoever carries it out (this process, others beside it, jobs of a cluster) leaves its failure
-in the study's folder, where the report finds it.
+A piece is one run of the study, or what comes before it: the pre-training that some runs start
+from, and the folds of a cross-validation. Whoever carries it out (this process, others beside it,
+jobs of a cluster) leaves its failure in the study's folder, where the report finds it.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from medssl.atomic import write_text
 from medssl.discreet import exit_code_of, kept_sentence_of
 from medssl.environment import runs_root
-from medssl.errors import MedsslError, Stopped, UsageError
+from medssl.errors import DataError, MedsslError, Stopped, UsageError
 from medssl.pipeline.config import Config, load_config
-from medssl.pipeline.plan import Plan, cohort_of, make_plan
+from medssl.pipeline.folds import is_trained
+from medssl.pipeline.plan import Cohort, Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import carry_out_plan, pretraining, run, with_finished_encoder
+from medssl.pipeline.run import (
+    carry_out_plan,
+    pretraining,
+    run,
+    train_fold,
+    with_finished_encoder,
+)
 from medssl.pipeline.stage import Within
 from medssl.pipeline.study import Cell, Study, cells
+from medssl.pipeline.study_failures import FAILURES, UNENDED, Failure, Record
 from medssl.section import digest
 
-Kind = Literal["encoder", "run"]
-
-FAILURES = "failures"
-"""Folder of a study's folder: what failed and why, a file for each piece."""
+Kind = Literal["encoder", "fold", "run"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Task:
     """A piece of a study.
 
     Attributes:
-        kind: a run, or only the pre-training that it starts from.
+        kind: a run, or only the pre-training that it starts from, or one fold of it.
         number: place of the run among all runs of the study, as `cells` lists them.
         cell: the run.
         name: of the piece, in file names.
         after: name of the pre-training that has to come before it; empty where there is none.
+        fold: which; of a run, None.
+        folds: names of the folds of a run that have to come before it.
     """
 
     kind: Kind
@@ -48,44 +52,19 @@ class Task:
     cell: Cell
     name: str
     after: str = ""
+    fold: int | None = None
+    folds: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
         """What `--task` takes."""
-        return f"{self.kind}:{self.number}"
+        return f"{self.kind}:{self.number}" + ("" if self.fold is None else f".{self.fold}")
 
     def __str__(self) -> str:
         words = ", ".join(f"{axis} {value}" for axis, value in self.cell.words.items())
+        if self.fold is not None:
+            return f"fold {self.fold + 1} of {words}"
         return words if self.kind == "run" else f"the pre-training of {words}"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a piece did not finish.
-
-    Attributes:
-        task: which, in words.
-        reason: one sentence that names no file.
-        exit_code: what its command ended with; `UNENDED` where it has not said.
-    """
-
-    task: str
-    reason: str
-    exit_code: int
-
-    @property
-    def told(self) -> bool:
-        """Whether the piece itself said why."""
-        return self.exit_code != UNENDED
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was asked to stop, and goes on where it was."""
-        return self.exit_code == Stopped.exit_code
-
-
-UNENDED = -1
-"""What stands for an exit code while a piece has begun and not ended."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +72,7 @@ class Work:
     """What a study has yet to do.
 
     Attributes:
-        tasks: pre-trainings right before the first run that starts from them.
+        tasks: pre-trainings right before the first run that starts from them, folds before theirs.
         done: runs that were finished before.
     """
 
@@ -107,11 +86,14 @@ def study_folder(study: Study) -> Path:
     return runs_root() / name / f"study-{study.name}"
 
 
-def missing_work(study: Study, chosen: Sequence[Cell]) -> Work:
+def missing_work(study: Study, chosen: Sequence[Cell], apart: bool = False) -> Work:
     """The pieces of the chosen runs that are yet to be done, and the finished runs.
 
     A run whose data or encoder are missing or wrong is yet to be done: it says so when it is
     carried out, and stops no other.
+
+    Args:
+        apart: whether folds are pieces of their own.
     """
     tasks, done, begun = list[Task](), list[Task](), set[str]()
     for number, cell in enumerate(cells(study)):
@@ -119,35 +101,78 @@ def missing_work(study: Study, chosen: Sequence[Cell]) -> Work:
             continue
         name, encoder = _run_name(cell), ""
         try:
-            inner, finished = _state(study, cell)
+            state = _state(study, cell)
         except MedsslError:
-            inner, finished = None, False
-        if finished:
+            state = _State()
+        if state.finished:
             done.append(Task("run", number, cell, name))
             continue
-        if inner is not None and not inner.last.done:
-            encoder = encoder_name(inner)
+        if state.inner is not None and not state.inner.last.done:
+            encoder = encoder_name(state.inner)
             if encoder not in begun:
                 tasks.append(Task("encoder", number, cell, encoder))
             begun.add(encoder)
-        tasks.append(Task("run", number, cell, name, encoder))
+        folds = [
+            Task("fold", number, cell, _fold_name(cell, fold), encoder, fold)
+            for fold in (state.folds if apart else ())
+        ]
+        tasks += [
+            *folds,
+            Task("run", number, cell, name, encoder, folds=tuple(fold.name for fold in folds)),
+        ]
     return Work(tuple(tasks), tuple(done))
 
 
-def _state(study: Study, cell: Cell) -> tuple[Plan[Any, Any] | None, bool]:
-    """The pre-training of a run, if it has one, and whether the run is finished."""
+@dataclass(frozen=True)
+class _State:
+    """What is there of a run.
+
+    Attributes:
+        cohort: its cases; None where they are missing or wrong.
+        inner: the pre-training that it starts from, if it has one.
+        plan: what it does; None where that waits for the pre-training.
+    """
+
+    cohort: Cohort | None = None
+    inner: Plan[Any, Any] | None = None
+    plan: Plan[Any, Any] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is there."""
+        return self.plan is not None and all(stage.done for stage in self.plan.stages.values())
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that are to be trained, where they can be trained apart."""
+        every = range(0 if self.cohort is None else len(self.cohort.folds))
+        if self.plan is None:
+            return list(every)
+        name, _ = self.plan.config.family.folded
+        if not name or self.plan.stages[name].done:
+            return []
+        return [number for number in every if not is_trained(self.plan, number)]
+
+
+def _state(study: Study, cell: Cell) -> _State:
     config = load_config(study.pipeline, cell.overrides)
     cohort = cohort_of(config)
     config = with_plan(config, cohort, QuietReporter())
     inner = pretraining(config, cohort)
     ready = with_finished_encoder(config, cohort) if inner is None or inner.last.done else None
-    if ready is None:
-        return inner, False
-    return inner, all(stage.done for stage in make_plan(ready, cohort).stages.values())
+    return _State(cohort, inner, None if ready is None else make_plan(ready, cohort))
 
 
 def _run_name(cell: Cell) -> str:
     return f"run-{digest(list(cell.overrides))}"
+
+
+def _fold_name(cell: Cell, fold: int) -> str:
+    return f"{_folds_name(cell)}{fold}"
+
+
+def _folds_name(cell: Cell) -> str:
+    return f"fold-{digest(list(cell.overrides))}-"
 
 
 def encoder_name(inner: Plan[Any, Any]) -> str:
@@ -156,27 +181,31 @@ def encoder_name(inner: Plan[Any, Any]) -> str:
 
 
 def find_task(study: Study, word: str) -> Task:
-    """The piece that `--task` names, e.g. "run:3" or "encoder:0".
+    """The piece that `--task` names, e.g. "run:3", "encoder:0" or "fold:3.1".
 
     Raises:
         UsageError: the study has none of that name.
     """
-    kind, _, number = word.partition(":")
-    grid = cells(study)
-    if kind not in ("run", "encoder") or not number.isdigit() or int(number) >= len(grid):
+    grid, (kind, _, place) = cells(study), word.partition(":")
+    number, dot, fold = place.partition(".")
+    digits = [number, fold] if kind == "fold" else [number] if not dot else [""]
+    known = kind in ("run", "encoder", "fold") and all(one.isdigit() for one in digits)
+    if not known or int(number) >= len(grid):
         raise UsageError(
             f"the study {study.name} has no task '{word}'",
             f"its runs are run:0 to run:{len(grid) - 1}",
             "submit the study again: the tasks are its own",
         )
-    cell = grid[int(number)]
-    name = _run_name(cell)
+    run_number = int(number)
+    cell = grid[run_number]
     if kind == "run":
-        return Task("run", int(number), cell, name)
+        return Task("run", run_number, cell, _run_name(cell))
+    if kind == "fold":
+        return Task("fold", run_number, cell, _fold_name(cell, int(fold)), fold=int(fold))
     inner = _pretraining(load_config(study.pipeline, cell.overrides))
     if inner is None:
         raise UsageError(f"run {number} of the study {study.name} starts from no pre-training")
-    return Task("encoder", int(number), cell, encoder_name(inner))
+    return Task("encoder", run_number, cell, encoder_name(inner))
 
 
 def _pretraining(config: Config[Any]) -> Plan[Any, Any] | None:
@@ -188,12 +217,17 @@ def _pretraining(config: Config[Any]) -> Plan[Any, Any] | None:
 
 
 def carry_out_task(
-    study: Study, task: Task, reporter: QuietReporter, more: Sequence[str] = ()
+    study: Study,
+    task: Task,
+    reporter: QuietReporter,
+    more: Sequence[str] = (),
+    apart: bool = False,
 ) -> None:
     """Do one piece; its failure is written down, too.
 
     Args:
         more: overrides that do not change which run it is, e.g. train.threads=2.
+        apart: whether folds are pieces of their own: one that has failed is not trained again.
 
     Raises:
         Stopped: a signal asked for it; the same call continues.
@@ -206,54 +240,52 @@ def carry_out_task(
     try:
         config = load_config(study.pipeline, (*task.cell.overrides, *more))
         inner = _pretraining(config)
-        if task.kind == "run":
-            if inner is not None and not inner.last.done:
-                _refuse_failed(study, inner)
-            within = Within(
-                study_folder(study), task.cell.arm, {"study": study.name, "arm": task.cell.arm}
-            )
-            run(config, reporter, within=within)
-        elif inner is not None:
-            carry_out_plan(inner, reporter)
+        if task.kind == "encoder":
+            if inner is not None:
+                carry_out_plan(inner, reporter)
+        else:
+            _refuse_failed(study, task, inner, apart)
+            if task.fold is not None:
+                train_fold(config, task.fold, reporter)
+            else:
+                tags = {"study": study.name, "arm": task.cell.arm}
+                run(config, reporter, within=Within(study_folder(study), task.cell.arm, tags))
+                for name in _records_of_folds(study, task):
+                    Record(study_folder(study), name).clear()
     except (Stopped, Exception) as error:
         record.write(Failure(str(task), kept_sentence_of(error), exit_code_of(error)))
         raise
     record.clear()
 
 
-def _refuse_failed(study: Study, inner: Plan[Any, Any]) -> None:
-    """Do not train an encoder again, run for run, that could not be trained."""
-    failure = Record(study_folder(study), encoder_name(inner)).read()
-    if failure is not None and failure.told and not failure.stopped:
-        raise MedsslError(
-            f"the pre-training {inner.config.pipeline.name} that it starts from failed",
-            failure.reason,
-        )
+def _refuse_failed(study: Study, task: Task, inner: Plan[Any, Any] | None, apart: bool) -> None:
+    """Do not train an encoder or a fold again that could not be trained."""
+    if inner is not None and not inner.last.done:
+        failure = _failure_of(study, encoder_name(inner))
+        if failure is not None:
+            raise MedsslError(
+                f"the pre-training {inner.config.pipeline.name} that it starts from failed",
+                failure.reason,
+            )
+    if apart and task.kind == "run" and _records_of_folds(study, task):
+        kinds = {kind.exit_code: kind for kind in (UsageError, DataError)}
+        for fold in _state(study, task.cell).folds:
+            failure = _failure_of(study, _fold_name(task.cell, fold))
+            if failure is not None:
+                kind = kinds.get(failure.exit_code, MedsslError)
+                raise kind(f"its fold {fold + 1} failed", failure.reason)
 
 
-class Record:
-    """The failure of a piece, kept in the study's folder."""
+def _failure_of(study: Study, name: str) -> Failure | None:
+    """Why a piece failed for good, if it did and could say so."""
+    failure = Record(study_folder(study), name).read()
+    return failure if failure is not None and failure.told and not failure.stopped else None
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._path = folder / FAILURES / f"{name}.json"
 
-    def clear(self) -> None:
-        """Forget it: the piece is tried again."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-
-    def write(self, failure: Failure) -> None:
-        """Keep it; on a full disk the piece's own failure is worth more."""
-        with suppress(OSError, MedsslError):
-            write_text(self._path, json.dumps(vars(failure), indent=1))
-
-    def read(self) -> Failure | None:
-        """What was kept; None where nothing was, or nothing that can be read."""
-        try:
-            plain: Mapping[str, Any] = json.loads(self._path.read_bytes())
-            return Failure(str(plain["task"]), str(plain["reason"]), int(plain["exit_code"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+def _records_of_folds(study: Study, task: Task) -> list[str]:
+    """Names of the folds of a run that have not ended well."""
+    folder = study_folder(study) / FAILURES
+    return sorted(path.stem for path in folder.glob(f"{_folds_name(task.cell)}*.json"))
 
 
 def failures_of(study: Study) -> list[Failure]:

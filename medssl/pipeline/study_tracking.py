@@ -6,8 +6,9 @@ from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import load_config
 from medssl.pipeline.lock import alone_in
 from medssl.pipeline.study import Cell, Study
+from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_page import points
-from medssl.pipeline.study_tasks import Failure, study_folder
+from medssl.pipeline.study_tasks import study_folder
 from medssl.train.track import Tracker
 from medssl.train.tracking import TRACKING
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 Note = Callable[[str], None]
 
 
 def compile_networks(
-    method: nn.Module, device: torch.device, note: Note, plain: bool = True
+    method: nn.Module, device: torch.device, note: Note, plain: bool = True, graphs: bool = False
 ) -> None:
     """Have torch compile each network of a method when it is called first.
 
@@ -18,6 +19,7 @@ def compile_networks(
         note: is told, in one sentence, why one is not.
         plain: whether nothing else was done to the passes: several processes, turns, and blocks
             that are computed again do not go together with this.
+        graphs: capture each as CUDA graphs, one for each shape that it is given.
     """
     if not plain:
         note(
@@ -28,9 +30,12 @@ def compile_networks(
     if reason := _why_not(device):
         note(f"train.compile is left out: {reason}")
         return
+    if graphs and device.type != "cuda":
+        note("networks are compiled and not captured: CUDA graphs need a GPU of NVIDIA")
+        graphs = False
     for child in method.children():
         for network in child if isinstance(child, nn.ModuleList) else [child]:
-            _compile(network, note)
+            _compile(network, note, graphs)
 
 
 def _why_not(device: torch.device) -> str:
@@ -53,16 +58,18 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0].strip() if lines else 'no reason is given'}"
 
 
-def _compile(network: nn.Module, note: Note) -> None:
+def _compile(network: nn.Module, note: Note, graphs: bool) -> None:
     """Compile a network; if that fails in its first call, it runs as it is from then on."""
-    network.compile()
+    network.compile(mode="reduce-overhead" if graphs else None)
     compiled: Callable[..., Any] | None = network._compiled_call_impl
     if compiled is None:
         raise RuntimeError("torch compiled nothing")
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return compiled(*args, **kwargs)
+            found = compiled(*args, **kwargs)
+            # The next pass writes over what a graph has answered.
+            return tree_map_only(Tensor, Tensor.clone, found) if graphs else found
         except torch._dynamo.exc.TorchDynamoException as error:
             note(f"{type(network).__name__} runs as it is, not compiled: {_reason(error)}")
             network._compiled_call_impl = None

@@ -203,6 +203,7 @@ class Team:
             yield
             return
         store = PrefixStore(f"group/{self._groups}", self.store)
+        self._meet(f"meet/{self._groups}")
         self._groups += 1
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         try:
@@ -230,6 +231,12 @@ class Team:
             self._talk = None
             with suppress(RuntimeError):
                 dist.destroy_process_group()
+
+    def _meet(self, key: str) -> None:
+        """Wait for all processes, so that a signal is heard: torch's own waiting hears none."""
+        self.store.set(f"{key}/{self.rank}", b"")
+        for rank in range(self.size):
+            self._wait(f"{key}/{rank}")
 
     def any(self, value: bool) -> bool:
         """Whether it is true in any process."""

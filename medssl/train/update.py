@@ -255,7 +255,8 @@ def make_update(
     if TEAM.together or settings.accumulate > 1:
         division.equip(method)
     if settings.compile:
-        compile_networks(method, device, note, plain=not (less or TEAM.together))
+        alone = not (less or TEAM.together)
+        compile_networks(method, device, note, alone, settings.compile == "graphs")
     if settings.channels_last and sharding is None:
         _store_channels_last(method)
     elif settings.channels_last:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -126,7 +126,7 @@ class Random:
 
 
 def trained(
-    work: Work, there: Device, flops: int, precision: str, compiles: bool
+    work: Work, there: Device, flops: int, precision: str, compiles: bool | Literal["graphs"]
 ) -> tuple[Reading, list[str]]:
     """Steps of the loop's own update, each of so many FLOP; and what it had to say."""
     method, told = work.method(), list[str]()
@@ -216,10 +216,11 @@ def rows(there: Device, small: bool, names: list[str], until: float) -> Iterator
         equal = f"{differs:.0e}{'' if differs <= TOLERANCE else ' **beyond the tolerance**'}"
         for precision, compiles in [
             *((one, False) for one in PRECISIONS),
-            *([("bfloat16", True)] if work.compiles else []),
+            *([("bfloat16", True), ("bfloat16", "graphs")] if work.compiles else []),
         ]:
-            mode = f"{precision}{', compiled' if compiles else ''}"
-            if time.perf_counter() > until - 60 * compiles:
+            how = {False: "", True: ", compiled", "graphs": ", compiled, CUDA graphs"}[compiles]
+            mode = f"{precision}{how}"
+            if time.perf_counter() > until - 60 * bool(compiles):
                 yield f"| {work.title} | {mode} | left out: no time | | | | |"
                 continue
             reading, told = trained(work, there, flops, precision, compiles)

@@ -29,6 +29,7 @@ for variable in ("MEDSSL_RUNS", "MLFLOW_TRACKING_URI"):
     os.environ.pop(variable, None)
 
 from tests.drivers.command import MLFLOW, load_all  # noqa: E402
+from tests.drivers.killing.at_work import WORKS  # noqa: E402
 from tests.drivers.killing.moments import Moments, Outcome, draw  # noqa: E402
 from tests.drivers.killing.trial import COMMANDS, Report, Trials, make_store  # noqa: E402
 
@@ -84,12 +85,13 @@ def in_words(family: str, outcomes: list[Outcome]) -> str:
     killed = [one for one in outcomes if one.killed]
     two = sum(one.moment.processes == 2 for one in killed)
     away = sum(one.moment.away for one in killed)
+    hit = ", ".join(f"{work} {sum(one.work == work for one in killed)}" for work in WORKS)
     kinds = {kind: sum(kind in one.wrong for one in outcomes) for kind in (*KINDS, "lost")}
     said = ", ".join(f"{kind} {number}" for kind, number in kinds.items())
     return (
         f"{family}: {len(outcomes)} moments, {len(killed)} before the end ({two} under two "
-        f"processes, {away} without MLflow), {sum(one.saved for one in outcomes)} things saved "
-        f"before: {said}"
+        f"processes, {away} without MLflow; at {hit}), "
+        f"{sum(one.saved for one in outcomes)} things saved before: {said}"
     )
 
 

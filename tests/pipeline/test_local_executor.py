@@ -17,8 +17,9 @@ from medssl.pipeline.executors.local import carry_out
 from medssl.pipeline.executors.order import Order
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Cell, Study, load_study
+from medssl.pipeline.study_failures import Failure, Record
 from medssl.pipeline.study_run import run_study
-from medssl.pipeline.study_tasks import Failure, Record, Task, Work, study_folder
+from medssl.pipeline.study_tasks import Task, Work, study_folder
 from medssl.stop import listening
 
 STUDY = (

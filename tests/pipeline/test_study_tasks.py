@@ -9,8 +9,9 @@ from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Study, cells, checked_cells, load_study
+from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_run import StudyEnd, run_study, run_task
-from medssl.pipeline.study_tasks import Failure, failures_of, missing_work, study_folder
+from medssl.pipeline.study_tasks import failures_of, missing_work, study_folder
 from medssl.train.track import Tracker
 from tests.pipeline.conftest import write_untrained
 

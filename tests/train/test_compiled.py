@@ -101,3 +101,32 @@ def test_compiled_networks_answer_alike():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 3, "the probe and both"
     assert list(method.state_dict()) == keys
+
+
+def test_without_a_gpu_nothing_is_captured_which_is_said():
+    method, told = Two(), []
+    plain = gradients(method)
+    compile_networks(method, CPU, told.append, graphs=True)
+    if "left out" in told[0]:
+        pytest.skip(told[0])
+    assert told == ["networks are compiled and not captured: CUDA graphs need a GPU of NVIDIA"]
+    for one, other in zip(gradients(method), plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_on_a_gpu_graphs_are_asked_for_and_answers_outlive_the_next_pass(monkeypatch):
+    """Of a compiler that answers with one and the same tensor, as graphs do."""
+    modes, memory = [], torch.zeros(1)
+
+    def capture(self, mode):
+        modes.append(mode)
+        self._compiled_call_impl = lambda value: [memory.copy_(value)]
+
+    monkeypatch.setattr(compiled, "_why_not", lambda device: "")
+    monkeypatch.setattr(nn.Module, "compile", capture)
+    method = Two()
+    compile_networks(method, torch.device("cuda"), pytest.fail, graphs=True)
+    assert modes == ["reduce-overhead"] * 2
+    network = method.other
+    (first,), (second,) = network(torch.tensor([1.0])), network(torch.tensor([2.0]))
+    assert (float(first), float(second)) == (1.0, 2.0)

@@ -11,7 +11,7 @@ FAMILY = Family(
     cohort=f"{_HERE}.cohort:find_cohort",
     inputs=f"{_HERE}.cohort:inputs",
     steps={
-        "train": Step(f"{_HERE}.train:train", together=True),
+        "train": Step(f"{_HERE}.train:train", together=True, folds="held_out.json"),
         "predict": Step(f"{_HERE}.predict:predict", together=True),
         "evaluate": Step(f"{_HERE}.evaluate:evaluate"),
     },

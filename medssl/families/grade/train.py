@@ -56,7 +56,10 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         for split, place in TEAM.orders("fit"):
             training.fit(Split.from_json(split), Path(place), FoldLog(tracker, None, 0))
         return {}
-    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
+    steps = [pipeline.train.steps] * len(cohort.folds)
+    log = train_folds(job, tracker, cohort.folds, steps, training.fold)
+    if job.fold is not None:
+        return {}
     temperature = 1.0
     if cohort.folds and not cohort.split.validation:
         temperature = choose_temperatures(folder, len(cohort.folds))

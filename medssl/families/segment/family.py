@@ -18,7 +18,7 @@ FAMILY = Family(
     cohort=f"{_HERE}.cohort:find_cohort",
     inputs=f"{_HERE}.cohort:inputs",
     steps={
-        "train": Step(f"{_HERE}.train:train", together=True),
+        "train": Step(f"{_HERE}.train:train", together=True, folds="held_out.json"),
         "predict": Step(
             f"{_HERE}.predict:predict", intact=f"{_HERE}.predict:intact", together=True
         ),

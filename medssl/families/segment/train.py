@@ -83,7 +83,10 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
                 Split.from_json(split), Path(place), FoldLog(tracker, None, 0), pipeline.predict
             )
         return {}
-    log = train_folds(job, tracker, pipeline.train.steps, training.fold)
+    steps = [pipeline.train.steps] * len(cohort.folds)
+    log = train_folds(job, tracker, cohort.folds, steps, training.fold)
+    if job.fold is not None:
+        return {}
     if cohort.folds:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)

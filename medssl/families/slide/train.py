@@ -27,6 +27,7 @@ from medssl.families.slide.config import SlideConfig
 from medssl.infer.bag_ensemble import BagEnsemble
 from medssl.methods.method import BagMethod, BagTask
 from medssl.networks.tile_encoder import build_tile_encoder
+from medssl.pipeline.folds import train_folds
 from medssl.pipeline.plan import Job
 from medssl.pipeline.stage import read_json
 from medssl.section import digest
@@ -78,19 +79,20 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
             told = Split.from_json(split), job.data, Path(place)
             FoldTraining(plan.config, *told).fit(job.reporter, FoldLog(tracker, None, 0))
         return {}
-    steps = 0
-    for number, (folder, split) in enumerate(trainings(plan)):
-        before = steps
-        steps += chosen.loop(len(split.labelled)).steps
-        if not (folder / CALLS).is_file():
-            log = FoldLog(tracker, number, before)
-            FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
-    parts = [folder for folder, _ in trainings(plan)]
+
+    def train_one(split: Split, folder: Path, log: Log) -> None:
+        FoldTraining(plan.config, split, job.data, folder).run(job.reporter, log)
+
+    parts, splits = zip(*trainings(plan), strict=True)
+    steps = [chosen.loop(len(split.labelled)).steps for split in splits]
+    log = train_folds(job, tracker, splits, steps, train_one)
+    if job.fold is not None:
+        return {}
     if plan.cohort.folds and plan.config.pipeline.split.final == "refit":
-        parts = [plan.folder("train") / REFIT]
+        parts = (plan.folder("train") / REFIT,)
         if not (parts[0] / CALLS).is_file():
             again = FoldTraining(plan.config, plan.cohort.split, job.data, parts[0])
-            again.run(job.reporter, FoldLog(tracker, None, steps))
+            again.run(job.reporter, log)
     _join(plan, parts)
     tracker.artifact(plan.model, "checkpoint")
     return {}

@@ -1,8 +1,9 @@
 """A study as manifests of Kubernetes: indexed Jobs, or TrainJobs of the Kubeflow trainer.
 
-Jobs take a run for each index. A run that is asked to stop ends with 75 and is begun again without
-being counted as failed, as is one whose node goes away; wrong usage and rejected data are not tried
-again, and one index that fails stops no other. TrainJobs are for runs of several machines.
+Jobs take a run, or a fold of one, for each index. What is asked to stop ends with 75 and is begun
+again without being counted as failed, as is what loses its node; wrong usage and rejected data are
+not tried again, and one index that fails stops no other. TrainJobs are for runs of several
+machines.
 """
 
 import json
@@ -19,7 +20,7 @@ import yaml
 from medssl.atomic import write_text
 from medssl.errors import DataError, Stopped, UsageError
 from medssl.mistakes import nearest
-from medssl.pipeline.executors.order import REPORT, Handed, Order, arrays
+from medssl.pipeline.executors.order import REPORT, Handed, Order
 from medssl.pipeline.study_tasks import Task, study_folder
 
 FOLDER = "kubernetes"
@@ -38,6 +39,18 @@ SETTINGS = {
 
 WORK = "/work"
 """Where containers see the claim: pipelines, data, runs and cache, as in a folder at home."""
+
+FROM_ENCODERS, OF_FOLDS = "-from-encoders", "-of-folds"
+
+WAITS = {
+    "pretrainings": (),
+    "folds": (),
+    "runs": (),
+    f"folds{FROM_ENCODERS}": ("pretrainings",),
+    f"runs{FROM_ENCODERS}": ("pretrainings",),
+    f"runs{OF_FOLDS}": ("folds", f"folds{FROM_ENCODERS}"),
+}
+"""Steps in which pieces are applied, in order, and those that each waits for."""
 
 TRIES = 3
 GRACE_S = 120
@@ -65,7 +78,7 @@ def write_manifests(order: Order) -> Handed:
     for file, (_, found) in zip(names, steps, strict=True):
         write_text(folder / file, yaml.safe_dump_all(found, sort_keys=False))
     script = folder / "apply.sh"
-    write_text(script, _script(names, [found for _, found in steps], make.settings["namespace"]))
+    write_text(script, _script(dict(zip(names, steps, strict=True)), make.settings["namespace"]))
     script.chmod(0o755)
     return Handed("\n".join([*(f"wrote    {folder / file}" for file in names), *_next(script)]))
 
@@ -85,21 +98,15 @@ class _Manifests:
 
     def steps(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """What is applied one after the other: a word on it, and its manifests."""
-        groups = arrays(self._order.work.tasks, ())
-        # Kubernetes knows no dependencies: what waits for any pre-training is a step of its own.
-        first = [task for group in groups if not group.after for task in group.tasks]
-        later = [task for group in groups if group.after for task in group.tasks]
-        kinds = {
-            "pretrainings": [task for task in first if task.kind == "encoder"],
-            "runs": [task for task in first if task.kind == "run"],
-            "runs-from-encoders": later,
-        }
+        kinds: dict[str, list[Task]] = {what: [] for what in WAITS}
+        for task in self._order.work.tasks:
+            kinds[_step_of(task)].append(task)
         found = [(what, self._work(what, tasks)) for what, tasks in kinds.items() if tasks]
-        return [*found, ("report", [self._job("report", [REPORT], gpus=0)])]
+        return [*found, (REPORT, [self._job(REPORT, [REPORT], gpus=0)])]
 
     def _work(self, what: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         if self.settings["nodes"]:
-            return [self._train_job(f"{task.kind}-{task.number}", task) for task in tasks]
+            return [self._train_job(_plain(task.word), task) for task in tasks]
         return [self._job(what, [task.word for task in tasks], self._gpus)]
 
     def _job(self, what: str, words: Sequence[str], gpus: int) -> dict[str, Any]:
@@ -184,9 +191,10 @@ class _Manifests:
         }
 
     def _metadata(self, what: str) -> dict[str, Any]:
-        name = f"medssl-{_plain(self._order.study.name)}-{what}"
+        room = 63 - len(f"medssl--{what}")
+        study = _plain(self._order.study.name)[:room].strip("-")
         return {
-            "name": name[:63].strip("-"),
+            "name": f"medssl-{study}-{what}",
             "namespace": self.settings["namespace"],
             "labels": self._labels(),
         }
@@ -222,10 +230,19 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "study"
 
 
-def _script(
-    files: Sequence[str], steps: Sequence[Sequence[Mapping[str, Any]]], namespace: str
-) -> str:
-    """A script that applies the manifests, and waits for what others need."""
+def _step_of(task: Task) -> str:
+    """In which of the steps of `WAITS` a piece is applied."""
+    if task.kind == "encoder":
+        return "pretrainings"
+    return f"{task.kind}s{OF_FOLDS if task.folds else FROM_ENCODERS if task.after else ''}"
+
+
+def _script(steps: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], namespace: str) -> str:
+    """A script that applies the manifests, and waits for what others need.
+
+    Args:
+        steps: a word on each and its manifests, by file and in order.
+    """
     lines = [
         "#!/bin/sh",
         "# Applies the study in its order; ends when the report is written.",
@@ -237,16 +254,13 @@ def _script(
         "      | grep -Eq 'Complete|Failed'; do sleep 20; done",
         "}",
     ]
-    open_: list[str] = []
-    for file, step in zip(files, steps, strict=True):
-        names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in step]
-        if file.endswith("-report.yaml"):
-            lines += [f"ended {name}" for name in open_]
-        elif file.endswith("-runs-from-encoders.yaml"):
-            lines += [f"ended {name}" for name in open_ if not name.endswith("-runs")]
+    names: dict[str, list[str]] = {}
+    for file, (what, step) in steps.items():
+        waits = WAITS.get(what, tuple(names))  # the report waits for all
+        lines += [f"ended {name}" for before in waits for name in names.get(before, ())]
         lines.append(f"kubectl apply --filename {file}")
-        open_ += names
-    return "\n".join([*lines, f"ended {open_[-1]}", ""])
+        names[what] = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in step]
+    return "\n".join([*lines, *(f"ended {name}" for name in names[REPORT]), ""])
 
 
 def _next(script: Path) -> list[str]:

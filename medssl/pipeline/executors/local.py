@@ -13,7 +13,8 @@ from medssl.device import visible_gpus
 from medssl.environment import with_variables
 from medssl.errors import Stopped, UsageError
 from medssl.pipeline.executors.order import Handed, Order
-from medssl.pipeline.study_tasks import Failure, Record, Task, study_folder
+from medssl.pipeline.study_failures import Failure, Record
+from medssl.pipeline.study_tasks import Task, study_folder
 from medssl.stop import held
 
 RESTARTS = 20
@@ -82,7 +83,7 @@ class _Pool:
         """The first piece that waits for nothing that is yet to come."""
         open_ = {task.name for task in self._waiting} | {one.task.name for one in self._children}
         for task in self._waiting:
-            if task.after not in open_:
+            if open_.isdisjoint([task.after, *task.folds]):
                 self._waiting.remove(task)
                 return task
         return None
@@ -136,10 +137,11 @@ class _Pool:
             elif kept.stopped:
                 self._again(task, kept)
             else:
-                self._fail(kept)
+                self._fail(task, kept)
 
-    def _fail(self, failure: Failure) -> None:
-        self.failures.append(failure)
+    def _fail(self, task: Task, failure: Failure) -> None:
+        if task.kind != "fold":  # its run fails with it
+            self.failures.append(failure)
         self._order.reporter.warn(f"{failure.task}: {failure.reason}")
 
     def _again(self, task: Task, kept: Failure) -> None:
@@ -149,7 +151,7 @@ class _Pool:
             self._note(f"{task}: was stopped, goes on")
             self._waiting.appendleft(task)
         else:
-            self._fail(kept)
+            self._fail(task, kept)
 
     def _stop(self) -> None:
         """Ask all pieces to keep what they have, and wait until they did."""

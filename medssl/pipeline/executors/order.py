@@ -8,7 +8,8 @@ from medssl.errors import UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Study
-from medssl.pipeline.study_tasks import Failure, Task, Work
+from medssl.pipeline.study_failures import Failure
+from medssl.pipeline.study_tasks import Task, Work
 
 REPORT = "report"
 """The last piece: what `--task` takes to write the report."""
@@ -92,12 +93,12 @@ class Array:
     """Pieces that are submitted as one array.
 
     Attributes:
-        after: name of the pre-training that they wait for; empty where they wait for none.
+        after: names of the pieces that they wait for.
     """
 
     what: str
     tasks: tuple[Task, ...]
-    after: str = ""
+    after: tuple[str, ...] = ()
 
 
 def arrays(tasks: Sequence[Task], known: Collection[str]) -> list[Array]:
@@ -106,11 +107,18 @@ def arrays(tasks: Sequence[Task], known: Collection[str]) -> list[Array]:
     Args:
         known: names of pieces that are queued already.
     """
-    first = tuple(task for task in tasks if task.kind == "encoder")
-    coming = {*known, *(task.name for task in first)}
-    runs: dict[str, list[Task]] = {}
-    for task in tasks:
-        if task.kind == "run":
-            runs.setdefault(task.after if task.after in coming else "", []).append(task)
-    groups = [Array("pre-trainings", first)] if first else []
-    return groups + [Array("runs", tuple(mine), after) for after, mine in runs.items()]
+    coming = {*known, *(task.name for task in tasks)}
+    groups: dict[tuple[str, str, bool], list[Task]] = {}
+    for what, kind in (("pre-trainings", "encoder"), ("folds", "fold"), ("runs", "run")):
+        for task in (task for task in tasks if task.kind == kind):
+            encoder = task.after if task.after in coming else ""
+            groups.setdefault((what, encoder, not coming.isdisjoint(task.folds)), []).append(task)
+    return [
+        Array(what, tuple(mine), _waits(mine, coming) if folded else (encoder,) * bool(encoder))
+        for (what, encoder, folded), mine in groups.items()
+    ]
+
+
+def _waits(tasks: Sequence[Task], coming: Collection[str]) -> tuple[str, ...]:
+    """The folds that runs wait for; these have waited for the pre-training."""
+    return tuple(name for task in tasks for name in task.folds if name in coming)

@@ -16,7 +16,8 @@ from medssl.errors import MedsslError, UsageError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.executors.order import REPORT, Handed, Order, arrays
 from medssl.pipeline.executors.requeued import Requeued
-from medssl.pipeline.study_tasks import Record, study_folder
+from medssl.pipeline.study_failures import Record
+from medssl.pipeline.study_tasks import study_folder
 
 MINUTES = 240
 """Of a job, unless it is told: at its end a job is queued again, and goes on."""
@@ -64,12 +65,12 @@ def submit(order: Order) -> Handed:
     for group in arrays(tasks, set(ids)):
         for task in group.tasks:
             Record(study_folder(order.study), task.name).clear()
-        after = ids.get(group.after, "")
+        after = _jobs([ids[name] for name in group.after if name in ids])
         commands = [order.command_of(task) for task in group.tasks]
-        found = queue.put(commands, [after] if after else [])
+        found = queue.put(commands, after)
         ids |= {task.name: one for task, one in zip(group.tasks, found, strict=True)}
         queue.remember(ids)
-        lines.append(_line(f"{len(group.tasks)} {group.what}", _job(found[0]), after))
+        lines.append(_line(f"{len(group.tasks)} {group.what}", _job(found[0]), " and ".join(after)))
     jobs = sorted({_job(one) for one in ids.values()}, key=int)
     if tasks:
         (report,) = queue.put([order.command_of(REPORT)], jobs, alone=True)
@@ -209,6 +210,14 @@ def minutes(text: str) -> int:
 def _job(one: str) -> str:
     """The job that an element of an array belongs to."""
     return one.partition("_")[0]
+
+
+def _jobs(ids: Sequence[str]) -> list[str]:
+    """What to wait for: of several elements of an array, the whole array."""
+    of: dict[str, list[str]] = {}
+    for one in ids:
+        of.setdefault(_job(one), []).append(one)
+    return [mine[0] if len(mine) == 1 else job for job, mine in of.items()]
 
 
 def _line(what: str, job: str, after: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.contract.commands_together import Started
 from tests.drivers.command import without_mlflow
+from tests.drivers.killing.at_work import at_work
 from tests.drivers.killing.compare import differences, leftovers
 from tests.drivers.killing.trial import PATIENCE_S, Trials, say
 
@@ -59,10 +60,12 @@ class Outcome:
         killed: whether the command was still at work.
         wrong: by kind, in words.
         saved: how many steps, masks and stages had been reported as saved.
+        work: what it was at, see `at_work`.
     """
 
     moment: Moment
     killed: bool = False
+    work: str = ""
     saved: int = 0
     wrong: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +102,7 @@ class Moments(Trials):
         seconds = moment.share * self._lasts[moment.processes]
         codes = self._run(place, moment.processes, seconds, moment.rank, moment.away)
         outcome.killed = codes[moment.rank] == -signal.SIGKILL
+        outcome.work = at_work(place)
         if None in codes:
             outcome.wrong["hang"] = f"others not done in {PATIENCE_S:g} s: {codes}"
         if half := self._misread(place):
