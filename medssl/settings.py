@@ -114,6 +114,12 @@ class LoopSettings(Section):
         description="true: of each block of a network its answer alone is kept, and what is inside "
         "computed once more for the gradient: less memory for about a third more time",
     )
+    sharded: bool = Field(
+        default=False,
+        description="true: of several processes each holds a part of the weights of every block, "
+        "of their gradients and of the optimiser's state, and fetches the rest when the block is "
+        "computed (PyTorch's fully_shard, FSDP2), for networks of hundreds of millions of weights",
+    )
     compile: bool | Literal["graphs"] = Field(
         default=False,
         description="whether networks are compiled, which takes a minute and may be faster; "

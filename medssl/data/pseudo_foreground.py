@@ -47,14 +47,15 @@ class PseudoForeground:
         self._find, self._refresh, self._by = find, refresh, by
         self._aims: dict[int, Aim] = {}
 
-    def look(self, step: int) -> bool:
-        """Predict the cases where it is time for it, after `step` steps; whether it was."""
-        number, over = divmod(step + LAG, self._refresh)
-        if over:
-            return False
+    def due(self, step: int) -> bool:
+        """Whether it is time to predict the cases, after `step` steps."""
+        return (step + LAG) % self._refresh == 0
+
+    def look(self, step: int) -> None:
+        """Predict the cases, after `step` steps."""
+        number = (step + LAG) // self._refresh
         kept = {old: aim for old, aim in self._aims.items() if old == number - 1}
         self._aims = {**kept, number: self._aim(self._find())}
-        return True
 
     def aim(self, number: int) -> Aim | None:
         """What batch `number`, counted from 0, may aim at; None before the first look."""

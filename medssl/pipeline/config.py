@@ -58,7 +58,8 @@ class Config(ABC, Generic[AnyPipeline]):
     without_effect: ClassVar[Mapping[str, set[str]]] = {
         "train": {
             *("log_every", "checkpoint_every", "checkpoint_epochs", "threads", "device"),
-            *("workers", "augment_on", "accumulate", "checkpointing", "compile"),
+            *("workers", "augment_on", "accumulate", "checkpointing", "sharded"),
+            "compile",
         }
     }
     without_mark: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

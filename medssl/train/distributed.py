@@ -297,7 +297,7 @@ class Team:
         """Give all processes the leader's tensors, in place."""
         if self.together:
             for tensor in tensors:
-                dist.broadcast(tensor, 0)
+                dist.broadcast(tensor.detach(), 0)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place."""

@@ -54,8 +54,11 @@ class Log(Protocol):
 class Search(Protocol):
     """What is computed from the data by the present weights now and then, for batches to use."""
 
-    def look(self, step: int) -> bool:
-        """Compute it anew if that is due after `step` steps; returns whether it was."""
+    def due(self, step: int) -> bool:
+        """Whether it is to be computed anew after `step` steps."""
+
+    def look(self, step: int) -> None:
+        """Compute it anew, after `step` steps."""
 
     def state(self) -> dict[str, Any]:
         """What is needed to go on, as plain values and tensors."""
@@ -115,35 +118,35 @@ def fit(
         shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
         update = make_update(method, settings, seed, device, fine_tune, parted, reporter.note)
-        trained = method, update.optimiser, update.scaler
-        state = _resumed(state_file, device, trained, callbacks.search)
-        TEAM.same([*method.parameters(), *method.buffers()])
-        if state.step >= settings.steps:
-            return state
-        reporter.begin(settings.steps, state.step)
-        try:
-            with (
-                listening(),
-                held() as stop,
-                closing(Prefetch(shared, state.step, workers, device)) as feed,
-            ):
-                _Loop(update, settings, state, state_file, callbacks, reporter, log).run(feed, stop)
-        finally:
-            reporter.end()
+        state = _resumed(state_file, device, update, callbacks.search)
+        TEAM.same([*update.apart(), *method.buffers()])
+        if state.step < settings.steps:
+            reporter.begin(settings.steps, state.step)
+            try:
+                with (
+                    listening(),
+                    held() as stop,
+                    closing(Prefetch(shared, state.step, workers, device)) as feed,
+                ):
+                    given = update, settings, state, state_file, callbacks, reporter, log
+                    _Loop(*given).run(feed, stop)
+            finally:
+                reporter.end()
+        update.gather()
     return state
 
 
 def _resumed(
     file: Path,
     device: torch.device,
-    trained: tuple[Method[Any], torch.optim.Optimizer, torch.amp.GradScaler],
+    update: Update,
     search: Search | None,
 ) -> TrainState:
     """The state in a file, put back into what is trained; a new one where there is no file."""
     if not TEAM.agreed(file.exists()):
         return TrainState()
     state = TrainState.load(file, device)
-    state.restore(*trained)
+    update.restore(state)
     if search is not None:
         search.restore(state.search, state.step)
     return state
@@ -215,7 +218,9 @@ class _Loop:
                 values |= self._validate()
                 clock.skip()
             search = self.callbacks.search
-            if not last and search is not None and search.look(step):
+            if not last and search is not None and search.due(step):
+                with self.update.whole():
+                    search.look(step)
                 clock.skip()
             if last or step % settings.log_every == 0 or (validates and self.callbacks.validate):
                 told = {"loss_mean": float(mean.compute())} | self.update.method.monitor()
@@ -235,12 +240,14 @@ class _Loop:
 
     def _save(self, values: dict[str, float]) -> None:
         """The checkpoint "last" and the state, by the process that writes."""
-        if TEAM.leads:
+        update, search = self.update, self.callbacks.search
+        optimiser = update.optimiser_state()
+        with update.whole():
+            if not TEAM.leads:
+                return
             # The state is saved last: whenever a kill comes, what it calls done is on disk.
             self.callbacks.save("last", self.state.step, values)
-            update = self.update
-            self.state.keep(update.method, update.optimiser, update.scaler)
-            search = self.callbacks.search
+            self.state.keep(update.method, optimiser, update.scaler)
             self.state.search = {} if search is None else search.state()
             self.state.save(self.state_file)
 
@@ -249,15 +256,16 @@ class _Loop:
         callbacks, state, method = self.callbacks, self.state, self.update.method
         if callbacks.validate is None:
             return {}
-        method.eval()
-        scores: dict[str, float] = TEAM.agreed(callbacks.validate(state.step))
-        if callbacks.selects is not None:
-            chosen = scores[callbacks.selects]
-            if state.best is None or chosen > state.best:
-                state.best, state.best_step = float(chosen), state.step
-                if TEAM.leads:
-                    callbacks.save("best", state.step, scores)
-        method.train()
+        with self.update.whole():
+            method.eval()
+            scores: dict[str, float] = TEAM.agreed(callbacks.validate(state.step))
+            if callbacks.selects is not None:
+                chosen = scores[callbacks.selects]
+                if state.best is None or chosen > state.best:
+                    state.best, state.best_step = float(chosen), state.step
+                    if TEAM.leads:
+                        callbacks.save("best", state.step, scores)
+            method.train()
         return scores
 
 

@@ -85,31 +85,48 @@ def replayed(
     return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
 
-def blocks_of(method: nn.Module) -> list[nn.Module]:
+def blocks_of(method: nn.Module, learning: bool = False) -> list[nn.Module]:
     """Parts of networks that are passed one after the other: the outermost without a list in them.
 
-    Blocks of a stage, stages of an encoder and a decoder; never a network as a whole.
+    Blocks of a stage, stages of an encoder and a decoder; never a network as a whole, nor what has
+    weights beside those of its layers.
+
+    Args:
+        learning: of networks that learn alone.
     """
-    found: list[nn.Module] = []
-    for child in method.children():
-        for network in child if isinstance(child, nn.ModuleList) else [child]:
-            if any(one.requires_grad for one in network.parameters()):
-                found += _within(network)
-    return found
+    found: dict[nn.Module, None] = {}
+    for network in _networks(method):
+        if not learning or any(one.requires_grad for one in network.parameters()):
+            found |= dict.fromkeys(_within(network))
+    return list(found)
+
+
+def _networks(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if _is_list(child):
+            yield from _networks(child)
+        else:
+            yield child
 
 
 def _within(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
-        lists = any(isinstance(one, nn.ModuleList | nn.ModuleDict) for one in child.modules())
-        if lists:
+        if child._parameters or any(_is_list(one) for one in child.modules()):
             yield from _within(child)
         elif any(True for _ in child.children()):
             yield child
 
 
+def _is_list(module: nn.Module) -> bool:
+    """Whether a module is no more than what is in it, which is of several layers each."""
+    if type(module) is nn.Sequential:
+        return any(True for one in module for _ in one.children())
+    return type(module).forward is nn.Module.forward
+
+
 def keep_less(method: nn.Module, generators: Callable[[], Sequence[Generator]]) -> None:
     """Have the blocks of all networks that learn keep their answers alone for the gradient."""
-    for block in blocks_of(method):
+    for block in blocks_of(method, learning=True):
         setattr(block, "forward", _kept_less(block, block.forward, generators))  # noqa: B010
 
 

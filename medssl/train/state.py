@@ -37,10 +37,10 @@ class TrainState:
     losses: dict[str, Any] = field(default_factory=dict)
 
     def keep(
-        self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+        self, method: nn.Module, optimiser: dict[str, Any], scaler: torch.amp.GradScaler
     ) -> None:
         """Refer to the present weights and the optimiser's state, without a copy."""
-        self.method, self.optimiser = method.state_dict(), optimiser.state_dict()
+        self.method, self.optimiser = method.state_dict(), optimiser
         self.scaler = scaler.state_dict()
 
     def restore(

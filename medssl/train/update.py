@@ -3,12 +3,12 @@
 Everything random is a function of (seed, step).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import isfinite
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,12 +20,16 @@ from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import Method, Progress
 from medssl.settings import LoopSettings
-from medssl.train.compiled import compile_networks
+from medssl.train.compiled import Note, compile_networks
 from medssl.train.distributed import TEAM
 from medssl.train.division import Division, whole_batch
 from medssl.train.fine_tune import FineTune, encoder_levels
 from medssl.train.replay import keep_less
 from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
+from medssl.train.state import TrainState
+
+if TYPE_CHECKING:
+    from medssl.train.sharding import Sharding
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Update:
         fine_tune: rates of pre-trained encoders; None: all follow one schedule.
         division: of the rows of a batch over processes.
         parted: streams of whose batches this process is given a part.
+        sharding: of the weights over processes; None: each process has all of them.
     """
 
     method: Method[Any]
@@ -49,6 +54,7 @@ class Update:
     fine_tune: FineTune | None = None
     division: Division = field(default_factory=lambda: Division(TEAM))
     parted: frozenset[str] = frozenset()
+    sharding: "Sharding | None" = None
 
     def __call__(self, given: Mapping[str, TrainBatch], progress: Progress) -> dict[str, float]:
         """Value of every loss term, their sum and the learning rate.
@@ -64,7 +70,7 @@ class Update:
         if number and within.step == 1:
             self.optimiser.state.clear()
         rates = self._set_schedules(within)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.method.zero_grad(set_to_none=True)
         (kind, first), *_ = batches.items()
         if isinstance(first, Bags):
             terms = self._backward_each(kind, first, progress)
@@ -102,8 +108,9 @@ class Update:
             step = last_rate_step(step, self.settings.rate_every)
         for group in self.optimiser.param_groups:
             if group["encoder"]:
-                for parameter in group["params"]:
-                    parameter.requires_grad_(not rule.rests(step, steps))
+                for held in group["params"]:
+                    weight = held if self.sharding is None else self.sharding.weight(held)
+                    weight.requires_grad_(not rule.rests(step, steps))
         return {
             "learning_rate": rule.rate(chosen, step, steps, encoder=False),
             "encoder_learning_rate": rule.rate(chosen, step, steps, encoder=True),
@@ -120,7 +127,7 @@ class Update:
             loss = torch.stack(list(found.values())).sum()
             self._pass_back(loss)
             terms |= {name: value.detach() for name, value in found.items()}
-        TEAM.mean_gradients(list(self.method.parameters()))
+        TEAM.mean_gradients(list(self.apart()))
         return _fetched([terms])[0]
 
     def _backward_each(self, kind: str, bags: Bags, progress: Progress) -> dict[str, float]:
@@ -148,20 +155,66 @@ class Update:
         if loss.requires_grad:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
+    def apart(self) -> Iterator[nn.Parameter]:
+        """Weights whose gradients are of this process; those of shards are averaged already."""
+        for weight in self.method.parameters():
+            if self.sharding is None or self.sharding.held(weight) is weight:
+                yield weight
+
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.settings.precision in ("float32", "tf32"):
             return nullcontext()
-        return torch.autocast(self.device.type, getattr(torch, self.settings.precision))
+        kind = getattr(torch, self.settings.precision)
+        # Casts of all weights that are kept for a step are what sharding is to avoid.
+        return torch.autocast(self.device.type, kind, cache_enabled=self.sharding is None)
 
     def _step(self) -> None:
         if not any(group["params"] for group in self.optimiser.param_groups):
             return
-        if self.settings.clip_norm is not None:
+        if self.sharding is not None:
+            self.sharding.pass_gradients()
+            self.scaler.unscale_(self.optimiser)  # here all processes see what is not finite
+            self._clip_parts(self.sharding)
+        elif self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             for weights in self._clipped():
                 nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+
+    def _clip_parts(self, sharding: "Sharding") -> None:
+        """Clip gradients of which this process has a part, by the norm of all parts."""
+        if self.settings.clip_norm is None:
+            return
+        groups = list(self._clipped())
+        for weights, norm in zip(groups, sharding.norms(groups), strict=True):
+            held = [sharding.held(one) for one in weights]
+            nn.utils.clip_grads_with_norm_(held, self.settings.clip_norm, norm)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """While it lasts, the method is as if its weights were not sharded, in every process."""
+        return nullcontext() if self.sharding is None else self.sharding.whole()
+
+    def gather(self) -> None:
+        """Let every process have the whole method from now on, not to learn."""
+        if self.sharding is not None:
+            self.sharding.gather()
+
+    def optimiser_state(self) -> dict[str, Any]:
+        """The optimiser's, as if weights were not sharded; to be asked in every process."""
+        if self.sharding is None:
+            return self.optimiser.state_dict()
+        return self.sharding.optimiser_state(self.optimiser)
+
+    def restore(self, state: TrainState) -> None:
+        """Go on from a state.
+
+        Raises:
+            DataError: the state is of another network or optimiser.
+        """
+        state.restore(self.method, self.optimiser, self.scaler)
+        if self.sharding is not None:
+            self.sharding.take_part(self.optimiser)
 
     def _clipped(self) -> Iterator[list[nn.Parameter]]:
         """Groups of weights, each of which is clipped by the norm of its gradient as a whole."""
@@ -188,7 +241,7 @@ def make_update(
     device: torch.device,
     fine_tune: FineTune | None = None,
     parted: frozenset[str] = frozenset(),
-    note: Callable[[str], None] = lambda _: None,
+    note: Note = lambda _: None,
 ) -> Update:
     """`method` on `device` in the wanted memory format, with its optimiser.
 
@@ -212,24 +265,40 @@ def make_update(
         _must_have_no_batch_norm(method)
     if settings.checkpointing:
         keep_less(method, lambda: division.generators)
+    sharding = _shard(method, device, note) if settings.sharded else None
     if TEAM.together or settings.accumulate > 1:
         division.equip(method)
     if settings.compile:
         alone = not (less or TEAM.together)
         compile_networks(method, device, note, alone, settings.compile == "graphs")
-    if settings.channels_last:
+    if settings.channels_last and sharding is None:
         _store_channels_last(method)
+    elif settings.channels_last:
+        note("train.channels_last is left out: weights that are sharded have one layout")
+    kind = torch.amp.GradScaler if sharding is None else sharding.scaler
     return Update(
         method,
         settings,
         seed,
         device,
-        build_optimiser(method, settings, fine_tune),
-        torch.amp.GradScaler(device.type, enabled=settings.precision == "float16"),
+        build_optimiser(method, settings, fine_tune, sharding),
+        kind(device.type, enabled=settings.precision == "float16"),
         fine_tune,
         division,
         parted,
+        sharding,
     )
+
+
+def _shard(method: nn.Module, device: torch.device, note: Note) -> "Sharding | None":
+    """Shard the weights over the processes, if there are several."""
+    if not TEAM.together:
+        note("train.sharded changes nothing: there is one process")
+        return None
+    from medssl.train.sharding import Sharding  # which loads much that few trainings need
+
+    TEAM.same([*method.parameters(), *method.buffers()])
+    return Sharding(method, device)
 
 
 def _must_have_no_batch_norm(method: nn.Module) -> None:
@@ -258,16 +327,25 @@ def _store_channels_last(method: nn.Module) -> None:
 
 
 def build_optimiser(
-    method: Method[Any], settings: LoopSettings, fine_tune: FineTune | None = None
+    method: Method[Any],
+    settings: LoopSettings,
+    fine_tune: FineTune | None = None,
+    sharding: "Sharding | None" = None,
 ) -> torch.optim.Optimizer:
-    """Optimiser of all trainable parameters.
+    """Optimiser of all trainable parameters, of shards this process's part.
 
     Groups carry their `factor` on the learning rate, that on the weight decay (`decays`) and
     whether they are of an `encoder` that is fine-tuned.
     """
     chosen = settings.optimiser
+    held = (lambda one: one) if sharding is None else sharding.held
     groups = [
-        {"params": part, "factor": factor, "decays": decays * kept, "encoder": encoder}
+        {
+            "params": [held(one) for one in part],
+            "factor": factor,
+            "decays": decays * kept,
+            "encoder": encoder,
+        }
         for given, found in method.rate_factors()
         for level, kept, encoder, own in _by_level(method, found, fine_tune)
         for factor in [given * level]

@@ -61,8 +61,12 @@ def after(step, act):
     return prepare
 
 
-def test_two_processes_leave_what_one_does(place):
-    codes, two, told = run(place, "two", verb="run")
+sharded_or_not = pytest.mark.parametrize("more", [(), ("train.sharded=true",)], ids=["", "sharded"])
+
+
+@sharded_or_not
+def test_two_processes_leave_what_one_does(more, place):
+    codes, two, told = run(place, "two", *more, verb="run")
     assert codes == [0, 0], told
     assert told[1] == ("", ""), "the first process alone talks"
     assert "Dice" in told[0][0]
@@ -80,9 +84,10 @@ def test_two_processes_leave_what_one_does(place):
     assert names[0] == names[1]
 
 
-def test_a_signal_to_one_ends_all_with_one_message_and_one_state(place):
+@sharded_or_not
+def test_a_signal_to_one_ends_all_with_one_message_and_one_state(more, place):
     stop = after(3, lambda rank: rank == 1 and os.kill(os.getpid(), signal.SIGTERM))
-    codes, folder, told = run(place, "two", before=stop)
+    codes, folder, told = run(place, "two", *more, before=stop)
     assert codes == [75, 75]
     assert told[0][1].count("training stopped after step 3 of 4") == 1
     assert told[1] == ("", "")
@@ -106,9 +111,10 @@ def test_one_that_fails_says_why_and_the_others_end_in_silence(place):
     assert run(place, "two")[0] == [0, 0]
 
 
-def test_one_that_is_killed_ends_the_others_with_a_sentence(place):
+@sharded_or_not
+def test_one_that_is_killed_ends_the_others_with_a_sentence(more, place):
     kill = after(3, lambda rank: rank == 1 and os.kill(os.getpid(), signal.SIGKILL))
-    codes, _, told = run(place, "two", before=kill)
+    codes, _, told = run(place, "two", *more, before=kill)
     assert codes == [1, -signal.SIGKILL]
     assert told[0][1].count("another process of this training has ended") == 1
 

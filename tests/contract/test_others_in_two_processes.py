@@ -1,9 +1,11 @@
 """Every method that grades, pre-trains or calls slides learns in two processes what it does in one.
 
-Of bags, one process learns from as many in a step.
+Of bags, one process learns from as many in a step. So it does where each process holds a part of
+the weights, which is not offered for slides.
 """
 
-from functools import partial
+import sys
+from functools import cache, partial
 
 import pytest
 import torch
@@ -86,12 +88,32 @@ def test_no_method_is_missing():
     assert named >= {*training("grade"), *training("pretrain"), *training("slide")}
 
 
+SHARDED = [name for name in CASES if name.partition(",")[0] not in slide.METHODS]
+
+
+@cache
+def alone(name):
+    return CASES[name]()
+
+
+def sharded(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "LOOP", LOOP.model_copy(update={"sharded": True}))
+        return CASES[name]()
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     torch.set_num_threads(1)
-    return both(CASES, tmp_path_factory.mktemp("both"))
+    more = {f"{name}, sharded": partial(sharded, name) for name in SHARDED}
+    return both(CASES | more, tmp_path_factory.mktemp("both"))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_learn_what_one_does(name, found):
-    must_agree(found[name], CASES[name]())
+    must_agree(found[name], alone(name))
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_so_they_do_where_each_holds_a_part_of_the_weights(name, found):
+    must_agree(found[f"{name}, sharded"], alone(name))

@@ -1,6 +1,9 @@
-"""Every method that segments learns in two processes what it learns in one, from the same batch."""
+"""Every method that segments learns in two processes what it learns in one, from the same batch.
 
-from functools import partial
+So it does where each process holds a part of the weights.
+"""
+
+from functools import cache, partial
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ OTHERS = {
     "bcp, first stage": ("bcp", {}, 1, 1000),
     "tri_training, over a round": (
         "tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}, 1, 6),
+    "self_training, over a round": ("self_training", {"rounds": 1, "warm": False}, 1, 6),
     "ad_mt, over a turn": ("ad_mt", {"longest_turn": 1}, 901, 1000),
 }  # fmt: skip
 BATCH_NORM = {
@@ -32,25 +36,36 @@ BATCH_NORM = {
 CASES = LATE | OTHERS | BATCH_NORM
 
 
-def train(name, keys, first, steps):
+def train(name, keys, first, steps, sharded=False):
     method = build_method(PATCH, name, **keys)
     settings = TrainSettings(
         steps=steps,
         patch=PATCH,
         optimiser=OptimiserSettings(learning_rate=0.01, schedule="constant"),
         device="cpu",
+        sharded=sharded,
     )
     count = 5 if steps < 10 else 2
     return stepped(method, make_streams(PATCH, method), settings, first, count)
 
 
+@cache
+def alone(name):
+    return train(*CASES[name])
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     torch.set_num_threads(1)
-    trainings = {name: partial(train, *how) for name, how in CASES.items()}
+    trainings = {
+        f"{name}, sharded={sharded}": partial(train, *how, sharded=sharded)
+        for name, how in CASES.items()
+        for sharded in (False, True)
+    }
     return both(trainings, tmp_path_factory.mktemp("both"))
 
 
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_learn_what_one_does(name, found):
-    must_agree(found[name], train(*CASES[name]))
+def test_two_processes_learn_what_one_does(name, sharded, found):
+    must_agree(found[f"{name}, sharded={sharded}"], alone(name))

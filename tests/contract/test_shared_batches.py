@@ -12,6 +12,9 @@ from medssl.data.stream import PatchStream
 from medssl.train.distributed import TEAM
 from medssl.train.division import OwnPart, own_part
 from medssl.transforms.chain import Augment
+from tests.contract import test_grade_methods as grade
+from tests.contract import test_pretrain_methods as pretrain
+from tests.contract import test_slide_methods as slide
 from tests.contract.conftest import build_method, make_streams, toy_case
 from tests.contract.killing import constant, trained
 from tests.contract.training import training
@@ -104,8 +107,20 @@ def test_another_number_of_processes_goes_on_with_the_same_batches(first, tmp_pa
             torch.testing.assert_close(one["weights"][key], value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", training("segment"))
+def segmenting():
+    return {name: partial(build_method, PATCH, name) for name in training("segment")}
+
+
+def others():
+    made = {grade: grade.METHODS, pretrain: pretrain.METHODS, slide: slide.METHODS}
+    return {name: partial(of.make, name) for of, names in made.items() for name in names}
+
+
+BUILT = segmenting() | others()
+
+
+@pytest.mark.parametrize("name", BUILT)
 def test_nothing_that_a_method_keeps_escapes_the_comparison_of_processes(name):
     """Queues, prototypes and teachers are weights or buffers, which must be equal in all."""
-    for module in build_method(PATCH, name).modules():
+    for module in BUILT[name]().modules():
         assert not [key for key, value in vars(module).items() if isinstance(value, torch.Tensor)]

@@ -1,4 +1,4 @@
-"""What follows training is shared out over processes, and leaves the files of one, bit for bit."""
+"""What follows training, and probes of it, are shared out over processes, bit for bit as in one."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from medssl.families.segment import work
 from tests.contract.commands_together import Started
 from tests.drivers.killing.compare import differences, leftovers
-from tests.drivers.toys import balls, joints, slides
+from tests.drivers.toys import balls, heads, joints, slides
 
 RUNS = {
     "segment": (balls, ["balls", "train.steps=2", "split.folds=0", "predict.unlabelled=true"]),
@@ -64,6 +64,22 @@ def test_two_processes_leave_the_files_of_one(family, place):
     assert told[1] == ("", ""), "the first process alone talks"
     must_equal(place / "two", place / "one")
     assert any("predict" in name for name in answers(place, "two"))
+
+
+def test_probes_of_pre_training_are_shared_out_too(place):
+    heads(place)
+    for runs, processes in (("one", 1), ("two", 2)):
+        codes, told = start(
+            place, runs, "pretrain", "encoder", "train.steps=1", processes=processes
+        )
+        assert set(codes) == {0}, told
+    one, two = (
+        json.loads(next((place / runs).rglob("probes.json")).read_text()) for runs in ("one", "two")
+    )
+    learnt = [found.pop("trained") for found in (one, two)]
+    assert "untrained" in one
+    assert one == two
+    assert learnt[0] == pytest.approx(learnt[1], abs=1e-4)  # training rounds otherwise
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def stepped(
         for step in range(first, first + steps):
             given = {kind: wide(stream.batch(step - 1)) for kind, stream in shared.items()}
             losses.append(update(given, Progress(step, settings.steps)))
+        update.gather()
         return {"losses": losses, "weights": method.state_dict()}
 
 
@@ -102,7 +103,7 @@ def both(trainings: Mapping[str, Training], folder: Path) -> dict[str, list[Foun
     }
 
 
-def must_agree(found: list[Found], alone: Found) -> None:
+def must_agree(found: list[Found], alone: Found, close: float = CLOSE) -> None:
     """Both processes have the same bits, and what one process has."""
     first, second = found
     assert "failed" not in first, first["failed"]
@@ -111,9 +112,9 @@ def must_agree(found: list[Found], alone: Found) -> None:
         torch.testing.assert_close(
             value,
             alone["weights"][key],
-            rtol=CLOSE,
-            atol=CLOSE,
+            rtol=close,
+            atol=close,
             msg=lambda text, key=key: f"{key}: {text}",
         )
     for one, other in zip(first["losses"], alone["losses"], strict=True):
-        assert one == pytest.approx(other, rel=10 * CLOSE, abs=CLOSE)
+        assert one == pytest.approx(other, rel=10 * close, abs=close)

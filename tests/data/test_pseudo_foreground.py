@@ -63,9 +63,10 @@ def test_the_forced_patches_aim_at_what_the_last_look_found() -> None:
     found = search([marked((5, 6, 7)), marked()], [marked(), marked((4, 4, 4))])
     given = stream(found)
     before = centres(given, 3)
-    assert [step for step in range(1, 60) if step < SECOND + 1 and found.look(step)] == [
-        FIRST, SECOND,
-    ]  # fmt: skip
+    looked = [step for step in range(1, SECOND + 1) if found.due(step)]
+    assert looked == [FIRST, SECOND]
+    for step in looked:
+        found.look(step)
     assert centres(given, REFRESH)[1] == value((5, 6, 7))
     assert centres(given, 2 * REFRESH - 1)[1] == value((5, 6, 7))
     assert centres(given, 2 * REFRESH)[1] == value((4, 4, 4))
@@ -97,7 +98,8 @@ def test_what_is_saved_gives_the_same_batches_again(step: int) -> None:
     ]
     first = search(*looks)
     for done in range(1, step + 1):
-        first.look(done)
+        if first.due(done):
+            first.look(done)
     again = search()
     again.restore(first.state(), step)
     for number in range(step, step + LAG):

@@ -59,7 +59,7 @@ def test_the_scale_of_gradients_is_part_of_a_saved_state(tmp_path):
     network = torch.nn.Linear(2, 1)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     state = TrainState(step=3)
-    state.keep(network, optimiser, scaler)
+    state.keep(network, optimiser.state_dict(), scaler)
     state.save(tmp_path / "state.pt")
     other = torch.amp.GradScaler("cpu")
     TrainState.load(tmp_path / "state.pt", torch.device("cpu")).restore(network, optimiser, other)

@@ -25,10 +25,15 @@ def trained():
     return network, optimiser, torch.amp.GradScaler("cpu", enabled=False)
 
 
+def keep(state, trained):
+    network, optimiser, scaler = trained
+    state.keep(network, optimiser.state_dict(), scaler)
+
+
 @pytest.fixture
 def saved(trained, tmp_path):
     state = TrainState(step=7, best=0.5, best_step=4)
-    state.keep(*trained)
+    keep(state, trained)
     state.save(tmp_path / "state.pt")
     return tmp_path / "state.pt"
 
@@ -101,7 +106,7 @@ def test_no_flipped_bit_passes(saved):
 
 def test_equal_states_are_equal_files(saved, trained, tmp_path):
     state = TrainState(step=7, best=0.5, best_step=4)
-    state.keep(*trained)
+    keep(state, trained)
     state.save(tmp_path / "other" / "name.pt")
     assert (tmp_path / "other" / "name.pt").read_bytes() == saved.read_bytes()
 
