@@ -20,11 +20,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from medssl.environment import process_count, process_rank
 from medssl.errors import MedsslError, Stopped
+from medssl.stop import held
 from medssl.train.messages import packed, unpacked
 
 Item = TypeVar("Item")
@@ -32,6 +33,9 @@ LOOK_EVERY_S = 0.1
 """How often a follower looks for an order; in between it hears signals."""
 PATIENCE = timedelta(hours=2)
 """How long one process may be busy alone while the others wait for it in a training."""
+CONNECT = timedelta(seconds=60)
+"""How long processes that have met may take to connect: a dead one is noticed no earlier, and torch
+hears no signal meanwhile."""
 BUCKET = 1 << 25
 """Bytes of gradients that are summed at once."""
 
@@ -108,7 +112,8 @@ class Team:
 
     def _wait(self, key: str) -> None:
         while not self.store.check([key]):
-            time.sleep(LOOK_EVERY_S)
+            with held():  # obeys a signal that something passed over before
+                time.sleep(LOOK_EVERY_S)
 
     @contextmanager
     def leading(self) -> Iterator[None]:
@@ -208,9 +213,11 @@ class Team:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         try:
             dist.init_process_group(
-                backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE
+                backend, store=store, rank=self.rank, world_size=self.size, timeout=CONNECT
             )
-            self._talk = dist.new_group(backend="gloo", timeout=PATIENCE)
+            self._talk = dist.new_group(backend="gloo", timeout=CONNECT)
+            for group in (None, self._talk):
+                _set_pg_timeout(PATIENCE, group)
             yield
         except RuntimeError as error:
             if not _is_of_others(error):
@@ -229,8 +236,9 @@ class Team:
             raise
         finally:
             self._talk = None
-            with suppress(RuntimeError):
-                dist.destroy_process_group()
+            if dist.is_initialized():
+                with suppress(RuntimeError):
+                    dist.destroy_process_group()
 
     def _meet(self, key: str) -> None:
         """Wait for all processes, so that a signal is heard: torch's own waiting hears none."""

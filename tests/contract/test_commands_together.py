@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+from datetime import timedelta
 
 import pytest
+import torch.distributed as dist
 from safetensors.torch import load_file
 
-from medssl.train import update
+from medssl.train import distributed, update
 from medssl.train.loop import TrainState
 from tests.contract.commands_together import Started
 from tests.drivers.toys import balls
@@ -115,6 +117,17 @@ def test_one_that_fails_says_why_and_the_others_end_in_silence(place):
 def test_one_that_is_killed_ends_the_others_with_a_sentence(more, place):
     kill = after(3, lambda rank: rank == 1 and os.kill(os.getpid(), signal.SIGKILL))
     codes, _, told = run(place, "two", *more, before=kill)
+    assert codes == [1, -signal.SIGKILL]
+    assert told[0][1].count("another process of this training has ended") == 1
+
+
+def test_one_that_is_killed_before_it_connects_ends_the_others_too(place):
+    def kill(rank):
+        distributed.CONNECT = timedelta(seconds=3)
+        if rank == 1:
+            dist.init_process_group = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+
+    codes, _, told = run(place, "two", before=kill)
     assert codes == [1, -signal.SIGKILL]
     assert told[0][1].count("another process of this training has ended") == 1
 
