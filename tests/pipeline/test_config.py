@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -176,9 +176,9 @@ def test_every_part_with_a_name_is_known_to_overrides() -> None:
         for kind in waiting.pop().__subclasses__():
             waiting.append(kind)
             for key, field in kind.model_fields.items():
-                inner = field.annotation
-                if isinstance(inner, type) and issubclass(inner, BaseModel) and is_named(inner):
-                    named.add(key)
+                for inner in get_args(field.annotation) or [field.annotation]:
+                    if isinstance(inner, type) and issubclass(inner, BaseModel) and is_named(inner):
+                        named.add(key)
     assert named == NAMED
 
 
