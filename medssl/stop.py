@@ -48,6 +48,10 @@ class Stop:
         """The work is over: from now on signals do nothing to a process that is leaving."""
         self._ended, self._listens = True, False
 
+    def hurry(self) -> None:
+        """Leave without waiting for threads, of which one is stuck."""
+        self._hurried = True
+
     def leave(self, code: int) -> NoReturn:
         """End the process; whoever pressed Ctrl-C twice does not wait for its threads either."""
         if self._hurried:

@@ -10,8 +10,10 @@ torch.distributed only while they train: what the first one does alone waits for
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,7 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from medssl.environment import process_count, process_rank
 from medssl.errors import MedsslError, Stopped
-from medssl.stop import held
+from medssl.stop import STOP, held
 from medssl.train.messages import packed, unpacked
 
 Item = TypeVar("Item")
@@ -34,8 +36,7 @@ LOOK_EVERY_S = 0.1
 PATIENCE = timedelta(hours=2)
 """How long one process may be busy alone while the others wait for it in a training."""
 CONNECT = timedelta(seconds=60)
-"""How long processes that have met may take to connect: a dead one is noticed no earlier, and torch
-hears no signal meanwhile."""
+"""How long each try of processes that have met to connect may take; there are a few."""
 BUCKET = 1 << 25
 """Bytes of gradients that are summed at once."""
 
@@ -212,12 +213,7 @@ class Team:
         self._groups += 1
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         try:
-            dist.init_process_group(
-                backend, store=store, rank=self.rank, world_size=self.size, timeout=CONNECT
-            )
-            self._talk = dist.new_group(backend="gloo", timeout=CONNECT)
-            for group in (None, self._talk):
-                _set_pg_timeout(PATIENCE, group)
+            self._connect(backend, store)
             yield
         except RuntimeError as error:
             if not _is_of_others(error):
@@ -239,6 +235,32 @@ class Team:
             if dist.is_initialized():
                 with suppress(RuntimeError):
                     dist.destroy_process_group()
+
+    def _connect(self, backend: str, store: Any) -> None:
+        """Make the groups in a thread, so that a signal is heard while one of them is gone."""
+        made = Future[None]()
+
+        def make() -> None:
+            try:
+                dist.init_process_group(
+                    backend, store=store, rank=self.rank, world_size=self.size, timeout=CONNECT
+                )
+                self._talk = dist.new_group(backend="gloo", timeout=CONNECT)
+                for group in (None, self._talk):
+                    _set_pg_timeout(PATIENCE, group)
+                made.set_result(None)
+            except BaseException as error:
+                made.set_exception(error)
+
+        threading.Thread(target=make, daemon=True).start()
+        try:
+            while not made.done():
+                with held():
+                    wait([made], LOOK_EVERY_S)
+        except Stopped:
+            STOP.hurry()
+            raise
+        made.result()
 
     def _meet(self, key: str) -> None:
         """Wait for all processes, so that a signal is heard: torch's own waiting hears none."""

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-from datetime import timedelta
+import time
 
 import pytest
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from medssl.train import distributed, update
+from medssl.train import update
 from medssl.train.loop import TrainState
 from tests.contract.commands_together import Started
 from tests.drivers.toys import balls
@@ -121,15 +121,19 @@ def test_one_that_is_killed_ends_the_others_with_a_sentence(more, place):
     assert told[0][1].count("another process of this training has ended") == 1
 
 
-def test_one_that_is_killed_before_it_connects_ends_the_others_too(place):
+def test_where_one_is_killed_before_it_connects_the_others_hear_signals(place):
     def kill(rank):
-        distributed.CONNECT = timedelta(seconds=3)
         if rank == 1:
             dist.init_process_group = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 
-    codes, _, told = run(place, "two", before=kill)
-    assert codes == [1, -signal.SIGKILL]
-    assert told[0][1].count("another process of this training has ended") == 1
+    def ask(started):  # as torchrun does
+        os.waitid(os.P_PID, started.pids[1], os.WEXITED | os.WNOWAIT)
+        time.sleep(1)
+        os.kill(started.pids[0], signal.SIGTERM)
+
+    codes, _, told = run(place, "two", before=kill, act=ask)
+    assert codes == [75, -signal.SIGKILL]
+    assert "asked to by a signal" in told[0][1]
 
 
 def test_a_wrong_key_is_told_once(place):

@@ -107,6 +107,10 @@ FORMS: dict[str, tuple[list[str], list[str], dict[str, str], str]] = {
         [f"{c}/{n}.nii.gz" for n in NUMBERS for c in ("t1", "flair")], ["labels/02.nii.gz"],
         {"flair": "flair/{case}.nii.gz", "t1": "t1/{case}.nii.gz"}, "labels/{case}.nii.gz",
     ),
+    "other words before single digits": (
+        [f"volume-{n}.nii" for n in range(4)], ["segmentation-0.nii", "segmentation-2.nii"],
+        {"image": "volume-{case}.nii"}, "segmentation-{case}.nii",
+    ),
     "no word tells": (
         [f"{n}.nii.gz" for n in NUMBERS], ["01_liver.nii.gz", "03_liver.nii.gz"],
         {"image": "{case}.nii.gz"}, "{case}_liver.nii.gz",
@@ -153,6 +157,28 @@ def test_what_the_files_hold_is_written_with_the_reason(scans: Path) -> None:
     config = load_config("scans").pipeline
     assert (config.method.name, config.predict.unlabelled) == ("tracoco", True)
     assert "preprocess: ct" in Path("pipelines/scans.yaml").read_text()
+
+
+@pytest.mark.parametrize("form", ["{part}/{kind}/{n}.nii.gz", "{kind}/{part}/{n}.nii.gz"])
+def test_folders_of_parts_divide_the_scans_and_are_no_patients(scans: Path, form: str) -> None:
+    parts = {"train": (1, 2, 3), "val": (1,), "test": (1, 2)}
+    fill(
+        scans,
+        [form.format(part=part, kind="images", n=n) for part, all_ in parts.items() for n in all_],
+        [
+            form.format(part=part, kind="masks", n=n)
+            for part, n in [("train", 1), ("train", 2), ("val", 1), ("test", 1)]
+        ],
+    )
+    said = initialise(scans, QuietReporter())
+    spec, cases = written()
+    layout = spec.layout.model_extra or {}
+    assert layout["label"] == form.format(part="{part}", kind="masks", n="{case}")
+    assert len({case.patient for case in cases}) == 6
+    assert [case.id for case in cases if case.part == "test"] == ["test_1"]
+    assert [case.id for case in cases if not labelled(case)] == ["test_2", "train_3"]
+    assert "1 of these masks are declared for testing" in said
+    assert "Learns from the 3 masks" in Path("pipelines/scans.yaml").read_text()
 
 
 def test_several_scans_of_a_patient_stay_together(scans: Path) -> None:

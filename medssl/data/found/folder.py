@@ -14,10 +14,10 @@ from medssl.data.files import DICOM, PICTURES, visible
 from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
-from medssl.data.found.scans import PATIENT, read_scans
+from medssl.data.found.scans import PART, PATIENT, read_scans
 from medssl.data.found.studies import read_heap, read_studies
 from medssl.data.found.tables import read_table
-from medssl.data.found.words import VISITS, names_a_mask
+from medssl.data.found.words import VISITS, names_a_mask, names_a_part
 from medssl.data.layouts.slides import SUFFIXES as SLIDES
 from medssl.errors import DataError
 from medssl.names import some_of
@@ -188,18 +188,23 @@ def _refuse_none(items: Sequence[Item], folder: Path, what: str) -> None:
 
 def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     scans = matched.scans
-    patterns = {}
+    patterns, label = {}, matched.label
+    divided = all(names_a_part(first) for first, _ in scans.found)
     for channel, pattern in scans.channels.items():
         ending, unlike = _ending(
             [files[channel] for files in scans.found.values() if channel in files]
         )
-        patterns[channel] = pattern + ending
+        place = pattern.replace(PATIENT, PART) if divided else pattern
+        patterns[channel] = place + ending
         scans.unused += unlike
     layout: dict[str, Any] = {"kind": "glob", "images": patterns}
     rule = ""
-    if matched.label is not None:
-        layout["label"] = matched.label + _ending(list(matched.masks.values()))[0]
-        rule = f"{told(matched.label)} belongs to {told(next(iter(scans.channels.values())))}"
+    if label is not None:
+        label = label.replace(PATIENT, PART) if divided else label
+        layout["label"] = label + _ending(list(matched.masks.values()))[0]
+        scan = next(iter(scans.channels.values()))
+        scan = scan.replace(PATIENT, PART) if divided else scan
+        rule = f"{told(label)} belongs to {told(scan)}"
     notes = []
     if scans.unused:
         names = some_of([one.shown for one in scans.unused])
@@ -208,7 +213,7 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
             f"{names}"
         )
     pictures = all(one.ending.lower() in (*PICTURES, *DICOM) for one in images)
-    named = PATIENT in "".join(scans.channels.values())
+    named = PATIENT in "".join(patterns.values())
     patient = None if named else patients_in([case for _, case in scans.found])
     modality = "OT" if pictures else None
     return Found(layout, list(patterns), folder, modality, rule=rule, patient=patient, notes=notes)

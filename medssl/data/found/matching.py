@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from medssl.data.found.items import Item
-from medssl.data.found.scans import CASE, PATIENT, Key, Scans, bounded
+from medssl.data.found.scans import CASE, PART, PATIENT, Key, Scans, bounded
 from medssl.errors import DataError
 
 _SAMPLE, _BASES, _OPTIONS = 8, 400, 6
@@ -98,16 +98,23 @@ def _affixes(scans: Scans, masks: Sequence[Item]) -> list[Affix]:
     counted: Counter[Affix] = Counter()
     for one in masks:
         for _, base in list(scans.found)[:_BASES]:
-            matcher = SequenceMatcher(None, one.name, base, autojunk=False)
-            found = matcher.find_longest_match()
-            shared = base[found.b : found.b + found.size]
-            start = found.b + len(shared) - len(shared.lstrip(_SEPARATORS))
-            shared = shared.strip(_SEPARATORS)
-            before, after = base[:start], base[start + len(shared) :]
-            if shared and not _cuts(before, shared) and not _cuts(shared, after):
-                counted[before, after] += 1
+            affix = next(_around(one.name, base), None)
+            if affix is not None:
+                counted[affix] += 1
     likely = [affix for affix, _ in counted.most_common(_OPTIONS) if affix != ("", "")]
     return [("", ""), *likely]
+
+
+def _around(mask: str, base: str) -> Iterator[Affix]:
+    """What stands around whole words and numbers that two names share, the longest first."""
+    blocks = SequenceMatcher(None, mask, base, autojunk=False).get_matching_blocks()
+    for block in sorted(blocks, key=lambda block: block.size, reverse=True):
+        shared = base[block.b : block.b + block.size]
+        start = block.b + len(shared) - len(shared.lstrip(_SEPARATORS))
+        shared = shared.strip(_SEPARATORS)
+        before, after = base[:start], base[start + len(shared) :]
+        if shared and not _cuts(before, shared) and not _cuts(shared, after):
+            yield before, after
 
 
 def _cuts(left: str, right: str) -> bool:
@@ -230,4 +237,4 @@ def _under(scans: Scans, affix: Affix) -> Scans:
 
 def told(pattern: str) -> str:
     """A pattern for people: seg_(.+)."""
-    return pattern.replace(CASE, "(.+)").replace(PATIENT, "(patient)")
+    return pattern.replace(CASE, "(.+)").replace(PATIENT, "(patient)").replace(PART, "(part)")

@@ -26,6 +26,12 @@ VISITS = _set(
 )
 """Of several scans of one patient."""
 
+TESTS = _set("test tests testing ts")
+"""Of the part of a data set that is kept for scores."""
+
+PARTS = TESTS | _set("train training tr val valid validation dev")
+"""Of the parts that a data set is divided into."""
+
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
@@ -37,6 +43,12 @@ def words_of(name: str) -> list[str]:
 def names_a_mask(name: str) -> bool:
     """Whether a word of a file's or folder's name says that it holds masks."""
     return bool(MASKS.intersection(words_of(name)))
+
+
+def names_a_part(name: str) -> bool:
+    """Whether a folder's name says nothing but which part of the data set it holds."""
+    found = words_of(name)
+    return bool(found) and PARTS.issuperset(found)
 
 
 def channel_word(name: str) -> tuple[str, str, str] | None:

@@ -71,6 +71,9 @@ def _facts(
     masked = sum(map(labelled, cases))
     rule = f"; {found.rule}" if found.rule else ""
     yield f"{masked} have a {layout.truth}, {len(cases) - masked} have none{rule}"
+    tests = sum(case.part == "test" and labelled(case) for case in cases)
+    if tests:
+        yield f"{tests} of these {layout.truth}s are declared for testing: scored, not learnt"
     if layout.contents is None:
         return
     why = contents.why or "as nothing in the files tells; if it is not so, correct `modality`"

@@ -1,22 +1,35 @@
 """Plain patterns with {case}: `t1: "{case}/t1.nii.gz"`, `label: "masks/{case}_seg.nii.gz"`.
 
 `*` and `?` stand for any part of a file or folder name; {case} may stand more than once. Where
-{patient} stands too, it names the patient, and the case by both: `{patient}/scan_{case}.nii.gz`. A
-pattern that ends in / fits folders, of DICOM series. A file that fits the label's pattern is no
-image, so that `{case}.nii.gz` and `{case}_seg.nii.gz` agree. Hidden files, and what lies in hidden
-folders, are passed over.
+{patient} stands too, it names the patient, and the case by both: `{patient}/scan_{case}.nii.gz`.
+{part} stands for train, val, test or the like: `{part}/images/{case}.nii.gz`; what is called test
+and has a mask is the test set, all else is for training. A pattern that ends in / fits folders, of
+DICOM series. A file that fits the label's pattern is no image, so that `{case}.nii.gz` and
+`{case}_seg.nii.gz` agree. Hidden files, and what lies in hidden folders, are passed over.
 """
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from medssl.data.files import matching
+from medssl.data.found.words import TESTS, words_of
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.errors import DataError, UsageError
 from medssl.names import shown
+
+_PLACES = re.compile(r"\{(?:case|patient|part)\}")
+
+
+class _Key(NamedTuple):
+    """What names a case; the first two are empty where the pattern has no place for them."""
+
+    part: str
+    patient: str
+    case: str
 
 
 class Options(BaseModel):
@@ -25,8 +38,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: dict[str, str] = Field(
-        description="pattern of each channel, with {case} where the case's name stands, and "
-        "{patient} where the patient's does; ending in / for folders of DICOM series"
+        description="pattern of each channel, with {case} where the case's name stands, {patient} "
+        "where the patient's does, and {part} where train, val or test does; ending in / for "
+        "folders of DICOM series"
     )
     label: str | None = Field(
         default=None, description="pattern of the masks; null: there are none"
@@ -47,19 +61,22 @@ def cases(spec: DataSpec, root: Path) -> list[Case]:
     files = {channel: _matches(root, options.images[channel], masks) for channel in spec.channels}
     keys = set(labels).union(*files.values())
     return [
-        Case(
-            id=(name := "_".join(filter(None, key))),
-            patient=key[0] or spec.patient_of(name),
-            images={channel: found[key] for channel, found in files.items() if key in found},
-            label=labels.get(key),
-            session=spec.session_of(name),
-        )
+        _case(spec, key, {name: found[key] for name, found in files.items() if key in found}, mask)
         for key in sorted(keys)
+        for mask in [labels.get(key)]
     ]
 
 
-def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[tuple[str, str], Path]:
-    """Files that fit `pattern`, by patient, or nothing, and case, but for those in `apart`."""
+def _case(spec: DataSpec, key: _Key, images: dict[str, Path], label: Path | None) -> Case:
+    name = "_".join(filter(None, key))
+    patient = key.patient or (spec.patient_of(key.case) if spec.patient else name)
+    tests = label is not None and bool(TESTS.intersection(words_of(key.part)))
+    session = spec.session_of(name)
+    return Case(name, patient, images, label, session, "test" if tests else None)
+
+
+def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[_Key, Path]:
+    """Files that fit `pattern`, by what names their case, but for those in `apart`."""
     if "{case}" not in pattern:
         raise UsageError(
             f"the pattern {shown(pattern)} lacks {{case}}", do="mark where the name stands"
@@ -72,15 +89,15 @@ def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[tuple[str, str]
         )
     folders, pattern = pattern.endswith("/"), pattern.rstrip("/")
     expression = re.compile(_expression(pattern))
-    found: dict[tuple[str, str], Path] = {}
-    for path in matching(root, pattern.replace("{case}", "*").replace("{patient}", "*")):
+    found: dict[_Key, Path] = {}
+    for path in matching(root, _PLACES.sub("*", pattern)):
         match = expression.fullmatch(path.relative_to(root).as_posix())
         if match is None or path in apart or (folders and not path.is_dir()):
             continue
-        name = match.groupdict().get("patient") or "", match.group("case")
+        name = _Key(**{"part": "", "patient": "", **match.groupdict()})
         if name in found:
             raise DataError(
-                f"{path} and {found[name]} both fit '{pattern}' for case {name[1]}",
+                f"{path} and {found[name]} both fit '{pattern}' for case {name.case}",
                 do="make the pattern narrower",
             )
         found[name] = path
@@ -88,12 +105,12 @@ def _matches(root: Path, pattern: str, apart: set[Path]) -> dict[tuple[str, str]
 
 
 def _expression(pattern: str) -> str:
-    """The pattern as a regular expression; a second {case} or {patient} repeats the first."""
-    parts = re.split(r"(\{case\}|\{patient\}|\*|\?)", pattern)
+    """The pattern as a regular expression; what stands a second time repeats the first."""
+    parts = re.split(r"(\{case\}|\{patient\}|\{part\}|\*|\?)", pattern)
     meaning = {"*": "[^/]*", "?": "[^/]"}
     text, named = "", set()
     for part in parts:
-        if part in ("{case}", "{patient}"):
+        if _PLACES.fullmatch(part):
             name = part[1:-1]
             text += f"(?P={name})" if name in named else f"(?P<{name}>[^/]+?)"
             named.add(name)

@@ -88,7 +88,8 @@ def _place(plan: SegmentPlan, case: str) -> str:
     """Where the layout looks for the mask of a case; empty where its name does not say it."""
     spec = plan.config.spec
     pattern = str((spec.layout.model_extra or {}).get("label") or "")
-    if pattern.count("{case}") == 0 or set("*?").intersection(pattern) or "{patient}" in pattern:
+    more = any(place in pattern for place in ("*", "?", "{patient}", "{part}"))
+    if more or "{case}" not in pattern:
         return ""
     return str(data_folder(spec) / pattern.replace("{case}", case))
 

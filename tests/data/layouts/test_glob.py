@@ -41,6 +41,24 @@ def test_a_mask_beside_its_image_is_no_image(tmp_path: Path, touch: Touch) -> No
     assert (case.id, case.label) == ("a", tmp_path / "a_seg.nii.gz")
 
 
+def test_a_masked_case_of_the_test_part_is_kept_for_scores(tmp_path: Path, touch: Touch) -> None:
+    for name in ("train/1.nii", "test/1.nii", "test/1_seg.nii", "test/2.nii"):
+        touch(name)
+    found = matched(tmp_path, {"t1": "{part}/{case}.nii"}, "{part}/{case}_seg.nii")
+    assert [(one.id, one.patient, one.part) for one in found] == [
+        ("test_1", "test_1", "test"),
+        ("test_2", "test_2", None),
+        ("train_1", "train_1", None),
+    ]
+
+
+def test_a_patient_in_two_parts_is_one_patient(tmp_path: Path, touch: Touch) -> None:
+    for name in ("train/a-1.nii", "test/a-2.nii"):
+        touch(name)
+    found = matched(tmp_path, {"t1": "{part}/{case}.nii"}, patient=r"^(.+)-\d$")
+    assert [one.patient for one in found] == ["a", "a"]
+
+
 def test_a_label_without_image_is_shown_to_the_check(tmp_path: Path, touch: Touch) -> None:
     touch("a_seg.nii.gz")
     (case,) = matched(tmp_path, {"t1": "{case}.nii.gz"}, "{case}_seg.nii.gz")
