@@ -278,18 +278,19 @@ def test_pictures_without_a_mask_are_refused_and_nothing_is_written(scans: Path)
     assert not Path("data_specs").exists()
 
 
-def table(path: Path, *rows: Sequence[str]) -> None:
+def table(path: Path, *rows: Sequence[str], sign: str = ",") -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
+        csv.writer(stream, delimiter=sign).writerows(rows)
 
 
-def test_a_table_of_grades(scans: Path) -> None:
+@pytest.mark.parametrize("sign", [",", ";"])
+def test_a_table_of_grades(scans: Path, sign: str) -> None:
     rows = [["filename", "KL", "patient_id", "age"]]
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 32)).astype(np.uint8)
         Image.fromarray(pixels).save(scans / f"{number}.png")
         rows.append([f"{number}.png", str(number % 2) if number < 6 else "", f"p{number}", "60"])
-    table(scans / "grades.csv", *rows)
+    table(scans / "grades.csv", *rows, sign=sign)
     said = initialise(scans, QuietReporter())
     spec, cases = written()
     assert spec.layout.kind == "radiographs"
