@@ -253,6 +253,16 @@ def test_pictures_with_masks(scans: Path) -> None:
     assert load_config("scans").pipeline.preprocess == Preprocess.of("radiograph")
 
 
+def test_values_that_jpeg_has_changed_are_no_labels(scans: Path) -> None:
+    for kind in ("images", "masks"):
+        (scans / kind).mkdir()
+        disc = (np.hypot(*np.mgrid[-16:16, -16:16]) < 9).astype(np.uint8) * 255
+        Image.fromarray(disc).save(scans / kind / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg is no mask.*JPEG.*save masks as PNG"):
+        initialise(scans, QuietReporter())
+    assert not Path("data_specs").exists()
+
+
 def test_pictures_in_colour_with_masks_in_colours(scans: Path) -> None:
     (scans / "images").mkdir()
     (scans / "masks").mkdir()
