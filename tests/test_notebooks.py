@@ -19,6 +19,7 @@ def test_a_notebook_runs_from_top_to_bottom(
 ) -> None:
     for variable in ("DATA", "RUNS", "CACHE"):
         monkeypatch.delenv(f"MEDSSL_{variable}", raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # figures are shown, as in Jupyter
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         assert not cell.get("outputs"), "notebooks are committed without outputs"
