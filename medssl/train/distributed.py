@@ -10,33 +10,27 @@ torch.distributed only while they train: what the first one does alone waits for
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.distributed.distributed_c10d import PrefixStore, _set_pg_timeout
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from medssl.environment import process_count, process_rank
 from medssl.errors import MedsslError, Stopped
-from medssl.stop import STOP, held
+from medssl.stop import held
+from medssl.train.groups import PATIENCE, connect
 from medssl.train.messages import packed, unpacked
 
 Item = TypeVar("Item")
 LOOK_EVERY_S = 0.1
 """How often a follower looks for an order; in between it hears signals."""
-PATIENCE = timedelta(hours=2)
-"""How long one process may be busy alone while the others wait for it in a training."""
-CONNECT = timedelta(seconds=60)
-"""How long each try of processes that have met to connect may take; there are a few."""
 BUCKET = 1 << 25
 """Bytes of gradients that are summed at once."""
 
@@ -213,7 +207,7 @@ class Team:
         self._groups += 1
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         try:
-            self._connect(backend, store)
+            self._talk = connect(backend, store, self.rank, self.size)
             yield
         except RuntimeError as error:
             if not _is_of_others(error):
@@ -235,32 +229,6 @@ class Team:
             if dist.is_initialized():
                 with suppress(RuntimeError):
                     dist.destroy_process_group()
-
-    def _connect(self, backend: str, store: Any) -> None:
-        """Make the groups in a thread, so that a signal is heard while one of them is gone."""
-        made = Future[None]()
-
-        def make() -> None:
-            try:
-                dist.init_process_group(
-                    backend, store=store, rank=self.rank, world_size=self.size, timeout=CONNECT
-                )
-                self._talk = dist.new_group(backend="gloo", timeout=CONNECT)
-                for group in (None, self._talk):
-                    _set_pg_timeout(PATIENCE, group)
-                made.set_result(None)
-            except BaseException as error:
-                made.set_exception(error)
-
-        threading.Thread(target=make, daemon=True).start()
-        try:
-            while not made.done():
-                with held():
-                    wait([made], LOOK_EVERY_S)
-        except Stopped:
-            STOP.hurry()
-            raise
-        made.result()
 
     def _meet(self, key: str) -> None:
         """Wait for all processes, so that a signal is heard: torch's own waiting hears none."""

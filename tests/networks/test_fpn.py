@@ -130,6 +130,10 @@ def test_a_frozen_encoder_has_no_gradient_and_the_linear_decoder_all_of_it():
     assert all(bool(weight.grad.any()) for weight in network.decoder.parameters())
 
 
-def test_networks_without_a_linear_decoder_say_so():
-    with pytest.raises(ValueError, match="vnet has no linear decoder: choose swin_fpn or conv_fpn"):
-        NetworkSettings(name="vnet", decoder="linear")
+def test_every_network_with_an_encoder_takes_a_linear_decoder():
+    settings = NetworkSettings(name="vnet", width=2, levels=2, decoder="linear", dropout=0)
+    network = build_network(settings, 1, 3, 0)
+    image = torch.randn(2, 1, 8, 8, 8)
+    shares = network.decoder(network.encoder(image), image.shape[2:])
+    assert shares.shape == (2, 3, 8, 8, 8)
+    assert torch.equal(network(image), shares)
