@@ -19,9 +19,12 @@ def test_a_notebook_runs_from_top_to_bottom(
 ) -> None:
     for variable in ("DATA", "RUNS", "CACHE"):
         monkeypatch.delenv(f"MEDSSL_{variable}", raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # figures are shown, as in Jupyter
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         assert not cell.get("outputs"), "notebooks are committed without outputs"
         cell.source = re.sub(r"STEPS = \d+", "STEPS = 2", cell.source)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     assert list((tmp_path / "runs").glob(MADE[path.stem]))
+    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    assert "image/png" in str(last.outputs), "the last cell shows pictures"

@@ -24,7 +24,7 @@ def read_rows(path: Path, required: Collection[str], key: str, names: str) -> li
     """Every row of a user's table by column; names and cells without surrounding space.
 
     Args:
-        path: CSV in UTF-8.
+        path: CSV in UTF-8, whose cells commas, semicolons or tabs separate.
         required: columns that must be there.
         key: of the data spec that names the table, e.g. "layout.table".
         names: what the columns should be called, for the message.
@@ -35,14 +35,14 @@ def read_rows(path: Path, required: Collection[str], key: str, names: str) -> li
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist", do=f"write the table or correct `{key}`")
-    columns, *rows = read_cells(path) or [[]]
+    columns, *rows = read_cells(path, other=";\t") or [[]]
     columns = [name.strip() for name in columns]
     missing = [name for name in required if name not in columns]
     if missing:
         raise DataError(
             f"{path} lacks the column {' and '.join(missing)}",
             f"it has {', '.join(filter(None, columns)) or 'none'}",
-            f"separate columns by commas and name them {names}",
+            f"name the columns {names}",
         )
     if twice := [name for name, count in Counter(filter(None, columns)).items() if count > 1]:
         raise DataError(
@@ -55,7 +55,7 @@ def read_rows(path: Path, required: Collection[str], key: str, names: str) -> li
             raise DataError(
                 f"row {number} of {path} has {len(row)} cells, where there are {len(columns)} "
                 "columns",
-                "a cell that holds a comma must stand in quotes",
+                "a cell that holds what separates cells must stand in quotes",
                 "correct the row",
             )
     empty = [""] * len(columns)
@@ -65,8 +65,11 @@ def read_rows(path: Path, required: Collection[str], key: str, names: str) -> li
     ]
 
 
-def read_cells(path: Path) -> list[list[str]]:
+def read_cells(path: Path, other: str = "") -> list[list[str]]:
     """The cells of a CSV file in UTF-8; empty lines are left out.
+
+    Args:
+        other: signs that may separate cells where the first line has no comma.
 
     Raises:
         DataError: it cannot be read as one.
@@ -75,7 +78,10 @@ def read_cells(path: Path) -> list[list[str]]:
         text = path.read_bytes().decode("utf-8-sig")
         if "\0" in text:
             raise ValueError("it holds zero bytes")
-        return [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        first = text.lstrip("\r\n").partition("\n")[0].partition("\r")[0]
+        sign = "," if "," in first else next((one for one in other if one in first), ",")
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
+        return [row for row in lines if row]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is no CSV table in UTF-8", str(error), "save it as one") from error
 

@@ -90,6 +90,7 @@ class Tracker:
         }
         self._failed_before = False
         self._model_id: str | None = None
+        self._used: set[str] = set()
         self._journal = Journal(run_dir / METRICS)
         self._rewound = self._complete = False
         self._active = process_rank() == 0
@@ -170,6 +171,7 @@ class Tracker:
                 if self._mlflow is None:
                     self._attempt(self._open)
                 self._hand_over()
+                self._tell_models()
                 self._make_model()
         except Stopped:
             status = "KILLED"
@@ -197,13 +199,20 @@ class Tracker:
 
     def _tell_beside(self) -> None:
         """What a store may lack that is older than MLflow 3: without it a run is a run as well."""
+        self._beside(lambda run: run.inputs(self._told["datasets"], ()))
+        self._tell_models()
+        if self._failed_before:
+            self._beside(lambda run: run.untag(FAILURE))
+
+    def _tell_models(self) -> None:
+        """Which models it uses: at its begin, and at its end those that its parts have made."""
         found = (
             model_in((self._folder / path).resolve(), self._uri) for path in self._told["uses"]
         )
-        models = [one for one in found if one is not None]
-        self._beside(lambda run: run.inputs(self._told["datasets"], models))
-        if self._failed_before:
-            self._beside(lambda run: run.untag(FAILURE))
+        models = {one for one in found if one is not None} - self._used
+        if models:
+            self._used |= models
+            self._beside(lambda run: run.inputs((), sorted(models)))
 
     def _make_model(self) -> None:
         told, known = self._told["model"], self._known()

@@ -26,12 +26,11 @@ from tests.contract.training import training
 from tests.data.test_changes import MOVES, SURE, stream
 
 SEGMENT = training("segment")
-ON_CPU = {"bcp": (2, 2), "gmml": (2, 1), "multi_augs": (1, 0)}
+ON_CPU = {"bcp": (2, 2), "multi_augs": (1, 0)}
 """Methods of which a part is done on a CPU, and copies from and to the device for that: the largest
-connected part of what is labelled; blocks that are dropped and filled; places to cut around."""
-CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}, "vicreg": {"equal": 2}}
-"""What has to be counted when all items are clustered anew, every so many steps; what torch's
-covariance asks for."""
+connected part of what is labelled; places to cut around."""
+CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}}
+"""What has to be counted when all items are clustered anew, every so many steps."""
 FETCHED = {"copy to the CPU": 1}
 """The values of all terms, in one transfer."""
 CHANCES = {

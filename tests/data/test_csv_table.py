@@ -27,6 +27,8 @@ def rows_of(path: Path, content: bytes) -> list[dict[str, str]]:
         b"\xef\xbb\xbffile,grade\r\na.png,1\r\nb.png,\r\n",
         b" file , grade,\n a.png ,1,\n\nb.png\n",
         b'"file","grade"\r"a.png","1"\rb.png,\r',
+        b"file;grade\r\na.png;1\r\nb.png;\r\n",
+        b'"file"\tgrade\na.png\t1\nb.png\t\n',
     ],
 )
 def test_tables_are_read_as_spreadsheets_save_them(tmp_path: Path, content: bytes) -> None:
@@ -40,8 +42,8 @@ def test_tables_are_read_as_spreadsheets_save_them(tmp_path: Path, content: byte
     ("content", "message"),
     [
         (b"", "lacks the column file and grade; it has none"),
-        (b"file;grade\na.png;1\n", "it has file;grade; separate columns by commas"),
-        (b"file\tgrade\na.png\t1\n", "separate columns by commas"),
+        (b"file grade\na.png 1\n", "it has file grade; name the columns file, grade"),
+        (b"file;grade\nDoe; J.png;1\n", r"row 2 of .*a\.csv has 3 cells"),
         (b"file,grade,file\na.png,1,b.png\n", "has two columns file"),
         (b"file,grade\nDoe, J.png,1\n", r"row 2 of .*a\.csv has 3 cells"),
         (b"file,grade\na\0.png,1\n", "no CSV table in UTF-8; it holds zero bytes"),

@@ -253,6 +253,16 @@ def test_pictures_with_masks(scans: Path) -> None:
     assert load_config("scans").pipeline.preprocess == Preprocess.of("radiograph")
 
 
+def test_values_that_jpeg_has_changed_are_no_labels(scans: Path) -> None:
+    for kind in ("images", "masks"):
+        (scans / kind).mkdir()
+        disc = (np.hypot(*np.mgrid[-16:16, -16:16]) < 9).astype(np.uint8) * 255
+        Image.fromarray(disc).save(scans / kind / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg is no mask.*JPEG.*save masks as PNG"):
+        initialise(scans, QuietReporter())
+    assert not Path("data_specs").exists()
+
+
 def test_pictures_in_colour_with_masks_in_colours(scans: Path) -> None:
     (scans / "images").mkdir()
     (scans / "masks").mkdir()
@@ -278,18 +288,19 @@ def test_pictures_without_a_mask_are_refused_and_nothing_is_written(scans: Path)
     assert not Path("data_specs").exists()
 
 
-def table(path: Path, *rows: Sequence[str]) -> None:
+def table(path: Path, *rows: Sequence[str], sign: str = ",") -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
+        csv.writer(stream, delimiter=sign).writerows(rows)
 
 
-def test_a_table_of_grades(scans: Path) -> None:
+@pytest.mark.parametrize("sign", [",", ";"])
+def test_a_table_of_grades(scans: Path, sign: str) -> None:
     rows = [["filename", "KL", "patient_id", "age"]]
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 32)).astype(np.uint8)
         Image.fromarray(pixels).save(scans / f"{number}.png")
         rows.append([f"{number}.png", str(number % 2) if number < 6 else "", f"p{number}", "60"])
-    table(scans / "grades.csv", *rows)
+    table(scans / "grades.csv", *rows, sign=sign)
     said = initialise(scans, QuietReporter())
     spec, cases = written()
     assert spec.layout.kind == "radiographs"

@@ -78,6 +78,9 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     ]
     assert len(made) == 3
     assert set(used) == made
+    finished = [run.info.run_id for run in wholes if run.info.status == "FINISHED"]
+    shown = [one.model_id for id_ in finished for one in client.get_run(id_).inputs.model_inputs]
+    assert sorted(shown) == sorted(made), "the rows of whole runs show their models"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import DICOM, is_picture
 from medssl.data.geometry import Geometry
-from medssl.data.picture.mask import colours_of
+from medssl.data.picture.mask import LOSSY, colours_of
 from medssl.data.picture.read import read_picture
 from medssl.data.spec import Case
 from medssl.data.volume import read_geometry, read_mask, read_volume
@@ -59,7 +59,8 @@ def read_contents(cases: Sequence[Case], on_progress: Progress | None = None) ->
     """Headers of all scans, voxels of all masks and of a few scans.
 
     Raises:
-        DataError: a mask holds so many values that it is none, or nothing at all can be read.
+        DataError: a mask holds so many values that it is none, or several in a JPEG, or nothing at
+            all can be read.
     """
     found = Contents()
     with Workers(min(4, os.cpu_count() or 1)) as pool:
@@ -121,6 +122,12 @@ def _take(found: Contents, case: Case, look: _Look) -> None:
     if look.colours:
         return
     marked = [value for value in look.values if value != 0]
+    if len(marked) > 1 and case.label is not None and case.label.suffix.lower() in LOSSY:
+        raise DataError(
+            f"{case.label} is no mask",
+            f"it is a JPEG, which changes values, and holds {len(marked)} beside 0",
+            "save masks as PNG, with one number per structure",
+        )
     if len(marked) > _MOST_VALUES or any(not 0 < value < 256 for value in marked):
         raise DataError(
             f"{case.label} is no mask",

@@ -20,7 +20,8 @@ _MANY = 3
 _MOST = 64
 """A picture of more colours is no mask."""
 
-_LOSSY = (".jpg", ".jpeg")
+LOSSY = (".jpg", ".jpeg")
+"""Endings of pictures whose values change where they are saved."""
 
 
 class UnknownColour(DataError):
@@ -106,7 +107,7 @@ def _unknown(picture: Picture, codes: np.ndarray, labels: Sequence[Label]) -> Un
     named = ", ".join(f"{_hex(code)} ({count} pixels)" for code, count in found[:_MANY])
     more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
     near = min(labels, key=lambda label: _distance(label, found[0][0]))
-    lossy = picture.source.suffix.lower() in _LOSSY
+    lossy = picture.source.suffix.lower() in LOSSY
     return UnknownColour(
         f"{picture.source} holds the colour {named}{more}, which no label declares",
         f"the nearest is {near.colour} of '{near.name}'"

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medssl.data.batch import Stream
-from medssl.data.draws import uniform
+from medssl.data.draws import host, placed, uniform
 from medssl.data.scan.augment import change_intensity
 from medssl.data.scan.batch import ScanBatch
 from medssl.data.scan.matched_stream import affine_of
@@ -46,23 +46,33 @@ class Restorer(nn.Module):
 
 
 def draw_boxes(like: Tensor, shares: Tensor, settings: Corruption, generator: Generator) -> Tensor:
-    """[B, 1, X, Y, Z] bool: boxes at random places, until they cover `shares` [B] of each scan.
+    """[B, 1, X, Y, Z] bool: boxes at random places, until they cover `shares` of each scan.
 
     The last box may pass the share, by its own size at most.
+
+    Args:
+        shares: [B], on the CPU, where boxes are drawn.
     """
     cells = [max(1, side // settings.align) for side in like.shape[2:]]
     longest = [max(1, round(settings.largest * side)) for side in cells]
-    wanted = (shares.cpu().numpy() * np.prod(cells)).tolist()
+    wanted = (shares.numpy() * np.prod(cells)).tolist()
     masks = np.zeros((len(like), *cells), bool)
     covered = [0] * len(like)
     while any(have < want for have, want in zip(covered, wanted, strict=True)):
-        drawn = uniform((len(like), BOXES, 6), 0, 1, like, generator).cpu().numpy()
+        drawn = _drawn((len(like), BOXES, 6), 0, 1, like, generator).numpy()
         for item, boxes in enumerate(drawn):
             for box in boxes:
                 if covered[item] >= wanted[item]:
                     break
                 covered[item] += _cover(masks[item], box, longest)
-    return enlarge(torch.from_numpy(masks).to(like.device).unsqueeze(1), like.shape[2:])
+    return enlarge(placed(masks, like).unsqueeze(1), like.shape[2:])
+
+
+def _drawn(
+    shape: tuple[int, ...], low: float, high: float, like: Tensor, generator: Generator
+) -> Tensor:
+    """Uniform draws of the kind of `like` that the host knows without waiting for the device."""
+    return uniform(shape, low, high, like.new_empty(0, device="cpu"), host(generator))
 
 
 def _cover(mask: np.ndarray, box: np.ndarray, longest: list[int]) -> int:
@@ -87,13 +97,13 @@ def spoil(
     """
     items = len(clean)
     low, high = settings.share
-    shares = uniform((items,), low, high, clean, generator)
+    shares = _drawn((items,), low, high, clean, generator)
     ways = len(settings.fills) + settings.alien
-    way = (uniform((items,), 0, 1, clean, generator) * ways).long().clamp_max(ways - 1)
+    way = (_drawn((items,), 0, 1, clean, generator) * ways).long().clamp_max(ways - 1)
     alien = way >= len(settings.fills)
     shares = torch.where(alien, settings.alien_share, shares)
     mask = draw_boxes(clean, shares, settings, generator)
-    content = partner
+    content, way = partner, placed(way, clean)
     for number, fill in enumerate(settings.fills):
         filled = _filled(clean, fill, settings.clip, generator)
         content = torch.where((way == number).view(-1, 1, 1, 1, 1), filled, content)
@@ -104,8 +114,8 @@ def _filled(clean: Tensor, fill: str, clip: bool, generator: Generator) -> Tenso
     if fill == "zeros":
         return torch.zeros_like(clean)
     if fill == "shuffled":
-        moved = [int(place) for place in (uniform((3,), 0.25, 0.75, clean, generator)
-                 * clean.new_tensor(clean.shape[2:])).cpu()]  # fmt: skip
+        sides = torch.tensor(clean.shape[2:], dtype=clean.dtype)
+        moved = [int(place) for place in _drawn((3,), 0.25, 0.75, clean, generator) * sides]
         return clean.roll(moved, (2, 3, 4))
     drawn = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
     dims = (1, 2, 3, 4)

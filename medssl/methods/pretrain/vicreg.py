@@ -23,7 +23,8 @@ def variance_loss(rows: Tensor) -> Tensor:
 
 def covariance_loss(rows: Tensor) -> Tensor:
     """Summed squares of the covariances between different features of rows [n, k], over k."""
-    covariance = rows.T.cov()
+    centred = rows - rows.mean(0)
+    covariance = centred.T @ centred / (len(rows) - 1)  # torch.cov waits for the device
     own = covariance.diagonal()
     return ((covariance**2).sum() - (own**2).sum()) / rows.shape[1]
 
