@@ -91,11 +91,10 @@ def few_knees(source: Path, target: Path) -> None:
 
 
 def test_radiographs_are_graded_by_the_verbs_of_all_families(
-    command: Command, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, shared_data: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MEDSSL_DATA", str(tmp_path / "data"))
-    few_knees(shared_data / "knee", tmp_path / "data" / "knee")
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    few_knees(shared_data / "knee", directory / "data" / "knee")
     monkeypatch.setattr("medssl.train.track.Tracker._open", lambda _: None)
     small = ["split.labels=3", "split.lists=false", "train.watched=4", "train.steps=2"]
     small += [
