@@ -10,7 +10,6 @@ from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,9 +22,11 @@ from medssl.settings import LoopSettings
 from medssl.train.compiled import Note, compile_networks
 from medssl.train.distributed import TEAM
 from medssl.train.division import Division, whole_batch
-from medssl.train.fine_tune import FineTune, encoder_levels
+from medssl.train.fine_tune import FineTune
+from medssl.train.optimiser import build_optimiser
 from medssl.train.replay import keep_less
 from medssl.train.schedule import last_rate_step, learning_rate, weight_decay
+from medssl.train.seeds import default_generators, step_generator
 from medssl.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ class Update:
         Raises:
             MedsslError: a term is not finite; the weights are as they were.
         """
-        dropout, rest = step_seeds(self.seed, progress.step)
-        _seed_global(dropout, self.device)
-        generator = torch.Generator(self.device).manual_seed(rest)
+        generator = step_generator(self.seed, progress.step, self.device)
         batches = {kind: self._moved(kind, batch) for kind, batch in given.items()}
         number, within = progress.within(self.method.rounds)
         if number and within.step == 1:
@@ -122,7 +121,7 @@ class Update:
         """Compute the gradients of every part; returns the loss terms, fetched in one transfer."""
         terms: dict[str, Tensor] = {}
         for part in range(self.method.parts):
-            with self._autocast(), self.division.on([*defaults(self.device), generator]):
+            with self._autocast(), self.division.on([*default_generators(self.device), generator]):
                 found = self.method(batches, progress, generator, part)
             loss = torch.stack(list(found.values())).sum()
             self._pass_back(loss)
@@ -134,12 +133,10 @@ class Update:
         """As `_backward`, of bags that a method is given one by one: the mean of all of them."""
         found = []
         for number, bag in zip(bags.numbers, bags.pieces, strict=True):
-            dropout, rest = step_seeds(self.seed, progress.step, number)
-            _seed_global(dropout, self.device)
-            generator = torch.Generator(self.device).manual_seed(rest)
+            generator = step_generator(self.seed, progress.step, self.device, number)
             with (
                 self._autocast(),
-                self.division.on([*defaults(self.device), generator], whole=True),
+                self.division.on([*default_generators(self.device), generator], whole=True),
             ):
                 terms = self.method({kind: bag}, progress, generator)
             loss = torch.stack(list(terms.values())).sum() * (TEAM.parts / bags.of)
@@ -310,13 +307,6 @@ def _must_have_no_batch_norm(method: nn.Module) -> None:
         )
 
 
-def defaults(device: torch.device) -> list[torch.Generator]:
-    """The generators that torch draws by where none is named."""
-    if device.type != "cuda":
-        return [torch.default_generator]
-    return [torch.default_generator, torch.cuda.default_generators[device.index or 0]]
-
-
 def _store_channels_last(method: nn.Module) -> None:
     """Weights of 3-D convolutions with channels last, those of 2-D ones (of slices) likewise."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -324,100 +314,6 @@ def _store_channels_last(method: nn.Module) -> None:
         if parameter.ndim in formats:
             stored = parameter.data.contiguous(memory_format=formats[parameter.ndim])
             parameter.data = stored
-
-
-def build_optimiser(
-    method: Method[Any],
-    settings: LoopSettings,
-    fine_tune: FineTune | None = None,
-    sharding: "Sharding | None" = None,
-) -> torch.optim.Optimizer:
-    """Optimiser of all trainable parameters, of shards this process's part.
-
-    Groups carry their `factor` on the learning rate, that on the weight decay (`decays`) and
-    whether they are of an `encoder` that is fine-tuned.
-    """
-    chosen = settings.optimiser
-    held = (lambda one: one) if sharding is None else sharding.held
-    groups = [
-        {
-            "params": [held(one) for one in part],
-            "factor": factor,
-            "decays": decays * kept,
-            "encoder": encoder,
-        }
-        for given, found in method.rate_factors()
-        for level, kept, encoder, own in _by_level(method, found, fine_tune)
-        for factor in [given * level]
-        for part, decays in _by_decay(own, chosen.decay_vectors)
-    ] or [{"params": [], "factor": 1.0, "decays": 1.0, "encoder": False}]
-    if chosen.name != "sgd":
-        kind = torch.optim.AdamW if chosen.name == "adamw" else torch.optim.Adam
-        return kind(
-            groups,
-            lr=chosen.learning_rate,
-            betas=chosen.betas,
-            weight_decay=chosen.weight_decay,
-            fused=True,  # a third of the time of many small tensors
-        )
-    return torch.optim.SGD(
-        groups,
-        lr=chosen.learning_rate,
-        momentum=chosen.momentum,
-        weight_decay=chosen.weight_decay,
-    )
-
-
-def _seed_global(seed: int, device: torch.device) -> None:
-    """Seed the generator that dropout draws from: what torch.manual_seed does, of one device.
-
-    That function asks every kind of accelerator, which takes longer than a small step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _by_level(
-    method: Method[Any], found: list[nn.Parameter], fine_tune: FineTune | None
-) -> Iterator[tuple[float, float, bool, list[nn.Parameter]]]:
-    """Parameters by level of their encoder, those of none last; one group without fine-tuning.
-
-    Each with factors on the rate and the weight decay, and whether it is of an encoder.
-    """
-    levels = encoder_levels(method) if fine_tune is not None else {}
-    if fine_tune is not None:
-        for place in sorted(set(levels.values())):
-            part = [parameter for parameter in found if levels.get(id(parameter)) == place]
-            if part:
-                factor = fine_tune.level_factor(*place)
-                yield factor, fine_tune.settings.encoder_decay, True, part
-    rest = [parameter for parameter in found if id(parameter) not in levels]
-    if rest:
-        yield 1.0, 1.0, False, rest
-
-
-def _by_decay(
-    found: list[nn.Parameter], decay_vectors: bool
-) -> Iterator[tuple[list[nn.Parameter], bool]]:
-    """Parameters whose weights decay, and those whose do not; one group where all do."""
-    if decay_vectors:
-        yield found, True
-        return
-    for decays in (True, False):
-        part = [parameter for parameter in found if (parameter.ndim > 1) == decays]
-        if part:
-            yield part, decays
-
-
-def step_seeds(seed: int, step: int, piece: int = 0) -> tuple[int, int]:
-    """Seeds of one step: of dropout, which draws from torch's own generator, and of all else.
-
-    Args:
-        piece: number of the bag, where a step has several.
-    """
-    first, second = np.random.SeedSequence([seed, step, *[piece] * (piece > 0)]).generate_state(2)
-    return int(first), int(second)
 
 
 def refuse_non_finite(

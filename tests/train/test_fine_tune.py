@@ -12,7 +12,7 @@ from medssl.networks.settings import NetworkSettings
 from medssl.settings import OptimiserSettings, TrainSettings
 from medssl.train.fine_tune import FineTune
 from medssl.train.fine_tune_settings import FineTuneSettings
-from medssl.train.update import build_optimiser
+from medssl.train.optimiser import build_optimiser
 
 FALLING = OptimiserSettings(learning_rate=1.0, schedule="polynomial", power=1.0)
 STEPS = 20

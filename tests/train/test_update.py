@@ -6,7 +6,9 @@ import torch
 
 from medssl.errors import MedsslError
 from medssl.settings import TrainSettings
-from medssl.train.update import _store_channels_last, build_optimiser, step_seeds
+from medssl.train.optimiser import build_optimiser
+from medssl.train.seeds import step_seeds
+from medssl.train.update import _store_channels_last
 
 PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
 
