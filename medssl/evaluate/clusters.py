@@ -3,9 +3,9 @@
 Legend: n pictures, K prototypes, S pixels of a side.
 """
 
-import io
-
 import numpy as np
+
+from medssl.evaluate.figure import png_of
 
 
 def nearest_pictures(scores: np.ndarray, rows: int, each: int) -> list[np.ndarray]:
@@ -48,6 +48,4 @@ def draw_clusters(
             low, high = (float(value) for value in np.percentile(picture, (0.5, 99.5)))
             ax.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             ax.set_title(names[member], fontsize=6)
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    return image.getvalue()
+    return png_of(figure)

@@ -1,8 +1,9 @@
 """Training curves as one picture: the loss with its terms, and the validation score."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from medssl.evaluate.figure import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +51,7 @@ def draw_curves(
             axes[0].plot(*_columns(series), linewidth=1.4, label=(watched or {})[name])
         axes[0].legend(frameon=False, fontsize=8)
         _dress(axes[0], "answers to unlabelled cases")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)
 
 
 def _draw_loss(ax: "Axes", steps: Sequence[tuple[int, Mapping[str, float]]], loss: Series) -> None:

@@ -145,7 +145,7 @@ def render(report: GradeReport) -> str:
         "figures": _figures(report),
         "few": min(row.count for row in scores.grades) < FEW_CASES,
     }
-    return render_page("grade_report.html.j2", values, {})
+    return render_page("grade_report.html.j2", values)
 
 
 def _certainty(image: GradedImage) -> float:

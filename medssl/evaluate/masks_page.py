@@ -65,7 +65,7 @@ def write_masks_page(
         "total": total,
         "legend": list(zip(classes[1:], colours, strict=True)),
     }
-    write_text(path, render_page("masks.html.j2", values, {}))
+    write_text(path, render_page("masks.html.j2", values))
 
 
 def colours_of(count: int) -> list[str]:

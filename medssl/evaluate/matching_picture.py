@@ -3,9 +3,9 @@
 Legend: N points, X Y Z voxels.
 """
 
-import io
-
 import numpy as np
+
+from medssl.evaluate.figure import png_of
 
 
 def draw_matches(
@@ -31,6 +31,4 @@ def draw_matches(
             ax.set_title(f"{title}, slice {int(z)}", fontsize=8)
             ax.set_xticks([])
             ax.set_yticks([])
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)

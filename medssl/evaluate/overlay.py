@@ -6,7 +6,6 @@ most voxels; where it has none, where the prediction has most.
 Legend: X Y Z voxels, K classes with background first.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssl.data.geometry import Geometry
+from medssl.evaluate.figure import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,9 +98,7 @@ def draw_overlay(
         _show_entropy(figure, ax, plane, shown, spacing)
         _frame(ax, plane, low, high, f"entropy, {plane.name}")
     _legend(figure, classes)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor=_PAPER)
-    return stream.getvalue()
+    return png_of(figure)
 
 
 def _fullest(where: np.ndarray, axis: int) -> int:

@@ -3,14 +3,21 @@
 import base64
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from medssl.evaluate.score import Score
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 def render_page(
-    template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., str]]
+    template: str,
+    values: Mapping[str, Any],
+    filters: Mapping[str, Callable[..., str]] = MappingProxyType({}),
 ) -> str:
     """The page as text; it refers to nothing outside itself.
 
@@ -19,17 +26,28 @@ def render_page(
         values: the template's variables.
         filters: further ones, beside "png", "number" and "interval"; equal names replace these.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
+
+    style = Markup(_text("report.css"))  # noqa: S704 - ours
+    return _compiled(template, tuple(filters.items())).render({**values, "style": style})
+
+
+@cache
+def _compiled(template: str, filters: tuple[tuple[str, Callable[..., str]], ...]) -> "Template":
+    """A template with its further filters, which takes longer to compile than to fill."""
+    from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"png": embedded, "number": number, "interval": interval, **filters}
-    folder = files("medssl.evaluate")
-    style = Markup(folder.joinpath("report.css").read_text(encoding="utf-8"))  # noqa: S704 - ours
-    text = folder.joinpath(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render({**values, "style": style})
+    environment.filters |= {"png": embedded, "number": number, "interval": interval}
+    environment.filters.update(filters)
+    return environment.from_string(_text(template))
+
+
+def _text(name: str) -> str:
+    """A file beside this one."""
+    return files("medssl.evaluate").joinpath(name).read_text(encoding="utf-8")
 
 
 def embedded(png: bytes) -> str:

@@ -3,10 +3,11 @@
 Legend: B scans, X Y Z voxels.
 """
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
+
+from medssl.evaluate.figure import png_of
 
 
 def draw_reconstructions(
@@ -38,6 +39,4 @@ def draw_reconstructions(
             ax.set_title(title, fontsize=8)
             ax.set_xticks([])
             ax.set_yticks([])
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)

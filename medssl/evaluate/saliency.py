@@ -7,13 +7,12 @@ maximum pooling never read.
 Legend: B images, V crops of an image, S pixels of a side, C channels of the last map h x w.
 """
 
-import io
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from medssl.evaluate.figure import png_of
 from medssl.evaluate.overlay import COLOURS
 from medssl.networks.grader import Grader
 
@@ -66,6 +65,4 @@ def draw_saliency(
         fill[..., 3] = 0.75 * found[index]
         axes[2 * index + 1].imshow(fill)
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)

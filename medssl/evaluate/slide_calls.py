@@ -48,4 +48,4 @@ def read_calls_csv(path: Path) -> list[dict[str, str]]:
 def write_calls_report(path: Path, report: CallsReport) -> None:
     """Write the page, atomically; it refers to nothing outside itself."""
     values: dict[str, Any] = {"report": report, "origin": report.origin}
-    write_text(path, render_page("slide_calls.html.j2", values, {}))
+    write_text(path, render_page("slide_calls.html.j2", values))

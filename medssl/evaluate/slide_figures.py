@@ -3,13 +3,13 @@
 Legend: S slides, K classes.
 """
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medssl.evaluate.calibration import Calibration
+from medssl.evaluate.figure import png_of
 from medssl.evaluate.froc import RATES, FrocCurve, froc_score, sensitivities
 from medssl.evaluate.overlay import COLOURS
 
@@ -138,6 +138,4 @@ def _png(
         ax.grid(color=_GRID, linewidth=0.5)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)

@@ -130,7 +130,7 @@ def render(report: SlideReport) -> str:
         "froc": _froc(report.froc) if report.froc else None,
         "few": min(report.scores.counts) < FEW_CASES,
     }
-    return render_page("slide_report.html.j2", values, {})
+    return render_page("slide_report.html.j2", values)
 
 
 def _certainty(row: SlideRow) -> float:

@@ -91,7 +91,7 @@ def write_study_page(path: Path, page: StudyPage) -> None:
         "reduced": _reduced(page.study["reduced"]),
         "version": medssl.__version__,
     }
-    write_text(path, render_page("study.html.j2", values, {}))
+    write_text(path, render_page("study.html.j2", values))
 
 
 def preview_of(path: Path) -> bytes:

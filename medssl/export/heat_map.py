@@ -3,11 +3,12 @@
 Legend: N tiles, h w rows and columns of the thumbnail, M vertices.
 """
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from medssl.evaluate.figure import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,9 +80,7 @@ def draw_heat_map(
     )  # fmt: skip
     bar.ax.tick_params(colors=_INK, labelsize=8, length=2)
     bar.outline.set_visible(False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return png_of(figure)
 
 
 def _cover(

@@ -1,11 +1,10 @@
 """The comparison of runs as a page that refers to nothing outside itself."""
 
-import io
-
 import numpy as np
 
 from medssl.data.spec import load_spec
 from medssl.errors import UsageError
+from medssl.evaluate.figure import png_of
 from medssl.evaluate.page import render_page
 from medssl.pipeline.compare import Compared
 from medssl.train.fingerprint import code_version
@@ -31,7 +30,6 @@ def compare_page(title: str, compared: Compared) -> str:
             "figure": _figure(compared) if told and len(compared.runs) <= MOST else None,
             "code": f"medssl {code_version()}",
         },
-        {},
     )
 
 
@@ -66,6 +64,4 @@ def _figure(compared: Compared) -> bytes:
     axes.set_xlabel(f"test {next(one.name for one in compared.headlines if one)}", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", alpha=0.3)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    return png_of(figure)

@@ -120,7 +120,6 @@ def write_league(league: League, columns: Sequence[Place], command: str = "") ->
             "code": code_version(),
             "machine": machine(),
         },
-        {},
     )
     path = runs_root() / league.name / "league.html"
     write_text(path, page)

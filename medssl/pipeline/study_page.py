@@ -1,6 +1,5 @@
 """What a study shows: its tables, arms against the best, and the learning curve of each arm."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from medssl.atomic import write_bytes, write_text
 from medssl.data.csv_table import table_text
 from medssl.data.spec import load_spec
+from medssl.evaluate.figure import png_of
 from medssl.evaluate.statistics import crossed_means
 from medssl.pipeline.comparison import DRAWS, Comparison, Result, Runs
 from medssl.pipeline.study import CEILING, Cell, Study
@@ -184,6 +184,4 @@ def _picture(study: Study, found: Sequence[Point], score: str, title: str) -> by
     axes.set_ylabel(f"test {score}, 95 % interval over cases")
     axes.set_title(title)
     axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    return png_of(figure)

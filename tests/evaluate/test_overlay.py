@@ -6,17 +6,7 @@ from matplotlib.image import imread
 
 from medssl.data.geometry import Geometry
 from medssl.evaluate.overlay import draw_overlay
-
-CLASSES = ("background", "near", "far")
-GRID = Geometry((10, 12, 14), np.diag([2.0, 1.0, 1.0, 1.0]))
-
-
-def truth() -> np.ndarray:
-    """Two cubes, classes 1 and 2."""
-    labels = np.zeros(GRID.shape, np.uint8)
-    labels[1:3, 1:3, 1:3] = 1
-    labels[6:8, 6:8, 9:11] = 2
-    return labels
+from tests.evaluate.conftest import CLASSES, GRID, truth
 
 
 def pixels(png: bytes) -> np.ndarray:
