@@ -124,26 +124,26 @@ def streams(patch: tuple[int, int, int]) -> Callable[..., dict[str, PatchStream]
     return partial(make_streams, patch)
 
 
+def train_method(
+    patch: tuple[int, int, int],
+    method: SegmentMethod,
+    state_file: Path,
+    *,
+    kill_after: int = 0,
+    unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask,
+) -> dict[str, Any]:
+    """4 steps of the real loop; all weights after."""
+    return trained(
+        method,
+        make_streams(patch, method, unlabelled),
+        TrainSettings(steps=4, patch=patch, checkpoint_every=2, device="cpu"),
+        state_file,
+        kill_after,
+        SEED,
+    )
+
+
 @pytest.fixture
-def train(
-    streams: Callable[..., dict[str, PatchStream]], patch: tuple[int, int, int]
-) -> Callable[..., dict[str, Any]]:
-    """`train(method, state_file, kill_after=3)`: 4 steps of the real loop; all weights after."""
-
-    def run(
-        method: SegmentMethod,
-        state_file: Path,
-        *,
-        kill_after: int = 0,
-        unlabelled: Callable[[np.ndarray], Any] = lambda mask: mask,
-    ) -> dict[str, Any]:
-        return trained(
-            method,
-            streams(method, unlabelled),
-            TrainSettings(steps=4, patch=patch, checkpoint_every=2, device="cpu"),
-            state_file,
-            kill_after,
-            SEED,
-        )
-
-    return run
+def train(patch: tuple[int, int, int]) -> Callable[..., dict[str, Any]]:
+    """`train(method, state_file, kill_after=3)`, as `train_method`."""
+    return partial(train_method, patch)

@@ -51,18 +51,22 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def check_that_the_seed_decides(train, tmp_path):
-    """`train(seed, state file)` gives equal weights for equal seeds, and others for others."""
-    one, same, other = (
-        train(seed, tmp_path / f"{index}.pt") for index, seed in enumerate((5, 5, 6))
-    )
-    assert equal(one, same)
-    assert not equal(one, other)
+def check_that_a_kill_changes_nothing(train, tmp_path, kill_after, whole=None):
+    """`train(seed, state file, kill_after)` that was killed goes on to the bits of a whole one.
 
+    So equal seeds give equal weights, too: the one that is killed begins anew.
 
-def check_that_a_kill_changes_nothing(train, tmp_path, kill_after):
-    """`train(seed, state file, kill_after)` that was killed goes on to the bits of a whole one."""
-    unbroken = train(5, tmp_path / "unbroken.pt", 0)
+    Args:
+        whole: the weights of the whole one with seed 5, where they are known.
+    """
+    whole = whole or train(5, tmp_path / "whole.pt", 0)
     train(5, tmp_path / "broken.pt", kill_after)
     # Other initial weights: whatever is not in the state would show.
-    assert equal(unbroken, train(99, tmp_path / "broken.pt", 0))
+    assert equal(whole, train(99, tmp_path / "broken.pt", 0))
+    return whole
+
+
+def check_that_seed_and_state_decide(train, tmp_path, kill_after):
+    """As `check_that_a_kill_changes_nothing`, and another seed gives other weights."""
+    whole = check_that_a_kill_changes_nothing(train, tmp_path, kill_after)
+    assert not equal(whole, train(6, tmp_path / "other.pt", 0))

@@ -1,5 +1,7 @@
 """What contract tests of methods that segment share: which they are, and a step of each."""
 
+from math import isfinite
+
 import pytest
 import torch
 
@@ -26,3 +28,18 @@ def gradients(method, batches: dict[str, Batch]) -> tuple[list[float], list[torc
         loss.backward()
         losses.append(float(loss.detach()))
     return losses, [p.grad.clone() for p in method.parameters() if p.grad is not None]
+
+
+def check_that_it_learns_the_same(
+    method, batches: dict[str, Batch], one: Batch, other: Batch
+) -> None:
+    """Either labelled batch gives the same losses, which are finite, and gradients, to the bit."""
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    found = []
+    for labelled in (one, other):
+        method.load_state_dict(state)
+        found.append(gradients(method, batches | {"labelled": labelled}))
+    (losses, first), (again, second) = found
+    assert losses == again
+    assert all(isfinite(loss) for loss in losses)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

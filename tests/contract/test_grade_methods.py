@@ -18,8 +18,7 @@ from medssl.train.update import make_update
 from medssl.transforms.radiograph_chain import RadiographAugment
 from tests.contract import killing
 from tests.contract.killing import (
-    check_that_a_kill_changes_nothing,
-    check_that_the_seed_decides,
+    check_that_seed_and_state_decide,
     trained,
 )
 from tests.contract.training import training
@@ -156,13 +155,8 @@ def test_training_teaches_the_labelled_images(name):
 
 
 @every_method
-def test_equal_seeds_give_equal_weights_and_others_do_not(name, tmp_path):
-    check_that_the_seed_decides(lambda seed, state: train(make(name, seed=seed), state), tmp_path)
-
-
-@every_method
-def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, tmp_path):
-    check_that_a_kill_changes_nothing(
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one_of_its_seed_alone(name, tmp_path):
+    check_that_seed_and_state_decide(
         lambda seed, state, last: train(make(name, seed=seed), state, last), tmp_path, 5
     )
 

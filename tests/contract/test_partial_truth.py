@@ -13,7 +13,14 @@ from medssl.data.batch import Batch
 from medssl.methods.segment.loss_settings import LossChoice
 from medssl.methods.segment.partial import streams as streams_of
 from medssl.methods.segment.partial import teachable
-from tests.contract.segmenting import LATE, METHODS, every_method, first_batches, gradients
+from tests.contract.segmenting import (
+    LATE,
+    METHODS,
+    check_that_it_learns_the_same,
+    every_method,
+    first_batches,
+    gradients,
+)
 
 
 def partly(batch: Batch) -> Batch:
@@ -28,18 +35,11 @@ def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, str
     """Not even to the last bit, of loss and gradients."""
     method = build(name).train()
     batches = first_batches(method, streams)
-    one = batches | {"labelled": partly(batches["labelled"])}
-    other = {**one}
-    lying = one["labelled"].truth.clone()
-    lying[~one["labelled"].known] = 2
-    other["labelled"] = replace(one["labelled"], label=lying)
-    state = {key: value.clone() for key, value in method.state_dict().items()}
-    losses, found = gradients(method, one)
-    method.load_state_dict(state)
-    again, same = gradients(method, other)
-    assert losses == again
-    assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
-    assert all(np.isfinite(loss) for loss in losses)
+    one = partly(batches["labelled"])
+    other = replace(one, label=one.truth.where(one.known, 2))
+    check_that_it_learns_the_same(
+        method, batches | {"labelled": one}, batches | {"labelled": other}
+    )
 
 
 @every_method
@@ -118,11 +118,4 @@ def test_a_class_that_a_case_does_not_outline_is_not_held_against_it(name, build
     labelled = replace(batches["labelled"], outlined=outlined)
     lying = labelled.truth.clone()
     lying[0][lying[0] == 2] = 0
-    state = {key: value.clone() for key, value in method.state_dict().items()}
-    found = []
-    for label in (labelled.truth, lying):
-        method.load_state_dict(state)
-        found.append(gradients(method, batches | {"labelled": replace(labelled, label=label)}))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
-    assert all(np.isfinite(loss) for loss in found[0][0])
+    check_that_it_learns_the_same(method, batches, labelled, replace(labelled, label=lying))

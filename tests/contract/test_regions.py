@@ -12,7 +12,12 @@ from medssl.data.regions import regions_of
 from medssl.methods.method import Progress
 from medssl.settings import OptimiserSettings, TrainSettings
 from medssl.train.update import make_update
-from tests.contract.segmenting import every_method, first_batches, gradients
+from tests.contract.segmenting import (
+    check_that_it_learns_the_same,
+    every_method,
+    first_batches,
+    gradients,
+)
 
 LABELS = [("ball", 1), ("rim", 2)]
 NESTED = regions_of({"whole": (1, 2), "inside": (2,)}, LABELS)
@@ -65,27 +70,20 @@ def test_a_region_that_a_case_does_not_outline_is_not_held_against_it(name, buil
     labelled = replace(batches["labelled"], outlined=outlined)
     lying = labelled.truth.clone()
     lying[0][lying[0] == 2] = 1  # still in the whole
-    state = {key: value.clone() for key, value in method.state_dict().items()}
-    found = []
-    for label in (labelled.truth, lying):
-        method.load_state_dict(state)
-        found.append(gradients(method, batches | {"labelled": replace(labelled, label=label)}))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+    check_that_it_learns_the_same(method, batches, labelled, replace(labelled, label=lying))
 
 
 @every_method
 def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, streams):
     method = build(name, regions=NESTED).train()
     batches = first_batches(method, streams)
-    known = torch.ones_like(batches["labelled"].truth, dtype=torch.bool)
+    truth = batches["labelled"].truth
+    known = torch.ones_like(truth, dtype=torch.bool)
     known[:, ::2] = False
-    state = {key: value.clone() for key, value in method.state_dict().items()}
-    found = []
-    for wrong in (0, 2):
-        method.load_state_dict(state)
-        label = torch.where(known, batches["labelled"].truth, wrong)
-        partly = replace(batches["labelled"], label=label, known=known)
-        found.append(gradients(method, batches | {"labelled": partly}))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+    one, other = (
+        replace(batches["labelled"], label=truth.where(known, wrong), known=known)
+        for wrong in (0, 2)
+    )
+    check_that_it_learns_the_same(
+        method, batches | {"labelled": one}, batches | {"labelled": other}
+    )

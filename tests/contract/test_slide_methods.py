@@ -12,8 +12,7 @@ from medssl.methods.method import BagTask, Progress
 from medssl.methods.registry import implementation, settings_class
 from medssl.train.update import make_update
 from tests.contract.killing import (
-    check_that_a_kill_changes_nothing,
-    check_that_the_seed_decides,
+    check_that_seed_and_state_decide,
     constant,
     trained,
 )
@@ -94,13 +93,8 @@ def test_twenty_steps_lower_the_loss(name, classes):
 
 
 @every_method
-def test_equal_seeds_give_equal_weights_and_others_do_not(name, tmp_path):
-    check_that_the_seed_decides(lambda seed, state: train(make(name, seed=seed), state), tmp_path)
-
-
-@every_method
-def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(name, tmp_path):
-    check_that_a_kill_changes_nothing(
+def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one_of_its_seed_alone(name, tmp_path):
+    check_that_seed_and_state_decide(
         lambda seed, state, last: train(make(name, seed=seed), state, last), tmp_path, 5
     )
 
