@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
@@ -26,6 +28,17 @@ licence: CC0
 citation: none
 """
 
+DOTS = """
+title: Grey dots
+modality: ultrasound
+channels: [grey]
+labels: [{value: 1, name: dot}]
+root: dots
+layout: {kind: glob, images: {grey: "images/{case}.png"}, label: "masks/{case}.png"}
+licence: CC0
+citation: none
+"""
+
 PIPELINE = """
 title: Balls
 data: balls
@@ -37,15 +50,28 @@ evaluate: {bootstrap: 100, overlays: 1}
 """
 
 
+def refuse(_: Tracker) -> None:
+    """As where MLflow cannot be reached."""
+    raise ConnectionError
+
+
 @pytest.fixture(autouse=True)
 def no_mlflow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow answers only tests that ask for `mlflow_store`: to open a store takes seconds."""
-
-    def refuse(_: Tracker) -> None:
-        raise ConnectionError
-
     if "mlflow_store" not in request.fixturenames:
         monkeypatch.setattr(Tracker, "_open", refuse)
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures stay blank but for tests that ask for `figures`: to draw takes longer than to run."""
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr(Figure, "draw", lambda *_: None)
+
+
+@pytest.fixture
+def figures() -> None:
+    """Figures are drawn, as they are for users."""
 
 
 @pytest.fixture
@@ -71,6 +97,24 @@ def balls(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = directory / "data" / "balls"
         write_volume(image.astype(np.float32), grid, folder / f"c{number}.nii.gz")
         write_mask(3 * mask, grid, folder / f"c{number}_seg.nii.gz")
+    return directory
+
+
+@pytest.fixture
+def grey_dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with the data set `dots`: seven grey pictures, 24 x 32, all with a mask."""
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    (directory / "data_specs").mkdir()
+    (directory / "data_specs" / "dots.yaml").write_text(DOTS)
+    rng, root = np.random.default_rng(0), directory / "data" / "dots"
+    rows, columns = np.indices((24, 32))
+    for number in range(7):
+        y, x = rng.uniform(8, 16, 2)
+        mask = (rows - y) ** 2 + (columns - x - 4) ** 2 < 25
+        image = (60 + 120 * mask + 8 * rng.normal(size=mask.shape)).clip(0, 255)
+        for folder, array in (("images", image), ("masks", mask)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(root / folder / f"d{number}.png")
     return directory
 
 

@@ -17,6 +17,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import train
 from medssl.train.checkpoint import load_checkpoint
 from tests.dicom_series import write_series
+from tests.told import Told
 
 FINE = Geometry((12, 12, 12), np.diag([-1.0, -1.0, 1.0, 1.0]))
 COARSE = FINE.reshaped((6, 8, 4))
@@ -32,16 +33,6 @@ layout: {kind: glob, images: {t1: "{case}_t1.nii.gz", flair: "{case}_fl.nii.gz"}
 licence: CC0
 citation: none
 """
-
-
-class Told(QuietReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warned: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_without_runs_the_next_step_is_named(
         compare("hipocampus")
 
 
-def test_the_page_holds_the_table_and_a_figure_and_refers_to_nothing_else() -> None:
+def test_the_page_holds_the_table_and_a_figure_and_refers_to_nothing_else(figures: None) -> None:
     runs = [
         a_run("supervised", LOW),
         a_run("tracoco", HIGH, note="<b>"),

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from medssl import cli
@@ -17,19 +15,6 @@ from medssl.pipeline.run import run
 from medssl.train.description import WEIGHTS
 from medssl.train.encoder_checkpoint import read_encoder
 from tests.train.volume_encoder import write_encoder
-
-ROWS, COLUMNS = 24, 32
-
-SPEC = """
-title: Grey dots
-modality: ultrasound
-channels: [grey]
-labels: [{value: 1, name: dot}]
-root: dots
-layout: {kind: glob, images: {grey: "images/{case}.png"}, label: "masks/{case}.png"}
-licence: CC0
-citation: none
-"""
 
 COLOURS = """
 title: Dots in colour
@@ -70,28 +55,15 @@ evaluate: {{bootstrap: 100, overlays: 0}}
 
 
 @pytest.fixture
-def dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Working directory with seven grey pictures of a bright dot, all with a mask."""
-    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+def dots(grey_dots: Path) -> Path:
+    """`grey_dots`, as colours too, and a pipeline that pre-trains on them and one that segments."""
     texts = {
-        "data_specs/dots": SPEC, "data_specs/colours": COLOURS,
-        "pipelines/encoder": ENCODER, "pipelines/masks": MASKS,
+        "data_specs/colours": COLOURS, "pipelines/encoder": ENCODER, "pipelines/masks": MASKS,
     }  # fmt: skip
+    (grey_dots / "pipelines").mkdir()
     for name, text in texts.items():
-        path = directory / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    root = directory / "data" / "dots"
-    rng = np.random.default_rng(0)
-    rows, columns = np.indices((ROWS, COLUMNS))
-    for number in range(7):
-        y, x = rng.uniform(8, 16, 2)
-        mask = (rows - y) ** 2 + (columns - x - 4) ** 2 < 25
-        image = (60 + 120 * mask + 8 * rng.normal(size=mask.shape)).clip(0, 255)
-        for folder, array in (("images", image), ("masks", mask)):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array.astype(np.uint8)).save(root / folder / f"d{number}.png")
-    return directory
+        (grey_dots / f"{name}.yaml").write_text(text)
+    return grey_dots
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

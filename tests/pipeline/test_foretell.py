@@ -11,6 +11,7 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from tests.told import Told
 
 LONG = Foretold(
     step=Pace(0.5, 0.4),
@@ -24,18 +25,6 @@ LONG = Foretold(
     memory=2_000_000_000,
     device="CPU",
 )
-
-
-class Listening(QuietReporter):
-    """Keeps what is noted."""
-
-    listens = True
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +83,9 @@ def test_a_run_is_the_same_to_the_last_bit(
     overrides = [f"method={method}", "network.dropout=0.5"]
     monkeypatch.setattr(foretell, "FEWEST", 1)
     monkeypatch.setenv("MEDSSL_RUNS", "told")
-    listening = Listening()
+    listening = Told(listens=True)
     told = run(load_config("balls", overrides), listening)
-    assert any("will take about" in line for line in listening.said)
+    assert any("will take about" in line for line in listening.notes)
     monkeypatch.setenv("MEDSSL_RUNS", "quiet")
     quiet = run(load_config("balls", overrides), QuietReporter())
     weights = [(one["model"] / "weights.safetensors").read_bytes() for one in (told, quiet)]
@@ -114,13 +103,13 @@ def test_the_generators_of_torch_are_left_as_they_were(balls: Path) -> None:
 def test_a_run_that_has_begun_or_is_short_is_not_foretold(
     balls: Path, untrained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = Listening()
+    short = Told(listens=True)
     run(load_config("balls"), short)
-    assert not any("will take" in line for line in short.said)
+    assert not any("will take" in line for line in short.notes)
     monkeypatch.setattr(foretell, "FEWEST", 1)
-    again = Listening()
+    again = Told(listens=True)
     run(load_config("balls"), again)
-    assert not any("will take" in line for line in again.said)
+    assert not any("will take" in line for line in again.notes)
 
 
 def test_a_step_beyond_the_memory_names_what_to_lower(

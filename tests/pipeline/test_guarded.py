@@ -17,22 +17,9 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
 from medssl.train.description import CHECKSUMS, GUARD
+from tests.told import Told
 
 TRAINED = ["split.labels=3", "split.validation=0", "split.test=2", "train.steps=1"]
-
-
-class Told(QuietReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warned: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 @pytest.fixture

@@ -21,25 +21,12 @@ from medssl.pipeline.study_failures import Failure, Record
 from medssl.pipeline.study_run import run_study
 from medssl.pipeline.study_tasks import Task, Work, study_folder
 from medssl.stop import listening
+from tests.told import Told
 
 STUDY = (
     "{pipeline: balls, labels: [2], seeds: [0], reference: plain, arms: "
     "{plain: [evaluate.overlays=0], broken: [split.validation=0, predict.checkpoint=best]}}"
 )
-
-
-class Told(QuietReporter):
-    """Keeps what it is told."""
-
-    listens = True
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = note
 
 
 def task(name: str, after: str = "", kind: Any = "run") -> Task:
@@ -62,7 +49,7 @@ def pretend(study: Study, balls: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(Order, "command_of", command_of)
         tasks = tuple(task(name, after.get(name, "")) for name in codes)
-        told = Told()
+        told = Told(listens=True)
         order = Order(study, Work(tasks), ("balls_study",), told, **given)
         return carry_out(order), told
 
@@ -154,7 +141,7 @@ def test_two_processes_make_the_table_of_one(
 ) -> None:
     """Of real runs; an arm that has nothing to choose by fails alone."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    folder, told = study_folder(study), Told()
+    folder, told = study_folder(study), Told(listens=True)
     one = run_study(study, QuietReporter(), command="c")
     tables = [(folder / name).read_bytes() for name in ("study.csv", "summary.md")]
     (balls / "runs" / "balls").rename(balls / "runs" / "before")

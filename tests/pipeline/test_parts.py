@@ -108,16 +108,19 @@ def test_of_cases_that_outline_a_part_that_part_is_scored(declared: Callable[...
     assert "shell in 3, kernel in 3." in page
 
 
+def outline_anew(balls: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the mask of the first case."""
+    file = balls / "data" / "balls" / "c0_seg.nii.gz"
+    reference = read_volume(file)
+    write_mask(change(reference.array[0].astype(np.uint8)), reference.geometry, file)
+
+
 def test_ignored_voxels_are_not_scored_and_the_report_says_how_many(
     declared: Callable[..., Path],
 ) -> None:
     balls = declared("ignore: 9")
     masks = masks_of(balls)
-    file = balls / "data" / "balls" / "c0_seg.nii.gz"
-    reference = read_volume(file)
-    values = reference.array[0].astype(np.uint8)
-    values[values == 5] = 9  # what the prediction has wrong
-    write_mask(values, reference.geometry, file)
+    outline_anew(balls, lambda mask: np.where(mask == 5, 9, mask))  # what the prediction has wrong
     said = evaluate_folder(masks, load_spec("balls"), masks / "scores", QuietReporter())
     assert "Dice 1.000 [1.000, 1.000]" in said
     page = " ".join((masks / "scores" / "report.html").read_text().split())
@@ -129,10 +132,7 @@ def test_a_case_that_is_ignored_everywhere_cannot_be_scored(
 ) -> None:
     balls = declared("ignore: 9")
     masks = masks_of(balls)
-    file = balls / "data" / "balls" / "c0_seg.nii.gz"
-    reference = read_volume(file)
-    nothing = np.full(reference.array[0].shape, 9, np.uint8)
-    write_mask(nothing, reference.geometry, file)
+    outline_anew(balls, lambda mask: np.full_like(mask, 9))
     with pytest.raises(DataError, match="c0 is ignored everywhere"):
         evaluate_folder(masks, load_spec("balls"), masks / "scores", QuietReporter())
 

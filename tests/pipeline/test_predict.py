@@ -20,6 +20,7 @@ from medssl.pipeline.run import run
 from medssl.pipeline.run import train as train_alone
 from medssl.train.checkpoint import read_description
 from medssl.train.description import CHECKSUMS, DESCRIPTION, checksums
+from tests.told import Told
 
 
 @pytest.fixture
@@ -59,16 +60,6 @@ def test_a_stride_that_leaves_gaps_is_refused_before_an_image_is_looked_for(
         predict(checkpoint, [tmp_path / "none.nii.gz"], tmp_path / "out", "stride=[99,4,4]")
 
 
-class Notes(QuietReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.told.append(text)
-
-
 def test_masks_and_maps_keep_both_transforms_of_their_image(
     checkpoint: Path, images: list[Path], tmp_path: Path
 ) -> None:
@@ -97,18 +88,18 @@ def test_a_sheared_grid_is_said_to_need_another_format_which_can_be_asked_for(
     affine = np.array([[1, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
     image = nibabel.Nifti1Image(np.asanyarray(nibabel.load(images[0]).dataobj), affine)
     nibabel.save(image, tmp_path / "tilted.nii.gz")
-    for settings, name, told in (
+    for settings, name, times in (
         ((), "tilted.nii.gz", 1),
         ((f"format={form}",), f"tilted{ending}", 0),
     ):
-        notes = Notes()
+        told = Told()
         (mask,) = predict_files(
-            checkpoint, [tmp_path / "tilted.nii.gz"], tmp_path / "out", settings, notes, "cpu"
+            checkpoint, [tmp_path / "tilted.nii.gz"], tmp_path / "out", settings, told, "cpu"
         )
         assert mask == tmp_path / "out" / name
         np.testing.assert_allclose(read_geometry(mask).affine, affine, atol=1e-6)
-        about = [note for note in notes.told if f"{mask} does not open in 3D Slicer" in note]
-        assert len(about) == told
+        about = [note for note in told.warned if f"{mask} does not open in 3D Slicer" in note]
+        assert len(about) == times
         assert all("predict with --format nrrd" in note for note in about)
     other = tmp_path / "out" / f"tilted{ending}"
     assert sitk.ReadImage(str(other)).GetSize() == image.shape

@@ -22,24 +22,11 @@ from medssl.export.forms import FORMS
 from medssl.families.segment.predict import predict_files
 from medssl.pipeline.config import load_config
 from medssl.pipeline.inputs import find_inputs
-from medssl.pipeline.progress import QuietReporter
 from medssl.settings import Format
 from tests.dicom_series import write_series
+from tests.told import Told
 
 GRID = Geometry((12, 11, 10), np.diag([-1.0, -1.0, 1.2, 1.0]))
-
-
-class Told(QuietReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"warning: {text}")
 
 
 def write_study(folder: Path, *descriptions: str, **header: Any) -> Path:

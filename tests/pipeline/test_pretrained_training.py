@@ -22,17 +22,10 @@ from medssl.pipeline.stage import Stage
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.description import WEIGHTS, weights_hash
 from medssl.train.track import Tracker
+from tests.told import Told
 from tests.train.volume_encoder import NETWORK, write_encoder
 
 STEM = "encoder.blocks.0.0.weight"
-
-
-class Notes(QuietReporter):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -103,19 +96,19 @@ def test_without_an_encoder_fine_tuning_does_nothing(balls):
 
 def test_it_is_told_what_fits_and_that_images_look_otherwise(balls):
     folder = write_encoder(balls / "encoder", spacing=(1.0, 1.0, 1.0), intensity="zscore")
-    notes = Notes()
-    trained(balls / "run", config(folder), notes)
-    assert any("100.0% of the parameters matched" in line for line in notes.lines)
-    (warning,) = [line for line in notes.lines if line.startswith("warning")]
+    told = Told()
+    trained(balls / "run", config(folder), told)
+    assert any("100.0% of the parameters matched" in line for line in told.notes)
+    (warning,) = [line for line in told.notes if line.startswith("warning")]
     assert "images that look otherwise" in warning
     assert "FieldSpacingd" in warning
     assert '"clip": [0.5, 99.5]' in warning
 
 
 def test_no_warning_where_images_look_alike(balls, encoder):
-    notes = Notes()
-    trained(balls / "run", config(encoder, "preprocess.mr.crop_foreground=true"), notes)
-    assert not any(line.startswith("warning") for line in notes.lines)
+    told = Told()
+    trained(balls / "run", config(encoder, "preprocess.mr.crop_foreground=true"), told)
+    assert not any(line.startswith("warning") for line in told.notes)
 
 
 def test_a_test_patient_that_pretraining_saw_is_refused(balls):

@@ -15,7 +15,7 @@ from medssl.pipeline.run import run
 
 
 def test_a_run_leaves_masks_on_the_images_grids_scores_and_a_report(
-    balls: Path, untrained: list[str]
+    balls: Path, untrained: list[str], figures: None
 ) -> None:
     config = load_config("balls")
     done = run(config, QuietReporter())

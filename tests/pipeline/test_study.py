@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from medssl.errors import UsageError
 from medssl.families.segment.comparison import CaseTable, SegmentComparison
 from medssl.pipeline.comparison import Result
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Cell, Study, cells, checked_cells, load_study, select
-from medssl.pipeline.study_page import gap_closed, strongest, tables
+from medssl.pipeline.study_page import gap_closed, strongest, tables, write_curve
 from medssl.pipeline.study_report import machine
 from medssl.pipeline.study_run import announced, run_study
 from medssl.pipeline.study_tasks import Task
+from tests.told import Told
 
 STUDY = """
 title: Balls study
@@ -139,13 +141,6 @@ def test_a_study_says_which_run_it_is_at_and_how_long_the_rest_takes(
 ) -> None:
     """By the mean of the runs so far; those that were done before take no time and do not count."""
 
-    class Told(QuietReporter):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
-
     # Each run is looked at before and after: 0.1 s (it was done), 60 s, 120 s.
     clock = iter([0.0, 0.1, 10.0, 70.0, 80.0, 200.0, 210.0, 211.0])
     monkeypatch.setattr("medssl.pipeline.study_run.time.perf_counter", lambda: next(clock))
@@ -237,6 +232,23 @@ def test_a_page_sets_arms_against_the_reference_and_tells_the_gap(study: Study) 
     ]
     assert page[page.index("## 2 labels") + 2] == "No run is finished."
     assert "## Ceiling: 5 labels" in page
+
+
+def test_a_curve_is_written_as_numbers_and_as_a_picture(
+    study: Study, tmp_path: Path, figures: None
+) -> None:
+    low = {f"c{number}": 0.4 + 0.02 * number for number in range(8)}
+    results = {
+        Cell("plain", 0, 3): scores(low),
+        Cell("ceiling", 0, 5): scores({case: dice + 0.2 for case, dice in low.items()}),
+    }
+    write_curve(study, results, DICE, True, tmp_path)
+    with (tmp_path / "learning_curve.csv").open() as stream:
+        found = [(row["arm"], row["labels"], row["dice"]) for row in csv.DictReader(stream)]
+    assert found == [("plain", "3", "0.470000"), ("ceiling", "5", "0.670000")]
+    picture = imread(tmp_path / "learning_curve.png")
+    assert picture.shape[:2] == (600, 900)
+    assert picture.std() > 0, "something is drawn"
 
 
 def test_the_share_of_the_gap_by_hand() -> None:

@@ -16,9 +16,9 @@ from medssl.families.segment.model import open_model
 from medssl.serve.app import Service
 from medssl.serve.settings import ServeSettings
 from tests.dicom_series import write_series
-from tests.pipeline.conftest import balls, no_mlflow, untrained_checkpoint
+from tests.pipeline.conftest import balls, blank_figures, no_mlflow, untrained_checkpoint
 
-__all__ = ["balls", "no_mlflow", "untrained_checkpoint"]
+__all__ = ["balls", "blank_figures", "no_mlflow", "untrained_checkpoint"]
 
 GRID = Geometry((12, 11, 10), np.diag([-1.0, -1.0, 1.2, 1.0]))
 BOUNDARY = "a-boundary"

@@ -1,12 +1,19 @@
 """Toy radiographs in a working directory of their own: joints whose gap narrows with the grade."""
 
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from tests.families.conftest import working_in
+
 SIDE = 40
+FEW = ["train.steps=4"]
 
 SPEC = """
 title: Toy joints
@@ -57,6 +64,31 @@ reference: supervised_mixup
 def joints(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the data set `joints`, its spec, its pipeline and a study."""
     monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    declare_joints(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def kept_joints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `joints` has run, whole and with `FEW` steps, to be copied."""
+    folder = tmp_path_factory.mktemp("joints")
+    declare_joints(folder)
+    with working_in(folder):
+        run(load_config("joints"), QuietReporter())
+        run(load_config("joints", FEW), QuietReporter())
+    return folder
+
+
+@pytest.fixture
+def ran(kept_joints: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `joints`, which has run, whole and with `FEW` steps: both are found done."""
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    copytree(kept_joints, directory, dirs_exist_ok=True)
+    return directory
+
+
+def declare_joints(directory: Path) -> None:
+    """Pipelines, spec and data."""
     for place, text in {
         "data_specs/joints.yaml": SPEC,
         "pipelines/joints.yaml": PIPELINE,
@@ -65,7 +97,6 @@ def joints(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (directory / place).parent.mkdir(exist_ok=True)
         (directory / place).write_text(text)
     write_joints(directory / "data" / "joints")
-    return directory
 
 
 def draw_joint(grade: int, rng: np.random.Generator) -> np.ndarray:

@@ -25,19 +25,10 @@ from medssl.pipeline.run import train as train_alone
 from medssl.train.encoder_checkpoint import read_encoder
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from tests.data.conftest import write_dicom
-from tests.families.grade.conftest import draw_joint
+from tests.families.grade.conftest import FEW, draw_joint
+from tests.told import Told
 
 QUIET = QuietReporter()
-
-
-class Notes(QuietReporter):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -49,7 +40,7 @@ def logged(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_radiographs_become_grades_scores_and_a_report(joints: Path) -> None:
+def test_radiographs_become_grades_scores_and_a_report(ran: Path) -> None:
     done = run(load_config("joints"), QUIET)
     graded = rows(done["grades"])
     assert [row["image"] for row in graded] == [f"test{number}" for number in range(12)]
@@ -70,7 +61,7 @@ def test_radiographs_become_grades_scores_and_a_report(joints: Path) -> None:
     assert {"kappa", "mse", "auc", "average_precision", "ece", "ece_uncalibrated"} <= set(summary)
 
 
-def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(joints: Path) -> None:
+def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(ran: Path) -> None:
     plain = load_config("joints")
     done = run(load_config("joints", ["evaluate.metrics=[torchmetrics:MatthewsCorrCoef]"]), QUIET)
     summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
@@ -81,11 +72,11 @@ def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(joints: Path)
     assert last[key] == summary[key]
     assert make_plan(plain).folder("predict") == done["grades"].parent
     chosen = [f"metrics=[{key}]", "bootstrap=100"]
-    said = evaluate_grades(done["grades"], plain.spec, joints / "scored", QUIET, chosen)
+    said = evaluate_grades(done["grades"], plain.spec, ran / "scored", QUIET, chosen)
     assert f", {key} {summary[key]:.3f}\n" in said
 
 
-def test_validation_chooses_the_weights_and_the_temperature(joints: Path) -> None:
+def test_validation_chooses_the_weights_and_the_temperature(ran: Path) -> None:
     config = load_config("joints")
     checkpoints = train_alone(config, QUIET)["model"].parent
     lines = [line for line in logged(checkpoints.parent) if "score" in line]
@@ -147,11 +138,11 @@ def test_without_unlabelled_images_the_labelled_ones_take_their_place(joints: Pa
         assert set(found.ids.values()) == set(plan.cohort.split.labelled)
 
 
-def test_test_grades_are_not_read_before_evaluation(joints: Path) -> None:
-    config = load_config("joints", ["train.steps=4"])
+def test_test_grades_are_not_read_before_evaluation(ran: Path) -> None:
+    config = load_config("joints", FEW)
     first = make_plan(config)
     run(config, QUIET)
-    table = joints / "data" / "joints" / "labels.csv"
+    table = ran / "data" / "joints" / "labels.csv"
     table.write_text(table.read_text().replace("test0.png,0", "test0.png,2"))
     second = make_plan(config)
     assert (second.stages["train"].key, second.stages["predict"].key) == (
@@ -163,15 +154,15 @@ def test_test_grades_are_not_read_before_evaluation(joints: Path) -> None:
     assert make_plan(config).stages["train"].key != first.stages["train"].key
 
 
-def test_what_is_done_is_not_done_again_and_a_change_is(joints: Path) -> None:
-    config = load_config("joints", ["train.steps=4"])
+def test_what_is_done_is_not_done_again_and_a_change_is(ran: Path) -> None:
+    config = load_config("joints", FEW)
     done = run(config, QUIET)
     when = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.json")}
     assert run(config, QUIET) == done
     assert when == {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.json")}
-    other = run(load_config("joints", ["train.steps=4", "seed=1"]), QUIET)
+    other = run(load_config("joints", [*FEW, "seed=1"]), QUIET)
     assert other["model"] != done["model"]
-    rescored = run(load_config("joints", ["train.steps=4", "evaluate.disease_from=1"]), QUIET)
+    rescored = run(load_config("joints", [*FEW, "evaluate.disease_from=1"]), QUIET)
     assert rescored["model"] == done["model"]
     assert rescored["report"] != done["report"]
 
@@ -210,20 +201,20 @@ def test_a_stopped_training_goes_on_to_the_same_bits(joints: Path) -> None:
 
 
 def test_a_new_file_is_graded_where_neither_pipeline_nor_data_exist(
-    joints: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run(load_config("joints"), QUIET)
     checkpoint, expected = done["model"].absolute(), rows(done["grades"])
-    left = (joints / "data/joints/test2.png").rename(joints / "new.png")  # severe, side L
+    left = (ran / "data/joints/test2.png").rename(ran / "new.png")  # severe, side L
     pixels = np.asarray(Image.open(left)).astype(np.uint16) * 16
-    write_dicom(joints / "IM7", pixels.max() - pixels, PhotometricInterpretation="MONOCHROME1",
+    write_dicom(ran / "IM7", pixels.max() - pixels, PhotometricInterpretation="MONOCHROME1",
                 Laterality="L")  # fmt: skip
-    monkeypatch.chdir(joints.parent)
+    monkeypatch.chdir(ran.parent)
     monkeypatch.delenv("MEDSSL_DATA")
-    files = [left, joints / "IM7"]
-    out = predict_radiographs(checkpoint, files, joints / "out", ["side=L"], QUIET)
+    files = [left, ran / "IM7"]
+    out = predict_radiographs(checkpoint, files, ran / "out", ["side=L"], QUIET)
     png, dicom = rows(out)
-    assert (png["image"], dicom["image"]) == ("new", image_name(joints / "IM7"))
+    assert (png["image"], dicom["image"]) == ("new", image_name(ran / "IM7"))
     for name in ("none", "mild", "severe"):
         share = f"probability {name}"
         assert float(png[share]) == pytest.approx(float(expected[2][share]), abs=1e-5)
@@ -243,28 +234,28 @@ def test_a_new_file_is_graded_where_neither_pipeline_nor_data_exist(
     predict_radiographs(checkpoint, files, out.parent, ["side=L"], QUIET, overwrite=True)
     assert out.read_bytes() == kept
     with pytest.raises(UsageError, match="holds the input"):
-        predict_radiographs(checkpoint, files, joints, ["side=L"], QUIET)
+        predict_radiographs(checkpoint, files, ran, ["side=L"], QUIET)
 
 
-def test_files_that_cannot_be_graded_are_named_and_nothing_is_written(joints: Path) -> None:
-    checkpoint = train_alone(load_config("joints", ["train.steps=4"]), QUIET)["model"]
-    image, out = joints / "data/joints/test0.png", joints / "out"
+def test_files_that_cannot_be_graded_are_named_and_nothing_is_written(ran: Path) -> None:
+    checkpoint = train_alone(load_config("joints", FEW), QUIET)["model"]
+    image, out = ran / "data/joints/test0.png", ran / "out"
     with pytest.raises(DataError, match=r"left or the right side.*--set side"):
         predict_radiographs(checkpoint, [image], out, [], QUIET)
     with pytest.raises(DataError, match="is no radiograph"):
-        predict_radiographs(checkpoint, [joints / "pipelines/joints.yaml"], out, [], QUIET)
+        predict_radiographs(checkpoint, [ran / "pipelines/joints.yaml"], out, [], QUIET)
     with pytest.raises(DataError, match="does not exist"):
         predict_radiographs(checkpoint, [Path("nowhere.png")], out, [], QUIET)
     with pytest.raises(UsageError, match="did you mean 'side'"):
         predict_radiographs(checkpoint, [image], out, ["sides=L"], QUIET)
-    write_dicom(joints / "r.dcm", np.eye(9, dtype=np.uint8), Laterality="R")
+    write_dicom(ran / "r.dcm", np.eye(9, dtype=np.uint8), Laterality="R")
     with pytest.raises(UsageError, match="is of the side R by its header"):
-        predict_radiographs(checkpoint, [joints / "r.dcm"], out, ["side=L"], QUIET)
+        predict_radiographs(checkpoint, [ran / "r.dcm"], out, ["side=L"], QUIET)
     assert not out.exists()
 
 
-def test_a_damaged_checkpoint_is_refused(joints: Path) -> None:
-    checkpoint = train_alone(load_config("joints", ["train.steps=4"]), QUIET)["model"]
+def test_a_damaged_checkpoint_is_refused(ran: Path) -> None:
+    checkpoint = train_alone(load_config("joints", FEW), QUIET)["model"]
     (checkpoint / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
         load_grade_checkpoint(checkpoint)
@@ -304,8 +295,8 @@ def test_a_chain_of_ones_own_trains_predicts_and_is_remembered(joints: Path) -> 
     assert float(new[share]) == pytest.approx(float(rows(done["grades"])[2][share]), abs=1e-5)
 
 
-def test_a_checkpoint_of_before_there_were_chains_loads(joints: Path) -> None:
-    checkpoint = train_alone(load_config("joints", ["train.steps=4"]), QUIET)["model"]
+def test_a_checkpoint_of_before_there_were_chains_loads(ran: Path) -> None:
+    checkpoint = train_alone(load_config("joints", FEW), QUIET)["model"]
     network, found = load_grade_checkpoint(checkpoint)
     description = checkpoint / "checkpoint.json"
     plain = json.loads(description.read_text())
@@ -326,9 +317,9 @@ def test_an_encoder_from_a_file_is_told_of_and_known_by_its_content(joints: Path
     weights = {name: value.clone() for name, value in network.encoder.state_dict().items()}
     save_file(weights, "encoder.safetensors")
     config = load_config("joints", ["train.steps=2", "network.weights=encoder.safetensors"])
-    notes, key = Notes(), make_plan(config).stages["train"].key
-    train_alone(config, notes)
-    assert any("100.0% of the parameters matched" in text for text in notes.said)
+    told, key = Told(), make_plan(config).stages["train"].key
+    train_alone(config, told)
+    assert any("100.0% of the parameters matched" in text for text in told.notes)
     save_file({name: value + 1 for name, value in weights.items()}, "encoder.safetensors")
     assert make_plan(config).stages["train"].key != key
 
@@ -336,9 +327,9 @@ def test_an_encoder_from_a_file_is_told_of_and_known_by_its_content(joints: Path
 def test_unknown_patients_are_noted(joints: Path) -> None:
     spec = joints / "data_specs" / "joints.yaml"
     spec.write_text(spec.read_text().replace("{side: side}", "{side: side, patient: null}"))
-    notes = Notes()
-    done = run(load_config("joints", ["train.steps=2"]), notes)
-    assert any("each counts as its own" in text for text in notes.said)
+    told = Told()
+    done = run(load_config("joints", ["train.steps=2"]), told)
+    assert any("each counts as its own" in text for text in told.notes)
     assert "Nothing says which images are of one patient" in done["report"].read_text()
 
 
@@ -453,9 +444,9 @@ def weights_of(done: Outcome) -> dict[str, torch.Tensor]:
 
 
 def test_a_grader_starts_from_an_encoder_that_its_pipeline_pre_trains(from_encoder: Path) -> None:
-    notes = Notes()
-    done = run(load_config("slices", ["pretrain=encoder"]), notes)
-    assert any(note.startswith("encoder: 100.0%") for note in notes.said), notes.said
+    told = Told()
+    done = run(load_config("slices", ["pretrain=encoder"]), told)
+    assert any(note.startswith("encoder: 100.0%") for note in told.notes), told.notes
     found = sorted((from_encoder / "runs" / "encoder").glob("pretrain-*/checkpoint/last"))
     assert len(found) == 1
     seen = read_encoder(found[0]).seen

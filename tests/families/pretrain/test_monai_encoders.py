@@ -15,6 +15,7 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
 from medssl.train.checkpoint import load_checkpoint, read_weights
+from tests.told import Told
 
 FEW = [4, 4, 4, 4, 4, 4]
 NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
@@ -54,16 +55,6 @@ LARGE = {"monai:UNETR": ["method.masking.cell=16"]}
 """Cubes of the networks that embed cells of more than 4 voxels."""
 
 
-class Notes(QuietReporter):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def test_these_are_all_that_have_one() -> None:
     assert NETWORKS.keys() == MONAI_ENCODERS.keys()
 
@@ -80,9 +71,9 @@ def test_masks_start_from_what_filling_in_has_taught(name: str, heads: Path) -> 
 
     resting = ["fine_tune.schedule=frozen_then_whole", "fine_tune.frozen=0.9"]
     chosen = load_config("masks", [*given, *resting, f"pretrain={encoder}"])
-    heard = Notes()
-    model = train(chosen, heard)
-    assert any("100.0% of the parameters matched" in note for note in heard.notes)
+    told = Told()
+    model = train(chosen, told)
+    assert any("100.0% of the parameters matched" in note for note in told.notes)
     predictor, found = load_checkpoint(model["model"])
     assert found.encoder is not None
     own = predictor.members[0].encoder.state_dict()

@@ -17,17 +17,7 @@ from medssl.pipeline.plan import cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run, with_encoder, with_finished_encoder
 from medssl.train.encoder_checkpoint import load_encoder_weights, read_encoder
-
-
-class Told(QuietReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.notes.append(text)
+from tests.told import Told
 
 
 def keys(*patients: str) -> set[str]:
@@ -87,7 +77,9 @@ def test_a_run_leaves_an_encoder_that_describes_itself(encoder: PretrainConfig) 
     assert resolved["train"]["steps"] == 4
 
 
-def test_probes_are_kept_beside_what_needs_no_training(encoder: PretrainConfig) -> None:
+def test_probes_are_kept_beside_what_needs_no_training(
+    encoder: PretrainConfig, figures: None
+) -> None:
     plan = make_plan(encoder)
     carry_out_plan(plan, QuietReporter())
     found = json.loads((plan.last.folder / "probes.json").read_text())

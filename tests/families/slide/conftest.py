@@ -1,10 +1,16 @@
 """Toy bags and toy slides in a working directory of their own."""
 
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 import tifffile
+
+from medssl.pipeline.config import load_config
+from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.run import run
+from tests.families.conftest import working_in
 
 CLASSES = "classes: [normal, tumour]"
 
@@ -74,6 +80,31 @@ LESION = """
 def toys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory with the pipelines `bags`, `slides` and `dino` and their data."""
     monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    write_toys(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def kept_toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `bags` and `slides` have run, to be copied."""
+    folder = tmp_path_factory.mktemp("toys")
+    write_toys(folder)
+    with working_in(folder):
+        for name in ("bags", "slides"):
+            run(load_config(name), QuietReporter())
+    return folder
+
+
+@pytest.fixture
+def ran(kept_toys: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `toys`, and `bags` and `slides` have run: they are found done."""
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    copytree(kept_toys, directory, dirs_exist_ok=True)
+    return directory
+
+
+def write_toys(directory: Path) -> None:
+    """Pipelines, specs and data."""
     for folder, files in {
         "data_specs": {"bags": BAGS_SPEC, "slides": SLIDES_SPEC},
         "pipelines": {"bags": BAGS, "slides": SLIDES, "dino": DINO},
@@ -84,7 +115,6 @@ def toys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (directory / "data" / "toys").mkdir(parents=True)
     write_bags(directory / "data" / "toys" / "bags.npz")
     write_slides(directory / "data" / "toys")
-    return directory
 
 
 def write_bags(path: Path, bags: int = 24, width: int = 4) -> None:

@@ -21,18 +21,9 @@ from medssl.train.imported import import_file
 from medssl.train.slide_checkpoint import load_slide_checkpoint
 from medssl.train.tile_checkpoint import read_tile_encoder
 from tests.networks.foreign.test_vit import plain_vit
+from tests.told import Told
 
 QUIET = QuietReporter()
-
-
-class Notes(QuietReporter):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -45,7 +36,7 @@ def written() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")}
 
 
-def test_bags_become_calls_on_every_bag_scores_and_a_report(toys: Path) -> None:
+def test_bags_become_calls_on_every_bag_scores_and_a_report(ran: Path) -> None:
     done = run(load_config("bags"), QUIET)
     calls = rows(done["scores"])
     assert len(calls) == len({call["slide"] for call in calls}) == 24
@@ -66,7 +57,7 @@ def test_a_metric_of_torchmetrics_stands_in_summary_and_report(toys: Path) -> No
     assert "FBetaScore beta 2.0 ↑" in done["report"].read_text()
 
 
-def test_what_is_done_is_not_done_again_and_a_change_is(toys: Path) -> None:
+def test_what_is_done_is_not_done_again_and_a_change_is(ran: Path) -> None:
     run(load_config("bags"), QUIET)
     first = {path: path.stat().st_mtime_ns for path in Path("runs/bags").rglob("calls.json")}
     run(load_config("bags"), QUIET)
@@ -77,7 +68,7 @@ def test_what_is_done_is_not_done_again_and_a_change_is(toys: Path) -> None:
     assert len(written()) == 2 * len(first) == 6
 
 
-def test_a_run_killed_between_folds_continues_with_the_folds_that_are_missing(toys: Path) -> None:
+def test_a_run_killed_between_folds_continues_with_the_folds_that_are_missing(ran: Path) -> None:
     config = load_config("bags")
     whole = run(config, QUIET)
     expected = whole["scores"].read_text()
@@ -94,7 +85,7 @@ def test_a_run_killed_between_folds_continues_with_the_folds_that_are_missing(to
     assert (plan.folder("train") / "fold0" / "calls.json").stat().st_mtime_ns == kept
 
 
-def test_the_checkpoint_of_all_folds_scales_features_as_training_did(toys: Path) -> None:
+def test_the_checkpoint_of_all_folds_scales_features_as_training_did(ran: Path) -> None:
     import torch
 
     done = run(load_config("bags"), QUIET)
@@ -114,7 +105,7 @@ def test_more_folds_than_a_class_has_patients_are_refused_with_what_works(toys: 
         load_config("bags", ["split.folds=1"])
 
 
-def test_the_model_may_be_trained_once_more_on_all_bags(toys: Path) -> None:
+def test_the_model_may_be_trained_once_more_on_all_bags(ran: Path) -> None:
     """The folds give the scores all the same."""
     folded = run(load_config("bags"), QUIET)
     config = load_config("bags", ["split.final=refit"])
@@ -129,7 +120,7 @@ def test_the_model_may_be_trained_once_more_on_all_bags(toys: Path) -> None:
     assert done["model"] != folded["model"]
 
 
-def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(toys: Path) -> None:
+def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(ran: Path) -> None:
     done = run(load_config("slides"), QUIET)
     drawn = {path.stem for path in done["maps"].glob("*.png")}
     assert drawn == {"s0", "s1", "s2", "s3", "s4"}  # s4 by all folds
@@ -140,7 +131,7 @@ def test_slides_become_heat_maps_by_the_fold_that_did_not_learn_from_them(toys: 
     }
 
 
-def test_outlined_lesions_are_looked_for_in_slides_that_were_held_out(toys: Path) -> None:
+def test_outlined_lesions_are_looked_for_in_slides_that_were_held_out(ran: Path) -> None:
     done = run(load_config("slides"), QUIET)
     summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
     assert 0 <= summary["froc"] <= 1
@@ -150,26 +141,26 @@ def test_outlined_lesions_are_looked_for_in_slides_that_were_held_out(toys: Path
 
 
 def test_a_new_slide_is_called_where_neither_pipeline_nor_data_exist(
-    toys: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = run(load_config("slides"), QUIET)["model"].absolute()
-    slide = (toys / "data" / "toys" / "s4.tiff").rename(toys / "new.tiff")
-    monkeypatch.chdir(toys.parent)
+    slide = (ran / "data" / "toys" / "s4.tiff").rename(ran / "new.tiff")
+    monkeypatch.chdir(ran.parent)
     monkeypatch.delenv("MEDSSL_DATA")
-    calls = predict_slides(checkpoint, [slide], toys / "out", QUIET)
+    calls = predict_slides(checkpoint, [slide], ran / "out", QUIET)
     (call,) = rows(calls)
     assert call["slide"] == "new"
     assert call["prediction"] in {"normal", "tumour"}
     assert float(call["normal"]) + float(call["tumour"]) == pytest.approx(1, abs=1e-5)
-    assert (toys / "out" / "new.geojson").is_file()
-    assert (toys / "out" / "new.png").is_file()
+    assert (ran / "out" / "new.geojson").is_file()
+    assert (ran / "out" / "new.png").is_file()
     kept = calls.read_bytes()
-    assert predict_slides(checkpoint, [slide], toys / "out", QUIET).read_bytes() == kept
-    (toys / "out" / "new.png").write_bytes(b"another picture")
+    assert predict_slides(checkpoint, [slide], ran / "out", QUIET).read_bytes() == kept
+    (ran / "out" / "new.png").write_bytes(b"another picture")
     with pytest.raises(UsageError, match=r"new\.png is in the way; .*changed after medssl"):
-        predict_slides(checkpoint, [slide], toys / "out", QUIET)
-    predict_slides(checkpoint, [slide], toys / "out", QUIET, overwrite=True)
-    assert (toys / "out" / "new.png").read_bytes() != b"another picture"
+        predict_slides(checkpoint, [slide], ran / "out", QUIET)
+    predict_slides(checkpoint, [slide], ran / "out", QUIET, overwrite=True)
+    assert (ran / "out" / "new.png").read_bytes() != b"another picture"
     with pytest.raises(UsageError, match="holds the input"):
         predict_slides(checkpoint, [slide], slide.parent, QUIET)
 
@@ -202,20 +193,20 @@ def test_chains_that_no_tile_can_go_through_are_refused(toys: Path, given: str, 
             load_config(name, [f"preprocess={given}"])
 
 
-def test_a_checkpoint_of_bags_cannot_read_slides(toys: Path) -> None:
+def test_a_checkpoint_of_bags_cannot_read_slides(ran: Path) -> None:
     checkpoint = run(load_config("bags"), QUIET)["model"]
-    slide = toys / "data" / "toys" / "s0.tiff"
+    slide = ran / "data" / "toys" / "s0.tiff"
     with pytest.raises(UsageError, match="cannot read slides"):
-        predict_slides(checkpoint, [slide], toys / "out", QUIET)
-    assert not (toys / "out").exists()
+        predict_slides(checkpoint, [slide], ran / "out", QUIET)
+    assert not (ran / "out").exists()
 
 
-def test_files_that_are_no_slides_are_named(toys: Path) -> None:
+def test_files_that_are_no_slides_are_named(ran: Path) -> None:
     checkpoint = run(load_config("slides"), QUIET)["model"]
     with pytest.raises(DataError, match="does not exist"):
-        predict_slides(checkpoint, [Path("nowhere.svs")], toys / "out", QUIET)
+        predict_slides(checkpoint, [Path("nowhere.svs")], ran / "out", QUIET)
     with pytest.raises(DataError, match="is no slide"):
-        predict_slides(checkpoint, [toys / "pipelines" / "bags.yaml"], toys / "out", QUIET)
+        predict_slides(checkpoint, [ran / "pipelines" / "bags.yaml"], ran / "out", QUIET)
 
 
 def test_slides_without_any_label_are_refused(toys: Path) -> None:
@@ -230,7 +221,7 @@ def test_a_data_set_of_volumes_is_refused(toys: Path) -> None:
 
 
 def test_watching_the_test_bags_adds_the_optimistic_numbers_and_changes_no_other(
-    toys: Path,
+    ran: Path,
 ) -> None:
     plain, watched = (
         make_plan(load_config("bags", more)) for more in ([], ["train.watch_test=true"])
@@ -255,10 +246,10 @@ def test_runs_are_compared_bag_by_bag(toys: Path) -> None:
     assert "[" in second.split("]", 1)[1]  # a second interval: that of the difference
 
 
-def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Path) -> None:
+def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(ran: Path) -> None:
     checkpoint = run(load_config("dino"), QUIET)["model"]
     weights = checkpoint / "weights.safetensors"
-    told = Notes()
+    told = Told()
     done = run(load_config("slides", [f"encoder.weights={weights}"]), told)
     (loaded,) = [note for note in told.notes if "matched" in note]
     assert loaded.startswith(f"weights {weights}: 100.0% of the parameters matched")
@@ -271,9 +262,9 @@ def test_pre_training_hands_on_weights_that_a_pipeline_of_slides_takes(toys: Pat
 def test_an_encoder_of_other_tiles_is_warned_of(toys: Path) -> None:
     folder = run(load_config("dino", ["preprocess.slide.stain=macenko"]), QUIET)["model"]
     assert read_tile_encoder(folder).preprocess.plain == ["medssl:NormalizeStaind"]
-    notes = Notes()
-    run(load_config("slides", [f"pretrain={folder}", "train.epochs=1"]), notes)
-    assert [text for text in notes.notes if "pre-trained on tiles that look otherwise" in text]
+    told = Told()
+    run(load_config("slides", [f"pretrain={folder}", "train.epochs=1"]), told)
+    assert [text for text in told.notes if "pre-trained on tiles that look otherwise" in text]
 
 
 def test_pre_training_wants_slides(toys: Path) -> None:
@@ -282,7 +273,7 @@ def test_pre_training_wants_slides(toys: Path) -> None:
 
 
 def test_a_pipeline_of_slides_pre_trains_its_encoder_first(toys: Path) -> None:
-    told = Notes()
+    told = Told()
     done = run(load_config("slides", ["pretrain=dino"]), told)
     (encoder,) = Path("runs/dino").glob("pretrain-*/checkpoint/last")
     assert load_slide_checkpoint(done["model"])[1].encoder.weights == str(
@@ -304,18 +295,18 @@ def test_where_nothing_is_held_out_calls_are_shown_without_scores(toys: Path) ->
     assert "ROC" not in page
 
 
-def test_calls_of_loose_slides_are_scored_against_a_data_set(toys: Path) -> None:
+def test_calls_of_loose_slides_are_scored_against_a_data_set(ran: Path) -> None:
     done = run(load_config("slides"), QUIET)
-    slides = [toys / "data" / "toys" / f"s{number}.tiff" for number in range(5)]
-    calls = predict_slides(done["model"], slides, toys / "out", QUIET)
+    slides = [ran / "data" / "toys" / f"s{number}.tiff" for number in range(5)]
+    calls = predict_slides(done["model"], slides, ran / "out", QUIET)
     chosen = ["bootstrap=100", "metrics=[torchmetrics:MatthewsCorrCoef]"]
-    said = evaluate_calls(calls, load_spec("slides"), toys / "scored", QUIET, chosen)
+    said = evaluate_calls(calls, load_spec("slides"), ran / "scored", QUIET, chosen)
     assert said.startswith("4 of 5 slides: balanced accuracy ")
     assert ", torchmetrics:MatthewsCorrCoef " in said
-    assert len(rows(toys / "scored" / "scores.csv")) == 4
-    assert "<html" in (toys / "scored" / "report.html").read_text()
+    assert len(rows(ran / "scored" / "scores.csv")) == 4
+    assert "<html" in (ran / "scored" / "report.html").read_text()
     with pytest.raises(DataError, match="is no table of calls"):
-        evaluate_calls(toys / "scored" / "scores.csv", load_spec("slides"), toys / "scored")
+        evaluate_calls(ran / "scored" / "scores.csv", load_spec("slides"), ran / "scored")
 
 
 def test_slides_start_from_an_imported_encoder_which_comes_along(
@@ -324,7 +315,7 @@ def test_slides_start_from_an_imported_encoder_which_comes_along(
     monkeypatch.setenv("MEDSSL_ENCODERS", str(toys / "encoders"))
     file = plain_vit(toys, num_attention_heads=4)
     folder, _ = import_file(file, "theirs")
-    told = Notes()
+    told = Told()
     chosen = load_config("slides", ["pretrain=theirs", "train.epochs=1"])
     assert (chosen.pipeline.encoder.side, chosen.pipeline.encoder.mean) == (32, (0.5, 0.5, 0.5))
     done = run(chosen, told)
