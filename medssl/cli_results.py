@@ -81,6 +81,19 @@ def predict(
     keys = [*(settings or []), *([f"format={written_as}"] if written_as else [])]
     keys += ["report=true"] if report else []
     reporter = make_reporter(quiet) if process_rank() == 0 else SilentReporter()
+    predictor = _predictor(family, checkpoint)
+    family.refuse_formats([*keys, *map(str, files or [])])
+    more = _measured(family, statistics) | _listed(family, files or [], manifest, shard)
+    if keep_ids and family.files.neutral:  # others name results after files anyway
+        more["keep_ids"] = True
+    given = checkpoint, files or [], out, keys, reporter, device, overwrite
+    said = load(predictor)(*given, **more)
+    if process_rank() == 0:
+        typer.echo(said)
+
+
+def _predictor(family: "Family", checkpoint: Path) -> str:
+    """What predicts files by a checkpoint of a family, as `load` takes it."""
     if process_count() > 1 and not family.files.shared:
         raise UsageError(
             f"several processes cannot share out files for the family '{family.name}'",
@@ -92,21 +105,20 @@ def predict(
             f"it is of the family '{family.name}'",
             f"train a pipeline that starts from it, with pretrain={checkpoint}",
         )
-    family.refuse_formats([*keys, *map(str, files or [])])
-    measured: dict[str, Any] = {} if statistics is None else {"statistics": statistics}
-    if measured and not family.files.measures:
+    return family.files.predict
+
+
+def _measured(family: "Family", statistics: Path | None) -> dict[str, Any]:
+    """The CSV of volumes to write; nothing without one."""
+    if statistics is None:
+        return {}
+    if not family.files.measures:
         raise UsageError(
             f"--statistics cannot be written with a checkpoint of the family '{family.name}'",
             "it marks no structures whose volumes could be measured",
             "leave it out",
         )
-    measured |= _listed(family, files or [], manifest, shard)
-    if keep_ids and family.files.neutral:  # others name results after files anyway
-        measured["keep_ids"] = True
-    given = checkpoint, files or [], out, keys, reporter, device, overwrite
-    said = load(family.files.predict)(*given, **measured)
-    if process_rank() == 0:
-        typer.echo(said)
+    return {"statistics": statistics}
 
 
 def _listed(
