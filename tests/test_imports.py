@@ -53,6 +53,7 @@ LEVELS = {
     "yaml_text": -1,
     "names": -1,
     "keyed": -1,
+    "checksum": -1,
     "discreet": -1,
     "registry": -1,
     "environment": -1,

@@ -1,6 +1,5 @@
 """Settings of the tile encoders; free of torch so that a wrong key is refused at once."""
 
-import hashlib
 import json
 import re
 from abc import abstractmethod
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from medssl.checksum import sha256_of
 from medssl.errors import UsageError
 from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX
@@ -303,5 +303,4 @@ def encoder_hash(settings: AnyEncoder, seed: int) -> str:
         plain["packages"] = settings.packages
     if settings.weights is None:
         return digest([plain, seed])
-    with Path(settings.weights).open("rb") as stream:
-        return digest([plain, hashlib.file_digest(stream, "sha256").hexdigest()])
+    return digest([plain, sha256_of(Path(settings.weights))])

@@ -3,7 +3,6 @@
 Free of torch, so that a wrong key is refused at once.
 """
 
-import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from medssl.checksum import sha256_of
 from medssl.data.layouts import layout_of
 from medssl.data.spec import DataSpec, load_spec
 from medssl.encoder_source import EncoderSource
@@ -181,8 +181,7 @@ class Config(ABC, Generic[AnyPipeline]):
         initial, weights = self.initial, Path(getattr(value, "weights", None) or "")
         if initial is not None and name == initial.part and weights.is_file():
             # By content, wherever the file lies; a missing one is refused when it is loaded.
-            with weights.open("rb") as stream:
-                plain["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+            plain["weights"] = sha256_of(weights)
         return plain
 
 

@@ -1,6 +1,5 @@
 """What a prediction wrote into a folder, by hash, so that no other file is taken for its own."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from threading import RLock
 from typing import Any
 
 from medssl.atomic import appearing, make_folder, sweep
+from medssl.checksum import sha256_of
 from medssl.errors import UsageError
 from medssl.keyed import own_key
 from medssl.pipeline.record import PARTS, RECORD, Record, locked, read_record
@@ -112,7 +112,7 @@ class Outputs:
         self._whole |= {
             name
             for name in names
-            if name in written and _sha256(self._folder / name) == written[name]
+            if name in written and _hash_of(self._folder / name) == written[name]
         }
         foreign = [
             name
@@ -183,7 +183,7 @@ class Outputs:
         with ExitStack() as files:
             paths = [files.enter_context(appearing(self._folder / name)) for name in names]
             yield paths
-            hashes = {name: _sha256(path) for name, path in zip(names, paths, strict=True)}
+            hashes = {name: _hash_of(path) for name, path in zip(names, paths, strict=True)}
             told = {case: self._sources[case] for case in measured or {} if case in self._sources}
             self.add(written=hashes, sources=told, measured=measured or {})
         self._whole |= set(names)
@@ -249,10 +249,9 @@ def _clash(
     return "made of other files" if whole and set(kept) != set(sources) else ""
 
 
-def _sha256(path: Path) -> str:
+def _hash_of(path: Path) -> str:
     """Hash of a file; empty where there is none."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return ""

@@ -4,11 +4,11 @@ So a wrong folder is refused at once. The checksums have the form of `sha256sum`
 them too; checkpoints of earlier versions have none and are taken as they are.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from medssl.checksum import sha256_of
 from medssl.errors import DataError, UsageError
 
 WEIGHTS, DESCRIPTION, CHECKSUMS = "weights.safetensors", "checkpoint.json", "SHA256SUMS"
@@ -20,7 +20,7 @@ GUARD = "guard.safetensors"
 def checksums(folder: Path) -> str:
     """The content of the file of checksums for a complete checkpoint folder."""
     names = [name for name in (WEIGHTS, DESCRIPTION, GUARD) if (folder / name).is_file()]
-    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names)
+    return "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
 
 
 def description_of(folder: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def verified(folder: Path, name: str) -> str:
     Raises:
         DataError: it is another one.
     """
-    found = _sha256(folder / name)
+    found = sha256_of(folder / name)
     try:
         lines = (folder / CHECKSUMS).read_bytes().splitlines()
     except FileNotFoundError:
@@ -93,8 +93,3 @@ def verified(folder: Path, name: str) -> str:
             f"{CHECKSUMS} if you have changed the file yourself",
         )
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """From a file of another project to an encoder's checkpoint of medssl."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from medssl.checksum import sha256_of
 from medssl.data.slide.settings import TileSettings
 from medssl.environment import cache_root, encoders_root
 from medssl.errors import DataError, UsageError
@@ -223,9 +223,7 @@ def _sha256(path: Path) -> str:
     """Of a file; of the weights in a bundle."""
     from medssl.networks.foreign.monai_bundle import weights_in
 
-    file = weights_in(path) if path.is_dir() else path
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(weights_in(path) if path.is_dir() else path)
 
 
 def _size(path: Path) -> int:

@@ -1,12 +1,12 @@
 """The checkpoint that a user means by a package, a run, or a folder within it; free of torch."""
 
-import hashlib
 import json
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 from medssl.atomic import appearing
+from medssl.checksum import sha256_of
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.names import some_of
@@ -55,9 +55,7 @@ def _chosen(checkpoint: Path, names: list[str]) -> str:
 
 def _unpacked(package: Path) -> Path:
     """The folder in a package, unpacked once; nothing but its known files is taken."""
-    with package.open("rb") as stream:
-        key = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    folder = cache_root() / "packages" / key
+    folder = cache_root() / "packages" / sha256_of(package)[:16]
     if (folder / DESCRIPTION).is_file():
         return folder
     try:
