@@ -24,6 +24,18 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of the training that one process carries out by itself."""
+    place = tmp_path_factory.mktemp("alone")
+    balls(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDSSL_DATA", str(place / "data"))
+        codes, folder, told = run(place, "one", processes=1, verb="run")
+    assert codes == [0], told
+    return folder
+
+
 def run(place, runs, *more, processes=2, before=lambda _: None, verb="train", act=lambda _: None):
     """Exit codes, the folder of the training, and what the first process wrote."""
     os.environ["MEDSSL_RUNS"] = str(place / runs)
@@ -67,27 +79,27 @@ sharded_or_not = pytest.mark.parametrize("more", [(), ("train.sharded=true",)], 
 
 
 @sharded_or_not
-def test_two_processes_leave_what_one_does(more, place):
+def test_two_processes_leave_what_one_does(more, place, alone):
     codes, two, told = run(place, "two", *more, verb="run")
     assert codes == [0, 0], told
     assert told[1] == ("", ""), "the first process alone talks"
     assert "Dice" in told[0][0]
-    _, one, _ = run(place, "one", processes=1, verb="run")
-    assert near(weights(one), weights(two))
+    assert near(weights(alone), weights(two))
     kept = ("step", "loss", "dice")
     both = [
-        [{key: line.get(key) for key in kept} for line in steps(one_of)] for one_of in (one, two)
+        [{key: line.get(key) for key in kept} for line in steps(folder)] for folder in (alone, two)
     ]
     for first, second in zip(*both, strict=True):
         assert first == pytest.approx(second, abs=1e-5)
     names = [
-        {path.relative_to(where.parent) for path in where.parent.rglob("*")} for where in (one, two)
+        {path.relative_to(folder.parent) for path in folder.parent.rglob("*")}
+        for folder in (alone, two)
     ]
     assert names[0] == names[1]
 
 
 @sharded_or_not
-def test_a_signal_to_one_ends_all_with_one_message_and_one_state(more, place):
+def test_a_signal_to_one_ends_all_with_one_message_and_one_state(more, place, alone):
     stop = after(3, lambda rank: rank == 1 and os.kill(os.getpid(), signal.SIGTERM))
     codes, folder, told = run(place, "two", *more, before=stop)
     assert codes == [75, 75]
@@ -96,7 +108,7 @@ def test_a_signal_to_one_ends_all_with_one_message_and_one_state(more, place):
     assert TrainState.load(folder / "state.pt", "cpu").step == 3
     # Another number of processes goes on with the same batches.
     assert run(place, "two", processes=1)[0] == [0]
-    assert near(weights(folder), weights(run(place, "one", processes=1)[1]))
+    assert near(weights(folder), weights(alone))
     assert [line["step"] for line in steps(folder)] == [1, 2, 3, 4]
 
 

@@ -3,11 +3,12 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,37 @@ def install(site: Path) -> Path:
     return site
 
 
-def medssl(
-    place: Path, site: Path, *arguments: str, code: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """A verb, or some code, in a process of its own that finds the packages in `site`."""
+EACH = """
+import shlex, sys
+from medssl import cli
+for line in sys.argv[1:]:
+    sys.argv = ["medssl", *shlex.split(line)]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    print("EXIT", code, flush=True)
+"""
+
+
+@dataclass
+class Done:
+    """What commands did.
+
+    Attributes:
+        codes: exit codes.
+        stdout: of each.
+        stderr: of all.
+    """
+
+    codes: list[int]
+    stdout: list[str]
+    stderr: str
+
+
+def medssl(place: Path, site: Path, *lines: str) -> Done:
+    """Verbs, one after the other, in a process that finds the packages in `site`."""
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
@@ -110,20 +138,23 @@ def medssl(
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody answers: a store takes seconds
         "COLUMNS": "200",
     }
-    return subprocess.run(
-        [sys.executable, *(["-c", code] if code else ["-m", "medssl"]), *arguments],
+    found = subprocess.run(
+        [sys.executable, "-c", EACH, *lines],
         cwd=place,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+    assert found.returncode == 0, found.stderr
+    said = re.split(r"^EXIT (\d+)\n", found.stdout, flags=re.MULTILINE)
+    return Done([int(code) for code in said[1::2]], said[:-1:2], found.stderr)
 
 
 def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installed: Path) -> None:
     """Method, network, layout, metric and exporter."""
-    done = medssl(place, installed, "run", "balls", "--quiet")
-    assert done.returncode == 0, done.stderr
+    done = medssl(place, installed, "run balls --quiet")
+    assert done.codes == [0], done.stderr
     (scores,) = place.glob("runs/balls/evaluate-*/scores.csv")
     rows = read_table(scores)
     assert len(rows) == 3
@@ -138,8 +169,8 @@ def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installe
     assert "Volume error" in page
     assert "difference of both volumes over the larger one" in page
 
-    done = medssl(place, installed, "export", "volumes", str(masks), "--out", "volumes.csv")
-    assert (done.returncode, done.stdout.strip()) == (0, "volumes.csv"), done.stderr
+    done = medssl(place, installed, f"export volumes {masks} --out volumes.csv")
+    assert (done.codes, done.stdout) == ([0], ["volumes.csv\n"]), done.stderr
     volumes = {row["case"]: float(row["ml"]) for row in read_table(place / "volumes.csv")}
     expected = {row["case"]: pytest.approx(float(row["prediction_ml"])) for row in rows}
     assert volumes == expected
@@ -149,15 +180,11 @@ def test_a_family_from_outside_runs_is_compared_and_studied(place: Path, install
     """The engine gives it finished stages, keys, a table of runs, studies and its keys in print."""
     (place / "pipelines" / "volumes.yaml").write_text(VOLUMETRY)
     (place / "pipelines" / "volumes_study.yaml").write_text(STUDY)
-    code = (
-        "import sys\nfrom medssl.cli import app\n"
-        "for line in sys.argv[1:]:\n"
-        "    app(line.split(), prog_name='medssl', standalone_mode=False)\n"
-    )
     lines = ["run volumes -q", "study volumes_study -q", "compare volumes", "keys volumetry"]
-    done = medssl(place, installed, *lines, code=code)
-    assert done.returncode == 0, done.stderr
-    (model,) = [line for line in done.stdout.splitlines() if line.startswith("model ")]
+    done = medssl(place, installed, *lines)
+    assert done.codes == [0] * 4, done.stderr
+    run, study, compared, keys = done.stdout
+    (model,) = [line for line in run.splitlines() if line.startswith("model ")]
     found = json.loads((place / model.split()[1]).read_text())
     split = json.loads(next(place.glob("runs/volumes/train-*/split.json")).read_text())
     shown = [
@@ -165,9 +192,9 @@ def test_a_family_from_outside_runs_is_compared_and_studied(place: Path, install
         for name in split["labelled"]
     ]
     assert found == pytest.approx(np.mean(shown))
-    assert "2 of 2 runs finished" in done.stdout
-    assert "mean_volume factor=0.5" in done.stdout
-    assert "# volumetry: pipelines that measure volumes" in done.stdout
+    assert "2 of 2 runs finished" in study
+    assert "mean_volume factor=0.5" in compared
+    assert "# volumetry: pipelines that measure volumes" in keys
     page = next(place.glob("runs/volumes/study-*/summary.md")).read_text()
     assert "Errors of volumes in mm³." in page
     assert "| half | 1 |" in page
@@ -188,11 +215,10 @@ def test_its_data_are_checked_and_shown_as_those_of_every_layout(
     place: Path, installed: Path
 ) -> None:
     (place / "data" / "balls" / "mask3.nii.gz").unlink()
-    checked = medssl(place, installed, "data", "check", "balls", "--quiet")
-    assert checked.returncode == 3
-    assert "mask3.nii.gz" in checked.stdout
-    shown = medssl(place, installed, "data", "show", "balls", "--cases", "2", "--out", "s.png")
-    assert shown.returncode == 0, shown.stderr
+    lines = ["data check balls --quiet", "data show balls --cases 2 --out s.png"]
+    done = medssl(place, installed, *lines)
+    assert done.codes == [3, 0], done.stderr
+    assert "mask3.nii.gz" in done.stdout[0]
     assert (place / "s.png").is_file()
 
 
@@ -200,12 +226,10 @@ def test_help_lists_what_a_broken_package_offers_and_only_its_use_fails(
     place: Path, installed: Path
 ) -> None:
     (installed / "outside_toy" / "exporter.py").write_text("import a_package_that_is_not_there")
-    helped = medssl(place, installed, "export", "--help")
-    assert helped.returncode == 0, helped.stderr
-    assert "volumes    By the package outside-toy 0.1." in helped.stdout
-    used = medssl(place, installed, "export", "volumes", "masks", "--out", "x.csv")
-    assert (used.returncode, used.stderr.strip()) == (
-        2,
+    done = medssl(place, installed, "export --help", "export volumes masks --out x.csv")
+    assert "volumes    By the package outside-toy 0.1." in done.stdout[0]
+    assert (done.codes, done.stderr.strip()) == (
+        [0, 2],
         "medssl: the exporter 'volumes' of outside-toy 0.1 cannot be loaded; ModuleNotFoundError: "
         "No module named 'a_package_that_is_not_there'; correct or uninstall outside-toy 0.1",
     )
@@ -222,8 +246,8 @@ def test_help_lists_what_a_broken_package_offers_and_only_its_use_fails(
 def test_a_wrong_name_or_size_is_refused_before_anything_runs(
     place: Path, installed: Path, override: str, sentence: str
 ) -> None:
-    done = medssl(place, installed, "run", "balls", override)
-    assert done.returncode == 2
+    done = medssl(place, installed, f"run balls {override}")
+    assert done.codes == [2]
     assert sentence in done.stderr
     assert not (place / "runs").exists()
 
@@ -232,12 +256,11 @@ def test_loose_masks_are_scored_by_a_metric_that_is_named(place: Path, installed
     (place / "masks").mkdir()
     for number in range(3):
         shutil.copy(place / f"data/balls/mask{number}.nii.gz", place / f"masks/c{number}.nii.gz")
-    given = ("evaluate", "masks", "--data", "balls", "--out", "scores")
-    done = medssl(place, installed, *given, "metrics=[volume_error]")
-    assert done.returncode == 0, done.stderr
-    assert "Dice 1.000 [1.000, 1.000], volume_error 0.000 [0.000, 0.000]" in done.stdout
+    given = "evaluate masks --data balls --out scores"
+    lines = f"{given} metrics=[volume_error]", f"{given} metrics=[volume_eror]"
+    done = medssl(place, installed, *lines)
+    assert done.codes == [0, 2], done.stderr
+    assert "Dice 1.000 [1.000, 1.000], volume_error 0.000 [0.000, 0.000]" in done.stdout[0]
     rows = read_table(place / "scores" / "scores.csv")
     assert [float(row["volume_error"]) for row in rows] == [0.0] * 3
-    wrong = medssl(place, installed, *given, "metrics=[volume_eror]")
-    assert wrong.returncode == 2
-    assert "did you mean 'volume_error'?" in wrong.stderr
+    assert "did you mean 'volume_error'?" in done.stderr
