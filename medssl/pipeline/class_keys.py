@@ -9,7 +9,7 @@ from medssl.methods.segment import monai_losses
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX, known
-from medssl.pipeline.key import Key, Section, told
+from medssl.pipeline.key import Key, Section, lines_of
 from medssl.transforms.catalogue import known_transforms
 
 
@@ -31,12 +31,12 @@ def describe_class(asked: str) -> str | None:
     """
     name = asked.removeprefix(PREFIX)
     if name in known_graders():
-        return "\n".join(told(_grader(name))).rstrip()
+        return "\n".join(lines_of(_grader(name))).rstrip()
     if name in known():
-        return "\n".join(told(_network(name))).rstrip()
+        return "\n".join(lines_of(_network(name))).rstrip()
     if name in monai_losses.known():
-        return "\n".join(told(_loss(name))).rstrip()
-    return "\n".join(told(_transform(name))).rstrip() if name in known_transforms() else None
+        return "\n".join(lines_of(_loss(name))).rstrip()
+    return "\n".join(lines_of(_transform(name))).rstrip() if name in known_transforms() else None
 
 
 def _network(name: str) -> Section:

@@ -16,7 +16,7 @@ from medssl.pipeline.family import find_family
 from medssl.pipeline.results import comparison_for, read_results
 
 APART = ("seed", "name", "title", "split.labels", "method.name", "data")
-"""Settings with a column of their own, or without weight."""
+"""Settings that have a column of their own, or do not matter."""
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,11 @@ class Config(ABC, Generic[AnyPipeline]):
         about: what pipelines of this type do, after "pipelines that".
         kind: tells types of one family apart.
         reads: what the cases of its data sets can be, see `medssl.data.layouts`.
-        without_effect: keys by section that say how, not what, is computed; they are left out of
-            hashes.
-        without_mark: keys by section that came later, with the value that is as before them; with
-            it they are left out of hashes, so that earlier runs are found.
+        without_effect: keys, by section, that say how something is computed and not what; they are
+            left out of hashes.
+        without_mark: keys, by section, that were added when there were runs without them, each with
+            the value that changes nothing; with this value a key is left out of hashes, so that
+            those runs are found.
         specs: of its data sets; one, but for pre-training.
         given: the keys of its file and of the files below, and of the command line, as plain
             values; what is not among them has its default, or is planned.

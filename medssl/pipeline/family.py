@@ -37,7 +37,8 @@ class Step:
         work: (job, tracker) -> facts for its mark. The numbers by name in its "summary" are logged
             too.
         intact: (job) -> whether what it wrote is there as it was written; None: nothing is asked.
-        aside: the stage before it, where no later stage depends on it; None: it is the next one.
+        aside: the stage that it follows, where no later stage follows it; None: it follows the one
+            before it, and the next one follows it.
         together: whether several processes carry it out together, if there are several: `work`
             calls `medssl.train.distributed.TEAM`. Otherwise it is left to the first one.
         folds: where `work` trains the folds of a cross-validation by
@@ -60,8 +61,9 @@ class Scoring:
         comparison: () -> the `Comparison` of finished runs.
         usual_arms: methods that a study compares which is made of a pipeline alone; the first is
             what the finished runs of a pipeline are compared with.
-        tested: what the test cases are called without which nothing is scored; empty: it is.
-        unscored: whether a run makes sense all the same where there are none.
+        tested: what test cases are called in messages, such as "images", where nothing is scored
+            without them; empty: scores need none.
+        unscored: whether a run without test cases makes sense all the same.
         axes: what a study varies beside "arm" and "seed": "labels", "data" or nothing.
         seed_keys: keys that take the seed of a study's run.
     """
@@ -76,7 +78,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Beforehand:
-    """What is settled and told before a run begins; each (config, cohort, reporter).
+    """What is decided and said before a run begins; each is called as (config, cohort, reporter).
 
     Attributes:
         plan: -> the `Planned` keys that a pipeline leaves to a plan.
@@ -145,7 +147,7 @@ class Family:
             otherwise each does it by itself, after the first one.
         draft: (spec, cases) -> keys of a first pipeline with their reasons, as
             `medssl.pipeline.drafts.Keys`; None where another family knows better.
-        before: what is settled before a run.
+        before: what is decided and said before a run.
         found: (plan) -> what a finished run found, in lines for people.
         initial_encoder: how runs start from a pre-trained encoder; None: they never do.
         trains_encoders: whether what it trains is what other families start from.

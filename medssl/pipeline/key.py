@@ -37,8 +37,8 @@ class Section:
         return tuple(key for key in self.keys if key.name == inside or key.name.startswith(starts))
 
 
-def told(section: Section) -> list[str]:
-    """Lines for a reader, each key as it can be given on the command line."""
+def lines_of(section: Section) -> list[str]:
+    """Its lines for a reader, each key as it can be given on the command line."""
     lines = [*textwrap.wrap(f"# {section.name}: {section.about}", WIDTH), ""]
     for key in section.keys:
         default = f"={key.default}" if key.default else ""

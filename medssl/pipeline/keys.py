@@ -21,7 +21,7 @@ from medssl.mistakes import nearest
 from medssl.networks.monai_list import known
 from medssl.pipeline.class_keys import class_names
 from medssl.pipeline.file_kinds import CHAINS, FILES, as_in_a_file, names_of
-from medssl.pipeline.key import Key, Section, told, wrapped
+from medssl.pipeline.key import Key, Section, lines_of, wrapped
 from medssl.registry import LAYOUTS
 from medssl.section import is_named
 from medssl.settings import MethodChoice
@@ -132,7 +132,7 @@ def describe(asked: str) -> str:
     Raises:
         UsageError: as `find_sections`.
     """
-    lines = [line for section in find_sections(asked) for line in told(section)]
+    lines = [line for section in find_sections(asked) for line in lines_of(section)]
     choices = {"method": method_names(), "layout": LAYOUTS.names()}
     choices |= {key: list(chain.WORDS) for key, chain in CHAINS.items()}
     for name, own in choices.items():

@@ -13,12 +13,12 @@ from medssl.device import choose_device
 from medssl.environment import shown_uri, tracking_uri
 from medssl.errors import UsageError
 from medssl.pipeline.config import Config, load_config, refuse_without_encoder
+from medssl.pipeline.plain_plan import plain_plan, plan_of
 from medssl.pipeline.plan import PREPARE, RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter, SilentReporter
 from medssl.pipeline.results import comparison_of, read_result
 from medssl.pipeline.stage import DONE, Stage, Within, carry_out, read_json
-from medssl.pipeline.told import plain_plan, plan_of
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
 from medssl.train.distributed import TEAM
@@ -175,7 +175,7 @@ def _headline(plan: Plan[Any, Any], tracker: Tracker) -> dict[str, float]:
 
 
 def _told_cohort(config: Config[Any], reporter: QuietReporter) -> Any:
-    """The cases of a run, whose division is remarked upon."""
+    """The cases of a run; what is to be said of their split is told."""
     cohort = cohort_of(config)
     for note in cohort.notes:
         reporter.note(f"note: {note}")

@@ -25,20 +25,16 @@ from torch.distributed.rendezvous import rendezvous
 from medssl.environment import process_count, process_rank
 from medssl.errors import MedsslError, Stopped
 from medssl.stop import held
-from medssl.train.groups import PATIENCE, connect
+from medssl.train.groups import LOOK_EVERY_S, PATIENCE, connect
 from medssl.train.messages import packed, unpacked
 
 Item = TypeVar("Item")
-LOOK_EVERY_S = 0.1
-"""How often a follower looks for an order; in between it hears signals."""
 BUCKET = 1 << 25
 """Bytes of gradients that are summed at once."""
-
-logger = logging.getLogger(__name__)
-
-
 _FAILED, _STOPPED = "failed", "stopped"
 """Keys of the store that are there once a process has ended so."""
+
+logger = logging.getLogger(__name__)
 
 
 class Deserted(MedsslError):

@@ -12,6 +12,7 @@ from medssl.errors import Stopped
 from medssl.stop import STOP, held
 
 LOOK_EVERY_S = 0.1
+"""How often a process that waits for others looks whether it is over, and hears signals."""
 CONNECT = timedelta(seconds=60)
 """How long each try of processes that have met to connect may take; there are a few."""
 PATIENCE = timedelta(hours=2)
