@@ -10,24 +10,16 @@ import pytest
 import torch
 
 from medssl.data.labels import Label
-from medssl.methods.method import Progress
 from medssl.methods.registry import settings_class
 from medssl.methods.segment.loss_settings import LossChoice
 from medssl.networks.settings import NetworkSettings
-from medssl.networks.unet_settings import UNetSettings
-from medssl.settings import (
-    OptimiserSettings,
-    PredictSettings,
-    TrainSettings,
-)
+from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
-from medssl.train.update import make_update
 from medssl.transforms.chain import Preprocess
 from tests.contract.conftest import SEED, build_method, train_method
 from tests.contract.killing import check_that_a_kill_changes_nothing, equal
-from tests.contract.training import training
+from tests.contract.segmenting import LATE, METHODS, every_method, first_batches, losses
 
-METHODS = training("segment")
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
 RESUMED = [
     *((name, {}) for name in METHODS),
@@ -35,22 +27,6 @@ RESUMED = [
     ("tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}),
     ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
 ]
-
-UNETS = [
-    UNetSettings(
-        name=name,
-        features=(4, 6, 8, 8),
-        strides=[[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
-        blocks=[1] * 4,
-        decoder_convs=1,
-    )
-    for name in ("plain_unet", "residual_unet")
-]
-
-every_unet = pytest.mark.parametrize("network", UNETS, ids=lambda one: one.name)
-every_method = pytest.mark.parametrize("name", METHODS)
-
-
 NOISY = {"norm": "batch", "dropout": 0.5}
 
 
@@ -62,26 +38,13 @@ def whole(patch, name):
         return method, train_method(patch, method, Path(folder) / "state.pt")
 
 
-def first_batches(method, streams):
-    return {kind: stream.batch(0) for kind, stream in streams(method).items()}
-
-
-def losses(method, batches, steps, rate=0.05):
-    """The loss of every step on the same batches, late in training: every term has its weight."""
-    settings = TrainSettings(
-        steps=1000, optimiser=OptimiserSettings(learning_rate=rate, schedule="constant")
-    )
-    update = make_update(method, settings, 0, torch.device("cpu"))
-    return [update(batches, Progress(900 + step, 1000))["loss"] for step in range(1, steps + 1)]
-
-
 @every_method
 def test_every_parameter_gets_a_finite_gradient(name, build, streams):
     method = build(name).train()
     batches = first_batches(method, streams)
     generator = torch.Generator().manual_seed(0)
     for part in range(method.parts):
-        terms = method(batches, Progress(900, 1000), generator, part)  # every term has its weight
+        terms = method(batches, LATE, generator, part)
         assert all(bool(value.isfinite()) for value in terms.values())
         sum(terms.values()).backward()
     trainable = {key: p for key, p in method.named_parameters() if p.requires_grad}
@@ -92,33 +55,6 @@ def test_every_parameter_gets_a_finite_gradient(name, build, streams):
         assert parameter.ndim == 1 or bool(parameter.grad.any()), key
     owned = {id(p) for network in method.networks() for p in network.parameters()}
     assert {id(p) for p in trainable.values()} <= owned, "clipping would pass over a parameter"
-
-
-@every_method
-@every_unet
-def test_every_head_of_a_unet_learns_with_every_method(name, network, build, streams):
-    method = build(name, network=network)
-    before = {key: one.clone() for key, one in method.named_parameters() if one.requires_grad}
-    found = losses(method, first_batches(method, streams), 20)
-    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
-    for key, value in method.named_parameters():
-        assert key not in before or value.ndim == 1 or not torch.equal(value, before[key]), key
-    heads = [key for key in before if ".heads." in key and key.endswith("weight")]
-    taught = len(list(method.networks()))
-    assert len(heads) == 2 * taught, "the coarsest of three has no weight in the loss"
-
-
-@every_unet
-def test_a_killed_training_of_a_unet_ends_with_the_bits_of_an_unbroken_one(
-    network, build, train, tmp_path
-):
-    check_that_a_kill_changes_nothing(
-        lambda seed, state, last: train(
-            build("tracoco", network=network, seed=seed), state, kill_after=last
-        ),
-        tmp_path,
-        3,
-    )
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
