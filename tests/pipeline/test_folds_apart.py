@@ -145,7 +145,7 @@ def test_a_fold_that_failed_is_not_trained_again_by_its_run_but_by_the_same_comm
 
 
 def test_arrays_of_slurm_wait_for_folds_and_a_fold_that_is_pre_empted_goes_on(
-    study: Study, balls: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, balls: Path, monkeypatch: pytest.MonkeyPatch, figures: None
 ) -> None:
     """The first fold is told by SIGUSR1 while it learns; tables and files are those without."""
     (balls / "pipelines" / "balls_study.yaml").write_text(STUDY.replace("STEPS", "60"))
