@@ -32,7 +32,7 @@ from medssl.registry import load
 
 SETS = ("hippocampus", "lgg_lesions")
 METHODS = ("supervised", "mean_teacher")
-KEYS = ("split={labels: 8, test: 8, validation: 0}", "train={device: cpu}", "evaluate.overlays=0")
+KEYS = ("split={labels: 8, test: 24, validation: 0}", "train={device: cpu}", "evaluate.overlays=0")
 
 
 def compare(data: str, method: str, steps: int) -> str:
