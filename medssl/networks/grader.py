@@ -24,6 +24,7 @@ from medssl.networks.monai_features import MonaiFeatures
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.neighbours import Neighbours
+from medssl.networks.norm import rest_batch_norms
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
@@ -144,9 +145,7 @@ class ImageCropEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Training mode of all but the batch norms."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        rest_batch_norms(self)
         return self
 
     def maps(self, crops: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.image_fpn_settings import COARSEST, ImageFpnSettings
 from medssl.networks.monai_features import MonaiFeatures
 from medssl.networks.monai_tile_settings import AnyTileEncoder
-from medssl.networks.norm import group_norm
+from medssl.networks.norm import group_norm, rest_batch_norms
 from medssl.networks.resnet import WIDTHS, ResNet18
 from medssl.networks.tile_encoder import build_tile_encoder
 from medssl.networks.vision_transformer import VisionTransformer
@@ -64,9 +64,7 @@ class ImagePyramid(VolumeEncoder):
     def train(self, mode: bool = True) -> Self:
         """Training mode of all but the batch norms, whose statistics few labels would spoil."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        rest_batch_norms(self)
         return self
 
     def stages(self, embedded: Tensor) -> list[Tensor]:

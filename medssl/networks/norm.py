@@ -13,3 +13,10 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """
     fitting = (groups for groups in (8, 4, 2) if channels % groups == 0 and channels > groups)
     return nn.GroupNorm(next(fitting, 1), channels)
+
+
+def rest_batch_norms(network: nn.Module) -> None:
+    """Have 2-D batch norms use the statistics that they have, and leave them as they are."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
