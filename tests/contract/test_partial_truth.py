@@ -37,9 +37,7 @@ def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, str
     batches = first_batches(method, streams)
     one = partly(batches["labelled"])
     other = replace(one, label=one.truth.where(one.known, 2))
-    check_that_it_learns_the_same(
-        method, batches | {"labelled": one}, batches | {"labelled": other}
-    )
+    check_that_it_learns_the_same(method, batches, one, other)
 
 
 @every_method

@@ -84,6 +84,4 @@ def test_what_the_mask_says_where_it_is_ignored_does_not_matter(name, build, str
         replace(batches["labelled"], label=truth.where(known, wrong), known=known)
         for wrong in (0, 2)
     )
-    check_that_it_learns_the_same(
-        method, batches | {"labelled": one}, batches | {"labelled": other}
-    )
+    check_that_it_learns_the_same(method, batches, one, other)
