@@ -50,7 +50,6 @@ AT_ONCE = {
 }
 IN_A_RUN = {
     "preprocess=[{SelectItemsd: {keys: [label]}}]": "the transform SelectItemsd drops the image",
-    "preprocess=[AsChannelLastd]": "AsChannelLastd changes the grid without a record; 1x12x12x12",
     "preprocess=[SqueezeDimd]": "the transform SqueezeDimd makes something else of the image",
     "preprocess=[{RepeatChanneld: {repeats: 2}}]": "changes the channels of the image; 1x12x12x12",
     f"preprocess=[{ZERO}]": r"ScaleIntensityRanged makes values of .*c\d\.nii\.gz that are not fin",
@@ -63,6 +62,16 @@ def test_a_chain_that_cannot_be(balls: Path, command: Command, override: str) ->
     found = refused(command, "run", "balls", override)
     assert re.search((AT_ONCE | IN_A_RUN)[override], found), found
     assert Path("runs").exists() == (override in IN_A_RUN)
+
+
+def test_a_grid_that_changes_without_a_record(
+    balls: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = Registry("", "transform", {"Halvedd": "tests.transforms.faulty:Halvedd"})
+    for module in ("chain", "compose", "step"):
+        monkeypatch.setattr(f"medssl.transforms.{module}.TRANSFORMS", offered)
+    found = refused(command, "run", "balls", "preprocess=[Halvedd]")
+    assert "the transform Halvedd changes the grid without a record; 1x12x12x12 becomes" in found
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])

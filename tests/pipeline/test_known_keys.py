@@ -67,13 +67,13 @@ def test_a_wrong_key_of_every_method_is_told_as_its_class_tells_it(method: str) 
 def test_a_key_of_a_file_is_told_with_the_file(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "below.yaml").write_text("method: cps\ntrain: {stepz: 3}\n")
-    (tmp_path / "above.yaml").write_text("extends: below.yaml\nmethod: {wight: 3}\n")
+    (tmp_path / "above.yaml").write_text("extends: below.yaml\nmethod: {nois: 3}\n")
     assert said(refuse_unknown_keys, "above.yaml", []) == (
         "unknown key 'train.stepz' in the pipeline below.yaml; did you mean 'train.steps'?"
     )
     (tmp_path / "below.yaml").write_text("method: cps\n")
     assert said(refuse_unknown_keys, "above.yaml", []) == (
-        "unknown key 'method.wight' in the pipeline above.yaml; did you mean 'method.weight'?"
+        "unknown key 'method.nois' in the pipeline above.yaml; did you mean 'method.noise'?"
     )
 
 
