@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from medssl import cli
+from medssl.registry import Registry
 
 Command = Callable[..., tuple[int, str]]
 
