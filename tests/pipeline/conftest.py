@@ -28,13 +28,14 @@ licence: CC0
 citation: none
 """
 
-DOTS = """
-title: Grey dots
+DISCS = """
+title: Discs
 modality: ultrasound
 channels: [grey]
-labels: [{value: 1, name: dot}]
-root: dots
+labels: [{value: 1, name: disc}]
+root: discs
 layout: {kind: glob, images: {grey: "images/{case}.png"}, label: "masks/{case}.png"}
+simulated: true
 licence: CC0
 citation: none
 """
@@ -101,21 +102,24 @@ def balls(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def grey_dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Working directory with the data set `dots`: seven grey pictures, 24 x 32, all with a mask."""
-    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
-    (directory / "data_specs").mkdir()
-    (directory / "data_specs" / "dots.yaml").write_text(DOTS)
-    rng, root = np.random.default_rng(0), directory / "data" / "dots"
+def discs(balls: Path) -> Path:
+    """`balls`, with the data set `discs` of eight pictures beside it."""
+    (balls / "data_specs" / "discs.yaml").write_text(DISCS)
+    write_grey(balls / "data" / "discs", 8)
+    return balls
+
+
+def write_grey(root: Path, count: int) -> None:
+    """Grey pictures of a bright disc, 24 x 32, and their masks."""
+    rng = np.random.default_rng(0)
     rows, columns = np.indices((24, 32))
-    for number in range(7):
+    for number in range(count):
         y, x = rng.uniform(8, 16, 2)
         mask = (rows - y) ** 2 + (columns - x - 4) ** 2 < 25
         image = (60 + 120 * mask + 8 * rng.normal(size=mask.shape)).clip(0, 255)
         for folder, array in (("images", image), ("masks", mask)):
             (root / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array.astype(np.uint8)).save(root / folder / f"d{number}.png")
-    return directory
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ def test_volumes_go_through_it_from_files_to_scores(balls: Path) -> None:
     assert done["scores"].read_text().count("\n") == 3
 
 
-def test_pictures_go_through_the_same_file(grey_dots: Path) -> None:
-    done = run(load_config(written("mine", "dots", [16, 16])), QuietReporter())
+def test_pictures_go_through_the_same_file(discs: Path) -> None:
+    done = run(load_config(written("mine", "discs", [16, 16])), QuietReporter())
     described = json.loads((done["model"] / "checkpoint.json").read_text())
     assert described["network"]["spatial_dims"] == 2
     (mask, _) = sorted(Path(done["masks"]).glob("*.png"))

@@ -14,6 +14,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
 from medssl.train.description import WEIGHTS
 from medssl.train.encoder_checkpoint import read_encoder
+from tests.pipeline.conftest import DISCS, write_grey
 from tests.train.volume_encoder import write_encoder
 
 COLOURS = """
@@ -55,15 +56,19 @@ evaluate: {{bootstrap: 100, overlays: 0}}
 
 
 @pytest.fixture
-def dots(grey_dots: Path) -> Path:
-    """`grey_dots`, as colours too, and a pipeline that pre-trains on them and one that segments."""
+def dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven pictures of a dot, grey and in colour, a pipeline of an encoder and one of masks."""
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
     texts = {
+        "data_specs/dots": DISCS.replace("disc", "dot").replace("Disc", "Dot"),
         "data_specs/colours": COLOURS, "pipelines/encoder": ENCODER, "pipelines/masks": MASKS,
     }  # fmt: skip
-    (grey_dots / "pipelines").mkdir()
     for name, text in texts.items():
-        (grey_dots / f"{name}.yaml").write_text(text)
-    return grey_dots
+        path = directory / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    write_grey(directory / "data" / "dots", 7)
+    return directory
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
