@@ -10,6 +10,7 @@ import pytest
 from medssl import cli
 from medssl.data.check import check, labelled
 from medssl.data.geometry import Geometry
+from medssl.data.guess import guess_spec
 from medssl.data.joined import parts_of
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
@@ -184,6 +185,11 @@ def test_structures_that_are_taken_out_of_the_data_spec_are_no_scans(scans: Path
     spec, cases = written()
     assert [one.name for one in spec.labels] == ["liver", "spleen"]
     assert [case.id for case in cases] == ["s01", "s02", "s10"]
+
+
+def test_a_bare_folder_of_structures_is_checked(scans: Path) -> None:
+    fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
+    assert check(guess_spec(scans), guessed=True) == []
 
 
 def test_a_mask_of_all_labels_goes_before_those_of_structures(scans: Path) -> None:
