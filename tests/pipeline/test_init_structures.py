@@ -242,12 +242,22 @@ def test_two_masks_of_one_thing_are_no_structures(scans: Path, name: str) -> Non
     assert not Path("data_specs").exists()
 
 
+def test_two_peoples_masks_of_several_structures_are_told(scans: Path) -> None:
+    scan(scans / "a.nii.gz")
+    for person in ("anna", "bert"):
+        array = np.zeros(GRID.shape, np.uint8)
+        array[1], array[2] = 1, 2
+        write_mask(array, GRID, scans / f"a_{person}.nii.gz")
+    with pytest.raises(DataError, match=r"anna.nii.gz, beside a_bert.nii.gz, .*if two people"):
+        initialise(scans, QuietReporter())
+
+
 def test_a_file_of_several_values_is_no_structure(scans: Path) -> None:
     fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
     array = np.zeros(GRID.shape, np.uint8)
     array[1], array[2] = 1, 2
     write_mask(array, GRID, scans / "s01/segmentations/liver.nii.gz")
-    with pytest.raises(DataError, match=r"liver.nii.gz holds the values 1, 2; .*split it"):
+    with pytest.raises(DataError, match=r"liver.nii.gz, beside .* holds the values 1, 2; .*split"):
         initialise(scans, QuietReporter())
 
 
