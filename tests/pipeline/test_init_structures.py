@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medssl import cli
 from medssl.data.check import check, labelled
@@ -109,6 +110,27 @@ def test_files_of_structures_become_labels_by_their_names(scans: Path, form: str
     assert array[:, 0, 0].tolist() == [1, 1, 1, 1, 0, 0, 2, 2, 0, 3]
     assert "(structure)" in said
     assert Path("contact_sheet_scans.png").is_file()
+
+
+def test_pictures_may_have_a_mask_of_each_structure_too(scans: Path) -> None:
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
+        picture(scans / "images" / f"x{number}.png", pixels)
+    for side, column in (("left", 1), ("right", 5)):
+        lung = np.zeros((8, 8), np.uint8)
+        lung[:, column : column + 2] = 255
+        for number in range(2):
+            picture(scans / "masks" / f"{side} lung" / f"x{number}.png", lung)
+    initialise(scans, QuietReporter())
+    spec, cases = written()
+    assert [one.name for one in spec.labels] == ["left lung", "right lung"]
+    assert np.unique(read_mask(cases[0].label).array).tolist() == [0, 1, 2]
+    assert Path("contact_sheet_scans.png").is_file()
+
+
+def picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def test_the_names_may_differ_in_one_word_alone(scans: Path) -> None:
