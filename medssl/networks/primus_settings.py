@@ -91,7 +91,8 @@ class PrimusSettings(NetworkChoice):
         if found.input_shape not in (None, tuple(patch)):
             raise ValueError(
                 f"network.input_shape={list(found.input_shape or ())} is not "
-                f"train.patch={list(patch)}: leave it out, as it is taken from there"
+                f"train.patch={list(patch)}, and its positions are for images of one size: set "
+                "train.patch to it, or leave it out"
             )
         return found.model_copy(update={"input_shape": tuple(patch)})
 

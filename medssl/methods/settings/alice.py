@@ -19,6 +19,7 @@ from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.networks.pooling import must_keep_means
+from medssl.networks.primus_settings import NAME as PRIMUS
 from medssl.section import Batch, Count, Extent, Patch, Queue, Section, Width
 
 Share = float
@@ -306,6 +307,12 @@ class Settings(PretrainMethodSettings):
         patch, network = config.pipeline.train.patch, config.pipeline.network
         self.masking.must_fit(patch)
         must_keep_means(network, "alice", "a crop")
+        if network.name == PRIMUS:
+            raise UsageError(
+                f"alice cannot pre-train network.name={PRIMUS}",
+                "it aligns tokens of two levels, and this encoder has one",
+                "name another network, or set method=masked_image_modelling",
+            )
         if self.views.partner == "matched":
             self.embedding.must_fit(patch)
         if self.views.overlap and (

@@ -2,15 +2,20 @@
 
 import json
 import sys
+from math import isfinite
 
 import pytest
 import torch
 
 from medssl.errors import DataError, UsageError
+from medssl.methods.method import Progress
+from medssl.networks.build import build_network
 from medssl.networks.foreign.families import recognise
 from medssl.networks.monai_settings import _chosen
+from medssl.networks.transfer import PretrainedEncoder
 from medssl.train.imported import rebuilt
-from tests.networks.foreign.originals import saved
+from medssl.train.update import make_update
+from tests.networks.foreign.originals import original, saved
 
 PLAN = {
     "architecture_plans": {"arch_class_name": "PrimusS", "arch_kwargs": None},
@@ -121,8 +126,26 @@ def test_its_positions_are_for_the_patch():
     sized = plain.sized((32, 32, 16))
     assert sized.input_shape == (32, 32, 16)
     assert sized.unsized() == plain
-    with pytest.raises(ValueError, match="leave it out, as it is taken from there"):
+    with pytest.raises(ValueError, match="of one size: set train"):
         sized.sized((32, 32, 32))
+
+
+def test_it_is_pre_trained_and_segments_with_any_decoder():
+    original("dynamic_network_architectures.architectures.primus")
+    from tests.contract import test_pretrain_methods as pretrain
+    from tests.contract.killing import constant
+
+    small = _chosen({"name": "primus", "width": 48, "depth": 2, "heads": 4, "cell_side": 4})
+    network = small.sized(pretrain.PATCH)
+    method = pretrain.make("masked_image_modelling", network=network)
+    update = make_update(method, constant(1), 0, torch.device("cpu"))
+    assert isfinite(update(pretrain.first_batches(method), Progress(1, 1))["loss"])
+    given = PretrainedEncoder(method.encoder().state_dict())
+    for decoder in ("own", "linear", "skip"):
+        found = build_network(network.model_copy(update={"decoder": decoder}), 1, 3, 0, given)
+        assert found(torch.zeros(2, 1, *pretrain.PATCH)).shape == (2, 3, *pretrain.PATCH)
+        weights = found.encoder.state_dict()
+        assert all(torch.equal(weights[name], one) for name, one in given.weights.items())
 
 
 @pytest.mark.parametrize(
