@@ -116,6 +116,13 @@ def _rising(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
+def _apart(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = _rising(ends)
+    if low == high:
+        raise ValueError("it goes from a number to a larger one, e.g. [0.5, 99.5]")
+    return ends
+
+
 _RISING = AfterValidator(_rising)
 Interval = Annotated[tuple[float, float], _RISING]
 """The least and the most of what is drawn in between, or kept; so are all below."""
@@ -124,7 +131,7 @@ Amounts = Annotated[tuple[Amount, Amount], _RISING]
 Factors = Annotated[tuple[Positive, Positive], _RISING]
 Shares = Annotated[tuple[Share, Share], _RISING]
 Parts = Annotated[tuple[Part, Part], _RISING]
-Percentiles = Annotated[tuple[Percentile, Percentile], _RISING]
+Percentiles = Annotated[tuple[Percentile, Percentile], AfterValidator(_apart)]
 
 Spacing = Annotated[tuple[Positive, Positive, Positive], FlatAlone()]
 """mm along each axis."""

@@ -163,12 +163,13 @@ class Geometry:
     @property
     def orientation(self) -> str:
         """Where the voxel axes point, to the closest: "RAS", "LPS", "PIR", ..."""
-        axes = self._closest()
+        axes = self.closest
         return "".join(
             _ENDS[world][int(self.directions[world, axis] > 0)] for axis, world in enumerate(axes)
         )
 
-    def _closest(self) -> Triple:
+    @property
+    def closest(self) -> Triple:
         """The patient axis (0 right, 1 anterior, 2 superior) of each voxel axis, each used once."""
         cosines = np.abs(self.directions)
         first, second, third = max(
@@ -197,7 +198,7 @@ class Geometry:
                 "it needs one letter of each pair R/L, A/P and S/I",
                 "write for example RAS",
             )
-        own, axes = self.orientation, self._closest()
+        own, axes = self.orientation, self.closest
         first, second, third = (axes.index(world) for world in wanted)
         flips = tuple(own[axes.index(w)] != c for w, c in zip(wanted, code.upper(), strict=True))
         change = Orientation((first, second, third), (flips[0], flips[1], flips[2]))

@@ -34,6 +34,9 @@ class ZScored(MapTransform):
         clip: percentiles, for instance (0.5, 99.5); None clips nothing.
         foreground: leave out the voxels at the minimum.
         outside: value of these voxels in the result; None: scaled like all others.
+
+    Raises:
+        ValueError: the percentiles do not rise between 0 and 100.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class ZScored(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        if clip is not None and not (len(clip) == 2 and 0 <= clip[0] < clip[1] <= 100):
+            raise ValueError(f"clip={list(clip)} are not two percentiles, the larger one last")
         self.clip, self.foreground, self.outside = clip, foreground, outside
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:

@@ -8,7 +8,6 @@ Legend: C channels, X Y Z voxels; planar images have no Z.
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import pairwise
 from math import exp, log
 from typing import Any
 
@@ -284,6 +283,6 @@ def logarithm_(values: Tensor) -> Tensor:
 
 def ordered(name: str, limits: Range) -> tuple[float, float]:
     """Two numbers above 0, the larger one last; ValueError for others."""
-    if len(limits) != 2 or any(a > b for a, b in pairwise((0, *limits))) or limits[1] <= 0:
+    if len(limits) != 2 or not 0 <= limits[0] <= limits[1] or limits[1] == 0:
         raise ValueError(f"{name}={list(limits)} is not two numbers above 0, the larger one last")
     return float(limits[0]), float(limits[1])

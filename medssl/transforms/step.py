@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from medssl.errors import MedsslError, UsageError
@@ -43,7 +44,7 @@ class Step:
         return {self.name: dict(self.args)} if self.args else self.name
 
     def check(self) -> None:
-        """Refuse arguments that the transform has not, or that it lacks.
+        """Refuse arguments that the transform has not, or that it lacks, and impossible numbers.
 
         Raises:
             ValueError: names the nearest one.
@@ -59,6 +60,23 @@ class Step:
                 f"the transform {name} needs {' and '.join(missing)}; "
                 f"write {{{name}: {{{missing[0]}: ...}}}}"
             )
+        for key, value in self.args.items():
+            if any(map(isnan, _numbers(value))):
+                raise ValueError(f"{key} of the transform {name} is not a number")
+            chance = key == "prob" or key.startswith("prob_") or key.endswith("_prob")
+            if chance and any(not 0 <= one <= 1 for one in _numbers(value)):
+                raise ValueError(f"{key}={value} of the transform {name} is no chance from 0 to 1")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Those within an argument."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, Mapping):
+        yield from _numbers(list(value.values()))
 
 
 @contextmanager

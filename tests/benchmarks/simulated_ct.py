@@ -60,15 +60,19 @@ def simulated(number: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(blurred, -1024, 3000).astype(np.int16), mask
 
 
-def main() -> None:
-    """Write images/ and labels/ into a folder."""
-    folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40
+def simulate(folder: Path, count: int) -> None:
+    """Write images/ and labels/ of so many cases into a folder."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         for part, array in zip(("images", "labels"), simulated(number), strict=True):
             scan = nib.Nifti1Image(array, np.diag([*SPACING, 1]))
             nib.save(scan, folder / part / f"ct_{number:03d}.nii.gz")
+
+
+def main() -> None:
+    """Write as many cases as are asked for into a folder."""
+    simulate(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,15 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
         ("Spacing", "did you mean 'Spacingd'"),
         ("RandFlipd", "RandFlipd moves voxels at random, .*; write it under augment"),
         ([{"Spacingd": {"pixdm": 1}}], "has no argument 'pixdm'; did you mean 'pixdim'"),
+        (
+            [{"Spacingd": {"pixdim": [1, 1, float("nan")]}}],
+            "pixdim of the transform Spacingd is no",
+        ),
+        (
+            [{"RandFlipd": {"prob": 2}}],
+            "prob=2 of the transform RandFlipd is no chance from 0 to 1",
+        ),
+        ([{"medssl:RandBlurd": {"channel_prob": -1}}], "channel_prob=-1 of the transform"),
         (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
         ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),

@@ -8,6 +8,7 @@ from medssl.data.volume import Volume, read_volume
 from medssl.errors import DataError
 from medssl.transforms.chain import Preprocess
 from medssl.transforms.compose import Preparation
+from medssl.transforms.intensity import ZScored
 
 
 def _treated(array, kind, **keys):
@@ -111,3 +112,9 @@ def test_the_real_hippocampi_become_comparable(shared_data):
         assert abs(treated.mean()) < 0.3
         assert 0.7 < treated.std() < 1.3
         assert np.abs(treated).max() < 8
+
+
+@pytest.mark.parametrize("clip", [(9, 1), (5, 5), (0, 101), (float("nan"), 99)])
+def test_percentiles_rise_between_0_and_100(clip: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="are not two percentiles, the larger one last"):
+        ZScored("image", clip=clip)

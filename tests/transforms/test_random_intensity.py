@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 import medssl.transforms as ours
+from medssl.transforms.random_intensity import ordered
 
 KEY = "image"
 MANY = 3000
@@ -236,3 +237,9 @@ def test_nothing_is_made_on_a_wrong_device(name) -> None:
 def test_limits_go_from_above_0_upwards(name, argument, limits) -> None:
     with pytest.raises(ValueError, match=f"{argument}=.* is not two numbers"):
         getattr(ours, name)(KEY, **{argument: limits})
+
+
+@pytest.mark.parametrize("limits", [(2, 1), (-1, 1), (0, 0), (float("nan"), 1), (1, 2, 3)])
+def test_limits_of_what_is_drawn_rise_from_0(limits: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="is not two numbers above 0, the larger one last"):
+        ordered("factor", limits)

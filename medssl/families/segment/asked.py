@@ -6,7 +6,7 @@ killed prediction continues with the cases that are missing.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Asked:
     cases: Mapping[str, Input]
     out: Path
     measures: bool = False
+    _forms: dict[str, Form] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self, case: str) -> list[str]:
         """File names of a case's results; the mask, which appears last, is the first."""
@@ -63,7 +64,9 @@ class Asked:
 
     def form(self, case: str) -> Form:
         """The file format in which the results of a case are written."""
-        return form_for(self.settings.format, self.cases[case])
+        if case not in self._forms:  # of a picture it takes to decode the whole of it
+            self._forms[case] = form_for(self.settings.format, self.cases[case])
+        return self._forms[case]
 
     @property
     def algorithm(self) -> Algorithm:

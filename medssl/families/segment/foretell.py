@@ -6,34 +6,39 @@ generators of their own, so that the run's results are the same to the last bit.
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from medssl.data.cache import CachedCase
 from medssl.data.prefetch import Prefetch, choose_workers
 from medssl.data.pseudo_foreground import LAG
+from medssl.data.quantiles import quantiles_of
+from medssl.data.record import Record
 from medssl.data.spec import Case
 from medssl.data.split import Split
-from medssl.data.volume import read_volume, write_mask, write_volume
+from medssl.data.volume import read_geometry, read_volume, write_mask, write_volume
 from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.foretold import Foretold, Pace
+from medssl.families.segment.grids import foreseen
 from medssl.families.segment.streams import streams
 from medssl.families.segment.train import build_method, cache_cases, used_cases
 from medssl.families.segment.validation import outputs_of
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.predict import predict_case
+from medssl.infer.scan_traits import look
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
 from medssl.methods.method import Progress, SegmentMethod
@@ -58,6 +63,9 @@ FEWEST = 50
 
 MOST_WINDOWS = 4
 """That are timed together: small scans have one or two, which take longer each."""
+
+MOST_HEADERS = 50
+"""Scans whose headers are read to count windows."""
 
 FEW = 2
 """Cases of each kind that are enough to measure with."""
@@ -89,8 +97,8 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     cached = cache_cases(
         config, used_cases(cohort.cases, few), reporter, config.pipeline.preprocess.kept
     )
-    windows = _windows(config, cached)
-    step, window = timed(config, few, cached, min(MOST_WINDOWS, max(1, round(windows))))
+    records = [one.record for one in cached.values()]
+    step, window = timed(config, few, cached, min(MOST_WINDOWS, round(_windows(config, records))))
     folds = len(cohort.folds)
     ensemble = bool(folds) and pipeline.split.final == "ensemble"
     trainings = folds + (not ensemble)
@@ -99,8 +107,9 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     if pipeline.train.foreground_unlabelled:
         looks = (pipeline.train.steps - 1 + LAG) // pipeline.train.foreground_refresh
         looked = looks * trainings * len(split.unlabelled)
-    rest = len(unlabelled_cases(cohort)) if pipeline.predict.unlabelled else 0
-    final, held = len(split.test) + rest, len(cohort.left_out)
+    rest = unlabelled_cases(cohort) if pipeline.predict.unlabelled else []
+    final, held = len(split.test) + len(rest), len(cohort.left_out)
+    windows = _windows(config, records, [*cohort.test, *rest])
     flips = 2 ** len(pipeline.mirrored) if pipeline.predict.flips else 1
     device = choose_device(pipeline.train.device)
     return Foretold(
@@ -202,27 +211,35 @@ def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
 def _mask(config: SegmentConfig, case: Case) -> Pace:
     """Of a mask, by the second of two, where the network answers at once.
 
-    They are written into a folder that is thrown away.
+    They are written into a folder that is thrown away. The guard looks at a scan without features,
+    which are those of a network that knows the data.
     """
     begin = Pace.now()
     pipeline, outputs = config.pipeline, outputs_of(config.spec)
     prepare = Preparation(pipeline.preprocess)
     cleaning = Cleaning.of(pipeline.predict, config.spec.classes)
     how = pipeline.predict, outputs, choose_device(pipeline.train.device), cleaning
-    files = [case.images[name] for name in config.spec.channels]
+    files, patch = [case.images[name] for name in config.spec.channels], pipeline.train.patch
+    looked = prepare(read_volume(files, config.spec.resample_channels))
     with TemporaryDirectory() as folder:
         for number in range(2):
             begin = Pace.now()
             volume = read_volume(files, config.spec.resample_channels)
-            made = predict_case(Silent(outputs.count), volume, prepare, pipeline.train.patch, *how)
+            made = predict_case(Quick(outputs.count), volume, prepare, patch, *how)
+            if pipeline.predict.guard:
+                raw, image = quantiles_of(volume.array), looked.image
+                look(image, volume.geometry, raw, patch, pipeline.mirrored, np.zeros(1))
             write_mask(made.labels, made.geometry, Path(folder) / f"{number}.nii.gz")
             if made.entropy is not None:
                 write_volume(made.entropy, made.geometry, Path(folder) / f"{number}_map.nii.gz")
     return Pace.now().since(begin)
 
 
-class Silent(nn.Module):
-    """Answers 0 for `count` classes."""
+class Quick(nn.Module):
+    """Answers at once, with the image times the number of the class, for `count` classes.
+
+    What a network says of an image varies as much, and so takes as long to write.
+    """
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -230,19 +247,21 @@ class Silent(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, C, X, Y, Z] to [B, count, X, Y, Z]."""
-        return image.new_zeros(len(image), self.count, *image.shape[2:])
+        return torch.stack([number * image[:, 0] for number in range(self.count)], dim=1)
 
 
-def _windows(config: SegmentConfig, cached: Mapping[str, CachedCase]) -> float:
-    """Windows of a case, on average."""
+def _windows(config: SegmentConfig, records: Sequence[Record], cases: Sequence[Case] = ()) -> float:
+    """Windows of a case, on average of `MOST_HEADERS` at most, or of prepared ones."""
     pipeline = config.pipeline
-    patch = pipeline.train.patch
+    patch, channel = pipeline.train.patch, config.spec.channels[0]
     x, y, z = (max(1, side // 2) for side in patch)
+    asked = cases[:: max(1, ceil(len(cases) / MOST_HEADERS))]
+    shapes = foreseen(records, [read_geometry(case.images[channel]) for case in asked])
     counts = []
-    for case in cached.values():
-        starts = Windows(case.record.network.shape, patch, pipeline.predict.stride or (x, y, z))
-        counts.append(prod(len(one) for one in starts.starts))
-    return sum(counts) / len(counts)
+    for shape in shapes or [one.network.shape for one in records]:
+        starts = Windows(shape, patch, pipeline.predict.stride or (x, y, z)).starts
+        counts.append(prod(map(len, starts)))
+    return fmean(counts)
 
 
 def _memory(device: torch.device) -> int:
