@@ -15,8 +15,9 @@ from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.matched import embedding_plan
 from medssl.families.pretrain.probe import draw_partners
 from medssl.families.segment.start import load_start
+from medssl.named_files import PIPELINES
 from medssl.networks.build import build_encoder
-from medssl.pipeline.config import PIPELINES, load_config
+from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run
