@@ -234,6 +234,7 @@ NETWORKS = Registry(
         "plain_unet": "medssl.networks.unet_settings:PLAIN_UNET",
         "image_fpn": "medssl.networks.image_fpn_settings:IMAGE_FPN",
         "residual_unet": "medssl.networks.unet_settings:RESIDUAL_UNET",
+        "primus": "medssl.networks.primus_settings:PRIMUS",
     },
 )
 """Objects of the class `medssl.networks.settings.Network`."""
