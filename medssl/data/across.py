@@ -8,6 +8,7 @@ import numpy as np
 from medssl.data.case_checks import Finding, Verdict, some
 from medssl.data.files import is_image, visible
 from medssl.data.found.items import items_below
+from medssl.data.joined import is_joined, joined_files
 from medssl.data.layouts import data_folder
 from medssl.data.spec import Case, DataSpec
 from medssl.names import alike
@@ -174,11 +175,20 @@ def unusual_grids(findings: Sequence[Finding]) -> Iterator[Verdict]:
             )
 
 
+def _used(cases: Sequence[Case]) -> set[Path]:
+    """Images and masks of cases; of masks that are joined each."""
+    labels = [case.label for case in cases if case.label is not None]
+    single = [
+        path for label in labels for path in (joined_files(label) if is_joined(label) else [label])
+    ]
+    return {*single, *(path for case in cases for path in case.images.values())}
+
+
 def unmatched_images(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
     """Images in a folder that was read by the names of its files, and that fit none of them."""
     if spec.layout.kind != "glob":
         return
-    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
+    used = _used(cases)
     for one in items_below(data_folder(spec)):
         if one.path not in used:
             yield Verdict(
@@ -193,7 +203,7 @@ def unmatched_images(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]
 
 def unused_files(spec: DataSpec, cases: Sequence[Case]) -> Iterator[Verdict]:
     """Files beside the used ones, in folders of images or labels, that belong to no case."""
-    used = {path for case in cases for path in (*case.images.values(), case.label) if path}
+    used = _used(cases)
     for folder in sorted({path.parent for path in used if path.parent.is_dir()}):
         for path in visible(folder):
             if path.is_dir() or path in used:

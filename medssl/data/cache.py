@@ -18,6 +18,7 @@ import numpy as np
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
 from medssl.data.foreground import find_class_voxels, is_marked
+from medssl.data.joined import named_by
 from medssl.data.labels import IGNORED
 from medssl.data.pixels import files_of
 from medssl.data.quantiles import quantiles_of
@@ -162,7 +163,7 @@ class CaseCache:
             )
         kept = json.loads(content)
         if case.label is not None and not (kept["marked"] or self._spec.empty_masks):
-            what, do = empty(case.label)
+            what, do = empty(named_by(case.label))
             raise DataError(what, do=do)
         record = Record.from_json(kept["record"])
         raw = tuple(map(tuple, kept["raw"]))
@@ -230,7 +231,7 @@ class CaseCache:
         mask = read_mask(label, self._spec.labels, image.geometry)
         if not mask.geometry.matches(image.geometry):
             raise DataError(
-                f"label {label} does not lie on the grid of its image",
+                f"label {mask.source} does not lie on the grid of its image",
                 mask.geometry.difference(image.geometry),
                 "resample the label to the image, or correct its header",
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
+from medssl.data.joined import named_by
 from medssl.data.layouts import holds_sessions
 from medssl.data.picture.mask import UnknownColour
 from medssl.data.spec import Case, DataSpec
@@ -48,6 +49,11 @@ Rule = Literal[
 
 MANY = 10
 """More values than these are not named."""
+
+_LATER = (
+    "labels that come later in the data spec lie over earlier ones; change their order if the "
+    "other is to show"
+)
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ def constant(volume: Volume) -> tuple[str, str] | None:
     return None
 
 
-def empty(label: Path) -> tuple[str, str]:
+def empty(label: str) -> tuple[str, str]:
     """What is wrong with a mask without foreground, and the remedy."""
     return f"{label} marks no voxel", (
         "draw the mask, remove it, or write `empty_masks: true` in the data spec if it is meant so"
@@ -238,7 +244,9 @@ def _label(finding: Finding, path: Path, spec: DataSpec, image: Volume | None) -
             finding.add(path, "label values", *said(error))
             return
         if image is not None:
-            _must_match(finding, path, mask.geometry, image)
+            _must_match(finding, Path(mask.source), mask.geometry, image)
+        for remark in mask.remarks:
+            finding.add(path, "label values", f"{mask.source}: {remark}", _LATER, "warning")
         finding.grids = finding.grids or [(path, mask.geometry)]
         values = np.unique(mask.array).tolist()
         finding.values = tuple(values[:MANY])
@@ -259,7 +267,7 @@ def _values(finding: Finding, path: Path, spec: DataSpec, values: set[int]) -> N
         what = f"{path} has the value {spec.ignore} in every voxel, which is ignored"
         finding.add(path, "empty mask", what, "outline a part of it, or remove the mask")
     elif not values - {0, spec.ignore} and not spec.empty_masks:
-        finding.add(path, "empty mask", *empty(path))
+        finding.add(path, "empty mask", *empty(named_by(path)))
 
 
 def _must_match(finding: Finding, path: Path, grid: Geometry, image: Volume) -> None:

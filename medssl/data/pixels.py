@@ -17,6 +17,7 @@ from medssl.data.dicom.structures import read_marked
 from medssl.data.dicom.values import read_series, values_of
 from medssl.data.files import DICOM, PICTURES, SUFFIXES, is_picture, visible
 from medssl.data.geometry import Geometry
+from medssl.data.joined import is_joined, joined_files
 from medssl.data.metaimage import open_metaimage
 from medssl.data.nifti import open_nifti
 from medssl.data.nrrd import open_nrrd
@@ -51,8 +52,11 @@ def files_of(path: Path) -> list[Path]:
     """The files that an image consists of.
 
     They are the image itself, what lies in the folder of a series, what a list of DICOM files
-    names, or a header and its data beside it, where the header can be read.
+    names, the masks that are joined, or a header and its data beside it, where the header can be
+    read.
     """
+    if is_joined(path):
+        return joined_files(path)
     if is_list(path):
         return listed_files(path)
     if path.is_dir():

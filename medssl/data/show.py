@@ -159,7 +159,7 @@ def _mask(spec: DataSpec, case: Case, image: Volume) -> np.ndarray | None:
     mask = read_mask(case.label, spec.labels, image.geometry)
     if not mask.geometry.matches(image.geometry):
         raise DataError(
-            f"label {case.label} does not lie on the grid of its image",
+            f"label {mask.source} does not lie on the grid of its image",
             mask.geometry.difference(image.geometry),
             "see `medssl data check`",
         )

@@ -13,6 +13,7 @@ from medssl.data.dicom.values import values_of
 from medssl.data.files import PICTURES, is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.itk import write_itk
+from medssl.data.joined import is_joined, join, named_by
 from medssl.data.labels import Label
 from medssl.data.nifti import write_nifti
 from medssl.data.nrrd import nrrd_must_be_whole
@@ -43,7 +44,8 @@ class Volume:
         geometry: grid of X, Y, Z.
         source: the file or files, for messages.
         files: file of each channel, where they are several files.
-        remarks: what was done to channels so that they share the grid, in sentences.
+        remarks: what was done to channels so that they share the grid, or where structures that
+            were joined overlap, in sentences.
 
     Raises:
         ValueError: if array and grid differ in shape.
@@ -173,6 +175,7 @@ def read_mask(path: Path, labels: Sequence[Label] = (), on: Geometry | None = No
     Fractions within NEARLY_WHOLE of a whole number are rounded to it.
 
     Args:
+        path: a file, or one that names masks of one structure each, see `medssl.data.joined`.
         labels: what the mask marks; those with a colour tell the values of a picture in colour.
         on: grid of its image. A picture seldom says how large its pixels are, so one of the same
             size lies there, whatever it says.
@@ -181,6 +184,8 @@ def read_mask(path: Path, labels: Sequence[Label] = (), on: Geometry | None = No
         DataError: as `read_volume`; also if the mask has channels, values that are not whole
             (NaN included) or beyond int32, or a colour that no label has.
     """
+    if is_joined(path):
+        return _joined(path, on)
     if path.is_file() and path.stat().st_size and is_picture(path):
         array, picture = picture_mask(path, labels)
         geometry = _laid(picture.geometry, path, on)
@@ -202,6 +207,17 @@ def read_mask(path: Path, labels: Sequence[Label] = (), on: Geometry | None = No
         )
     kind = np.uint8 if low >= 0 and high <= 255 else np.int32
     return Volume(_own(array, kind), geometry, str(path))
+
+
+def _joined(path: Path, on: Geometry | None) -> Volume:
+    """A mask of masks of one structure each."""
+
+    def read(file: Path) -> tuple[np.ndarray, Geometry]:
+        one = read_mask(file, (), on)
+        return one.array[0], one.geometry
+
+    array, geometry, remarks = join(path, read)
+    return Volume(array[None], geometry, named_by(path), remarks=remarks)
 
 
 def _laid(geometry: Geometry, path: Path, on: Geometry | None) -> Geometry:

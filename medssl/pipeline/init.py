@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from medssl.atomic import write_text
@@ -123,7 +124,13 @@ def _draft(folder: Path, labels: Path | None, name: str, reporter: QuietReporter
         Path(SPECS.folder) / f"{name}.yaml": found.text,
         Path(PIPELINES.folder) / f"{name}.yaml": pipeline_draft(found.spec, found.cases),
     }
-    return Draft(name, found, files, Path(f"contact_sheet_{name}.png"))
+    return Draft(name, found, files, _free(Path(f"contact_sheet_{name}.png")))
+
+
+def _free(path: Path) -> Path:
+    """A path where nothing is yet: the given one, or with the first number that makes it free."""
+    numbered = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def _write(draft: Draft, reporter: QuietReporter) -> None:

@@ -13,6 +13,7 @@ from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import DICOM, is_picture
 from medssl.data.geometry import Geometry
+from medssl.data.joined import is_joined
 from medssl.data.picture.mask import LOSSY, colours_of
 from medssl.data.picture.read import read_picture
 from medssl.data.spec import Case
@@ -39,6 +40,7 @@ class Contents:
         values: cases by the label value that their masks hold.
         empty: cases whose mask marks nothing.
         off_grid: cases whose mask does not lie on the grid of the scan.
+        overlaps: a word on each case in whose mask structures overlap that have files of their own.
         unreadable: a sentence for each file that cannot be read.
         spacings: mm, of every scan.
         colours: cases by the colour in their masks, where these are pictures in colour.
@@ -50,6 +52,7 @@ class Contents:
     values: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     empty: list[str] = field(default_factory=list)
     off_grid: list[str] = field(default_factory=list)
+    overlaps: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float, float]] = field(default_factory=list)
     colours: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -82,6 +85,7 @@ class _Look:
     values: tuple[int, ...] | None = None
     colours: tuple[str, ...] = ()
     off_grid: bool = False
+    overlaps: tuple[str, ...] = ()
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -94,27 +98,23 @@ def _look(case: Case) -> _Look:
         look.unreadable.append(str(error))
     try:
         if case.label is not None:
-            look.values, look.colours, grid = _values(case.label, look.grid)
-            look.off_grid = not (look.grid is None or grid.matches(look.grid))
+            if is_picture(case.label) and (colours := colours_of(case.label)):
+                look.values, look.colours = (), colours
+                return look
+            mask = read_mask(case.label, on=look.grid)
+            look.values, look.overlaps = tuple(np.unique(mask.array).tolist()), mask.remarks
+            look.off_grid = not (look.grid is None or mask.geometry.matches(look.grid))
     except MedsslError as error:
         look.unreadable.append(str(error))
     return look
-
-
-def _values(path: Path, on: Geometry | None) -> tuple[tuple[int, ...], tuple[str, ...], Geometry]:
-    """Values of a mask, or its colours, and its grid."""
-    if is_picture(path) and (colours := colours_of(path)):
-        return (), colours, read_geometry(path) if on is None else on
-    mask = read_mask(path, on=on)
-    return tuple(np.unique(mask.array).tolist()), (), mask.geometry
 
 
 def _take(found: Contents, case: Case, look: _Look) -> None:
     found.unreadable += look.unreadable
     if look.grid is not None:
         found.spacings.append(look.grid.spacing)
-    if look.off_grid:
-        found.off_grid.append(case.id)
+    found.off_grid += [case.id] * look.off_grid
+    found.overlaps += [f"{case.id}: {one}" for one in look.overlaps[:1]]
     if look.values is None:
         return
     for colour in look.colours:
@@ -128,7 +128,8 @@ def _take(found: Contents, case: Case, look: _Look) -> None:
             f"it is a JPEG, which changes values, and holds {len(marked)} beside 0",
             "save masks as PNG, with one number per structure",
         )
-    if len(marked) > _MOST_VALUES or any(not 0 < value < 256 for value in marked):
+    many = len(marked) > _MOST_VALUES and not (case.label is not None and is_joined(case.label))
+    if many or any(not 0 < value < 256 for value in marked):
         raise DataError(
             f"{case.label} is no mask",
             f"it holds {len(marked)} values beside 0, from {min(marked)} to {max(marked)}",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,10 +14,12 @@ from medssl.data.files import DICOM, PICTURES, visible
 from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
-from medssl.data.found.scans import PART, PATIENT, read_scans
+from medssl.data.found.scans import read_scans
+from medssl.data.found.structures import Parted, structures
 from medssl.data.found.studies import read_heap, read_studies
 from medssl.data.found.tables import read_table
 from medssl.data.found.words import VISITS, names_a_mask, names_a_part
+from medssl.data.layouts.glob import PART, PATIENT
 from medssl.data.layouts.slides import SUFFIXES as SLIDES
 from medssl.errors import DataError
 from medssl.names import some_of
@@ -174,7 +176,39 @@ def _named(folder: Path, labels: Path | None) -> Found:
     if not images and (heap := read_heap(folder)) is not None:
         return Found({"kind": "dicom"}, [heap.channel], folder, heap.modality, _HEADERS)
     _refuse_none(images, folder, "image")
-    return _found(folder, match(read_scans(images), masks), images)
+    scans = read_scans(images)
+    if (parted := structures(scans, masks)) is not None:
+        return _of_structures(_found(folder, parted.matched, images), parted)
+    return _found(folder, match(scans, masks), images)
+
+
+def _of_structures(found: Found, parted: Parted) -> Found:
+    """With the structures as labels, and what is outlined where that is not all."""
+    found.known["labels"] = [
+        {"value": value, "name": name} for value, name in enumerate(parted.names, start=1)
+    ]
+    found.labels_why = (
+        "Structures, by the names of their files; later ones lie over earlier ones. Take out what "
+        "is not\nto be learnt."
+    )
+    partial: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for key, masks in parted.by_case.items():
+        if len(masks) < len(parted.names):
+            partial[tuple(name for name in parted.names if name in masks)].append(
+                "_".join(filter(None, key))
+            )
+    if partial:
+        cases = [case for found_in in partial.values() for case in found_in]
+        found.known["outlined"] = {
+            f"^(?:{'|'.join(map(re.escape, cases))})$": list(names)
+            for names, cases in partial.items()
+        }
+        found.notes.append(
+            f"{len(cases)} scans have masks of some structures alone ({some_of(cases)}); the "
+            "others are taken not to be outlined there, as `outlined` in the data spec says; add "
+            "a mask without a voxel where there is none to see"
+        )
+    return found
 
 
 def _refuse_none(items: Sequence[Item], folder: Path, what: str) -> None:
@@ -201,7 +235,7 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     rule = ""
     if label is not None:
         label = label.replace(PATIENT, PART) if divided else label
-        layout["label"] = label + _ending(list(matched.masks.values()))[0]
+        layout["label"] = label + _ending(matched.masks)[0]
         scan = next(iter(scans.channels.values()))
         scan = scan.replace(PATIENT, PART) if divided else scan
         rule = f"{told(label)} belongs to {told(scan)}"

@@ -11,7 +11,8 @@ from medssl.data.found.items import Item
 from medssl.data.volume import read_volume
 from medssl.errors import MedsslError
 
-_MOST_ROLES = 8
+_MOST_ROLES = 64
+_MOST_FOLDERS = 8
 _MOST_VALUES = 32
 
 
@@ -22,10 +23,11 @@ def masks_by_content(items: Sequence[Item]) -> list[Item]:
     there are many, or where all look like masks.
     """
     roles: dict[str, list[Item]] = defaultdict(list)
+    level = len({len(one.parts) for one in items}) == 1 and all(one.parts for one in items)
+    apart = level and len({one.parts[0] for one in items}) <= _MOST_FOLDERS
     for one in items:
         own = one.name.replace(one.parts[-1], "#") if one.parts else one.name
-        folders = len({len(other.parts) for other in items}) == 1 and len(one.parts) > 0
-        top = one.parts[0] if folders and len({other.parts[0] for other in items}) == 2 else ""
+        top = one.parts[0] if apart else ""
         roles[f"{top}/{re.sub(r'[0-9]+', '#', own)}"].append(one)
     if not 1 < len(roles) <= _MOST_ROLES or any(one.ending.lower() in PICTURES for one in items):
         return []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from medssl.data.found.items import Item
-from medssl.data.found.scans import CASE, PART, PATIENT, Key, Scans, bounded
+from medssl.data.found.scans import Key, Scans, bounded
+from medssl.data.layouts.glob import CASE, LABEL, PART, PATIENT
 from medssl.errors import DataError
 
 _SAMPLE, _BASES, _OPTIONS = 8, 400, 6
@@ -44,12 +45,12 @@ class Matched:
     Attributes:
         scans: with patterns and keys that have the shared part as {case}.
         label: pattern of the masks without the ending; None without masks.
-        masks: by case.
+        masks: all of them.
     """
 
     scans: Scans
     label: str | None
-    masks: Mapping[Key, Item]
+    masks: Sequence[Item]
 
 
 def match(scans: Scans, masks: Sequence[Item]) -> Matched:
@@ -59,7 +60,7 @@ def match(scans: Scans, masks: Sequence[Item]) -> Matched:
         DataError: there is none: a mask belongs to no scan, or fits two, or a scan has two masks.
     """
     if not masks:
-        return Matched(scans, None, {})
+        return Matched(scans, None, ())
     rules = sorted(_rules(scans, masks), key=lambda one: one.rank, reverse=True)
     if not rules or not rules[0].matched:
         raise DataError(
@@ -72,7 +73,7 @@ def match(scans: Scans, masks: Sequence[Item]) -> Matched:
         if len(other.matched) == len(best.matched) and any(best.affix) == any(other.affix):
             _refuse_two_scans(scans, best, other)
     _refuse_left(scans, best, masks)
-    return Matched(_under(scans, best.affix), best.pattern, best.matched)
+    return Matched(under(scans, best.affix), best.pattern, list(best.matched.values()))
 
 
 def _first(scans: Scans) -> Item:
@@ -83,8 +84,8 @@ def _rules(scans: Scans, masks: Sequence[Item]) -> Iterator[Rule]:
     """Rules that a sample of the masks suggests, with all masks that they fit."""
     step = max(1, len(masks) // _SAMPLE)
     sample = masks[::step][:_SAMPLE]
-    for affix in _affixes(scans, sample):
-        known = {short: key for key in scans.found if (short := _shortened(key, affix))}
+    for affix in affixes(scans, sample):
+        known = {short: key for key in scans.found if (short := shortened(key, affix))}
         seen = set()
         for one in sample:
             for pattern in _patterns(one, known, scans.middle):
@@ -93,7 +94,7 @@ def _rules(scans: Scans, masks: Sequence[Item]) -> Iterator[Rule]:
                     yield Rule(affix, pattern, _fitting(pattern, known, masks))
 
 
-def _affixes(scans: Scans, masks: Sequence[Item]) -> list[Affix]:
+def affixes(scans: Scans, masks: Sequence[Item]) -> list[Affix]:
     """What may stand around the shared part in names of scans; nothing is always possible."""
     counted: Counter[Affix] = Counter()
     for one in masks:
@@ -123,7 +124,8 @@ def _cuts(left: str, right: str) -> bool:
     return number or (left[-1:].isalpha() and right[:1].isalpha() and not right[:1].isupper())
 
 
-def _shortened(key: Key, affix: Affix) -> Key | None:
+def shortened(key: Key, affix: Affix) -> Key | None:
+    """What names a case, without what stands around the shared part; None where that is missing."""
     patient, base = key
     before, after = affix
     fits = base.startswith(before) and base.endswith(after) and len(base) > len(before + after)
@@ -209,8 +211,10 @@ def _refuse_left(scans: Scans, rule: Rule, masks: Sequence[Item]) -> None:
         if there:
             raise DataError(
                 f"{scan.shown} has two masks, {mask.shown} and {first.shown}",
-                "medssl reads one mask per scan, with a value for each structure",
-                "join them into one file, or keep one and move the other to another folder",
+                "one mask is learnt per scan, or one of each structure, e.g. NAME_liver and "
+                "NAME_spleen",
+                "keep one and move the other to another folder if two people drew them or one is "
+                "older; else name each after what it shows",
             )
     example = told(rule.pattern)
     raise DataError(
@@ -220,12 +224,12 @@ def _refuse_left(scans: Scans, rule: Rule, masks: Sequence[Item]) -> None:
     )
 
 
-def _under(scans: Scans, affix: Affix) -> Scans:
+def under(scans: Scans, affix: Affix) -> Scans:
     """The scans with the shared part of their names alone as {case}."""
     before, after = affix
     found, unused = {}, list(scans.unused)
     for key, files in scans.found.items():
-        short = _shortened(key, affix)
+        short = shortened(key, affix)
         if short is None:
             unused += files.values()
         else:
@@ -237,4 +241,5 @@ def _under(scans: Scans, affix: Affix) -> Scans:
 
 def told(pattern: str) -> str:
     """A pattern for people: seg_(.+)."""
-    return pattern.replace(CASE, "(.+)").replace(PATIENT, "(patient)").replace(PART, "(part)")
+    named = pattern.replace(CASE, "(.+)").replace(PATIENT, "(patient)").replace(PART, "(part)")
+    return named.replace(LABEL, "(structure)")

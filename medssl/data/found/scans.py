@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from medssl.data.found.items import Item
 from medssl.data.found.words import channel_word
+from medssl.data.layouts.glob import CASE, PATIENT
 from medssl.errors import DataError
 
-CASE, PATIENT, PART = "{case}", "{patient}", "{part}"
 _SEPARATORS = "_-. "
 _MOST_NAMES = 8
 """So many files a case's folder may have that all are channels."""

@@ -13,6 +13,7 @@ from medssl.data.found.folder import Found, recognise
 from medssl.data.found.words_of_spec import spec_text, summary
 from medssl.data.guess import guess_spec
 from medssl.data.layouts import find_cases, layout_of, listed_cases
+from medssl.data.layouts.glob import LABEL
 from medssl.data.spec import Case, DataSpec, make_spec
 from medssl.environment import data_root
 from medssl.errors import DataError
@@ -61,7 +62,7 @@ def draft_spec(
         contents = load(layout.contents)(cases, on_progress)
         if contents.modality is None and found.modality_why:
             contents.modality, contents.why = found.modality, found.modality_why
-        plain = _completed(plain, contents, cases)
+        plain = _without_unseen(_completed(plain, contents, cases), found, contents)
         spec = make_spec(plain, f"what was found in {folder}")
         cases = find_cases(spec)
     text = spec_text(spec, plain, found, contents, cases)
@@ -130,6 +131,24 @@ def _root(folder: Path) -> str:
     whole, base = folder.resolve(), data_root().resolve()
     inside = whole.is_relative_to(base) and whole != base
     return whole.relative_to(base).as_posix() if inside else str(whole)
+
+
+def _without_unseen(plain: dict[str, Any], found: Found, contents: Contents) -> dict[str, Any]:
+    """The keys without structures that have files of their own and are marked in no mask."""
+    if LABEL not in str(plain["layout"].get("label") or ""):
+        return plain
+    unseen = [one["name"] for one in plain["labels"] if one["value"] not in contents.values]
+    if not unseen:
+        return plain
+    found.notes.append(
+        f"{len(unseen)} structures are marked in no mask and are no labels: {some_of(unseen, 8)}"
+    )
+    outlined = {
+        cases: [name for name in names if name not in unseen]
+        for cases, names in plain.get("outlined", {}).items()
+    }
+    labels = [one for one in plain["labels"] if one["name"] not in unseen]
+    return {**plain, "labels": labels, **({"outlined": outlined} if outlined else {})}
 
 
 def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case]) -> dict[str, Any]:

@@ -20,6 +20,12 @@ CHANNELS = _set(
 )
 """Of contrasts, each of which is a channel."""
 
+VERSIONS = _set(
+    "rater reader observer expert annotator reviewer user person anno rev version ver old new "
+    "final draft copy corrected correction auto manual pred prediction consensus majority staple"
+)
+"""Of several masks of one scan that show the same, as by two people."""
+
 VISITS = _set(
     "visit v ses session scan scans exam study time timepoint tp t week w month m day d date "
     "baseline bl followup fu pre post left right l r lt rt run"
@@ -31,6 +37,9 @@ TESTS = _set("test tests testing ts")
 
 PARTS = TESTS | _set("train training tr val valid validation dev")
 """Of the parts that a data set is divided into."""
+
+SITES = _set("site sites centre center centers centres hospital clinic scanner vendor institution")
+"""Of where scans were made."""
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
@@ -46,9 +55,9 @@ def names_a_mask(name: str) -> bool:
 
 
 def names_a_part(name: str) -> bool:
-    """Whether a folder's name says nothing but which part of the data set it holds."""
+    """Whether a folder's name says which part of the data set it holds, or of which site, alone."""
     found = words_of(name)
-    return bool(found) and PARTS.issuperset(found)
+    return bool(found) and (PARTS.issuperset(found) or found[0] in SITES)
 
 
 def channel_word(name: str) -> tuple[str, str, str] | None:

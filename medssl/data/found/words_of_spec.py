@@ -7,6 +7,7 @@ from medssl.data.check import labelled
 from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
+from medssl.data.layouts.glob import PART, PATIENT
 from medssl.data.spec import Case, DataSpec
 from medssl.names import some_of
 from medssl.yaml_text import document
@@ -28,6 +29,7 @@ def spec_text(
         "labels": "Values of the masks; rename them, they are in reports and file names."
         if any(named)
         else found.labels_why,
+        "outlined": "What the masks of these cases outline; the rest is unknown there.",
         "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "
         "taken to say that there is nothing to find.\nDelete those that are not drawn yet.",
         "regions": "Unions of labels, which are learnt in their place; without them each label is.",
@@ -38,7 +40,7 @@ def spec_text(
         "licence": "Who may use the data, and what to cite; both go into reports and models.",
     }
     order = (
-        "title", "modality", "channels", "series", "labels", "ignore", "regions",
+        "title", "modality", "channels", "series", "labels", "ignore", "outlined", "regions",
         "regions_class_order", "empty_masks", "root", "layout", "patient", "licence", "citation",
     )  # fmt: skip
     keys = [(key, plain[key], reasons.get(key, "")) for key in order if plain.get(key)]
@@ -68,6 +70,11 @@ def _facts(
     by = f" of {patients} patients" if patients < len(cases) else ", each taken for a patient"
     channels = f", channels {', '.join(spec.channels)}" if len(spec.channels) > 1 else ""
     yield f"{spec.name}: {len(cases)} {layout.noun}{by}{channels}"
+    if PATIENT in str(found.layout.get("images")):
+        yield (
+            "each folder of scans is taken for a patient, whose scans stay together; if folders "
+            f"are sites or the like, write {PART} in place of {PATIENT} in the data spec"
+        )
     masked = sum(map(labelled, cases))
     rule = f"; {found.rule}" if found.rule else ""
     yield f"{masked} have a {layout.truth}, {len(cases) - masked} have none{rule}"
@@ -102,9 +109,15 @@ def _spacing(spacings: Sequence[tuple[float, float, float]]) -> str:
 def _warnings(
     spec: DataSpec, found: Found, contents: Contents, cases: Sequence[Case]
 ) -> Iterator[str]:
-    masked = sum(map(labelled, cases))
     for note in found.notes:
         yield f"warning: {note}"
+    yield from _faults(spec, contents)
+    if layout_of(spec).contents is not None:
+        yield from _lacks(spec, contents, sum(map(labelled, cases)))
+
+
+def _faults(spec: DataSpec, contents: Contents) -> Iterator[str]:
+    """What is wrong with files."""
     if contents.unreadable:
         yield (
             f"warning: {len(contents.unreadable)} files cannot be read, first: "
@@ -115,13 +128,20 @@ def _warnings(
             f"warning: {len(contents.off_grid)} masks do not lie on the grid of their scan "
             f"({some_of(contents.off_grid)}); `medssl data check {spec.name}` says how they differ"
         )
+    if contents.overlaps:
+        yield (
+            f"warning: structures overlap in {len(contents.overlaps)} masks, e.g. in that of "
+            f"{contents.overlaps[0]}; labels that come later in the data spec lie over earlier ones"
+        )
     if contents.empty:
         yield (
             f"warning: {len(contents.empty)} masks mark nothing ({some_of(contents.empty)}) and "
             "are taken to say that there is nothing to find; delete those that are not drawn yet"
         )
-    if layout_of(spec).contents is None:
-        return
+
+
+def _lacks(spec: DataSpec, contents: Contents, masked: int) -> Iterator[str]:
+    """What there is too little of."""
     if masked == 1:
         yield (
             "warning: one scan alone has a mask, so nothing can be scored; the model learns from "

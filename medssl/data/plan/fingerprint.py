@@ -143,7 +143,7 @@ def look_at(
         mask = read_mask(case.label)
         if not mask.geometry.matches(volume.geometry):
             raise DataError(
-                f"label {case.label} does not lie on the grid of its image",
+                f"label {mask.source} does not lie on the grid of its image",
                 do="see `medssl data check`",
             )
         inside = _drawn(array, np.flatnonzero(mask.array[0]))

@@ -13,6 +13,7 @@ from medssl.atomic import make_folder, write_bytes
 from medssl.data.files import is_picture
 from medssl.data.foreground import where_known
 from medssl.data.geometry import Geometry
+from medssl.data.joined import first_file
 from medssl.data.labels import IGNORED
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec
@@ -170,7 +171,7 @@ def _scored(
         how = settings.tolerance, settings.pooled, further, spec.united
         found = case_scores(*given, *how, outlined=spec.structures_in(case.id))
         steps.advance()
-        unit = unit_of(grid.spacing, case.label is not None and is_picture(case.label))
+        unit = unit_of(grid.spacing, case.label is not None and is_picture(first_file(case.label)))
         return [list(map(asdict, found)), unit, seen]
 
     with TEAM.joined(torch.device("cpu")), Steps(reporter, len(TEAM.own(cases))) as steps:
@@ -202,7 +203,7 @@ def _pair(
     if case.label is None:
         raise DataError(f"test case {case.id} has no label", do="leave it out of the test cases")
     first = case.images[spec.channels[0]]
-    on = read_geometry(first) if is_picture(case.label) else None
+    on = read_geometry(first) if is_picture(first_file(case.label)) else None
     truth = read_mask(case.label, spec.labels, on)
     prediction = read_mask(_written(masks, case.id), on=truth.geometry)
     if not prediction.geometry.matches(truth.geometry):

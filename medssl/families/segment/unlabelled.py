@@ -3,6 +3,7 @@
 from typing import Any
 
 from medssl.data.layouts import data_folder
+from medssl.data.layouts.glob import CASE, LABEL, WHOLE
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.carry_out import predict_missing
 from medssl.families.segment.cohort import PAGE, VOLUMES, SegmentPlan, unlabelled_cases
@@ -89,9 +90,9 @@ def _place(plan: SegmentPlan, case: str) -> str:
     spec = plan.config.spec
     pattern = str((spec.layout.model_extra or {}).get("label") or "")
     more = any(place in pattern for place in ("*", "?", "{patient}", "{part}"))
-    if more or "{case}" not in pattern:
+    if more or CASE not in pattern:
         return ""
-    return str(data_folder(spec) / pattern.replace("{case}", case))
+    return str(data_folder(spec) / pattern.replace(LABEL, WHOLE).replace(CASE, case))
 
 
 def _asked(plan: SegmentPlan) -> Asked:

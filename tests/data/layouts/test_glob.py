@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from medssl.data.layouts.glob import cases
+from medssl.data.layouts.glob import listed
 from medssl.data.spec import Case
 from medssl.errors import DataError, UsageError
 from tests.data.conftest import declare
@@ -16,7 +16,9 @@ def matched(
     root: Path, images: dict[str, str], label: str | None = None, **keys: Any
 ) -> list[Case]:
     layout = {"kind": "glob", "images": images, "label": label}
-    return cases(declare(root, layout=layout, channels=list(images), **keys), root)
+    found, faults = listed(declare(root, layout=layout, channels=list(images), **keys), root)
+    assert faults == []
+    return found
 
 
 def test_files_with_one_name_make_a_case(tmp_path: Path, touch: Touch) -> None:
@@ -89,11 +91,11 @@ def test_hidden_folders_hold_no_case(tmp_path: Path, touch: Touch) -> None:
     touch(".trash/t1.nii")
     touch("a/._t1.nii")
     layout = {"kind": "glob", "images": {"t1": "{case}/t1.nii"}}
-    assert [case.id for case in cases(declare(tmp_path, layout=layout), tmp_path)] == ["a"]
+    assert [case.id for case in listed(declare(tmp_path, layout=layout), tmp_path)[0]] == ["a"]
 
 
 @pytest.mark.parametrize("pattern", ["**/{case}.nii", "/{case}.nii"])
 def test_a_pattern_that_cannot_be_searched_for_is_refused(tmp_path: Path, pattern: str) -> None:
     layout = {"kind": "glob", "images": {"t1": pattern}}
     with pytest.raises(UsageError, match="cannot be used"):
-        cases(declare(tmp_path, layout=layout), tmp_path)
+        listed(declare(tmp_path, layout=layout), tmp_path)

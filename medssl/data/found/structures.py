@@ -1,0 +1,201 @@
+"""Masks of one structure each, as TotalSegmentator writes them: told by what is left of names.
+
+What a mask's name has beside its case, `{case}/segmentations/liver`, differs between structures in
+one place alone, and words there are of no person or version: `seg_1` and `seg_final` are two masks
+of one thing.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, takewhile
+
+import numpy as np
+
+from medssl.data.found.items import Item
+from medssl.data.found.matching import Matched, affixes, shortened, under
+from medssl.data.found.scans import Key, Scans, bounded
+from medssl.data.found.words import MASKS, VERSIONS, words_of
+from medssl.data.layouts.glob import CASE, LABEL, PATIENT
+from medssl.data.volume import read_mask
+from medssl.errors import DataError, MedsslError
+from medssl.names import some_of, unfit
+
+_WORDS = re.compile(r"([_\-. ]+)")
+_SAMPLE = 64
+_FEW = 6
+"""So many structures at most are compared by their voxels."""
+_ALIKE, _SAME, _INSIDE = 0.5, 0.98, 0.98
+"""Dice of masks that may be two people's, and that are; and the share of a structure in another."""
+
+Structures = dict[str, Item]
+"""Masks of one scan by the name of the structure."""
+
+
+@dataclass(frozen=True)
+class Parted:
+    """Scans and the masks of their structures under one rule.
+
+    Attributes:
+        names: of the structures, the largest first.
+        by_case: the masks of each case that has any; its key has the shared part alone.
+    """
+
+    matched: Matched
+    names: Sequence[str]
+    by_case: Mapping[Key, Structures]
+
+
+def structures(scans: Scans, masks: Sequence[Item]) -> Parted | None:
+    """The structures that masks are of, one each; None where they are not.
+
+    Raises:
+        DataError: masks of a scan mark much the same, or hold several values.
+    """
+    if not masks:
+        return None
+    for affix in affixes(scans, masks[:: max(1, len(masks) // _SAMPLE)]):
+        known = {short: key for key in scans.found if (short := shortened(key, affix))}
+        found = [_split(known, masks, scans.middle, whole) for whole in (True, False)]
+        fitting = [one for one in found if one is not None]
+        if fitting:  # with the fewest structures: in others the name of a case is part of one
+            pattern, by_case = min(fitting, key=lambda one: len(set().union(*one[1].values())))
+            matched = Matched(under(scans, affix), pattern, masks)
+            return Parted(matched, _by_size(by_case), by_case)
+    return None
+
+
+def _split(
+    known: Mapping[Key, Key], masks: Sequence[Item], middle: frozenset[int], whole: bool
+) -> tuple[str, dict[Key, Structures]] | None:
+    """The pattern of all masks and what each is of; None where one pattern does not fit all."""
+    placed = [_placed(one, known, middle, whole) for one in masks]
+    kinds = {pattern for pattern, _ in filter(None, placed)}
+    if None in placed or len(kinds) < 2:
+        return None
+    family = _family(sorted(kinds))
+    if family is None:
+        return None
+    before, after = family
+    by_case: dict[Key, Structures] = defaultdict(dict)
+    for one, (pattern, key) in zip(masks, filter(None, placed), strict=True):
+        name = pattern[len(before) : len(pattern) - len(after)]
+        if not _names_a_structure(name) or name in by_case[key]:
+            return None
+        by_case[key][name] = one
+    several = sum(len(one) > 1 for one in by_case.values())
+    return (before + LABEL + after, dict(by_case)) if several else None
+
+
+def _placed(
+    one: Item, known: Mapping[Key, Key], middle: frozenset[int], whole: bool
+) -> tuple[str, Key] | None:
+    """The name of a mask with {case} in place of its case, and the case with the longest name.
+
+    Args:
+        whole: whether the case is the whole name of a folder; else a part of names.
+    """
+    parts = ["*" if index in middle else part for index, part in enumerate(one.plain.split("/"))]
+    fitting = [
+        (patient, case)
+        for patient, case in known
+        if (not patient or patient in parts)
+        and (case in parts if whole else bounded(case).search(one.plain))
+    ]
+    if not fitting:
+        return None
+    patient, case = max(fitting, key=lambda key: len(key[1]))
+    if whole:
+        text = "/".join(CASE if part == case else part for part in parts)
+    else:
+        text = bounded(case).sub(CASE, "/".join(parts))
+    return (bounded(patient).sub(PATIENT, text) if patient else text), (patient, case)
+
+
+def _family(patterns: Sequence[str]) -> tuple[str, str] | None:
+    """What stands before and after the one place in which patterns differ, as whole words."""
+    before = _beginning(patterns)
+    after = _beginning([one[len(before) :][::-1] for one in patterns])[::-1]
+    inner = max(before.rfind("/"), before.rfind("}")) + 1
+    before = before[:inner] + "".join(_led(_WORDS.split(before[inner:])))
+    outer = min((place for sign in "/{" if (place := after.find(sign)) >= 0), default=len(after))
+    after = "".join(_led(_WORDS.split(after[:outer])[::-1])[::-1]) + after[outer:]
+    names = [one[len(before) : len(one) - len(after)] for one in patterns]
+    plain = all(names) and not any(set(name) & set("/{}*") for name in names)
+    return (before, after) if plain else None
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """The letters that all texts begin with."""
+    first, last = min(texts), max(texts)
+    pairs = zip(first, last, strict=False)
+    return first[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
+
+
+def _led(pieces: Sequence[str]) -> list[str]:
+    """The first pieces that are no part of a structure's name: separators, and words for masks."""
+    kept = []
+    for number, piece in enumerate(pieces, start=1):
+        parted = piece.lower() in MASKS and number < len(pieces)
+        if not (parted or _WORDS.fullmatch(piece) or not piece):
+            break
+        kept.append(piece)
+    return kept
+
+
+def _names_a_structure(name: str) -> bool:
+    """Whether it has a word that is of no person, version or mask."""
+    words = {word for word in words_of(name) if len(word) > 1 and not word.isdigit()}
+    return bool(words - MASKS - VERSIONS) and not unfit(name)
+
+
+def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:
+    """The structures, the largest first, by the first mask of each.
+
+    Raises:
+        DataError: masks of a scan mark much the same, or one holds several values.
+    """
+    first: Structures = {}
+    for one in by_case.values():
+        for name, item in one.items():
+            first.setdefault(name, item)
+    sizes = {name: int(np.count_nonzero(_voxels(item))) for name, item in first.items()}
+    fullest = max(by_case.values(), key=len)
+    if len(fullest) <= _FEW:
+        _refuse_alike(fullest)
+    return sorted(sizes, key=lambda name: (-sizes[name], name))
+
+
+def _voxels(item: Item) -> np.ndarray:
+    """The voxels of the mask of one structure; none of a file that cannot be read."""
+    try:
+        array = read_mask(item.path).array
+    except MedsslError:  # told when all masks are read
+        return np.zeros(0, np.uint8)
+    values = np.setdiff1d(array, 0)
+    if len(values) > 1:
+        raise DataError(
+            f"{item.shown} holds the values {some_of([str(value) for value in values.tolist()])}",
+            "where each structure has a file of its own, one value marks it",
+            "split it into a file for each structure, or join all into one file per scan",
+        )
+    return array
+
+
+def _refuse_alike(masks: Structures) -> None:
+    """Refuse masks that show the same, as two people draw it, whatever they are called."""
+    marked = {name: _voxels(item) != 0 for name, item in masks.items()}
+    for one, other in combinations(marked, 2):
+        first, second = marked[one], marked[other]
+        small, both = min(first.sum(), second.sum()), first.sum() + second.sum()
+        if first.shape != second.shape or not small:
+            continue
+        shared = int((first & second).sum())
+        dice = 2 * shared / both
+        if dice > _SAME or (dice > _ALIKE and shared < _INSIDE * small):
+            raise DataError(
+                f"{masks[one].shown} and {masks[other].shown} mark much the same",
+                f"Dice {dice:.2f}, as two people's masks of one structure do; one mask is learnt",
+                "keep one and move the other to another folder, or join them into one",
+            )
