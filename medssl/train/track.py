@@ -362,7 +362,9 @@ def end_left_open(folder: Path) -> None:
 
 def _again(folder: Path, known: Mapping[str, Any]) -> Tracker:
     """The tracker of a folder, from its record alone."""
-    return Tracker(folder, **{key: known[key] for key in _GIVEN})
+    tracker = Tracker(folder, **{key: known[key] for key in _GIVEN})
+    tracker._status_owed = known["status_owed"] or OPEN
+    return tracker
 
 
 def is_delivered(folder: Path) -> bool:
