@@ -23,6 +23,7 @@ lint: .venv/installed
 # The page of every key, from their types.
 docs: .venv/installed
 	$(BIN)/python -m medssl.pipeline.keys > docs/keys.md
+	$(BIN)/python -m medssl.pipeline.known_keys
 
 # Done only when pyproject.toml has changed since the last time.
 .venv/installed: pyproject.toml docker/install_torch.sh

@@ -73,12 +73,15 @@ def plan(
     quiet: Quiet = False,
 ) -> None:
     """Voxels, patch, batch, network and steps for these scans, each with its reason."""
-    from medssl.pipeline.planned import plan_in_words
-    from medssl.pipeline.progress import make_reporter
+    from medssl.pipeline.known_keys import refuse_unknown_keys
 
     given = [*(overrides or [])]
     given += [f"plan.memory={memory}"] if memory else []
     given += [f"plan.device={device}"] if device else []
+    refuse_unknown_keys(pipeline, given)
+    from medssl.pipeline.planned import plan_in_words
+    from medssl.pipeline.progress import make_reporter
+
     typer.echo(plan_in_words(pipeline, given, make_reporter(quiet), write))
 
 
@@ -136,6 +139,9 @@ def together(lead: Callable[[], None]) -> None:
 def _lead(verb: str, pipeline: str, overrides: list[str] | None, resume: bool, quiet: bool) -> None:
     if verb == "run" and "=" not in pipeline and Path(pipeline).is_dir():
         pipeline = pipeline_for(pipeline, quiet)
+    from medssl.pipeline.known_keys import refuse_unknown_keys
+
+    refuse_unknown_keys(pipeline, overrides or [])
     from medssl.pipeline.config import load_config, refuse_without_encoder
 
     config = load_config(pipeline, overrides or [])

@@ -16,7 +16,7 @@ def pipelines(incomplete: str) -> list[str]:
 
 def studies(incomplete: str) -> list[str]:
     """Names of studies, and of the pipelines that a study can be made of."""
-    from medssl.pipeline.config import PIPELINES
+    from medssl.named_files import PIPELINES
 
     return _starting_with(incomplete, PIPELINES.names())
 

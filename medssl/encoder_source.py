@@ -55,6 +55,12 @@ class PretrainChoice(EncoderSource):
         description="share of the encoder's parameters that must fit; less excuses whole blocks at "
         "the end, never a part of one",
     )
+    decoder: bool = Field(
+        default=True,
+        exclude_if=lambda given: given,
+        description="the decoder too, where pre-training hands on one of the network's kind "
+        "(network.decoder=skip after method=alice); false: the encoder alone",
+    )
     channels: Literal["repeat", "same"] = Field(
         default="repeat",
         description="images of C channels: the stem's kernel C times, divided by C; same: refused",

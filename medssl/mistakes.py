@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as limits
@@ -192,20 +192,34 @@ def _at(plain: Any, loc: Sequence[int | str], otherwise: Any) -> Any:
     return plain
 
 
+def instead(
+    where: Sequence[str], known: Sequence[str], everywhere: Iterable[str], prefix: str = ""
+) -> str:
+    """The key that was probably meant by an unknown one, or what else to do with it.
+
+    Args:
+        where: its parts.
+        known: keys that may stand in its place.
+        everywhere: all keys of the whole, with dots.
+        prefix: where the whole stands, with its final dot.
+    """
+    if not difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5):
+        for key in everywhere:
+            if key.split(".")[-1] == where[-1]:
+                return f"did you mean '{prefix}{key}'?"
+    before = prefix + "".join(f"{part}." for part in where[:-1])
+    return nearest(where[-1], known, before) or "remove it"
+
+
 def _instead(model: type[BaseModel], where: list[str], prefix: str) -> str:
-    """The key that was probably meant: a near one here, or one of this name elsewhere."""
+    """A near key of the same part, or one of this name elsewhere."""
     inside: type[BaseModel] | None = model
     for part in where[:-1]:
         if not part.isdigit() and inside is not None:
             field = inside.model_fields.get(part)
             inside = None if field is None else next(models_of(field.annotation), None)
     known = [] if inside is None else list(inside.model_fields)
-    if not difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5):
-        for key in _everywhere(model):
-            if key.split(".")[-1] == where[-1]:
-                return f"did you mean '{prefix}{key}'?"
-    before = prefix + "".join(f"{part}." for part in where[:-1])
-    return nearest(where[-1], known, before) or "remove it"
+    return instead(where, known, _everywhere(model), prefix)
 
 
 def _everywhere(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

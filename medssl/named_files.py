@@ -198,3 +198,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
+
+
+PIPELINES = NamedFiles("pipelines", "pipeline")
+"""The files of pipelines and studies."""

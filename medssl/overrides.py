@@ -1,17 +1,11 @@
-"""How keys lie over keys: an override over a file, and a file over the one that it extends."""
+"""How keys lie over keys: an override over a file, and a file over the one that it extends.
+
+Classes of sections are imported by what asks for them alone, so that a wrong key is told at once.
+"""
 
 from typing import Any
 
-from medssl.encoder_source import pretrain_keys
 from medssl.errors import UsageError
-from medssl.networks.monai_list import PREFIX
-from medssl.networks.settings import OWN_KEYS, UNETS
-from medssl.registry import TRANSFORMS
-from medssl.transforms.augment_words import AUGMENT_WORDS
-from medssl.transforms.catalogue import known_transforms
-from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS
-from medssl.transforms.tile_chain import TilePreprocess
-from medssl.transforms.words import PREPROCESS_WORDS
 from medssl.yaml_keys import parse_yaml
 
 NAMED = {"network", "encoder", "embedder", "slice_encoder", "image_encoder", "optimiser"}
@@ -71,7 +65,7 @@ def _over(key: str, below: Any, value: Any) -> Any:
     if not isinstance(value, dict) or _CHOICES.get(key, set()) & value.keys():
         return value
     keys = _as_keys(key, below, set(value))
-    if key in _CLASSES and _is_other_class(keys.get("name"), value.get("name")):
+    if keys and key in _CLASSES and _is_other_class(keys.get("name"), value.get("name")):
         return {one: keys[one] for one in _CLASSES[key] if one in keys} | value
     return laid_over(keys, value)
 
@@ -83,6 +77,9 @@ def _is_other_class(below: Any, name: Any) -> bool:
 
 def _keys_of_network(name: Any) -> str:
     """What networks have in common that take the same keys: each class of MONAI takes its own."""
+    from medssl.networks.monai_list import PREFIX
+    from medssl.networks.settings import OWN_KEYS, UNETS
+
     if name in UNETS:
         return "those of nnU-Net's U-Nets"
     own = isinstance(name, str) and (name.startswith(PREFIX) or name in OWN_KEYS)
@@ -91,11 +88,18 @@ def _keys_of_network(name: Any) -> str:
 
 def _is_chain(given: Any, top: set[str]) -> bool:
     """Whether a part holds transforms or words, and no plain keys."""
-    names = top | set(given) if isinstance(given, dict) else top
+    if not isinstance(given, dict):
+        return True
+    from medssl.registry import TRANSFORMS
+    from medssl.transforms.augment_words import AUGMENT_WORDS
+    from medssl.transforms.catalogue import known_transforms
+    from medssl.transforms.radiograph_chain import RADIOGRAPH_WORDS
+    from medssl.transforms.tile_chain import TilePreprocess
+    from medssl.transforms.words import PREPROCESS_WORDS
+
     words = {*PREPROCESS_WORDS, *AUGMENT_WORDS, *RADIOGRAPH_WORDS, *TilePreprocess.WORDS}
-    return not isinstance(given, dict) or bool(
-        names & words or names & known_transforms().keys() or names & set(TRANSFORMS.names())
-    )
+    known = (words, known_transforms().keys(), set(TRANSFORMS.names()))
+    return any((top | given.keys()) & names for names in known)
 
 
 def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
@@ -111,5 +115,9 @@ def _as_keys(part: str, given: Any, top: set[str]) -> dict[str, Any]:
     if isinstance(given, str):
         if part == "plan":  # auto
             return {}
-        return pretrain_keys(given) if part == "pretrain" else {"name": given}
+        if part == "pretrain":
+            from medssl.encoder_source import pretrain_keys
+
+            return pretrain_keys(given)
+        return {"name": given}
     return dict(given) if isinstance(given, dict) else {}

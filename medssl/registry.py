@@ -234,6 +234,7 @@ NETWORKS = Registry(
         "plain_unet": "medssl.networks.unet_settings:PLAIN_UNET",
         "image_fpn": "medssl.networks.image_fpn_settings:IMAGE_FPN",
         "residual_unet": "medssl.networks.unet_settings:RESIDUAL_UNET",
+        "primus": "medssl.networks.primus_settings:PRIMUS",
     },
 )
 """Objects of the class `medssl.networks.settings.Network`."""
@@ -241,15 +242,25 @@ NETWORKS = Registry(
 TRANSFORMS = Registry("medssl.transforms", "transform", {})
 """Classes derived from `monai.transforms.MapTransform`, beside those of MONAI and of medssl."""
 
-_SCORES = "dice jaccard hd95 asd assd nsd truth_ml prediction_ml hd95_voxels asd_voxels"
+_COLUMNS = (
+    "case class outcome dice jaccard hd95 asd assd nsd truth_ml prediction_ml hd95_voxels "
+    "asd_voxels"
+)
+_SUMMARY = (
+    "images slides threshold standard_error accuracy balanced_accuracy kappa mse brier ece auc "
+    "auc_bootstrap average_precision"
+)
 
 METRICS = Registry(
     "medssl.metrics",
     "metric",
     {},
-    reserved=frozenset(("case", "class", "outcome", *_SCORES.split())),  # columns of scores.csv
+    reserved=frozenset((*_COLUMNS.split(), *_SUMMARY.split())),
 )
-"""Objects of the class `medssl.evaluate.metric.Metric`, measured beside what always is."""
+"""`Metric`s and `ClassMetric`s of `medssl.evaluate.metric`, measured beside what always is.
+
+Reserved are the columns of scores.csv, and the numbers of a summary of grades or of calls.
+"""
 
 EXPORTERS = Registry(
     "medssl.exporters",

@@ -1,6 +1,6 @@
 """Sections that pipeline files of several families share; every key has a meaning."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
@@ -289,7 +289,13 @@ class MethodChoice(Section):
 
 
 class PipelineFile(Section):
-    """What a pipeline of every family says."""
+    """What a pipeline of every family says.
+
+    Attributes:
+        earlier: keys of earlier versions, which are refused with a sentence of their own.
+    """
+
+    earlier: ClassVar[frozenset[str]] = frozenset()
 
     name: FileName = Field(description="names the run's folder")
     title: str = Field(default="", description="heads the report")

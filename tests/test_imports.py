@@ -269,6 +269,21 @@ def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("verb", ["run", "train", "pretrain", "plan"])
+def test_a_wrong_key_is_told_before_the_classes_of_sections_are_made(verb: str) -> None:
+    """These are half of what such a command would take."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('MADE', 'medssl.settings' in sys.modules))\n"
+        f"sys.argv = ['medssl', {verb!r}, 'hippocampus', 'trian.steps=5']\n"
+        "from medssl.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[-1]) == (2, "False")
+    assert done.stderr == "medssl: unknown key 'trian'; did you mean 'train'?\n"
+
+
 @pytest.mark.parametrize("line", ["medssl run hip", "medssl data check hip", "medssl predict r"])
 def test_completion_loads_nothing_heavy(line: str) -> None:
     word = str(len(line.split()) - 1)

@@ -12,6 +12,8 @@ import typer
 from medssl.cli_data import export_app
 from medssl.data.layout import Layout
 from medssl.errors import UsageError
+from medssl.evaluate.classification import SCORES as CALLS
+from medssl.evaluate.grading import SCORES as GRADES
 from medssl.evaluate.metric import MEASURED
 from medssl.evaluate.segmentation import ClassScore
 from medssl.methods.settings import MethodSettings
@@ -110,7 +112,8 @@ def test_everything_shipped_is_what_its_kind_asks_for(registry: Registry, kind: 
 
 def test_names_with_a_meaning_of_medssl_are_reserved(offer: Offer) -> None:
     columns = {field.name for field in fields(ClassScore)} - {"name", "further"}
-    assert METRICS.reserved == columns | {"case", "class"}
+    summaries = {"images", "slides", "threshold", "standard_error", *GRADES, *CALLS}
+    assert METRICS.reserved == columns | {"case", "class"} | summaries
     assert {metric.key for metric in MEASURED} <= METRICS.reserved
     commands = typer.main.get_command(export_app).commands  # type: ignore[attr-defined]
     assert EXPORTERS.reserved == set(commands)

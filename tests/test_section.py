@@ -15,6 +15,7 @@ from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.monai_tile_settings import MonaiTileSettings
+from medssl.networks.primus_settings import PrimusSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.networks.unet_settings import UNetSettings
@@ -143,7 +144,7 @@ UNCHANGED = ("medssl.data.layouts.", "medssl.networks.foreign.")
 classes do: nothing lies beneath."""
 
 OF_ANOTHER_KIND = {
-    NetworkSettings: [UNetSettings, ImageFpnSettings, MonaiSettings],
+    NetworkSettings: [UNetSettings, ImageFpnSettings, PrimusSettings, MonaiSettings],
     GraderSettings: [MonaiGraderSettings],
     TileEncoderSettings: [MonaiTileSettings],
 }

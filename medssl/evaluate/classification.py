@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration
+from medssl.evaluate.further_classes import further_class_scores
 from medssl.evaluate.ranking import area_under_roc, areas, average_precision, measured
 from medssl.evaluate.score import Bootstrap, Score, absent_classes, flat_scores
-from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SlideScores:
             classes summed over classes (0 to 2).
         ece: expected calibration error; its bins are `calibration`.
         confusion: [K, K] slides, rows are true classes, columns predicted ones.
-        further: metrics of torchmetrics, by key.
+        further: metrics of torchmetrics and of other packages, by key.
     """
 
     counts: tuple[int, ...]
@@ -140,7 +140,7 @@ def score_slides(
         threshold: of the second class, with two classes; see `choose_threshold`.
         bins: of the calibration error.
         predicted: [S] class indices where no one threshold gave them, as over several folds.
-        metrics: of torchmetrics, as in `evaluate.metrics`.
+        metrics: further ones, as in `evaluate.metrics`.
         folds: [S] which model called a slide, where there are several.
 
     Raises:
@@ -169,7 +169,7 @@ def score_slides(
         ece=Score(measured(error, probability, truth), reason="resampling would bias it upwards"),
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, classes),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, drawn),
+        further=further_class_scores(metrics, probability, predicted, truth, drawn),
     )
 
 

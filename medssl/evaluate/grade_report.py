@@ -13,11 +13,11 @@ import numpy as np
 from medssl.atomic import write_text
 from medssl.data.csv_table import read_table, table_text
 from medssl.data.spec import DataSpec
+from medssl.evaluate.further_classes import further_rows
 from medssl.evaluate.grading import SCORES, GradeScores, disease_probability
 from medssl.evaluate.page import render_page
 from medssl.evaluate.report import FEW_CASES, Origin, Picture
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_roc
-from medssl.evaluate.torchmetrics_scores import further_rows
 
 LOWER_IS_BETTER = frozenset({"mse", "ece"})
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from medssl.evaluate.calibration import BINS, Calibration
 from medssl.evaluate.classification import balanced_accuracy, checked, confusion_matrix
+from medssl.evaluate.further_classes import further_class_scores
 from medssl.evaluate.ranking import areas, average_precision, measured
 from medssl.evaluate.score import Bootstrap, Score, flat_scores
-from medssl.evaluate.torchmetrics_scores import torchmetrics_scores
 
 DISEASE_FROM = 2
 """Index of the first grade with disease: osteoarthritis is Kellgren-Lawrence grade 2 or more."""
@@ -58,7 +58,7 @@ class GradeScores:
         ece: expected calibration error; its bins are `calibration`.
         confusion: [K, K] images, rows are true grades, columns predicted ones.
         grades: one row per grade.
-        further: metrics of torchmetrics, by key.
+        further: metrics of torchmetrics and of other packages, by key.
     """
 
     balanced_accuracy: Score
@@ -119,7 +119,7 @@ def score_grades(
         generator: draws them.
         disease_from: least grade with the disease.
         bins: of the calibration error.
-        metrics: of torchmetrics, as in `evaluate.metrics`.
+        metrics: further ones, as in `evaluate.metrics`.
         folds: [S] which model graded an image, where there are several; intervals then cover that
             their skills differ.
 
@@ -151,7 +151,7 @@ def score_grades(
         calibration=error.diagram(),
         confusion=confusion_matrix(predicted, truth, grades),
         grades=grade_table(predicted, truth, grades, drawn),
-        further=torchmetrics_scores(metrics, probability, predicted, truth, drawn),
+        further=further_class_scores(metrics, probability, predicted, truth, drawn),
     )
 
 

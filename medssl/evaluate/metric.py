@@ -1,24 +1,22 @@
-"""Numbers that tell how well a mask fits: what is always measured, and those of other packages."""
+"""Numbers that tell how well a run answers, and what is said of them; free of torch and numpy."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from medssl.errors import UsageError
-from medssl.evaluate.settings import TORCHMETRICS, Named, named
-from medssl.evaluate.surface import Spacing
-from medssl.registry import METRICS
+    from medssl.evaluate.surface import Spacing
 
 
 @dataclass(frozen=True)
 class Metric:
     """A number of each class of each case, and how it is called and read.
 
-    A package offers one under its key. It is measured where `evaluate.metrics` names it, and
-    imported to check that key, so heavy packages are imported inside `measure`.
+    A package offers one under its key. It is measured where `evaluate.metrics` of a pipeline that
+    segments names it, and imported to check that key, so heavy packages are imported inside
+    `measure`.
 
     Attributes:
         key: its column in scores.csv.
@@ -35,7 +33,26 @@ class Metric:
     unit: str = ""
     higher_is_better: bool = False
     meaning: str = ""
-    measure: Callable[[np.ndarray, np.ndarray, Spacing], float] | None = None
+    measure: Callable[["np.ndarray", "np.ndarray", "Spacing"], float] | None = None
+
+
+@dataclass(frozen=True)
+class ClassMetric:
+    """A number of how well radiographs are graded or slides are called.
+
+    A package offers one under its key, as a `Metric`; pipelines that grade or call name it.
+
+    Attributes:
+        key: what its number is called in summaries and logs.
+        title: how the report calls it.
+        measure: of S cases, the probabilities [S, K], what was said and the truth, both [S] class
+            indices. It is called once more for every draw of the interval.
+    """
+
+    key: str
+    title: str
+    measure: Callable[["np.ndarray", "np.ndarray", "np.ndarray"], float]
+    higher_is_better: bool = True
 
 
 MEASURED = (
@@ -48,88 +65,4 @@ MEASURED = (
     Metric("hd95_voxels", "HD95", "voxels"),
     Metric("asd_voxels", "ASD", "voxels"),
 )
-"""What medssl itself measures, by the attributes of `ClassScore`."""
-
-
-def further_metric(choice: str | Mapping[str, Mapping[str, Any]]) -> Metric:
-    """The metric of another package.
-
-    Args:
-        choice: its name, or its name with arguments, as in `evaluate.metrics`.
-
-    Raises:
-        UsageError: there is none of that key, or it cannot be used.
-    """
-    one = named(choice)
-    if one.own_name:
-        return _of_torchmetrics(one)
-    key = one.name
-    found = METRICS.find(key, Metric, "evaluate.metrics")
-    if found.key != key:
-        raise UsageError(
-            f"the metric '{key}' of {METRICS.package(key)} cannot be used",
-            f"its key is '{found.key}'",
-            "correct the package",
-        )
-    return found
-
-
-def _of_torchmetrics(one: Named) -> Metric:
-    """A metric of torchmetrics, of each class alone, by medssl's rule for empty masks."""
-
-    def measure(prediction: np.ndarray, truth: np.ndarray, mm: Spacing) -> float:
-        if not prediction.any() or not truth.any():
-            return float(not prediction.any() and not truth.any())
-        import torch
-        from torchmetrics import segmentation
-
-        fixed = {"num_classes": 2, "include_background": False, "input_format": "index"}
-        metric = getattr(segmentation, one.own_name)(**fixed, **one.arguments)
-        metric.update(
-            *(torch.from_numpy(mask[None].astype(np.int64)) for mask in (prediction, truth))
-        )
-        return float(metric.compute())
-
-    return Metric(
-        one.key,
-        one.key.removeprefix(TORCHMETRICS),
-        higher_is_better=True,
-        meaning=f"{one.own_name} of torchmetrics; 1 where both masks are empty, 0 where one is.",
-        measure=measure,
-    )
-
-
-def further_scores(
-    metrics: Sequence[Metric], name: str, prediction: np.ndarray, truth: np.ndarray, mm: Spacing
-) -> dict[str, float]:
-    """Metrics of other packages by key, of one class.
-
-    Args:
-        name: of the class.
-        prediction: [X, Y, Z] bool.
-        truth: the same.
-        mm: spacing.
-
-    Raises:
-        UsageError: a metric fails, or its number is not finite.
-    """
-    found = {}
-    for metric in metrics:
-        try:
-            found[metric.key] = _finite(metric, prediction, truth, mm)
-        except Exception as error:
-            raise UsageError(
-                f"the metric '{metric.key}' fails for {name}",
-                f"{type(error).__name__}: {error}",
-                "correct its package, or leave it out of evaluate.metrics",
-            ) from error
-    return found
-
-
-def _finite(metric: Metric, prediction: np.ndarray, truth: np.ndarray, mm: Spacing) -> float:
-    if metric.measure is None:
-        raise ValueError("it has no function `measure`")
-    value = float(metric.measure(prediction, truth, mm))
-    if not math.isfinite(value):
-        raise ValueError(f"it gives {value}, which is no finite number")
-    return value
+"""What medssl itself measures of masks, by the attributes of `ClassScore`."""

@@ -19,7 +19,8 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from medssl.data.regions import Region
-from medssl.evaluate.metric import Metric, further_scores
+from medssl.evaluate.further_masks import further_scores
+from medssl.evaluate.metric import Metric
 from medssl.evaluate.surface import Box, Spacing, surface_distances
 
 Outcome = Literal["found", "missed", "false_alarm", "absent"]

@@ -8,11 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from medssl.errors import UsageError
+from medssl.evaluate.metric import ClassMetric, Metric
 from medssl.mistakes import nearest
 from medssl.names import shown
 from medssl.registry import METRICS
@@ -23,6 +24,12 @@ TORCHMETRICS = "torchmetrics:"
 
 Choice = Annotated[str | dict[str, dict[str, Any]], Noun("names of metrics")]
 """A name, or `{NAME: {argument: value}}` of torchmetrics."""
+
+
+Kind = TypeVar("Kind", Metric, ClassMetric)
+
+_TOLD = {Metric: "masks", ClassMetric: "grades and calls"}
+"""What each kind of metric of other packages tells how good it is."""
 
 
 class Named(NamedTuple):
@@ -75,9 +82,8 @@ def must_fit_classes(choices: Sequence[Any], classes: int) -> None:
         UsageError: there is one.
     """
     form, number = ("binary", "two classes") if classes == 2 else ("multiclass", "several classes")
-    for choice in choices:
-        one = named(choice)
-        offered = listed("classification")
+    offered = listed("classification")
+    for one in filter(lambda one: one.own_name, map(named, choices)):
         if form not in offered[one.own_name]:
             fitting = [f"{TORCHMETRICS}{name}" for name, forms in offered.items() if form in forms]
             raise UsageError(
@@ -101,15 +107,42 @@ def _checked(choice: Any, group: str) -> Named:
             do=f"write e.g. {{{TORCHMETRICS}NAME: {{argument: value}}}}",
         )
     one = named(choice)
-    if one.own_name or group == "classification":
+    if one.own_name or (group == "classification" and one.name not in METRICS.names()):
         return _of_torchmetrics(one, group)
     if one.arguments:
         raise UsageError(
             f"the metric {shown(one.name)} of evaluate.metrics takes no arguments",
             do="give its name alone",
         )
-    METRICS.find(one.name, object, "evaluate.metrics")
+    if group == "classification":
+        from_outside(one.name, ClassMetric)
+    else:
+        from_outside(one.name, Metric)
     return one
+
+
+def from_outside(name: str, kind: type[Kind]) -> Kind:
+    """The metric of another package.
+
+    Raises:
+        UsageError: there is none of that name, it is of the other kind, or it cannot be used.
+    """
+    found = METRICS.find(name, object, "evaluate.metrics")
+    for other, told in _TOLD.items():
+        if isinstance(found, other) and other is not kind:
+            raise UsageError(
+                f"the metric {shown(name)} of evaluate.metrics scores {told}",
+                f"{_TOLD[kind]} are scored here",
+                "leave it out",
+            )
+    metric = METRICS.find(name, kind, "evaluate.metrics")
+    if metric.key != name:
+        raise UsageError(
+            f"the metric {shown(name)} of {METRICS.package(name)} cannot be used",
+            f"its key is {shown(metric.key)}",
+            "correct the package",
+        )
+    return metric
 
 
 def _of_torchmetrics(one: Named, group: str) -> Named:
@@ -170,7 +203,7 @@ MaskMetrics = Annotated[
 ClassMetrics = Annotated[
     tuple[Choice, ...], AfterValidator(lambda given: _known(given, "classification"))
 ]
-"""Metrics of grades and calls, of torchmetrics."""
+"""Metrics of grades and calls: of other packages by their entry points, and of torchmetrics."""
 
 
 class MeasuredSection(Section):

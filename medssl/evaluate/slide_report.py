@@ -14,11 +14,11 @@ from medssl.atomic import write_text
 from medssl.data.csv_table import table_text
 from medssl.evaluate.classification import SCORES, SlideScores
 from medssl.evaluate.froc import FrocCurve, froc_score, sensitivities
+from medssl.evaluate.further_classes import further_rows
 from medssl.evaluate.page import render_page
 from medssl.evaluate.report import FEW_CASES, Origin, Picture
 from medssl.evaluate.score import Score
 from medssl.evaluate.slide_figures import draw_calibration, draw_confusion, draw_froc, draw_roc
-from medssl.evaluate.torchmetrics_scores import further_rows
 
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
 

@@ -23,6 +23,7 @@ from medssl.networks.merging import LEGACY
 from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.monai_tile_settings import AnyTileEncoder, MonaiTileSettings
+from medssl.networks.primus_settings import SIZES, PrimusSettings, Size
 from medssl.networks.tile_settings import TRANSFORMERS
 from medssl.networks.unet_settings import UNetSettings
 from medssl.train.checkpoint import load_checkpoint, load_weights, read_weights
@@ -86,6 +87,8 @@ def _of_volumes(network: NetworkChoice, encoder: nn.Module, channels: int) -> Ex
         return _of_nnunet(network, own)
     if isinstance(network, MonaiSettings):
         return _of_monai(network, own, channels)
+    if isinstance(network, PrimusSettings):
+        return own, _primus_files(network, channels)
     raise _none(network.name)
 
 
@@ -119,6 +122,26 @@ def _of_nnunet(network: UNetSettings, own: Mapping[str, Tensor]) -> Exported:
     configuration = "2d" if network.is_flat else "3d_fullres"
     plans = {"configurations": {configuration: {"architecture": architecture}}}
     return tensors, {"plans.json": plans, NOTE: {"family": "nnunet"}}
+
+
+def _primus_files(network: PrimusSettings, channels: int) -> dict[str, dict[str, Any]]:
+    """The adaptation plan of nnssl; tensors have the names of the original already."""
+    own = Size(network.width, network.depth, network.heads)
+    kind = next((name for name, size in SIZES.items() if size == own), None)
+    if kind is None:
+        raise _none(f"a Primus of {network.width} numbers a token")
+    sides = list(network.input_shape or ())
+    plan = {
+        "architecture_plans": {"arch_class_name": kind, "arch_kwargs": None},
+        "pretrain_plan": {"configurations": {"medssl": {"patch_size": sides}}},
+        "pretrain_num_input_channels": channels,
+        "recommended_downstream_patchsize": sides,
+        "key_to_encoder": "eva",
+        "key_to_stem": "down_projection",
+        "keys_to_in_proj": ["down_projection.proj"],
+        "key_to_lpe": "eva.pos_embed",
+    }
+    return {"adaptation_plan.json": plan, NOTE: {"family": "primus"}}
 
 
 def _of_monai(network: MonaiSettings, own: Mapping[str, Tensor], channels: int) -> Exported:

@@ -61,6 +61,10 @@ class EncoderMethod(Method[AnyBatch]):
     def encoder(self) -> nn.Module:
         """What pre-training hands on."""
 
+    def decoder_too(self) -> nn.Module | None:
+        """A decoder trained with the encoder that networks of the same kind start from; or none."""
+        return None
+
     def described(
         self, network: NetworkChoice, contrasts: tuple[str, ...], told: dict[str, Any]
     ) -> BaseModel:

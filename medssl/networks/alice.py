@@ -39,10 +39,23 @@ class Answers(NamedTuple):
 
 
 class AliceHead(nn.Module):
-    """Two projections to one width, an MLP for all, and prototypes for crops and for tokens."""
+    """Two projections to one width, an MLP for all, and prototypes for crops and for tokens.
 
-    def __init__(self, deep: int, upper: int, hidden: int, bottleneck: int, outputs: int) -> None:
+    Args:
+        project_crops: whether pooled features pass the projection of the deepest level's tokens.
+    """
+
+    def __init__(
+        self,
+        deep: int,
+        upper: int,
+        hidden: int,
+        bottleneck: int,
+        outputs: int,
+        project_crops: bool = True,
+    ) -> None:
         super().__init__()
+        self.project_crops = project_crops
         self.project = nn.Linear(deep, deep)
         self.project_upper = nn.Linear(upper, deep)
         self.mlp = nn.Sequential(
@@ -55,6 +68,10 @@ class AliceHead(nn.Module):
         self.crops = Prototypes(bottleneck, outputs, fixed_gain=True)
         self.patches = Prototypes(bottleneck, outputs, fixed_gain=True)
 
+    def crop(self, pooled: Tensor) -> Tensor:
+        """Pooled features [B, E] to [B, b] of unit length."""
+        return self.unit(self.project(pooled) if self.project_crops else pooled)
+
     def unit(self, projected: Tensor) -> Tensor:
         """[..., E] to [..., b] of unit length."""
         return normalize(self.mlp(projected), dim=-1)
@@ -64,7 +81,13 @@ class AliceNetwork(nn.Module):
     """The student; the teacher is a copy of it."""
 
     def __init__(
-        self, encoder: VolumeEncoder, hidden: int, bottleneck: int, outputs: int, seed: int
+        self,
+        encoder: VolumeEncoder,
+        hidden: int,
+        bottleneck: int,
+        outputs: int,
+        seed: int,
+        project_crops: bool = True,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -72,7 +95,7 @@ class AliceNetwork(nn.Module):
             torch.manual_seed(seed)
             self.decoder = SkipDecoder(encoder.widths, encoder.strides)
             deep, upper = encoder.widths[-1], encoder.widths[-2]
-            self.head = AliceHead(deep, upper, hidden, bottleneck, outputs)
+            self.head = AliceHead(deep, upper, hidden, bottleneck, outputs, project_crops)
 
     def forward(
         self, image: Tensor, *, context: bool = True, values: bool = True, frozen: bool = False
@@ -88,7 +111,7 @@ class AliceNetwork(nn.Module):
         deep = features[-1].flatten(2).transpose(1, 2)
         pooled = deep.mean(1)
         head = self.head
-        unit = head.unit(head.project(pooled))
+        unit = head.crop(pooled)
         tokens = head.patches(head.unit(head.project(deep)), frozen)
         first = self.decoder.first(features) if context or values else None
         upper = filled = None

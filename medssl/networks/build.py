@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 from medssl.errors import UsageError
-from medssl.networks.choice import NetworkChoice
+from medssl.networks.channel_groups import Use
+from medssl.networks.choice import SKIP, NetworkChoice
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.flat import Flat
 from medssl.networks.probe import PROBES, probe
-from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.networks.skip_decoder import SkipNetwork
+from medssl.networks.transfer import PretrainedEncoder, transfer, transfer_decoder
 from medssl.registry import load
 
 
@@ -25,7 +27,8 @@ def build_network(
     left as it was.
 
     Args:
-        encoder: weights that the network's encoder starts from; all else comes from the seed.
+        encoder: weights that the network's encoder starts from, and its decoder where they are
+            of one of its kind; all else comes from the seed.
 
     Raises:
         UsageError: the network has no encoder of its own, and one is given.
@@ -36,10 +39,14 @@ def build_network(
         network: nn.Module = load(settings.kind.build)(settings, channels, classes)
         if settings.probed is not None and not isinstance(network, PROBES):
             network = probe(encoder_of(network, settings), settings, classes)
-    if settings.is_flat:
-        network = Flat(network)
+        if settings.is_flat:
+            network = Flat(network)
+        if settings.decoder == SKIP:
+            use: Use = getattr(settings, "use", "both")
+            network = SkipNetwork(encoder_of(network, settings), classes, use)
     if encoder is not None:
         transfer(encoder_of(network, settings), encoder)
+        transfer_decoder(network, encoder)
     if settings.frozen:
         encoder_of(network, settings).requires_grad_(False)
     return network

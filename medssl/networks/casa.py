@@ -1,7 +1,8 @@
 """CASA: the conditional anatomical semantic alignment module of Alice.
 
 Source: sheet of Alice, section 5. "Conditional": the student's encoder tokens ask in both
-branches, so that the outputs of student and teacher belong to the same places.
+branches, so that the outputs of student and teacher belong to the same places; where the teacher's
+own tokens of these places ask in its branch, they do too.
 
 Legend: B crops, Lq tokens that ask, Lk tokens that are asked, O outputs of the head (the width).
 """

@@ -26,12 +26,16 @@ else:
 
 Probe = Literal["linear", "neighbours"]
 
+SKIP = "skip"
+"""The decoder that `medssl.networks.skip_decoder` puts on any encoder."""
+
 OwnDecoder = Annotated[
-    Literal["own", "linear", "neighbours"],
+    Literal["own", "linear", "neighbours", "skip"],
     Field(
         exclude_if=lambda given: given == "own",
         description="linear: one linear map of the features of all levels in place of the "
-        "network's own; neighbours: as the nearest labelled voxels in these features",
+        "network's own; neighbours: as the nearest labelled voxels in these features; skip: the "
+        "decoder that method=alice trains and hands on",
     ),
 ]
 
@@ -116,6 +120,11 @@ class NetworkChoice(Section):
         return next((one for one in get_args(Probe) if one == self.decoder), None)
 
     @property
+    def decoder_replaced(self) -> bool:
+        """Whether another decoder, or a probe, stands in place of its own."""
+        return self.decoder == SKIP or self.probed is not None
+
+    @property
     def is_flat(self) -> bool:
         """Whether it is built for 2-D images."""
         return self.spatial_dims == 2
@@ -165,7 +174,8 @@ class NetworkChoice(Section):
         Raises:
             ValueError: says which.
         """
-        key = "frozen" if self.frozen else f"decoder={self.probed}" if self.probed else ""
+        replaced = f"decoder={self.decoder}" if self.decoder_replaced else ""
+        key = "frozen" if self.frozen else replaced
         if key and not self.kind.encoder_keys:
             raise ValueError(f"{self.name} has no encoder of its own: leave {key} out")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from medssl.errors import UsageError
-from medssl.networks.choice import NetworkChoice, Probe
+from medssl.networks.choice import SKIP, NetworkChoice, Probe
 from medssl.networks.image_fpn_settings import NAME, ImageFpnSettings
 from medssl.networks.monai_list import SIDES
 from medssl.networks.tile_settings import AnyEncoder, must_be_tile_encoder
@@ -93,4 +93,5 @@ def holding_images(given: Any, encoder: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(own: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a network that another one takes too."""
     kept = {key: own[key] for key in ("frozen", "nearest") if key in own}
-    return {**kept, "decoder": own["decoder"]} if own.get("decoder") in get_args(Probe) else kept
+    everywhere = own.get("decoder") in (*get_args(Probe), SKIP)
+    return {**kept, "decoder": own["decoder"]} if everywhere else kept

@@ -4,13 +4,12 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from medssl.networks.monai_list import arguments_of, is_plain
 
@@ -31,7 +30,8 @@ RESNETS = tuple(f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152, 200))
 OURS = {*CHANNELS, *CLASSES, *SIDES, *ALWAYS, *LEFT_OUT}
 
 
-class MonaiGrader(BaseModel):
+@dataclass(frozen=True)
+class MonaiGrader:
     """A network of MONAI from images to logits [B, K], whose last layer is a linear one.
 
     Attributes:
@@ -43,10 +43,8 @@ class MonaiGrader(BaseModel):
         batch_norm: whether it normalises over the batch, whatever its arguments are.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     arguments: Mapping[str, Any]
-    required: tuple[str, ...]
+    required: Sequence[str]
     channels: str | None
     classes: str
     always: Mapping[str, Any]
@@ -114,7 +112,7 @@ def _may_be_written(argument: Parameter) -> bool:
 
 def as_text(networks: Mapping[str, MonaiGrader]) -> str:
     """The file that `known_graders` reads."""
-    return json.dumps({name: one.model_dump() for name, one in networks.items()}, indent=1) + "\n"
+    return json.dumps({name: asdict(one) for name, one in networks.items()}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

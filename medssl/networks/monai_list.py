@@ -5,12 +5,11 @@
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 LIST = Path(__file__).with_name("monai_networks.json")
 
@@ -22,7 +21,8 @@ SIDES = ("img_size", "input_image_size", "input_shape")
 """Arguments that medssl itself gives: of images and classes, of volumes, of patches."""
 
 
-class MonaiClass(BaseModel):
+@dataclass(frozen=True)
+class MonaiClass:
     """The constructor of a network of MONAI.
 
     Attributes:
@@ -32,10 +32,8 @@ class MonaiClass(BaseModel):
         sides: the argument that takes the sides of the patch; null: there is none.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     arguments: Mapping[str, Any]
-    required: tuple[str, ...]
+    required: Sequence[str]
     dimensions: str | None
     sides: str | None
 
@@ -107,7 +105,7 @@ def is_plain(argument: inspect.Parameter) -> bool:
 
 def as_text(networks: Mapping[str, MonaiClass]) -> str:
     """The file that `known` reads."""
-    return json.dumps({name: one.model_dump() for name, one in networks.items()}, indent=1) + "\n"
+    return json.dumps({name: asdict(one) for name, one in networks.items()}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_arguments import argument_mistakes
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS, NORM_LAST
 from medssl.networks.monai_list import CHANNELS, DIMENSIONS, PREFIX, MonaiClass, known
+from medssl.networks.primus_settings import NAME as PRIMUS
+from medssl.networks.primus_settings import PrimusSettings
 from medssl.networks.settings import UNETS, NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Patch
@@ -138,7 +140,10 @@ def _chosen(given: Any) -> Any:
     name = given.get("name") if isinstance(given, Mapping) else given
     own: type[NetworkChoice] | None = None
     if isinstance(name, str):
-        known: dict[str, type[NetworkChoice]] = {IMAGE_FPN: ImageFpnSettings}
+        known: dict[str, type[NetworkChoice]] = {
+            IMAGE_FPN: ImageFpnSettings,
+            PRIMUS: PrimusSettings,
+        }
         known |= dict.fromkeys(UNETS, UNetSettings)
         own = MonaiSettings if name.startswith(PREFIX) else known.get(name)
     if own is not None:
@@ -147,6 +152,7 @@ def _chosen(given: Any) -> Any:
 
 
 AnyNetwork = Annotated[
-    NetworkSettings | UNetSettings | ImageFpnSettings | MonaiSettings, BeforeValidator(_chosen)
+    NetworkSettings | UNetSettings | ImageFpnSettings | PrimusSettings | MonaiSettings,
+    BeforeValidator(_chosen),
 ]
 """The network of a pipeline or of a checkpoint."""

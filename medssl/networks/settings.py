@@ -18,8 +18,8 @@ from medssl.registry import NETWORKS
 from medssl.section import Channels, Count, Extent, Patch, check_patch
 
 UNETS = ("plain_unet", "residual_unet")
-OWN_KEYS = (*UNETS, "image_fpn")
-"""Networks with keys of their own, see `medssl.networks.unet_settings`."""
+OWN_KEYS = (*UNETS, "image_fpn", "primus")
+"""Networks with keys of their own, e.g. those of `medssl.networks.unet_settings`."""
 
 
 class NetworkSettings(NetworkChoice):
@@ -29,8 +29,9 @@ class NetworkSettings(NetworkChoice):
         default="vnet",
         description="V-Net, 3-D U-Net, the U-Nets of nnU-Net (plain_unet, residual_unet), which "
         "take keys of their own, MONAI's U-Net, encoders with a feature pyramid (Swin "
-        "or convolutions), 2-D slices with a transformer across them, one of another package, or "
-        "monai:CLASS, which takes the arguments of that class of MONAI in place of the keys below",
+        "or convolutions), 2-D slices with a transformer across them, nnssl's primus with keys of "
+        "its own, one of another package, or monai:CLASS, which takes the arguments of that class "
+        "of MONAI in place of the keys below",
     )
     width: Channels = Field(
         default=16,
@@ -47,11 +48,12 @@ class NetworkSettings(NetworkChoice):
         default=32,
         description="swin_fpn and conv_fpn; slice_unet: of the finest level, doubled per level",
     )
-    decoder: Literal["fpn", "linear", "neighbours"] = Field(
+    decoder: Literal["fpn", "linear", "neighbours", "skip"] = Field(
         default="fpn",
         description="fpn: of swin_fpn and conv_fpn, others have their own; linear: one linear map "
         "of the features of all levels; with frozen it tells what the encoder knows; neighbours: "
-        "as the nearest labelled voxels in these features, with method=knn_segmentation",
+        "as the nearest labelled voxels in these features, with method=knn_segmentation; skip: on "
+        "any encoder the decoder that method=alice trains and hands on",
     )
     frozen: bool = Field(default=False, description="the encoder does not learn")
     use: Literal["both", "invariant", "specific"] = Field(

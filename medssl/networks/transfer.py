@@ -1,4 +1,4 @@
-"""A pre-trained encoder's weights into the encoder of another network.
+"""A pre-trained encoder's weights into the encoder of another network, and its decoder's likewise.
 
 Legend: C input channels.
 """
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
 from medssl.networks.load_report import LoadReport, must_be_numbers
+from medssl.networks.skip_decoder import SkipDecoder
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class PretrainedEncoder:
         channels: what to do where the weights read another number of channels. "repeat": the
             stem's kernel is repeated C times and divided by C, so that an image of C equal
             channels gives what one of them gave; "same": refuse them.
+        decoder: weights of the decoder that was trained with it, by its own names; None: of none.
     """
 
     weights: Mapping[str, Tensor]
     matched: float = 1.0
     channels: Literal["repeat", "same"] = "repeat"
+    decoder: Mapping[str, Tensor] | None = None
 
 
 def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
@@ -49,6 +52,31 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
     report.refuse_less(given.matched, "the pre-trained weights", "pretrain.matched")
     must_be_numbers(own, found, report.matched, "the pre-trained weights")
     encoder.load_state_dict({name: found[name] for name in report.matched}, strict=False)
+    return report
+
+
+def transfer_decoder(network: nn.Module, given: PretrainedEncoder) -> LoadReport | None:
+    """Copy the decoder, but for its last convolution, where the network's is of its kind and size.
+
+    Returns:
+        What fits; its share is 1 if it was copied, and otherwise nothing was. None: there is none,
+        or the network's is of another kind, or nothing but that convolution.
+
+    Raises:
+        DataError: a value is none that training leaves.
+    """
+    decoder = getattr(network, "decoder", None)
+    if given.decoder is None or not isinstance(decoder, SkipDecoder):
+        return None
+    own = {name: value.detach() for name, value in decoder.state_dict().items()}
+    kept = {name: value for name, value in own.items() if not name.startswith(SkipDecoder.HEAD)}
+    if not kept:
+        return None
+    report = LoadReport.of(kept, given.decoder, kept.keys())
+    if report.share == 1:
+        must_be_numbers(own, given.decoder, report.matched, "the pre-trained decoder")
+        found = {name: given.decoder[name] for name in report.matched}
+        decoder.load_state_dict(found, strict=False)
     return report
 
 

@@ -1,6 +1,6 @@
 """The arguments of MONAI's networks and losses, and of transforms, as keys, without MONAI."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -73,7 +73,7 @@ def _transform(name: str) -> Section:
     return Section(name, about, (*_keys("", found.required, found.optional), keys))
 
 
-def _keys(before: str, required: tuple[str, ...], optional: Mapping[str, Any]) -> Iterator[Key]:
+def _keys(before: str, required: Sequence[str], optional: Mapping[str, Any]) -> Iterator[Key]:
     for key in required:
         yield Key(f"{before}{key}", "", None, "")
     for key, default in optional.items():

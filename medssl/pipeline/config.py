@@ -19,7 +19,7 @@ from medssl.encoder_source import EncoderSource
 from medssl.errors import UsageError
 from medssl.methods.registry import implementation, method_names, settings_class
 from medssl.methods.settings import MethodSettings
-from medssl.named_files import NamedFiles
+from medssl.named_files import PIPELINES
 from medssl.pipeline.family import Family, InitialEncoder, family_names, find_family
 from medssl.pipeline.sections import Place, known_method, method_settings, validate
 from medssl.pipeline.start import with_import
@@ -27,9 +27,6 @@ from medssl.section import digest
 from medssl.settings import PipelineFile
 
 AnyPipeline = TypeVar("AnyPipeline", bound=PipelineFile)
-
-PIPELINES = NamedFiles("pipelines", "pipeline")
-"""The files of pipelines and studies."""
 
 
 @dataclass(frozen=True)

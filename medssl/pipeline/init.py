@@ -13,8 +13,8 @@ from medssl.data.show import contact_sheet
 from medssl.data.spec import SPECS, load_spec
 from medssl.environment import data_root
 from medssl.errors import MedsslError, UsageError
+from medssl.named_files import PIPELINES
 from medssl.names import LONGEST, shown, unfit
-from medssl.pipeline.config import PIPELINES
 from medssl.pipeline.drafts import pipeline_draft
 from medssl.pipeline.progress import Counted, QuietReporter
 

@@ -15,8 +15,9 @@ from pydantic import Field
 from medssl.discreet import kept_sentence_of
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
+from medssl.named_files import PIPELINES
 from medssl.names import FileName
-from medssl.pipeline.config import PIPELINES, Config, load_config
+from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.sections import validate
 from medssl.pipeline.study import Study, load_study
 from medssl.section import Section

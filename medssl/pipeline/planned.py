@@ -9,8 +9,9 @@ from medssl.atomic import write_text
 from medssl.data.plan.key import Planned
 from medssl.device import choose_device
 from medssl.errors import UsageError
+from medssl.named_files import PIPELINES
 from medssl.overrides import laid_over
-from medssl.pipeline.config import PIPELINES, Config, load_config
+from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.insert import with_keys
 from medssl.pipeline.plan import Cohort, cohort_of
 from medssl.pipeline.progress import QuietReporter

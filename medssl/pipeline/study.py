@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
-from medssl.named_files import Layers
+from medssl.named_files import PIPELINES, Layers
 from medssl.names import FileName
-from medssl.pipeline.config import PIPELINES, Config, load_config
+from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.family import Family
 from medssl.pipeline.sections import validate
 from medssl.section import OneAlone, Section

@@ -25,10 +25,12 @@ from medssl.section import Size
 from medssl.settings import PredictSettings
 from medssl.train.description import (
     CHECKSUMS,
+    DECODER,
     DESCRIPTION,
     WEIGHTS,
     checksums,
     description_of,
+    verified,
     weights_hash,
 )
 from medssl.transforms.chain import Preprocess
@@ -161,16 +163,21 @@ class Checkpoint(BaseModel):
         return (0, *(label.value for label in self.labels))
 
 
-def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -> None:
+def save_checkpoint(
+    folder: Path, predictor: nn.Module, checkpoint: BaseModel, decoder: nn.Module | None = None
+) -> None:
     """Write weights and description as one folder that appears at once, replacing an older one.
+
+    Args:
+        decoder: handed on beside an encoder.
 
     Raises:
         MedsslError: a weight is not a finite number, or the folder cannot be written.
     """
     from safetensors.torch import save_file
 
-    weights = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
-    if odd := _not_finite(weights):
+    weights, beside_it = _weights_of(predictor), {} if decoder is None else _weights_of(decoder)
+    if odd := _not_finite(weights) or _not_finite(beside_it):
         raise MedsslError(
             f"{folder} is not written",
             f"the weights {odd} are no longer finite numbers: the training has diverged",
@@ -179,8 +186,14 @@ def save_checkpoint(folder: Path, predictor: nn.Module, checkpoint: BaseModel) -
     with appearing(folder, durable=True) as beside:
         beside.mkdir()
         save_file(weights, beside / WEIGHTS)
+        if decoder is not None:
+            save_file(beside_it, beside / DECODER)
         (beside / DESCRIPTION).write_text(checkpoint.model_dump_json(indent=2))
         (beside / CHECKSUMS).write_text(checksums(beside))
+
+
+def _weights_of(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
 
 
 def read_description(folder: Path) -> Checkpoint:
@@ -243,17 +256,33 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         UsageError: the folder is no checkpoint.
         DataError: they are damaged, or not finite.
     """
+    weights_hash(folder)
+    return _read(folder, WEIGHTS)
+
+
+def read_decoder(folder: Path) -> dict[str, Tensor] | None:
+    """The weights of the decoder that an encoder's checkpoint hands on; None where it has none.
+
+    Raises:
+        DataError: they are damaged, or not finite.
+    """
+    if not (folder / DECODER).is_file():
+        return None
+    verified(folder, DECODER)
+    return _read(folder, DECODER)
+
+
+def _read(folder: Path, name: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    weights_hash(folder)
     try:
-        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+        weights: dict[str, Tensor] = load_file(folder / name)
     except SafetensorError as error:
-        raise _other_weights(folder) from error
+        raise _other_weights(folder, name) from error
     if odd := _not_finite(weights):
         raise DataError(
-            f"{folder / WEIGHTS} cannot be used",
+            f"{folder / name} cannot be used",
             f"the weights {odd} are not finite numbers",
             "copy the checkpoint folder again, whole, or train anew",
         )
@@ -266,9 +295,9 @@ def _not_finite(weights: Mapping[str, Tensor]) -> str:
     return next(odd, "")
 
 
-def _other_weights(folder: Path) -> DataError:
+def _other_weights(folder: Path, name: str = WEIGHTS) -> DataError:
     return DataError(
-        f"{folder / WEIGHTS} does not hold the weights that {DESCRIPTION} describes",
+        f"{folder / name} does not hold the weights that {DESCRIPTION} describes",
         "the file is damaged or from another checkpoint",
         "copy the checkpoint folder again, whole",
     )

@@ -17,9 +17,15 @@ GUARD = "guard.safetensors"
 """What the training scans are like; checkpoints of earlier versions have none."""
 
 
+DECODER = "decoder.safetensors"
+"""Weights of a decoder that was trained with an encoder and fits other networks too; most have
+none."""
+
+
 def checksums(folder: Path) -> str:
     """The content of the file of checksums for a complete checkpoint folder."""
-    names = [name for name in (WEIGHTS, DESCRIPTION, GUARD) if (folder / name).is_file()]
+    every = (WEIGHTS, DESCRIPTION, GUARD, DECODER)
+    names = [name for name in every if (folder / name).is_file()]
     return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names)
 
 

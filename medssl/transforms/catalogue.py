@@ -18,8 +18,11 @@ LIST = Path(__file__).with_name("catalogue.json")
 GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal")
 """Modules of MONAI whose transforms a chain can hold: not those of files, batches or results."""
 
-UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd"}
-"""Transforms that take a function, or change what the rest of a chain counts on."""
+UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd", "Transposed"}
+"""Transforms that take a function, or change what the rest of a chain counts on.
+
+Transposed swaps axes without a record, which nothing would tell of a cube.
+"""
 
 _OWN_GROUP = {
     "StretchPercentilesd": "intensity",

@@ -103,6 +103,13 @@ def _must_know_its_grid(name: str, before: MetaTensor, after: Any, key: str) -> 
             f"{_shape(before)} becomes {_shape(after)}, and where it lies is lost",
             "leave it out, or let it return a MetaTensor of as many axes",
         )
+    if len(after) != len(before):
+        raise UsageError(
+            f"the transform {name} changes the channels of the {key}",
+            f"{_shape(before)} becomes {_shape(after)}, and a network takes those that the data "
+            "spec declares",
+            "leave it out",
+        )
     recorded = len(after.applied_operations) > len(before.applied_operations)
     if after.shape[1:] != before.shape[1:] and not recorded:
         raise UsageError(

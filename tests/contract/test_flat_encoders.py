@@ -25,13 +25,26 @@ PATCH = (SIDE, SIDE, 1)
 NETWORKS = [
     *(NetworkSettings(name=name, width=4, levels=3) for name in ("vnet", "unet3d")),
     *(UNetSettings(name=name, features=(4, 8, 16)) for name in ("plain_unet", "residual_unet")),
+    MonaiSettings(name="monai:AttentionUnet", channels=[4, 4, 8], strides=[[2, 1], 2]),
     MonaiSettings(name="monai:BasicUNet", features=[4, 4, 8, 8, 8, 4]),
+    MonaiSettings(name="monai:BasicUNetPlusPlus", features=[4, 4, 8, 8, 8, 4]),
+    MonaiSettings(
+        name="monai:DynUNet",
+        kernel_size=[[3, 1], 3, 3],
+        strides=[1, [2, 1], 2],
+        upsample_kernel_size=[[2, 1], 2],
+        filters=[4, 4, 8],
+    ),
+    MonaiSettings(name="monai:MedNeXt", init_filters=4, kernel_size=3),
     MonaiSettings(name="monai:SegResNet", init_filters=8),
     MonaiSettings(name="monai:SwinUNETR", feature_size=12, depths=[1, 1, 1, 1]),
     MonaiSettings(name="monai:UNETR", feature_size=4, hidden_size=24, mlp_dim=24, num_heads=2),
 ]
 """Encoders of voxels, and of cells of 2 and of 16 pixels."""
-LARGER = {"monai:BasicUNet": 32, "monai:SwinUNETR": 64, "monai:UNETR": 64}
+LARGER = {
+    **dict.fromkeys(("monai:BasicUNet", "monai:BasicUNetPlusPlus", "monai:MedNeXt"), 32),
+    **dict.fromkeys(("monai:SwinUNETR", "monai:UNETR"), 64),
+}
 """Sides of windows that they need, where 16 are too few."""
 
 

@@ -57,9 +57,18 @@ def pretrain_tiles():
     return stepped(Dino(settings, encoder, 0), {"tiles": stream}, LOOP)
 
 
-def pretrain_jointly(clustering):
-    method = joint.build(clustering=clustering, warm_up=0.2)
+def pretrain_jointly(clustering, **more):
+    method = joint.build(clustering=clustering, warm_up=0.2, **more)
     return stepped(method, {"joint": Fixed(joint.given)}, LOOP)
+
+
+RELEASED_HEAD = {"hidden": 16, "bottleneck": 16, "outputs": 16, "project_crops": False}
+
+APART = {
+    "images": {"prototypes": 6, "freeze_steps": 0, "queue": 13, "balance": "data_set"},
+    "volumes": {"prototypes": 4, "freeze_steps": 0, "queue": 5, "balance": "data_set"},
+    "swav": {"queue_from": 0},
+}
 
 
 def call_slides(name, bags):
@@ -78,6 +87,10 @@ CASES = {
     "dino": pretrain_tiles,
     "joint2d3d, swav": partial(pretrain_jointly, "swav"),
     "joint2d3d, deepcluster": partial(pretrain_jointly, "deepcluster"),
+    "joint2d3d, balanced within data sets": partial(pretrain_jointly, "swav", **APART),
+    "alice, targets by place": partial(
+        pretrain_scans, "alice", within={"target_query": "teacher"}, head=RELEASED_HEAD
+    ),
     **{name: partial(call_slides, name, 2) for name in slide.METHODS},
     "abmil, an odd rest": partial(call_slides, "abmil", 3),
 }

@@ -72,10 +72,10 @@ ENCODERS = [
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
-def make(name, *, preset=None, seed=5, network=NETWORK):
+def make(name, *, preset=None, seed=5, network=NETWORK, **more):
     kind = settings_class(name)
     chosen = {} if preset is None else kind.presets[preset]
-    settings = kind(**{**chosen, **SMALLER.get(name, {})})
+    settings = kind(**{**chosen, **SMALLER.get(name, {}), **more})
     method = implementation(settings)(settings, PretrainTask(network, PATCH, CONTRASTS, 6), seed)
     assert isinstance(method, PretrainMethod)
     return method

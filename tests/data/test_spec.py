@@ -149,6 +149,25 @@ def test_without_an_expression_each_case_is_a_patient(tmp_path: Path) -> None:
     assert declare(tmp_path).patient_of("case_1") == "case_1"
 
 
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        *((word, word) for word in ("MR", "CT", "PT", "DX", "CR", "US", "ES", "MG", "XA", "OCT")),
+        *(("SM", "SM"), ("mri", "MR"), ("PET", "PT"), ("x-ray", "DX"), ("Ultrasound", "US")),
+        *(("mammography", "MG"), ("angiography", "XA"), ("endoscopy", "ES"), ("WSI", "SM")),
+        *(("optical coherence tomography", "OCT"), ("Raman", "Raman")),
+    ],
+)
+def test_a_modality_is_any_word_and_known_ones_have_synonyms(given: str, known: str) -> None:
+    assert declare(Path(), modality=given).modality == known
+
+
+@pytest.mark.parametrize("given", ["", "a/b", "x" * 40])
+def test_what_is_no_word_is_no_modality(given: str) -> None:
+    with pytest.raises(ValidationError, match="a modality is a short word"):
+        declare(Path(), modality=given)
+
+
 def test_label_values_fit_a_byte(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         declare(tmp_path, labels=[{"value": 256, "name": "a"}])

@@ -9,14 +9,16 @@ from torchmetrics import classification
 
 from medssl.errors import UsageError
 from medssl.evaluate.classification import score_slides
+from medssl.evaluate.further_classes import further_rows
+from medssl.evaluate.further_masks import further_metric
 from medssl.evaluate.grading import score_grades
-from medssl.evaluate.metric import further_metric
+from medssl.evaluate.metric import ClassMetric, Metric
 from medssl.evaluate.segmentation import case_scores, dice
 from medssl.evaluate.settings import EvaluateSettings, listed, must_fit_classes, named
 from medssl.evaluate.torchmetrics_list import LIST, list_text
-from medssl.evaluate.torchmetrics_scores import further_rows
 from medssl.families.grade.config import GradeEvaluateSettings
 from medssl.families.slide.config import SlideEvaluateSettings
+from medssl.registry import Registry
 
 F2 = {"torchmetrics:FBetaScore": {"beta": 2.0}}
 
@@ -214,6 +216,56 @@ def test_a_report_says_what_is_better(grades):
         ("FBetaScore beta 2.0", "↑"),
         ("Specificity", ""),
     ]
+
+
+def surest(probability, said, truth):
+    """The largest probability of a case that is right."""
+    return (probability[:, 1] * (said == truth)).max()
+
+
+@pytest.fixture
+def outside(monkeypatch):
+    """Metrics of another package: `surest` and `odd` of grades and calls, `ml` of masks."""
+    names = {"surest": "SUREST", "odd": "ODD", "ml": "ML"}
+    offered = Registry("", "metric", {name: f"{__name__}:{names[name]}" for name in names})
+    monkeypatch.setattr("medssl.evaluate.settings.METRICS", offered)
+
+
+SUREST = ClassMetric("surest", "Surest", surest)
+ODD = ClassMetric("odd", "Odd", lambda probability, said, truth: truth[len(truth)])
+ML = Metric("ml", "Volume", measure=lambda prediction, truth, mm: 0.0)
+
+
+def test_calls_are_scored_by_metrics_of_other_packages_too(outside):
+    probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
+    given = probability, np.array([0, 0, 1, 1]), 100, np.random.default_rng(0)
+    choices = SlideEvaluateSettings(metrics=["surest", "torchmetrics:Specificity"]).metrics
+    must_fit_classes(choices, 2)
+    found = score_slides(*given, metrics=choices).further
+    assert list(found) == ["surest", "torchmetrics:Specificity"]
+    assert found["surest"].value == 0.6
+    (title, _, arrow), _ = further_rows(found)
+    assert (title, arrow) == ("Surest", "↑")
+
+
+@pytest.mark.parametrize(
+    ("section", "choice", "sentence"),
+    [
+        (SlideEvaluateSettings, {"surest": {"x": 1}}, "'surest' .* takes no arguments"),
+        (SlideEvaluateSettings, "ml", "'ml' of evaluate.metrics scores masks"),
+        (SlideEvaluateSettings, "sures", "no metric is called 'sures'"),
+        (EvaluateSettings, "surest", "'surest' of evaluate.metrics scores grades and calls"),
+    ],
+)
+def test_metrics_of_other_packages_are_of_masks_or_of_cases(outside, section, choice, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        section(metrics=[choice])
+
+
+def test_a_metric_of_another_package_that_fails_is_told(outside):
+    given = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), 100, np.random.default_rng(0)
+    with pytest.raises(UsageError, match="the metric odd fails; IndexError: index 2 is out of"):
+        score_slides(*given, metrics=["odd"])
 
 
 def test_masks_are_scored_class_by_class():

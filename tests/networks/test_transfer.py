@@ -8,7 +8,7 @@ from medssl.methods.method import Task
 from medssl.methods.registry import implementation, settings_class
 from medssl.networks.build import build_encoder, build_network
 from medssl.networks.settings import NetworkSettings
-from medssl.networks.transfer import PretrainedEncoder, transfer
+from medssl.networks.transfer import PretrainedEncoder, transfer, transfer_decoder
 from medssl.networks.unet_settings import UNetSettings
 
 NETWORKS = {
@@ -129,3 +129,54 @@ def test_every_network_of_every_method_starts_from_the_encoder(name):
     assert all(torch.equal(one, given[stem]) for one in stems)
     heads = [v for k, v in method.state_dict().items() if k.endswith("decoder.head.weight")]
     assert torch.equal(*heads) == (name == "mean_teacher")
+
+
+def with_decoder(settings, classes=1, seed=9):
+    """A network of the decoder that Alice trains, and what it hands on."""
+    network = build_network(settings.model_copy(update={"decoder": "skip"}), 1, classes, seed)
+    parts = network.encoder.state_dict(), network.decoder.state_dict()
+    return network, PretrainedEncoder(parts[0], decoder=parts[1])
+
+
+@every_network
+def test_a_decoder_of_the_networks_kind_comes_along_but_for_its_last_convolution(settings):
+    _, given = with_decoder(settings)
+    skip = settings.model_copy(update={"decoder": "skip"})
+    fresh = build_network(skip, 1, 3, 0).state_dict()
+    found = build_network(skip, 1, 3, 0, given)
+    for name, value in found.decoder.state_dict().items():
+        here = f"decoder.{name}"
+        kept = fresh[here] if name.startswith("voxels.") else given.decoder[name]
+        assert torch.equal(value, kept), name
+    report = transfer_decoder(found, given)
+    assert report.share == 1
+    assert report.unexpected == ("voxels.weight", "voxels.bias")
+    assert found(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 3, 16, 16, 16)
+
+
+def test_a_decoder_of_another_kind_or_size_is_left_alone():
+    _, given = with_decoder(SMALL)
+    own = build_network(SMALL, 1, 2, 0, given)
+    assert transfer_decoder(own, given) is None
+    assert torch.equal(own.decoder.head.weight, build_network(SMALL, 1, 2, 0).decoder.head.weight)
+    other = with_decoder(SMALL.model_copy(update={"width": 8}))[0]
+    before = {name: value.clone() for name, value in other.decoder.state_dict().items()}
+    assert transfer_decoder(other, given).share < 1
+    assert all(torch.equal(other.decoder.state_dict()[name], one) for name, one in before.items())
+
+
+def test_a_damaged_decoder_is_refused():
+    network, given = with_decoder(SMALL)
+    given.decoder["ups.0.weight"].fill_(float("nan"))
+    with pytest.raises(DataError, match=r"decoder hold values in ups.0.weight that are not"):
+        transfer_decoder(network, given)
+
+
+def test_a_flat_network_takes_the_decoder_too():
+    settings = NETWORKS["vnet"].model_copy(update={"decoder": "skip", "spatial_dims": 2})
+    assert build_network(settings, 1, 2, 0)(torch.zeros(2, 1, 16, 16, 1)).shape == (2, 2, 16, 16, 1)
+
+
+def test_a_network_without_an_encoder_takes_no_other_decoder():
+    with pytest.raises(ValueError, match="no encoder of its own: leave decoder=skip out"):
+        NetworkSettings(name="monai_unet", decoder="skip")

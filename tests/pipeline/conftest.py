@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
@@ -34,6 +35,19 @@ network: {name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}
 method: supervised
 train: {steps: 2, patch: [8, 8, 8], device: cpu}
 evaluate: {bootstrap: 100, overlays: 1}
+"""
+
+
+DISCS = """
+title: Discs
+modality: ultrasound
+channels: [grey]
+labels: [{value: 1, name: disc}]
+root: discs
+layout: {kind: glob, images: {grey: "images/{case}.png"}, label: "masks/{case}.png"}
+simulated: true
+licence: CC0
+citation: none
 """
 
 
@@ -72,6 +86,22 @@ def balls(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_volume(image.astype(np.float32), grid, folder / f"c{number}.nii.gz")
         write_mask(3 * mask, grid, folder / f"c{number}_seg.nii.gz")
     return directory
+
+
+@pytest.fixture
+def discs(balls: Path) -> Path:
+    """`balls`, with the data set `discs` of pictures beside it."""
+    (balls / "data_specs" / "discs.yaml").write_text(DISCS)
+    rng, root = np.random.default_rng(0), balls / "data" / "discs"
+    rows, columns = np.indices((24, 32))
+    for number in range(8):
+        centre = rng.uniform(8, 16, 2)
+        mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 25).astype(np.uint8)
+        image = 60 + 120 * mask + rng.normal(0, 5, mask.shape)
+        for folder, array in (("images", image), ("masks", mask)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(root / folder / f"d{number}.png")
+    return balls
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ from medssl.data.volume import write_volume
 from medssl.errors import DataError, UsageError
 from medssl.families.pretrain.matched import embedding_plan
 from medssl.families.pretrain.probe import draw_partners
+from medssl.families.segment.start import load_start
+from medssl.named_files import PIPELINES
 from medssl.networks.build import build_encoder
-from medssl.pipeline.config import PIPELINES, load_config
+from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import carry_out_plan, run
@@ -209,6 +211,46 @@ def test_segmentation_starts_from_alice_in_one_pipeline_without_its_test_patient
         seen = yaml.safe_load((folder / "checkpoint.json").read_text())["seen"]
         assert not tested & set(seen)
     assert load_file(done["model"] / WEIGHTS)
+
+
+class Telling(QuietReporter):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+
+def test_a_network_of_its_decoder_starts_from_the_decoder_too(alice):
+    folder = carry_out_plan(plan("method.views.partner=same_volume"), QuietReporter())["model"]
+    words = ["network.name=conv_fpn", "network.width=4", "network.levels=2"]
+
+    def start(*more):
+        reporter = Telling()
+        config = load_config("balls", [f"pretrain.checkpoint={folder}", *words, *more])
+        return load_start(config, reporter), "\n".join(reporter.told)
+
+    found, told = start("network.decoder=skip")
+    assert "its decoder: 100.0% of the parameters matched" in told
+    assert "2 unexpected (voxels." in told
+    assert set(found.encoder.decoder) == set(load_file(folder / "decoder.safetensors"))
+    found, told = start("network.decoder=skip", "pretrain.decoder=false")
+    assert found.encoder.decoder is None
+    assert "left out, as pretrain.decoder=false" in told
+    found, told = start()
+    assert found.encoder.decoder is None
+    assert "decoder" not in told
+    (folder / "decoder.safetensors").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"decoder\.safetensors is damaged"):
+        start("network.decoder=skip")
+
+
+def test_an_encoder_of_one_level_is_refused(alice):
+    with pytest.raises(UsageError, match="aligns tokens of two levels, and this encoder has one"):
+        plan("network=primus")
 
 
 def test_one_patient_alone_is_told_what_to_do(alice):

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
 import yaml
 from PIL import Image
 
@@ -24,33 +22,6 @@ augment:
 network: {name: monai:SegResNet, init_filters: 16}
 """
 FEW = {"steps": 4, "validate_every": 4, "device": "cpu"}
-DISCS = """
-title: Discs
-modality: ultrasound
-channels: [grey]
-labels: [{value: 1, name: disc}]
-root: discs
-layout: {kind: glob, images: {grey: "images/{case}.png"}, label: "masks/{case}.png"}
-simulated: true
-licence: CC0
-citation: none
-"""
-
-
-@pytest.fixture
-def discs(balls: Path) -> Path:
-    """`balls`, with the data set `discs` of pictures beside it."""
-    (balls / "data_specs" / "discs.yaml").write_text(DISCS)
-    rng, root = np.random.default_rng(0), balls / "data" / "discs"
-    rows, columns = np.indices((24, 32))
-    for number in range(8):
-        centre = rng.uniform(8, 16, 2)
-        mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 25).astype(np.uint8)
-        image = 60 + 120 * mask + rng.normal(0, 5, mask.shape)
-        for folder, array in (("images", image), ("masks", mask)):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array.astype(np.uint8)).save(root / folder / f"d{number}.png")
-    return balls
 
 
 def written(name: str, data: str, patch: list[int]) -> str:

@@ -356,6 +356,27 @@ def test_layouts_with_a_list_are_known(scans: Path) -> None:
     assert len(cases) == 2
 
 
+def test_nnunets_folder_of_pictures(scans: Path) -> None:
+    """In colour, as its NaturalImage2DIO reads them: a file has all channels."""
+    rng = np.random.default_rng(0)
+    for folder in ("imagesTr", "labelsTr"):
+        (scans / folder).mkdir()
+    for name in "abc":
+        picture = rng.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(scans / "imagesTr" / f"{name}_0000.png")
+        Image.fromarray(picture[..., 0] // 128).save(scans / "labelsTr" / f"{name}.png")
+    (scans / "dataset.json").write_text(
+        '{"channel_names": {"0": "R", "1": "G", "2": "B"}, "file_ending": ".png", '
+        '"labels": {"background": 0, "road": 1}, "numTraining": 3}'
+    )
+    initialise(scans, QuietReporter())
+    spec, cases = written()
+    assert (spec.layout.kind, spec.channels, spec.modality) == ("nnunet", ("R", "G", "B"), "OT")
+    assert spec.classes == ("background", "road")
+    assert not [one for one in check(spec, cases) if one.level == "error"]
+    assert load_config(spec.name).pipeline.preprocess.word == "rgb"
+
+
 def test_a_datalist(scans: Path) -> None:
     fill(scans, ["a.nii.gz", "b.nii.gz"], ["a_x.nii.gz"])
     entries = '[{"image": "a.nii.gz", "label": "a_x.nii.gz"}, {"image": "b.nii.gz"}]'

@@ -84,7 +84,11 @@ def test_images_and_volumes_give_one_encoder_for_grading_and_segmentation(both):
     assert [card.name for card in described.data] == ["knees", "balls"]
     probes = json.loads((plan.last.folder / "probes.json").read_text())
     assert set(probes) == {"untrained", "trained"}
-    assert set(probes["trained"]) == {"retrieval", "order", "rank", "deviation"}
+    assert set(probes["untrained"]) == {"retrieval", "order", "rank", "deviation"}
+    nmi = {"images_source_nmi", "volumes_source_nmi"}
+    assert set(probes["trained"]) == set(probes["untrained"]) | nmi
+    assert probes["trained"]["volumes_source_nmi"] == 0, "there is one data set of volumes"
+    assert probes["trained"]["images_source_nmi"] > 0
     pictures = sorted(path.name for path in (plan.last.folder / "pictures").iterdir())
     assert pictures == ["images_step_000004.png", "volumes_step_000004.png"]
     first = json.loads((plan.last.folder / "metrics.jsonl").read_text().splitlines()[-1])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import medssl
 from medssl.errors import UsageError
@@ -19,6 +20,9 @@ from medssl.pipeline.keys import (
     read_section,
     section_names,
 )
+from medssl.transforms.chain import Augment, Chain, Preprocess
+from medssl.transforms.radiograph_chain import RadiographAugment, RadiographPreprocess
+from medssl.transforms.tile_chain import TilePreprocess
 
 DOCS = Path(medssl.__file__).parents[1] / "docs"
 
@@ -167,6 +171,23 @@ def test_the_words_of_every_family_are_told() -> None:
     assert "medssl:JointCropsd" in describe("preprocess.joint")
     assert "changes nothing" in describe("preprocess.slide")
     assert "`medssl keys grade.augment.NAME`" in describe("augment")
+
+
+@pytest.mark.parametrize(
+    ("asked", "chain"),
+    [
+        *((f"preprocess.{word}", Preprocess) for word in Preprocess.WORDS),
+        *((f"preprocess.{word}", RadiographPreprocess) for word in RadiographPreprocess.WORDS),
+        ("preprocess.slide", TilePreprocess),
+        *((f"augment.{word}", Augment) for word in ("standard", "basic")),
+        ("augment.semixup", RadiographAugment),
+    ],
+)
+def test_a_word_is_told_as_the_chain_that_it_stands_for(asked: str, chain: type[Chain]) -> None:
+    found = chain.of(asked.partition(".")[2]).plain
+    written = yaml.safe_dump(found, default_flow_style=True, width=10_000).strip()
+    stands = f"stands for {written}" if found else "changes nothing"
+    assert f"; on its own it {stands} " in f"{' '.join(describe(asked).split())} "
 
 
 def test_the_arguments_of_a_network_of_monai_are_told() -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from medssl.data.volume import read_mask
+from medssl.data.volume import read_geometry, read_mask
 from medssl.errors import DataError, UsageError
 from medssl.export.package import export_package
+from medssl.families.segment.predict import predict_files
 from medssl.networks.build import build_network
 from medssl.networks.heads import ManyHeads
 from medssl.networks.monai_list import LIST, as_text, installed
@@ -52,8 +54,32 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int], int]] = {
 }
 
 
-def overrides(case: str) -> list[str]:
-    (arguments, patch, _), named = NETWORKS[case], case.split(",", maxsplit=1)[0]
+FLAT: dict[str, tuple[dict[str, Any], list[int], int]] = {
+    "AttentionUnet": ({"channels": [4, 8], "strides": [2]}, [8, 8], 1),
+    "BasicUNetPlusPlus": ({"features": FEW, "deep_supervision": True}, [32, 16], 4),
+    "DynUNet": (
+        {
+            "kernel_size": [[3, 1], 3, 3],
+            "strides": [1, [2, 1], 2],
+            "upsample_kernel_size": [[2, 1], 2],
+            "filters": [4, 8, 8],
+            "deep_supervision": True,
+        },
+        [8, 8],
+        2,
+    ),
+    "MedNeXt": ({**MEDNEXT, "blocks_bottleneck": 1, "deep_supervision": True}, [8, 8], 3),
+    "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8], 1),
+    "SwinUNETR": (TRANSFORMER, [64, 32], 1),
+    "UNETR": ({"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}, [16, 16], 1),
+}
+"""The same in two dimensions, of those with kernels axis by axis, several heads or transformers."""
+
+
+def overrides(
+    case: str, networks: dict[str, tuple[dict[str, Any], list[int], int]] = NETWORKS
+) -> list[str]:
+    (arguments, patch, _), named = networks[case], case.split(",", maxsplit=1)[0]
     network = {
         **arguments,
         "name": f"monai:{arguments.get('name', named)}",
@@ -62,10 +88,14 @@ def overrides(case: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", NETWORKS)
-def test_it_trains_predicts_is_packaged_and_is_loaded_again(case: str, balls: Path) -> None:
+def test_it_trains_is_packaged_loaded_again_and_predicts(case: str, balls: Path) -> None:
     config = load_config("balls", [*overrides(case), "train.steps=2"])
     trained = train(config, QuietReporter())["model"]
     export_package(trained, balls / "package")
+    scan = balls / "data" / "balls" / "c0.nii.gz"
+    given = balls / "package", [scan], balls / "out", [], QuietReporter(), "cpu"
+    (mask,) = predict_files(*given)
+    assert read_geometry(mask).matches(read_geometry(scan))
     predictor, found = load_checkpoint(balls / "package")
     (network,) = predictor.members
     assert isinstance(network, ManyHeads)
@@ -76,6 +106,22 @@ def test_it_trains_predicts_is_packaged_and_is_loaded_again(case: str, balls: Pa
     assert answer.shape == (2, 2, *found.patch)
     assert found.packages.keys() == {"monai"}
     assert found.network == config.pipeline.network
+
+
+@pytest.mark.parametrize("case", FLAT)
+def test_it_does_so_in_two_dimensions(case: str, discs: Path) -> None:
+    (discs / "pipelines" / "discs.yaml").write_text(
+        "data: discs\nsplit: {labels: 2, validation: 0, test: 2}\npreprocess: ultrasound\n"
+    )
+    given = [*overrides(case, FLAT), "train={steps: 2, device: cpu}"]
+    trained = train(load_config("discs", given), QuietReporter())["model"]
+    export_package(trained, discs / "package")
+    predictor, found = load_checkpoint(discs / "package")
+    (network,) = predictor.members
+    assert len(network.train().heads(torch.zeros(2, 1, *found.patch))) == FLAT[case][2]
+    picture = discs / "data" / "discs" / "images" / "d0.png"
+    (mask,) = predict_files(discs / "package", [picture], discs / "out", [], QuietReporter(), "cpu")
+    assert Image.open(mask).size == Image.open(picture).size
 
 
 def test_a_whole_run_ends_with_masks_and_scores(balls: Path) -> None:

@@ -89,6 +89,15 @@ def test_a_killed_training_ends_in_the_same_weights(balls, more):
     assert weights(continued) == weights(unbroken)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_does_not_matter_where_and_by_whom_random_changes_are_made(balls, workers):
+    """Whole trainings: in the loop's thread, in others, or of a batch on the device that trains."""
+    given = (*TRACOCO, DRAWS, "augment=standard")
+    alone = trained(balls / "alone", *given, "train.workers=1")
+    how = ("train.augment_on=gpu", f"train.workers={workers}")
+    assert weights(trained(balls / "late", *given, *how)) == weights(alone)
+
+
 def test_training_starts_before_what_is_drawn_and_validation_sees_what_follows(balls):
     """Noise before a z-score: both the image of the file and the z-scored one are cached."""
     drawn = "preprocess=[{RandGaussianNoised: {prob: 1, std: 0.2}}, NormalizeIntensityd]"

@@ -155,6 +155,8 @@ def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case])
     """The keys with what the files hold: modality, channels, labels."""
     if contents.modality is not None and "modality" in plain:
         plain = {**plain, "modality": contents.modality}
+    elif plain.get("modality") == "MR" and are_pictures(cases):
+        plain = {**plain, "modality": "OT"}
     if contents.channels > 1 and len(plain["channels"]) == 1:
         layout = plain["layout"]
         pictures = are_pictures(cases) and contents.channels == 3

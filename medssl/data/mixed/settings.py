@@ -3,6 +3,8 @@
 Defaults are those of joint 2D-3D pre-training (its sheet, sections 3, 4 and 12).
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from medssl.section import Amounts, Extent, Parts, Section
@@ -48,6 +50,12 @@ class MixedSampling(Section):
 
     images: int = Field(default=128, ge=0, description="native images and loose slices per step")
     volumes: int = Field(default=8, ge=0, description="volumes per step")
+    volumes_of: Literal["all", "one"] = Field(
+        default="all",
+        exclude_if=lambda given: given == "all",
+        description="the volumes of a step are of all data sets, or of one alone, which is drawn "
+        "anew for each step: batches of one organ",
+    )
     slices: int = Field(
         default=32,
         ge=1,

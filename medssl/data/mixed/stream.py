@@ -20,7 +20,7 @@ from medssl.data.mixed.stack import SliceStack
 from medssl.data.stream import SEED_WORDS
 from medssl.errors import DataError
 
-IMAGES, VOLUMES = 0, 1
+IMAGES, VOLUMES, BATCHES = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class MixedStream:
     """Batches without end; batch k is a function of (seed, k).
 
     Each item's data set is drawn with a chance as its number of items to the power of
-    `settings.temperature`, then the item uniformly.
+    `settings.temperature`, then the item uniformly; where `settings.volumes_of` is "one", that of
+    all volumes of a batch.
 
     Attributes:
         images: native images and loose slices there are.
@@ -106,14 +107,16 @@ class MixedStream:
         """Batch `number`, counted from 0."""
         chosen = self._settings
         images = [self._image(item) for item in _items(number, chosen.images)]
-        volumes = [self._volume(item) for item in _items(number, chosen.volumes)]
+        one = self._draw(BATCHES, number)[0] if chosen.volumes_of == "one" else None
+        volumes = [self._volume(item, one) for item in _items(number, chosen.volumes)]
         ids = (*(item[0] for item in images), *(item[0] for item in volumes))
         return MixedBatch(self._stacked_images(images), self._stacked_volumes(volumes), ids)
 
     def _draw(self, kind: int, item: int) -> tuple[int, np.random.Generator]:
-        """The data set of an item, and the generator that draws the rest of it."""
+        """The data set of an item, or of a batch, and the generator that draws the rest of it."""
         rng = np.random.default_rng([self._seed, SEED_WORDS["joint"], kind, item])
-        return int(rng.choice(len(self._sources), p=self._chances[kind])), rng
+        chances = self._chances[min(kind, VOLUMES)]
+        return int(rng.choice(len(self._sources), p=chances)), rng
 
     def _image(self, item: int) -> tuple[str, np.ndarray, int, int]:
         """Case, pixels [S, S] float32, number and data set."""
@@ -129,9 +132,14 @@ class MixedStream:
         pixels = np.asarray(stack.slices[number - int(place.slices[volume])], np.float32)
         return stack.id, pixels, number, which
 
-    def _volume(self, item: int) -> tuple[str, SliceStack, int, int, int, int]:
-        """Case, stack, first slice of the window, that slice's number, volume and data set."""
-        which, rng = self._draw(VOLUMES, item)
+    def _volume(self, item: int, one: int | None) -> tuple[str, SliceStack, int, int, int, int]:
+        """Case, stack, first slice of the window, that slice's number, volume and data set.
+
+        Args:
+            one: the data set that it is of; None draws it.
+        """
+        drawn, rng = self._draw(VOLUMES, item)
+        which = drawn if one is None else one
         source, place = self._sources[which], self._places[which]
         index = int(rng.integers(len(source.volumes)))
         stack = source.volumes[index]

@@ -68,13 +68,15 @@ class GradeEvaluateSettings(MeasuredSection):
     )
     metrics: ClassMetrics = Field(
         default=(),
-        description="measured beside those of medssl: `torchmetrics:NAME` of its metrics of "
-        "classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
+        description="measured beside those of medssl: of other packages, or `torchmetrics:NAME` of "
+        "its metrics of classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
     )
 
 
 class GradePipeline(PipelineFile):
     """One pipeline file of radiographs, complete."""
+
+    earlier: ClassVar = frozenset({"crop"})
 
     data: str = Field(description="name or path of the data spec")
     split: GradeSplitSettings = GradeSplitSettings()

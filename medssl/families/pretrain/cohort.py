@@ -75,6 +75,11 @@ ASKED = {
     "centroid_cut_bounding_box_mm": ("view cut: bounding box, mm", "the same without learning"),
     "retrieval": ("", "share of volumes whose other view is found first; 1 is best"),
     "order": ("", "likeness of a volume and its reverse; near 1 the order of slices is not seen"),
+    "images_source_nmi": (
+        "NMI, slices and data set",
+        "of clusters of images and slices with data sets; 1: the clusters are the data sets",
+    ),
+    "volumes_source_nmi": ("NMI, volumes and data set", "the same of clusters of volumes"),
     "deviation": ("", "spread of the features; near 0 they have collapsed"),
 }
 """What a probe finds: its heading in tables, where it is shown there, and what it says.

@@ -25,6 +25,10 @@ VOLUMES = 16
 """Windows of held-out volumes that are probed."""
 
 
+CLUSTERS = "images_source_nmi", "volumes_source_nmi"
+"""What a method says of its clusters, where it has any."""
+
+
 class MixedProbes(Probing):
     """What volumes of patients that are not learnt from get; clusters are drawn.
 
@@ -53,7 +57,8 @@ class MixedProbes(Probing):
         """What the vectors [n, E] of held-out volumes tell.
 
         `retrieval`: how often a view finds the other view of its volume first; `order`: mean cosine
-        of a volume and its reverse, near 1 where the order of slices is not seen.
+        of a volume and its reverse, near 1 where the order of slices is not seen. Of what was
+        learnt from last: how far clusters tell data sets apart.
         """
         given = self._volumes
         found = self._vectors(given)
@@ -75,7 +80,8 @@ class MixedProbes(Probing):
             "rank": float(effective_rank(found)),
             "deviation": float(feature_deviation(found)),
         }
-        return {"": answers}
+        told = self._method.monitor()
+        return {"": answers | {name: told[name] for name in CLUSTERS if name in told}}
 
     def _vectors(self, given: Volumes) -> Tensor:
         encoder = self._method.encoder()

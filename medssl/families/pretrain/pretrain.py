@@ -53,7 +53,7 @@ def pretrain(job: Job, tracker: Tracker) -> dict[str, Any]:
 
     def save(kind: str, step: int, metrics: dict[str, float]) -> None:
         told = described.model_copy(update={"step": step, "metrics": metrics})
-        save_checkpoint(target, method.encoder(), told)
+        save_checkpoint(target, method.encoder(), told, method.decoder_too())
 
     fit(
         method,

@@ -20,7 +20,7 @@ from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import FORMATS, PNG_SLICES, read_geometry, read_mask, read_volume
 from medssl.errors import DataError
 from medssl.evaluate.curves import draw_curves
-from medssl.evaluate.metric import further_metric
+from medssl.evaluate.further_masks import further_metric
 from medssl.evaluate.overlay import draw_overlay
 from medssl.evaluate.report import Parts, Picture, Report, write_report
 from medssl.evaluate.segmentation import ClassScore, case_scores

@@ -122,8 +122,8 @@ class SlideEvaluateSettings(MeasuredSection):
     pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
     metrics: ClassMetrics = Field(
         default=(),
-        description="measured beside those of medssl: `torchmetrics:NAME` of its metrics of "
-        "classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
+        description="measured beside those of medssl: of other packages, or `torchmetrics:NAME` of "
+        "its metrics of classification, with arguments as `{torchmetrics:NAME: {argument: value}}`",
     )
 
 

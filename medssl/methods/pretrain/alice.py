@@ -98,7 +98,7 @@ class Alice(PretrainMethod):
         head, within = settings.head, settings.within
         encoder = build_encoder(task.network, 1, 1000 * seed, task.start)
         sizes = (head.hidden, head.bottleneck, head.outputs)
-        self.student = AliceNetwork(encoder, *sizes, 1000 * seed + 1)
+        self.student = AliceNetwork(encoder, *sizes, 1000 * seed + 1, head.project_crops)
         self.teacher = deepcopy(self.student).requires_grad_(False).eval()
         self.distils = settings.between.weight > 0 or within.weight > 0
         self.casa: Casa | None = None
@@ -139,6 +139,7 @@ class Alice(PretrainMethod):
             head.crops.requires_grad_(False)
         if within.weight == 0:
             head.patches.requires_grad_(False)
+            head.project.requires_grad_(head.project_crops and self.distils)
         if within.weight == 0 or not within.align:
             head.project_upper.requires_grad_(False)
         if self.settings.reconstruction.weight == 0:
@@ -269,10 +270,12 @@ class Alice(PretrainMethod):
         own = _answer(self.casa(student.tokens, student.context), self.zeta)
         with torch.no_grad():
             asked = teacher.tokens if teacher.context is None else teacher.context
+            by_teacher = self.settings.within.target_query == "teacher"
+            asking = teacher.tokens if by_teacher else student.tokens
             # The student's own module has its dropout on here too, as in the released code.
             casa = self.casa if self.target_casa is None else self.target_casa
             zeta = self.zeta if self.target_zeta is None else self.target_zeta
-            target = _answer(casa(student.tokens, asked), zeta)
+            target = _answer(casa(asking, asked), zeta)
         return at_least_float32(own), at_least_float32(target)
 
     @torch.no_grad()
@@ -372,8 +375,14 @@ class Alice(PretrainMethod):
 
     def encoder(self) -> VolumeEncoder:
         """The encoder of the student or of the teacher, as `method.hand_on` says."""
-        chosen = self.teacher if self.settings.hand_on == "teacher" else self.student
-        return chosen.encoder
+        return self._handed_on().encoder
+
+    def decoder_too(self) -> nn.Module | None:
+        """The decoder of the same network; none where it has not learnt to fill in."""
+        return self._handed_on().decoder if self.settings.reconstruction.weight else None
+
+    def _handed_on(self) -> AliceNetwork:
+        return self.teacher if self.settings.hand_on == "teacher" else self.student
 
     def predictor(self) -> nn.Module:
         """Scans [B, 1, X, Y, Z] to the mean [B, E] of the deepest level."""

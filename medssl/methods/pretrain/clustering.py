@@ -4,7 +4,7 @@ Source: SwAV (Caron et al., NeurIPS 2020) and its DeepCluster-v2 (sheet of joint
 sections 3 and 5). Both use one form for images and slices and again for volumes.
 
 Legend: V crops of an item, B items, K prototypes, H heads, L items of a queue, n items in all, E
-features.
+features, G data sets.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from medssl.methods.pretrain.sinkhorn import sinkhorn
 from medssl.methods.pretrain.spherical_kmeans import first_centroids, spherical_kmeans
@@ -44,6 +44,20 @@ def swav_loss(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: 
     return torch.stack(terms).mean()
 
 
+class Items(NamedTuple):
+    """What is clustered in one step.
+
+    Attributes:
+        number: [B] int64, number of each item among all items.
+        source: [B] int64, index of its data set.
+        step: how often this loss has been computed, this time included.
+    """
+
+    number: Tensor
+    source: Tensor
+    step: int
+
+
 class Found(NamedTuple):
     """The outcome of one step.
 
@@ -71,64 +85,78 @@ class Clusters(OnHost, ABC):
         self.prototypes = nn.Parameter(normalize(drawn, dim=2))
 
     @abstractmethod
-    def forward(
-        self, crops: Sequence[Tensor], number: Tensor, step: int, generator: Generator
-    ) -> Found:
+    def forward(self, crops: Sequence[Tensor], items: Items, generator: Generator) -> Found:
         """The loss of one step.
 
         Args:
             crops: [B, E] unit embeddings of each crop, the two that are assigned first.
-            number: [B] int64, number of each item among all items.
-            step: how often this loss has been computed, this time included.
         """
 
     @abstractmethod
-    def remember(self, crops: Sequence[Tensor], number: Tensor, step: int) -> None:
+    def remember(self, crops: Sequence[Tensor], items: Items) -> None:
         """Keep a step's embeddings, once its gradients are used."""
 
 
 class SwavClusters(Clusters):
-    """Each of two crops is assigned online, evenly over prototypes; all others predict that."""
+    """Each of two crops is assigned online, evenly over prototypes; all others predict that.
+
+    Args:
+        sources: G.
+    """
 
     on_host = ("filled",)
     queue: Tensor
+    queue_source: Tensor
     filled: Tensor
 
-    def __init__(self, level: Level, settings: Swav, temperature: float, width: int) -> None:
+    def __init__(
+        self, level: Level, settings: Swav, temperature: float, width: int, sources: int
+    ) -> None:
         super().__init__(level, 1, width)
+        self.apart = sources if level.balance == "data_set" else 0
         self.level, self.settings, self.temperature = level, settings, temperature
         self.register_buffer("queue", torch.zeros(ASSIGNED, level.queue, width))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        if self.apart:
+            self.register_buffer("queue_source", torch.zeros(level.queue, dtype=torch.int64))
 
-    def forward(
-        self, crops: Sequence[Tensor], number: Tensor, step: int, generator: Generator
-    ) -> Found:
+    def forward(self, crops: Sequence[Tensor], items: Items, generator: Generator) -> Found:
         """See `Clusters`; the generator is not used."""
         weight: Tensor = self.prototypes[0]
-        if step <= self.level.freeze_steps:
+        if items.step <= self.level.freeze_steps:
             weight = weight.detach()
         scores = [crop @ weight.T for crop in crops]
-        targets = [self._assign(crop, scores[crop], weight.detach()) for crop in range(ASSIGNED)]
+        targets = [
+            self._assign(crop, scores[crop], weight.detach(), items.source)
+            for crop in range(ASSIGNED)
+        ]
         return Found(swav_loss(scores, targets, self.temperature), scores[0].argmax(1))
 
     @torch.no_grad()
-    def _assign(self, crop: int, scores: Tensor, weight: Tensor) -> Tensor:
+    def _assign(self, crop: int, scores: Tensor, weight: Tensor, source: Tensor) -> Tensor:
         """[B, K] of a batch's scores [B, K], together with those of the queue once it is full."""
-        together = scores.detach()
-        if self.level.queue and int(self.filled) >= self.level.queue:
+        together, groups = scores.detach(), None
+        joins = self.level.queue and int(self.filled) >= self.level.queue
+        if joins:
             together = torch.cat([self.queue[crop] @ weight.T, together])
-        found = sinkhorn(together, self.settings.epsilon, self.settings.iterations)
+        if self.apart:
+            every = torch.cat([self.queue_source, source]) if joins else source
+            groups = one_hot(every, self.apart).float()
+        found = sinkhorn(together, self.settings.epsilon, self.settings.iterations, groups)
         return found[-len(scores) :]
 
     @torch.no_grad()
-    def remember(self, crops: Sequence[Tensor], number: Tensor, step: int) -> None:
+    def remember(self, crops: Sequence[Tensor], items: Items) -> None:
         """Prototypes back to length 1; the batch goes to the head of the queue."""
+        step = items.step
         if step > self.level.freeze_steps:
             self.prototypes.copy_(normalize(self.prototypes, dim=2))
         length = self.level.queue
         if length and step > self.settings.queue_from:
             fresh = torch.stack([crop.detach() for crop in crops[:ASSIGNED]])
             self.queue.copy_(torch.cat([fresh, self.queue], dim=1)[:, :length])
+            if self.apart:
+                self.queue_source.copy_(torch.cat([items.source, self.queue_source])[:length])
             self.filled += fresh.shape[1]
 
 
@@ -159,10 +187,9 @@ class DeepClusters(Clusters):
         self.register_buffer("known", torch.zeros(items, dtype=torch.bool))
         self.register_buffer("label", torch.full((level.heads, items), UNKNOWN))
 
-    def forward(
-        self, crops: Sequence[Tensor], number: Tensor, step: int, generator: Generator
-    ) -> Found:
+    def forward(self, crops: Sequence[Tensor], items: Items, generator: Generator) -> Found:
         """See `Clusters`; until the memory is filled the loss is 0."""
+        number, step = items.number, items.step
         after = step - self.settings.fill_steps - 1
         if after >= 0 and after % self.settings.every == 0:
             self._cluster(generator)
@@ -194,8 +221,8 @@ class DeepClusters(Clusters):
             self.prototypes[head].copy_(found)
 
     @torch.no_grad()
-    def remember(self, crops: Sequence[Tensor], number: Tensor, step: int) -> None:
+    def remember(self, crops: Sequence[Tensor], items: Items) -> None:
         """The batch goes to the memory."""
         for crop in range(ASSIGNED):
-            self.memory[crop, number] = crops[crop].detach()
-        self.known[number] = True
+            self.memory[crop, items.number] = crops[crop].detach()
+        self.known[items.number] = True

@@ -22,7 +22,13 @@ from medssl.errors import MedsslError, UsageError
 from medssl.methods.encoder_method import MixedMethod, MixedScores, MixedTask
 from medssl.methods.method import Progress
 from medssl.methods.pretrain.cluster_use import ClusterUse
-from medssl.methods.pretrain.clustering import Clusters, DeepClusters, Found, SwavClusters
+from medssl.methods.pretrain.clustering import (
+    Clusters,
+    DeepClusters,
+    Found,
+    Items,
+    SwavClusters,
+)
 from medssl.methods.pretrain.collapse import feature_deviation, too_many
 from medssl.methods.pretrain.joint_phases import Phase, phase_of
 from medssl.methods.pretrain.slice_masking import draw_mask, hide, mask_loss
@@ -47,12 +53,10 @@ class Step(NamedTuple):
 
     Attributes:
         crops: unit embeddings of each crop of the items.
-        number, source: of each item.
     """
 
     crops: Sequence[Tensor]
-    number: Tensor
-    source: Tensor
+    items: Items
     found: Found
 
 
@@ -92,9 +96,13 @@ class Joint2d3d(MixedMethod):
             self.decoder = nn.Linear(width, width)
             # Tokens are far longer than the unit vectors that are to come out.
             nn.init.normal_(self.decoder.weight, std=1 / (8 * width))
-            self.image_clusters = _clusters(settings, settings.images, head.outputs, task.numbered)
-            drift = settings.deepcluster.drift
-            self.volume_clusters = _clusters(settings, settings.volumes, width, task.volumes, drift)
+            count, drift = len(task.sources), settings.deepcluster.drift
+            self.image_clusters = _clusters(
+                settings, settings.images, head.outputs, (task.numbered, count)
+            )
+            self.volume_clusters = _clusters(
+                settings, settings.volumes, width, (task.volumes, count), drift
+            )
         self.image_use = ClusterUse(settings.images.prototypes, task.numbered)
         self.volume_use = ClusterUse(settings.volumes.prototypes, task.volumes)
         self.register_buffer("collapsed", torch.zeros((), dtype=torch.int64))
@@ -201,7 +209,8 @@ class Joint2d3d(MixedMethod):
         number = torch.cat([batch.images.number, volumes.slice_number.gather(1, picks).flatten()])
         repeated = volumes.source.repeat_interleave(picks.shape[1])
         source = torch.cat([batch.images.source, repeated])
-        return self._cluster("images", unit, number, source, phase.intra_step, generator)
+        items = Items(number, source, phase.intra_step)
+        return self._cluster("images", unit, items, generator)
 
     def _of_volumes(
         self, volumes: Volumes, embedded: list[Tensor], phase: Phase, generator: Generator
@@ -230,24 +239,17 @@ class Joint2d3d(MixedMethod):
             losses["mask"] = mask_loss(predicted, views, masks, valid, chosen.masking)
         if phase.inter:
             whole = [holistic(part, valid) for part in tokens[:VIEWS]]
-            losses["inter"] = self._cluster(
-                "volumes", whole, volumes.number, volumes.source, phase.inter_step, generator
-            )
+            items = Items(volumes.number, volumes.source, phase.inter_step)
+            losses["inter"] = self._cluster("volumes", whole, items, generator)
         return losses
 
     def _cluster(
-        self,
-        level: str,
-        crops: Sequence[Tensor],
-        number: Tensor,
-        source: Tensor,
-        step: int,
-        generator: Generator,
+        self, level: str, crops: Sequence[Tensor], items: Items, generator: Generator
     ) -> Tensor:
         clusters = self.image_clusters if level == "images" else self.volume_clusters
-        with torch.autocast(number.device.type, enabled=False):
-            found: Found = clusters(crops, number, step, generator)
-        self._steps[level] = Step(crops, number, source, found)
+        with torch.autocast(items.number.device.type, enabled=False):
+            found: Found = clusters(crops, items, generator)
+        self._steps[level] = Step(crops, items, found)
         return found.loss
 
     @torch.no_grad()
@@ -257,16 +259,15 @@ class Joint2d3d(MixedMethod):
         Raises:
             MedsslError: all volumes have got the same answer for too many steps.
         """
-        phase = phase_of(self.settings, progress)
         levels = {
-            "images": (self.image_clusters, self.image_use, phase.intra_step),
-            "volumes": (self.volume_clusters, self.volume_use, phase.inter_step),
+            "images": (self.image_clusters, self.image_use),
+            "volumes": (self.volume_clusters, self.volume_use),
         }
         for name, step in self._steps.items():
-            clusters, use, count = levels[name]
-            clusters.remember(step.crops, step.number, count)
-            use.add(step.found.cluster, step.source)
-        self._weigh_mask(phase)
+            clusters, use = levels[name]
+            clusters.remember(step.crops, step.items)
+            use.add(step.found.cluster, step.items.source)
+        self._weigh_mask(phase_of(self.settings, progress))
         self._watch(progress)
 
     def _weigh_mask(self, phase: Phase) -> None:
@@ -282,7 +283,7 @@ class Joint2d3d(MixedMethod):
     def _watch(self, progress: Progress) -> None:
         """Count collapsed steps in a row."""
         limit, step = self.settings.collapse, self._steps.get("volumes")
-        if step is None or len(step.number) < 2 or limit.patience is None:
+        if step is None or len(step.items.number) < 2 or limit.patience is None:
             return
         low = feature_deviation(step.crops[0]) < limit.deviation
         uses = (self.image_use, self.volume_use)
@@ -346,10 +347,12 @@ def _chosen(stack: Tensor, picks: Tensor) -> Tensor:
 
 
 def _clusters(
-    settings: Settings, level: Level, width: int, items: int, drift: bool = False
+    settings: Settings, level: Level, width: int, counts: tuple[int, int], drift: bool = False
 ) -> Clusters:
+    """Of a level with so many items of so many data sets."""
+    items, sources = counts
     if settings.clustering == "swav":
-        return SwavClusters(level, settings.swav, settings.temperature, width)
+        return SwavClusters(level, settings.swav, settings.temperature, width, sources)
     return DeepClusters(level, settings.deepcluster, settings.temperature, width, items, drift)
 
 

@@ -6,11 +6,10 @@
 import inspect
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 LIST = Path(__file__).with_name("monai_losses.json")
 
@@ -33,7 +32,8 @@ EXCLUSIVE = {"DiceCELoss", "SoftDiceclDiceLoss", "SoftclDiceLoss"}
 """Losses of classes of which a voxel is one, even where they take sigmoids."""
 
 
-class MonaiLoss(BaseModel):
+@dataclass(frozen=True)
+class MonaiLoss:
     """The constructor of a loss of MONAI.
 
     Attributes:
@@ -41,8 +41,6 @@ class MonaiLoss(BaseModel):
         weighs: whether it takes a weight for each class.
         softmax: the argument that says that answers are logits.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     arguments: Mapping[str, Any]
     weighs: bool
@@ -87,7 +85,7 @@ def installed() -> dict[str, MonaiLoss]:
 
 def as_text(losses: Mapping[str, MonaiLoss]) -> str:
     """The file that `known` reads."""
-    return json.dumps({name: one.model_dump() for name, one in losses.items()}, indent=1) + "\n"
+    return json.dumps({name: asdict(one) for name, one in losses.items()}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

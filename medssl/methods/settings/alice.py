@@ -19,6 +19,7 @@ from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.networks.pooling import must_keep_means
+from medssl.networks.primus_settings import NAME as PRIMUS
 from medssl.section import Batch, Count, Extent, Patch, Queue, Section, Width
 
 Share = float
@@ -159,6 +160,13 @@ class Within(Section):
         default="encoder",
         description="the teacher's tokens that the target branch asks: the figure's, the code's",
     )
+    target_query: Literal["student", "teacher"] = Field(
+        default="student",
+        exclude_if=lambda given: given == "student",
+        description="whose tokens the target branch asks with: the student's, as published, which "
+        "know nothing of a hidden place; or the teacher's of the same places, so that each target "
+        "is of what lies at its own",
+    )
     average: bool = Field(
         default=True, description="false: both branches share one module, as in the code"
     )
@@ -188,6 +196,12 @@ class Head(Section):
         default=256, ge=1, description="width of the vectors that meet the prototypes"
     )
     outputs: Width = Field(default=512, ge=2, description="prototypes; also the width of CASA")
+    project_crops: bool = Field(
+        default=True,
+        exclude_if=lambda given: given,
+        description="a crop's pooled features pass the projection that its tokens pass; false, as "
+        "released: they go into the hidden layers as they are",
+    )
     freeze_steps: int = Field(
         default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
     )
@@ -259,6 +273,7 @@ class Settings(PretrainMethodSettings):
         | {
             "masking": {"shape": "columns", "side": 16},
             "reconstruction": {"where": "all"},
+            "head": {"project_crops": False},
             "within": _PUBLISHED["within"] | {"target_context": "decoder", "average": False},
         },
         "small": {
@@ -279,7 +294,7 @@ class Settings(PretrainMethodSettings):
     teacher: Teacher = Teacher()
     ramp: Ramp = Ramp()
     hand_on: Literal["student", "teacher"] = Field(
-        default="student", description="whose encoder is kept"
+        default="student", description="whose encoder and decoder are kept"
     )
     collapse: Collapse = Collapse()
 
@@ -292,6 +307,12 @@ class Settings(PretrainMethodSettings):
         patch, network = config.pipeline.train.patch, config.pipeline.network
         self.masking.must_fit(patch)
         must_keep_means(network, "alice", "a crop")
+        if network.name == PRIMUS:
+            raise UsageError(
+                f"alice cannot pre-train network.name={PRIMUS}",
+                "it aligns tokens of two levels, and this encoder has one",
+                "name another network, or set method=masked_image_modelling",
+            )
         if self.views.partner == "matched":
             self.embedding.must_fit(patch)
         if self.views.overlap and (

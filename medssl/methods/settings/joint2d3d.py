@@ -28,6 +28,13 @@ class Level(Section):
         default=0, ge=0, description="swav: earlier items that are assigned with a batch's; K or "
         "more with it, or the assignments of a small batch stay near uniform"
     )  # fmt: skip
+    balance: Literal["all", "data_set"] = Field(
+        default="all",
+        exclude_if=lambda given: given == "all",
+        description="swav: prototypes are used alike by the items of all data sets together, so "
+        "that each may get clusters of its own; or by the items of each data set, so that no "
+        "cluster tells of which it is",
+    )
     freeze_steps: int = Field(
         default=313, ge=0, description="of this level's loss, until its prototypes learn"
     )
@@ -186,6 +193,9 @@ class Settings(PretrainMethodSettings):
     def _phases_fit(self) -> Self:
         if self.warm_up + self.mask_only >= 1:
             raise ValueError("warm_up and mask_only leave nothing of training to volumes")
+        balanced = self.images.balance, self.volumes.balance
+        if self.clustering == "deepcluster" and "data_set" in balanced:
+            raise ValueError("balance=data_set is of clustering=swav; k-means shares nothing out")
         alone = {"intra": self.warm_up > 0, "mask": self.mask_only > 0}
         alone["inter"] = self.order == "sequential"
         for name, needed in alone.items():

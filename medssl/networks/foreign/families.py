@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
-from medssl.networks.foreign import convolutions, monai_bundle, nnunet, swin_unetr, vit
+from medssl.networks.foreign import convolutions, monai_bundle, nnunet, primus, swin_unetr, vit
+from medssl.networks.foreign.left_out import must_not_be_left_out
 from medssl.networks.foreign.recognised import Family, Recognised, one_of
 from medssl.networks.weights_file import read_file
 
 FAMILIES: dict[str, Family] = {
     **swin_unetr.FAMILIES,
     **nnunet.FAMILIES,
+    **primus.FAMILIES,
     **vit.FAMILIES,
     **convolutions.FAMILIES,
 }
@@ -27,11 +29,12 @@ def recognise(path: Path, family: str | None = None) -> Recognised:
 
     Raises:
         UsageError: there is no such file or family, or several could be meant.
-        DataError: it cannot be read, or is of no family that medssl knows.
+        DataError: it cannot be read, or is of no family that medssl imports.
     """
     if path.is_dir():
         return monai_bundle.read(path)
     file = read_file(path)
+    must_not_be_left_out(file)
     return one_of(FAMILIES, file, family or _noted(path)).read(file)
 
 

@@ -143,3 +143,18 @@ def test_damaged_volumes_are_named(stack):
     batch = joint.batch(0)
     batch.volumes.slices[2, 1, 0, 0] = torch.nan
     assert batch.damaged() == ("set/v0",)
+
+
+def test_the_volumes_of_a_batch_may_be_of_one_data_set(stack):
+    sources = [
+        MixedSource("v", volumes=tuple(stack(f"v{n}", 9) for n in range(4))),
+        MixedSource("x", images(5)),
+        MixedSource("w", volumes=tuple(stack(f"w{n}", 9) for n in range(4))),
+    ]
+    mixed, apart = (stream(sources, volumes=4, volumes_of=of) for of in ("all", "one"))
+    found = [apart.batch(number).volumes.source.unique().tolist() for number in range(20)]
+    assert all(len(one) == 1 for one in found)
+    assert {one for (one,) in found} == {0, 2}
+    assert any(len(mixed.batch(number).volumes.source.unique()) > 1 for number in range(20))
+    assert torch.equal(mixed.batch(3).images.pixels, apart.batch(3).images.pixels)
+    assert len(apart.batch(0).volumes.number.unique()) > 1

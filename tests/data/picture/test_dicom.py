@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
@@ -48,6 +49,31 @@ def test_frames_are_a_stack(tmp_path):
     tags = {**COLOUR, "Rows": 5, "Columns": 7, "NumberOfFrames": 2}
     found = read_volume([write_dicom(tmp_path / "b.dcm", coloured, **tags)] * 3).array
     assert (found == coloured.transpose(3, 2, 1, 0)).all()
+
+
+KINDS = {
+    "CR": uid.ComputedRadiographyImageStorage,
+    "DX": uid.DigitalXRayImageStorageForPresentation,
+    "MG": uid.DigitalMammographyXRayImageStorageForPresentation,
+    "US": uid.UltrasoundImageStorage,
+    "US frames": uid.UltrasoundMultiFrameImageStorage,
+    "ES": uid.VLEndoscopicImageStorage,
+    "ES frames": uid.VideoEndoscopicImageStorage,
+    "XA frames": uid.XRayAngiographicImageStorage,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_every_kind_are_read_and_found_in_a_folder(tmp_path, kind):
+    frames = 3 if "frames" in kind else 1
+    pixels = np.stack([RGB if kind.startswith("ES") else GREY] * frames)
+    tags = {"Modality": kind[:2], "SOPClassUID": KINDS[kind], "Rows": 5, "Columns": 7}
+    tags |= COLOUR if kind.startswith("ES") else {}
+    tags |= {"NumberOfFrames": frames} if frames > 1 else {}
+    path = write_dicom(tmp_path / "a.dcm", pixels, **tags)
+    channels = 3 if kind.startswith("ES") else 1
+    assert read_volume([path] * channels).array.shape == (channels, 7, 5, frames)
+    assert holds_pictures(tmp_path) == [path]
 
 
 def test_the_scale_is_that_of_the_header_or_of_the_regions_of_ultrasound(tmp_path):

@@ -24,6 +24,16 @@ from tests.networks.foreign.volumes import bundle, monai_ssl
 
 PICKLED = (".pt", ".pth")
 
+MARK = "carried_out"
+"""A file that is there once the code in a malicious file was carried out."""
+
+
+class Malicious:
+    """An object that does something when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(MARK),)
+
 
 def _vit(place: Path) -> None:
     """A transformer by timm's names, with the two files that Hugging Face keeps beside it."""
@@ -142,7 +152,7 @@ def _damage(place: Path, rng: Generator) -> str:
     folder, path = place / name, _weights(place / name)
     (place / "subject").write_text(str(_subject(folder).relative_to(place)))
     described = sorted(folder.rglob("*.json"))
-    how = pick(rng, ("bytes", "tensor", "tensor", "json", "json", "json", "object"))
+    how = pick(rng, ("bytes", "tensor", "tensor", "json", "json", "json", "object", "code"))
     if how == "json" and described:
         return f"{name}: {damage_json(pick(rng, described), rng)}"
     if how == "bytes":
@@ -151,6 +161,13 @@ def _damage(place: Path, rng: Generator) -> str:
         return f"{name}: {odd_tensor(path, rng)}"
     held = torch.load(path, weights_only=False)  # our own
     key = next((one for one in ("network_weights", "state_dict") if one in held), None)
+    if how == "code":
+        whole = {"weights": held} if key is None else held
+        odd = pick(rng, ({**whole, "epoch": Malicious()}, {**held, "x": Malicious()}, Malicious(),
+                         {"state_dict": Malicious()}, {Malicious: torch.ones(2)}))  # fmt: skip
+        zipped = bool(rng.integers(2))
+        torch.save(odd, path, _use_new_zipfile_serialization=zipped)
+        return f"{name}: code, {'zipped' if zipped else 'in the old form'}"
     if how == "object" and key == "network_weights":
         rest = {one: value for one, value in held.items() if one != key and one != "logging"}
         changed, words = damage_tree(rest, rng)
@@ -178,13 +195,20 @@ def _exercise(place: Path, base: Path) -> Iterable[Step]:
     subject = (place / "subject").read_text()
     name = subject.partition("/")[0]
 
+    def harmless(*arguments: str) -> None:
+        try:
+            medssl(*arguments)
+        finally:
+            if (place / MARK).exists():
+                raise Silent("code in the file was carried out")
+
     def imported() -> None:
-        medssl("import", subject, "--as", "it")
+        harmless("import", subject, "--as", "it")
         kept = load_file(place / "encoders" / "it" / "weights.safetensors")
         _compare(kept, json.loads((base / f"{name}.shapes").read_text()), place / subject)
 
     yield "import", imported
-    yield "info", lambda: medssl("info", subject)
+    yield "info", lambda: harmless("info", subject)
 
 
 def _compare(kept: Mapping[str, Tensor], shapes: dict[str, list[int]], path: Path) -> None:

@@ -26,6 +26,7 @@ from medssl.train.encoder_checkpoint import read_encoder
 from medssl.train.grade_checkpoint import load_grade_checkpoint
 from tests.data.conftest import write_dicom
 from tests.families.grade.conftest import draw_joint
+from tests.outside.test_outside import install
 
 QUIET = QuietReporter()
 
@@ -83,6 +84,23 @@ def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(joints: Path)
     chosen = [f"metrics=[{key}]", "bootstrap=100"]
     said = evaluate_grades(done["grades"], plain.spec, joints / "scored", QUIET, chosen)
     assert f", {key} {summary[key]:.3f}\n" in said
+
+
+def test_a_metric_of_another_package_stands_there_too(
+    joints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install(joints / "site"))
+    done = run(load_config("joints", ["evaluate.metrics=[within_one]"]), QUIET)
+    summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
+    opposite = {"none", "severe"}
+    near = [{row["grade"], row["truth"]} != opposite for row in rows(done["scores"])]
+    assert summary["within_one"] == np.mean(near)
+    assert summary["within_one_low"] <= summary["within_one"] <= summary["within_one_high"]
+    assert "Within one grade ↑" in done["report"].read_text()
+    with pytest.raises(
+        UsageError, match=r"'volume_error' of evaluate\.metrics scores masks; grades"
+    ):
+        load_config("joints", ["evaluate.metrics=[volume_error]"])
 
 
 def test_validation_chooses_the_weights_and_the_temperature(joints: Path) -> None:

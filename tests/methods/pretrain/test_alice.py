@@ -208,6 +208,37 @@ def test_8_the_teachers_view_of_k_moves_the_global_term_and_not_the_patches_of_q
     assert not torch.equal(*losses)
 
 
+def hidden_everywhere(method, target):
+    """The target of a crop of which the student sees nothing."""
+    image = torch.randn(2, 1, *PATCH, generator=torch.Generator().manual_seed(0))
+    method.settings = Settings.model_validate(merged(TINY, {"within": {"target_query": target}}))
+    student, teacher = method.student(torch.zeros_like(image)), method.teacher(image, values=False)
+    moved = teacher._replace(tokens=teacher.tokens.flip(1))
+    return [method._align(student, one)[1] for one in (teacher, moved)]
+
+
+def test_a_students_query_asks_of_all_places_and_a_teachers_of_its_own():
+    """Tokens that are asked are a set: only whose tokens ask can tell one place from another."""
+    method = build().eval()
+    of_all, moved = hidden_everywhere(method, "student")
+    torch.testing.assert_close(moved, of_all)
+    by_place, moved = hidden_everywhere(method, "teacher")
+    assert not torch.allclose(by_place, of_all)
+    torch.testing.assert_close(moved, by_place.flip(1))
+
+
+def test_the_pooled_features_pass_the_tokens_projection_unless_as_released():
+    plain, released = build().student, build(head={"project_crops": False}).student
+    assert all(torch.equal(plain.state_dict()[k], v) for k, v in released.state_dict().items())
+    pooled = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+    head = released.head
+    torch.testing.assert_close(head.crop(pooled), head.unit(pooled))
+    torch.testing.assert_close(plain.head.crop(pooled), head.unit(head.project(pooled)))
+    image = torch.randn(2, 1, *PATCH)
+    assert torch.equal(plain(image).tokens, released(image).tokens)
+    assert not torch.allclose(plain(image).scores, released(image).scores)
+
+
 def test_the_weights_multiply_their_terms():
     plain = terms(build())
     heavy = terms(
@@ -268,6 +299,12 @@ ARMS = {
     "layer norm": {"within": {"prototypes": False}},
     "code": {"within": {"prototypes": False, "target_context": "decoder", "average": False}},
     "learned": {"masking": {"fill": "learned", "shape": "columns"}},
+    "pooled as released": {"head": {"project_crops": False}},
+    "pooled as released, no patches": {"head": {"project_crops": False}, "within": {"weight": 0}},
+    "targets by place": {"within": {"target_query": "teacher"}},
+    "targets by place, code": {
+        "within": {"target_query": "teacher", "target_context": "decoder", "average": False}
+    },
 }
 
 
@@ -288,6 +325,7 @@ def test_every_arm_learns_with_a_gradient_to_all_that_it_trains(arm):
     kept = {"reconstruction", "between", "within"}
     gone = {
         "no patches": {"within"},
+        "pooled as released, no patches": {"within"},
         "no crops": {"between"},
         "no reconstruction": {"reconstruction"},
     }
@@ -447,6 +485,13 @@ def test_the_encoder_handed_on_is_the_networks_own():
     assert all(torch.equal(found[name], weights[name]) for name in weights)
 
 
+def test_the_decoder_is_handed_on_where_it_has_learnt_to_fill_in():
+    student, teacher = build(), build(hand_on="teacher")
+    assert student.decoder_too() is student.student.decoder
+    assert teacher.decoder_too() is teacher.teacher.decoder
+    assert build(reconstruction={"weight": 0}).decoder_too() is None
+
+
 def test_the_predictor_pools_the_deepest_level_and_probes_get_the_heads_vector():
     method = build().eval()
     image = torch.randn(3, 1, *PATCH)
@@ -475,6 +520,8 @@ def test_the_papers_presets_are_as_published():
         assert {chosen.between.balance, chosen.within.balance} == {"centre"}
     assert (paper.within.target_context, paper.within.average) == ("encoder", True)
     assert (released.within.target_context, released.within.average) == ("decoder", False)
+    assert (paper.head.project_crops, released.head.project_crops) == (True, False)
+    assert paper.within.target_query == released.within.target_query == "student"
     assert (paper.masking.shape, released.masking.shape) == ("cubes", "columns")
     assert (paper.reconstruction.where, released.reconstruction.where) == ("masked", "all")
 

@@ -1,13 +1,14 @@
 """Clusters against the numbers of the sheet of joint 2D-3D pre-training, section 11, 1 to 5."""
 
 from math import log, sqrt
+from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from medssl.methods.pretrain.cluster_use import ClusterUse
-from medssl.methods.pretrain.clustering import DeepClusters, SwavClusters, swav_loss
+from medssl.methods.pretrain.clustering import DeepClusters, Items, SwavClusters, swav_loss
 from medssl.methods.pretrain.sinkhorn import sinkhorn
 from medssl.methods.pretrain.spherical_kmeans import first_centroids, spherical_kmeans
 from medssl.methods.settings.joint2d3d import DeepCluster, Level, Swav
@@ -23,10 +24,16 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
     return normalize(draw(*shape, seed=seed), dim=-1)
 
 
-def swav(queue: int = 0, queue_from: int = 0, **level: int) -> SwavClusters:
+def swav(queue: int = 0, queue_from: int = 0, sources: int = 1, **level: Any) -> SwavClusters:
     torch.manual_seed(0)
     chosen = Level(**{"prototypes": 6, "queue": queue, "freeze_steps": 0, **level})
-    return SwavClusters(chosen, Swav(queue_from=queue_from), 0.1, 8)
+    return SwavClusters(chosen, Swav(queue_from=queue_from), 0.1, 8, sources)
+
+
+def items(count: int, step: int = 1, source: torch.Tensor | None = None) -> Items:
+    """Items 0, 1, ... of one data set unless given."""
+    of_one = torch.zeros(count, dtype=torch.int64)
+    return Items(torch.arange(count), of_one if source is None else source, step)
 
 
 def deep(items: int = 12, drift: bool = False, **settings: int) -> DeepClusters:
@@ -106,7 +113,7 @@ def test_no_gradient_flows_into_assignments():
     """Both views agree: the loss of one is that of its fixed assignment."""
     clusters = swav()
     crops = [unit(5, 8, seed=seed).requires_grad_() for seed in (1, 2)]
-    clusters(crops, torch.arange(5), 1, torch.Generator()).loss.backward()
+    clusters(crops, items(5), torch.Generator()).loss.backward()
     weight = clusters.prototypes[0].detach()
     fixed = [sinkhorn(crop.detach() @ weight.T, EPSILON, 3) for crop in crops]
     again = [crop.detach().requires_grad_() for crop in crops]
@@ -141,9 +148,9 @@ def test_prototypes_have_length_one_before_every_forward():
         crops = [unit(5, 8, seed=seed) for seed in (step, 10 + step)]
         crops[0].requires_grad_()
         optimiser.zero_grad()
-        clusters(crops, torch.arange(5), step, torch.Generator()).loss.backward()
+        clusters(crops, items(5, step), torch.Generator()).loss.backward()
         optimiser.step()
-        clusters.remember(crops, torch.arange(5), step)
+        clusters.remember(crops, items(5, step))
         if step <= 2:
             assert torch.equal(clusters.prototypes, start), "they rest at first"
         else:
@@ -164,10 +171,57 @@ def test_the_queue_joins_once_it_is_full():
             rows = torch.cat([earlier[view][:8], crop]) if joins else crop
             targets.append(sinkhorn(rows @ weight.T, EPSILON, 3)[-5:])
         expected = swav_loss([crop @ weight.T for crop in crops], targets, 0.1)
-        found = clusters(crops, torch.arange(5), step, torch.Generator()).loss
+        found = clusters(crops, items(5, step), torch.Generator()).loss
         torch.testing.assert_close(found, expected)
         assert joins == (step == 4), "step 1 is not kept, steps 2 and 3 fill it"
-        clusters.remember(crops, torch.arange(5), step)
+        clusters.remember(crops, items(5, step))
+
+
+# Balance within each data set
+
+
+def test_groups_are_assigned_as_if_each_were_alone():
+    scores = unit(9, 8) @ unit(5, 8, seed=1).T
+    source = torch.tensor([0, 2, 0, 0, 2, 2, 0, 2, 0])
+    found = sinkhorn(scores, EPSILON, 3, torch.nn.functional.one_hot(source, 3).float())
+    for one in (0, 2):
+        alone = sinkhorn(scores[source == one], EPSILON, 3)
+        torch.testing.assert_close(found[source == one], alone, atol=1e-5, rtol=1e-5)
+
+
+def two_organs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Twelve items about one direction and twelve about another, and of which they are."""
+    source = torch.arange(24) % 2
+    return normalize(torch.eye(2, 8)[source] + 0.2 * draw(24, 8, seed=seed), dim=1), source
+
+
+def test_which_data_set_solves_the_task_only_where_all_are_balanced_together():
+    """Prototypes at the organs: each organ to its own, or each shared out among both."""
+    crop, source = two_organs()
+    shares = {}
+    for balance in ("all", "data_set"):
+        clusters = swav(sources=2, prototypes=2, balance=balance)
+        clusters.prototypes.data[0] = torch.eye(2, 8)
+        target = clusters._assign(0, crop @ torch.eye(2, 8).T, torch.eye(2, 8), source)
+        shares[balance] = target[source == 0].mean(0)
+    torch.testing.assert_close(shares["all"], torch.tensor([1.0, 0.0]), atol=0.02, rtol=0)
+    torch.testing.assert_close(shares["data_set"], torch.tensor([0.5, 0.5]), atol=0.15, rtol=0)
+
+
+def test_the_queue_knows_of_which_data_set_its_items_are():
+    clusters = swav(queue=6, sources=3, balance="data_set")
+    crops = [[unit(4, 8, seed=10 * step + view) for view in (0, 1)] for step in range(3)]
+    sources = [torch.tensor(one) for one in ([0, 1, 1, 2], [2, 2, 0, 1], [1, 1, 1, 1])]
+    weight = clusters.prototypes[0].detach()
+    for step in (0, 1):
+        clusters.remember(crops[step], items(4, step + 1, sources[step]))
+    kept = torch.cat([sources[1], sources[0]])[:6]
+    assert torch.equal(clusters.queue_source, kept)
+    earlier = torch.cat([crops[1][0], crops[0][0]])[:6]
+    rows = torch.cat([earlier[kept == 1], crops[2][0]])
+    found = clusters._assign(0, crops[2][0] @ weight.T, weight, sources[2])
+    torch.testing.assert_close(found, sinkhorn(rows @ weight.T, EPSILON, 3)[-4:])
+    assert "queue_source" not in swav(queue=6).state_dict()
 
 
 # 5: k-means
@@ -204,14 +258,14 @@ def test_first_centroids_are_different_rows_as_far_as_there_are_enough():
 
 def fill(clusters: DeepClusters, count: int = 12) -> list[torch.Tensor]:
     crops = [unit(count, 8, seed=seed) for seed in (3, 4)]
-    clusters.remember(crops, torch.arange(count), 1)
+    clusters.remember(crops, items(count))
     return crops
 
 
 def test_deepcluster_only_fills_its_memory_at_first():
     clusters = deep()
     crops = fill(clusters)
-    found = clusters(crops, torch.arange(12), 2, torch.Generator().manual_seed(0))
+    found = clusters(crops, items(12, 2), torch.Generator().manual_seed(0))
     assert found.loss.item() == 0
     assert (clusters.label == -100).all()
     assert torch.equal(clusters.memory[0], crops[0])
@@ -222,7 +276,7 @@ def test_each_head_clusters_the_memory_of_crop_h_mod_2_and_all_crops_predict_its
     clusters = deep()
     crops = fill(clusters)
     crops = [*crops, unit(12, 8, seed=5)]
-    found = clusters(crops, torch.arange(12), 3, torch.Generator().manual_seed(0)).loss
+    found = clusters(crops, items(12, 3), torch.Generator().manual_seed(0)).loss
     losses = []
     for head in range(3):
         centroids = clusters.prototypes[head]
@@ -238,8 +292,8 @@ def test_items_that_were_never_met_are_passed_over():
     clusters = deep()
     crops = fill(clusters, count=7)
     fresh = [torch.cat([crop, unit(5, 8, seed=9)]) for crop in crops]
-    some = clusters(crops, torch.arange(7), 3, torch.Generator().manual_seed(0)).loss
-    every = clusters(fresh, torch.arange(12), 4, torch.Generator()).loss
+    some = clusters(crops, items(7, 3), torch.Generator().manual_seed(0)).loss
+    every = clusters(fresh, items(12, 4), torch.Generator()).loss
     assert (clusters.label[:, 7:] == -100).all()
     torch.testing.assert_close(every, some)
 
@@ -247,13 +301,13 @@ def test_items_that_were_never_met_are_passed_over():
 def test_labels_change_at_the_next_clustering_only():
     clusters = deep()
     crops = fill(clusters)
-    clusters(crops, torch.arange(12), 3, torch.Generator().manual_seed(0))
+    clusters(crops, items(12, 3), torch.Generator().manual_seed(0))
     first = clusters.label.clone()
-    clusters.remember([unit(12, 8, seed=seed) for seed in (20, 21)], torch.arange(12), 3)
+    clusters.remember([unit(12, 8, seed=seed) for seed in (20, 21)], items(12, 3))
     for step in (4, 5):
-        clusters(crops, torch.arange(12), step, torch.Generator().manual_seed(step))
+        clusters(crops, items(12, step), torch.Generator().manual_seed(step))
         assert torch.equal(clusters.label, first)
-    clusters(crops, torch.arange(12), 6, torch.Generator().manual_seed(6))
+    clusters(crops, items(12, 6), torch.Generator().manual_seed(6))
     assert not torch.equal(clusters.label, first)
 
 
@@ -261,7 +315,7 @@ def test_labels_change_at_the_next_clustering_only():
 def test_centroids_rest_within_an_epoch_unless_they_drift(drift):
     clusters = deep(drift=drift)
     crops = [crop.requires_grad_() for crop in fill(clusters)]
-    clusters(crops, torch.arange(12), 3, torch.Generator().manual_seed(0)).loss.backward()
+    clusters(crops, items(12, 3), torch.Generator().manual_seed(0)).loss.backward()
     assert (clusters.prototypes.grad is not None) == drift
     assert clusters.prototypes.requires_grad == drift
 

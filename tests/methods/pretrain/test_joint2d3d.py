@@ -119,6 +119,19 @@ def test_each_loss_counts_its_own_steps():
     assert [p.inter_step for p in found][5:] == [1, 2, 3, 4, 5]
 
 
+def test_k_means_has_no_balance():
+    Settings(volumes={"balance": "data_set"})
+    with pytest.raises(ValidationError, match="balance=data_set is of clustering=swav"):
+        Settings(clustering="deepcluster", volumes={"balance": "data_set"})
+
+
+def test_the_small_preset_keeps_the_queues_of_the_method():
+    """With eight volumes a step, sixteen clusters are only filled with those of earlier steps."""
+    small, own = Settings.preset("small"), Settings()
+    assert (small.images.queue, small.volumes.queue) == (own.images.queue, own.volumes.queue)
+    assert small.volumes.queue >= small.volumes.prototypes
+
+
 def test_phases_that_leave_nothing_or_have_no_loss_are_refused():
     with pytest.raises(ValidationError, match="leave nothing of training to volumes"):
         Settings(warm_up=0.6, mask_only=0.4)
@@ -288,7 +301,7 @@ def test_the_inter_loss_compares_the_unmasked_vectors_of_both_views():
     assert [tuple(crop.shape) for crop in left.crops] == [(4, 8)] * 2
     for crop in left.crops:
         torch.testing.assert_close(crop.norm(dim=1), torch.ones(4))
-    again = method.volume_clusters(left.crops, left.number, 1, torch.Generator()).loss
+    again = method.volume_clusters(left.crops, left.items, torch.Generator()).loss
     torch.testing.assert_close(terms["inter"], again)
 
 
@@ -431,10 +444,13 @@ def test_the_monitor_tells_of_clusters_and_data_sets():
     assert found["volumes_source_nmi"] == 0, "all volumes are of one data set"
 
 
-@every_form
-def test_a_saved_state_continues_to_the_same_bits(form):
+@pytest.mark.parametrize(
+    ("form", "balance"), [("swav", "all"), ("swav", "data_set"), ("deepcluster", "all")]
+)
+def test_a_saved_state_continues_to_the_same_bits(form, balance):
     """What forward and after_step keep is all in the state."""
-    chosen = {"clustering": form, "images": {"prototypes": 6, "queue": 13, "freeze_steps": 1},
+    images = {"prototypes": 6, "queue": 13, "freeze_steps": 1, "balance": balance}
+    chosen = {"clustering": form, "images": images,
               "swav": {"queue_from": 1}, "deepcluster": {"fill_steps": 2, "every": 2}}  # fmt: skip
 
     def run(method: Joint2d3d, begin: int, end: int) -> Joint2d3d:

@@ -183,6 +183,35 @@ def nnssl_residual(place: Path) -> Original:
     )
 
 
+def nnssl_primus(place: Path) -> Original:
+    """As nnssl saves Primus: with decoder and mask token, and the plan in the checkpoint."""
+    module = original("dynamic_network_architectures.architectures.primus")
+    torch.manual_seed(0)
+    network = filled(module.PrimusS(1, 2, (8, 8, 8), (32, 32, 16)))
+    plan = {
+        "architecture_plans": {"arch_class_name": "PrimusS", "arch_kwargs": None},
+        "pretrain_plan": {"configurations": {"onemmiso": {"patch_size": (32, 32, 16)}}},
+        "pretrain_num_input_channels": 1,
+        "recommended_downstream_patchsize": (160, 160, 160),
+        "key_to_encoder": "eva",
+        "key_to_stem": "down_projection",
+        "keys_to_in_proj": ("down_projection.proj",),
+        "key_to_lpe": "eva.pos_embed",
+    }
+    held = {"network_weights": network.state_dict(), "nnssl_adaptation_plan": plan}
+
+    def features(image: Tensor) -> list[Tensor]:
+        """What the whole network hands to its decoder."""
+        seen: list[Tensor] = []
+        handle = network.up_projection.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        network(image)
+        handle.remove()
+        return seen
+
+    path = saved(place / "checkpoint_final.pth", held)
+    return Original(path, None, draw(2, 1, 32, 32, 16), features, lambda e: e)
+
+
 def bundle(place: Path) -> Original:
     """A bundle of MONAI: configuration, metadata, weights."""
     from monai.networks.nets import SegResNet
@@ -222,5 +251,6 @@ CASES = {
     "nnunet, plain": nnunet_plain,
     "nnunet, residual": nnunet_residual,
     "nnssl ResEnc-L": nnssl_residual,
+    "nnssl Primus": nnssl_primus,
     "monai_bundle": bundle,
 }

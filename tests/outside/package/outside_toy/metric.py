@@ -1,8 +1,8 @@
-"""The metric `volume_error`."""
+"""The metrics `volume_error`, of masks, and `within_one`, of grades."""
 
 import numpy as np
 
-from medssl.evaluate.metric import Metric
+from medssl.evaluate.metric import ClassMetric, Metric
 
 
 def measure(
@@ -19,3 +19,11 @@ VOLUME_ERROR = Metric(
     meaning="difference of both volumes over the larger one; 0 where both masks are empty.",
     measure=measure,
 )
+
+
+def share_within_one(probability: np.ndarray, said: np.ndarray, truth: np.ndarray) -> float:
+    """Share of cases whose grade is the true one or next to it."""
+    return float((abs(said - truth) <= 1).mean())
+
+
+WITHIN_ONE = ClassMetric("within_one", "Within one grade", share_within_one)
