@@ -65,17 +65,32 @@ def test_a_folder_is_run_and_its_model_used_under_any_name(
     (trained,) = (tmp_path / "runs/clinic").glob("train-*")
     command("export", "package", str(trained), "--out", "model.zip")
     images = sorted((tmp_path / "clinic").glob("scan_*.nii.gz"))
-    (tmp_path / "new").mkdir()
-    for path in images[:2]:
-        (tmp_path / "new" / path.name).write_bytes(path.read_bytes())
-    models = ["model.zip", "runs/clinic", str(trained), str(trained / "checkpoint")]
-    for number, model in enumerate(models):
+    for path in images[:2]:  # a folder for each case
+        (tmp_path / "new" / path.name.partition(".")[0]).mkdir(parents=True)
+        (tmp_path / "new" / path.name.partition(".")[0] / path.name).write_bytes(path.read_bytes())
+    asked = {
+        "model.zip": "mha",
+        "runs/clinic": "nrrd",
+        str(trained): "nifti",
+        str(trained / "checkpoint"): "png",
+        str(trained / "checkpoint" / "last"): "mha",
+    }
+    endings = {"mha": ".mha", "nrrd": ".nrrd", "nifti": ".nii.gz", "png": ".png.zip"}
+    for number, (model, form) in enumerate(asked.items()):
         told = command(
-            "predict", model, "new", "--out", f"o{number}", "--format", "mha",
+            "predict", model, "new", "--out", f"o{number}", "--format", form,
             "--statistics", f"s{number}.csv", "--quiet",
         )  # fmt: skip
         assert told == f"2 masks in o{number}, their volumes in s{number}.csv\n"
-        mask = tmp_path / f"o{number}" / "scan_0.mha"
+        mask = tmp_path / f"o{number}" / f"scan_0{endings[form]}"
         assert read_geometry(mask).matches(GRIDS[0])
-    tables = {(tmp_path / f"s{number}.csv").read_text() for number in range(len(models))}
+    tables = {(tmp_path / f"s{number}.csv").read_text() for number in range(len(asked))}
     assert len(tables) == 1
+
+    mask.write_bytes(b"another file")
+    with pytest.raises(AssertionError, match=r"scan_0\.mha .*--overwrite"):
+        command("predict", "model.zip", "new", "--out", "o4", "--format", "mha", "--quiet")
+    command(
+        "predict", "model.zip", "new", "--out", "o4", "--format", "mha", "--overwrite", "--quiet"
+    )
+    assert read_geometry(mask).matches(GRIDS[0])

@@ -1,5 +1,6 @@
 """What a run will take is told before it starts, and changes nothing of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_all_trainings_count_and_the_masks_that_follow() -> None:
         "6 trainings of 400 steps at 0.5 s will take about 20 min, then 40 masks about 40 s; "
         "they need 2 GB on the CPU"
     )
+
+
+def test_more_memory_than_was_asked_for_is_told() -> None:
+    said = "they need 2 GB on the CPU"
+    assert str(replace(LONG, limit=4.0)).endswith(said)
+    assert str(replace(LONG, limit=0.5)).endswith(f"{said}, more than the 0.5 GB of plan.memory")
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,9 @@ def test_a_folder_of_slides_with_a_table(scans: Path) -> None:
     spec = load_spec("scans")
     assert spec.layout.kind == "slides"
     assert load_config("scans").pipeline.split.folds == 0
+    assert (
+        "slides of two patients for a cross-validation" in Path("pipelines/scans.yaml").read_text()
+    )
     assert sum(map(labelled, find_cases(spec))) == 2
 
 
@@ -443,6 +446,37 @@ def test_names_are_made_valid_and_do_not_hide_those_of_medssl(scans: Path) -> No
         fill(scans.parent / folder, ["a.nii.gz", "b.nii.gz"], ["a_seg.nii.gz"])
         initialise(scans.parent / folder, QuietReporter())
         written(name)
+
+
+def test_a_contact_sheet_that_is_there_stays(scans: Path) -> None:
+    fill(scans, ["a.nii.gz", "b.nii.gz"], ["a_seg.nii.gz"])
+    Path("contact_sheet_scans.png").write_bytes(b"mine")
+    said = initialise(scans, QuietReporter())
+    assert Path("contact_sheet_scans.png").read_bytes() == b"mine"
+    assert Path("contact_sheet_scans_2.png").read_bytes().startswith(b"\x89PNG")
+    assert "look at contact_sheet_scans_2.png" in said
+
+
+@pytest.mark.parametrize("form", ["{site}/scan_{n}", "{site}/p{n}/t1"])
+def test_sites_are_no_patients(scans: Path, form: str) -> None:
+    names = [form.format(site=site, n=n) for site in ("site_A", "site_B") for n in (1, 2, 3)]
+    fill(scans, [f"{name}.nii.gz" for name in names], [f"{names[0]}_seg.nii.gz"])
+    said = initialise(scans, QuietReporter())
+    _, cases = written()
+    assert len({case.patient for case in cases}) == 6
+    assert "6 scans, each taken for a patient" in said
+
+
+def test_folders_of_scans_are_patients_and_what_to_write_for_others_is_told(scans: Path) -> None:
+    names = [f"{site}/scan_{n}.nii.gz" for site in ("Basel", "Bern") for n in (1, 2, 3)]
+    fill(scans, names, ["Bern/scan_1_seg.nii.gz"])
+    said = initialise(scans, QuietReporter())
+    assert "6 scans of 2 patients" in said
+    assert "if folders are sites or the like, write {part} in place of {patient}" in said
+    path = Path("data_specs/scans.yaml")
+    path.write_text(path.read_text().replace("{patient}", "{part}"))
+    _, cases = written()
+    assert len({case.patient for case in cases}) == 6
 
 
 def test_a_folder_that_is_run_is_initialised_once(scans: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medssl import cli
 from medssl.data.check import check, labelled
 from medssl.data.geometry import Geometry
+from medssl.data.guess import guess_spec
 from medssl.data.joined import parts_of
 from medssl.data.layouts import find_cases
 from medssl.data.spec import Case, DataSpec, load_spec
@@ -110,6 +112,27 @@ def test_files_of_structures_become_labels_by_their_names(scans: Path, form: str
     assert Path("contact_sheet_scans.png").is_file()
 
 
+def test_pictures_may_have_a_mask_of_each_structure_too(scans: Path) -> None:
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
+        picture(scans / "images" / f"x{number}.png", pixels)
+    for side, column in (("left", 1), ("right", 5)):
+        lung = np.zeros((8, 8), np.uint8)
+        lung[:, column : column + 2] = 255
+        for number in range(2):
+            picture(scans / "masks" / f"{side} lung" / f"x{number}.png", lung)
+    initialise(scans, QuietReporter())
+    spec, cases = written()
+    assert [one.name for one in spec.labels] == ["left lung", "right lung"]
+    assert np.unique(read_mask(cases[0].label).array).tolist() == [0, 1, 2]
+    assert Path("contact_sheet_scans.png").is_file()
+
+
+def picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
 def test_the_names_may_differ_in_one_word_alone(scans: Path) -> None:
     for case in ("a", "b"):
         scan(scans / case / "ct.nii.gz")
@@ -186,6 +209,11 @@ def test_structures_that_are_taken_out_of_the_data_spec_are_no_scans(scans: Path
     assert [case.id for case in cases] == ["s01", "s02", "s10"]
 
 
+def test_a_bare_folder_of_structures_is_checked(scans: Path) -> None:
+    fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
+    assert check(guess_spec(scans), guessed=True) == []
+
+
 def test_a_mask_of_all_labels_goes_before_those_of_structures(scans: Path) -> None:
     fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
     initialise(scans, QuietReporter())
@@ -236,12 +264,22 @@ def test_two_masks_of_one_thing_are_no_structures(scans: Path, name: str) -> Non
     assert not Path("data_specs").exists()
 
 
+def test_two_peoples_masks_of_several_structures_are_told(scans: Path) -> None:
+    scan(scans / "a.nii.gz")
+    for person in ("anna", "bert"):
+        array = np.zeros(GRID.shape, np.uint8)
+        array[1], array[2] = 1, 2
+        write_mask(array, GRID, scans / f"a_{person}.nii.gz")
+    with pytest.raises(DataError, match=r"anna.nii.gz, beside a_bert.nii.gz, .*if two people"):
+        initialise(scans, QuietReporter())
+
+
 def test_a_file_of_several_values_is_no_structure(scans: Path) -> None:
     fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
     array = np.zeros(GRID.shape, np.uint8)
     array[1], array[2] = 1, 2
     write_mask(array, GRID, scans / "s01/segmentations/liver.nii.gz")
-    with pytest.raises(DataError, match=r"liver.nii.gz holds the values 1, 2; .*split it"):
+    with pytest.raises(DataError, match=r"liver.nii.gz, beside .* holds the values 1, 2; .*split"):
         initialise(scans, QuietReporter())
 
 

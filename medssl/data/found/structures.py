@@ -7,7 +7,7 @@ of one thing.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, takewhile
 
@@ -160,7 +160,11 @@ def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:
     for one in by_case.values():
         for name, item in one.items():
             first.setdefault(name, item)
-    sizes = {name: int(np.count_nonzero(_voxels(item))) for name, item in first.items()}
+    sizes = dict[str, int]()
+    for name, item in first.items():
+        array = _voxels(item)
+        _refuse_several(item, array, by_case.values())
+        sizes[name] = int(np.count_nonzero(array))
     fullest = max(by_case.values(), key=len)
     if len(fullest) <= _FEW:
         _refuse_alike(fullest)
@@ -170,17 +174,25 @@ def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:
 def _voxels(item: Item) -> np.ndarray:
     """The voxels of the mask of one structure; none of a file that cannot be read."""
     try:
-        array = read_mask(item.path).array
+        return read_mask(item.path).array
     except MedsslError:  # told when all masks are read
         return np.zeros(0, np.uint8)
-    values = np.setdiff1d(array, 0)
-    if len(values) > 1:
-        raise DataError(
-            f"{item.shown} holds the values {some_of([str(value) for value in values.tolist()])}",
-            "where each structure has a file of its own, one value marks it",
-            "split it into a file for each structure, or join all into one file per scan",
-        )
-    return array
+
+
+def _refuse_several(item: Item, array: np.ndarray, cases: Iterable[Structures]) -> None:
+    """Refuse a mask of several structures that is not the only one of its scan."""
+    values = np.setdiff1d(array, 0).tolist()
+    if len(values) < 2:
+        return
+    scan = next(one for one in cases if item in one.values())
+    others = [one.shown for one in scan.values() if one is not item]
+    beside = f", beside {some_of(others)}," if others else ""
+    raise DataError(
+        f"{item.shown}{beside} holds the values {some_of([str(value) for value in values])}",
+        "one mask of all structures is learnt per scan, or one of each with one value",
+        "keep one and move the other to another folder if two people drew them; else join or split "
+        "them",
+    )
 
 
 def _refuse_alike(masks: Structures) -> None:

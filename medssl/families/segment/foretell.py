@@ -90,7 +90,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
         DataError: a case cannot be used.
         UsageError: the method lacks cases of a kind, or a step does not fit into the memory.
     """
-    pipeline, split = config.pipeline, cohort.split
+    pipeline, split, asked = config.pipeline, cohort.split, config.pipeline.plan
     few = replace(
         split, labelled=split.labelled[:FEW], unlabelled=split.unlabelled[:FEW], validation=()
     )
@@ -123,6 +123,7 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
         masks=final + held,
         memory=_memory(device),
         device="CPU" if device.type == "cpu" else f"GPU ({device})",
+        limit=asked.limit if asked and asked.device in (None, device.type) else None,
     )
 
 

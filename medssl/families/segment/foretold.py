@@ -49,6 +49,7 @@ class Foretold:
         masks: that are made afterwards.
         memory: bytes.
         device: in words.
+        limit: GB that were planned for; None where none were given, or for another device.
     """
 
     step: Pace
@@ -61,6 +62,7 @@ class Foretold:
     masks: int
     memory: int
     device: str
+    limit: float | None = None
 
     @property
     def training(self) -> Pace:
@@ -79,7 +81,10 @@ class Foretold:
         said = f"{what} at {self.step.wall:.2g} s will take about {duration(self.training.wall)}"
         if self.masks:
             said += f", then {self.masks} masks about {duration(self.prediction.wall)}"
-        return f"{said}; they need {self.memory / 1e9:.2g} GB on the {self.device}"
+        needed, limit = self.memory / 1e9, self.limit
+        beyond = limit is not None and needed > limit
+        more = f", more than the {limit:.2g} GB of plan.memory" if beyond else ""
+        return f"{said}; they need {needed:.2g} GB on the {self.device}{more}"
 
 
 def duration(seconds: float) -> str:

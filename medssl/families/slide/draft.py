@@ -11,9 +11,14 @@ from medssl.pipeline.drafts import FOLDS, Keys
 
 def draft(spec: DataSpec, cases: Sequence[Case]) -> Keys:
     """Keys with their reasons."""
+    split = _folds(cases)
+    if split["folds"]:
+        why = "Each slide is called by a model that has not seen it."
+    else:
+        why = "Each class needs slides of two patients for a cross-validation; nothing is scored."
     return [
         ("extends", "slides", "Every key that is not here is that of this pipeline."),
-        ("split", _folds(cases), "Each slide is called by a model that has not seen it."),
+        ("split", split, why),
     ]
 
 
