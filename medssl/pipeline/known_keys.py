@@ -2,7 +2,8 @@
 
 To make these takes as long as all else that such a command does. The keys of every shipped method
 and of the kinds of pipelines that they stand in are listed in known_keys.json, which
-`python -m medssl.pipeline.known_keys` writes anew; what stands elsewhere is left to the classes.
+`python -m medssl.pipeline.known_keys` writes anew. What stands elsewhere is left to the classes,
+and so is a key of a name that is declared in the code, as the list may be older.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import medssl
 from medssl.errors import UsageError
 from medssl.mistakes import instead
 from medssl.named_files import PIPELINES
@@ -41,7 +43,8 @@ def refuse_unknown_keys(name_or_path: str, overrides: Sequence[str]) -> None:
     file, tree = listed["methods"][own["name"]]
     given = {key: value for key, value in own.items() if key not in ("name", "preset")}
     for prefix, whole, plain in (("", listed["files"][file], keys.plain), ("method.", tree, given)):
-        if where := _first_unknown(whole, plain):
+        where = _first_unknown(whole, plain)
+        if where and not _is_declared(where[-1]):
             place = keys.place([*prefix.split(".")[:-1], *where])
             inside = f" in the {place}" if place else ""
             near = _offered(_part(whole, where[:-1]))
@@ -58,6 +61,13 @@ def _first_unknown(tree: Tree, plain: Mapping[Any, Any]) -> tuple[str, ...]:
             if where:
                 return (key, *where)
     return next(((key,) for key in plain if isinstance(key, str) and key not in tree), ())
+
+
+def _is_declared(key: str) -> bool:
+    """Whether some class of medssl has such a key: it is asked, as the list may be older."""
+    line = f"\n    {key}: ".encode()
+    sources = Path(medssl.__file__).parent.rglob("*.py")
+    return any(line in path.read_bytes() for path in sources)
 
 
 def _part(tree: Tree, where: Sequence[str]) -> Tree:

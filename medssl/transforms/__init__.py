@@ -23,6 +23,7 @@ OURS = {
     "SquareCropd": "medssl.transforms.radiograph",
     "StretchPercentilesd": "medssl.transforms.radiograph",
     "NormalizeStaind": "medssl.transforms.stain",
+    "RemovePenMarksd": "medssl.transforms.stain",
     "RandInverseGammad": "medssl.transforms.random_radiograph",
     "RandMixNoised": "medssl.transforms.random_radiograph",
     "RandTurnShiftd": "medssl.transforms.random_radiograph",

@@ -33,6 +33,7 @@ _OWN_GROUP = {
     "RandMixNoised": "intensity",
     "RandInverseGammad": "intensity",
     "NormalizeStaind": "intensity",
+    "RemovePenMarksd": "intensity",
 }
 """What ours do; others have the group that their module is named after."""
 

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import torch
 import yaml
 from PIL import Image
 
+from medssl.networks.build import build_network
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
+from medssl.train.checkpoint import read_weights
 
 OURS = """
 preprocess:
@@ -40,6 +43,10 @@ def test_volumes_go_through_it_from_files_to_scores(balls: Path) -> None:
     steps = [next(iter(one)) for one in described["preprocess"]]
     assert steps == ["Orientationd", "Spacingd", "NormalizeIntensityd"]
     assert described["network"]["init_filters"] == 16
+    found = read_weights(done["model"])
+    fresh = build_network(load_config("mine.yaml").pipeline.network, 1, 2, seed=0).state_dict()
+    learnt = [key for key, one in fresh.items() if not torch.equal(one, found[f"members.0.{key}"])]
+    assert len(learnt) == len(fresh)
     assert done["scores"].read_text().count("\n") == 3
 
 

@@ -60,16 +60,30 @@ def test_a_tile_that_is_hardly_stained_stays() -> None:
     np.testing.assert_array_equal(made(STAINED, bare), bare)
 
 
-def test_a_transform_of_ours_serves_anyones_compose() -> None:
+@pytest.mark.parametrize("pen", [(30, 130, 70), (30, 60, 150), (25, 25, 30), (215, 30, 40)])
+def test_a_stroke_of_a_pen_is_taken_off_and_tissue_stays(pen: tuple[int, int, int]) -> None:
+    tissue = np.full((64, 64, 3), (214, 150, 200), np.uint8)
+    marked = tissue.copy()
+    marked[20:30] = pen
+    found = made("medssl:RemovePenMarksd", marked)
+    assert (found[20:30] == 240).all()
+    assert (found[[*range(17), *range(33, 64)]] == tissue[0, 0]).all()
+    np.testing.assert_array_equal(made("medssl:RemovePenMarksd", tile()), tile())
+
+
+@pytest.mark.parametrize("name", ["NormalizeStaind", "RemovePenMarksd"])
+def test_a_transform_of_ours_serves_anyones_compose(name: str) -> None:
     from monai.data import MetaTensor
     from monai.transforms import Compose
 
-    from medssl.transforms import NormalizeStaind
+    import medssl.transforms as ours
 
     image = MetaTensor(torch.from_numpy(tile().transpose(2, 0, 1).copy()))
-    found = Compose([NormalizeStaind("x")])({"x": image})["x"]
+    found = Compose([getattr(ours, name)("x")])({"x": image})["x"]
     assert isinstance(found, MetaTensor)
-    np.testing.assert_array_equal(found.numpy().transpose(1, 2, 0), made(STAINED, tile()))
+    wanted = made([f"medssl:{name}"], tile())
+    np.testing.assert_array_equal(found.numpy().transpose(1, 2, 0), wanted)
+    np.testing.assert_array_equal(image.numpy().transpose(1, 2, 0), tile())
 
 
 def test_transforms_of_monai_see_rows_and_columns_of_a_tile() -> None:

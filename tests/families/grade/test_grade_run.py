@@ -375,6 +375,8 @@ def test_unknown_patients_are_noted(joints: Path) -> None:
             "Spacingd asks for mm; .* joints declares no spacing; leave it out",
         ),
         (["preprocess=['medssl:StretchPercentilesd']"], "makes no square picture"),
+        (["preprocess=[Resizd, radiograph]"], "no transform is called 'Resizd'; .* 'Resized'"),
+        (["augment=[RandGausianNoised]"], "is called 'RandGausianNoised'; .* 'RandGaussianNoised'"),
         (["preprocess={joint: {sides: 3}}"], r"unknown key 'joint\.sides'.*'joint\.side'"),
         (["evaluate.disease_from=3"], "is no grade of joints; its grades are none, mild, severe"),
         (["method=semixp"], "did you mean 'semixup'"),

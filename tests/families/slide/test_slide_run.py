@@ -192,6 +192,8 @@ def test_a_chain_is_remembered_and_done_to_new_slides(toys: Path) -> None:
     [
         ("[{Resized: {spatial_size: [16, 16]}}]", "changes the size or the channels of tiles"),
         ("macenko", "no transform is called 'macenko'"),
+        ("[medssl:NormaliseStaind]", "did you mean 'medssl:NormalizeStaind'"),
+        ("[{Flipd: {spatial_axs: 0}}]", "no argument 'spatial_axs'; did you mean 'spatial_axis'"),
         ("{stain: macenko}", "stain is a key of slide; write {slide: {stain: ...}}"),
         ("mr", "no transform is called 'mr'"),
     ],
