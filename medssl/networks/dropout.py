@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from medssl.networks.rows import drawn_for_all
+from medssl.networks.rows import drawn_for_all, share
 
 STEPS = 1 << 16
 """A share of values is kept to 1 / 65,536: four values take their bits from one random integer."""
@@ -17,9 +17,14 @@ class Dropout(nn.Dropout):
     def forward(self, values: Tensor) -> Tensor:
         """Values of any shape, a share `p` of them 0, the others larger by 1 / (1 - p)."""
         dropped = round(self.p * STEPS)
-        if not self.training or dropped in (0, STEPS) or values.device.type != "cpu":
+        if not self.training or dropped in (0, STEPS):
             return super().forward(values)
-        bits = drawn_for_all(_bits, values.shape, values.device)
+        if values.device.type != "cpu":
+            usual = super().forward
+            if share() is None:
+                return usual(values)
+            return values * drawn_for_all(lambda full: usual(values.new_ones(full)), values.shape)
+        bits = drawn_for_all(_bits, values.shape)
         kept = bits >= dropped - STEPS // 2
         return values * kept * (1 / (1 - self.p))
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medssl.data.draws import placed
+
 
 @dataclass
 class Rows:
@@ -68,9 +70,7 @@ def seeing(rows: Rows) -> Iterator[Rows]:
         _seen.pop()
 
 
-def drawn_for_all(
-    draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], device: torch.device
-) -> Tensor:
+def drawn_for_all(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int]) -> Tensor:
     """What `draw(shape)` gives for the rows here; it draws for the whole batch.
 
     So a row gets the same numbers however the batch is shared out.
@@ -83,4 +83,4 @@ def drawn_for_all(
         return draw(tuple(shape))
     times = shape[0] // len(rows.index)
     every = draw((rows.total * times, *shape[1:]))
-    return every[rows.within(shape[0]).to(device)]
+    return every[placed(rows.within(shape[0]), every)]

@@ -86,7 +86,6 @@ class DropPath(nn.Module):
         drawn = drawn_for_all(
             lambda shape: torch.rand(shape, device=branch.device),
             (len(branch), 1, 1),
-            branch.device,
         )
         kept = drawn < keep
         return branch * kept / keep

@@ -13,12 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from medssl.data.spec import DataSpec
-from medssl.evaluate.statistics import (
-    Interval,
-    bootstrap_interval,
-    crossed_means,
-    paired_difference,
-)
+from medssl.evaluate.statistics import Interval, crossed_means, paired_difference
 from medssl.pipeline.study import Cell, Study
 
 
@@ -76,6 +71,11 @@ class Headline:
     low: float | None = None
     high: float | None = None
 
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
 
 Runs = Mapping[int, Result]
 """The runs of one arm by seed."""
@@ -132,9 +132,7 @@ class Comparison(ABC):
         """The scores of an arm: over items with an interval, the others over seeds."""
         first = []
         if self.score:
-            low, high = self.interval(runs)
-            mean = np.mean(list(self.pooled(runs).values()))
-            first = [f"{mean:.3f} [{low:.3f}, {high:.3f}]"]
+            first = [str(self.standing(runs))]
         return [*first, *(mean_sd(self.numbers(runs, name)) for name in self.shown)]
 
     def mean(self, run: Result) -> float:
@@ -146,10 +144,11 @@ class Comparison(ABC):
         value = run.numbers.get(self.ranked)
         if value is None or not np.isfinite(value):
             return None
-        low, high = (run.numbers.get(f"{self.ranked}_{end}") for end in ("low", "high"))
-        if low is None and (values := list(self.items(run).values())):
-            low, high = bootstrap_interval(values, DRAWS, np.random.default_rng(0))
-        return Headline(self.score or self.ranked.replace("_", " "), value, low, high)
+        return self._headline(value, self.interval({0: run}))
+
+    def _headline(self, value: float, interval: Interval) -> Headline:
+        ends = (None if np.isnan(end) else float(end) for end in interval)
+        return Headline(self.score or self.ranked.replace("_", " "), value, *ends)
 
     def pooled(self, runs: Runs) -> dict[str, float]:
         """Item to its mean score over the seeds that tested it."""
@@ -171,23 +170,32 @@ class Comparison(ABC):
         return np.array([[pooled[item] for item in items]])
 
     def interval(self, runs: Runs) -> Interval:
-        """Of an arm's mean, over items and seeds; no number for a single item and seed."""
+        """Of an arm's mean, over items and seeds; no number for a single item and seed.
+
+        One run has the interval of its own evaluation, which its report and MLflow show.
+        """
+        if len(runs) == 1:
+            (run,) = runs.values()
+            low, high = (run.numbers.get(f"{self.ranked}_{end}") for end in ("low", "high"))
+            if low is not None and high is not None:
+                return Interval(low, high)
         table = self.table(runs, list(self.pooled(runs)))
-        if table.size == 1:
+        if table.size < 2:
             return Interval(float("nan"), float("nan"))
         return quantiles(crossed_means([table], DRAWS, np.random.default_rng(0))[0])
 
     def standing(self, runs: Runs) -> Headline:
         """The number by which an arm is ranked, its mean over seeds.
 
-        Its interval is over items and seeds, where items have scores.
+        Its interval is over items and seeds, where items have scores; of one run, its own.
         """
-        name = self.score or self.ranked.replace("_", " ")
-        if not self.score:
-            return Headline(name, float(np.mean([self.mean(run) for run in runs.values()])))
-        ends = self.interval(runs)
-        mean = float(np.mean(list(self.pooled(runs).values())))
-        return Headline(name, mean, *(None if np.isnan(end) else end for end in ends))
+        own = self.headline(next(iter(runs.values()))) if len(runs) == 1 else None
+        if own is not None:
+            return own
+        found = [self.mean(run) for run in runs.values()]
+        if self.score:
+            found = list(self.pooled(runs).values())
+        return self._headline(float(np.mean(found)), self.interval(runs))
 
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
         """An arm less another over the items of both; empty texts where these are too few.

@@ -63,6 +63,23 @@ def alone_in(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
                 release()
 
 
+@contextmanager
+def alone_if_free(folder: Path) -> Iterator[bool]:
+    """As `alone_in`, of a folder that exists, but without waiting: false where another is there.
+
+    Raises:
+        MedsslError: the folder cannot be written to.
+    """
+    with held(), told(folder / LOCK):
+        release = _try(folder / LOCK)
+    try:
+        yield release is not None
+    finally:
+        if release is not None:
+            with held():
+                release()
+
+
 def _try(path: Path) -> Callable[[], None] | None:
     """Take the lock; returns what gives it back, or None where another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

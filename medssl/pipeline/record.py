@@ -54,9 +54,12 @@ def _lines(journal: Path) -> Iterator[dict[str, Any]]:
 
 def _add(plain: dict[str, Any], entry: Mapping[str, Mapping[str, Any]]) -> None:
     for part in PARTS:
-        if found := entry.get(part):
-            joined = {**plain.get(part, {}), **found}
-            plain[part] = {name: value for name, value in joined.items() if value is not None}
+        for name, value in entry.get(part, {}).items():
+            kept = plain.setdefault(part, {})
+            if value is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = value
 
 
 class Record:

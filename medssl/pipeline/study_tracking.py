@@ -1,16 +1,20 @@
 """The MLflow run of a study: above the runs of its arms, with its table, figures and report."""
 
+import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import load_config
-from medssl.pipeline.lock import alone_in
-from medssl.pipeline.study import Cell, Study
+from medssl.pipeline.lock import alone_if_free, alone_in
+from medssl.pipeline.study import Cell, Study, cells
 from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_page import points
 from medssl.pipeline.study_tasks import study_folder
-from medssl.train.track import Tracker
-from medssl.train.tracking import TRACKING
+from medssl.section import digest
+from medssl.train.track import Tracker, end_left_open
+from medssl.train.tracking import TRACKING, recall
 
 ARTIFACTS = ("study.csv", "summary.md", "learning_curve.csv", "learning_curve.png")
 
@@ -18,11 +22,14 @@ PART_FAILED = "runs_failed"
 """Tag of a study of which runs did not finish: how many, and why the first did not."""
 
 
-def study_tracker(study: Study, failures: Sequence[Failure] = ()) -> Tracker:
+def study_tracker(
+    study: Study, failures: Sequence[Failure] = (), models: Sequence[Path] = ()
+) -> Tracker:
     """What follows a study in MLflow, as a context manager; a study has one run for all its life.
 
     Args:
         failures: of runs that did not finish.
+        models: where the models of its finished runs are.
     """
     plain = study.model_dump(mode="json", exclude={"arms"})
     params = {key: value for key, value in plain.items() if value not in (None, [], "")}
@@ -30,7 +37,10 @@ def study_tracker(study: Study, failures: Sequence[Failure] = ()) -> Tracker:
     tags = {"stage": "study", "study": study.name, PART_FAILED: _in_short(failures)}
     name = study.title or study.name
     experiment = load_config(study.pipeline).pipeline.name
-    return Tracker(study_folder(study), experiment, name, None, params | arms, tags)
+    folder = study_folder(study)
+    uses = [os.path.relpath(model, folder) for model in models]
+    given = folder, experiment, name, None, params | arms, tags
+    return Tracker(*given, datasets=_datasets(study), uses=uses)
 
 
 def begin(study: Study) -> Tracker:
@@ -52,15 +62,59 @@ def hand_over(
     comparison: Comparison,
     failures: Sequence[Failure],
 ) -> None:
-    """Hand the report over, and the score of each arm by label budget as a curve."""
+    """Hand the report over, and the score of each arm by label budget as a curve.
+
+    Runs of the study that were killed, and that nobody has gone on with, are ended: those of an arm
+    that was taken out would be running for ever.
+    """
     folder = study_folder(study)
-    with study_tracker(study, failures) as tracker:
+    for below in _below(folder):
+        with alone_if_free(below) as alone:
+            if alone:
+                end_left_open(below)
+    with study_tracker(study, failures, _models(results)) as tracker:
         if comparison.score:
             for labels, numbers in sorted(_curves(results, comparison).items()):
                 tracker.metrics(labels, numbers)
         for path in (folder / name for name in ARTIFACTS):
             if path.is_file():
                 tracker.artifact(path)
+
+
+def _datasets(study: Study) -> list[dict[str, str]]:
+    """The data sets of all arms, as they are declared; who learns from which case, runs tell."""
+    profile = json.dumps({"labels": study.labels, "seeds": study.seeds})
+    found = {}
+    for cell in {(cell.arm, cell.data): cell for cell in cells(study)}.values():
+        config = load_config(study.pipeline, cell.overrides)
+        for spec in config.specs:
+            found[spec.name] = {
+                "name": spec.name,
+                "digest": digest(config.declared())[:36],
+                "source": json.dumps({"licence": spec.licence, "simulated": spec.simulated}),
+                "profile": profile,
+                "context": "study",
+            }
+    return list(found.values())
+
+
+def _models(results: Mapping[Cell, Result]) -> list[Path]:
+    """Where the models of finished runs are: what their last stage made, or else used."""
+    found = []
+    for result in results.values():
+        known = recall(result.folder)
+        uses = [] if known["model"] else known["uses"]
+        found += [result.folder] if known["model"] else [result.folder / use for use in uses]
+    return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """Folders of the runs of a study, and of their stages, stages first."""
+    tracked = [path.parent for path in sorted(folder.parent.glob(f"*/{TRACKING}"))]
+    above = {one: recall(one)["parent"] for one in tracked}
+    runs = [one for one in tracked if above[one] == folder.name]
+    names = {one.name for one in runs}
+    return [*(one for one in tracked if above[one] in names), *runs]
 
 
 def _curves(results: Mapping[Cell, Result], comparison: Comparison) -> dict[int, dict[str, float]]:

@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from medssl.data.bags.bag import Bags, BagStream
+from medssl.data.draws import placed
 from medssl.errors import UsageError
 from medssl.networks.dropout import Dropout
 from medssl.networks.rows import Rows, drawn_for_all, seeing, share
@@ -89,7 +90,7 @@ class Division:
                 return called(*args, **kwargs)
 
             def part(rows: Rows) -> Any:
-                given = [_taken(leaf, rows, first.device) for leaf in leaves]
+                given = [_taken(leaf, rows, first) for leaf in leaves]
                 return tree_unflatten(given, spec)
 
             rows = self._rows(len(first))
@@ -156,11 +157,11 @@ class Division:
             return whole(values)
         layout = self._layout(rows)
         times = len(values) // len(rows.index)
-        kept = (layout.here[:, None] * times + torch.arange(times)).flatten().to(values.device)
+        kept = placed((layout.here[:, None] * times + torch.arange(times)).flatten(), values)
         dims = [0, *range(2, values.ndim)]
         wide = values.float() if values.element_size() < 4 else values
         own = wide[kept]
-        count = own.new_tensor([own.numel() / own.shape[1]])
+        count = own.new_full((1,), own.numel() / own.shape[1])
         count = self.team.sum(count)
         mean = self._sum(own.sum(dims)) / count
         shape = (1, -1, *[1] * (values.ndim - 2))
@@ -209,16 +210,15 @@ class _Collect(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor, layout: Layout, team: Team) -> Tensor:
         ctx.layout, ctx.size, ctx.shape = layout, team.parts, own.shape
         every = torch.cat(team.stacked(own, layout.lengths))
-        return every[layout.place.to(own.device)]
+        return every[placed(layout.place, own)]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         layout: Layout = ctx.layout
         own = gradient.new_zeros(ctx.shape)
-        device = gradient.device
         # The mean over processes divides it again.
-        own[layout.here.to(device)] = gradient[layout.which.to(device)] * ctx.size
+        own[placed(layout.here, own)] = gradient[placed(layout.which, own)] * ctx.size
         return own, None, None
 
 
@@ -236,11 +236,11 @@ class _Sum(torch.autograd.Function):
         return ctx.team.sum(gradient.contiguous().clone()), None
 
 
-def _taken(leaf: Any, rows: Rows, device: torch.device) -> Any:
+def _taken(leaf: Any, rows: Rows, first: Tensor) -> Any:
     """The rows here of an argument that has a row for each of the batch."""
     if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != rows.total:
         return leaf
-    return leaf[rows.index.to(device)]
+    return leaf[placed(rows.index, first)]
 
 
 def whole_batch(part: Any, team: Team) -> Any:
@@ -339,5 +339,5 @@ def _dropped(module: nn.Module, whole: Callable[..., Tensor], values: Tensor) ->
     shape = values.shape
     if not isinstance(module, nn.Dropout):  # whole channels
         shape = torch.Size([*shape[:2], *[1] * (values.ndim - 2)])
-    drawn = drawn_for_all(lambda full: whole(values.new_ones(full)), shape, values.device)
+    drawn = drawn_for_all(lambda full: whole(values.new_ones(full)), shape)
     return values * drawn

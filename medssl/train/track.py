@@ -26,6 +26,9 @@ from medssl.train.mlflow_run import MlflowRun, is_file, load_client
 from medssl.train.tracking import begin_run, model_in, recall, relative, remember, run_beside
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+OPEN: Status = "KILLED"
+"""How a run ended of which nothing more is heard; written down first, as a kill says nothing."""
+
 Found = TypeVar("Found")
 
 METRICS = "metrics.jsonl"
@@ -99,6 +102,7 @@ class Tracker:
         self._owed: list[tuple[Path, str | None]] = []
         self._sent = 0
         self._due = 0.0
+        self._status_owed: Status | Literal[""] = OPEN
 
     def __enter__(self) -> Self:
         if not self._active:
@@ -183,7 +187,9 @@ class Tracker:
     def _close(self, status: Status) -> None:
         if self._mlflow is not None:
             self._flush()
+        self._status_owed = status
         if self._on_run(lambda run: run.end(status)):
+            self._status_owed = ""
             self._owed = []  # what a store that answers refuses now, it will refuse later too
             self._complete = status == "FINISHED" and not self._pending
         self._remember()
@@ -319,6 +325,7 @@ class Tracker:
             "sent": self._sent,
             "owed": [[relative(path, self._folder), where] for path, where in self._owed],
             "complete": self._complete,
+            "status_owed": self._status_owed,
         }
         remember(self._folder, plain)
 
@@ -335,10 +342,29 @@ def deliver(folder: Path) -> str | None:
     known = recall(folder)
     if known["complete"]:
         return None
-    told = {key: known[key] for key in _GIVEN}
-    with Tracker(folder, **told) as tracker:
+    with _again(folder, known) as tracker:
         pass
     return tracker.run_id
+
+
+def end_left_open(folder: Path) -> None:
+    """Tell MLflow how a stage ended that could not say so, and that nobody goes on with.
+
+    Costs nothing where nothing is missing. Nobody else may be at work in the folder.
+    """
+    known = recall(folder)
+    if known["status_owed"] and known["store"] in (None, shown_uri(tracking_uri())):
+        tracker = _again(folder, known).__enter__()
+        if why := known["tags"].get(FAILURE):
+            tracker.tag(FAILURE, why)
+        tracker.finish(known["status_owed"])
+
+
+def _again(folder: Path, known: Mapping[str, Any]) -> Tracker:
+    """The tracker of a folder, from its record alone."""
+    tracker = Tracker(folder, **{key: known[key] for key in _GIVEN})
+    tracker._status_owed = known["status_owed"] or OPEN
+    return tracker
 
 
 def is_delivered(folder: Path) -> bool:

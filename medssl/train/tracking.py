@@ -50,7 +50,7 @@ def recall(folder: Path) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         "experiment": "", "name": "", "parent": None, "params": {}, "tags": {},
         "store": None, "run_id": None, "mark": None, "sent": 0, "owed": [], "complete": True,
-        "datasets": [], "model": None, "uses": [], "model_id": None,
+        "datasets": [], "model": None, "uses": [], "model_id": None, "status_owed": "",
     }  # fmt: skip
     try:
         plain = json.loads((folder / TRACKING).read_text("utf-8"))

@@ -262,7 +262,7 @@ def make_update(
     division = Division(TEAM, settings.accumulate)
     less = settings.checkpointing or settings.accumulate > 1
     if less and TEAM.together:
-        _must_have_no_batch_norm(method)
+        _must_have_no_batch_norm(method, settings)
     if settings.checkpointing:
         keep_less(method, lambda: division.generators)
     sharding = _shard(method, device, note) if settings.sharded else None
@@ -301,12 +301,19 @@ def _shard(method: nn.Module, device: torch.device, note: Note) -> "Sharding | N
     return Sharding(method, device)
 
 
-def _must_have_no_batch_norm(method: nn.Module) -> None:
+def _must_have_no_batch_norm(method: nn.Module, settings: LoopSettings) -> None:
     if any(isinstance(one, _BatchNorm) for one in method.modules()):
+        asked = {
+            "train.accumulate": settings.accumulate > 1,
+            "train.checkpointing": settings.checkpointing,
+        }
+        keys = " and ".join(key for key, given in asked.items() if given)
         raise UsageError(
-            f"{TEAM.size} processes cannot compute batch norms once more",
-            "train.accumulate and train.checkpointing ask for it",
-            "leave both out, or choose network.norm=instance",
+            f"{keys} cannot be had with {TEAM.size} processes and batch norms",
+            "passes are computed once more for their gradients, and the batch norms of all "
+            "processes would have to meet again for that",
+            "leave it out, as each process keeps the passes of its part of the batch alone; or "
+            "choose another norm, e.g. network.norm=instance; or start one process",
         )
 
 

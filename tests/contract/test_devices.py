@@ -16,6 +16,8 @@ from torch.multiprocessing import start_processes
 from medssl.evaluate import class_metrics, mask_metrics
 from medssl.infer.window import sliding_window, sliding_window_slabs
 from medssl.methods.method import Progress
+from medssl.networks.dropout import Dropout
+from medssl.networks.rows import Rows, seeing
 from medssl.settings import TrainSettings
 from medssl.train.update import make_update
 from medssl.transforms.catalogue import known_transforms
@@ -26,13 +28,11 @@ from tests.contract.training import training
 from tests.data.test_changes import MOVES, SURE, stream
 
 SEGMENT = training("segment")
-ON_CPU = {"bcp": (2, 2), "multi_augs": (1, 0)}
-"""Methods of which a part is done on a CPU, and copies from and to the device for that: the largest
-connected part of what is labelled; places to cut around."""
+ON_CPU = {"bcp", "multi_augs"}
+"""Methods of which a part is done on a CPU, and one more copy to it for that: of labels, for their
+largest connected part, or for places to cut around."""
 CLUSTERED = {"joint2d3d, deepcluster": {"nonzero": 1}}
 """What has to be counted when all items are clustered anew, every so many steps."""
-FETCHED = {"copy to the CPU": 1}
-"""The values of all terms, in one transfer."""
 CHANCES = {
     name: [{name: {"prob": 1}}]
     for name in known_transforms()
@@ -62,9 +62,9 @@ def stepped(method, streams, settings, first=1, steps=2, double=False):
     return found
 
 
-def segment(name, patch, **keys):
+def segment(name, patch, turns=1, **keys):
     method = build_method(patch, name, **keys)
-    settings = TrainSettings(steps=1000, patch=patch)
+    settings = TrainSettings(steps=1000, patch=patch, accumulate=turns)
     return stepped(method, make_streams(patch, method), settings, 900)
 
 
@@ -91,6 +91,21 @@ def windows(slabs):
             return [float((found.cpu() - alone).abs().max())]
         parts = sliding_window_slabs(image.numpy(), there, device=install(), **how)
         return [float((one.logits.cpu() - alone[:, *one.where]).abs().max()) for one in parts]
+
+
+def dropped_in_parts():
+    """Dropout of each half of the rows, less that of all of them."""
+    values, layer = torch.ones(4, 3, 5), Dropout(0.5).train()
+    with strict():
+        there = values.to(install())
+        torch.manual_seed(0)
+        whole = layer(there)
+        halves = []
+        for index in torch.arange(4).chunk(2):
+            torch.manual_seed(0)
+            with seeing(Rows(4, index)):
+                halves.append(layer(there[: len(index)]))
+        return [float((torch.cat(halves) - whole).abs().max().cpu())]
 
 
 def measured(metric, given):
@@ -134,6 +149,8 @@ STEPS = {
        for name in SEGMENT for dims, side in PATCHES.items()},
     "tracoco with batch norm and dropout": partial(
         segment, "tracoco", PATCHES["3d"], norm="batch", dropout=0.5),
+    **{f"{name} in turns": partial(segment, name, PATCHES["3d"], turns=2, dropout=0.5)
+       for name in ("tracoco", "unimatch")},
     **{name: case for name, case in others.CASES.items()
        if not isinstance(case, partial) or "preset" not in case.keywords},
 }  # fmt: skip
@@ -142,6 +159,7 @@ VALUES = {
     **{f"change {name}": partial(changed, chain) for name, chain in CHAINS.items()},
     **{name: partial(windows, name == "slabs") for name in ("windows", "slabs")},
     **{f"metric {name}": case for name, case in METRICS.items()},
+    "dropout in parts": dropped_in_parts,
 }
 
 
@@ -171,11 +189,10 @@ def test_a_step_stays_on_its_device_and_fetches_its_terms_alone(name, found):
     assert not isinstance(found[name], str), found[name]
     last = found[name][-1]
     uploads = last.pop("uploads")
-    may = CLUSTERED.get(name, {})
-    more, given = ON_CPU.get(name.split()[0], (0, 0))
-    assert last == FETCHED | may | ({"copy to the CPU": 1 + more} if more else {})
-    assert uploads == given
-    assert found[name][0]["copy to the CPU"] == 1 + more
+    may, copies = CLUSTERED.get(name, {}), 1 + (name.split()[0] in ON_CPU)
+    assert last == may | {"copy to the CPU": copies}
+    assert uploads == 0
+    assert found[name][0]["copy to the CPU"] == copies
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
+from torch import ones
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from medssl.data.bags.bag import BagBatch, Bags
+from medssl.data.batch import Batch
+from medssl.data.mixed.batch import Images, MixedBatch, Volumes
 from medssl.data.patches import OverlappingPatches
-from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.prefetch import Prefetch, choose_workers, pinned
+from medssl.data.radiograph.batch import RadiographBatch
+from medssl.data.scan.batch import ScanBatch
+from medssl.data.slide.tile_batch import TileBatch
 from medssl.data.stream import PatchStream
 from medssl.errors import UsageError
 from medssl.transforms.chain import Augment
@@ -124,3 +132,50 @@ def test_batches_for_a_gpu_lie_in_pinned_memory(workers, on_device, monkeypatch)
     with closing(Prefetch({"a": source}, 0, workers)) as feed:
         feed.take()
     assert held == []
+
+
+class Copies(TorchDispatchMode):
+    """Notes from where something is copied to a device, and whether the host goes on meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        if func.overloadpacket is torch.ops.aten._to_copy and given.get("device") is not None:
+            self.seen.append((args[0].data_ptr(), given.get("non_blocking", False)))
+        return func(*args, **given)
+
+
+TWO, IDS = ones(2, dtype=torch.int64), ("a", "b")
+BAG = BagBatch(ones(5, 3), torch.tensor(1), ("a",))
+SOME = ones(2, 3, dtype=torch.bool)
+KINDS = [
+    (Batch(ones(2, 1, 1, 3, 3, 3), ones(2, 3, 3, 3), TWO, IDS, ones(2, 3, 3, 3), SOME), 4),
+    (RadiographBatch(ones(2, 1, 4, 4), TWO, IDS), 2),
+    (TileBatch(ones(2, 3, 4, 4), IDS), 1),
+    (BAG, 2),
+    (Bags((BAG, BAG), (0, 1), 2), 4),
+    (ScanBatch(ones(2, 1, 1, 3, 3, 3), ones(2, 1, 3, 4), (3, 3, 3), TWO, TWO, IDS, SOME, SOME), 6),
+    (MixedBatch(Images(SOME, TWO, TWO), Volumes(SOME, SOME, TWO, SOME, TWO, SOME, TWO), IDS), 10),
+]
+
+
+@pytest.mark.parametrize(("batch", "count"), KINDS, ids=lambda one: type(one).__name__)
+def test_every_kind_of_batch_is_copied_from_pinned_memory_while_the_host_goes_on(
+    batch, count, monkeypatch
+):
+    held = {}
+
+    def pin(one):
+        found = one.clone()
+        held[found.data_ptr()] = found
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    ready = pinned(batch)
+    with Copies() as copies:
+        ready.to(torch.device("meta"))
+    assert len(copies.seen) == count
+    assert all(place in held and goes_on for place, goes_on in copies.seen)

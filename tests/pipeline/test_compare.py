@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medssl.errors import DataError, UsageError
-from medssl.families.segment.comparison import CaseTable, read_scores
+from medssl.families.segment.comparison import CaseTable, SegmentComparison, read_scores
 from medssl.pipeline.compare import compare, tabulate
 from medssl.pipeline.compare_page import MOST, compare_page
 from medssl.pipeline.comparison import Result
@@ -88,6 +88,22 @@ def test_without_runs_the_next_step_is_named(
         compare("hippocampus")
     with pytest.raises(UsageError, match="did you mean 'hippocampus'"):
         compare("hipocampus")
+
+
+OWN = {"dice": 0.535, "dice_low": 0.2, "dice_high": 0.9}
+
+
+@pytest.mark.parametrize("numbers", [OWN, {"dice": 0.535}])
+def test_a_score_has_one_interval_wherever_it_stands(numbers: dict[str, float]) -> None:
+    """In the table, in the figure and in leagues; that of the evaluation if it has one."""
+    run = replace(a_run("supervised", LOW), numbers=numbers)
+    found = tabulate([run], "supervised")
+    (shown,) = found.headlines
+    assert shown is not None
+    assert str(shown) in found.rows[0]
+    assert SegmentComparison().standing({0: run}) == shown
+    if numbers is OWN:
+        assert str(shown) == "0.535 [0.200, 0.900]"
 
 
 def test_the_page_holds_the_table_and_a_figure_and_refers_to_nothing_else() -> None:

@@ -112,6 +112,14 @@ def test_files_of_structures_become_labels_by_their_names(scans: Path, form: str
     assert Path("contact_sheet_scans.png").is_file()
 
 
+def test_they_may_lie_apart(scans: Path) -> None:
+    fill(scans, "{case}.nii.gz", "../drawn/{case}/{name}.nii.gz")
+    initialise(scans, QuietReporter(), labels=scans.parent / "drawn")
+    spec, cases = written()
+    assert len(spec.labels) == 3
+    assert [labelled(case) for case in cases] == [True, True, False]
+
+
 def test_pictures_may_have_a_mask_of_each_structure_too(scans: Path) -> None:
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)

@@ -16,7 +16,7 @@ import pytest
 
 from medssl.errors import MedsslError, Stopped
 from medssl.pipeline import lock
-from medssl.pipeline.lock import DATED, alone_in
+from medssl.pipeline.lock import DATED, alone_if_free, alone_in
 from medssl.stop import listening
 
 
@@ -123,3 +123,10 @@ def test_without_locks_another_machine_is_taken_for_dead_after_a_while(
     with alone_in(tmp_path, tell):
         pass
     assert bool(told) == (age < lock.STALE_AFTER_S)
+
+
+def test_who_does_not_wait_is_told_whether_another_is_there(tmp_path: Path) -> None:
+    with another_in(tmp_path), alone_if_free(tmp_path) as alone:
+        assert not alone
+    with alone_if_free(tmp_path) as alone, alone_if_free(tmp_path) as other:
+        assert (alone, other) == (True, False)

@@ -81,6 +81,51 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     finished = [run.info.run_id for run in wholes if run.info.status == "FINISHED"]
     shown = [one.model_id for id_ in finished for one in client.get_run(id_).inputs.model_inputs]
     assert sorted(shown) == sorted(made), "the rows of whole runs show their models"
+    (data,) = study.inputs.dataset_inputs
+    assert data.dataset.name == "balls"
+    used = [one.model_id for one in client.get_run(study.info.run_id).inputs.model_inputs]
+    assert sorted(used) == sorted(made)
+
+
+def test_a_run_that_was_killed_is_ended_by_its_study_though_its_arm_is_taken_out(
+    balls: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    class Kill(BaseException):
+        """Ends what it is raised in, and tells nobody."""
+
+    def train(job: Job, tracker: Tracker) -> dict[str, Any]:
+        if job.plan.config.method.noise:
+            raise Kill
+        write_untrained(job.plan.config, job.plan.folder("train"))
+        return {}
+
+    monkeypatch.setattr("medssl.families.segment.train.train", train)
+    text = STUDY.replace("[2, 3]", "[2]")
+    (balls / "pipelines" / "balls_study.yaml").write_text(text)
+    with monkeypatch.context() as killed:
+        killed.setattr(Tracker, "__exit__", lambda *_: None)
+        with pytest.raises(Kill):
+            run_study(load_study("balls_study"), QuietReporter())
+
+    client = MlflowClient(mlflow_store)
+
+    def ended(arm: str) -> dict[str, str]:
+        found = client.search_runs([client.get_experiment_by_name("balls").experiment_id])
+        return {
+            run.data.tags["stage"]: run.info.status
+            for run in found
+            if run.data.tags.get("arm") == arm
+        }
+
+    assert ended("noisy") == {"run": "RUNNING", "train": "RUNNING"}
+    (balls / "pipelines" / "balls_study.yaml").write_text(
+        text.replace(", noisy: [method.noise=0.1]", "")
+    )
+    run_study(load_study("balls_study"), QuietReporter())
+    assert ended("noisy") == {"run": "KILLED", "train": "KILLED"}
+    assert set(ended("plain").values()) == {"FINISHED"}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from medssl.errors import Stopped
+from medssl.train import loop
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -202,3 +204,19 @@ def test_validation_does_not_change_training(training):
     validated = training(validate=lambda step: {"dice": float(torch.rand(1))})
     validated.run(validate_every=1)
     assert torch.equal(plain.weights, validated.weights)
+
+
+def test_batches_are_drawn_for_the_device_that_trains(training, monkeypatch):
+    """So that they lie in pinned memory where that is a GPU."""
+
+    class Drawn(Exception):
+        """Ends the training where it begins to draw."""
+
+    def draw(streams, first, workers, device):
+        raise Drawn(device.type)
+
+    monkeypatch.setattr(loop, "choose_device", torch.device)
+    monkeypatch.setattr(loop, "make_update", lambda *_: SimpleNamespace(apart=tuple))
+    monkeypatch.setattr(loop, "Prefetch", draw)
+    with pytest.raises(Drawn, match="cuda"):
+        training().run(device="cuda")

@@ -1,13 +1,21 @@
 """One update: what is refused, how far gradients go, which rate."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from medssl.errors import MedsslError
+from medssl.errors import MedsslError, UsageError
 from medssl.settings import TrainSettings
+from medssl.train import update
 from medssl.train.update import _store_channels_last, build_optimiser, step_seeds
 
+BATCH_NORMS = [
+    ({"accumulate": 2}, "train.accumulate cannot be had with 2 processes and batch norms"),
+    ({"checkpointing": True, "accumulate": 2}, "train.accumulate and train.checkpointing cannot"),
+]
 PLAIN = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
 
 
@@ -133,3 +141,14 @@ def test_channels_last_stores_weights_of_volumes_and_of_slices():
     volumes, slices = mixed
     assert volumes.weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert slices.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("asked", "words"), BATCH_NORMS)
+def test_batch_norms_of_several_processes_are_not_computed_once_more(asked, words, monkeypatch):
+    """Refused before the first step, by the keys that were set and with what to do instead."""
+    monkeypatch.setattr(update, "TEAM", SimpleNamespace(together=True, size=2))
+    settings = TrainSettings(steps=1, patch=(8, 8, 8), **asked)
+    with pytest.raises(UsageError, match=words) as caught:
+        update.make_update(nn.BatchNorm3d(2), settings, 0, torch.device("cpu"))
+    assert "network.norm=instance" in caught.value.do
+    assert "start one process" in caught.value.do

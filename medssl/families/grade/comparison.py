@@ -88,10 +88,8 @@ class GradeComparison(Comparison):
     def cells(self, runs: Runs) -> list[str]:
         """The scores over seeds; of one run, balanced accuracy with its interval over images."""
         first, *others = super().cells(runs)
-        ends = [self.numbers(runs, f"balanced_accuracy_{end}") for end in ("low", "high")]
-        if len(runs) == 1 and all(ends):
-            first += f" [{ends[0][0]:.3f}, {ends[1][0]:.3f}]"
-        return [first, *others]
+        own = self.headline(next(iter(runs.values()))) if len(runs) == 1 else None
+        return [first if own is None else str(own), *others]
 
     def mean(self, run: Result) -> float:
         """Balanced accuracy."""
@@ -101,7 +99,7 @@ class GradeComparison(Comparison):
         """Balanced accuracy; its interval draws images and seeds, where seeds share the images."""
         found = super().standing(runs)
         first, *others = (run.scores for run in runs.values())
-        if any(other.images != first.images for other in others):
+        if not others or any(other.images != first.images for other in others):
             return found
         counts = np.bincount(first.truth)
         weight = len(first.truth) / (np.count_nonzero(counts) * counts[first.truth])

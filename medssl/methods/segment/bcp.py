@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from medssl.data.batch import Batch
-from medssl.data.draws import host
+from medssl.data.draws import host, placed
 from medssl.data.patches import Box
 from medssl.infer.postprocess import largest_component
 from medssl.methods.ema import follow_statistics, update_ema
@@ -65,7 +65,7 @@ def keep_largest(label: Tensor, how: str, neighbours: Literal[6, 18, 26]) -> Ten
         else:
             whole = largest_component((item > 0).astype(item.dtype), [1], neighbours)
             kept.append(item * whole)
-    return torch.stack([torch.from_numpy(one) for one in kept]).to(label.device)
+    return placed(torch.stack([torch.from_numpy(one) for one in kept]), label)
 
 
 def halves(values: Tensor | None) -> tuple[Any, Any]:
@@ -128,10 +128,11 @@ class Bcp(StudentTeacher):
             found = [self.on_labels(heads, one) for one in regions]
             return {"copy_paste": torch.stack(found).sum()}
         p, q = batches["unlabelled"].image[:, 0].chunk(2)
-        pseudo_p, pseudo_q = self._pseudo(p), self._pseudo(q)
-        if labelled.known is not None:
-            truth_a = torch.where(known_a > 0, truth_a, self._pseudo(a))
-            truth_b = torch.where(known_b > 0, truth_b, self._pseudo(b))
+        partial_masks = labelled.known is not None
+        pseudo_p, pseudo_q, *more = self._pseudo([p, q, a, b] if partial_masks else [p, q])
+        if partial_masks:
+            truth_a = torch.where(known_a > 0, truth_a, more[0])
+            truth_b = torch.where(known_b > 0, truth_b, more[1])
         one, other = pasted(a, p, box), pasted(q, b, box)
         target, turned = pasted(truth_a, pseudo_p, box), pasted(pseudo_q, truth_b, box)
         return {
@@ -139,14 +140,17 @@ class Bcp(StudentTeacher):
             "labelled_inside": self._loss(mix(other, turned, true_b, outlined_b)),
         }
 
-    def _pseudo(self, image: Tensor) -> Tensor:
-        """The teacher's labels [B, X, Y, Z] uint8 of images [B, C, X, Y, Z]."""
+    def _pseudo(self, images: list[Tensor]) -> list[Tensor]:
+        """The teacher's labels [B, X, Y, Z] uint8 of each of several images [B, C, X, Y, Z]."""
         chosen = self.settings
-        said = taught_by(self.teacher, image, chosen.train_mode, self.outputs)
-        label = said.argmax(1).to(torch.uint8)
+        labels = [
+            taught_by(self.teacher, one, chosen.train_mode, self.outputs).argmax(1).to(torch.uint8)
+            for one in images
+        ]
         if chosen.components == "none":
-            return label
-        return keep_largest(label, chosen.components, chosen.neighbours)
+            return labels
+        together = keep_largest(torch.cat(labels), chosen.components, chosen.neighbours)
+        return list(torch.split(together, [len(one) for one in labels]))
 
     def _loss(self, mixed: Batch) -> Tensor:
         """What mixed images cost: truth where it is known, and the rest with a weight."""
