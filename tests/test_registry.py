@@ -197,3 +197,16 @@ def test_a_transform_without_a_version_is_refused_by_pipelines_of_all_families(
     (tmp_path / "mine" / "pyproject.toml").write_text("")
     with pytest.raises(UsageError, match=r"what the transform 'same' of mine 1\.2 makes"):
         load_config(name, chosen)
+
+
+def test_a_pipeline_refuses_a_transform_whose_code_has_no_version(
+    offer: Offer, tmp_path: Path
+) -> None:
+    source = "from monai.transforms import Identityd\nclass Mined(Identityd):\n    pass\n"
+    offer("medssl.transforms", "mined = mine:Mined", source)
+    load_config("hippocampus", ["preprocess=[mr, mined]"])
+    about = tmp_path / "mine" / "mine-1.2.dist-info" / "METADATA"
+    about.write_text("Name: mine\nVersion: 0.0.0\n")
+    with pytest.raises(UsageError, match=r"transform 'mined' .* cannot be kept; its version, 0\.0"):
+        load_config("hippocampus", ["preprocess=[mr, mined]"])
+    load_config("hippocampus", ["augment=[mined]"])  # of which nothing is kept

@@ -117,6 +117,57 @@ def test_channels_are_scaled_apart():
     np.testing.assert_allclose(image[0], image[1], rtol=1e-6)
 
 
+SPACED = {"spacing": (1.0, 1.0, 1.5)}
+CROPPED = {"crop_foreground": True, "spacing": (1.0, 1.0, 1.0)}
+WINDOWED = CROPPED | {"window": (-900.0, 300.0)}
+BEFORE = [
+    ("mr", {}, (2, 13, 11, 7), 1.0015603, [-0.9825324, 0.6668745, 0.5993367]),
+    (
+        "mr",
+        {"spacing": (1.0, 1.0, 1.5)},
+        (2, 10, 12, 9),
+        0.6932861,
+        [-0.1142421, 0.1213263, 0.4200079],
+    ),
+    (
+        "mr",
+        {"crop_foreground": True, "spacing": (1.0, 1.0, 1.0)},
+        (2, 9, 11, 14),
+        0.4244257,
+        [0.5481895, 0.2736221, -0.2755128],
+    ),
+    ("mr", {"intensity": "zscore"}, (2, 13, 11, 7), 0.8091628, [-0.3947186, 0.9126778, 0.8591442]),
+    ("mr", {"intensity": "minmax"}, (2, 13, 11, 7), 0.2409201, [0.1595816, 0.3924606, 0.3829249]),
+    ("ct", {}, (2, 13, 11, 7), 0.1794107, [0.0, 0.5206442, 0.4548444]),
+    (
+        "ct",
+        CROPPED | {"window": (-900.0, 300.0)},
+        (2, 9, 11, 14),
+        0.5661852,
+        [0.7808377, 0.6916703, 0.5133356],
+    ),
+]
+"""Word, its keys, then shape, mean amount and three voxels, by the code that had no chains."""
+
+
+@pytest.mark.parametrize(("word", "keys", "shape", "amount", "voxels"), BEFORE)
+def test_short_words_make_the_voxels_of_before_there_were_chains(word, keys, shape, amount, voxels):
+    array = np.random.default_rng(3).gamma(4, 100, (2, 13, 11, 7)).astype(np.float32)
+    if word == "ct":
+        array = 2 * array - 1000
+    air = -1024 if word == "ct" else 0
+    array[:, :2] = air
+    array[:, :, -1] = 0 if word == "mr" else -1000
+    affine = np.diag([-0.8, -1.1, 2.0, 1.0])
+    affine[:3, 3] = (10, -5, 3)
+    found, _ = preprocess(
+        Volume(array, Geometry((13, 11, 7), affine), "x.nii"), Preprocess.of({word: keys})
+    )
+    assert found.shape == shape
+    assert np.abs(found.astype(float)).mean() == pytest.approx(amount, abs=1e-5)
+    assert found[0, 4, 3, :3].tolist() == pytest.approx(voxels, abs=1e-5)
+
+
 @pytest.mark.parametrize("spacing", [None, (1.0, 1.0, 1.0)])
 def test_a_mask_goes_where_its_image_goes(scanner_affine, spacing):
     mask = np.zeros(SHAPE, np.uint8)
