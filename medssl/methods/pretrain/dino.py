@@ -20,7 +20,8 @@ from medssl.data.slide.tile_augment import View, draw_view
 from medssl.data.slide.tile_batch import TileBatch
 from medssl.errors import MedsslError
 from medssl.methods.ema import update_ema
-from medssl.methods.method import Method, Progress
+from medssl.methods.encoder_method import EncoderMethod
+from medssl.methods.method import Progress
 from medssl.methods.pretrain.collapse import (
     effective_rank,
     feature_deviation,
@@ -86,7 +87,7 @@ class Answers(NamedTuple):
     target: Tensor
 
 
-class Dino(Method[TileBatch]):
+class Dino(EncoderMethod[TileBatch]):
     """Student and teacher; what the encoder settings freeze stays frozen in both.
 
     Both begin with the same weights. The teacher is always in evaluation mode: it answers without
