@@ -12,7 +12,7 @@ from typing import Any
 import medssl
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
-from medssl.overrides import apply_override, laid_over
+from medssl.overrides import apply_override, apply_overrides, laid_over
 from medssl.yaml_keys import read_keys
 
 SUFFIXES = (".yaml", ".yml")
@@ -122,8 +122,8 @@ class NamedFiles:
         layers = self.layers(path)
         plain, beside = layers.laid(), dict[str, Any]()
         plain.setdefault("name", path.stem)
+        apply_overrides(plain, overrides)
         for one in overrides:
-            apply_override(plain, one)
             apply_override(beside, one)
         return Keys(plain, layers, beside, noun or self.noun)
 

@@ -3,6 +3,7 @@
 Classes of sections are imported by what asks for them alone, so that a wrong key is told at once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from medssl.errors import UsageError
@@ -46,6 +47,35 @@ def apply_override(plain: dict[str, Any], text: str) -> None:
         place[part] = _as_keys(part, place.get(part), {inner})
         place = place[part]
     place[last] = _over(last, place.get(last), value)
+
+
+def apply_overrides(plain: dict[str, Any], texts: Sequence[str]) -> None:
+    """Set one after the other in `plain`.
+
+    Raises:
+        UsageError: as `apply_override`; or a later one chooses anew what an earlier one is a key
+            of.
+    """
+    for text in texts:
+        apply_override(plain, text)
+    for number, text in enumerate(texts):
+        key = text.partition("=")[0]
+        above = [one for one in texts[number + 1 :] if key.startswith(f"{one.partition('=')[0]}.")]
+        if above and not _stands(plain, key.split(".")):
+            raise UsageError(
+                f"'{text}' has no effect",
+                f"'{above[-1]}' after it chooses anew what it is a key of",
+                "write them the other way round, or leave it out",
+            )
+
+
+def _stands(plain: Any, parts: Sequence[str]) -> bool:
+    """Whether there is such a key."""
+    for part in parts:
+        if not isinstance(plain, dict) or part not in plain:
+            return False
+        plain = plain[part]
+    return True
 
 
 def laid_over(below: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

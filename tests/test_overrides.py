@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from medssl.overrides import apply_override, laid_over
+from medssl.errors import UsageError
+from medssl.overrides import apply_override, apply_overrides, laid_over
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,21 @@ def test_keys_that_two_parts_share_by_an_anchor_are_changed_in_one() -> None:
     apply_override(plain, "a.x=2")
     assert plain == {"a": {"x": 2}, "b": {"x": 1}}
     assert laid_over({"a": shared, "b": shared}, {"b": {"x": 3}})["a"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("lost", "taker"),
+    [("method.noise=1", "method=cps"), ("method.cutmix.x=1", "method={name: cps}"),
+     ("preprocess.mr.spacing=[1, 1, 1]", "preprocess=ct")],
+)  # fmt: skip
+def test_a_key_that_a_later_choice_would_take_away_is_refused(lost: str, taker: str) -> None:
+    with pytest.raises(UsageError, match="has no effect") as caught:
+        apply_overrides({}, [lost, taker])
+    assert f"'{taker}' after it chooses anew" in str(caught.value)
+    apply_overrides({}, [taker, lost])
+
+
+def test_a_later_value_of_the_same_key_stands() -> None:
+    plain: dict[str, Any] = {}
+    apply_overrides(plain, ["train.steps=1", "train={steps: 2}", "train.steps=3"])
+    assert plain == {"train": {"steps": 3}}

@@ -136,6 +136,12 @@ class Change:
         return {key: plain(changed[key]) for key in data}
 
     def _resizes(self, before: Tensor, after: Tensor) -> UsageError:
+        if len(before) != len(after):
+            return UsageError(
+                f"the transform {self.name} changes the number of channels",
+                f"{len(before)} become {len(after)}",
+                "leave it out; the data spec says how many channels there are",
+            )
         shapes = ("x".join(map(str, one.shape[1:])) for one in (before, after))
         return UsageError(
             f"the transform {self.name} changes the size of patches",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -30,6 +31,10 @@ class Mean:
     mean: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        ends = "" if isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.mean:.3f}{ends}"
 
 
 @dataclass(frozen=True)

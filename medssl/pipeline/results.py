@@ -57,8 +57,8 @@ def read_results(pipeline: str) -> list[Result]:
     if not folders:
         known = nearest(pipeline, pipeline_names()) if pipeline not in pipeline_names() else ""
         raise UsageError(
-            f"there are no finished runs of '{pipeline}' in {runs_root()}",
-            do=known or f"start one with `medssl run {pipeline}`",
+            f"there are no scores of finished runs of '{pipeline}' in {runs_root()}",
+            do=known or f"`medssl run {pipeline}` makes some, of test cases or of folds",
         )
     found = map(read_result, folders)
     return sorted(found, key=lambda run: (run.data, run.method, run.labels, run.seed, run.folder))

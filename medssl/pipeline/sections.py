@@ -12,7 +12,7 @@ from medssl.errors import UsageError
 from medssl.methods.registry import method_names, settings_class
 from medssl.methods.settings import MethodSettings
 from medssl.mistakes import mistake, nearest
-from medssl.overrides import apply_override, laid_over
+from medssl.overrides import apply_overrides, laid_over
 from medssl.settings import MethodChoice
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -51,8 +51,7 @@ def overridden(
         UsageError: as `validate`, or an override is not of that form.
     """
     keys = dict(plain or {})
-    for one in overrides:
-        apply_override(keys, one)
+    apply_overrides(keys, overrides)
     return validate(model, keys, prefix)
 
 

@@ -77,7 +77,7 @@ class RemovePenMarksd(MapTransform):
         self, keys: KeysCollection, light: int = 240, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if not 0 <= light <= 255:
+        if type(light) is not int or not 0 <= light <= 255:
             raise ValueError("light is a whole number from 0 to 255")
         self.light = light
 

@@ -63,9 +63,20 @@ class Step:
         for key, value in self.args.items():
             if any(map(isnan, _numbers(value))):
                 raise ValueError(f"{key} of the transform {name} is not a number")
+            if key == "upper" and not _rises(self.args.get("lower"), value):
+                lower = self.args["lower"]
+                raise ValueError(
+                    f"lower={lower} and upper={value} of the transform {name} do not rise"
+                )
             chance = key == "prob" or key.startswith("prob_") or key.endswith("_prob")
             if chance and any(not 0 <= one <= 1 for one in _numbers(value)):
                 raise ValueError(f"{key}={value} of the transform {name} is no chance from 0 to 1")
+
+
+def _rises(low: Any, high: Any) -> bool:
+    """Whether one number is below another; what are no two numbers is left to the transform."""
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    return not numbers or low < high
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -225,6 +225,12 @@ def offered(monkeypatch, name: str) -> None:
         monkeypatch.setattr(f"medssl.transforms.{module}.TRANSFORMS", found)
 
 
+def test_a_transform_that_changes_the_number_of_channels_is_named() -> None:
+    chain = [{"RepeatChanneld": {"repeats": 2}}]
+    with pytest.raises(UsageError, match="changes the number of channels; 1 become 2"):
+        stream(chain, sampler=SinglePatch(PATCH)).batch(0)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -54,6 +54,7 @@ def test_a_single_case_has_a_mean_and_no_interval(scored):
     found = summary_of([scored("a", 1)])
     assert found.overall.means["dice"].mean == pytest.approx(0.5)
     assert math.isnan(found.overall.means["dice"].low)
+    assert str(found.overall.means["dice"]) == "0.500"
     assert "dice_low" not in found.flat()
 
 

@@ -282,6 +282,14 @@ def test_two_peoples_masks_of_several_structures_are_told(scans: Path) -> None:
         initialise(scans, QuietReporter())
 
 
+def test_names_that_differ_in_case_alone_are_told(scans: Path) -> None:
+    fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
+    liver = scans / "s02" / "segmentations" / "liver.nii.gz"
+    liver.rename(liver.with_name("Liver.nii.gz"))
+    with pytest.raises(DataError, match="called Liver and liver; these differ in upper and lower"):
+        initialise(scans, QuietReporter())
+
+
 def test_a_file_of_several_values_is_no_structure(scans: Path) -> None:
     fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/{name}.nii.gz")
     array = np.zeros(GRID.shape, np.uint8)

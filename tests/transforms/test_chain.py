@@ -72,6 +72,10 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
             "prob=2 of the transform RandFlipd is no chance from 0 to 1",
         ),
         ([{"medssl:RandBlurd": {"channel_prob": -1}}], "channel_prob=-1 of the transform"),
+        (
+            [{"ScaleIntensityRangePercentilesd": {"lower": 9, "upper": 1, "b_min": 0, "b_max": 1}}],
+            "lower=9 and upper=1",
+        ),
         (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
         ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),

@@ -160,6 +160,7 @@ def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:
     for one in by_case.values():
         for name, item in one.items():
             first.setdefault(name, item)
+    _refuse_other_case(first)
     sizes = dict[str, int]()
     for name, item in first.items():
         array = _voxels(item)
@@ -169,6 +170,20 @@ def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:
     if len(fullest) <= _FEW:
         _refuse_alike(fullest)
     return sorted(sizes, key=lambda name: (-sizes[name], name))
+
+
+def _refuse_other_case(names: Iterable[str]) -> None:
+    """Refuse names that are one to a reader and two to a computer."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[name.casefold()].append(name)
+    for several in alike.values():
+        if len(several) > 1:
+            raise DataError(
+                f"structures are called {' and '.join(sorted(several))}",
+                "these differ in upper and lower case alone, and each would be a label of its own",
+                "give a structure one name in all files",
+            )
 
 
 def _voxels(item: Item) -> np.ndarray:

@@ -64,8 +64,7 @@ def evaluate(job: Job, tracker: Tracker) -> dict[str, Any]:
         files.append(CROSS_VALIDATION)
         found = left_out.summary.flat()
         summary |= {f"cross_validation/{name}": value for name, value in found.items()}
-        dice = left_out.summary.overall.means["dice"]
-        beside = f"Dice {dice.mean:.3f} [{dice.low:.3f}, {dice.high:.3f}]"
+        beside = f"Dice {left_out.summary.overall.means['dice']}"
     _write(replace(report, origin=plan.origin(draw_curves(plan.logged()), beside)), folder)
     for name in files:
         tracker.artifact(folder / name)
@@ -107,8 +106,7 @@ def evaluate_folder(
     means = report.summary.overall.means
     keys = [named(choice).key for choice in settings.metrics]
     said = [
-        f"{title} {means[key].mean:.3f} [{means[key].low:.3f}, {means[key].high:.3f}]"
-        for key, title in (("dice", "Dice"), *((key, key) for key in keys))
+        f"{title} {means[key]}" for key, title in (("dice", "Dice"), *((key, key) for key in keys))
     ]
     return (
         f"{len(cases)} of {len(labelled)} labelled cases: {', '.join(said)}\n"
