@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
 from medssl.networks.flat_settings import sized
 from medssl.registry import NETWORKS
-from medssl.section import Count, Extent, Patch, Width
+from medssl.section import Count, Extent, Patch, Triple, Width
 
 NAME = "primus"
 
@@ -52,7 +52,7 @@ class PrimusSettings(NetworkChoice):
         ge=2,
         description="primus: in voxels, of what a token stands for; a power of 2",
     )
-    input_shape: Patch | None = Field(
+    input_shape: Triple | None = Field(
         default=None,
         exclude_if=lambda given: given is None,
         description="primus: sides of the images that its positions are for; taken from "

@@ -57,7 +57,7 @@ def read_results(pipeline: str) -> list[Result]:
     if not folders:
         known = nearest(pipeline, pipeline_names()) if pipeline not in pipeline_names() else ""
         raise UsageError(
-            f"there are no scores of finished runs of '{pipeline}' in {runs_root()}",
+            f"there are no finished runs of '{pipeline}' with scores in {runs_root()}",
             do=known or f"`medssl run {pipeline}` makes some, of test cases or of folds",
         )
     found = map(read_result, folders)

@@ -23,7 +23,7 @@ REST = {
     if name.partition(",")[0] in {*grade.METHODS, *pretrain.METHODS, "dino", "joint2d3d"}
     and not (isinstance(case, partial) and "preset" in case.keywords)
 }
-ROUNDS = {"anatomical_embedding", "joint2d3d, swav", "joint2d3d, deepcluster"}
+ROUNDS = {"anatomical_embedding", *(name for name in REST if name.startswith("joint2d3d"))}
 """Their networks have batch norms, whose statistics are of a turn."""
 
 
