@@ -43,7 +43,7 @@ def test_overrides_are_read_as_yaml_and_the_last_one_counts() -> None:
 def test_a_method_by_name_keeps_no_keys_of_the_one_before() -> None:
     config = hippocampus("method=supervised")
     assert config.method.model_dump() == {"members": 1, "noise": 0.0}
-    with pytest.raises(UsageError, match="'method.unsupervised.weight=0.7' has no effect"):
+    with pytest.raises(UsageError, match="has no effect"):
         hippocampus("method.unsupervised.weight=0.7", "method=supervised")
 
 
