@@ -8,22 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl import cli
 from medssl.registry import Registry
+from tests.pipeline.conftest import Medssl
 
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(medssl: Medssl) -> Command:
     """Run `medssl ...`: its exit code, and all that it says."""
 
     def call(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        return int(caught.value.code or 0), out + error
+        code, out, error = medssl(*arguments)
+        return code, out + error
 
     return call
 

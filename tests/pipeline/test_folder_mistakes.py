@@ -6,33 +6,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl import cli
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
+from tests.pipeline.conftest import Medssl
 
 TINY = (
     "network={name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}",
     "train={steps: 2, patch: [8, 8, 8], device: cpu}",
     "method=supervised",
 )
+
 GRID = Geometry((8, 8, 8), np.diag([1.0, 1.0, 1.0, 1.0]))
 
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def command(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
+def command(directory: Path, medssl: Medssl) -> Command:
     """Run `medssl ...` beside the empty folder `clinic`: its exit code, and all that it says."""
     (directory / "clinic").mkdir()
 
     def call(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        return int(caught.value.code or 0), out + error
+        code, out, error = medssl(*arguments)
+        return code, out + error
 
     return call
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl import cli
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_geometry, read_mask, write_mask, write_volume
+from tests.pipeline.conftest import Medssl
 
 TINY = [
     "network={name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}",
@@ -21,9 +21,7 @@ Command = Callable[..., str]
 
 
 @pytest.fixture
-def command(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
+def command(directory: Path, medssl: Medssl) -> Command:
     """Run `medssl ...` in a working directory with the folder `clinic`; what it prints."""
     generator = np.random.default_rng(0)
     for number, grid in enumerate(GRIDS):
@@ -35,11 +33,8 @@ def command(
             write_mask(mask, grid, directory / f"clinic/seg_{number}.nii.gz")
 
     def call(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        assert caught.value.code in (0, None), error
+        code, out, error = medssl(*arguments)
+        assert code == 0, error
         return out
 
     return call

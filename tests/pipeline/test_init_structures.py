@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl import cli
 from medssl.data.check import check, labelled
 from medssl.data.geometry import Geometry
 from medssl.data.guess import guess_spec
@@ -20,6 +19,7 @@ from medssl.errors import DataError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.init import initialise
 from medssl.pipeline.progress import QuietReporter
+from tests.pipeline.conftest import Medssl
 
 GRID = Geometry((10, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 PLACES = {"liver": slice(0, 4), "spleen": slice(6, 8), "left_kidney": slice(9, 10)}
@@ -310,15 +310,12 @@ Command = Callable[..., str]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(medssl: Medssl) -> Command:
     """Run `medssl ...`; what it prints."""
 
     def call(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        assert caught.value.code in (0, None), error
+        code, out, error = medssl(*arguments)
+        assert code == 0, error
         return out
 
     return call
