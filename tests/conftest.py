@@ -7,6 +7,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["MPLBACKEND"] = "Agg"
 
+import gc
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,16 @@ _DIRECTIONS = {
 
 # Of tests and of the commands that they start, and not the user's.
 os.environ["MEDSSL_KEY"] = str(Path(tempfile.mkdtemp()) / "key")
+
+
+# Modules and tests live to the end: to look for garbage among them took a quarter of collection.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From the first test on, garbage is looked for as Python does it, among what is new."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
