@@ -10,10 +10,16 @@ os.environ["MPLBACKEND"] = "Agg"
 import gc
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from medssl import cli
+
+Medssl = Callable[..., tuple[int, str, str]]
+"""Arguments of a command to its exit code, what it prints, and what it says of errors."""
 
 # Five ways to lie in a scanner: unit directions of the voxel axes in RAS+, one per column.
 _TILT, _YAW = np.radians(20), np.radians(-12)
@@ -65,6 +71,19 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def medssl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Medssl:
+    """Runs `medssl ...` in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["medssl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")
