@@ -19,7 +19,7 @@ from medssl.errors import DataError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.init import initialise
 from medssl.pipeline.progress import QuietReporter
-from tests.pipeline.conftest import Medssl
+from tests.conftest import Medssl
 
 GRID = Geometry((10, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 PLACES = {"liver": slice(0, 4), "spleen": slice(6, 8), "left_kidney": slice(9, 10)}
