@@ -44,6 +44,15 @@ os.environ["MEDSSL_KEY"] = str(Path(tempfile.mkdtemp()) / "key")
 gc.disable()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the processes in the order of their names, where xdist is installed.
+
+    It would leave those of few tests to the end, and these take longest: one process would idle.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_finish() -> None:
     """From the first test on, garbage is looked for as Python does it, among what is new."""
     gc.freeze()
