@@ -43,8 +43,9 @@ CELL = 0.25
 FINE = 0.02
 """Tolerance of contrast, whose numbers lie between -1 and 1."""
 
-HANDICAP = 1.0
-"""Standard deviations by which parts other than contrast must be farther off to score alike."""
+HANDICAP = 4.0
+"""Standard deviations by which parts other than contrast must be farther off to score alike, times
+the root of the number of training scans: 1 where there are 16, a half where there are 64."""
 
 NARROW = 0.1
 """Least spread of the distances of training scans, on their logarithmic scale."""
@@ -56,7 +57,7 @@ class Verdict:
 
     Attributes:
         scores: of contrast 0 is what training scans are on average and 1 a standard deviation
-            beyond it; of the others each less `HANDICAP`.
+            beyond it; of the others less what `HANDICAP` says.
     """
 
     scores: Mapping[str, float]
@@ -173,7 +174,7 @@ class Guard:
         spreads, scores = {}, []
         for part in PARTS:
             rows = np.stack([one[part] for one in looks])
-            handicap = 0.0 if part == CONTRAST else HANDICAP
+            handicap = 0.0 if part == CONTRAST else HANDICAP / math.sqrt(len(looks))
             spreads[part], found = Spread.of(rows, _tolerance(part, rows), handicap)
             scores.append(found)
         return cls(module, spreads, np.sort(np.max(scores, axis=0)))

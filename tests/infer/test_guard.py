@@ -98,15 +98,18 @@ def test_fewer_scans_than_five_say_nothing() -> None:
     assert Guard.of("m", _looks(LEAST)) is not None
 
 
-def test_contrast_counts_a_standard_deviation_more_than_other_parts() -> None:
-    looks = _looks(40)
-    for one in looks:
-        one[FEATURES] = 1 + (one[CONTRAST] - 1) / 5  # with their tolerances, the same but for scale
+@pytest.mark.parametrize(("count", "less"), [(16, 1.0), (64, 0.5)])
+def test_contrast_counts_more_than_other_parts_the_fewer_scans_there_are(
+    count: int, less: float
+) -> None:
+    looks = _looks(count)
     guard = Guard.of("m", looks)
     assert guard is not None
-    average = {part: np.mean([guard.judge(one).scores[part] for one in looks]) for part in PARTS}
-    assert average[CONTRAST] > average[LAYOUT] + 0.5
-    assert average[CONTRAST] > average[FEATURES] + 0.5
+    for part in (LAYOUT, CONTRAST):
+        rows, at = np.stack([one[part] for one in looks]), guard.spreads[part].tolerance
+        alone = Spread.of(rows, at)[0].score(rows[0])
+        wanted = alone - (less if part == LAYOUT else 0)
+        assert guard.judge(looks[0]).scores[part] == pytest.approx(wanted)
 
 
 def test_what_is_unlike_is_named_the_most_unlike_first() -> None:
