@@ -7,12 +7,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["MPLBACKEND"] = "Agg"
 
+import gc
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from medssl import cli
+
+Medssl = Callable[..., tuple[int, str, str]]
+"""Arguments of a command to its exit code, what it prints, and what it says of errors."""
 
 # Five ways to lie in a scanner: unit directions of the voxel axes in RAS+, one per column.
 _TILT, _YAW = np.radians(20), np.radians(-12)
@@ -31,6 +38,25 @@ _DIRECTIONS = {
 
 # Of tests and of the commands that they start, and not the user's.
 os.environ["MEDSSL_KEY"] = str(Path(tempfile.mkdtemp()) / "key")
+
+
+# Modules and tests live to the end: to look for garbage among them took a quarter of collection.
+gc.disable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the processes in the order of their names, where xdist is installed.
+
+    It would leave those of few tests to the end, and these take longest: one process would idle.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_finish() -> None:
+    """From the first test on, garbage is looked for as Python does it, among what is new."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +80,19 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def medssl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Medssl:
+    """Runs `medssl ...` in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["medssl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """Imports point one way, and the command line starts without the heavy libraries."""
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -80,13 +82,16 @@ def parts_of(node: ast.AST) -> Iterator[ast.AST]:
             yield from parts_of(child)
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> tuple[str, ...]:
     """Modules of medssl that a file imports, at its top or inside functions."""
+    found: list[str] = []
     for node in parts_of(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("medssl"))
+            found += [alias.name for alias in node.names if alias.name.startswith("medssl")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("medssl"):
-            yield node.module or ""
+            found.append(node.module or "")
+    return tuple(found)
 
 
 def test_every_part_has_its_level() -> None:
@@ -208,65 +213,106 @@ def test_after_the_first_collection_garbage_is_looked_for_as_usual() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def loaded(*arguments: str, **variables: str) -> tuple[int, set[str], str]:
-    """Exit code, heavy modules loaded, and standard error of a command, in its own process."""
-    code = (
-        "import sys, atexit\n"
-        f"heavy = {HEAVY!r}\n"
-        "atexit.register(lambda: print('LOADED', *[m for m in heavy if m in sys.modules]))\n"
-        f"sys.argv = ['medssl', *{arguments!r}]\n"
-        "from medssl.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
-        check=False,
-    )
-    return done.returncode, set(done.stdout.splitlines()[-1].split()[1:]), done.stderr
+LOADED = """
+import gc, json, os, sys
+gc.disable()  # as `medssl` does until it has made many objects
+from medssl.cli import main
+heavy, commands = json.loads(sys.argv[1])
+for out, err, arguments, variables in commands:
+    if not os.fork():
+        for number, file in enumerate((out, err), start=1):
+            os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY), number)
+        os.environ.update(variables)
+        sys.argv = ["medssl", *arguments]
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            code = 1
+        print("LOADED", code, *[one for one in heavy if one in sys.modules])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    os.wait()
+"""
+"""Forks, so that the command line is imported once: a process for each command takes twice that."""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["--help"], 0),
-        (["--version"], 0),
-        (["train", "--help"], 0),
-        (["methods"], 0),
-        (["keys"], 0),
-        (["keys", "train"], 0),
-        (["keys", "segment", "--schema"], 0),
-        (["keys", "trian"], 2),
-        (["trian"], 2),
-        (["run", "hippocampus", "trian.steps=5"], 2),
-        (["run", "hippocampus", "preprocess=RandFlpd"], 2),
-        (["run", "hippocampus", "augment=[{RandFlpd: {}}]"], 2),
-        (["run", "hipocampus"], 2),
-        (["study", "hippocampus", "--methods", "tracco"], 2),
-        (["compare", "nothing_ran"], 2),
-        (["predict", "nowhere", "x.svs", "--out", "y"], 2),
-        (["run", "mil", "method=snufy"], 2),
-        (["run", "mil", "method=tracoco"], 2),
-        (["run", "hippocampus", "method=abmil"], 2),
-        (["run", "brain_cohort", "trian.steps=5"], 2),
-        (["run", "lgg_slices", "trian.steps=5"], 2),
-        (["pretrain", "hippocampus"], 2),
-        (["pretrain", "ms_lesions", "trian.steps=5"], 2),
-        (["study", "ms_lesions_study", "--only", "arm=mcc"], 2),
-        (["compare", "mil"], 2),
-        (["run", "knee", "split.label=5"], 2),
-        (["run", "knee", "method=tracoco"], 2),
-        (["train", "knee", "preprocess.joint.field=110"], 2),
-        (["run", "knee", "evaluate.metrics=[torchmetrics:CohenKapa]"], 2),
-        (["run", "hippocampus", "evaluate.metrics=[torchmetrics:MeanIoU]", "trian.steps=5"], 2),
-        (["compare", "knee"], 2),
-    ],
-)
-def test_help_and_mistakes_load_nothing_heavy(arguments: list[str], code: int) -> None:
-    found, heavy, error = loaded(*arguments)
-    assert (found, heavy) == (code, set())
+def loaded(
+    folder: Path, *commands: tuple[list[str], dict[str, str]]
+) -> list[tuple[int, set[str], str]]:
+    """Exit code, heavy modules loaded, and standard error of commands, each in its own process.
+
+    Args:
+        commands: arguments and environment variables of each.
+    """
+    files = [
+        (folder / f"{number}.out", folder / f"{number}.err") for number in range(len(commands))
+    ]
+    given = [[*map(str, file), *command] for file, command in zip(files, commands, strict=True)]
+    subprocess.run(
+        [sys.executable, "-c", LOADED, json.dumps([HEAVY, given])],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    found = []
+    for out, err in files:
+        ended, *heavy = out.read_text().splitlines()[-1].split()[1:]
+        found.append((int(ended), set(heavy), err.read_text()))
+    return found
+
+
+LIGHT = [
+    (["--help"], 0),
+    (["--version"], 0),
+    (["train", "--help"], 0),
+    (["methods"], 0),
+    (["keys"], 0),
+    (["keys", "train"], 0),
+    (["keys", "segment", "--schema"], 0),
+    (["keys", "trian"], 2),
+    (["trian"], 2),
+    (["run", "hippocampus", "trian.steps=5"], 2),
+    (["run", "hippocampus", "preprocess=RandFlpd"], 2),
+    (["run", "hippocampus", "augment=[{RandFlpd: {}}]"], 2),
+    (["run", "hipocampus"], 2),
+    (["study", "hippocampus", "--methods", "tracco"], 2),
+    (["compare", "nothing_ran"], 2),
+    (["predict", "nowhere", "x.svs", "--out", "y"], 2),
+    (["run", "mil", "method=snufy"], 2),
+    (["run", "mil", "method=tracoco"], 2),
+    (["run", "hippocampus", "method=abmil"], 2),
+    (["run", "brain_cohort", "trian.steps=5"], 2),
+    (["run", "lgg_slices", "trian.steps=5"], 2),
+    (["pretrain", "hippocampus"], 2),
+    (["pretrain", "ms_lesions", "trian.steps=5"], 2),
+    (["study", "ms_lesions_study", "--only", "arm=mcc"], 2),
+    (["compare", "mil"], 2),
+    (["run", "knee", "split.label=5"], 2),
+    (["run", "knee", "method=tracoco"], 2),
+    (["train", "knee", "preprocess.joint.field=110"], 2),
+    (["run", "knee", "evaluate.metrics=[torchmetrics:CohenKapa]"], 2),
+    (["run", "hippocampus", "evaluate.metrics=[torchmetrics:MeanIoU]", "trian.steps=5"], 2),
+    (["compare", "knee"], 2),
+]
+"""Commands that need nothing heavy, and their exit codes."""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, set[str], str]]:
+    """What `loaded` finds of each of `LIGHT`."""
+    return loaded(tmp_path_factory.mktemp("light"), *((arguments, {}) for arguments, _ in LIGHT))
+
+
+@pytest.mark.parametrize("number", range(len(LIGHT)), ids=[" ".join(one) for one, _ in LIGHT])
+def test_help_and_mistakes_load_nothing_heavy(
+    light: list[tuple[int, set[str], str]], number: int
+) -> None:
+    found, heavy, error = light[number]
+    assert (found, heavy) == (LIGHT[number][1], set())
     assert "Traceback" not in error
 
 
@@ -286,10 +332,10 @@ def test_a_wrong_key_is_told_before_the_classes_of_sections_are_made(verb: str) 
 
 
 @pytest.mark.parametrize("line", ["medssl run hip", "medssl data check hip", "medssl predict r"])
-def test_completion_loads_nothing_heavy(line: str) -> None:
+def test_completion_loads_nothing_heavy(line: str, tmp_path: Path) -> None:
     word = str(len(line.split()) - 1)
-    found, heavy, error = loaded(_MEDSSL_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=word)
-    assert (found, heavy, error) == (0, set(), "")
+    asked = {"_MEDSSL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": word}
+    assert loaded(tmp_path, ([], asked)) == [(0, set(), "")]
 
 
 PICKLING = ("_object", "_object_list")

@@ -14,6 +14,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 DICOM = (".dcm", ".dicom", ".dic")
 """Of single DICOM files; a series is a folder of such."""
 
+STACKS = (".tif", ".tiff", *DICOM)
+"""Of pictures that may have several frames; of any other kind, a file is one picture."""
+
 
 def stem(path: Path) -> str:
     """File name without its image suffix; `case.nii.gz` gives `case`."""

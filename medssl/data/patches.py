@@ -6,7 +6,7 @@ padding; so overlapping views never differ in orientation.
 Source of the two views: TraCoCo (Liu et al., IEEE TMI 2024), sheet section 4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -60,6 +60,23 @@ def padding(shape: Triple, patch: Triple) -> tuple[tuple[int, int], ...]:
         for length, side in zip(shape, patch, strict=True)
     )
     return tuple((amount, amount) for amount in amounts)
+
+
+def cut(volume: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:
+    """The box [C, *size] at `start` of a volume [C, ...]; of a memory map it reads no more.
+
+    The box may stick out on any side, even by a negative start; voxels outside are `fill`.
+    """
+    target = np.full((volume.shape[0], *size), fill, dtype=volume.dtype)
+    source, place = [slice(None)], [slice(None)]
+    for begin, side, length in zip(start, size, volume.shape[1:], strict=True):
+        low = min(max(begin, 0), length)
+        high = max(low, min(begin + side, length))
+        source.append(slice(low, high))
+        place.append(slice(low - begin, high - begin))
+    if all(one.stop > one.start for one in source[1:]):
+        target[tuple(place)] = volume[tuple(source)]
+    return target
 
 
 def overlap(reference: int, shifted: int, side: int) -> tuple[tuple[int, int], tuple[int, int]]:

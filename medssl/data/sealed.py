@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from imagecodecs import deflate_crc32  # seven times faster than zlib's
+
 _SEAL = "\nCRC-32 {:08x}\n"
 _LENGTH = len(_SEAL.format(0))
 _BLOCK = 1 << 17  # bytes that stay in the processor's cache
@@ -36,8 +38,6 @@ def is_intact(path: Path) -> bool:
 
 def _checksum(file: BinaryIO, length: int) -> int:
     """CRC-32 of the next `length` bytes, or of what is there of them."""
-    from imagecodecs import deflate_crc32  # seven times faster than zlib's
-
     checksum = 0
     while length > 0 and (block := file.read(min(length, _BLOCK))):
         checksum = deflate_crc32(block, checksum)
@@ -56,8 +56,6 @@ def is_kept(path: Path) -> bool:
 
 def kept_content(path: Path) -> bytes | None:
     """What stood in a small file before it was sealed; None where it is missing or damaged."""
-    from imagecodecs import deflate_crc32
-
     if not path.is_file():
         return None
     whole = path.read_bytes()

@@ -17,7 +17,7 @@ from medssl.data.batch import Batch, Stream
 from medssl.data.changes import Box, Boxes, Changes
 from medssl.data.foreground import Aim, By, forced
 from medssl.data.labels import IGNORED
-from medssl.data.patches import PatchSampler, Triple, padding
+from medssl.data.patches import PatchSampler, Triple, cut, padding
 from medssl.data.pseudo_foreground import PseudoForeground
 from medssl.data.rest import NOTHING, Rest
 from medssl.errors import DataError
@@ -166,14 +166,17 @@ class PatchStream:
         size = tuple(high - low for low, high in zip(lows, highs, strict=True))
         planar = image.shape[3] == patch[2] == 1
         sizes = changes.sizes(seeds, size, planar)
-        at = [low - (have - n) // 2 for low, have, n in zip(lows, sizes[0], size, strict=True)]
+        at = [
+            low - (have - n) // 2 - before
+            for low, have, n, (before, _) in zip(lows, sizes[0], size, pads, strict=True)
+        ]
         mask, partial = None, False
         if self.kind == "labelled":
             whole, partial = pose.apply(_mask(case))[None], case.partial
             fill = IGNORED if partial else 0
-            mask = torch.from_numpy(cut(whole, at, sizes[0], pads, fill))
+            mask = torch.from_numpy(cut(whole, at, sizes[0], fill))
         return Box(
-            torch.from_numpy(cut(image, at, sizes[0], pads, floor)),
+            torch.from_numpy(cut(image, at, sizes[0], floor)),
             mask,
             sizes,
             tuple(_relative(start, lows) for start in starts),
@@ -205,21 +208,3 @@ def _mask(case: PatchSource) -> np.ndarray:
     if mask is None:
         raise DataError(f"case {case.id} has no label but is to be learnt from as labelled")
     return mask
-
-
-def cut(
-    volume: np.ndarray,
-    start: Sequence[int],
-    patch: Sequence[int],
-    pads: tuple[tuple[int, int], ...],
-    fill: float,
-) -> np.ndarray:
-    """Patch [C, *patch] at `start` of the padded volume [C, X, Y, Z]; reads only what it needs."""
-    target = np.full((volume.shape[0], *patch), fill, dtype=volume.dtype)
-    source, place = [slice(None)], [slice(None)]
-    for begin, side, (before, _), length in zip(start, patch, pads, volume.shape[1:], strict=True):
-        low, high = max(begin - before, 0), min(begin - before + side, length)
-        source.append(slice(low, high))
-        place.append(slice(low - (begin - before), high - (begin - before)))
-    target[tuple(place)] = volume[tuple(source)]
-    return target

@@ -86,13 +86,13 @@ class NetworkChoice(Section):
     spatial_dims: Dims = None
 
     @property
-    @abstractmethod
     def kind(self) -> Network:
-        """How it is built, and what it takes.
+        """How it is built, and what it takes: the shipped network, or that of another package.
 
         Raises:
             UsageError: that of another package cannot be used.
         """
+        return NETWORKS.find(self.name, Network)
 
     @property
     @abstractmethod

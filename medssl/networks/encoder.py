@@ -21,6 +21,8 @@ class VolumeEncoder(nn.Module, ABC):
         embed_width: channels of the embedding.
         embed_stride: voxels of the image per voxel of the embedding.
         stem: name of the weight that reads the image; its second axis is the image's channels.
+        positions: name of the learnt table of places [1, cells, E], and the grid of those cells,
+            by the `embed_stride`; None: there is none.
     """
 
     widths: tuple[int, ...]
@@ -28,6 +30,7 @@ class VolumeEncoder(nn.Module, ABC):
     embed_width: int
     embed_stride: int
     stem: str
+    positions: tuple[str, tuple[int, ...]] | None = None
 
     @property
     def stems(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def must_hold(network: NetworkChoice, trained: NetworkChoice | AnyEncoder, what:
             if trained.is_flat
             else "set train.patch to three sides, or pre-train with a train.patch of two",
         )
-    own, other = network.encoder(), trained.encoder()
+    own, other = _shape(network), _shape(trained)
     if own is None:
         raise UsageError(
             f"network.name={network.name} has no encoder that pretrain could fill",
@@ -51,10 +51,7 @@ def must_hold(network: NetworkChoice, trained: NetworkChoice | AnyEncoder, what:
     differing = [key for key, value in other.items() if own.get(key) != value]
     here = ", ".join(f"{key} {own[key]}" for key in differing if key in own)
     there = ", ".join(f"{key} {other[key]}" for key in differing)
-    keys = " ".join(
-        f"{'train.patch' if key in SIDES else f'network.{key}'}={other[key]}".replace(" ", "")
-        for key in differing
-    )
+    keys = " ".join(f"network.{key}={other[key]}".replace(" ", "") for key in differing)
     raise UsageError(
         f"{what} does not fit the pipeline's network",
         f"it has {there}; the pipeline has {here}",
@@ -74,7 +71,19 @@ def holding(given: Any, trained: NetworkChoice) -> dict[str, Any]:
     own = dict(given) if isinstance(given, Mapping) else {"name": given}
     if own.get("name") != trained.name:
         own = _kept(own)
-    return {**own, **(trained.encoder() or {})}
+    return {**own, **(_shape(trained) or {})}
+
+
+def learnt_sides(trained: NetworkChoice) -> tuple[int, ...] | None:
+    """Sides of the images that an encoder's learnt places are for; None where it has none."""
+    keys = trained.encoder() or {}
+    return next((tuple(keys[name]) for name in SIDES if keys.get(name)), None)
+
+
+def _shape(network: NetworkChoice) -> dict[str, Any] | None:
+    """What an encoder's weights depend on, but for the size of images: places can be resized."""
+    keys = network.encoder()
+    return None if keys is None else {key: keys[key] for key in keys if key not in SIDES}
 
 
 def holding_images(given: Any, encoder: Mapping[str, Any]) -> dict[str, Any]:

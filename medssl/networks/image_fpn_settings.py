@@ -8,7 +8,6 @@ from medssl.errors import UsageError
 from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_settings import TileEncoderSettings
-from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, check_patch
 
 NAME = "image_fpn"
@@ -28,11 +27,6 @@ class ImageFpnSettings(NetworkChoice):
     decoder_width: Channels = Field(default=64, description="image_fpn: channels of the decoder")
     frozen: bool = Field(default=False, description="the encoder does not learn")
     decoder: OwnDecoder = "own"
-
-    @property
-    def kind(self) -> Network:
-        """How it is built, and what it takes."""
-        return NETWORKS.find(self.name, Network)
 
     @property
     def packages(self) -> dict[str, str]:

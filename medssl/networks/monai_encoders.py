@@ -204,6 +204,7 @@ class UNETREncoder(VolumeEncoder):
         self.embedding, self.blocks, self.norm = vit.patch_embedding, vit.blocks, vit.norm
         self.finer = nn.ModuleList([network.encoder2, network.encoder3, network.encoder4])
         self.embed_width, self.embed_stride = network.hidden_size, network.patch_size[0]
+        self.positions = "embedding.position_embeddings", tuple(network.feat_size)
         self.widths = (width, 2 * width, 4 * width, network.hidden_size)
         self.strides = (2, 4, 8, 16)
 

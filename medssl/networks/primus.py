@@ -24,9 +24,10 @@ class PrimusEncoder(VolumeEncoder):
 
     stem = "down_projection.proj.weight"
 
-    def __init__(self, network: Any, width: int, cell: int) -> None:
+    def __init__(self, network: Any, width: int, cell: int, grid: tuple[int, ...]) -> None:
         super().__init__()
         self.down_projection, self.eva = network.down_projection, network.eva
+        self.positions = "eva.pos_embed", grid
         self.widths, self.strides = (width,), (cell,)
         self.embed_width, self.embed_stride = width, cell
 
@@ -48,9 +49,9 @@ class PrimusEncoder(VolumeEncoder):
 class Primus(nn.Module):
     """The encoder and the original's decoder of transposed convolutions."""
 
-    def __init__(self, network: Any, width: int, cell: int) -> None:
+    def __init__(self, network: Any, width: int, cell: int, grid: tuple[int, ...]) -> None:
         super().__init__()
-        self.encoder = PrimusEncoder(network, width, cell)
+        self.encoder = PrimusEncoder(network, width, cell, grid)
         self.decoder = network.up_projection
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,7 +84,8 @@ def build(settings: PrimusSettings, channels: int, classes: int) -> Primus:
         init_values=0.1,
         scale_attn_inner=True,
     )
-    return Primus(network, settings.width, settings.cell_side)
+    grid = tuple(side // settings.cell_side for side in settings.input_shape)
+    return Primus(network, settings.width, settings.cell_side, grid)
 
 
 def _original() -> Any:

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
 from medssl.networks.flat_settings import sized
-from medssl.registry import NETWORKS
 from medssl.section import Count, Extent, Patch, Triple, Width
 
 NAME = "primus"
@@ -71,11 +70,6 @@ class PrimusSettings(NetworkChoice):
         if self.cell_side & (self.cell_side - 1):
             raise ValueError(f"primus has cells of {self.cell_side} voxels: give a power of 2")
         return self
-
-    @property
-    def kind(self) -> Network:
-        """How it is built, and what it takes."""
-        return NETWORKS.find(self.name, Network)
 
     @property
     def packages(self) -> dict[str, str]:

@@ -130,11 +130,6 @@ class NetworkSettings(NetworkChoice):
                     f"among {heads} heads"
                 )
 
-    @property
-    def kind(self) -> Network:
-        """The shipped network, or that of another package."""
-        return NETWORKS.find(self.name, Network)
-
     def gives_way(self, given: Mapping[str, Any]) -> bool:
         """As `Section.gives_way`: networks of MONAI and of nnU-Net have other keys."""
         name = str(given.get("name"))

@@ -5,9 +5,11 @@ Legend: C input channels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from medssl.errors import UsageError
 from medssl.networks.encoder import VolumeEncoder
@@ -26,16 +28,21 @@ class PretrainedEncoder:
             stem's kernel is repeated C times and divided by C, so that an image of C equal
             channels gives what one of them gave; "same": refuse them.
         decoder: weights of the decoder that was trained with it, by its own names; None: of none.
+        sides: of the images that its learnt places are for, in voxels; None: it has none.
     """
 
     weights: Mapping[str, Tensor]
     matched: float = 1.0
     channels: Literal["repeat", "same"] = "repeat"
     decoder: Mapping[str, Tensor] | None = None
+    sides: tuple[int, ...] | None = None
 
 
 def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
     """Copy what fits by name and shape; all of it happens or nothing.
+
+    Learnt places of images of another size are resized linearly, as nnssl does (sheet of nnssl,
+    section 3); the report says so.
 
     Raises:
         UsageError: the number of input channels differs and may not be changed.
@@ -47,8 +54,9 @@ def transfer(encoder: VolumeEncoder, given: PretrainedEncoder) -> LoadReport:
     found = dict(given.weights)
     for stem in found.keys() & set(encoder.stems):
         found[stem] = _fit_channels(found[stem], own[stem], given.channels)
+    resized = _fit_places(found, encoder, given.sides)
     counted = {name for name, _ in encoder.named_parameters()}
-    report = LoadReport.of(own, found, counted)
+    report = LoadReport.of(own, found, counted, resized)
     report.refuse_less(given.matched, "the pre-trained weights", "pretrain.matched")
     must_be_numbers(own, found, report.matched, "the pre-trained weights")
     encoder.load_state_dict({name: found[name] for name in report.matched}, strict=False)
@@ -78,6 +86,24 @@ def transfer_decoder(network: nn.Module, given: PretrainedEncoder) -> LoadReport
         found = {name: given.decoder[name] for name in report.matched}
         decoder.load_state_dict(found, strict=False)
     return report
+
+
+def _fit_places(
+    found: dict[str, Tensor], encoder: VolumeEncoder, sides: tuple[int, ...] | None
+) -> tuple[str, ...]:
+    """Resize the table of places in `found` to the encoder's grid; what was done, in words."""
+    if encoder.positions is None or sides is None:
+        return ()
+    name, grid = encoder.positions
+    learnt = tuple(side // encoder.embed_stride for side in sides)
+    if learnt == grid or name not in found or found[name].shape[1] != prod(learnt):
+        return ()
+    cells = found[name].transpose(1, 2)
+    table = cells.reshape(*cells.shape[:2], *learnt)
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(grid)]
+    found[name] = interpolate(table, size=grid, mode=mode).flatten(2).transpose(1, 2)
+    before, after = ("x".join(map(str, one)) for one in (learnt, grid))
+    return (f"places of {before} cells resized to {after}",)
 
 
 def _fit_channels(found: Tensor, own: Tensor, channels: str) -> Tensor:

@@ -15,7 +15,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from medssl.errors import UsageError
 from medssl.mistakes import UNKNOWN_ARGUMENT
 from medssl.networks.choice import Network, NetworkChoice, OwnDecoder
-from medssl.registry import NETWORKS
 from medssl.section import Channels, Patch, Triple, check_patch
 
 MOST_BLOCKS = 16
@@ -134,11 +133,6 @@ class UNetSettings(NetworkChoice):
                     f"kernels has {list(stage.kernel)}; give odd sides, which have a middle"
                 )
         return self
-
-    @property
-    def kind(self) -> Network:
-        """How it is built, and what it takes."""
-        return NETWORKS.find(self.name, Network)
 
     @property
     def packages(self) -> dict[str, str]:

@@ -181,13 +181,12 @@ class Plan(Generic[AnyConfig, AnyCohort]):
     @property
     def datasets(self) -> list[dict[str, str]]:
         """What the run learns from and is scored on, for MLflow: no case by name."""
-        declared = digest(self.config.declared())
-        split = self.cohort.splits[0].hash if self.cohort.splits else ""
+        splits = [split.hash for split in self.cohort.splits[:1]]
         profile = json.dumps({"cases": len(self.cohort.cases), **self.cohort.roles()})
         return [
             {
                 "name": spec.name,
-                "digest": f"{declared}{split}"[:36],
+                "digest": digest([self.config.declared(), splits]),
                 "source": json.dumps({"licence": spec.licence, "simulated": spec.simulated}),
                 "profile": profile,
             }
@@ -250,7 +249,9 @@ class Job:
         found = self.plan.subject
         if self.within is None:
             return found
-        label = f"{self.within.word}: {found.label}"
+        # Tables of runs show the beginning of a name alone, so nothing stands there twice.
+        word, (method, _, _) = self.within.word, found.label.partition(",")
+        label = found.label if word == method else f"{word}: {found.label}"
         return replace(found, label=label, tags={**found.tags, **self.within.tags})
 
     @property

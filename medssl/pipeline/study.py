@@ -1,12 +1,14 @@
 """What a study consists of: arms x seeds, and label budgets or data sets, of one pipeline."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medssl.device import choose_device
 from medssl.errors import UsageError
 from medssl.mistakes import nearest
 from medssl.named_files import PIPELINES, Layers
@@ -208,10 +210,28 @@ def checked_cells(study: Study, only: Sequence[str]) -> list[Cell]:
     return chosen
 
 
+def refuse_absent_devices(study: Study, chosen: Sequence[Cell]) -> None:
+    """Refuse runs on this machine that want a device that it does not have, before any work.
+
+    Raises:
+        UsageError: names the arm and the devices that are here.
+    """
+    for cell in chosen:
+        config = _pipeline_of(study, cell.arm, cell.overrides)
+        with _told_with(study, cell.arm):
+            choose_device(config.pipeline.train.device)
+
+
 def _pipeline_of(study: Study, arm: str, overrides: Sequence[str]) -> Config[Any]:
     """What an arm makes of the study's pipeline; its mistakes are told with the arm."""
-    try:
+    with _told_with(study, arm):
         return load_config(study.pipeline, overrides)
+
+
+@contextmanager
+def _told_with(study: Study, arm: str) -> Iterator[None]:
+    try:
+        yield
     except UsageError as error:
         raise UsageError(
             f"the arm {arm} of the study {study.name}: {error.what}", error.why, error.do

@@ -183,5 +183,5 @@ def _picture(study: Study, found: Sequence[Point], score: str, title: str) -> by
     axes.set_xlabel("labelled cases")
     axes.set_ylabel(f"test {score}, 95 % interval over cases")
     axes.set_title(title)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)  # hides no interval
     return png_of(figure)

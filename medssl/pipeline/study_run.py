@@ -12,7 +12,7 @@ from medssl.discreet import exit_code_of, kept_sentence_of, sentence_of
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.pipeline.executors.order import REPORT, Handed, Order
 from medssl.pipeline.progress import QuietReporter, clock
-from medssl.pipeline.study import Study, checked_cells
+from medssl.pipeline.study import Study, checked_cells, refuse_absent_devices
 from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_report import write_report
 from medssl.pipeline.study_tasks import (
@@ -101,12 +101,15 @@ def run_study(
         settings: of the cluster, by name.
 
     Raises:
-        UsageError: a part that does not exist, or settings that the executor does not know.
+        UsageError: a part that does not exist, settings that the executor does not know, or a run
+            on this machine that wants a device that is not here.
         Stopped: a signal asked for it; the same call continues.
     """
     chosen = checked_cells(study, only)
     here = executor == "local" and (jobs or 1) == 1
     work = missing_work(study, chosen, apart=not here)
+    if executor == "local":
+        refuse_absent_devices(study, [task.cell for task in work.tasks])
     order = Order(study, work, tuple(words), reporter, command, jobs, gpus, threads, settings or {})
     if executor not in ELSEWHERE:
         tracker = begin(study)

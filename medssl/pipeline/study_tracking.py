@@ -13,10 +13,15 @@ from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_page import points
 from medssl.pipeline.study_tasks import study_folder
 from medssl.section import digest
+from medssl.train.mlflow_run import NOTE
 from medssl.train.track import Tracker, end_left_open
 from medssl.train.tracking import TRACKING, recall
 
-ARTIFACTS = ("study.csv", "summary.md", "learning_curve.csv", "learning_curve.png")
+SUMMARY = "summary.md"
+ARTIFACTS = ("study.csv", SUMMARY, "learning_curve.csv", "learning_curve.png")
+
+LONGEST_NOTE = 4900
+"""Letters of a description: older servers take 5,000 with what stands after it."""
 
 PART_FAILED = "runs_failed"
 """Tag of a study of which runs did not finish: how many, and why the first did not."""
@@ -76,9 +81,20 @@ def hand_over(
         if comparison.score:
             for labels, numbers in sorted(_curves(results, comparison).items()):
                 tracker.metrics(labels, numbers)
+        tracker.tag(NOTE, _described(folder / SUMMARY))
         for path in (folder / name for name in ARTIFACTS):
             if path.is_file():
                 tracker.artifact(path)
+
+
+def _described(summary: Path) -> str:
+    """The report without its heading, for the head of the run's page; what is too long is cut."""
+    _, _, text = summary.read_text(encoding="utf-8").partition("\n")
+    text = text.strip()
+    if len(text) <= LONGEST_NOTE:
+        return text
+    whole_lines, _, _ = text[:LONGEST_NOTE].rpartition("\n")
+    return f"{whole_lines}\n\nThe rest is in {SUMMARY}, among the artifacts."
 
 
 def _datasets(study: Study) -> list[dict[str, str]]:
@@ -90,7 +106,7 @@ def _datasets(study: Study) -> list[dict[str, str]]:
         for spec in config.specs:
             found[spec.name] = {
                 "name": spec.name,
-                "digest": digest(config.declared())[:36],
+                "digest": digest(config.declared()),
                 "source": json.dumps({"licence": spec.licence, "simulated": spec.simulated}),
                 "profile": profile,
                 "context": "study",

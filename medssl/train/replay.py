@@ -1,8 +1,8 @@
 """Passes through networks that are carried out once more for their gradient.
 
 What a pass computes in between need not be kept then: it costs a second pass instead of memory. The
-second one draws the same numbers, sees the same rows and the same hooks, and moves no running
-statistics.
+second one draws the same numbers, sees the same rows, hooks and changes of features, and moves no
+running statistics.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from torch import Generator, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from medssl.networks.encoder_decoder import Changed
 from medssl.networks.rows import Rows, seeing, share
 
 
@@ -30,6 +31,7 @@ class Moment:
         rows = share()
         self._module, self._rows = module, None if rows is None else replace(rows)
         self._states = [(one, one.get_state()) for one in generators]
+        self._changed = Changed(module)
         self._hooks = [
             (one, one._forward_hooks.copy()) for one in module.modules() if one._forward_hooks
         ]
@@ -47,6 +49,7 @@ class Moment:
         with ExitStack() as stack:
             if self._rows is not None:
                 stack.enter_context(seeing(replace(self._rows)))
+            stack.enter_context(self._changed.again())
             for module, hooks in self._hooks:
                 stack.callback(setattr, module, "_forward_hooks", module._forward_hooks)
                 module._forward_hooks = hooks

@@ -22,7 +22,7 @@ from medssl.environment import process_rank, shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
 from medssl.train.jsonl_log import Entry, Journal, read_log
-from medssl.train.mlflow_run import MlflowRun, is_file, load_client
+from medssl.train.mlflow_run import NOTE, MlflowRun, is_file, load_client
 from medssl.train.tracking import begin_run, model_in, recall, relative, remember, run_beside
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -132,7 +132,7 @@ class Tracker:
         else:
             stopped = issubclass(kind, Stopped | KeyboardInterrupt)
             if not stopped and error is not None:
-                self.tag(FAILURE, kept_sentence_of(error))
+                self._tell_failure(kept_sentence_of(error))
             self.finish("KILLED" if stopped else "FAILED")
 
     @property
@@ -165,6 +165,11 @@ class Tracker:
         """Set a tag of the MLflow run."""
         self._told["tags"][key] = value
         self._on_run(lambda run: run.tag({key: value}))
+
+    def _tell_failure(self, why: str) -> None:
+        """In a tag, which is a column of tables, and whole at the head of the run's page."""
+        for key in (FAILURE, NOTE):
+            self.tag(key, why)
 
     def finish(self, status: Status) -> None:
         """Send what is pending and close the MLflow run."""
@@ -208,7 +213,8 @@ class Tracker:
         self._beside(lambda run: run.inputs(self._told["datasets"], ()))
         self._tell_models()
         if self._failed_before:
-            self._beside(lambda run: run.untag(FAILURE))
+            for key in (FAILURE, NOTE):
+                self._beside(partial(MlflowRun.untag, key=key))
 
     def _tell_models(self) -> None:
         """Which models it uses: at its begin, and at its end those that its parts have made."""
@@ -356,7 +362,7 @@ def end_left_open(folder: Path) -> None:
     if known["status_owed"] and known["store"] in (None, shown_uri(tracking_uri())):
         tracker = _again(folder, known).__enter__()
         if why := known["tags"].get(FAILURE):
-            tracker.tag(FAILURE, why)
+            tracker._tell_failure(why)
         tracker.finish(known["status_owed"])
 
 

@@ -13,6 +13,7 @@ OURS = {
     "LoadVolumed": "medssl.transforms.reader",
     "VolumeReader": "medssl.transforms.reader",
     "CropMarkedd": "medssl.transforms.spatial",
+    "CropPatchd": "medssl.transforms.spatial",
     "FieldSpacingd": "medssl.transforms.spatial",
     "MarkForegroundd": "medssl.transforms.intensity",
     "ZScored": "medssl.transforms.intensity",

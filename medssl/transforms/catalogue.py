@@ -25,6 +25,7 @@ Transposed swaps axes without a record, which nothing would tell of a cube.
 """
 
 _OWN_GROUP = {
+    "CropPatchd": "croppad",
     "StretchPercentilesd": "intensity",
     "MirrorSided": "spatial",
     "JointCropsd": "croppad",

@@ -3,7 +3,7 @@
 Legend: C channels, X Y Z voxels.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import ensure_tuple_rep
 
 from medssl.data.geometry import Geometry
+from medssl.data.patches import cut
 from medssl.data.record import Record
 from medssl.data.resample import copy_in_rows, linear_axis, nearest_axis, taps
 
@@ -99,6 +101,48 @@ def _ends(marked: np.ndarray, axis: int) -> tuple[int, int]:
     others = tuple(other for other in range(3) if other != axis)
     places = np.flatnonzero(marked.any(axis=others))
     return int(places[0]), int(places[-1]) + 1
+
+
+class CropPatchd(GridTransform):
+    """Cuts a box from images; of a memory map it reads no more than the box.
+
+    `monai.transforms.SpatialCropd` gives a view of the file, which cannot be written to, and stops
+    at the borders. Training cuts its patches from the cache by the same code.
+
+    Args:
+        keys: images [C, ...] on one grid: arrays, which may be memory maps of `numpy.load`, or
+            MetaTensors [C, X, Y, Z], whose affine follows.
+        size: voxels along each axis.
+        start: index of the first voxel along each axis, or the key that holds it; the box may
+            stick out on any side, so it can be negative.
+        fill: value of what lies outside, for all keys or for each.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: Sequence[int],
+        start: Sequence[int] | Hashable = "start",
+        fill: float | Sequence[float] = 0.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.size, self.start = tuple(size), start
+        self.fill = ensure_tuple_rep(fill, len(self.keys))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The dictionary with boxes [C, *size], each a tensor of its image's type."""
+        changed = dict(data)
+        start = self.start if isinstance(self.start, list | tuple) else changed[self.start]
+        for key, fill in self.key_iterator(changed, self.fill):
+            image = changed[key]
+            box = torch.from_numpy(cut(np.asarray(image), start, self.size, fill))
+            if isinstance(image, MetaTensor):
+                stop = [first + side for first, side in zip(start, self.size, strict=True)]
+                grid = geometry_of(image).cropped(tuple(start), tuple(stop))
+                box = self._moved(image, box, grid)
+            changed[key] = box
+        return changed
 
 
 class FieldSpacingd(GridTransform):

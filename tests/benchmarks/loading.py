@@ -33,9 +33,8 @@ import torch
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.geometry import Geometry
 from medssl.data.layouts import find_cases
-from medssl.data.patches import SinglePatch, padding
+from medssl.data.patches import SinglePatch, cut
 from medssl.data.spec import Case, DataSpec
-from medssl.data.stream import cut
 from medssl.data.volume import write_mask, write_volume
 from medssl.errors import DataError
 from medssl.families.segment.streams import streams
@@ -143,10 +142,9 @@ def patch_times(prepared: list[CachedCase], folder: Path) -> dict[str, float]:
     sampler, rng = SinglePatch(side), np.random.default_rng(0)
 
     def ours(case: CachedCase) -> None:
-        pads = padding(case.image.shape[1:], side)
         (start,) = sampler.draw(case.image.shape[1:], rng)
-        cut(case.image, start, side, pads, case.floor).astype(np.float32)
-        cut(case.mask[None], start, side, pads, 0)
+        cut(case.image, start, side, case.floor).astype(np.float32)
+        cut(case.mask[None], start, side, 0)
 
     def whole(case: CachedCase) -> dict[str, torch.Tensor]:
         image, mask = load(case)

@@ -107,6 +107,17 @@ def main() -> None:
         theirs = monai.LoadImaged(KEY, ensure_channel_first=True)
         named = {KEY: path}
         report("LoadVolumed / LoadImaged", *least(lambda: mine(named), lambda: theirs(named)))
+        np.save(Path(folder) / "cached.npy", np.ascontiguousarray(volume.array))
+        start, stop = (20, 30, 40), (116, 126, 136)
+        box = ours.CropPatchd(KEY, PATCH, start)
+        crop = monai.SpatialCropd(KEY, roi_start=start, roi_end=stop)
+        cached = Path(folder) / "cached.npy"
+
+        def copied(transform: Callable[[dict[str, Any]], dict[str, Any]]) -> torch.Tensor:
+            return transform({KEY: np.load(cached, mmap_mode="r")})[KEY].clone()
+
+        times = least(lambda: copied(box), lambda: copied(crop))
+        report("CropPatchd / SpatialCropd, memory-mapped, and a copy", *times)
     word = Preparation(Preprocess.of({"mr": {"spacing": spacing, "crop_foreground": True}}))
     whole = monai.Compose(
         [

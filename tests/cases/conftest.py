@@ -1,13 +1,8 @@
 """Small files as scanners, exporters and other programs write them, and a model to predict with."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from medssl import cli
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -16,21 +11,10 @@ def inputs() -> Path:
     return Path(__file__).parent / "inputs"
 
 
-@pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Run `medssl ...` in this process: exit code, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["medssl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        return int(caught.value.code or 0), out, error
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Folders and lists as other frameworks write them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,12 @@ import pytest
 from medssl.data.guess import guess_spec
 from medssl.data.layouts import find_cases
 from medssl.data.spec import load_spec
+from tests.conftest import Medssl
 
-Command = Callable[..., tuple[int, str, str]]
 
-
-def test_an_nnunet_v1_folder_is_recognised(inputs: Path, command: Command) -> None:
+def test_an_nnunet_v1_folder_is_recognised(inputs: Path, medssl: Medssl) -> None:
     folder = inputs / "nnunet_v1" / "Task500_x"
-    code, out, _ = command("data", "check", folder, "-q")
+    code, out, _ = medssl("data", "check", folder, "-q")
     assert code == 0
     assert "errors 0" in out
     spec = guess_spec(folder)
@@ -24,16 +22,16 @@ def test_an_nnunet_v1_folder_is_recognised(inputs: Path, command: Command) -> No
     assert all(len(case.images) == 2 and case.label for case in cases)
 
 
-def test_regions_declare_the_labels_they_unite(inputs: Path, command: Command) -> None:
+def test_regions_declare_the_labels_they_unite(inputs: Path, medssl: Medssl) -> None:
     folder = inputs / "nnunet_regions" / "Dataset900_x"
-    code, out, _ = command("data", "check", folder, "-q")
+    code, out, _ = medssl("data", "check", folder, "-q")
     assert code == 0
     assert "errors 0" in out
     assert {label.value for label in guess_spec(folder).labels} == {1, 2, 3}
 
 
 def test_a_label_that_is_a_list_of_one_path_is_read(
-    inputs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, medssl: Medssl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSSL_DATA", str(inputs / "datalist_labels"))
     spec = inputs / "datalist_labels" / "label_list.yaml"
@@ -41,16 +39,16 @@ def test_a_label_that_is_a_list_of_one_path_is_read(
     assert [case.label and case.label.name for case in cases] == [
         f"l{number}.nii.gz" for number in range(len(cases))
     ]
-    _, out, error = command("data", "check", spec, "-q")
+    _, out, error = medssl("data", "check", spec, "-q")
     assert "unexpected" not in out + error
 
 
 @pytest.mark.parametrize("name", ["label_int", "label_dict"])
 def test_a_label_that_is_no_path_gets_a_sentence(
-    inputs: Path, command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+    inputs: Path, medssl: Medssl, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("MEDSSL_DATA", str(inputs / "datalist_labels"))
-    code, out, error = command("data", "check", inputs / "datalist_labels" / f"{name}.yaml", "-q")
+    code, out, error = medssl("data", "check", inputs / "datalist_labels" / f"{name}.yaml", "-q")
     assert code == 3
     assert "unexpected" not in out + error
     assert "label" in error

@@ -1,6 +1,5 @@
 """Radiographs and slides from outside."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from medssl.data.radiograph.read import read_radiograph
 from medssl.data.slide.reader import open_slide
 from medssl.data.slide.settings import TileSettings
 from medssl.data.slide.tiles import tile_grid
+from tests.conftest import Medssl
 from tests.data.conftest import crops_of
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def test_jpeg_lossless_holds_the_same_pixels_as_the_plain_file(inputs: Path) -> None:
@@ -35,10 +33,10 @@ def test_a_disc_of_oblong_pixels_is_round_whatever_the_field(
 
 
 def test_a_bad_number_in_one_radiograph_is_named(
-    inputs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, medssl: Medssl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSSL_DATA", str(inputs / "radiograph_bad_value"))
-    code, out, _ = command("data", "check", inputs / "radiograph_bad_value" / "spec.yaml", "-q")
+    code, out, _ = medssl("data", "check", inputs / "radiograph_bad_value" / "spec.yaml", "-q")
     assert code == 3
     assert any(line.startswith("error: ") and "frames_1A.dcm" in line for line in out.splitlines())
 
@@ -72,13 +70,13 @@ def test_a_pen_stroke_neither_hides_tissue_nor_counts_as_it(inputs: Path) -> Non
     assert not covered & drawn
 
 
-def test_the_check_warns_of_a_pen(inputs: Path, command: Command, tmp_path: Path) -> None:
+def test_the_check_warns_of_a_pen(inputs: Path, medssl: Medssl, tmp_path: Path) -> None:
     spec = tmp_path / "pen.yaml"
     spec.write_text(
         f"title: x\nmodality: SM\nchannels: [rgb]\nroot: {inputs / 'slide_pen'}\n"
         "layout: {kind: slides}\nlicence: x\ncitation: none\n"
     )
-    code, out, _ = command("data", "check", spec, "-q")
+    code, out, _ = medssl("data", "check", spec, "-q")
     assert code == 0
     warned = [line for line in out.splitlines() if line.startswith("warning: ") and "pen" in line]
     assert any("syn_pen" in line for line in warned)

@@ -1,6 +1,5 @@
 """Volumes from outside: their numbers and places are those that independent readers find."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -11,8 +10,7 @@ import SimpleITK as sitk
 
 from medssl.data.volume import read_geometry, read_mask, read_volume
 from medssl.errors import DataError
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.conftest import Medssl
 
 
 def test_every_slice_is_rescaled_by_its_own_header(inputs: Path) -> None:
@@ -39,10 +37,10 @@ def test_a_volume_in_microns_lies_where_the_same_volume_in_mm_does(inputs: Path)
 
 @pytest.mark.parametrize("name", ["unit_mm", "unit_micron"])
 def test_a_mask_keeps_the_units_of_its_scan(
-    inputs: Path, one_channel_checkpoint: Path, command: Command, tmp_path: Path, name: str
+    inputs: Path, one_channel_checkpoint: Path, medssl: Medssl, tmp_path: Path, name: str
 ) -> None:
     scan = inputs / "nifti_units" / f"{name}.nii.gz"
-    assert command("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")[0] == 0
+    assert medssl("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")[0] == 0
     given, made = nibabel.load(scan).header, nibabel.load(tmp_path / "o" / scan.name).header
     assert made.get_xyzt_units()[0] == given.get_xyzt_units()[0]
     np.testing.assert_allclose(made.get_zooms()[:3], given.get_zooms()[:3], rtol=1e-6)
@@ -50,10 +48,10 @@ def test_a_mask_keeps_the_units_of_its_scan(
 
 @pytest.mark.parametrize("name", ["q0_s0", "q1_s2_differ"])
 def test_nibabel_and_itk_lay_a_mask_over_its_scan(
-    inputs: Path, one_channel_checkpoint: Path, command: Command, tmp_path: Path, name: str
+    inputs: Path, one_channel_checkpoint: Path, medssl: Medssl, tmp_path: Path, name: str
 ) -> None:
     scan = inputs / "nifti_two_transforms" / f"{name}.nii.gz"
-    assert command("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")[0] == 0
+    assert medssl("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")[0] == 0
     for made in (tmp_path / "o" / scan.name, tmp_path / "o" / f"{name}_entropy.nii.gz"):
         given, got = nibabel.load(scan), nibabel.load(made)
         np.testing.assert_allclose(got.affine, given.affine, atol=1e-4)
@@ -70,18 +68,18 @@ def test_nibabel_and_itk_lay_a_mask_over_its_scan(
 
 
 def test_a_series_beside_a_nifti_file_is_told_not_guessed(
-    inputs: Path, one_channel_checkpoint: Path, command: Command, tmp_path: Path
+    inputs: Path, one_channel_checkpoint: Path, medssl: Medssl, tmp_path: Path
 ) -> None:
     folder = inputs / "dicom_folder_with_nifti" / "has_nii"
-    code, _, error = command("predict", one_channel_checkpoint, folder, "--out", tmp_path / "o")
+    code, _, error = medssl("predict", one_channel_checkpoint, folder, "--out", tmp_path / "o")
     assert code == 3
     assert "earlier_mask.nii.gz" in error
     assert "DICOM" in error
     assert not list((tmp_path / "o").glob("*.nii.gz"))
 
 
-def test_the_check_of_such_a_folder_says_the_same(inputs: Path, command: Command) -> None:
-    code, _, error = command("data", "check", inputs / "dicom_folder_with_nifti" / "has_nii", "-q")
+def test_the_check_of_such_a_folder_says_the_same(inputs: Path, medssl: Medssl) -> None:
+    code, _, error = medssl("data", "check", inputs / "dicom_folder_with_nifti" / "has_nii", "-q")
     assert code == 3
     assert "DICOM" in error
     assert "earlier_mask.nii.gz" in error
@@ -121,10 +119,10 @@ def test_a_series_with_a_missing_or_empty_tag_gets_a_sentence(inputs: Path, name
 
 
 def test_the_check_of_a_data_set_goes_on_after_a_bad_series(
-    inputs: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, medssl: Medssl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSSL_DATA", str(inputs / "dicom_unexpected_errors"))
-    code, out, _ = command("data", "check", inputs / "dicom_unexpected_errors" / "spec.yaml", "-q")
+    code, out, _ = medssl("data", "check", inputs / "dicom_unexpected_errors" / "spec.yaml", "-q")
     assert code == 3
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
@@ -133,9 +131,9 @@ def test_the_check_of_a_data_set_goes_on_after_a_bad_series(
 
 
 def test_rgb_volumes_and_undeclared_values_both_get_their_verdict(
-    inputs: Path, command: Command
+    inputs: Path, medssl: Medssl
 ) -> None:
-    code, out, _ = command("data", "check", inputs / "nifti_rgb" / "dataset", "-q")
+    code, out, _ = medssl("data", "check", inputs / "nifti_rgb" / "dataset", "-q")
     assert code == 3
     verdicts = [line for line in out.splitlines() if line.startswith(("error: ", "warning: "))]
     assert any("la_001" in line and "3 channels" in line for line in verdicts)
@@ -171,10 +169,10 @@ def test_monochrome1_is_about_display_and_turns_no_value(inputs: Path) -> None:
 
 
 def test_hidden_files_are_passed_over_and_nhdr_is_read(
-    inputs: Path, one_channel_checkpoint: Path, command: Command, tmp_path: Path
+    inputs: Path, one_channel_checkpoint: Path, medssl: Medssl, tmp_path: Path
 ) -> None:
     given = inputs / "predict_folder_appledouble"
-    code, _, error = command(
+    code, _, error = medssl(
         "predict", one_channel_checkpoint, given / "case_apple", given / "obl.nhdr",
         "--out", tmp_path / "o",
     )  # fmt: skip
@@ -183,9 +181,9 @@ def test_hidden_files_are_passed_over_and_nhdr_is_read(
     assert (tmp_path / "o" / "obl.nii.gz").is_file()
 
 
-def test_the_check_passes_over_hidden_files_and_reads_nhdr(inputs: Path, command: Command) -> None:
+def test_the_check_passes_over_hidden_files_and_reads_nhdr(inputs: Path, medssl: Medssl) -> None:
     folder = inputs / "predict_folder_appledouble"
-    code, out, _ = command("data", "check", folder, "-q")
+    code, out, _ = medssl("data", "check", folder, "-q")
     assert code == 0
     assert "errors 0" in out
     assert "._t1" not in out
@@ -194,14 +192,14 @@ def test_the_check_passes_over_hidden_files_and_reads_nhdr(inputs: Path, command
 
 
 def test_a_tilted_grid_that_viewers_cannot_open_as_nifti_is_said_and_written_as_nrrd(
-    inputs: Path, one_channel_checkpoint: Path, command: Command, tmp_path: Path
+    inputs: Path, one_channel_checkpoint: Path, medssl: Medssl, tmp_path: Path
 ) -> None:
     scan = inputs / "predict_tilted_ct" / "tilted"
-    code, _, error = command("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")
+    code, _, error = medssl("predict", one_channel_checkpoint, scan, "--out", tmp_path / "o")
     assert code == 0
     assert "tilted" in error
     assert "nrrd" in error
-    code, _, _ = command(
+    code, _, _ = medssl(
         "predict", one_channel_checkpoint, scan, "--out", tmp_path / "p", "--format", "nrrd"
     )
     assert code == 0

@@ -12,6 +12,7 @@ import torch
 from medssl.data.labels import Label
 from medssl.methods.registry import settings_class
 from medssl.methods.segment.loss_settings import LossChoice
+from medssl.networks.monai_settings import MonaiSettings
 from medssl.networks.settings import NetworkSettings
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, DataCard, load_checkpoint, save_checkpoint
@@ -21,10 +22,12 @@ from tests.contract.killing import check_that_a_kill_changes_nothing, equal
 from tests.contract.segmenting import LATE, METHODS, every_method, first_batches, losses
 
 PRESETS = [(name, preset) for name in METHODS for preset in settings_class(name).presets]
+UNETR = MonaiSettings(name="monai:UNETR", hidden_size=12, mlp_dim=12, num_heads=2, feature_size=4)
 RESUMED = [
     *((name, {}) for name in METHODS),
     ("ad_mt", {"longest_turn": 2}),
     ("tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}),
+    *((name, {"network": UNETR}) for name in ("dmpls", "unimatch")),  # its features are searched
     ("bcp", {"first_stage": 0.5}),  # killed in the second stage, with a state of the first
 ]
 NOISY = {"norm": "batch", "dropout": 0.5}

@@ -8,6 +8,7 @@ from functools import cache, partial
 import pytest
 import torch
 
+from medssl.networks.monai_settings import MonaiSettings
 from medssl.settings import OptimiserSettings, TrainSettings
 from tests.contract.conftest import build_method, make_streams
 from tests.contract.training import training
@@ -17,12 +18,22 @@ METHODS = training("segment")
 PATCH = (16, 16, 16)
 LATE = {name: (name, {}, 901, 1000) for name in METHODS}
 """Where every term has its weight."""
+UNET = MonaiSettings(
+    name="monai:UNet", channels=[4, 8], strides=[2], num_res_units=0, norm="instance"
+)
+UNETR = MonaiSettings(name="monai:UNETR", hidden_size=12, mlp_dim=12, num_heads=2, feature_size=4)
+WEAK = {"features": {"kind": "weak"}, "feature_weight": 0.5}
 OTHERS = {
     "tracoco with dropout": ("tracoco", {"dropout": 0.5}, 901, 1000),
-    "unimatch, perturbed features": (
-        "unimatch", {"features": {"kind": "weak"}, "feature_weight": 0.5}, 901, 1000),
+    "unimatch, perturbed features": ("unimatch", WEAK, 901, 1000),
     "unimatch, complementary features": (
         "unimatch", {"features": {"kind": "complementary"}}, 901, 1000),
+    "unimatch, perturbed features of MONAI's U-Net": (
+        "unimatch", WEAK | {"network": UNET}, 901, 1000),
+    "unimatch, complementary features of UNETR": (
+        "unimatch", {"features": {"kind": "complementary"}, "network": UNETR}, 901, 1000),
+    "dmpls, features of UNETR": ("dmpls", {"network": UNETR}, 901, 1000),
+    "dmpls, features of MONAI's U-Net": ("dmpls", {"network": UNET}, 901, 1000),
     "bcp, first stage": ("bcp", {}, 1, 1000),
     "tri_training, over a round": (
         "tri_training", {"rounds": 1, "gate": 0, "measured": 0.5, "warm": True}, 1, 6),

@@ -66,6 +66,31 @@ def test_two_processes_leave_the_files_of_one(family, place):
     assert any("predict" in name for name in answers(place, "two"))
 
 
+@pytest.mark.parametrize(
+    ("make", "words", "validated"),
+    [
+        (joints, ["joints", "train.steps=2", "train.validate_every=1"], "log_loss"),
+        (slides, ["slides", "train.epochs=1", "train.batch_bags=2"], "fold0/score"),
+    ],
+)
+def test_validation_on_the_way_is_shared_out_and_gathered(make, words, validated, place):
+    make(place)
+    lines = {}
+    for runs, processes in (("one", 1), ("two", 2)):
+        codes, told = start(place, runs, "train", *words, processes=processes)
+        assert set(codes) == {0}, told
+        journals = sorted((place / runs / "runs").glob("*/train-*/**/metrics.jsonl"))
+        lines[runs] = [json.loads(line) for one in journals for line in one.open()]
+    clock = ("time", "steps_per_s", "wait_share")
+    one, two = (
+        [{key: line[key] for key in line if not key.endswith(clock)} for line in lines[runs]]
+        for runs in ("one", "two")
+    )
+    assert any(validated in line for line in one)
+    for line, other in zip(one, two, strict=True):
+        assert line == pytest.approx(other, abs=1e-4)  # training rounds otherwise
+
+
 def test_probes_of_pre_training_are_shared_out_too(place):
     heads(place)
     for runs, processes in (("one", 1), ("two", 2)):

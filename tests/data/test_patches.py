@@ -3,8 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from medssl.data.patches import Pose, SinglePatch, overlap, overlap_boxes, padding
-from medssl.data.stream import cut
+from medssl.data.patches import Pose, SinglePatch, cut, overlap, overlap_boxes, padding
 from medssl.transforms.random_spatial import RandPosed
 
 
@@ -78,15 +77,19 @@ def test_padding_makes_every_axis_longer_than_a_patch_of_4(length, amount):
 
 def test_a_cut_reads_the_patch_and_fills_what_lies_outside():
     volume = np.arange(1, 3).reshape(1, 2, 1, 1)
-    pads = ((1, 1), (0, 0), (0, 0))
-    cuts = [cut(volume, (start, 0, 0), (3, 1, 1), pads, fill=-7).ravel() for start in (0, 1)]
-    assert [c.tolist() for c in cuts] == [[-7, 1, 2], [1, 2, -7]]
+    cuts = {start: cut(volume, (start, 0, 0), (3, 1, 1), fill=-7).ravel() for start in (-1, 0)}
+    assert cuts[-1].tolist() == [-7, 1, 2]
+    assert cuts[0].tolist() == [1, 2, -7]
+
+
+@pytest.mark.parametrize("start", [-9, -3, 2, 9])
+def test_a_cut_that_misses_the_volume_is_all_fill(start):
+    assert (cut(np.ones((1, 2, 2)), (start, 0), (3, 2), fill=-7) == -7).all()
 
 
 def test_a_cut_inside_the_volume_equals_the_slice():
     volume = np.random.default_rng(0).random((2, 7, 8, 9))
-    none = ((0, 0),) * 3
-    found = cut(volume, (1, 2, 3), (3, 4, 5), none, fill=0)
+    found = cut(volume, (1, 2, 3), (3, 4, 5), fill=0)
     assert np.array_equal(found, volume[:, 1:4, 2:6, 3:8])
 
 

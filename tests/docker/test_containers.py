@@ -15,6 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from medssl.pipeline.config import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 IMAGES = sorted(DOCKER.glob("Dockerfile*"))
@@ -203,6 +205,25 @@ def test_a_job_that_is_warned_saves_and_is_queued_again(batch: Path, tmp_path: P
     assert "/scans:/data:ro" in command
     assert "/runs:/work" in command
     assert rest == ["saved", "requeue 7"]
+
+
+def test_a_job_has_the_folders_of_the_image_whatever_the_host_calls_them() -> None:
+    """Apptainer hands the host's variables on, and the script asks for one: MEDSSL_DATA."""
+    (variables,) = [rest for word, rest in steps(DOCKER / "Dockerfile") if "MEDSSL_DATA" in rest]
+    wanted = dict(one.split("=", 1) for one in variables.split() if one.startswith("MEDSSL_"))
+    text = (DOCKER / "slurm" / "apptainer.sbatch").read_text()
+    said = ",".join(re.findall(r"--env (\S+)", text))
+    assert dict(one.split("=") for one in said.split(",")) == wanted
+    assert "MEDSSL_DATA" in wanted
+
+
+def test_a_pod_starts_a_pipeline_that_is_shipped() -> None:
+    manifests = yaml.safe_load_all((DOCKER / "kubernetes" / "training.yaml").read_text())
+    (job,) = [one for one in manifests if one["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    verb, *given = container["args"]
+    assert verb == "run"
+    load_config(given[0], given[1:])
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda one: one.name)

@@ -1,7 +1,5 @@
 """The fuzz driver: that it sees what it is there to see, and a short form of it."""
 
-import subprocess
-import sys
 import time
 from mmap import mmap
 from pathlib import Path
@@ -14,8 +12,7 @@ from tests.drivers.fuzzing.damage import damage_bytes, damage_tree
 from tests.drivers.fuzzing.format import Silent
 from tests.drivers.fuzzing.formats import FORMATS
 from tests.drivers.fuzzing.watch import watch
-
-FUZZ = Path(__file__).with_name("fuzz.py")
+from tests.forked import driver
 
 
 def kinds(action, place: Path) -> list[str]:
@@ -125,8 +122,6 @@ def test_every_format_has_a_name_of_its_own():
     assert len({one.name for one in FORMATS}) == len(FORMATS)
 
 
-def test_damaged_inputs_of_every_format_are_read_or_told():
-    ended = subprocess.run(
-        [sys.executable, str(FUZZ), "--inputs", "70"], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+def test_damaged_inputs_of_every_format_are_read_or_told(tmp_path):
+    code, out, err = driver("fuzz", "--inputs", "70", folder=tmp_path)
+    assert code == 0, out + err

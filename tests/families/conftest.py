@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -10,6 +11,14 @@ from medssl.train.track import Tracker
 from tests.pipeline.conftest import blank_figures, figures, no_mlflow, refuse
 
 __all__ = ["blank_figures", "figures", "no_mlflow"]
+
+
+@pytest.fixture
+def ran(kept: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder `kept` of a family, where all is found done."""
+    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
+    copytree(kept, directory, dirs_exist_ok=True)
+    return directory
 
 
 @contextmanager

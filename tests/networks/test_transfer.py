@@ -1,7 +1,10 @@
 """An encoder's weights in another network: what fits, what is refused, what channels become."""
 
+from math import prod
+
 import pytest
 import torch
+from torch import nn
 
 from medssl.errors import DataError, UsageError
 from medssl.methods.method import Task
@@ -180,3 +183,40 @@ def test_a_flat_network_takes_the_decoder_too():
 def test_a_network_without_an_encoder_takes_no_other_decoder():
     with pytest.raises(ValueError, match="no encoder of its own: leave decoder=skip out"):
         NetworkSettings(name="monai_unet", decoder="skip")
+
+
+class Placed(nn.Module):
+    """As much of an encoder as a transfer looks at: places of `grid`, of one number each."""
+
+    stems, embed_stride = (), 8
+
+    def __init__(self, grid):
+        super().__init__()
+        self.table = nn.Parameter(torch.rand(1, prod(grid), 1))
+        self.positions = "table", grid
+
+
+@pytest.mark.parametrize(
+    ("sides", "learnt", "grid", "wanted"),
+    [
+        ((16, 8, 8), [0, 1], (4, 1, 1), [0, 0.25, 0.75, 1]),
+        ((32, 8, 8), [0, 1, 2, 3], (2, 1, 1), [0.5, 2.5]),
+        ((16, 16), [0, 1, 2, 3], (1, 2), [1, 2]),
+        ((16, 16), [0, 1, 2, 3], (2, 2), [0, 1, 2, 3]),
+    ],
+)
+def test_learnt_places_are_resized_linearly_between_the_centres_of_cells(
+    sides, learnt, grid, wanted
+):
+    encoder = Placed(grid)
+    weights = {"table": torch.tensor(learnt, dtype=torch.float32)[None, :, None]}
+    report = transfer(encoder, PretrainedEncoder(weights, sides=sides))
+    assert encoder.table[0, :, 0].tolist() == wanted
+    assert report.share == 1
+    assert bool(report.adapted) == (len(learnt) != len(wanted))
+
+
+def test_places_of_images_of_unknown_size_are_not_resized():
+    weights = {"table": torch.rand(1, 2, 1)}
+    with pytest.raises(DataError, match="in another shape, table"):
+        transfer(Placed((4, 1, 1)), PretrainedEncoder(weights))

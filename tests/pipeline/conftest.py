@@ -1,6 +1,5 @@
 """A toy data set in a working directory of its own, and a training stage that costs nothing."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medssl import cli
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
 from medssl.pipeline.config import load_config
@@ -173,20 +171,3 @@ def write_untrained(config: Any, folder: Path) -> Path:
     (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "checkpoint" / "last", Ensemble([network]), description)
     return folder / "checkpoint"
-
-
-Medssl = Callable[..., tuple[int, str, str]]
-"""Arguments of a command to its exit code, what it prints, and what it says of errors."""
-
-
-@pytest.fixture
-def medssl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Medssl:
-    """Runs `medssl ...` in this process."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0), *capsys.readouterr()
-
-    return call

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +96,8 @@ class FakeSlurm:
             if sent is None and (sent := preempt(one)) is not None:
                 # srun's step gets it, with all below; the script itself does not.
                 for child in below(process.pid):
-                    os.kill(child, sent)
+                    with suppress(ProcessLookupError):  # it has ended since it was listed
+                        os.kill(child, sent)
             time.sleep(0.02)
         self.log.append((one, process.returncode))
         requeued = self.folder / f"{one}.requeued"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medssl.registry import Registry
-from tests.pipeline.conftest import Medssl
+from tests.conftest import Medssl
 
 Command = Callable[..., tuple[int, str]]
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medssl import cli
 from medssl.errors import DataError, UsageError
 from medssl.networks.settings import NetworkSettings
 from medssl.pipeline.config import load_config
@@ -71,28 +70,20 @@ def dots(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """As at the console; fails where the command does."""
-    monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-
-
-def test_an_encoder_of_pictures_is_learnt_probed_and_fine_tuned(dots, capsys, monkeypatch):
-    command(monkeypatch, "pretrain", "encoder")
+def test_an_encoder_of_pictures_is_learnt_probed_and_fine_tuned(dots, medssl):
+    code, said, _ = medssl("pretrain", "encoder")
+    assert code == 0
     model = next(Path("runs").rglob("checkpoint/last"))
     found = read_encoder(model)
     assert found.network.is_flat
     assert found.patch == (16, 16, 1)
-    said = capsys.readouterr().out
     assert "probes of patients kept out of training:" in said
     assert "masked error" in said
     weights = load_file(model / WEIGHTS)
     assert {one.ndim for one in weights.values() if one.ndim > 1} == {4}
 
     frozen = ["pretrain=encoder", "network.frozen=true", "evaluate.bootstrap=100"]
-    command(monkeypatch, "run", "masks", *frozen)
+    assert medssl("run", "masks", *frozen)[0] == 0
     # The run pre-trains an encoder that sees no patient of its test.
     models = [one for one in Path("runs").rglob("checkpoint/last") if "encoder" in str(one)]
     assert len(models) == 2

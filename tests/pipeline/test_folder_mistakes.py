@@ -8,7 +8,7 @@ import pytest
 
 from medssl.data.geometry import Geometry
 from medssl.data.volume import write_mask, write_volume
-from tests.pipeline.conftest import Medssl
+from tests.conftest import Medssl
 
 TINY = (
     "network={name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}",

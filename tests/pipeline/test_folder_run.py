@@ -9,7 +9,7 @@ import pytest
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_geometry, read_mask, write_mask, write_volume
-from tests.pipeline.conftest import Medssl
+from tests.conftest import Medssl
 
 TINY = [
     "network={name: vnet, width: 2, levels: 2, norm: instance, dropout: 0}",

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medssl.cli import main
 from medssl.data.volume import read_mask
+from tests.conftest import Medssl
 
 PAGE = 4096
 
@@ -46,16 +46,6 @@ def fill(disk: Path, pages: int) -> Path:
     return filler
 
 
-def medssl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of a command."""
-    monkeypatch.setattr("sys.argv", ["medssl", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 def assert_told(errors: str, disk: Path) -> None:
     """One sentence names a file on the disk, the reason and the remedy."""
     (line,) = errors.splitlines()
@@ -72,26 +62,24 @@ def test_a_prediction(
     balls: Path,
     disk: Path,
     untrained_checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    medssl: Medssl,
     pages: int,
 ) -> None:
     images = sorted((balls / "data" / "balls").glob("c?.nii.gz"))[:2]
     command = ["predict", "-q", "--device", "cpu", untrained_checkpoint, *images, "--out"]
-    assert medssl(monkeypatch, *command, balls / "enough") == 0
+    assert medssl(*command, balls / "enough")[0] == 0
     filler = fill(disk, pages)
-    capsys.readouterr()
-    code = medssl(monkeypatch, *command, disk / "out")
+    code, _, errors = medssl(*command, disk / "out")
     left = sorted((disk / "out").glob("c?.nii.gz"))
     assert code == (0 if len(left) == len(images) else 1)
     if code:
-        assert_told(capsys.readouterr().err, disk)
+        assert_told(errors, disk)
     assert not unfinished(disk)
     for mask in left:
         whole = read_mask(balls / "enough" / mask.name).array
         np.testing.assert_array_equal(read_mask(mask).array, whole)
     filler.unlink()
-    assert medssl(monkeypatch, *command, disk / "out") == 0
+    assert medssl(*command, disk / "out")[0] == 0
     for mask in (balls / "enough").glob("*.nii.gz"):
         assert (disk / "out" / mask.name).read_bytes() == mask.read_bytes()
 
@@ -101,41 +89,43 @@ def test_a_run(
     balls: Path,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    medssl: Medssl,
     pages: int,
 ) -> None:
     """With this space it ends in its folder, the cache, the checkpoint, the masks, the report."""
     monkeypatch.setenv("MEDSSL_RUNS", str(disk / "runs"))
     monkeypatch.setenv("MEDSSL_CACHE", str(disk / "cache"))
     filler = fill(disk, pages)
-    assert medssl(monkeypatch, "run", "-q", "balls") == 1
-    assert_told(capsys.readouterr().err, disk)
+    code, _, errors = medssl("run", "-q", "balls")
+    assert code == 1
+    assert_told(errors, disk)
     assert not unfinished(disk)
     filler.unlink()
-    assert medssl(monkeypatch, "run", "-q", "balls") == 0
-    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    code, out, _ = medssl("run", "-q", "balls")
+    assert code == 0
+    found = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert Path(found["report"]).stat().st_size > 0
     assert len(list(Path(found["masks"]).glob("c?.nii.gz"))) == 3
 
 
 def test_a_folder_that_may_only_be_read(
-    balls: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    balls: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, medssl: Medssl
 ) -> None:
     """Said at once, before anything is computed."""
     monkeypatch.setenv("MEDSSL_RUNS", str(disk / "runs"))
     monkeypatch.setattr("medssl.families.segment.train.train", None)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    assert medssl(monkeypatch, "run", "-q", "balls") == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    code, _, errors = medssl("run", "-q", "balls")
+    (line,) = errors.splitlines()
+    assert code == 1
     assert f"medssl: {disk}" in line
     assert "its folder may only be read; choose another folder" in line
 
 
-def test_a_place_below_a_file(
-    balls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_place_below_a_file(balls: Path, monkeypatch: pytest.MonkeyPatch, medssl: Medssl) -> None:
     (balls / "file").touch()
     monkeypatch.setenv("MEDSSL_RUNS", str(balls / "file" / "runs"))
     monkeypatch.setattr("medssl.families.segment.train.train", None)
-    assert medssl(monkeypatch, "run", "-q", "balls") == 1
-    assert "cannot be written; not a directory; choose another folder" in capsys.readouterr().err
+    code, _, errors = medssl("run", "-q", "balls")
+    assert code == 1
+    assert "cannot be written; not a directory; choose another folder" in errors

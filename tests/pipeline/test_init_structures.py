@@ -19,7 +19,7 @@ from medssl.errors import DataError
 from medssl.pipeline.config import load_config
 from medssl.pipeline.init import initialise
 from medssl.pipeline.progress import QuietReporter
-from tests.pipeline.conftest import Medssl
+from tests.conftest import Medssl
 
 GRID = Geometry((10, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 PLACES = {"liver": slice(0, 4), "spleen": slice(6, 8), "left_kidney": slice(9, 10)}
@@ -110,6 +110,62 @@ def test_files_of_structures_become_labels_by_their_names(scans: Path, form: str
     assert array[:, 0, 0].tolist() == [1, 1, 1, 1, 0, 0, 2, 2, 0, 3]
     assert "(structure)" in said
     assert Path("contact_sheet_scans.png").is_file()
+
+
+ALONE: dict[str, tuple[str, str, str]] = {
+    "as TotalSegmentator writes it": (
+        "{case}/ct.nii.gz", "{case}/segmentations/liver.nii.gz", "liver",
+    ),
+    "two words": ("{case}/ct.nii.gz", "{case}/segmentations/left_kidney.nii.gz", "left_kidney"),
+    "with a number": ("{case}/ct.nii.gz", "{case}/segmentations/vertebrae_L1.nii.gz",
+        "vertebrae_L1"),
+    "beside the scan, with a word for masks": (
+        "{case}/image.nii.gz", "{case}/lesion_mask.nii.gz", "lesion",
+    ),
+    "side by side": ("{case}.nii.gz", "{case}_liver.nii.gz", "liver"),
+    "side by side, with a word before": ("{case}.nii.gz", "seg_liver_{case}.nii.gz", "liver"),
+    "a word for masks": ("{case}/ct.nii.gz", "{case}/segmentation.nii.gz", "label_1"),
+    "nothing but the case": ("images/{case}.nii.gz", "masks/{case}.nii.gz", "label_1"),
+    "a version": ("{case}/ct.nii.gz", "{case}/seg_final.nii.gz", "label_1"),
+    "a side without a structure": ("{case}.nii.gz", "{case}_left_seg.nii.gz", "label_1"),
+    "the contrast": ("{case}_t1.nii.gz", "{case}_t1_seg.nii.gz", "label_1"),
+    "a word of the scans too": ("brain_{case}.nii.gz", "brain_{case}_seg.nii.gz", "label_1"),
+}  # fmt: skip
+"""Names of scans and of their only masks; the name of the label."""
+
+
+@pytest.mark.parametrize("form", ALONE)
+def test_one_structure_alone_is_called_after_its_files_too(scans: Path, form: str) -> None:
+    image, masks, label = ALONE[form]
+    fill(scans, image, masks, ["liver"])
+    said = initialise(scans, QuietReporter())
+    assert [one.name for one in written()[0].labels] == [label]
+    assert f"labels: 1 ({label}) in 2 masks" in said
+    assert ("By the name of its files" in Path("data_specs/scans.yaml").read_text()) is (
+        label != "label_1"
+    )
+
+
+def test_cases_whose_number_looks_like_a_structure_have_one_mask_each(scans: Path) -> None:
+    """`case` and `01_liver` is one way to read `case_01_liver`; each scan has one mask."""
+    for number in ("01", "02", "10"):
+        scan(scans / f"case_{number}.nii.gz")
+    for number, planes in (("01", slice(0, 3)), ("02", slice(5, 9))):
+        mask(scans / f"case_{number}_liver.nii.gz", planes)
+    initialise(scans, QuietReporter())
+    spec, cases = written()
+    assert [one.name for one in spec.labels] == ["liver"]
+    assert [labelled(case) for case in cases] == [True, True, False]
+
+
+def test_several_values_are_not_called_after_the_file(scans: Path) -> None:
+    fill(scans, "{case}/ct.nii.gz", "{case}/segmentations/liver.nii.gz", [])
+    for case in ("s01", "s02"):
+        array = np.zeros(GRID.shape, np.uint8)
+        array[:2], array[4:5] = 1, 2
+        write_mask(array, GRID, scans / case / "segmentations" / "liver.nii.gz")
+    initialise(scans, QuietReporter())
+    assert [one.name for one in written()[0].labels] == ["label_1", "label_2"]
 
 
 def test_they_may_lie_apart(scans: Path) -> None:

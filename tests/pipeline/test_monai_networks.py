@@ -139,14 +139,49 @@ HEADS = {
 }
 
 
-OF_MEDSSL = {"dmpls"}
-"""Methods that see the features of a network, which are reached in those of medssl alone."""
+SEVEN = ["AttentionUnet", "BasicUNetPlusPlus", "DynUNet", "MedNeXt", "SegResNet", "SwinUNETR"]
+SEVEN += ["UNETR"]
+CHANGE = ["dmpls", "unimatch"]
+"""Methods that change features on their way from the encoder to the decoder."""
 
 
-@pytest.mark.parametrize("method", sorted(OF_MEDSSL))
-def test_features_of_others_networks_are_not_reached(method: str, balls: Path) -> None:
-    with pytest.raises(UsageError, match="cannot reach the features of network"):
-        load_config("balls", [*overrides("SegResNetDS"), f"method={method}"])
+@pytest.mark.parametrize("method", CHANGE)
+@pytest.mark.parametrize("case", SEVEN)
+def test_features_are_changed_in_three_dimensions(case: str, method: str, balls: Path) -> None:
+    given = [*overrides(case), f"method={method}", "train.steps=2", "split.validation=0"]
+    trained = train(load_config("balls", given), QuietReporter())["model"]
+    export_package(trained, balls / "package")
+    scan = balls / "data" / "balls" / "c0.nii.gz"
+    used = balls / "package", [scan], balls / "out", [], QuietReporter(), "cpu"
+    (mask,) = predict_files(*used)
+    assert read_geometry(mask).matches(read_geometry(scan))
+
+
+@pytest.mark.parametrize("method", [*CHANGE, "{name: unimatch, features: {kind: complementary}}"])
+@pytest.mark.parametrize("case", ["DynUNet", "UNETR"])
+def test_features_are_changed_in_two_dimensions(case: str, method: str, discs: Path) -> None:
+    (discs / "pipelines" / "discs.yaml").write_text(
+        "data: discs\nsplit: {labels: 2, validation: 0, test: 2}\npreprocess: ultrasound\n"
+    )
+    given = [*overrides(case, FLAT), f"method={method}", "train={steps: 2, device: cpu}"]
+    trained = train(load_config("discs", given), QuietReporter())["model"]
+    picture = discs / "data" / "discs" / "images" / "d0.png"
+    (mask,) = predict_files(trained, [picture], discs / "out", [], QuietReporter(), "cpu")
+    assert Image.open(mask).size == Image.open(picture).size
+
+
+@pytest.mark.parametrize("method", CHANGE)
+def test_features_that_cannot_be_reached_are_told_before_data_are_read(
+    method: str, balls: Path
+) -> None:
+    for path in (balls / "data" / "balls").iterdir():
+        path.write_bytes(b"damaged")
+    slices = [
+        "network={name: slice_unet, slice_encoder: {name: resnet50}}",
+        "train.patch=[32,32,8]",
+    ]
+    with pytest.raises(UsageError, match=f"method {method} cannot reach the features of network"):
+        train(load_config("balls", [*slices, f"method={method}"]), QuietReporter())
 
 
 def test_dmpls_takes_no_turns(balls: Path) -> None:
@@ -154,7 +189,7 @@ def test_dmpls_takes_no_turns(balls: Path) -> None:
         load_config("balls", ["method=dmpls", "train.accumulate=2"])
 
 
-@pytest.mark.parametrize("method", [one for one in SEGMENT if one not in OF_MEDSSL])
+@pytest.mark.parametrize("method", SEGMENT)
 @pytest.mark.parametrize("case", HEADS)
 def test_every_method_teaches_all_heads(case: str, method: str, balls: Path) -> None:
     given = [
@@ -162,8 +197,6 @@ def test_every_method_teaches_all_heads(case: str, method: str, balls: Path) -> 
         f"method={method}",
         "train.optimiser.schedule=constant",
         "split.validation=0",
-        # Features are reached in networks of medssl alone.
-        *(["method.features.kind=none"] if method == "unimatch" else []),
     ]
     config = load_config("balls", given)
     before = build_network(config.pipeline.network, 1, 2, seed=0).state_dict()

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from medssl import cli
 from medssl.data.check import check
 from medssl.data.dicom.study import image_name
 from medssl.data.spec import load_spec
@@ -116,33 +115,30 @@ def test_the_unets_of_nnunet_learn_pictures_too(dots, tmp_path, name):
     assert Image.open(again[0]).size == (COLUMNS, ROWS)
 
 
-def test_every_command_takes_pictures(dots, monkeypatch, capsys):
+def test_every_command_takes_pictures(dots, monkeypatch, medssl):
     """To be checked, shown, predicted, scored and studied; weights stay as they are drawn."""
     monkeypatch.setattr(
         "medssl.families.segment.train.train",
         lambda job, _: write_untrained(job.plan.config, job.plan.folder("train")) and {},
     )
 
-    def medssl(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["medssl", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr().out
-        assert not ended.value.code, said
+    def done(*arguments: str) -> str:
+        code, said, _ = medssl(*arguments)
+        assert code == 0, said
         return said
 
-    assert "6 labelled and 1 unlabelled cases, errors 0" in medssl("data", "check", "dots", "-q")
-    medssl("data", "show", "dots", "--out", "sheet.png")
+    assert "6 labelled and 1 unlabelled cases, errors 0" in done("data", "check", "dots", "-q")
+    done("data", "show", "dots", "--out", "sheet.png")
     assert Image.open("sheet.png").width > COLUMNS
-    said = medssl("run", "dots", "-q")
+    said = done("run", "dots", "-q")
     masks = next(line.split()[1] for line in said.splitlines() if line.startswith("masks"))
-    scored = medssl("evaluate", masks, "--data", "dots", "--out", "scores")
+    scored = done("evaluate", masks, "--data", "dots", "--out", "scores")
     assert "Dice " in scored
     model = next(line.split()[1] for line in said.splitlines() if line.startswith("model"))
-    medssl("predict", model, str(dots / "images" / "d0.png"), "--out", "new", "-q")
+    done("predict", model, str(dots / "images" / "d0.png"), "--out", "new", "-q")
     assert Image.open("new/d0.png").size == (COLUMNS, ROWS)
     given = ("--methods", "supervised,mean_teacher", "--labels", "2", "--seeds", "0")
-    assert "2 of 2 runs finished" in medssl("study", "dots", *given, "-q")
+    assert "2 of 2 runs finished" in done("study", "dots", *given, "-q")
 
 
 def test_a_box_of_voxels_is_no_window_on_pictures(dots):

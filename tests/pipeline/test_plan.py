@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from medssl.data.plan import fingerprint
 from medssl.data.plan.fingerprint import CaseFacts
 from medssl.data.spec import Case
-from medssl.data.volume import read_volume, write_volume
+from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import UsageError
 from medssl.families.segment.planning import training_scans
 from medssl.networks.unet_settings import UNetSettings
@@ -171,6 +172,34 @@ def test_all_arms_and_label_budgets_share_a_plan(open_balls: Path, other: str) -
     own, others = settle(), settle([other])
     assert own.pipeline.train.patch == others.pipeline.train.patch
     assert len(list((open_balls / "runs" / "open").glob("plan-*.yaml"))) == 1
+
+
+def test_masks_are_looked_at_where_voxels_would_become_larger(
+    open_balls: Path, looks: list[str]
+) -> None:
+    """Eight voxels of 2 cubic millimetres are 3.1 mm across: too little for larger voxels."""
+    little = ["plan={device: cpu, memory: 0.3MB}"]
+    cohort = cohort_of(load_config("open", little))
+    assert _spacing(settle(little)) == pytest.approx([2, 1.27, 1.27], abs=0.01)
+    assert sorted(looks[6:]) == sorted(cohort.split.labelled)  # these alone a second time
+    for case in cohort.cases:
+        if case.id in cohort.split.labelled:
+            mask = read_volume(case.label)
+            small = np.zeros(mask.array.shape[1:], np.uint8)
+            small[4:6, 4:6, 4:6] = 3
+            write_mask(small, mask.geometry, case.label)
+    assert _spacing(settle(little)) == [2, 1, 1]
+    assert "3.13 mm across, are to stay 4 voxels across" in plan_in_words(
+        "open", little, QuietReporter()
+    )
+    looks.clear()
+    settle(little)
+    assert looks == []
+
+
+def _spacing(config: Config[Any]) -> list[float]:
+    (step,) = [one for one in config.pipeline.preprocess.plain if "medssl:FieldSpacingd" in one]
+    return list(step["medssl:FieldSpacingd"]["pixdim"])
 
 
 def test_another_scan_is_another_plan(open_balls: Path) -> None:

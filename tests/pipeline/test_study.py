@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 from medssl.errors import UsageError
@@ -163,6 +164,17 @@ def test_a_wrong_override_is_told_with_its_arm(study: Study, arm: str) -> None:
         checked_cells(study.model_copy(update=changed), [])
     words = f"the arm {arm} of the study balls_study: unknown key 'train.stepps'; did you mean"
     assert words in str(caught.value)
+
+
+def test_a_device_that_is_not_here_is_told_once_before_any_run(
+    study: Study, balls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for_gpus = study.model_copy(update={"arms": study.arms | {"noisy": ("train.device=cuda",)}})
+    for jobs in (1, 2):
+        with pytest.raises(UsageError, match=r"arm noisy of .*: the device cuda is not here"):
+            run_study(for_gpus, QuietReporter(), jobs=jobs)
+    assert not list((balls / "runs").glob("balls/*-*"))
 
 
 def test_a_pipeline_with_lists_is_a_study(balls: Path) -> None:

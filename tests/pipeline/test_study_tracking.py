@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from medssl.pipeline.comparison import Headline
-from medssl.pipeline.plan import Job
+from medssl.pipeline.config import load_config
+from medssl.pipeline.plan import Job, cohort_of, make_plan
 from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.stage import Within
 from medssl.pipeline.study import load_study
 from medssl.pipeline.study_run import run_study
+from medssl.pipeline.study_tracking import _described
 from medssl.train.track import Tracker
 from tests.pipeline.conftest import write_untrained
 
@@ -45,6 +48,9 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     assert study.data.params["arms.noisy"] == "method.noise=0.1"
     words = "1: arm noisy, labels 3, seed 0: unexpected RuntimeError: out of memory"
     assert study.data.tags["runs_failed"] == words
+    description = study.data.tags["mlflow.note.content"]
+    assert "| plain | 1 | " in description, "the table is at the head of the study's page"
+    assert not description.startswith("#"), "under the study's name, without it"
     curve = client.get_metric_history(study.info.run_id, "score/plain")
     assert [point.step for point in curve] == [2, 3]
 
@@ -60,7 +66,9 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
         ]
         if run.info.status == "FAILED":
             assert tags["failure"] == "unexpected RuntimeError: out of memory"
+            assert tags["mlflow.note.content"] == tags["failure"]
             continue
+        assert "mlflow.note.content" not in tags
         assert tags["score"] == "Dice"
         assert numbers["test/score"] == numbers["dice"]
         assert numbers["test/score_low"] <= numbers["test/score"] <= numbers["test/score_high"]
@@ -85,6 +93,24 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     assert data.dataset.name == "balls"
     used = [one.model_id for one in client.get_run(study.info.run_id).inputs.model_inputs]
     assert sorted(used) == sorted(made)
+
+
+def test_a_long_report_is_cut_between_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "summary.md").write_text("# Title\n\n" + "| cell |\n" * 1000)
+    *lines, _, last = _described(tmp_path / "summary.md").splitlines()
+    assert set(lines) == {"| cell |"}
+    assert last == "The rest is in summary.md, among the artifacts."
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [("supervised", "supervised, 4 labels, seed 0"), ("a", "a: supervised, 4 labels, seed 0")],
+)
+def test_a_name_says_nothing_twice(balls: Path, arm: str, name: str) -> None:
+    config = load_config("balls", ["split.labels=4"])
+    within = Within(balls / "runs" / "balls" / "study", arm, {})
+    plan = make_plan(config, cohort_of(config))
+    assert Job(plan, QuietReporter(), within).subject.label == name
 
 
 def test_a_run_that_was_killed_is_ended_by_its_study_though_its_arm_is_taken_out(

@@ -223,13 +223,24 @@ def test_a_failed_run_says_why_until_it_is_mended(client, tmp_path):
     with pytest.raises(DataError), _tracker(tmp_path / "run") as tracker:
         raise failure
     assert tags()["failure"] == "the scan of c3 is empty; leave it out"
+    assert tags()["mlflow.note.content"] == tags()["failure"], "whole, at the head of its page"
     assert "Qvortrup" not in (tmp_path / "run" / TRACKING).read_text()
     with pytest.raises(Stopped), _tracker(tmp_path / "run") as tracker:
         raise Stopped("a signal")
     with _tracker(tmp_path / "run") as tracker:
         pass
-    assert "failure" not in tags()
+    assert not {"failure", "mlflow.note.content"} & set(tags())
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
+
+
+def test_an_experiment_brings_a_view_of_what_people_compare(client, tmp_path):
+    with _tracker(tmp_path / "run"):
+        pass
+    tags = client.get_experiment_by_name("hippocampus").tags
+    view = json.loads(tags["mlflow.sharedViewState.scores"])
+    assert view["name"] == "scores"
+    columns = json.loads(view["state"])["selectedColumns"]
+    assert {"metrics.`test/score`", "tags.`labels`", "tags.`failure`"} < set(columns)
 
 
 DATA = {"name": "balls", "digest": "ab", "source": "{}", "profile": '{"cases": 8}'}

@@ -15,7 +15,7 @@ from medssl.data.found.items import Item, items_below
 from medssl.data.found.masks import masks_by_content
 from medssl.data.found.matching import Matched, match, told
 from medssl.data.found.scans import read_scans
-from medssl.data.found.structures import Parted, structures
+from medssl.data.found.structures import Parted, only_structure, structures
 from medssl.data.found.studies import read_heap, read_studies
 from medssl.data.found.tables import read_table
 from medssl.data.found.words import VISITS, names_a_mask, names_a_part
@@ -39,6 +39,7 @@ class Found:
         root: the data set's folder.
         rule: how masks and scans belong together, in words; empty where a list says it.
         labels_why: what the data spec says above its labels.
+        structure: what all masks show, by the name of their files; empty where that is not said.
         patient: regular expression, where names show several scans of one patient.
         notes: what a person should know, in sentences.
         known: further keys of the data spec.
@@ -51,6 +52,7 @@ class Found:
     modality_why: str = ""
     rule: str = ""
     labels_why: str = ""
+    structure: str = ""
     patient: str | None = None
     notes: list[str] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)
@@ -250,7 +252,9 @@ def _found(folder: Path, matched: Matched, images: Sequence[Item]) -> Found:
     named = PATIENT in "".join(patterns.values())
     patient = None if named else patients_in([case for _, case in scans.found])
     modality = "OT" if pictures else None
-    return Found(layout, list(patterns), folder, modality, rule=rule, patient=patient, notes=notes)
+    found = Found(layout, list(patterns), folder, modality, rule=rule, patient=patient, notes=notes)
+    found.structure = only_structure(matched.label or "", scans.channels.values())
+    return found
 
 
 def _ending(items: Sequence[Item]) -> tuple[str, list[Item]]:

@@ -62,7 +62,8 @@ def draft_spec(
         contents = load(layout.contents)(cases, on_progress)
         if contents.modality is None and found.modality_why:
             contents.modality, contents.why = found.modality, found.modality_why
-        plain = _without_unseen(_completed(plain, contents, cases), found, contents)
+        plain = _completed(plain, contents, cases, found.structure)
+        plain = _without_unseen(plain, found, contents)
         spec = make_spec(plain, f"what was found in {folder}")
         cases = find_cases(spec)
     text = spec_text(spec, plain, found, contents, cases)
@@ -151,8 +152,14 @@ def _without_unseen(plain: dict[str, Any], found: Found, contents: Contents) -> 
     return {**plain, "labels": labels, **({"outlined": outlined} if outlined else {})}
 
 
-def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case]) -> dict[str, Any]:
-    """The keys with what the files hold: modality, channels, labels."""
+def _completed(
+    plain: dict[str, Any], contents: Contents, cases: Sequence[Case], structure: str
+) -> dict[str, Any]:
+    """The keys with what the files hold: modality, channels, labels.
+
+    Args:
+        structure: what masks of one value show; empty where that is not known.
+    """
     if contents.modality is not None and "modality" in plain:
         plain = {**plain, "modality": contents.modality}
     elif plain.get("modality") == "MR" and are_pictures(cases):
@@ -175,7 +182,10 @@ def _completed(plain: dict[str, Any], contents: Contents, cases: Sequence[Case])
             contents.values[number] = contents.colours[colour]
         plain = {**plain, "labels": labels}
     if contents.values and not plain.get("labels"):
-        labels = [{"value": value, "name": f"label_{value}"} for value in sorted(contents.values)]
+        one = structure if len(contents.values) == 1 else ""
+        labels = [
+            {"value": value, "name": one or f"label_{value}"} for value in sorted(contents.values)
+        ]
         plain = {**plain, "labels": labels}
     if contents.empty and contents.values:
         plain = {**plain, "empty_masks": True}

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, takewhile
 
 import numpy as np
@@ -16,7 +17,16 @@ import numpy as np
 from medssl.data.found.items import Item
 from medssl.data.found.matching import Matched, affixes, shortened, under
 from medssl.data.found.scans import Key, Scans, bounded
-from medssl.data.found.words import MASKS, VERSIONS, words_of
+from medssl.data.found.words import (
+    CHANNELS,
+    MASKS,
+    PARTS,
+    SCANS,
+    SITES,
+    VERSIONS,
+    VISITS,
+    words_of,
+)
 from medssl.data.layouts.glob import CASE, LABEL, PATIENT
 from medssl.data.volume import read_mask
 from medssl.errors import DataError, MedsslError
@@ -28,6 +38,8 @@ _FEW = 6
 """So many structures at most are compared by their voxels."""
 _ALIKE, _SAME, _INSIDE = 0.5, 0.98, 0.98
 """Dice of masks that may be two people's, and that are; and the share of a structure in another."""
+
+_OTHERS = MASKS | VERSIONS | CHANNELS | PARTS | SITES | SCANS
 
 Structures = dict[str, Item]
 """Masks of one scan by the name of the structure."""
@@ -57,8 +69,13 @@ def structures(scans: Scans, masks: Sequence[Item]) -> Parted | None:
         return None
     for affix in affixes(scans, masks[:: max(1, len(masks) // _SAMPLE)]):
         known = {short: key for key in scans.found if (short := shortened(key, affix))}
-        found = [_split(known, masks, scans.middle, whole) for whole in (True, False)]
-        fitting = [one for one in found if one is not None]
+        placed = [
+            [_placed(one, known, scans.middle, whole) for one in masks] for whole in (True, False)
+        ]
+        kinds = [{pattern for pattern, _ in filter(None, one)} for one in placed if None not in one]
+        if any(len(one) == 1 for one in kinds):  # each scan has one mask
+            return None
+        fitting = [one for one in map(partial(_split, masks), placed) if one is not None]
         if fitting:  # with the fewest structures: in others the name of a case is part of one
             pattern, by_case = min(fitting, key=lambda one: len(set().union(*one[1].values())))
             matched = Matched(under(scans, affix), pattern, masks)
@@ -67,12 +84,11 @@ def structures(scans: Scans, masks: Sequence[Item]) -> Parted | None:
 
 
 def _split(
-    known: Mapping[Key, Key], masks: Sequence[Item], middle: frozenset[int], whole: bool
+    masks: Sequence[Item], placed: Sequence[tuple[str, Key] | None]
 ) -> tuple[str, dict[Key, Structures]] | None:
     """The pattern of all masks and what each is of; None where one pattern does not fit all."""
-    placed = [_placed(one, known, middle, whole) for one in masks]
     kinds = {pattern for pattern, _ in filter(None, placed)}
-    if None in placed or len(kinds) < 2:
+    if None in placed:
         return None
     family = _family(sorted(kinds))
     if family is None:
@@ -148,6 +164,25 @@ def _names_a_structure(name: str) -> bool:
     """Whether it has a word that is of no person, version or mask."""
     words = {word for word in words_of(name) if len(word) > 1 and not word.isdigit()}
     return bool(words - MASKS - VERSIONS) and not unfit(name)
+
+
+def only_structure(mask: str, images: Iterable[str]) -> str:
+    """What masks show of which each scan has one, by the name of their files; else nothing.
+
+    `{case}/segmentations/liver` and `{case}_liver_mask` say liver; `{case}_seg` says nothing, nor
+    does a word that scans have in their names too.
+
+    Args:
+        mask: pattern of the masks without the ending.
+        images: patterns of the scans.
+    """
+    _, _, own = mask.rpartition("/")
+    pieces = _WORDS.split(own.replace(CASE, "").replace(PATIENT, ""))
+    pieces = pieces[len(_led(pieces)) :]
+    name = "".join(pieces[: len(pieces) - len(_led(pieces[::-1]))])
+    words, scans = set(words_of(name)), {word for one in images for word in words_of(one)}
+    told = {word for word in words - VISITS if len(word) > 2 and word.isalpha()}
+    return name if told and not words & (_OTHERS | scans) and not unfit(name) else ""
 
 
 def _by_size(by_case: Mapping[Key, Structures]) -> list[str]:

@@ -38,6 +38,12 @@ TESTS = _set("test tests testing ts")
 PARTS = TESTS | _set("train training tr val valid validation dev")
 """Of the parts that a data set is divided into."""
 
+SCANS = _set(
+    "image images img imgs scan scans volume volumes vol case cases patient patients pat subject "
+    "subjects subj sub data file files reference ref ground gold standard binary"
+)
+"""Of scans and cases, and others that say nothing of what a mask shows."""
+
 SITES = _set("site sites centre center centers centres hospital clinic scanner vendor institution")
 """Of where scans were made."""
 

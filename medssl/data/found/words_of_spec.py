@@ -28,6 +28,8 @@ def spec_text(
         "modality": _modality(spec, contents),
         "labels": "Values of the masks; rename them, they are in reports and file names."
         if any(named)
+        else "By the name of its files; it is in reports and file names."
+        if found.structure
         else found.labels_why,
         "outlined": "What the masks of these cases outline; the rest is unknown there.",
         "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "

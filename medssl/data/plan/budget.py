@@ -16,6 +16,9 @@ RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6, 6, 6, 6, 6)
 LARGER = 2.0
 """How many times larger than those of the scans voxels may become for a patch to see more."""
 
+ACROSS = 4
+"""Voxels that small parts of the masks stay across where voxels become larger."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -33,7 +36,7 @@ class Budget:
         lean: a plain network with a single convolution where voxels are finest, and in its decoder.
         given: features of the levels, where they are not to be planned.
         seen: share of the median scan that a patch is to show; voxels of volumes are made larger
-            until it does, by `LARGER` times at most.
+            until it does, by `LARGER` times at most and to what leaves small parts `ACROSS` voxels.
     """
 
     name: str

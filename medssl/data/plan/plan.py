@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from medssl.data.plan.budget import LARGER, Budget
+from medssl.data.plan.budget import ACROSS, LARGER, Budget
 from medssl.data.plan.fingerprint import ENDS, Fingerprint
 from medssl.data.plan.patch import PatchPlan, plan_patch
 from medssl.data.plan.request import Fixed
@@ -59,6 +59,8 @@ class SizePlan:
         window: of CT with a mask; None else.
         cases: scans that were looked at.
         labelled: of these, with a mask.
+        held: mm across small parts of the masks, where voxels would be larger but for these; else
+            0.
     """
 
     spacing: Sides
@@ -70,6 +72,7 @@ class SizePlan:
     cases: int
     labelled: int
     larger: float = 1.0
+    held: float = 0.0
 
     @property
     def intensity(self) -> str:
@@ -106,25 +109,36 @@ def plan_sizes(
         median = median_shape(found.spacings, shapes, spacing)
     count, larger, own = len(found.cases), (1.0,) * len(spacing), spacing
     network = _in_order(spacing, median, prod(median) * count, classes, budget, fixed.patch)
-    free = not (fixed.spacing or fixed.keeps_spacing or fixed.patch) and min(median) > 1
-    while free and prod(network.patch) < budget.seen * prod(median) and min(larger) < LARGER:
-        larger = _grown(larger, own)
+    free, finest = fixed.leaves_voxels and min(median) > 1, found.finest
+    most = _most(own, finest)
+    while free and prod(network.patch) < budget.seen * prod(median) and larger != most:
+        larger = _grown(larger, own, most)
         spacing = tuple(by * one for by, one in zip(larger, own, strict=True))
         median = median_shape(found.spacings, shapes, spacing)
         network = _in_order(spacing, median, prod(median) * count, classes, budget, None)
     inside = found.inside() if is_ct else None
     labelled = sum(case.labelled for case in found.cases)
     given = (spacing, median, crop, found.kept, network, window_of(inside), len(found.cases))
-    return SizePlan(*given, labelled, max(larger))
+    wants = free and prod(network.patch) < budget.seen * prod(median)
+    held = finest if finest and wants and min(most) < LARGER else 0.0
+    return SizePlan(*given, labelled, max(larger), held)
 
 
-def _grown(larger: Sides, own: Sides) -> Sides:
+def _most(own: Sides, finest: float | None) -> Sides:
+    """Factors on the voxels' own sides at most, by mm across small parts of the masks."""
+    if finest is None:
+        return (LARGER,) * len(own)
+    return tuple(min(LARGER, max(1.0, finest / ACROSS / side)) for side in own)
+
+
+def _grown(larger: Sides, own: Sides, most: Sides) -> Sides:
     """Factors on the voxels' own sides, a step larger; first where voxels are thin (nnU-Net)."""
     sides = [by * one for by, one in zip(larger, own, strict=True)]
-    thin = [2 * side < max(sides) and by < LARGER for side, by in zip(sides, larger, strict=True)]
+    thin = [2 * side < max(sides) and larger[axis] < most[axis] for axis, side in enumerate(sides)]
     grows = thin if any(thin) else [True] * len(sides)
     return tuple(
-        min(LARGER, by * STEP) if grow else by for by, grow in zip(larger, grows, strict=True)
+        min(limit, by * STEP) if grow else by
+        for by, limit, grow in zip(larger, most, grows, strict=True)
     )
 
 

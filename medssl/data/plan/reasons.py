@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from medssl.data.plan.budget import Budget
+from medssl.data.plan.budget import ACROSS, Budget
 from medssl.data.plan.key import Planned
 from medssl.data.plan.plan import MOSTLY_BODY, WHOLE, SizePlan
 
@@ -56,13 +56,16 @@ def by(values: Sequence[float]) -> str:
 
 
 def _larger(plan: SizePlan) -> str:
-    """Why voxels are larger than those of the scans; nothing where they are not."""
+    """Why voxels are larger than those of the scans, or no larger; nothing where they need not."""
+    share = f"{100 * prod(plan.network.patch) / prod(plan.median):.0f} % of a scan"
+    small = (
+        f"small parts of the masks, {plan.held:.3g} mm across, are to stay {ACROSS} voxels across"
+    )
     if plan.larger == 1:
-        return ""
-    share = 100 * prod(plan.network.patch) / prod(plan.median)
+        return f" A patch shows {share}; no larger voxels, as {small}." if plan.held else ""
     return (
         f" Made up to {plan.larger:.3g} times larger, so that a patch that the device bears shows "
-        f"{share:.0f} % of a scan."
+        f"{share}" + (f"; no larger, as {small}." if plan.held else ".")
     )
 
 

@@ -67,3 +67,8 @@ class Fixed:
     keeps_spacing: bool = False
     crop: bool | None = None
     patch: tuple[int, ...] | None = None
+
+    @property
+    def leaves_voxels(self) -> bool:
+        """Whether nothing is given that voxels of another size would not suit."""
+        return not (self.spacing or self.keeps_spacing or self.patch)

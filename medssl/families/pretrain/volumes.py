@@ -20,6 +20,7 @@ from medssl.families.pretrain.probe import Probes, draw_looks, draw_partners
 from medssl.keyed import own_key
 from medssl.methods.encoder_method import PretrainMethod, PretrainTask
 from medssl.networks.build import build_encoder
+from medssl.networks.encoder_fit import learnt_sides
 from medssl.networks.transfer import PretrainedEncoder, transfer
 from medssl.networks.trial import must_answer
 from medssl.pipeline.plan import Job
@@ -60,7 +61,8 @@ def load_start(config: PretrainConfig, reporter: QuietReporter) -> PretrainedEnc
         return None
     weights, found = load_encoder_weights(choice.folder)
     config.must_fit(found.network, f"the encoder in {choice.folder}")
-    given = PretrainedEncoder(weights, choice.matched, choice.channels)
+    sides = learnt_sides(found.network)
+    given = PretrainedEncoder(weights, choice.matched, choice.channels, sides=sides)
     report = transfer(build_encoder(config.pipeline.network, 1, 0), given)
     reporter.note(f"goes on with the encoder from {choice.folder}: {report}")
     return given

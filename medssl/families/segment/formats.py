@@ -1,7 +1,7 @@
 """In which file format the masks of a case are written."""
 
 from medssl.data.dicom.study import StudyFiles
-from medssl.data.files import is_picture
+from medssl.data.files import PICTURES, STACKS, is_picture
 from medssl.data.volume import read_geometry
 from medssl.errors import DataError
 from medssl.export.forms import Form, form_of
@@ -25,10 +25,15 @@ def usual_form(given: Input) -> str:
 
 
 def is_flat(given: Input) -> bool:
-    """Whether a case has one slice; a study has several, and a file that cannot be read has one."""
+    """Whether a case has one slice; a study has several, and a file that cannot be read has one.
+
+    No picture is decoded for it that has one frame by its kind.
+    """
     if isinstance(given, StudyFiles):
         return False
+    single = tuple({*PICTURES} - {*STACKS})
     try:
-        return max(read_geometry(file).shape[2] for file in given) == 1
+        asked = (file for file in given if not file.name.lower().endswith(single))
+        return max((read_geometry(file).shape[2] for file in asked), default=1) == 1
     except DataError:  # who reads its voxels says why
         return True

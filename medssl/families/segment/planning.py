@@ -17,7 +17,7 @@ from medssl.data.plan.budget import Budget, budget_for
 from medssl.data.plan.fingerprint import Fingerprint, fingerprint_of
 from medssl.data.plan.key import Planned
 from medssl.data.plan.patch import TooLittle
-from medssl.data.plan.plan import plan_sizes
+from medssl.data.plan.plan import SizePlan, plan_sizes
 from medssl.data.plan.reasons import Names, planned_keys
 from medssl.data.spec import Case
 from medssl.device import choose_device
@@ -40,7 +40,7 @@ from medssl.pipeline.sections import validate
 from medssl.section import digest
 from medssl.train.fingerprint import fingerprint
 
-VERSION = 6  # of the rules; raise it when they give other values
+VERSION = 7  # of the rules; raise it when they give other values
 
 
 def plan(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Sequence[Planned]:
@@ -50,17 +50,26 @@ def plan(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Sequ
         DataError: a scan cannot be read.
         UsageError: no patch fits what is at hand.
     """
-    scans = training_scans(cohort, keeps_labels=_is_ct(config))
-    budget, cases = budget_of(config), fingerprint(scans)
-    about = [VERSION, cases, config.declared(), vars(budget), steering(config.given)]
-    path = runs_root() / config.pipeline.name / f"plan-{digest(about)}.yaml"
-    known = _read(path)
-    if known is None:
-        reporter.note(f"planning from {len(scans)} scans of {config.spec.name}")
-        known = tuple(_made(config, scans, budget, reporter))
-        _write(path, known, cases)
+    budget, masked = budget_of(config), training_scans(cohort, keeps_labels=True)
+    bare = masked if _is_ct(config) else training_scans(cohort, keeps_labels=False)
+    for scans in (bare, masked):
+        if (known := _read(path := _place(config, scans, budget))) is not None:
+            reporter.note(f"planned sizes are in {path}")
+            return known
+    reporter.note(f"planning from {len(bare)} scans of {config.spec.name}")
+    sizes, scans = _sizes(config, bare, budget, reporter), bare
+    if sizes.larger > 1 and scans is not masked:  # by as much as the structures bear
+        sizes, scans = _sizes(config, masked, budget, reporter), masked
+    made, path = _keys(config, sizes, budget), _place(config, scans, budget)
+    _write(path, made, fingerprint(scans))
     reporter.note(f"planned sizes are in {path}")
-    return known
+    return made
+
+
+def _place(config: SegmentConfig, scans: Sequence[Case], budget: Budget) -> Path:
+    """Where a plan that is made from these scans is kept."""
+    about = [VERSION, fingerprint(scans), config.declared(), vars(budget), steering(config.given)]
+    return runs_root() / config.pipeline.name / f"plan-{digest(about)}.yaml"
 
 
 def training_scans(cohort: Cohort, keeps_labels: bool) -> list[Case]:
@@ -107,9 +116,9 @@ def _found(kind: str) -> float:
     return next((size for size in (24.0, 8.0) if found >= size), found)
 
 
-def _made(
+def _sizes(
     config: SegmentConfig, scans: Sequence[Case], budget: Budget, reporter: QuietReporter
-) -> list[Planned]:
+) -> SizePlan:
     given, spec = config.given, config.spec
     word = chain_word(given, spec.modality)
     with Counted(reporter) as counted:
@@ -124,9 +133,14 @@ def _made(
     _warn_of_others(found, _is_ct(config), reporter)
     kept = fixed(given, spec.modality, config.pipeline.preprocess.plain)
     try:
-        sizes = plan_sizes(found, len(spec.classes), _is_ct(config), budget, kept)
+        return plan_sizes(found, len(spec.classes), _is_ct(config), budget, kept)
     except TooLittle as little:
         raise _too_little(config, little, budget) from None
+
+
+def _keys(config: SegmentConfig, sizes: SizePlan, budget: Budget) -> list[Planned]:
+    given, spec = config.given, config.spec
+    word = chain_word(given, spec.modality)
     names = Names(word, tuple(label.name for label in spec.labels))
     wanted = set(plannable(given, spec.modality))
     keys = [one for one in planned_keys(sizes, budget, names) if one.key in wanted]

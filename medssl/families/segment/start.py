@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from medssl.families.segment.config import SegmentConfig
 from medssl.networks.build import build_encoder, build_network
 from medssl.networks.choice import SKIP
+from medssl.networks.encoder_fit import learnt_sides
 from medssl.networks.transfer import PretrainedEncoder, transfer, transfer_decoder
 from medssl.train.checkpoint import EncoderCard, read_decoder, read_weights
 from medssl.train.encoder_checkpoint import VolumeEncoderCheckpoint, encoder_card
@@ -43,7 +44,8 @@ def load_start(config: SegmentConfig, reporter: Reporter) -> LoadedEncoder | Non
     if of_images:
         weights = {f"images.{name}": value for name, value in weights.items()}
     decoder = read_decoder(choice.folder) if choice.decoder and network.decoder == SKIP else None
-    given = PretrainedEncoder(weights, choice.matched, choice.channels, decoder)
+    sides = learnt_sides(found.network) if isinstance(found, VolumeEncoderCheckpoint) else None
+    given = PretrainedEncoder(weights, choice.matched, choice.channels, decoder, sides)
     report = transfer(build_encoder(network, len(config.spec.channels), 0), given)
     reporter.note(f"encoder of {found.method.get('name')} from {choice.folder}: {report}")
     if network.decoder == SKIP:

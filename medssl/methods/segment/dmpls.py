@@ -16,7 +16,7 @@ from medssl.data.batch import Batch, Stream
 from medssl.data.draws import host, placed
 from medssl.data.patches import PatchSampler, SinglePatch
 from medssl.methods.method import Progress, SegmentMethod, Task
-from medssl.methods.segment.features import changed_features, channels_kept
+from medssl.methods.segment.features import channels_kept, reach_features
 from medssl.methods.segment.labelled_loss import OnLabels, known_cross_entropy
 from medssl.methods.segment.losses import (
     at_least_float32,
@@ -25,20 +25,10 @@ from medssl.methods.segment.losses import (
     probabilities,
 )
 from medssl.methods.settings.dmpls import Settings
+from medssl.networks.encoder_decoder import Features, changed_features, divide
 from medssl.networks.ensemble import Ensemble
-from medssl.networks.flat import Flat
 from medssl.networks.heads import heads_of
 from medssl.networks.rows import rows_here
-
-
-class Given(nn.Module):
-    """In place of an encoder: features that another one has made."""
-
-    features: list[Tensor]
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """The features, whatever the image."""
-        return self.features
 
 
 def mixed(first: Tensor, second: Tensor, share: float) -> Tensor:
@@ -55,11 +45,9 @@ class Dmpls(SegmentMethod):
         super().__init__()
         self.settings, self.outputs = settings, task.outputs
         self.main, self.second = task.new_network(1000 * seed), task.new_network(1000 * seed + 1)
-        inner = self.second.network if isinstance(self.second, Flat) else self.second
-        inner.encoder = Given()
-        if isinstance(self.second, Flat):
-            self.second.encoder = None
-        self.given: Given = inner.encoder
+        advice = "name another network, such as monai:SegResNet"
+        parts = reach_features(self.main, task, "dmpls", advice).parts
+        divide(self.second, parts).drop_encoder()
         self.on_labels = OnLabels(known_cross_entropy, task)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
@@ -85,23 +73,24 @@ class Dmpls(SegmentMethod):
     def _answers(self, image: Tensor, generator: Generator) -> tuple[list[Tensor], list[Tensor]]:
         """Heads of both decoders on the features of one encoder."""
 
-        def keep(maps: list[Tensor]) -> list[Tensor]:
-            self.given.features = self._dropped(maps, generator)
-            return maps
+        def keep(features: Features) -> Features:
+            kept.append(self._dropped(features, generator))
+            return features
 
+        kept: list[Features] = []
         with changed_features(self.main, keep):
             first = heads_of(self.main, image)
-        second = heads_of(self.second, image)
-        self.given.features = []
+        with changed_features(self.second, kept[0]):
+            second = heads_of(self.second, image)
         return first, second
 
-    def _dropped(self, maps: list[Tensor], generator: Generator) -> list[Tensor]:
-        here, dropped = rows_here(len(maps[0])), []
-        for one in maps:
+    def _dropped(self, features: Features, generator: Generator) -> Features:
+        here, dropped = rows_here(len(features.image)), []
+        for one in features.maps:
             shape = (here.total, *one.shape[1:])
             kept = channels_kept(shape, self.settings.dropout, generator, one.device)
             dropped.append(one * kept[placed(here.index, one)].to(one.dtype))
-        return dropped
+        return features._replace(maps=dropped)
 
     def _pseudo(self, heads: list[Tensor], target: Tensor) -> Tensor:
         """What a mixture [B, K, X, Y, Z] of probabilities costs one decoder, over all voxels."""

@@ -1,34 +1,38 @@
-"""Features changed on their way from a network's encoder to its decoder.
+"""Features on their way from a network's encoder to its decoder, and channels of them dropped.
 
 Legend: B items, C channels, X Y Z voxels, of each level; 2-D networks have no Z.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
-from medssl.networks.flat import Flat
+from medssl.errors import UsageError
+from medssl.methods.method import Task
+from medssl.networks.encoder_decoder import EncoderDecoder, divide
+from medssl.networks.encoder_search import Unparted, find_parts
 
-Change = Callable[[list[Tensor]], list[Tensor]]
-"""Of features [B, C, X, Y, Z] of every level, finest first; there may be more items after it."""
 
-
-@contextmanager
-def changed_features(network: nn.Module, change: Change) -> Iterator[None]:
-    """While it lasts, the decoder of `network` gets changed features.
+def reach_features(network: nn.Module, task: Task, method: str, advice: str) -> EncoderDecoder:
+    """Let `changed_features` change those of a network of the task.
 
     Args:
-        network: one whose decoder sees what its `encoder` returns, and nothing else.
+        method: its name, for the message.
+        advice: what to do where they cannot be reached.
+
+    Raises:
+        UsageError: the network has no encoder and decoder.
     """
-    inner = network.network if isinstance(network, Flat) else network
-    encoder: nn.Module = inner.encoder  # type: ignore[assignment]
-    hook = encoder.register_forward_hook(lambda module, given, found: change(found))
     try:
-        yield
-    finally:
-        hook.remove()
+        parts = find_parts(network, len(task.channels), task.patch)
+    except Unparted as error:
+        raise UsageError(
+            f"method {method} cannot reach the features of network.name={task.network.name}",
+            str(error),
+            advice,
+        ) from error
+    return divide(network, parts)
 
 
 def channels_kept(

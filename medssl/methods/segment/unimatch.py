@@ -21,7 +21,7 @@ from medssl.data.patches import Box
 from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.method import Progress, Task
 from medssl.methods.segment.cutmix import Mixture, numpy_generator
-from medssl.methods.segment.features import changed_features, channels_kept, complementary
+from medssl.methods.segment.features import channels_kept, complementary, reach_features
 from medssl.methods.segment.labelled_loss import OnLabels
 from medssl.methods.segment.losses import (
     at_least_float32,
@@ -36,6 +36,7 @@ from medssl.methods.segment.passes import taught_by
 from medssl.methods.segment.strong_view import strong_view
 from medssl.methods.segment.student_teacher import StudentTeacher
 from medssl.methods.settings.unimatch import CutMix, Settings
+from medssl.networks.encoder_decoder import Features, changed_features
 from medssl.networks.heads import heads_of
 from medssl.networks.rows import rows_here
 
@@ -100,6 +101,9 @@ class UniMatch(StudentTeacher):
 
     def __init__(self, settings: Settings, task: Task, seed: int) -> None:
         super().__init__(settings, task, seed)
+        if settings.perturbs:
+            advice = "set method.features.kind=none, or name another network"
+            reach_features(self.student, task, "unimatch", advice)
         self.on_labels = OnLabels(every_class_loss, task)
 
     def forward(
@@ -173,20 +177,20 @@ class UniMatch(StudentTeacher):
         if not stream:
             heads, perturbed = heads_of(self.student, both), None
         else:
-            with changed_features(self.student, lambda maps: self._widened(maps, rows, generator)):
+            with changed_features(self.student, lambda one: self._widened(one, rows, generator)):
                 heads = heads_of(self.student, both)
             perturbed = at_least_float32(heads[0][len(both) :])
         if plain is None:
             plain = self.outputs.as_classes(at_least_float32(heads[0][rows : len(both)]))
         return [head[:rows] for head in heads], plain, perturbed
 
-    def _widened(self, maps: list[Tensor], rows: int, generator: Generator) -> list[Tensor]:
+    def _widened(self, found: Features, rows: int, generator: Generator) -> Features:
         """Features of every level, and of the unlabelled rows again with dropped channels."""
-        chosen, widened = self.settings.features, []
-        here = rows_here(len(maps[0]))
+        chosen, widened = self.settings.features, list[Tensor]()
+        here = rows_here(len(found.image))
         places = (here.index >= rows).nonzero().flatten()
         again = here.index[places]
-        for depth, features in enumerate(reversed(maps)):
+        for depth, features in enumerate(reversed(found.maps)):
             own = features[placed(places, features)]
             if chosen.levels is None or depth < chosen.levels:
                 all_own = (here.total - rows, *own.shape[1:])
@@ -194,7 +198,8 @@ class UniMatch(StudentTeacher):
                 own = own * kept[placed(again - rows, own)].to(own.dtype)
             widened.append(torch.cat([features, own]))
         here.extend(again + here.total - rows, 2 * here.total - rows)
-        return widened[::-1]
+        image = torch.cat([found.image, found.image[placed(places, found.image)]])
+        return found._replace(image=image, maps=widened[::-1])
 
     def _strong_pass(self, views: list[Tensor], generator: Generator) -> list[list[Tensor]]:
         """Heads on each strong view; of one without a weight none are computed."""
@@ -203,23 +208,23 @@ class UniMatch(StudentTeacher):
             return [[] for _ in views]
         together = torch.cat(wanted)
         if self.settings.features.kind == "complementary" and len(wanted) == 2:
-            with changed_features(self.student, lambda maps: self._split(maps, generator)):
+            with changed_features(self.student, lambda found: self._split(found, generator)):
                 heads = heads_of(self.student, together)
         else:
             heads = heads_of(self.student, together)
         found = iter(zip(*(head.chunk(len(wanted)) for head in heads), strict=True))
         return [list(next(found)) if w else [] for w in self.settings.strong_weights]
 
-    def _split(self, maps: list[Tensor], generator: Generator) -> list[Tensor]:
+    def _split(self, found: Features, generator: Generator) -> Features:
         """Features of every level, each channel in one of the two views alone."""
-        levels = self.settings.features.levels or len(maps)
-        kept = len(maps) - levels
+        maps = found.maps
+        kept = max(0, len(maps) - (self.settings.features.levels or len(maps)))
         here = rows_here(len(maps[0]))
         changed = []
         for one in maps[kept:]:
             factors = complementary((here.total, *one.shape[1:]), generator, one.device)
             changed.append(one * factors[here.index.to(one.device)].to(one.dtype))
-        return [*maps[:kept], *changed]
+        return found._replace(maps=[*maps[:kept], *changed])
 
     def _taught(self, heads: list[Tensor], label: Tensor, confidence: Tensor) -> Tensor:
         """What pseudo-labels that are sure enough cost."""

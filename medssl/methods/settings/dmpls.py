@@ -6,7 +6,6 @@ from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
-from medssl.methods.settings.unimatch import PERTURBED
 from medssl.section import Shares
 
 
@@ -40,18 +39,11 @@ class Settings(MethodSettings):
     )
 
     def must_fit(self, config: Any) -> None:
-        """Refuse networks whose features cannot be reached, and batches passed in turns.
+        """Refuse batches passed in turns.
 
         Raises:
             UsageError: says what to set.
         """
-        network = config.pipeline.network.name
-        if network not in PERTURBED:
-            raise UsageError(
-                f"method dmpls cannot reach the features of network.name={network}",
-                "its second decoder sees them with dropped channels",
-                f"choose one of {', '.join(PERTURBED)}",
-            )
         if config.pipeline.train.accumulate > 1:
             raise UsageError(
                 f"train.accumulate={config.pipeline.train.accumulate} does not go with dmpls",

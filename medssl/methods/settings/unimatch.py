@@ -12,9 +12,6 @@ from medssl.methods.segment.strong_settings import Blur, Field3d, Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
 from medssl.section import Amount, Factors, Parts, Section
 
-PERTURBED = ("vnet", "unet3d", "conv_fpn", "swin_fpn")
-"""Networks whose decoder sees what the encoder returns, and nothing else."""
-
 
 class Features(Section):
     """Channels of features dropped between encoder and decoder."""
@@ -115,22 +112,22 @@ class Settings(MethodSettings):
         default="student", description="who predicts; both: the mean of student and teacher"
     )
 
+    @property
+    def perturbs(self) -> bool:
+        """Whether features are changed."""
+        weak = self.features.kind == "weak" and self.feature_weight > 0
+        return weak or self.features.kind == "complementary"
+
     def must_fit(self, config: Any) -> None:
-        """Refuse batches that cannot be halved, and networks whose features cannot be reached.
+        """Refuse batches that cannot be halved.
 
         Raises:
             UsageError: says what to set.
         """
-        size, network = config.pipeline.train.batch_unlabelled, config.pipeline.network.name
+        size = config.pipeline.train.batch_unlabelled
         if self.cutmix.partner == "other_half" and size % 2:
             raise UsageError(
                 f"method unimatch cannot halve train.batch_unlabelled={size}",
                 "one half learns, from the other boxes are pasted",
                 "give an even number, or method.cutmix.partner=reversed",
-            )
-        if self.features.kind != "none" and network not in PERTURBED:
-            raise UsageError(
-                f"method unimatch cannot reach the features of network.name={network}",
-                "it drops channels between encoder and decoder",
-                f"choose one of {', '.join(PERTURBED)}, or set method.features.kind=none",
             )

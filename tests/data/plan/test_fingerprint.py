@@ -1,5 +1,6 @@
 """What scans are like: box, axes, intensities inside masks; kept by content."""
 
+from math import pi
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,8 @@ def spec() -> DataSpec:
     return make_spec(SPEC, "a test")
 
 
-def test_box_body_and_inside_by_hand(tmp_path: Path) -> None:
-    found = look_at(case(tmp_path), ["ct"], "RAS")
+def test_box_body_and_inside_by_hand(tmp_path: Path, spec: DataSpec) -> None:
+    found = look_at(case(tmp_path), spec, "RAS")
     assert found.shape == (10, 12, 14)
     assert found.box == (6, 8, 10)
     assert found.kept == pytest.approx(480 / 1680)
@@ -57,24 +58,26 @@ def test_box_body_and_inside_by_hand(tmp_path: Path) -> None:
     assert found.body == pytest.approx((40, 100), abs=1)  # air is no body
     assert found.inside.shape == (SAMPLES,)
     assert set(found.inside.tolist()) == {100.0}
+    assert found.parts == {1: pytest.approx((6 * 8 * 6 / pi) ** (1 / 3))}  # 8 voxels of 6 mm3
 
 
-def test_axes_are_those_of_the_orientation(tmp_path: Path) -> None:
+def test_axes_are_those_of_the_orientation(tmp_path: Path, spec: DataSpec) -> None:
     turned = np.array([[0, 0, 3.0, 0], [1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
     one = case(tmp_path, affine=turned)
-    found = look_at(one, ["ct"], "RAS")
+    found = look_at(one, spec, "RAS")
     assert (found.shape, found.box, found.spacing) == ((14, 10, 12), (10, 6, 8), (3, 1, 2))
-    assert look_at(one, ["ct"], None).shape == (10, 12, 14)
+    assert look_at(one, spec, None).shape == (10, 12, 14)
 
 
-def test_without_a_mask_nothing_is_inside(tmp_path: Path) -> None:
-    found = look_at(case(tmp_path, masked=False), ["ct"], "RAS")
+def test_without_a_mask_nothing_is_inside(tmp_path: Path, spec: DataSpec) -> None:
+    found = look_at(case(tmp_path, masked=False), spec, "RAS")
     assert not found.labelled
     assert Fingerprint((found,)).inside() is None
+    assert Fingerprint((found,)).finest is None
 
 
-def test_the_fingerprint_of_two_sets_is_the_sum_of_both(tmp_path: Path) -> None:
-    one, two = (look_at(case(tmp_path, name), ["ct"], "RAS") for name in "ab")
+def test_the_fingerprint_of_two_sets_is_the_sum_of_both(tmp_path: Path, spec: DataSpec) -> None:
+    one, two = (look_at(case(tmp_path, name), spec, "RAS") for name in "ab")
     both = Fingerprint((one,)) + Fingerprint((two,))
     assert both.cases == (one, two)
     inside = both.inside()
@@ -88,13 +91,14 @@ def test_what_was_found_is_kept_and_damage_is_looked_at_again(
     cases = [case(tmp_path, name) for name in "ab"]
     kept = tmp_path / "kept"
     first = fingerprint_of(cases, spec, "RAS", kept, lambda one: one.id)
-    (kept / "a-RAS-1.npz").write_bytes(b"damaged")
+    (kept / "a-RAS-2.npz").write_bytes(b"damaged")
     again = fingerprint_of(cases, spec, "RAS", kept, lambda one: one.id)
     for one, two in zip(first.cases, again.cases, strict=True):
         assert (one.shape, one.box, one.spacing, one.body) == (
             two.shape, two.box, two.spacing, two.body
         )  # fmt: skip
         np.testing.assert_array_equal(one.inside, two.inside)
+        assert one.parts == two.parts
 
     def unread(*_: object) -> None:
         raise AssertionError

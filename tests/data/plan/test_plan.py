@@ -24,9 +24,11 @@ def scans(
     box: Triple | None = None,
     inside: np.ndarray = NOTHING,
     body: tuple[float, float] = (-100.0, 200.0),
+    across: float = 0.0,
 ) -> Fingerprint:
-    """Equal cases."""
-    return Fingerprint((CaseFacts(shape, spacing, box or shape, body, inside),) * count)
+    """Equal cases; with `across` a mask of each has small parts of so many mm."""
+    parts = {1: across} if across else {}
+    return Fingerprint((CaseFacts(shape, spacing, box or shape, body, inside, parts),) * count)
 
 
 def keys(plan: SizePlan, budget: Budget = PLAIN, chain: str = "mr") -> dict[str, Planned]:
@@ -194,6 +196,34 @@ def test_a_cpu_takes_larger_voxels_until_a_patch_shows_most_of_a_scan() -> None:
 def test_voxels_become_no_more_than_twice_as_large() -> None:
     found = plan_sizes(scans(40, (200, 200, 200), (1, 1, 1)), 2, False, CPU, Fixed())
     assert found.spacing == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("across", "spacing", "why"),
+    [
+        (8.1, 2.0, "twice as large is 2 mm, of which a lesion has four"),
+        (6.0, 1.5, "a quarter of it"),
+        (3.0, 1.0, "the scans' own are too large already"),
+    ],
+)
+def test_voxels_become_no_larger_than_small_structures_bear(
+    across: float, spacing: float, why: str
+) -> None:
+    given = scans(40, (200, 200, 200), (1, 1, 1), across=across)
+    found = plan_sizes(given, 2, False, CPU, Fixed())
+    assert found.spacing == pytest.approx((spacing,) * 3), why
+    reason = keys(found, CPU)["preprocess.mr.spacing"].why
+    held = f"small parts of the masks, {across:.3g} mm across, are to stay 4 voxels across"
+    assert (held in reason) is (spacing < 2)
+    assert ("Made up to" in reason) is (spacing > 1)
+    assert plan_sizes(given, 2, False, PLAIN, Fixed()).held == 0
+
+
+def test_an_axis_whose_voxels_are_small_may_still_become_larger() -> None:
+    """A lesion of 8 mm bears voxels of 2 mm; slices of 5 mm are as they are."""
+    given = scans(40, (200, 200, 60), (1, 1, 5), across=8.0)
+    found = plan_sizes(given, 2, False, CPU, Fixed())
+    assert found.spacing == pytest.approx((2, 2, 5))
 
 
 def test_where_slices_are_thick_voxels_become_larger_within_them_first() -> None:

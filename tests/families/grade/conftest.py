@@ -1,7 +1,6 @@
 """Toy radiographs in a working directory of their own: joints whose gap narrows with the grade."""
 
 from pathlib import Path
-from shutil import copytree
 
 import numpy as np
 import pytest
@@ -69,7 +68,7 @@ def joints(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kept_joints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `joints` has run, whole and with `FEW` steps, to be copied."""
     folder = tmp_path_factory.mktemp("joints")
     declare_joints(folder)
@@ -77,14 +76,6 @@ def kept_joints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(load_config("joints"), QuietReporter())
         run(load_config("joints", FEW), QuietReporter())
     return folder
-
-
-@pytest.fixture
-def ran(kept_joints: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As `joints`, which has run, whole and with `FEW` steps: both are found done."""
-    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
-    copytree(kept_joints, directory, dirs_exist_ok=True)
-    return directory
 
 
 def declare_joints(directory: Path) -> None:

@@ -92,7 +92,7 @@ def test_masks_start_from_what_filling_in_has_taught(name: str, heads: Path) -> 
     ("name", "other", "advice"),
     [
         ("monai:SegResNet", "network.init_filters=16", r"set network\.init_filters=8"),
-        ("monai:UNETR", "train.patch=[16,16,16]", r"set train\.patch=\[32,16,16\]"),
+        ("monai:UNETR", "network.hidden_size=24", r"set network\.hidden_size=12"),
     ],
 )
 def test_an_encoder_of_other_arguments_is_refused(
@@ -106,6 +106,20 @@ def test_an_encoder_of_other_arguments_is_refused(
     chosen = load_config("masks", [*given, other, f"pretrain={encoder['model']}"])
     with pytest.raises(UsageError, match=advice):
         run(chosen, QuietReporter())
+
+
+def test_learnt_places_are_resized_to_another_patch_and_the_log_says_so(heads: Path) -> None:
+    arguments, patch = NETWORKS["monai:UNETR"]
+    network = yaml.safe_dump({"name": "monai:UNETR", **arguments}, default_flow_style=True)
+    given = [f"network={network}", "train.steps=1"]
+    alone = [*given, FILLING, *LARGE["monai:UNETR"], "probe.patients=0", "exclude=[masks]"]
+    encoder = run(load_config("encoder", [*alone, f"train.patch={patch}"]), QuietReporter())
+    small = ["train.patch=[32,32,16]", f"pretrain={encoder['model']}"]
+    told = Told()
+    train(load_config("masks", [*given, *small]), told)
+    run(load_config("encoder", [*alone, *small]), told)
+    resized = [one for one in told.notes if "places of 2x1x1 cells resized to 2x2x1" in one]
+    assert len(resized) == 2
 
 
 def test_a_patch_that_does_not_fit_is_refused_before_data_are_read(heads: Path) -> None:

@@ -1,7 +1,6 @@
 """Toy bags and toy slides in a working directory of their own."""
 
 from pathlib import Path
-from shutil import copytree
 
 import numpy as np
 import pytest
@@ -85,7 +84,7 @@ def toys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kept_toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `bags` and `slides` have run, to be copied."""
     folder = tmp_path_factory.mktemp("toys")
     write_toys(folder)
@@ -93,14 +92,6 @@ def kept_toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("bags", "slides"):
             run(load_config(name), QuietReporter())
     return folder
-
-
-@pytest.fixture
-def ran(kept_toys: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As `toys`, and `bags` and `slides` have run: they are found done."""
-    monkeypatch.setenv("MEDSSL_DATA", str(directory / "data"))
-    copytree(kept_toys, directory, dirs_exist_ok=True)
-    return directory
 
 
 def write_toys(directory: Path) -> None:

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from medssl.errors import UsageError
 from medssl.methods.ema import teacher_decay, update_ema
 from medssl.methods.method import Progress
-from medssl.methods.segment.features import changed_features, channels_kept, complementary
+from medssl.methods.segment.features import channels_kept, complementary
 from medssl.methods.segment.losses import region_loss
 from medssl.methods.segment.unimatch import EMPTY, box_sides, draw_box
 from medssl.methods.settings.unimatch import CutMix, Settings
+from medssl.networks.encoder_decoder import Features, divide
+from medssl.networks.encoder_search import find_parts
 from medssl.pipeline.config import load_config
 
 EVERY_VOXEL = {"threshold": 0.0}
@@ -65,7 +67,9 @@ def recorded(build):
     def make(**settings):
         method = build("unimatch", **settings)
         torch.manual_seed(0)
-        method.student = Recorded().double()
+        method.student = Recorded()
+        divide(method.student, find_parts(method.student, 1, (8, 8, 8)))
+        method.student.double()
         method.teacher = copy.deepcopy(method.student).requires_grad_(False)
         return method.train()
 
@@ -176,7 +180,7 @@ def test_passes_of_a_step(recorded, batches, terms):
     image = given["labelled"].image[:, 0]
     u, m = given["unlabelled"].image[:, 0].split(1)
     first, labels, strong = method.student.met
-    assert torch.equal(first[0], torch.cat([image, u]))
+    assert torch.equal(first[0], torch.cat([image, u, u]))  # u with perturbed features as well
     assert first[1:] == (True, True)
     assert torch.equal(labels[0], m)
     assert labels[1:] == (False, False)
@@ -303,34 +307,21 @@ def test_features_without_dropout_are_the_plain_ones_and_the_hook_goes(build, ba
 
 
 def test_only_the_deepest_levels_may_be_perturbed(build):
+    def of(maps):
+        return Features(torch.ones(len(maps[0]), 1, 2, 2, 2), maps, [], {})
+
     maps = [torch.ones(3, 4, 2, 2, 2), torch.ones(3, 8, 1, 1, 1)]
     method = build("unimatch", features={"levels": 1})
-    fine, deep = method._widened(maps, 2, torch.Generator().manual_seed(0))
+    image, (fine, deep), *_ = method._widened(of(maps), 2, torch.Generator().manual_seed(0))
+    assert len(image) == 4
     assert torch.equal(fine, torch.ones(4, 4, 2, 2, 2))
     assert torch.equal(deep[:3], maps[1])
     assert set(deep[3].unique().tolist()) == {0.0, 2.0}
     both = build("unimatch", features={"levels": 1, "kind": "complementary"})
-    fine, deep = both._split([one[:2] for one in maps], torch.Generator().manual_seed(0))
+    g = torch.Generator().manual_seed(0)
+    _, (fine, deep), *_ = both._split(of([one[:2] for one in maps]), g)
     assert torch.equal(fine, maps[0][:2])
     assert set(deep.unique().tolist()) == {0.0, 2.0}
-
-
-def test_changed_features_reach_the_decoder_of_each_network_that_is_named(build):
-    from medssl.methods.settings.unimatch import PERTURBED
-    from medssl.networks.build import build_network
-    from medssl.networks.settings import NetworkSettings
-
-    image = torch.randn(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
-    for name in PERTURBED:
-        settings = NetworkSettings(name=name, width=12, levels=2, dropout=0.0)
-        network = build_network(settings, 1, 2, 0).eval()
-        plain = network(image)
-        with changed_features(network, lambda maps: [torch.cat([one, 0 * one]) for one in maps]):
-            found = network(image)
-        torch.testing.assert_close(found[:2], plain, rtol=1e-4, atol=1e-5)
-        assert len(found) == 4
-        assert not torch.allclose(found[2:], plain, atol=1e-3)
-        assert torch.equal(network(image), plain)
 
 
 def test_only_the_student_is_trained(build, batches, terms):
@@ -358,13 +349,9 @@ def test_who_answers_is_a_choice(build, who, names):
     assert list(method.predictor().members) == [getattr(method, name) for name in names]
 
 
-def test_what_cannot_be_halved_or_reached_is_refused():
+def test_what_cannot_be_halved_is_refused():
     with pytest.raises(UsageError, match=r"cannot halve train\.batch_unlabelled=3"):
         load_config("hippocampus", ["method=unimatch", "train.batch_unlabelled=3"])
-    with pytest.raises(UsageError, match=r"cannot reach the features of network\.name=monai_unet"):
-        load_config("hippocampus", ["method=unimatch", "network.name=monai_unet"])
-    keys = ["method=unimatch", "network.name=monai_unet", "method.features.kind=none"]
-    assert load_config("hippocampus", keys)
 
 
 def test_pseudo_labels_may_start_later(build, batches, terms):

@@ -148,6 +148,20 @@ def test_it_is_pre_trained_and_segments_with_any_decoder():
         assert all(torch.equal(weights[name], one) for name, one in given.weights.items())
 
 
+def test_its_places_are_resized_to_another_patch():
+    original("dynamic_network_architectures.architectures.primus")
+    small = _chosen({"name": "primus", "width": 48, "depth": 2, "heads": 4, "cell_side": 4})
+    learnt = build_network(small.sized((16, 16, 16)), 1, 2, 0).encoder
+    given = PretrainedEncoder(learnt.state_dict(), sides=(16, 16, 16))
+    network = build_network(small.sized((32, 16, 8)), 1, 3, 1, given)
+    places = network.encoder.eva.pos_embed
+    assert places.shape == (1, 8 * 4 * 2, 48)
+    ends = places.reshape(8, 4, 2, 48)[[0, 7]].mean((1, 2))
+    own = learnt.eva.pos_embed.reshape(4, 4, 4, 48)[[0, 3]].mean((1, 2))
+    torch.testing.assert_close(ends, own)  # along the longer axis the outermost cells stay
+    assert network(torch.zeros(1, 1, 32, 16, 8)).shape == (1, 3, 32, 16, 8)
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
