@@ -5,12 +5,13 @@ A folder of scans is a case for each, named after the file, or after what stands
 the channels; a folder of folders is a case for each of them, named after the way to it. DICOM files
 are told apart by their content: those of one study are one case, wherever in the folder they lie.
 Its name is study_KEY, that of a picture in DICOM image_KEY: folders and files of DICOM are often
-named after patients. What is a mask by its name, beside
-scans that are none, is passed over.
+named after patients. What is a mask by its name, or is called after a label of the model, is passed
+over beside scans that are none.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
@@ -39,15 +40,45 @@ Case = tuple[str, Input]
 """Name of the outputs, and what they are made from."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a model knows of files.
+
+    Attributes:
+        channels: that a case has.
+        labels: names of what it finds.
+        note: is told what is passed over.
+    """
+
+    channels: Sequence[str]
+    labels: Sequence[str]
+    note: Callable[[str], None]
+
+    def masks(self, paths: Sequence[Path]) -> list[Path]:
+        """Those that are masks by their names: `seg`, `liver`, `case_liver` beside `case`."""
+        stems = {_plain(stem(path)) for path in paths}
+        return [path for path in paths if names_a_mask(stem(path)) or self._of(path, stems)]
+
+    def _of(self, path: Path, stems: set[str]) -> bool:
+        """Whether a name is that of a label, alone or with that of another file."""
+        name, labels = _plain(stem(path)), {*map(_plain, self.labels)}
+        before = {name.removesuffix(f"_{label}") for label in labels}
+        after = {name.removeprefix(f"{label}_") for label in labels}
+        called = name in labels or bool(((before | after) - {name}) & stems)
+        return called and not name.endswith(tuple(map(_plain, self.channels)))
+
+
 def find_inputs(
     files: Sequence[Path],
     channels: Sequence[str],
     note: Callable[[str], None] = lambda _: None,
     keep_ids: bool = False,
+    labels: Sequence[str] = (),
 ) -> dict[str, Input]:
     """The cases behind `files`, in the given order, by the output's name.
 
     Args:
+        labels: names that masks of single structures may have.
         note: is told what is passed over, in a sentence for each folder.
         keep_ids: name what is DICOM after its files and folders too.
 
@@ -56,7 +87,8 @@ def find_inputs(
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    cases = [case for path in files for case in _cases(path, channels, note, keep_ids)]
+    look = Look(channels, tuple(labels), note)
+    cases = [case for path in files for case in _cases(path, look, keep_ids)]
     found = [(_named(name, given, keep_ids), given) for name, given in cases]
     _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
@@ -122,7 +154,8 @@ def _clash(path: Path, other: Path, name: str) -> UsageError:
     return UsageError(
         f"{path} and {other} would both be written as '{name}'",
         "outputs are named after the file or folder, and many disks do not tell capitals apart",
-        "rename one of them, or predict them into different folders",
+        "rename one of them, or predict them into different folders"
+        + ("; in a case's folder keep its scan alone" if path.name == other.name else ""),
     )
 
 
@@ -148,15 +181,13 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _cases(
-    path: Path, channels: Sequence[str], note: Callable[[str], None], keep_ids: bool
-) -> list[Case]:
+def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
     _must_exist(path)
     if path.is_dir() and (pictures := holds_pictures(path)):
         return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
-        below = _below(path, path.resolve().name, channels, note)
-        found = [*below, *_studies(path, channels, keep_ids)]
+        below = _below(path, path.resolve().name, look)
+        found = [*below, *_studies(path, look.channels, keep_ids)]
         if not found and not any(one.is_file() for one in visible(path)):
             raise DataError(
                 f"{path} holds no image",
@@ -176,37 +207,36 @@ def _cases(
     return [(stem(path), (path,))]
 
 
-def _without_masks(paths: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
+def _plain(name: str) -> str:
+    """A name in small letters whose words are joined alike."""
+    return re.sub(r"[-. ]", "_", name.lower())
+
+
+def _without_masks(paths: Sequence[Path], look: Look) -> list[Path]:
     """Files or folders without those that are masks by their names, unless all are."""
-    scans = [path for path in paths if not names_a_mask(stem(path))]
-    masks = [path for path in paths if path not in scans]
+    masks = look.masks(paths)
+    scans = [path for path in paths if path not in masks]
     if not scans or not masks:
         return list(paths)
-    note(
+    look.note(
         f"{len(masks)} in {masks[0].parent} are masks by their names and are not predicted, first "
         f"{masks[0].name}; name them one by one if they are scans"
     )
     return scans
 
 
-def _below(
-    folder: Path,
-    name: str,
-    channels: Sequence[str],
-    note: Callable[[str], None],
-    top: bool = True,
-) -> Iterator[Case]:
+def _below(folder: Path, name: str, look: Look, top: bool = True) -> Iterator[Case]:
     """The cases in a folder, and where it holds none by itself, those in the folders in it."""
-    images = _without_masks(list(images_in(folder).values()), note)
+    images = _without_masks(list(images_in(folder).values()), look)
     if images and is_picture(images[0]) and first_slice_in(folder) is not None:
         images = []  # what pictures beside a series show, the series has
     if images:
         refuse_both_kinds(folder)
-        yield from _of_images(folder, name, images, channels)
+        yield from _of_images(folder, name, images, look.channels)
         return
-    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], note):
+    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], look):
         below = inner.name if top else f"{name}_{inner.name}"
-        yield from _below(inner, below, channels, note, top=False)
+        yield from _below(inner, below, look, top=False)
 
 
 def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[Case]:

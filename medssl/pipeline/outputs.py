@@ -233,9 +233,9 @@ def _clash(
     whole: bool,
 ) -> str:
     """Why results that are there cannot stay beside new ones; empty where they can."""
-    if not before.keys() >= {"sources", *made}:
+    if "sources" not in before or before.keys().isdisjoint(made):
         return f"its {RECORD} is damaged or of another program"
-    other = [name for name in made if before[name] != made[name]]
+    other = [name for name in made if before.get(name) != made[name]]
     if other:
         return f"made with other {' and '.join(other)}"
     kept, written = before["sources"], before.get("written", {})

@@ -68,6 +68,33 @@ def test_an_image_beside_a_dicom_series_is_told_not_guessed(tmp_path: Path) -> N
     assert find_inputs([image], ["T1"]) == {"earlier_mask": (image,)}
 
 
+@pytest.mark.parametrize(
+    "masks",
+    [
+        ["liver.nii.gz"],
+        ["Liver.nii.gz", "left kidney.nii.gz"],
+        ["scan_liver.nii.gz", "left_kidney_scan.nii.gz"],
+        ["liver.nii.gz", "spleen_seg.nii.gz"],
+    ],
+)
+def test_masks_that_are_called_after_labels_are_no_scans(tmp_path: Path, masks: list[str]) -> None:
+    scan, first, *_ = touch(tmp_path / "p", "scan.nii.gz", *masks)
+    said: list[str] = []
+    labels = ["liver", "left_kidney"]
+    assert find_inputs([tmp_path / "p"], ["T1"], said.append, labels=labels) == {"p": (scan,)}
+    assert "are masks by their names and are not predicted" in said[0]
+    assert find_inputs([first], ["T1"], labels=labels)  # asked for by name
+
+
+def test_a_scan_may_be_called_after_a_label(tmp_path: Path) -> None:
+    """As those of LiTS; and a channel may be."""
+    touch(tmp_path / "all", "liver_0.nii.gz", "liver_1.nii.gz", "xliver.nii.gz", "x.nii.gz")
+    found = find_inputs([tmp_path / "all"], ["T1"], labels=["liver"])
+    assert list(found) == ["liver_0", "liver_1", "x", "xliver"]
+    t1, t2 = touch(tmp_path / "p", "t1.nii.gz", "t2.nii.gz")
+    assert find_inputs([tmp_path / "p"], ["t1", "t2"], labels=["t2"]) == {"p": (t1, t2)}
+
+
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "p", "p_T1.nii.gz", "p_T2.nii.gz")
     with pytest.raises(DataError, match="channel 'FLAIR'"):
@@ -76,7 +103,7 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
 
 def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
     files = touch(tmp_path / "p1", "image.nii.gz") + touch(tmp_path / "p2", "image.nii.gz")
-    with pytest.raises(UsageError, match="both be written as 'image'"):
+    with pytest.raises(UsageError, match=r"both be written as 'image'.*keep its scan alone"):
         find_inputs(files, ["T1"])
 
 

@@ -81,6 +81,11 @@ def test_other_results_are_refused_or_forgotten(folder: Path) -> None:
         outputs(folder, weights="other")
 
 
+def test_what_else_they_were_made_with_is_named_and_is_no_damage(folder: Path) -> None:
+    with pytest.raises(UsageError, match="other predictions; made with other mirrored"):
+        outputs(folder, mirrored="0")
+
+
 def test_results_of_all_cases_together_are_of_those_alone(folder: Path) -> None:
     assert outputs(folder, whole=True).has(NAMES["a"])
     plain = json.loads((folder / RECORD).read_text())

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.study import Study, load_study
 from medssl.pipeline.study_run import StudyEnd, run_study, run_task
 from medssl.pipeline.study_tasks import study_folder
+from tests.pipeline import fake_slurm
 from tests.pipeline.fake_slurm import FakeSlurm, install, read_states
 from tests.pipeline.test_study_tasks import ENCODER
 
@@ -130,6 +132,18 @@ def test_a_study_that_is_pre_empted_makes_the_table_of_one_process(
     assert [(folder / name).read_bytes() for name in ("study.csv", "learning_curve.csv")] == tables
     assert without_code((folder / "summary.md").read_text()) == page
     assert submitted(study, "arm=second").said.startswith("2 of 3 runs finished")
+
+
+def test_a_process_that_ends_just_before_its_signal_breaks_no_queue(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr(fake_slurm, "below", lambda _: [ended.pid])
+    (tmp_path / "job.sh").write_text("#!/bin/bash\nsleep 0.3\n")
+    subprocess.run(["sbatch", tmp_path / "job.sh"], check=True)
+    slurm.carry_out(lambda _: signal.SIGUSR1)
+    assert slurm.log == [("101", 0)]
 
 
 def test_what_slurm_refuses_is_told_in_one_sentence(

@@ -105,7 +105,10 @@ class Listed:
 
     def _inputs(self, line: Line) -> dict[str, Input]:
         refuse_inputs(self._asked.out, [line.path])
-        found = find_inputs([line.path], self._asked.found.channels, keep_ids=self._keep_ids)
+        known = self._asked.found
+        found = find_inputs(
+            [line.path], known.channels, keep_ids=self._keep_ids, labels=known.classes[1:]
+        )
         if not line.name:
             return found
         if len(found) > 1:

@@ -86,7 +86,7 @@ class Model:
             DataError: cases cannot be predicted; all others are written.
         """
         found = self.found
-        cases = find_inputs(files, found.channels, reporter.note, keep_ids)
+        cases = find_inputs(files, found.channels, reporter.note, keep_ids, found.classes[1:])
         _check_form(self.settings, cases, found, reporter)
         refuse_inputs(out, files)
         _tell_names(cases, reporter)
