@@ -90,13 +90,23 @@ def train_fold(config: Config[Any], number: int, reporter: QuietReporter) -> Non
 
 def _planned(config: Config[Any], reporter: QuietReporter) -> Plan[Any, Any]:
     """What a run will do; what would fail only after training is refused, and encoders are made."""
-    choose_device(config.pipeline.train.device)
     cohort = _told_cohort(config, reporter)
+    _refuse_absent_device(config, cohort)
     config = with_plan(config, cohort, reporter)
     _refuse_untested(config, cohort, reporter)
     if config.family.before.refuse is not None:
         load(config.family.before.refuse)(config, cohort, reporter)
     return make_plan(with_encoder(config, cohort, reporter), cohort)
+
+
+def _refuse_absent_device(config: Config[Any], cohort: Cohort) -> None:
+    """Refuse a device that is not here, unless all was done elsewhere, as a cluster does it."""
+    try:
+        choose_device(config.pipeline.train.device)
+    except UsageError:
+        ready = with_finished_encoder(with_plan(config, cohort, QuietReporter()), cohort)
+        if ready is None or not all(one.done for one in make_plan(ready, cohort).stages.values()):
+            raise
 
 
 def _untracked(stage: Stage) -> Tracker:

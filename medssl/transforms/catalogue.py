@@ -15,11 +15,14 @@ from typing import Any
 
 LIST = Path(__file__).with_name("catalogue.json")
 
-GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal")
-"""Modules of MONAI whose transforms a chain can hold: not those of files, batches or results."""
+GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal", "post")
+"""Modules of MONAI whose transforms a chain can hold: not those of files or batches."""
 
 UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd", "Transposed"}
-"""Transforms that take a function, or change what the rest of a chain counts on.
+UNFIT |= {"Activationsd", "AsDiscreted", "Ensembled", "MeanEnsembled", "VoteEnsembled", "ProbNMSd"}
+UNFIT |= {"SaveClassificationd", "GenerateHeatmapd", "LabelToContourd", "DistanceTransformEDTd"}
+UNFIT |= {"SobelGradientsd"}
+"""Transforms that take a function, change what the rest of a chain counts on, or are of results.
 
 Transposed swaps axes without a record, which nothing would tell of a cube.
 """
@@ -49,7 +52,8 @@ class Entry:
     """What is known of a transform.
 
     Attributes:
-        group: the module of MONAI it is in: "spatial", "croppad", "intensity", ...
+        group: the module of MONAI it is in: "spatial", "croppad", "intensity", ...; of "post" are
+            those that clean masks.
         random: whether it draws.
         required: names of the arguments that it must be given.
         optional: its other arguments with their defaults, as a pipeline would give them.

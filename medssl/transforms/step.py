@@ -35,7 +35,8 @@ class Step:
     @property
     def keys(self) -> Sequence[str]:
         """The images that it changes."""
-        given = self.args.get("keys", [IMAGE, LABEL] if self.entry.moves else [IMAGE])
+        usual = [IMAGE, LABEL] if self.entry.moves else [IMAGE]
+        given = self.args.get("keys", [LABEL] if self.entry.group == "post" else usual)
         return [given] if isinstance(given, str) else list(given)
 
     @property

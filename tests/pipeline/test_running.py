@@ -103,6 +103,15 @@ def test_a_device_that_is_not_here_is_refused_before_any_work(
     assert not (balls / ".cache").exists()
 
 
+def test_what_was_done_on_a_gpu_is_told_where_there_is_none(
+    balls: Path, untrained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the laptop or the login node from which a study is asked for."""
+    done = run(load_config("balls"), QuietReporter())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run(load_config("balls", ["train.device=cuda"]), QuietReporter()) == done
+
+
 def test_a_word_that_is_no_device_is_a_wrong_key(balls: Path) -> None:
     with pytest.raises(UsageError, match=r"train.device='gpu' is wrong; there is no such device"):
         load_config("balls", ["train.device=gpu"])
