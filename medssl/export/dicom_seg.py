@@ -53,9 +53,28 @@ def export_dicom_seg(
     if not series.is_dir():
         raise DataError(f"{series} is not a folder", "", "give the folder of the DICOM series")
     volume = read_mask(mask)
-    write_dicom_seg(Result.of(volume, labels, find_series(series)), out, kind)
+    source = find_series(series)
+    write_dicom_seg(Result.of(volume, labels, source), out, kind)
     empty = [] if volume.array.any() else [empty_mask(mask.name, empty_in_training(meaning))]
-    return [*empty, *guessed(labels)]
+    odd = misread(source.geometry.shape) if kind == "binary" else []
+    return [*empty, *guessed(labels), *odd]
+
+
+def misread(shape: Sequence[int]) -> list[str]:
+    """Which viewer shows a binary segmentation of a series of columns, rows, slices wrong.
+
+    Bits of a frame follow those of the frame before without a gap (PS3.5, 8.1.1), so where the
+    pixels of a frame are no multiple of eight, frames begin within a byte; OHIF 3.13 begins each
+    with a byte of its own.
+    """
+    columns, rows, slices = shape
+    if columns * rows % 8 == 0 or slices == 1:
+        return []
+    return [
+        f"OHIF shows a binary segmentation of {columns} x {rows} pixels wrong, as their number is "
+        "no multiple of eight (others show it right); for OHIF write a label map: predict with "
+        "--format dicom-seg-labelmap, or export with --kind labelmap"
+    ]
 
 
 def write_dicom_seg(

@@ -28,6 +28,9 @@ from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS, che
 _LAID = ", ".join(PARTS)
 """What a file measures, in its order."""
 
+_BEFORE = PARTS[:-1]
+"""What files of before contrast was measured hold; they judge scans as they did then."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -148,9 +151,10 @@ def read_guard(folder: Path) -> Guard | None:
         with safe_open(folder / GUARD, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             known = file.metadata() or {}
-        if known.get("parts") != _LAID:
+        measured = tuple(known.get("parts", "").split(", "))
+        if measured not in (PARTS, _BEFORE):
             return None
-        spreads = {part: _spread(arrays, number) for number, part in enumerate(PARTS)}
+        spreads = {part: _spread(arrays, number) for number, part in enumerate(measured)}
         scores = _finite(arrays["scores"], 1)
     except (SafetensorError, KeyError, ValueError) as error:
         raise _damaged(folder, f"it does not hold what medssl writes: {error}") from error

@@ -1,13 +1,16 @@
 """Whether a scan is like those that a network was trained on; what is not should not be trusted.
 
-Six things are measured of each training scan: its voxels, its field of view, the intensities of
+Seven things are measured of each training scan: its voxels, its field of view, the intensities of
 the file, those that the network sees (with how rough they are), the layout (where it is bright and
-dark, in a few coarse cells), and the features of the network's bottleneck, pooled over a few
-windows. Each is a point, and how far a scan lies from the others is
-its Mahalanobis distance, with the covariance shrunk as Ledoit and Wolf (2004) do and a tolerance
-added, so that scans that are all alike allow some difference. The distances of training scans are
-those that each has from all the others (leave one out, in closed form). A scan is as unlike as its
-most unlike part, and the limit is a quantile of what the training scans themselves are.
+dark, in a few coarse cells), the features of the network's bottleneck, pooled over a few windows,
+and the contrast in its middle, see `medssl.infer.contrast`. Each is a point, and how far a scan
+lies from the others is its Mahalanobis distance, with the covariance shrunk as Ledoit and Wolf
+(2004) do and a tolerance added, so that scans that are all alike allow some difference. The
+distances of training scans are those that each has from all the others (leave one out, in closed
+form). A scan is as unlike as its most unlike part, and the limit is a quantile of what the training
+scans themselves are. Contrast differs least between scanners, so the other parts have to be farther
+off to count as much: with few training scans of many scanners, their chance differences would else
+drown it.
 
 Source of the features: González et al., Distance-based detection of out-of-distribution silent
 failures, Medical Image Analysis 82 (2022).
@@ -23,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 from medssl.data.quantiles import SHARES
-from medssl.infer.scan_traits import FEATURES, LAYOUT, PARTS, RAW, VIEW, VOXELS
+from medssl.infer.scan_traits import CONTRAST, FEATURES, LAYOUT, PARTS, RAW, VIEW, VOXELS
 
 LEAST = 5
 """Training scans below which nothing can be said."""
@@ -37,8 +40,12 @@ FACTOR = math.log(1.5)
 CELL = 0.25
 """Tolerance of the layout: standard deviations of a scan's cells that a cell may differ by."""
 
-NORMAL_95 = 1.645
-"""Standard deviations from the middle of a normal distribution to its 95 % quantile."""
+FINE = 0.02
+"""Tolerance of contrast, whose numbers lie between -1 and 1."""
+
+HANDICAP = 4.0
+"""Standard deviations by which parts other than contrast must be farther off to score alike, times
+the root of the number of training scans: 1 where there are 16, a half where there are 64."""
 
 NARROW = 0.1
 """Least spread of the distances of training scans, on their logarithmic scale."""
@@ -49,7 +56,8 @@ class Verdict:
     """How unlike the training scans a scan is, by what was measured.
 
     Attributes:
-        scores: 0 is what training scans are in the middle, 1 a standard deviation beyond it.
+        scores: of contrast 0 is what training scans are on average and 1 a standard deviation
+            beyond it; of the others less what `HANDICAP` says.
     """
 
     scores: Mapping[str, float]
@@ -72,7 +80,9 @@ class Verdict:
     def from_plain(cls, plain: Mapping[str, Any]) -> Self | None:
         """Of a record that may hold what `to_plain` gave as "guard"; None where it does not."""
         scores = plain.get("guard")
-        return cls({part: float(scores[part]) for part in PARTS}) if scores else None
+        return (
+            cls({part: float(scores[part]) for part in PARTS if part in scores}) if scores else None
+        )
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,9 @@ class Spread:
         tolerance: what a number may differ by in any case, [D].
         mean: [D], in units of the tolerance.
         precision: inverse of the covariance, [D, D].
-        middle: median over the training scans of the logarithm of 1 + distance.
-        width: their spread, by the upper twentieth, as of a normal distribution.
+        middle: logarithm of 1 + distance that scores 0: the mean over the training scans, or so
+            many standard deviations beyond it.
+        width: the standard deviation.
     """
 
     tolerance: np.ndarray
@@ -94,8 +105,14 @@ class Spread:
     width: float
 
     @classmethod
-    def of(cls, rows: np.ndarray, tolerance: np.ndarray) -> tuple[Self, np.ndarray]:
-        """Of the scans [N, D], N at least 3; with the score that each has among the others, [N]."""
+    def of(
+        cls, rows: np.ndarray, tolerance: np.ndarray, handicap: float = 0.0
+    ) -> tuple[Self, np.ndarray]:
+        """Of the scans [N, D], N at least 3; with the score that each has among the others, [N].
+
+        Args:
+            handicap: standard deviations beyond the mean that score 0.
+        """
         from sklearn.covariance import ledoit_wolf
 
         points = rows / tolerance
@@ -103,9 +120,8 @@ class Spread:
         covariance, shrinkage = ledoit_wolf(points)
         distances = left_out_distances(points - mean, shrinkage)
         logs = np.log1p(distances)
-        middle = float(np.median(logs))
-        # By the upper tail, so that a part with odd training scans does not raise the limit of all.
-        width = max(NARROW, (float(np.quantile(logs, 0.95)) - middle) / NORMAL_95)
+        width = max(NARROW, float(logs.std(ddof=1)))
+        middle = float(logs.mean()) + handicap * width
         precision = np.linalg.inv(covariance * count / (count - 1) + np.eye(len(mean)))
         return cls(tolerance, mean, precision, middle, width), (logs - middle) / width
 
@@ -158,7 +174,8 @@ class Guard:
         spreads, scores = {}, []
         for part in PARTS:
             rows = np.stack([one[part] for one in looks])
-            spreads[part], found = Spread.of(rows, _tolerance(part, rows))
+            handicap = 0.0 if part == CONTRAST else HANDICAP / math.sqrt(len(looks))
+            spreads[part], found = Spread.of(rows, _tolerance(part, rows), handicap)
             scores.append(found)
         return cls(module, spreads, np.sort(np.max(scores, axis=0)))
 
@@ -201,6 +218,8 @@ def _tolerance(part: str, rows: np.ndarray) -> np.ndarray:
         return np.full(rows.shape[1], max(1e-6, 0.1 * float(np.median(rows.std(0)))))
     if part == LAYOUT:
         return np.full(rows.shape[1], CELL)
+    if part == CONTRAST:
+        return np.full(rows.shape[1], FINE)
     if part == RAW:
         return np.full(rows.shape[1], math.log(2))
     channels = rows.shape[1] // (len(SHARES) + 1)

@@ -1,4 +1,4 @@
-"""What is measured of a scan to tell if it is like others: grid, intensities, layout, features.
+"""What is measured of a scan to tell if it is like others: grid, intensities, layout and so on.
 
 Legend: W windows, C channels, E features, X Y Z voxels.
 """
@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool3d
 
 from medssl.data.geometry import Geometry
 from medssl.data.quantiles import quantiles_of
+from medssl.infer.contrast import contrast
 from medssl.infer.window import WindowReader, windows_per_call
 from medssl.infer.window_grid import Triple, Windows
 
@@ -26,15 +27,16 @@ CELLS = 4
 FINEST = 12
 """Voxels along each axis of a cell that are looked at, about; of more only some."""
 
-VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES = (
+VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES, CONTRAST = (
     "voxel size",
     "field of view",
     "intensities of the file",
     "intensities",
     "layout",
     "features",
+    "contrast",
 )
-PARTS = (VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES)
+PARTS = (VOXELS, VIEW, RAW, SEEN, LAYOUT, FEATURES, CONTRAST)
 
 
 def look(
@@ -66,6 +68,7 @@ def look(
         SEEN: np.concatenate([seen.ravel(), _roughness(batch).mean(0)]),
         LAYOUT: layout(image, mirrored),
         FEATURES: features,
+        CONTRAST: contrast(image, patch),
     }
 
 

@@ -227,15 +227,32 @@ def test_an_empty_mask_is_a_statement_too(make_series, straight, tmp_path):
 def test_an_empty_mask_is_warned_of(make_series, straight, tmp_path, checkpoint):
     write_mask(np.zeros(SHAPE, np.uint8), straight, tmp_path / "scan7.nii.gz")
     series = make_series(straight)
-    told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
+    told = export_dicom_seg(
+        tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm", "labelmap"
+    )
     assert told == [
         "the mask of scan7.nii.gz is empty; look whether there is nothing to find",
         "no code is known for something new: DICOM calls it Tissue (SCT 85756007); give the labels "
         "a code in the data spec",
     ]
     write_mask(_blobs(SHAPE) % 2, straight, tmp_path / "scan7.nii.gz")
-    told = export_dicom_seg(tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm")
+    told = export_dicom_seg(
+        tmp_path / "scan7.nii.gz", series, str(checkpoint), tmp_path / "o.dcm", "labelmap"
+    )
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "told"),
+    [((10, 9, 4), "binary", 1), ((10, 9, 4), "labelmap", 0), ((12, 8, 4), "binary", 0)],
+)
+def test_what_ohif_misreads_is_told_with_what_it_reads(make_series, tmp_path, shape, kind, told):
+    grid = Geometry(shape, np.diag([1.0, 1, 2, 1]))
+    write_mask(np.ones(shape, np.uint8), grid, tmp_path / "mask.nii.gz")
+    given = make_series(grid), "hippocampus", tmp_path / "o.dcm", kind
+    said = export_dicom_seg(tmp_path / "mask.nii.gz", *given)
+    assert len(said) == told
+    assert all("OHIF" in one and "10 x 9" in one and "label map" in one for one in said)
 
 
 def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_path):

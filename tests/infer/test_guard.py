@@ -12,6 +12,7 @@ from medssl.errors import DataError
 from medssl.infer.checkpoint_guard import read_guard, save_guard
 from medssl.infer.guard import LEAST, Guard, Spread, Verdict, left_out_distances
 from medssl.infer.scan_traits import (
+    CONTRAST,
     FEATURES,
     LAYOUT,
     PARTS,
@@ -59,7 +60,11 @@ def test_scans_that_are_all_alike_allow_a_tenth_and_not_the_double() -> None:
 def test_a_far_point_scores_higher_the_farther_it_is() -> None:
     rows = np.random.default_rng(1).normal(size=(30, 6))
     spread, scores = Spread.of(rows, np.full(6, 0.1))
-    assert np.median(scores) == pytest.approx(0, abs=1e-9)
+    assert np.mean(scores) == pytest.approx(0, abs=1e-9)
+    assert np.std(scores, ddof=1) == pytest.approx(1, abs=1e-9)
+    later, less = Spread.of(rows, np.full(6, 0.1), handicap=1.0)
+    np.testing.assert_allclose(less, scores - 1)
+    assert later.score(np.full(6, 4.0)) == pytest.approx(spread.score(np.full(6, 4.0)) - 1)
     far = [spread.score(np.full(6, step)) for step in (0.0, 2.0, 4.0, 8.0)]
     assert far == sorted(far)
     assert far[2] > scores.max()
@@ -68,7 +73,7 @@ def test_a_far_point_scores_higher_the_farther_it_is() -> None:
 
 def _looks(count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
     draw = np.random.default_rng(seed)
-    sizes = {VOXELS: 3, VIEW: 3, RAW: 7, SEEN: 8, LAYOUT: 64, FEATURES: 12}
+    sizes = {VOXELS: 3, VIEW: 3, RAW: 7, SEEN: 8, LAYOUT: 64, FEATURES: 12, CONTRAST: 11}
     return [{part: 1 + 0.1 * draw.normal(size=sizes[part]) for part in PARTS} for _ in range(count)]
 
 
@@ -93,12 +98,26 @@ def test_fewer_scans_than_five_say_nothing() -> None:
     assert Guard.of("m", _looks(LEAST)) is not None
 
 
+@pytest.mark.parametrize(("count", "less"), [(16, 1.0), (64, 0.5)])
+def test_contrast_counts_more_than_other_parts_the_fewer_scans_there_are(
+    count: int, less: float
+) -> None:
+    looks = _looks(count)
+    guard = Guard.of("m", looks)
+    assert guard is not None
+    for part in (LAYOUT, CONTRAST):
+        rows, at = np.stack([one[part] for one in looks]), guard.spreads[part].tolerance
+        alone = Spread.of(rows, at)[0].score(rows[0])
+        wanted = alone - (less if part == LAYOUT else 0)
+        assert guard.judge(looks[0]).scores[part] == pytest.approx(wanted)
+
+
 def test_what_is_unlike_is_named_the_most_unlike_first() -> None:
     verdict = Verdict({VOXELS: 1.0, VIEW: 7.0, RAW: 0.0, SEEN: 9.0, LAYOUT: 1.0, FEATURES: 2.0})
     assert verdict.unlike(3.0) == (SEEN, VIEW)
     assert verdict.score == 9.0
     assert Verdict.from_plain({"guard": verdict.to_plain()}) == verdict
-    assert Verdict.from_plain({"doubt": 0.1}) is None
+    assert Verdict.from_plain({"doubt": 0.1}) is None  # of a record without a guard
 
 
 def test_features_come_from_the_deepest_level_and_the_decoder_is_not_asked() -> None:
@@ -202,6 +221,22 @@ def test_a_guard_comes_back_from_its_file_and_judges_alike(folder: Path) -> None
         assert again.judge(one) == guard.judge(one)
     assert GUARD in (folder / CHECKSUMS).read_text()
     assert (folder / GUARD).stat().st_size < 60_000
+
+
+def test_a_guard_of_before_contrast_was_measured_judges_by_what_it_knows(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    guard = Guard.of("m", _looks(20))
+    assert guard is not None
+    save_guard(folder, guard)
+    (folder / CHECKSUMS).unlink()
+    arrays = {name: one for name, one in load_file(folder / GUARD).items() if name[:2] != "6."}
+    save_file(arrays, folder / GUARD, {"module": "m", "parts": ", ".join(PARTS[:-1])})
+    before = read_guard(folder)
+    assert before is not None
+    (scan,) = _looks(1, seed=3)
+    wanted = {part: score for part, score in guard.judge(scan).scores.items() if part != CONTRAST}
+    assert before.judge(scan).scores == wanted
 
 
 @pytest.mark.parametrize("sealed", [True, False])

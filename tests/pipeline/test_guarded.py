@@ -76,6 +76,18 @@ def test_a_checkpoint_without_a_guard_predicts_and_says_so_once(
     assert {row["guard_score"] for row in read_table(table)} == {""}
 
 
+def test_a_guard_that_measures_other_things_is_told_as_none(
+    trained: Path, odd: Path, balls: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    (trained / CHECKSUMS).unlink()
+    save_file(load_file(trained / GUARD), trained / GUARD, {"module": "m", "parts": "smell"})
+    told = Told()
+    predict_files(trained, [odd], balls / "out", [], told, "cpu")
+    assert len([one for one in told.notes if "has no guard" in one]) == 1
+
+
 def test_a_guard_of_another_network_is_refused(trained: Path, odd: Path, balls: Path) -> None:
     from safetensors.numpy import load_file, save_file
 

@@ -215,6 +215,16 @@ def test_every_form_that_is_named_can_be_written(
     }  # fmt: skip
 
 
+def test_what_ohif_misreads_is_told_once_with_what_it_reads(
+    untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    studies = [write_study(tmp_path / name, "T1") for name in ("one", "two")]  # of 12 x 11 pixels
+    given = untrained_checkpoint, studies, tmp_path / "out", "save=[labels]"
+    (warning,) = [one for one in predict(*given, "format=dicom-seg").warned if "OHIF" in one]
+    assert "--format dicom-seg-labelmap" in warning
+    assert not [one for one in predict(*given, "format=dicom-seg-labelmap").warned if "OHIF" in one]
+
+
 def test_a_study_as_png_has_a_picture_for_each_slice_in_the_order_of_the_series(
     untrained_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -28,7 +28,6 @@ from medssl.pipeline.sections import overridden
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
-from medssl.train.description import GUARD
 from medssl.train.distributed import TEAM
 
 
@@ -96,7 +95,7 @@ class Model:
         measures = statistics is not None or self.settings.report
         failed = dict[str, DataError]()
         asked = Asked(self.checkpoint, found, self.settings, cases, out, measures)
-        if self.settings.guard and not (self.checkpoint / GUARD).is_file():
+        if self.settings.guard and asked.guard is None:
             words = "has no guard: scans unlike those of training are not marked"
             reporter.note(f"{self.checkpoint} {words}")
         with TEAM.first():

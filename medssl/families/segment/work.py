@@ -15,6 +15,7 @@ from medssl.data.dicom.series import Series
 from medssl.data.volume import Volume, write_volume
 from medssl.discreet import unexpected
 from medssl.errors import DataError, MedsslError, UsageError
+from medssl.export.dicom_seg import misread
 from medssl.export.result import Result
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.formats import usual_form
@@ -148,6 +149,9 @@ class Work:
                 mask = self._asked.out / self._asked.names(one.case)[0]
                 if mask.name.endswith(".nii.gz") and not one.volume.geometry.opens_as_nifti:
                     one.said.warn(_SHEARED.format(mask=mask))
+                if self._asked.settings.format == "dicom-seg":
+                    for odd in misread(one.volume.geometry.shape):
+                        Once(one.said.warn, self._told)(odd)
         self._outputs.add(series={one.case: rows} if rows else {})
         self._scans.forget(one.case)
         empty = one.error is None and one.made is not None and not one.made.labels.any()
