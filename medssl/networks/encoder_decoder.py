@@ -259,6 +259,17 @@ def divide(network: nn.Module, parts: Parts) -> EncoderDecoder:
     return found
 
 
+def drop_encoder(network: nn.Module) -> None:
+    """Take the encoder, and so its weights, out of a network that `divide` was given.
+
+    It can only decode from then on.
+    """
+    while isinstance(network, ManyHeads):
+        network.encoder = None  # of the same modules
+        network = network.network
+    innermost(network).halves.drop_encoder()
+
+
 def _leaf(answers: Mapping[str, list[Any]], place: Place) -> Tensor:
     leaves, _ = tree_flatten(answers[place.module][place.call])
     found: Tensor = leaves[place.leaf]

@@ -25,7 +25,7 @@ from medssl.methods.segment.losses import (
     probabilities,
 )
 from medssl.methods.settings.dmpls import Settings
-from medssl.networks.encoder_decoder import Features, changed_features, divide
+from medssl.networks.encoder_decoder import Features, changed_features, divide, drop_encoder
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.heads import heads_of
 from medssl.networks.rows import rows_here
@@ -47,7 +47,8 @@ class Dmpls(SegmentMethod):
         self.main, self.second = task.new_network(1000 * seed), task.new_network(1000 * seed + 1)
         advice = "name another network, such as monai:SegResNet"
         parts = reach_features(self.main, task, "dmpls", advice).parts
-        divide(self.second, parts).drop_encoder()
+        divide(self.second, parts)
+        drop_encoder(self.second)
         self.on_labels = OnLabels(known_cross_entropy, task)
 
     def sampler(self, patch: tuple[int, int, int]) -> PatchSampler:
