@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from medssl.networks.heads import ManyHeads
+
 Note = Callable[[str], None]
 
 
@@ -35,7 +37,8 @@ def compile_networks(
         graphs = False
     for child in method.children():
         for network in child if isinstance(child, nn.ModuleList) else [child]:
-            _compile(network, note, graphs)
+            # Methods ask one of several heads for `heads`, which is no call of the whole.
+            _compile(network.network if isinstance(network, ManyHeads) else network, note, graphs)
 
 
 def _why_not(device: torch.device) -> str:

@@ -275,7 +275,7 @@ def test_what_is_planned_is_shown_with_reasons(open_balls: Path) -> None:
 
 def test_too_little_memory_is_one_sentence_with_the_nearest_that_works(open_balls: Path) -> None:
     asked = ["plan={memory: 0.1MB, device: cuda}", "preprocess={mr: {spacing: [0.1,0.1,0.1]}}"]
-    with pytest.raises(UsageError, match="hold no patch at all") as raised:
+    with pytest.raises(UsageError, match=r"^0\.1MB of memory hold no patch at all") as raised:
         settle(asked)
     nearest = str(raised.value).split("--memory ")[1].split("`")[0]
     asked[0] = f"plan={{memory: {nearest}, device: cuda}}"

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from medssl.networks.heads import ManyHeads, heads_of
 from medssl.train import compiled
 from medssl.train.compiled import compile_networks
 
@@ -101,6 +102,19 @@ def test_compiled_networks_answer_alike():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 3, "the probe and both"
     assert list(method.state_dict()) == keys
+
+
+def test_a_network_with_several_heads_is_compiled_where_methods_ask_for_them():
+    method, told = nn.Module(), []
+    method.network = ManyHeads(One(3))
+    image = torch.ones(2, 4)
+    plain = heads_of(method.network, image)
+    compile_networks(method, CPU, told.append)
+    if told:
+        pytest.skip(told[0])
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    torch.testing.assert_close(heads_of(method.network, image), plain, rtol=1e-5, atol=1e-6)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
 
 
 def test_without_a_gpu_nothing_is_captured_which_is_said():

@@ -202,7 +202,7 @@ def _too_little(config: SegmentConfig, little: TooLittle, budget: Budget) -> Usa
     needed = had * little.factor
     text = f"{ceil(needed * 10) / 10:g}GB" if needed > 0.1 else f"{ceil(needed * 1e4) / 10:g}MB"
     return UsageError(
-        f"{had:g} GB hold no patch at all",
+        f"{asked.memory if asked and asked.memory else '8GB'} of memory hold no patch at all",
         f"the smallest network with {budget.features} features needs {little.factor:.3g} times as "
         "much",
         f"the nearest that works is plan.memory={text} (`--memory {text}`), or fewer network."
