@@ -88,6 +88,12 @@ def known_transforms() -> dict[str, Entry]:
     }
 
 
+@cache
+def unfit_transforms() -> frozenset[str]:
+    """Dictionary transforms of MONAI that no chain can hold."""
+    return frozenset(json.loads(LIST.read_text(encoding="utf-8"))["unfit"])
+
+
 def describe(transform: Any, group: str) -> Entry:
     """What its class says of a transform."""
     import inspect
@@ -142,7 +148,10 @@ def installed() -> dict[str, Any]:
         name: {key: value for key, value in asdict(entry).items() if key != "open" or value}
         for name, entry in sorted(found.items())
     }
-    return {"monai": monai.__version__, "transforms": listed}
+    every = [one for one in vars(transforms).values() if inspect.isclass(one)]
+    named = {one.__name__ for one in every if issubclass(one, transforms.MapTransform)}
+    unfit = sorted(named - found.keys() - {"MapTransform", "RandomizableTransform"})
+    return {"monai": monai.__version__, "transforms": listed, "unfit": unfit}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from medssl.mistakes import mistake, nearest
 from medssl.registry import TRANSFORMS
 from medssl.section import laid_over
 from medssl.transforms.augment_words import AUGMENT_WORDS
-from medssl.transforms.catalogue import known_transforms
+from medssl.transforms.catalogue import known_transforms, unfit_transforms
 from medssl.transforms.moves import mirrored, must_keep_patches
 from medssl.transforms.step import Step, entry_of
 from medssl.transforms.words import PREPROCESS_WORDS, Word
@@ -93,6 +93,12 @@ class Chain:
         try:
             entry_of(name)
         except UsageError:
+            if name in unfit_transforms():
+                raise ValueError(
+                    f"the transform {name} cannot stand in a chain; it is of MONAI, and takes a "
+                    "function, is for batches, files or results, or changes what the rest of a "
+                    "chain counts on; leave it out"
+                ) from None
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
         step = Step(name, dict(keys))

@@ -81,7 +81,8 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),
         ({"spacing": [1, 1, 1]}, "spacing is a key of mr, ct, .*; write {mr: {spacing: ...}}"),
         ({"mr": {"spcing": 1}}, "unknown key 'mr.spcing'; did you mean 'mr.spacing'"),
-        ("Lambdad", "no transform is called 'Lambdad'"),
+        ("Lambdad", "the transform Lambdad cannot stand in a chain; it is of MONAI"),
+        ("CutMixd", "the transform CutMixd cannot stand in a chain; it is of MONAI"),
         (3, "give the name of a transform"),
     ],
 )
