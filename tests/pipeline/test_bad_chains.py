@@ -43,7 +43,7 @@ AT_ONCE = {
     "preprocess=[{Spacingd: {pixdm: 1}}]": r"no argument 'pixdm'; did you mean 'pixdim'\?",
     "augment=[{RandAffined: {rotate: 1}}]": r"no argument 'rotate'; did you mean 'rotate_range'\?",
     "preprocess=[Spacingd]": r"Spacingd needs pixdim; write {Spacingd: {pixdim: \.\.\.}}",
-    "preprocess=[mr, Transposed]": "the transform Transposed cannot stand in a chain; it is of MONAI",
+    "preprocess=[mr, Transposed]": "the transform Transposed cannot stand in a chain",
     "augment=[{RandSpatialCropd: {roi_size: 4}}]": "changes the grid of patches",
 }
 IN_A_RUN = {
