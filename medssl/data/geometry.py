@@ -178,6 +178,11 @@ class Geometry:
         )
         return first, second, third
 
+    def runs_clearly(self, code: str) -> bool:
+        """Whether the axes point as `code` says, each less than 37 degrees askew (cosine 0.8)."""
+        near = np.abs(self.directions)[list(self.closest), range(3)]
+        return self.orientation == code and bool(near.min() > 0.8)
+
     def corners(self) -> np.ndarray:
         """Centres of the eight corner voxels, mm, [8, 3]."""
         last = np.array(self.shape) - 1

@@ -82,10 +82,20 @@ class Watched(MapTransform):
         Raises:
             UsageError: it fails, drops an image or moves voxels without a record.
         """
+        if self._turns_nothing(data):
+            return dict(data)
         with failure_told(self.name):
             changed: dict[Hashable, Any] = self._made(data)
         self._look(data, changed)
         return changed
+
+    def _turns_nothing(self, data: Mapping[Hashable, Any]) -> bool:
+        """Whether it turns axes that run so already, which MONAI's takes long to find out."""
+        turn = getattr(self._made, "ornt_transform", None)
+        if turn is None or turn.labels is not None or turn.as_closest_canonical:
+            return False
+        images = (data[key] for key in self.keys if key in data)
+        return all(geometry_of(one).runs_clearly(turn.axcodes) for one in images)
 
     def _look(self, before: Mapping[Hashable, Any], after: Mapping[Hashable, Any]) -> None:
         """Refuse what the transform must not do; UsageError."""

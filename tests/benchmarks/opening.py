@@ -1,11 +1,12 @@
-"""Opening cached cases, whose checksums are verified, against code from before there were any.
+"""Filling the cache and opening its cases, whose checksums are verified, against older code.
 
     python -m tests.benchmarks.opening [--against COMMIT] [--processes COUNT] [--rounds COUNT]
 
 The other code is taken out of git. Each has a cache of its own of the same files, and opens all of
 its cases with two threads as training does, in turn with the other, in several processes. Printed
-are CPU milliseconds for each case, medians, for the first opening in a process, which is what a run
-waits for, and for later ones; and the median of the ratios, each of two openings side by side.
+are CPU milliseconds for each case, medians, for preparing it into an empty cache, for the first
+opening in a process, which is what a run waits for, and for later ones; and the median of the
+ratios, each of two side by side.
 """
 
 import argparse
@@ -115,20 +116,24 @@ def opener(code: Path, name: str, scans: Path, folder: Path) -> Iterator[Callabl
         asked.close()
 
 
-def compare(name: str, before: Path, processes: int, rounds: int) -> np.ndarray:
-    """CPU ms for each case, [processes, rounds, 2]: of this code and of that in `before`."""
+def compare(name: str, before: Path, processes: int, rounds: int) -> dict[str, np.ndarray]:
+    """CPU ms for each case, [..., 2]: of this code and of that in `before`."""
     with tempfile.TemporaryDirectory() as work:
         scans = Path(work) / "scans"
         scans.mkdir()
         write_scans(name, scans)
-        found = []
-        for _ in range(processes + 1):
+
+        def asked(number: int, times: int) -> list[tuple[float, float]]:
+            caches = Path(work) / f"now{number}", Path(work) / f"before{number}"
             with (
-                opener(ROOT, name, scans, Path(work) / "now") as ours,
-                opener(before, name, scans, Path(work) / "before") as theirs,
+                opener(ROOT, name, scans, caches[0]) as ours,
+                opener(before, name, scans, caches[1]) as theirs,
             ):
-                found.append([(ours(), theirs()) for _ in range(rounds)])
-    return np.array(found[1:])  # the first two fill the caches
+                return [(ours(), theirs()) for _ in range(times)]
+
+        filled = np.array([asked(number, 1) for number in range(processes)])
+        opened = np.array([asked(0, rounds) for _ in range(processes)])
+    return {"filled": filled, "first": opened[:, :1], "later": opened[:, 1:]}
 
 
 def take_out(commit: str, folder: Path) -> None:
@@ -154,10 +159,12 @@ def main() -> None:
         for name, (shape, _, count) in SETS.items():
             found = compare(name, Path(folder), chosen.processes, chosen.rounds)
             print(f"{name}: {count} scans of {'x'.join(map(str, shape))}")
-            for word, some in (("first", found[:, :1]), ("later", found[:, 1:])):
+            for word, some in found.items():
                 ours, theirs = np.median(some, axis=(0, 1))
                 ratio = np.median(some[..., 0] / some[..., 1])
-                print(f"  {word} {ours:7.3f} ms, before {theirs:7.3f} ms, {ratio:.2f}x", flush=True)
+                print(
+                    f"  {word:6} {ours:7.3f} ms, before {theirs:7.3f} ms, {ratio:.2f}x", flush=True
+                )
 
 
 if __name__ == "__main__":
