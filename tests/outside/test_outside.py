@@ -3,8 +3,9 @@
 import ast
 import json
 import os
-import shlex
+import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import MISSING, dataclass, fields
@@ -17,8 +18,6 @@ from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_mask, write_mask, write_volume
 from medssl.pipeline.family import Family
-from tests.drivers.command import without_mlflow
-from tests.forked import begin, exit_code
 
 PACKAGE = Path(__file__).parent / "package"
 
@@ -98,6 +97,20 @@ def install(site: Path) -> Path:
     return site
 
 
+EACH = """
+import shlex, sys
+from medssl import cli
+for line in sys.argv[1:]:
+    sys.argv = ["medssl", *shlex.split(line)]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    print("EXIT", code, flush=True)
+"""
+
+
 @dataclass
 class Done:
     """What commands did.
@@ -114,27 +127,28 @@ class Done:
 
 
 def medssl(place: Path, site: Path, *lines: str) -> Done:
-    """Verbs, one after the other, each in a process that finds the packages in `site`."""
-
-    def before() -> None:
-        assert "outside_toy" not in sys.modules
-        sys.path.insert(0, str(site))
-        without_mlflow()
-        os.environ.update(
-            MEDSSL_DATA=str(place / "data"),
-            MEDSSL_RUNS=str(place / "runs"),
-            MEDSSL_CACHE=str(place / "cache"),
-            COLUMNS="200",
-        )
-
-    done = Done([], [], "")
-    out, err = told = place / "out.txt", place / "err.txt"
-    for line in lines:
-        pid = begin(*shlex.split(line), folder=place, told=told, before=before)
-        done.codes.append(exit_code(pid))
-        done.stdout.append(out.read_text())
-        done.stderr += err.read_text()
-    return done
+    """Verbs, one after the other, in a process that finds the packages in `site`."""
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "MEDSSL_DATA": str(place / "data"),
+        "MEDSSL_RUNS": str(place / "runs"),
+        "MEDSSL_CACHE": str(place / "cache"),
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody answers: a store takes seconds
+        "COLUMNS": "200",
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", EACH, *lines],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    said = re.split(r"^EXIT (\d+)\n", found.stdout, flags=re.MULTILINE)
+    return Done([int(code) for code in said[1::2]], said[:-1:2], found.stderr)
 
 
 def test_a_pipeline_of_things_from_outside_runs_end_to_end(place: Path, installed: Path) -> None:
