@@ -2,13 +2,16 @@
 
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
-from tests.drivers.command import without_mlflow
-from tests.forked import begin
+from medssl import cli
+from medssl.stop import STOP
+from medssl.train.distributed import TEAM
 
 
 class Started:
@@ -17,7 +20,6 @@ class Started:
     Args:
         before: called in each process with its rank, before it begins.
         logs: folder for what they say; the same one where none is given.
-        mlflow: whether they open a store, which takes seconds.
     """
 
     def __init__(
@@ -27,30 +29,44 @@ class Started:
         processes: int = 2,
         before=lambda _: None,
         logs: Path | None = None,
-        mlflow: bool = False,
     ):
-        self._logs, self._mlflow = logs or folder, mlflow
+        self.folder, self._logs = folder, logs or folder
         # As torchrun's agent does, which outlives the processes.
         self._store = dist.TCPStore("127.0.0.1", _free_port(), None, True, wait_for_workers=False)
         self.pids = []
         for rank in range(processes):
-            self.pids.append(
-                begin(
-                    *arguments,
-                    folder=folder,
-                    told=self._files(rank),
-                    before=lambda rank=rank: self._join(rank, processes, before),
-                )
-            )
+            if pid := os.fork():
+                self.pids.append(pid)
+                continue
+            self._be(rank, processes, arguments, before)
 
-    def _join(self, rank, processes, before):
-        os.environ.update(
-            RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(self._store.port), TORCHELASTIC_USE_AGENT_STORE="True",
-        )  # fmt: skip
-        if not self._mlflow:
-            without_mlflow()
-        before(rank)
+    def _be(self, rank, processes, arguments, before):
+        code = 70
+        try:
+            torch.set_num_threads(1)
+            os.chdir(self.folder)
+            os.environ.update(
+                RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(self._store.port), TORCHELASTIC_USE_AGENT_STORE="True",
+            )  # fmt: skip
+            for name, number in (("out", 1), ("err", 2)):
+                target = os.open(
+                    self._logs / f"{name}-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+                )
+                os.dup2(target, number)
+            sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+            TEAM.__init__()
+            STOP.__init__()
+            sys.argv = ["medssl", *arguments]
+            before(rank)
+            cli.main()
+            code = 0
+        except SystemExit as found:
+            code = int(found.code or 0)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
     def wait(self, seconds: float = 120) -> list[int]:
         """The exit code of each process; those still at work after so long are killed (-9)."""
@@ -67,11 +83,8 @@ class Started:
 
     def told(self, rank: int) -> tuple[str, str]:
         """What a process wrote to standard output and to standard error."""
-        out, err = (file.read_text() for file in self._files(rank))
+        out, err = ((self._logs / f"{name}-{rank}.txt").read_text() for name in ("out", "err"))
         return out, err
-
-    def _files(self, rank: int) -> tuple[Path, Path]:
-        return self._logs / f"out-{rank}.txt", self._logs / f"err-{rank}.txt"
 
 
 def _free_port() -> int:

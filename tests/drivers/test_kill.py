@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,8 @@ import torch
 
 from tests.drivers.killing.compare import differences, leftovers, same
 from tests.drivers.killing.moments import draw, saved
-from tests.forked import driver
 
-
-@pytest.fixture
-def kill(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Runs `python tests/drivers/kill.py ...`: exit code, standard output, standard error."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        return driver("kill", *arguments, folder=tmp_path)
-
-    return call
+KILL = Path(__file__).with_name("kill.py")
 
 
 @pytest.fixture
@@ -97,9 +87,14 @@ def test_the_signal_comes_before_the_operation_is_done(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "kept"]
 
 
-def test_a_killed_training_that_is_run_again_ends_as_if_unbroken(kill):
-    code, out, err = kill("--family", "train", "--most", "3", "--signal", "KILL,TERM")
-    assert code == 0, out + err
+def test_a_killed_training_that_is_run_again_ends_as_if_unbroken():
+    ended = subprocess.run(
+        [sys.executable, str(KILL), "--family", "train", "--most", "3", "--signal", "KILL,TERM"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_threads_of_a_forked_process_find_a_pool_of_torch():
@@ -125,7 +120,7 @@ for _ in range(60):
         os._exit(len(failed) > 0)
     assert os.waitpid(child, 0)[1] == 0
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=KILL.parents[2])
 
 
 def test_moments_are_those_of_the_seed_and_of_every_kind():
@@ -152,9 +147,13 @@ def test_what_is_lost_or_written_again_is_noticed(tmp_path):
     }  # fmt: skip
 
 
-def test_a_run_killed_at_any_moment_ends_as_if_unbroken(kill):
-    code, out, err = kill(
-        "--family", "train", "--moments", "3", "--seed", "4", "--together", "0.5"
+def test_a_run_killed_at_any_moment_ends_as_if_unbroken():
+    ended = subprocess.run(
+        [sys.executable, str(KILL), "--family", "train", "--moments", "3", "--seed", "4",
+         "--together", "0.5"],
+        capture_output=True,
+        text=True,
+        check=False,
     )  # fmt: skip
-    assert code == 0, out + err
-    assert "lost 0" in out
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "lost 0" in ended.stdout

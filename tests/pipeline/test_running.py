@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from medssl.pipeline.run import train as train_alone
 from medssl.pipeline.stage import Stage, Subject, carry_out
 from medssl.stop import listening
 from medssl.train.track import Tracker
-from tests.forked import begin, exit_code
 
 WORDS = ("train.steps=6", "train.checkpoint_every=1", "train.log_every=1")
 
@@ -74,11 +75,18 @@ def test_wherever_a_run_is_stopped_it_goes_on_to_the_same_bits(
 
 def test_four_commands_at_once_do_the_work_once(balls: Path) -> None:
     words = [*WORDS, "train.threads=1"]
-    told = [(balls / f"out{number}.txt", balls / f"err{number}.txt") for number in range(4)]
-    four = [begin("run", "balls", *words, folder=balls, told=files) for files in told]
-    assert [exit_code(pid) for pid in four] == [0] * 4
-    assert len({out.read_text() for out, _ in told}) == 1
-    assert sum("6/6" in err.read_text() for _, err in told) == 1
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "medssl", "run", "balls", *words]
+    four = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=300) for process in four]
+    assert [process.returncode for process in four] == [0] * 4
+    assert len({out for out, _ in said}) == 1
+    assert sum("6/6" in err for _, err in said) == 1
     plan = make_plan(load_config("balls", words))
     assert leftovers(balls) == []
     together = weights(plan), journal(plan)

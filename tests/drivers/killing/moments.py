@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.commands_together import Started
+from tests.drivers.command import without_mlflow
 from tests.drivers.killing.at_work import at_work
 from tests.drivers.killing.compare import differences, leftovers
 from tests.drivers.killing.trial import PATIENCE_S, Trials, say
@@ -135,8 +136,9 @@ class Moments(Trials):
         data, cache = place.with_name("shared") / "data", place / "cache"
         os.environ |= {"MEDSSL_DATA": str(data), "MEDSSL_CACHE": str(cache)}
         _logs(place).mkdir(exist_ok=True)
+        before = (lambda _: without_mlflow()) if away else (lambda _: None)
         words = self._command.words
-        started = Started(place, *words, processes=processes, logs=_logs(place), mlflow=not away)
+        started = Started(place, *words, processes=processes, before=before, logs=_logs(place))
         return _watch(started.pids, seconds, rank)
 
 
