@@ -29,6 +29,7 @@ class Dropout(nn.Dropout):
         return values * kept * (1 / (1 - self.p))
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it loses the type of a view
 def _bits(shape: tuple[int, ...]) -> Tensor:
     """Random int16 numbers."""
     count = prod(shape)

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.errors import MedsslError
 from medssl.infer.window import sliding_window
 from medssl.methods.method import Progress
 from medssl.networks.build import build_network
@@ -223,7 +224,11 @@ def rows(there: Device, small: bool, names: list[str], until: float) -> Iterator
             if time.perf_counter() > until - 60 * bool(compiles):
                 yield f"| {work.title} | {mode} | left out: no time | | | | |"
                 continue
-            reading, told = trained(work, there, flops, precision, compiles)
+            try:
+                reading, told = trained(work, there, flops, precision, compiles)
+            except (MedsslError, RuntimeError) as error:  # one mode does not cost the others
+                yield f"| {work.title} | {mode} | failed: {str(error).splitlines()[0]} | | | | |"
+                continue
             said = f" ({'; '.join(told)})" if told else ""
             shown = equal if precision == "float32" else ""
             yield f"| {work.title} | {mode}{said} | {reading.row} | {shown} |"
