@@ -342,6 +342,15 @@ PICKLING = ("_object", "_object_list")
 """Functions of torch.distributed that pickle what they send."""
 
 
+def test_a_prediction_does_not_load_what_compiles() -> None:
+    """torch's compiler takes a second of CPU time, and a training alone has use for it."""
+    code = (
+        "import sys, medssl.families.segment.asked, medssl.families.segment.model; "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_nothing_that_was_pickled_is_ever_run() -> None:
     """A file that somebody sends may hold data, and no code."""
     for path in sorted(ROOT.rglob("*.py")):

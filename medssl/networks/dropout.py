@@ -29,9 +29,10 @@ class Dropout(nn.Dropout):
         return values * kept * (1 / (1 - self.p))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # it loses the type of a view
 def _bits(shape: tuple[int, ...]) -> Tensor:
     """Random int16 numbers."""
     count = prod(shape)
     integers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    return integers.view(torch.int16)[:count].view(shape)
+    bits = integers.view(torch.int16)[:count].view(shape)
+    # Compiled, a view loses its type where the next batch has another size.
+    return bits.clone() if torch.compiler.is_compiling() else bits

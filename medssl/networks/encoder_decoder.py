@@ -11,7 +11,7 @@ Legend: B items, C channels, X Y Z voxels of each level; 2-D networks have no Z.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,13 @@ class _Encoded(Exception):
 
 
 class EncoderDecoder:
-    """In place of the `forward` of a network: as that is, unless its features are to be changed."""
+    """In place of the `forward` of a network: as that is, unless its features are to be changed.
+
+    Attributes:
+        uncompiled: a pass with changed features, which torch leaves out where it compiles.
+    """
+
+    uncompiled: ClassVar[Callable[..., Any]]
 
     def __init__(self, network: nn.Module, parts: Parts) -> None:
         self.network, self.parts = network, parts
@@ -85,7 +91,7 @@ class EncoderDecoder:
     def __call__(self, image: Tensor) -> Any:
         """What the network answers to images [B, C, X, Y, Z]."""
         change = next((one for network, one in reversed(_changes) if network is self), None)
-        return self._plain(image) if change is None else self._changed(image, change)
+        return self._plain(image) if change is None else self.uncompiled(image, change)
 
     def encode(self, image: Tensor) -> Features:
         """The features of images, by the encoder alone."""
@@ -126,8 +132,8 @@ class EncoderDecoder:
                     module._modules[name] = kept[child]
         self.modules = {name: kept[module] for name, module in self.modules.items()}
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _changed(self, image: Tensor, change: "Change | Features") -> Any:
+    def changed(self, image: Tensor, change: "Change | Features") -> Any:
+        """What the network answers where its features are changed, or are given."""
         given = change if isinstance(change, Features) else change(self.encode(image))
         return self.decode(given)
 
@@ -253,6 +259,8 @@ def divide(network: nn.Module, parts: Parts) -> EncoderDecoder:
 
     To be done before its calls are wrapped otherwise.
     """
+    # Not a decorator, which would load torch's compiler, a second, with every prediction.
+    EncoderDecoder.uncompiled = torch.compiler.disable(EncoderDecoder.changed)  # type: ignore[no-untyped-call]
     inner = innermost(network)
     inner.halves = inner.forward = EncoderDecoder(inner, parts)
     found: EncoderDecoder = inner.halves

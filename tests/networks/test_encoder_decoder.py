@@ -9,7 +9,7 @@ from torch import nn
 
 from medssl.methods.segment.features import channels_kept
 from medssl.networks.build import build_network
-from medssl.networks.encoder_decoder import changed_features, divide, innermost
+from medssl.networks.encoder_decoder import changed_features, divide, drop_encoder, innermost
 from medssl.networks.encoder_search import Unparted, find_parts
 from medssl.networks.heads import heads_of
 from medssl.networks.monai_settings import MonaiSettings
@@ -123,7 +123,8 @@ def test_a_second_decoder_reads_the_features_of_the_one_encoder(case, make):
     network, image = make(case)
     second = deepcopy(network)
     parts = innermost(network).halves.parts
-    divide(second, parts).drop_encoder()
+    divide(second, parts)
+    drop_encoder(second)
     kept = []
     for one in (network, second):
         one.eval()
@@ -140,13 +141,25 @@ def test_a_second_decoder_reads_the_features_of_the_one_encoder(case, make):
         for name in parts.encoder
         for one in innermost(network).get_submodule(name).parameters()
     }
-    whole = {id(one) for one in innermost(network).parameters()}
+    whole = {id(one) for one in network.parameters()}
     assert len(of_decoder) + len(encoder) == len(whole)
+    assert len(list(second.parameters())) == len(of_decoder), "nor do its wrappers hold one"
     sum(one.square().mean() for one in second_answers).backward()
     assert any(one.grad is not None and one.grad.any() for one in encoder.values())
     assert any(one.grad is not None for one in of_decoder.values())
     decoder = [one for one in innermost(network).parameters() if id(one) not in encoder]
     assert all(one.grad is None for one in decoder)
+
+
+@pytest.mark.parametrize("case", ["vnet", "SegResNet", "LocalNet"])
+def test_a_copy_changes_its_own_features(case, make):
+    network, image = make(case)
+    copy = deepcopy(network).eval()
+    with torch.no_grad():
+        for one in network.parameters():
+            one.zero_()
+        (found,) = answers(copy, image, unchanged)
+        assert torch.equal(found, copy(image))
 
 
 KNOWN = [
