@@ -8,8 +8,8 @@ from medssl.networks.unet_settings import UNetSettings
 from tests.contract.killing import check_that_a_kill_changes_nothing
 from tests.contract.segmenting import every_method, first_batches, losses
 
-UNETS = {
-    name: UNetSettings(
+UNETS = [
+    UNetSettings(
         name=name,
         features=(4, 6, 8, 8),
         strides=[[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
@@ -17,13 +17,14 @@ UNETS = {
         decoder_convs=1,
     )
     for name in ("plain_unet", "residual_unet")
-}
+]
+
+every_unet = pytest.mark.parametrize("network", UNETS, ids=lambda one: one.name)
 
 
 @every_method
-def test_every_head_of_a_unet_learns_with_every_method(name, patch, build, streams):
-    """Of one network in 3-D and of the other in 2-D: both have the same decoder, and its heads."""
-    network = UNETS["residual_unet" if patch[2] == 1 else "plain_unet"]
+@every_unet
+def test_every_head_of_a_unet_learns_with_every_method(name, network, build, streams):
     method = build(name, network=network)
     before = {key: one.clone() for key, one in method.named_parameters() if one.requires_grad}
     found = losses(method, first_batches(method, streams), 20)
@@ -35,7 +36,7 @@ def test_every_head_of_a_unet_learns_with_every_method(name, patch, build, strea
     assert len(heads) == 2 * taught, "the coarsest of three has no weight in the loss"
 
 
-@pytest.mark.parametrize("network", UNETS.values(), ids=UNETS.keys())
+@every_unet
 def test_a_killed_training_of_a_unet_ends_with_the_bits_of_an_unbroken_one(
     network, build, train, tmp_path
 ):
