@@ -346,6 +346,7 @@ def test_a_prediction_does_not_load_what_compiles() -> None:
     """torch's compiler takes a second of CPU time, and a training alone has use for it."""
     code = (
         "import sys, medssl.families.segment.asked, medssl.families.segment.model; "
+        "import medssl.networks.shipped, medssl.networks.vnet, medssl.networks.encoder_decoder; "
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
