@@ -10,7 +10,7 @@ from medssl.networks.monai_list import PREFIX
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
-from medssl.section import Channels, Section
+from medssl.section import Channels, Items, Section
 
 SIAMESE_SMALLEST = 17
 """Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
@@ -19,7 +19,7 @@ every image."""
 Head = Literal["softmax", "cumulative", "neighbours"]
 
 Nearest = Annotated[
-    int,
+    Items,
     Field(
         ge=1,
         exclude_if=lambda given: given == 20,
