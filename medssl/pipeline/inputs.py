@@ -25,6 +25,7 @@ from medssl.data.files import (
     is_hidden,
     is_image,
     is_picture,
+    leads_back,
     stem,
     visible,
 )
@@ -234,7 +235,8 @@ def _below(folder: Path, name: str, look: Look, top: bool = True) -> Iterator[Ca
         refuse_both_kinds(folder)
         yield from _of_images(folder, name, images, look.channels)
         return
-    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], look):
+    folders = [one for one in visible(folder) if one.is_dir() and not leads_back(one)]
+    for inner in _without_masks(folders, look):
         below = inner.name if top else f"{name}_{inner.name}"
         yield from _below(inner, below, look, top=False)
 
