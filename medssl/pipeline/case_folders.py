@@ -30,6 +30,7 @@ class Look:
         labels: names of what it finds.
         masks: what is passed over as a mask.
         others: images that are no channel, beside those that are.
+        strays: files that are called DICOM, hold none, and lie beside none that does.
         unclear: folders of cases of which it cannot be told which image is meant.
     """
 
@@ -37,6 +38,7 @@ class Look:
     labels: Sequence[str]
     masks: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
+    strays: list[Path] = field(default_factory=list)
     unclear: list[Sequence[Path]] = field(default_factory=list)
 
     def without_masks(self, paths: Sequence[Path]) -> list[Path]:
@@ -73,6 +75,12 @@ class Look:
                 f"{_count(self.others)} are not called after a channel of the model "
                 f"({', '.join(self.channels)}), as others beside them are, and are not predicted, "
                 f"first {self.others[0].name}"
+            )
+
+        if self.strays:
+            yield (
+                f"{_count(self.strays)} are called DICOM, but hold none, and no study is made of "
+                f"them, first {self.strays[0].name}; copy them again"
             )
 
     def refuse_unclear(self) -> None:
