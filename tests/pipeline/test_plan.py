@@ -1,6 +1,7 @@
 """A pipeline that leaves its sizes to a plan: made once, for all arms, below given keys."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from medssl.data.plan import fingerprint
+from medssl.data.plan import budget, fingerprint
 from medssl.data.plan.fingerprint import CaseFacts
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
@@ -175,10 +176,11 @@ def test_all_arms_and_label_budgets_share_a_plan(open_balls: Path, other: str) -
 
 
 def test_masks_are_looked_at_where_voxels_would_become_larger(
-    open_balls: Path, looks: list[str]
+    open_balls: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight voxels of 2 cubic millimetres are 3.1 mm across: too little for larger voxels."""
-    little = ["plan={device: cpu, memory: 0.3MB}"]
+    monkeypatch.setattr(budget, "CPU", replace(budget.CPU, volumes=21_000.0))
+    little = ["plan={device: cpu}"]
     cohort = cohort_of(load_config("open", little))
     assert _spacing(settle(little)) == pytest.approx([2, 1.27, 1.27], abs=0.01)
     assert sorted(looks[6:]) == sorted(cohort.split.labelled)  # these alone a second time
@@ -280,6 +282,25 @@ def test_too_little_memory_is_one_sentence_with_the_nearest_that_works(open_ball
     nearest = str(raised.value).split("--memory ")[1].split("`")[0]
     asked[0] = f"plan={{memory: {nearest}, device: cuda}}"
     assert settle(asked).pipeline.train.patch == (8, 8, 8)
+
+
+def test_too_little_memory_for_a_cpu_is_refused_with_what_works(open_balls: Path) -> None:
+    """In the pipeline as on the command line, though its smallest patch is next to nothing."""
+    asked = ["plan={memory: 1MB, device: cpu}"]
+    sentence = (
+        r"^1MB of memory hold no patch at all; a training on a CPU takes 1 GB; "
+        r"the nearest that works is plan\.memory=1GB \(`--memory 1GB`\)"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        settle(asked)
+    with pytest.raises(UsageError, match=sentence):
+        plan_in_words("open", asked, QuietReporter())
+    assert settle(["plan={memory: 1GB, device: cpu}"]).pipeline.train == settle().pipeline.train
+
+
+def test_features_beyond_a_cpu_are_told_without_a_memory(open_balls: Path) -> None:
+    with pytest.raises(UsageError, match=r"^no patch fits a CPU.* give fewer network\.features$"):
+        settle(["plan={device: cpu}", "network={name: plain_unet, features: [6000, 6000]}"])
 
 
 @pytest.mark.parametrize("memory", ["much", "0GB", "-1GB", "8 apples"])

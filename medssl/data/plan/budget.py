@@ -111,6 +111,9 @@ Two patches of volumes cost about as much time as eight of images of 128 x 128 p
 step takes about as long on all data.
 """
 
+LEAST = 1.0
+"""GB of a training on a CPU: 0.7 are taken before it has a patch, and `CPU` adds 0.1 to 0.2."""
+
 _TABLES = {
     "plain_unet": ((PLAIN, 8.0),),
     "residual_unet": ((RESIDUAL_XL, 40.0), (RESIDUAL_L, 24.0), (RESIDUAL_M, 8.0)),
@@ -123,26 +126,20 @@ LARGE = 24.0
 def budget_for(device: str, memory: float, network: str | None = None) -> Budget:
     """What fits on a device.
 
-    On a GPU that is nnU-Net's reference in proportion to the memory; on a CPU it is `CPU`, or what
-    fits into the memory where that is less.
+    On a GPU that is nnU-Net's reference in proportion to the memory; on a CPU it is `CPU`, whatever
+    the memory.
 
     Args:
         device: "cpu" or "cuda".
-        memory: GB that training may take.
+        memory: GB that training may take; on a CPU `LEAST` at least.
         network: "plain_unet" or "residual_unet"; None: plain below 24 GB and on a CPU.
     """
-    name = network or ("residual_unet" if device != "cpu" and memory >= LARGE else "plain_unet")
+    if device == "cpu":
+        return replace(CPU, network=network or "plain_unet")
+    name = network or ("residual_unet" if memory >= LARGE else "plain_unet")
     table = _TABLES[name]
     own, least = next((one for one in table if memory >= one[1]), table[-1])
-    fitting = own.scaled(memory / least, f"a GPU with {memory:g} GB")
-    if device != "cpu":
-        return fitting
-    return replace(
-        CPU,
-        network=name,
-        volumes=min(CPU.volumes, fitting.volumes),
-        images=min(CPU.images, fitting.images),
-    )
+    return own.scaled(memory / least, f"a GPU with {memory:g} GB")
 
 
 def cost(budget: Budget, shape: Topology, classes: int) -> int:

@@ -5,7 +5,7 @@ of the scans, of what is at hand and of the keys that were given, so that every 
 budget of a pipeline takes the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from medssl.atomic import write_text
-from medssl.data.plan.budget import Budget, budget_for
+from medssl.data.plan.budget import LEAST, Budget, budget_for
 from medssl.data.plan.fingerprint import Fingerprint, fingerprint_of
 from medssl.data.plan.key import Planned
 from medssl.data.plan.patch import TooLittle
@@ -89,12 +89,15 @@ def training_scans(cohort: Cohort, keeps_labels: bool) -> list[Case]:
 
 
 def budget_of(config: SegmentConfig) -> Budget:
-    """What training may take on the device that is planned for."""
-    pipeline = config.pipeline
-    asked = pipeline.plan
-    device = (asked and asked.device) or choose_device(pipeline.train.device).type
-    kind = "cpu" if device == "cpu" else "cuda"
+    """What training may take on the device that is planned for.
+
+    Raises:
+        UsageError: it is a CPU with less memory than any training takes.
+    """
+    asked, kind = config.pipeline.plan, _kind(config)
     memory = asked.limit if asked is not None else None
+    if kind == "cpu" and memory is not None and memory < LEAST:
+        raise _too_little(memory, f"a training on a CPU takes {LEAST:g} GB", LEAST)
     keys = network_keys(config.given)
     name = keys.get("name", "")
     other = None if not name else name if name in UNETS else UNETS[0]  # stands for its like
@@ -102,6 +105,13 @@ def budget_of(config: SegmentConfig) -> Budget:
     if keys.get("features"):
         found = replace(found, given=tuple(keys["features"]))
     return found
+
+
+def _kind(config: SegmentConfig) -> str:
+    """The kind of device that is planned for: "cpu" or "cuda"."""
+    asked = config.pipeline.plan
+    device = (asked and asked.device) or choose_device(config.pipeline.train.device).type
+    return "cpu" if device == "cpu" else "cuda"
 
 
 def _found(kind: str) -> float:
@@ -135,7 +145,7 @@ def _sizes(
     try:
         return plan_sizes(found, len(spec.classes), _is_ct(config), budget, kept)
     except TooLittle as little:
-        raise _too_little(config, little, budget) from None
+        raise _no_patch(config, little, budget) from None
 
 
 def _keys(config: SegmentConfig, sizes: SizePlan, budget: Budget) -> list[Planned]:
@@ -196,18 +206,33 @@ def _warn_of_others(found: Fingerprint, is_ct: bool, reporter: QuietReporter) ->
         )
 
 
-def _too_little(config: SegmentConfig, little: TooLittle, budget: Budget) -> UsageError:
+def _no_patch(config: SegmentConfig, little: TooLittle, budget: Budget) -> UsageError:
+    """Not even the smallest patch fits."""
+    features = budget.feature_counts(1, 3)[0]
+    what = f"the smallest network with {features} features needs {little.factor:.3g} times as much"
+    if _kind(config) == "cpu":
+        limit = f"{what} as a CPU trains in a step"
+        return UsageError("no patch fits a CPU", limit, "give fewer network.features")
     asked = config.pipeline.plan
-    had = asked.limit if asked is not None and asked.limit is not None else 8.0
-    needed = had * little.factor
-    text = f"{ceil(needed * 10) / 10:g}GB" if needed > 0.1 else f"{ceil(needed * 1e4) / 10:g}MB"
+    had = asked.limit if asked is not None and asked.limit is not None else _found("cuda")
+    return _too_little(had, what, had * little.factor, ", or fewer network.features")
+
+
+def _too_little(had: float, why: str, needed: float, also: str = "") -> UsageError:
+    """Less memory than is needed, both in GB."""
+    text = _memory(needed, ceil)
     return UsageError(
-        f"{asked.memory if asked and asked.memory else '8GB'} of memory hold no patch at all",
-        f"the smallest network with {budget.features} features needs {little.factor:.3g} times as "
-        "much",
-        f"the nearest that works is plan.memory={text} (`--memory {text}`), or fewer network."
-        "features",
+        f"{_memory(had, round)} of memory hold no patch at all",
+        why,
+        f"the nearest that works is plan.memory={text} (`--memory {text}`){also}",
     )
+
+
+def _memory(size: float, whole: Callable[[float], int]) -> str:
+    """GB in words, as `--memory` takes them, to a tenth."""
+    if size > 0.1:
+        return f"{whole(size * 10) / 10:g}GB"
+    return f"{whole(size * 1e4) / 10:g}MB"
 
 
 def _read(path: Path) -> tuple[Planned, ...] | None:
