@@ -1,11 +1,13 @@
 """The cases in a folder of images: one, one for each file, or one for each folder in it.
 
 A folder that is named, or is called after what many cases have (`images`, `train`, `site_1`), holds
-cases; a folder in it is a case. Which of several images in a case's folder is meant is said by the
-names of the model's channels, or by the user: it is not guessed. Each picture is a case.
+cases, unless its images are called after contrasts (`t1`, `flair`); a folder in it is a case. Which
+of several images in a case's folder is meant is said by the names of the model's channels, or by
+the user: it is not guessed. Each picture is a case.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import images_in, is_picture, leads_back, stem, visible
-from medssl.data.found.words import names_a_mask, names_many_scans
+from medssl.data.found.words import channel_word, names_a_mask, names_many_scans
 from medssl.errors import DataError
 from medssl.names import some_of
 
@@ -31,7 +33,8 @@ class Look:
         masks: what is passed over as a mask.
         others: images that are no channel, beside those that are.
         strays: files that are called DICOM, hold none, and lie beside none that does.
-        unclear: folders of cases of which it cannot be told which image is meant.
+        unclear: images of each folder of a case of which it cannot be told which is meant.
+        apart: images of each folder that were taken for cases of their own.
     """
 
     channels: Sequence[str]
@@ -40,6 +43,7 @@ class Look:
     others: list[Path] = field(default_factory=list)
     strays: list[Path] = field(default_factory=list)
     unclear: list[Sequence[Path]] = field(default_factory=list)
+    apart: list[Sequence[Path]] = field(default_factory=list)
 
     def without_masks(self, paths: Sequence[Path]) -> list[Path]:
         """Files or folders without those that are masks by their names, unless all are."""
@@ -64,7 +68,7 @@ class Look:
         return called and not name.endswith(tuple(map(_plain, self.channels)))
 
     def told(self) -> Iterator[str]:
-        """What is passed over, in a sentence for each reason."""
+        """What is passed over, or taken for many cases, in a sentence for each reason."""
         if self.masks:
             yield (
                 f"{_count(self.masks)} are masks by their names and are not predicted, first "
@@ -76,12 +80,22 @@ class Look:
                 f"({', '.join(self.channels)}), as others beside them are, and are not predicted, "
                 f"first {self.others[0].name}"
             )
-
+        if self.apart:
+            yield self._told_apart()
         if self.strays:
             yield (
                 f"{_count(self.strays)} are called DICOM, but hold none, and no study is made of "
                 f"them, first {self.strays[0].name}; copy them again"
             )
+
+    def _told_apart(self) -> str:
+        images = [path for one in self.apart for path in one]
+        count, first = len(images), self.apart[0]
+        return (
+            f"{_count(images)} are taken for {count} cases, {some_of([one.name for one in first])};"
+            f" where they are one, let the name of the image that is meant end in "
+            f"'{self.channels[0]}'"
+        )
 
     def refuse_unclear(self) -> None:
         """Refuse folders of cases of which it cannot be told which image is meant.
@@ -94,12 +108,15 @@ class Look:
         images, channel = self.unclear[0], self.channels[0]
         folder, more = images[0].parent, [one[0].parent.name for one in self.unclear[1:]]
         also = f", and {len(more)} more hold several, {some_of(more)}" if more else ""
+        what, name = "a folder among others is taken for a case", f"{folder} itself"
+        if _of_one_case(images):
+            what, name = "by their names they are contrasts of one case", "the files one by one"
         raise DataError(
             f"{folder} holds {len(images)} images, {some_of([one.name for one in images])}{also}",
-            "a folder among others is taken for a case, of which the model wants one image",
+            f"{what}, of which the model wants one image",
             f"let the name of the one that is meant end in '{channel}', as {channel}.nii.gz, or "
             "list those that are meant in a CSV of path and name for --manifest; if each is a scan "
-            f"of its own, name {folder} itself",
+            f"of its own, name {name}",
         )
 
 
@@ -154,19 +171,41 @@ def _of_images(
     ]
     coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
     if coloured:  # each file has all channels
-        yield from ((stem(path), (path,)) for path in images)
+        yield from _each(images, look)
     elif len(images) == len(channels) == 1:
         yield name, (images[0],)
     elif all(len(found) == 1 for found in fitting):
         taken = tuple(found[0] for found in fitting)
         look.others.extend(path for path in images if path not in taken)
         yield name, taken
-    elif len(channels) == 1 and many:
-        yield from ((stem(path), (path,)) for path in images)
+    elif len(channels) == 1 and many and not _of_one_case(images):
+        yield from _each(images, look)
+    elif len(channels) == 1 and many and fitting[0]:
+        look.others.extend(path for path in images if path not in fitting[0])
+        yield from _each(fitting[0], look)
     elif len(channels) == 1:
         look.unclear.append(images)
     else:
         yield from _numbered(folder, images, fitting, channels)
+
+
+def _each(images: Sequence[Path], look: Look) -> Iterator[ImagesOfCase]:
+    """A case for each image."""
+    if len(images) > 1:
+        look.apart.append(images)
+    yield from ((stem(path), (path,)) for path in images)
+
+
+def _of_one_case(images: Sequence[Path]) -> bool:
+    """Whether names tell several contrasts of one case: `t1` and `flair`, `a_0000` and `a_0001`."""
+    if is_picture(images[0]):
+        return False
+    cases = defaultdict[tuple[str, str], set[str]](set)
+    for before, after, word in filter(None, map(channel_word, map(stem, images))):
+        cases[before, after].add(word)
+    told = [words for words in cases.values() if not all(map(str.isdigit, words))]
+    told += [words for words in cases.values() if "0000" in words]
+    return any(len(words) > 1 for words in told)
 
 
 def _numbered(

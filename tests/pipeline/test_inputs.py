@@ -183,6 +183,47 @@ def test_of_two_images_in_a_case_folder_none_is_guessed(tmp_path: Path) -> None:
     assert list(find_inputs([tmp_path / "s" / "b"], ["t1"])) == ["axial", "coronal"]
 
 
+def test_images_that_are_taken_for_a_case_each_are_told(tmp_path: Path) -> None:
+    folder, said = tmp_path / "case_07", list[str]()
+    touch(folder, "axial.nii.gz", "coronal.nii.gz")
+    assert list(find_inputs([folder], ["t1"], said.append)) == ["axial", "coronal"]
+    assert said == [
+        f"2 in {folder} are taken for 2 cases, axial.nii.gz, coronal.nii.gz; where they are one, "
+        "let the name of the image that is meant end in 't1'"
+    ]
+    said.clear()
+    find_inputs([folder / "axial.nii.gz"], ["t1"], said.append)
+    assert not said
+
+
+@pytest.mark.parametrize(
+    "names", [["t2.nii.gz", "flair.nii.gz"], ["p_T2.nii.gz", "p_FLAIR.nii.gz", "p_DWI.nii.gz"]]
+)
+def test_contrasts_of_a_case_are_no_scans_though_the_folder_is_named(
+    tmp_path: Path, names: list[str]
+) -> None:
+    files = touch(tmp_path / "p", *names)
+    with pytest.raises(DataError, match=r"contrasts of one case, .*name the files one by one"):
+        find_inputs([tmp_path / "p"], ["t1"])
+    assert len(find_inputs(files, ["t1"])) == len(files)
+
+
+def test_contrasts_of_several_cases_side_by_side_are_chosen_by_the_channels_name(
+    tmp_path: Path,
+) -> None:
+    for names in (["t1", "flair"], ["0000", "0001"]):
+        folder, said = tmp_path / names[0], list[str]()
+        touch(folder, *[f"{case}_{name}.nii.gz" for case in "ab" for name in names])
+        found = find_inputs([folder], ["t1"], said.append)
+        assert list(found) == [f"a_{names[0]}", f"b_{names[0]}"]
+        assert said[0].startswith(f"2 in {folder} are not called after a channel of the model")
+
+
+def test_scans_that_are_numbered_with_four_digits_are_no_contrasts(tmp_path: Path) -> None:
+    touch(tmp_path / "s", *[f"scan_000{number}.nii.gz" for number in range(1, 6)])
+    assert len(find_inputs([tmp_path / "s"], ["t1"])) == 5
+
+
 def test_the_channels_name_chooses_among_the_images_of_a_case(tmp_path: Path) -> None:
     for case in ("a", "b"):
         touch(tmp_path / case, "t1.nii.gz", "flair.nii.gz")
@@ -262,10 +303,11 @@ def test_masks_beside_scans_are_passed_over_and_told(tmp_path):
         (tmp_path / f"{name}.nii.gz").touch()
     told = []
     assert list(find_inputs([tmp_path], ["t1"], told.append)) == ["scan_1", "scan_2"]
-    (said,) = told
-    assert said.startswith(f"1 in {tmp_path} are masks by their names and are not predicted")
+    masks, scans = told
+    assert masks.startswith(f"1 in {tmp_path} are masks by their names and are not predicted")
+    assert scans.startswith(f"2 in {tmp_path} are taken for 2 cases, scan_1.nii.gz, scan_2")
     named = find_inputs([tmp_path / "seg_1.nii.gz"], ["t1"], told.append)
-    assert (list(named), len(told)) == (["seg_1"], 1)  # who names it, means it
+    assert (list(named), len(told)) == (["seg_1"], 2)  # who names it, means it
 
 
 def test_a_folder_of_masks_beside_one_of_scans_is_passed_over(tmp_path):
