@@ -1,5 +1,7 @@
 """A loss that a network has of its own is learnt from beside the terms of every method."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -132,8 +134,8 @@ def test_gradients_are_those_of_the_sum_of_the_methods_loss_and_the_weighted_own
     assert found.keys() == expected.keys()
     for key, one in expected.items():
         torch.testing.assert_close(found[key], one, msg=key)
-    assert values["loss/network"] == pytest.approx(factor * float(own))
-    assert values["loss"] == pytest.approx(float(sum(terms.values()) + factor * own))
+    assert values["loss/network"] == pytest.approx(factor * float(own.detach()))
+    assert values["loss"] == pytest.approx(float((sum(terms.values()) + factor * own).detach()))
 
 
 def test_scaled_gradients_of_half_precision_have_the_same_parts(monkeypatch) -> None:
@@ -184,8 +186,10 @@ def in_processes(sharded=False):
 
 def test_two_processes_learn_what_one_does(tmp_path) -> None:
     torch.set_num_threads(1)
-    found = both({"whole": in_processes}, tmp_path)
-    must_agree(found["whole"], in_processes())
+    ways = {"whole": in_processes, "sharded": partial(in_processes, sharded=True)}
+    found, alone = both(ways, tmp_path), in_processes()
+    for way in ways:
+        must_agree(found[way], alone)
 
 
 def test_a_mean_teacher_neither_answers_otherwise_nor_adds_to_it() -> None:
