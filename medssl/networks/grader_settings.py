@@ -11,7 +11,7 @@ from medssl.networks.monai_slice_settings import AnySliceEncoder
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
-from medssl.section import Channels, Section
+from medssl.section import Channels, Items, Section
 
 SIAMESE_SMALLEST = 17
 """Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
@@ -20,7 +20,7 @@ every image."""
 Head = Literal["softmax", "cumulative", "neighbours"]
 
 Nearest = Annotated[
-    int,
+    Items,
     Field(
         ge=1,
         exclude_if=lambda given: given == 20,

@@ -62,7 +62,7 @@ class NetworkSettings(NetworkChoice):
         description="swin_fpn and conv_fpn: which channels of an encoder that modality_invariant "
         "divided the decoder sees; the coarsest level is always whole",
     )
-    embed_stride: int = Field(
+    embed_stride: Extent = Field(
         default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
     )
     depths: tuple[Annotated[Count, Field(ge=1)], ...] = Field(
@@ -97,7 +97,7 @@ class NetworkSettings(NetworkChoice):
         description="slice_unet only: what the transformer says of a slice scales and shifts its "
         "deepest features; false: slices do not know of each other",
     )
-    neighbours: int = Field(
+    neighbours: Count = Field(
         default=0,
         ge=0,
         description="slice_unet only: slices to each side that come with each (2.5-D)",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
-from medssl.data.files import images_in, is_picture, stem, visible
+from medssl.data.files import images_in, is_picture, leads_back, stem, visible
 from medssl.data.found.words import names_a_mask, names_many_scans
 from medssl.errors import DataError
 from medssl.names import some_of
@@ -30,6 +30,7 @@ class Look:
         labels: names of what it finds.
         masks: what is passed over as a mask.
         others: images that are no channel, beside those that are.
+        strays: files that are called DICOM, hold none, and lie beside none that does.
         unclear: folders of cases of which it cannot be told which image is meant.
     """
 
@@ -37,6 +38,7 @@ class Look:
     labels: Sequence[str]
     masks: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
+    strays: list[Path] = field(default_factory=list)
     unclear: list[Sequence[Path]] = field(default_factory=list)
 
     def without_masks(self, paths: Sequence[Path]) -> list[Path]:
@@ -73,6 +75,12 @@ class Look:
                 f"{_count(self.others)} are not called after a channel of the model "
                 f"({', '.join(self.channels)}), as others beside them are, and are not predicted, "
                 f"first {self.others[0].name}"
+            )
+
+        if self.strays:
+            yield (
+                f"{_count(self.strays)} are called DICOM, but hold none, and no study is made of "
+                f"them, first {self.strays[0].name}; copy them again"
             )
 
     def refuse_unclear(self) -> None:
@@ -125,7 +133,8 @@ def cases_below(folder: Path, name: str, look: Look, top: bool = True) -> Iterat
         many = top or names_many_scans(folder.name) or is_picture(images[0])
         yield from _of_images(folder, name, images, look, many)
         return
-    for inner in look.without_masks([one for one in visible(folder) if one.is_dir()]):
+    folders = [one for one in visible(folder) if one.is_dir() and not leads_back(one)]
+    for inner in look.without_masks(folders):
         below = inner.name if top else f"{name}_{inner.name}"
         yield from cases_below(inner, below, look, top=False)
 

@@ -14,7 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medssl.data.dicom.slices import is_dicom
-from medssl.data.dicom.study import StudyFiles, image_name, names_of, series_name, studies_in
+from medssl.data.dicom.study import (
+    StudyFiles,
+    image_name,
+    names_of,
+    series_name,
+    strays,
+    studies_in,
+)
 from medssl.data.files import (
     DICOM,
     PICTURES,
@@ -159,7 +166,7 @@ def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
         return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
         below = cases_below(path, path.resolve().name, look)
-        found = [*below, *_studies(path, look.channels, keep_ids)]
+        found = [*below, *_studies(path, look, keep_ids)]
         if not found and not any(one.is_file() for one in visible(path)):
             raise DataError(
                 f"{path} holds no image",
@@ -179,10 +186,11 @@ def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
     return [(stem(path), (path,))]
 
 
-def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[Case]:
+def _studies(folder: Path, look: Look, keep_ids: bool) -> Iterator[Case]:
     """A case for each study in a folder and all below it."""
     found = studies_in(folder)
-    if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
+    look.strays.extend(strays(folder, found))
+    if len(found) == len(look.channels) == 1 and _is_one_series(found[0], folder):
         yield folder.resolve().name, (folder,)  # its owner has chosen it
         return
     yield from zip(names_of(found, folder, lone=True, keep_ids=keep_ids), found, strict=True)

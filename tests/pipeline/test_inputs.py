@@ -240,6 +240,23 @@ def test_a_folder_of_one_series_is_taken_as_its_owner_chose_it(tmp_path: Path) -
     assert find_inputs([tmp_path / "s"], ["T1"], keep_ids=True) == {"s": (tmp_path / "s",)}
 
 
+def test_a_study_of_which_no_file_is_dicom_any_more_is_told(tmp_path: Path) -> None:
+    """Beside others; what lies beside a study is refused where that is read."""
+    write_slice(tmp_path / "in" / "p1" / "1.dcm", StudyInstanceUID="1.1")
+    write_slice(tmp_path / "in" / "p2" / "1.dcm", StudyInstanceUID="1.2")
+    for name in ("p1/2.dcm", "p3/1.dcm", "p3/2.dcm", "p4/1.DCM", "p4/notes.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"cut off")
+    said: list[str] = []
+    found = find_inputs([tmp_path / "in"], ["T1"], said.append, keep_ids=True)
+    assert list(found) == ["p1", "p2"]
+    assert said == [
+        f"3 in {tmp_path / 'in' / 'p3'} and 1 more folder are called DICOM, but hold none, and no "
+        "study is made of them, first 1.dcm; copy them again"
+    ]
+
+
 def test_masks_beside_scans_are_passed_over_and_told(tmp_path):
     for name in ("scan_1", "scan_2", "seg_1"):
         (tmp_path / f"{name}.nii.gz").touch()
