@@ -13,6 +13,7 @@ from medssl.errors import UsageError
 from medssl.networks.choice import Network, NetworkChoice, NetworkName, halvings
 from medssl.networks.flat_settings import must_be_offered_flat
 from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_slice_settings import AnySliceEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Count, Extent, Patch, check_patch
@@ -85,7 +86,7 @@ class NetworkSettings(NetworkChoice):
         "saves memory and costs about a third more time",
     )
 
-    slice_encoder: SliceEncoderSettings = Field(
+    slice_encoder: AnySliceEncoder = Field(
         default=SliceEncoderSettings(), description="slice_unet only: the network of a slice"
     )
     slice_transformer: SliceTransformerSettings = Field(
@@ -137,7 +138,9 @@ class NetworkSettings(NetworkChoice):
 
     @property
     def packages(self) -> dict[str, str]:
-        """The package that offers the network; none for those of medssl."""
+        """The package that offers the network, or its encoder; none for those of medssl."""
+        if self.name == "slice_unet":
+            return self.slice_encoder.packages
         name, _, version = NETWORKS.package(self.name).rpartition(" ")
         return {name: version} if name else {}
 

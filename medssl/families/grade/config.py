@@ -211,7 +211,7 @@ class GradeConfig(Config[GradePipeline]):
             UsageError: it does not, or cannot be built.
         """
         network = self.pipeline.network
-        if isinstance(network, MonaiGraderSettings):
+        if network.packages:
             from medssl.networks.grader import build_grader
             from medssl.networks.trial import must_pass
 

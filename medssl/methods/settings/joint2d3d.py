@@ -203,6 +203,11 @@ class Settings(PretrainMethodSettings):
                 raise ValueError(f"a part of training has the loss {name} alone; give it a weight")
         return self
 
+    def tile_sides(self, side: int) -> tuple[int, ...]:
+        """As `PretrainMethodSettings.tile_sides`: with those of its small crops."""
+        local = self.crops.local
+        return (side, *([local.side] if local.count else []))
+
     def must_fit(self, config: Any) -> None:
         """Refuse a network of slices with neighbours, and batches that hold nothing to learn from.
 
