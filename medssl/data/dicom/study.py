@@ -13,12 +13,13 @@ from typing import Any
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
-from medssl.data.files import visible
+from medssl.data.files import DICOM, leads_back, visible
 from medssl.keyed import own_key
 
 Progress = Callable[[int, int | None], None]
 
 _LENGTH = 12
+_OFTEN = 500
 _LAST = 0x0020000E  # SeriesInstanceUID
 _WANTED = ["StudyInstanceUID", "SeriesInstanceUID"]
 
@@ -44,13 +45,16 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
     A file that names no study is of that which has its series; the others of a folder make one.
+
+    Args:
+        on_progress: called with the numbers of files read and in all, every 500 files.
     """
     paths = list(_files(folder))
     named: list[tuple[Path, str, str]] = []
     for number, path in enumerate(paths, start=1):
         if (uids := _named(path)) is not None:
             named.append((path, *uids))
-        if on_progress is not None and (number % 500 == 0 or number == len(paths)):
+        if on_progress is not None and number % _OFTEN == 0:
             on_progress(number, len(paths))
     found: dict[str, list[Path]] = {}
     series: dict[str, set[str]] = {}
@@ -70,6 +74,19 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
         ),
         key=lambda one: (one.folder, one.key),
     )
+
+
+def strays(folder: Path, studies: Sequence[StudyFiles]) -> list[Path]:
+    """Files in a folder and below that are called DICOM, hold none, and lie beside none that does.
+
+    What lies beside a study may be a slice of it, and whoever reads the study refuses that.
+    """
+    beside = {file.parent for one in studies for file in one.files}
+    return [
+        path
+        for path in _files(folder)
+        if path.suffix.lower() in DICOM and path.parent not in beside and _named(path) is None
+    ]
 
 
 def named_series(path: Path) -> str:
@@ -140,7 +157,7 @@ def _head(study: StudyFiles) -> Any:
 def _files(folder: Path) -> Iterator[Path]:
     for path in visible(folder):
         if path.is_dir():
-            yield from _files(path)
+            yield from () if leads_back(path) else _files(path)
         elif path.is_file():
             yield path
 
