@@ -46,7 +46,7 @@ ModelFolder = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="Package (.zip), or a run's folder: train-..., checkpoint or checkpoint/last.",
+        help="Package (.zip), or a folder of a run: run-..., train-..., checkpoint/last ...",
         autocompletion=completion.checkpoints,
     ),
 ]

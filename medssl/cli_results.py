@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from medssl.pipeline.family import Family
 
 
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        help="In place of INPUTS, a list: a path a line, or a CSV with path and name.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="nifti, nrrd, mha, png, tiff, stl or obj; of DICOM also rtstruct, "
+        "dicom-seg[-fractional|-labelmap].",
+        show_default=False,
+    ),
+]
+
+
 def predict(
     model: ModelFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
@@ -25,13 +43,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="In place of INPUTS, a list: a path a line, or a CSV with path and name.",
-            show_default=False,
-        ),
-    ] = None,
+    manifest: Manifest = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="A part of the list, e.g. 3/64.", show_default=False)
     ] = "",
@@ -44,15 +56,7 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    written_as: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="nifti, nrrd, mha, png, tiff, stl or obj; of DICOM also rtstruct, "
-            "dicom-seg[-fractional|-labelmap].",
-            show_default=False,
-        ),
-    ] = None,
+    written_as: Format = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other files that are in the way.")
     ] = False,

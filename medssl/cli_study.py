@@ -20,13 +20,30 @@ if TYPE_CHECKING:
 Executor = Literal["local", "slurm", "kubernetes"]
 
 
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
+    ),
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Runs at once.", show_default="1 on this machine")
+]
+Gpus = Annotated[
+    int | None, typer.Option(min=0, help="GPUs of each run.", show_default="1 if there are any")
+]
+OfCluster = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Of a cluster, e.g. partition=gpu time=720; image=..., claim=...",
+    ),
+]
+
+
 def study(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY", help="Study file, or a pipeline.", autocompletion=completion.studies
-        ),
-    ],
+    name: StudyName,
     methods: Annotated[str, typer.Option(help="Of a pipeline: a,b")] = "",
     labels: Annotated[str, typer.Option(help="Of a pipeline: 4,8")] = "",
     seeds: Annotated[str, typer.Option(help="Of a pipeline: 0,1,2")] = "",
@@ -37,20 +54,9 @@ def study(
     executor: Annotated[
         Executor, typer.Option(help="This machine, a queue, or manifests for a cluster.")
     ] = "local",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once.", show_default="1 on this machine")
-    ] = None,
-    gpus: Annotated[
-        int | None, typer.Option(min=0, help="GPUs of each run.", show_default="1 if there are any")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Of a cluster, e.g. partition=gpu time=720; image=..., claim=...",
-        ),
-    ] = None,
+    jobs: Jobs = None,
+    gpus: Gpus = None,
+    settings: OfCluster = None,
     arms: Annotated[
         list[str] | None,
         typer.Option("--arm", metavar="NAME=KEY=VALUE", help="Of several tasks: one arm more."),

@@ -9,7 +9,9 @@ a user typed may be said back on the terminal.
 import gzip
 import hashlib
 import json
+import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +19,10 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import generate_uid
+from typer.core import TyperGroup as Group
+from typer.main import get_command
 
+from medssl.cli import app
 from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
 from medssl.data.labels import Label
@@ -154,7 +159,10 @@ def test_what_init_writes_names_no_patient(place: Place) -> None:
     (other / "scans").symlink_to(place.root / "data" / "tcia")
     given = Place(other)
     given.medssl("init", "scans/")
-    given.medssl("run", "scans/", "--help")
+    given.medssl("plan", "tcia", "--device", "cpu", "--write")
+    given.medssl("data", "list")
+    assert [word for word in IN_HEADERS if word.lower() in given.said.lower()] == []
+    assert search(other / ".cache", IN_HEADERS) == []
     written = other / "written"
     written.mkdir()
     for folder in ("data_specs", "pipelines"):
@@ -212,6 +220,9 @@ def test_exports_name_no_patient(place: Place) -> None:
 def test_evaluations_comparisons_and_studies_name_no_patient(place: Place) -> None:
     (masks,) = (place.root / "runs" / "tcia").glob("predict-*")
     place.medssl("evaluate", masks, "--data", "tcia", "--out", "scored")
+    place.medssl("train", "tcia")
+    (model,) = (place.root / "runs" / "tcia").glob("train-*")
+    place.medssl("info", model)
     place.medssl("compare", "tcia")
     place.medssl("study", "tcia_study", "--quiet")
     assert search(place.root / "scored", EVERYWHERE) == []
@@ -286,6 +297,26 @@ def test_unexpected_failures_of_dicom_libraries_quote_no_header(
     assert "KeyError" in said
     assert ("Traceback" in said and "its words are left out" in said) == bool(debug)
     assert ID not in said
+
+
+def test_every_verb_is_searched() -> None:
+    """Here, or in the file of the other families; those of no patient's data need not be."""
+    here = Path(__file__)
+    others = here.with_name("test_privacy_of_families.py"), here.parent / "serve/test_private.py"
+    texts = "".join(file.read_text() for file in (here, *others))
+    given = re.findall(r'\.medssl\(\s*"(\w+)"(?:,\s*"([\w-]+)")?', texts)
+    tried = {verb for verb, _ in given} | {f"{verb} {more}" for verb, more in given}
+    assert {verb for verb in verbs(get_command(app)) if verb not in tried} == {
+        "demo", "keys", "methods", "data fetch", "serve",
+    }  # fmt: skip
+    assert "service = start(" in texts  # `serve`, in a thread
+
+
+def verbs(command: Group) -> Iterator[str]:
+    """What `medssl` can be followed by."""
+    for name, one in command.commands.items():
+        inner = verbs(one) if isinstance(one, Group) else ()
+        yield from (f"{name} {further}" for further in inner) if inner else (name,)
 
 
 def test_nothing_that_was_said_quotes_a_header(place: Place) -> None:

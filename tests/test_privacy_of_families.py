@@ -50,6 +50,11 @@ citation: none
 
 QUICK = JOINTS.replace("labels: 4", "labels: 2").replace("steps: 60", "steps: 2")
 QUICK = QUICK.replace("validate_every: 20", "validate_every: 1")
+UNET = (
+    "data: heads\nmethod: {name: masked_image_modelling, masking: {cell: 4}}\n"
+    "network: {name: plain_unet, features: [2, 4]}\nprobe: {patients: 0}\n"
+    "train: {patch: [8, 8, 8], steps: 2, batch_scans: 2, device: cpu}\n"
+)
 HEADS_STUDY = "title: Arms\npipeline: encoder\nseeds: [0]\narms: {mim: [method.arm=mim]}\n"
 JOINTS_STUDY = "title: Arms\npipeline: joints\nlabels: [2]\nseeds: [0]\narms: {supervised: []}\n"
 SLIDES_STUDY = "title: Arms\npipeline: slides\nseeds: [0]\narms: {snuffy: []}\n"
@@ -116,7 +121,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Place:
             for file in series.iterdir():
                 plant_deeper(file)
         write_mask((anatomy > 1000).astype(np.uint8), grid, Path(f"{stem}_seg.nii.gz"))
-    pipelines = {"encoder": ENCODER, "masks": MASKS, "heads_study": HEADS_STUDY}
+    pipelines = {"encoder": ENCODER, "masks": MASKS, "unet": UNET, "heads_study": HEADS_STUDY}
     found = declare(root, {"heads": HEADS_SPEC}, pipelines)
     found.medssl("pretrain", "encoder")
     return found
@@ -196,6 +201,15 @@ def test_pretraining_names_no_patient(heads: Place) -> None:
     heads.medssl("run", "masks", f"pretrain={weights.parent}")
     heads.medssl("study", "heads_study", "--quiet")
     clean(heads, "sheets", *KEPT)
+
+
+def test_encoders_that_come_and_go_and_chosen_scans_name_no_patient(heads: Place) -> None:
+    heads.medssl("pretrain", "unet")
+    (weights,) = (heads.root / "runs" / "unet").rglob("weights.safetensors")
+    heads.medssl("export", "encoder", weights.parent, "--out", "handed_on/encoder")
+    heads.medssl("import", "handed_on/encoder/model.safetensors", "--as", "back")
+    heads.medssl("select", "unet", "--proxy", weights.parent, "-o", "handed_on/ids.json")
+    clean(heads, "handed_on", "encoders", *KEPT)
 
 
 def test_slides_name_no_patient(slides: Place) -> None:

@@ -59,7 +59,8 @@ def _draw_loss(ax: "Axes", steps: Sequence[tuple[int, Mapping[str, float]]], los
     terms = sorted({name for _, values in steps for name in values if name.startswith("loss/")})
     for name in terms if len(terms) > 1 else ():
         ax.plot(*_columns(_series(steps, name)), linewidth=0.9, label=name[len("loss/") :])
-    ax.plot(*_columns(loss), color=_INK, linewidth=1.6, label="sum")
+    dot = "o" if len(loss) == 1 else None  # of a single step there is no line
+    ax.plot(*_columns(loss), color=_INK, linewidth=1.6, marker=dot, label="sum")
     ax.legend(frameon=False, fontsize=8)
     _dress(ax, "loss on training batches")
 

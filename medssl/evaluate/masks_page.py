@@ -47,6 +47,8 @@ def write_masks_page(
     cards: Iterable[MaskCard],
     classes: Sequence[str],
     total: int,
+    pictures: bool = False,
+    ranges: bool = True,
 ) -> None:
     """Write the page, atomically.
 
@@ -55,6 +57,8 @@ def write_masks_page(
         cards: in the order of the page.
         classes: names, background first.
         total: cases in all, where not all are shown.
+        pictures: whether the cases are 2-D.
+        ranges: whether sizes have the least and the greatest in brackets.
     """
     colours = colours_of(len(classes) - 1)
     shown = list(cards)
@@ -63,6 +67,8 @@ def write_masks_page(
         "about": about,
         "cards": shown,
         "total": total,
+        "pictures": pictures,
+        "ranges": ranges,
         "legend": list(zip(classes[1:], colours, strict=True)),
     }
     write_text(path, render_page("masks.html.j2", values))

@@ -61,10 +61,15 @@ class Measured:
 
     def interval(self, index: int) -> tuple[float, float] | None:
         """The least and the greatest size that any of the networks gives it, in `unit`."""
+        counts = self.counts(index)
+        return counts and (counts[0] * self.voxel, counts[1] * self.voxel)
+
+    def counts(self, index: int) -> tuple[int, int] | None:
+        """The same in voxels or pixels."""
         if not self.members:
             return None
         counts = [one[index] for one in (*self.members, self.voxels)]
-        return min(counts) * self.voxel, max(counts) * self.voxel
+        return min(counts), max(counts)
 
     def unlike(self, limit: float | None) -> tuple[str, ...]:
         """In what it is unlike the training scans, beyond the limit of a guard."""
@@ -99,8 +104,12 @@ class Measured:
         span = self.interval(index)
         large = self.unit == "mm2" and max(self.size(index), *(span or (0,))) >= _CM2
         by, unit = (_CM2, "cm²") if large else (1, "mm²" if self.unit == "mm2" else self.unit)
-        between = f" ({span[0] / by:.3g} to {span[1] / by:.3g})" if span else ""
-        return f"{self.size(index) / by:.3g} {unit}{between}"
+        between = f" ({self._said(span[0] / by)} to {self._said(span[1] / by)})" if span else ""
+        return f"{self._said(self.size(index) / by)} {unit}{between}"
+
+    def _said(self, size: float) -> str:
+        """A size by its first three digits, but all digits of pixels; without an exponent."""
+        return f"{size:.0f}" if self.unit == "pixels" else f"{float(f'{size:.3g}'):.15g}"
 
 
 def measure(
@@ -180,15 +189,16 @@ def write_volumes(
 ) -> None:
     """Write a row per case and structure, the most doubtful cases first.
 
-    Pictures have areas in place of volumes; pixels of unknown size are only counted.
+    Pictures have areas in place of volumes, and their pixels are counted, as their size may not be
+    known.
 
     Args:
         labels: value and name of each foreground class.
         limit: of a guard; None: there is none, and its columns stay empty.
     """
     pictures = any(one.unit != "ml" for one in cases.values())
-    counted, unit = ("pixels", "mm2") if pictures else ("voxels", "ml")
-    head = ["rank", "case", "doubt", "value", "structure", counted, *(unit + e for e in _ENDS)]
+    unit, counted = ("mm2", [f"pixels{end}" for end in _ENDS]) if pictures else ("ml", ["voxels"])
+    head = ["rank", "case", "doubt", "value", "structure", *counted, *(unit + e for e in _ENDS)]
     head += ["unlike_training", "guard_score", "guard_limit"]
     rows = []
     for rank, name in enumerate(ranked(cases, empty_masks, limit), start=1):
@@ -196,7 +206,8 @@ def write_volumes(
         for index, (value, structure) in enumerate(labels):
             sizes = one.size(index), *(one.interval(index) or (None, None))
             known = one.unit == unit
-            numbers = one.voxels[index], *(_short(size) if known else None for size in sizes)
+            counts = one.voxels[index], *(one.counts(index) or (None, None))
+            numbers = *counts[: len(counted)], *(_short(size) if known else None for size in sizes)
             rows.append([rank, name, one.doubt, value, structure, *numbers, *_guarded(one, limit)])
     write_text(path, table_text(head, rows))
 

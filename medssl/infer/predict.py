@@ -122,14 +122,9 @@ def predict_case(
             alone = _answer(predictor, settings, mirrored, outputs)
             slabs = sliding_window_slabs(image, alone, patch, told=told, **how)
             made = _streamed(slabs, record, settings, cleaning, outputs)
-        return replace(made, verdict=judged(listener))
-    logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
-    voxel, regions = volume.geometry.voxel, outputs.regions
-    labels, *members = (
-        cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
-    )
-    maps = _maps(logits, record, settings, outputs)
-    return Prediction(volume.geometry, labels, *maps, tuple(members), judged(listener))
+    else:
+        made = _restored(whole, record, settings, cleaning, outputs)
+    return replace(made, verdict=judged(listener))
 
 
 def _answer(
@@ -159,6 +154,23 @@ def _side_by_side(stacked: Predictor) -> Predictor:
         return apart.transpose(0, 1).flatten(1, 2)
 
     return answer
+
+
+def _restored(
+    whole: Tensor,
+    record: Record,
+    settings: PredictSettings,
+    cleaning: Cleaning,
+    outputs: Outputs,
+) -> Prediction:
+    """Labels and maps of a volume by its logits [(1 + M) K, x, y, z], those of M networks apart."""
+    logits, *others = whole.reshape(-1, outputs.count, *whole.shape[1:])
+    voxel, regions = record.source.voxel, outputs.regions
+    labels, *members = (
+        cleaning(restore_labels(one, record, regions), voxel) for one in (logits, *others)
+    )
+    maps = _maps(logits, record, settings, outputs)
+    return Prediction(record.source, labels, *maps, tuple(members))
 
 
 def _streamed(

@@ -11,61 +11,37 @@ over beside scans that are none.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from medssl.data.dicom.series import refuse_both_kinds
-from medssl.data.dicom.slices import first_slice_in, is_dicom
-from medssl.data.dicom.study import StudyFiles, image_name, names_of, series_name, studies_in
+from medssl.data.dicom.slices import is_dicom
+from medssl.data.dicom.study import (
+    StudyFiles,
+    image_name,
+    names_of,
+    series_name,
+    strays,
+    studies_in,
+)
 from medssl.data.files import (
     DICOM,
     PICTURES,
     SUFFIXES,
-    images_in,
     is_hidden,
     is_image,
     is_picture,
     stem,
     visible,
 )
-from medssl.data.found.words import names_a_mask
 from medssl.data.picture.dicom import holds_pictures
 from medssl.errors import DataError, UsageError
 from medssl.names import alike, shown, unfit
+from medssl.pipeline.case_folders import Look, cases_below
 
 Input = tuple[Path, ...] | StudyFiles
 """Files in channel order, or the DICOM files of a study, from which series are to be chosen."""
 
 Case = tuple[str, Input]
 """Name of the outputs, and what they are made from."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a model knows of files.
-
-    Attributes:
-        channels: that a case has.
-        labels: names of what it finds.
-        note: is told what is passed over.
-    """
-
-    channels: Sequence[str]
-    labels: Sequence[str]
-    note: Callable[[str], None]
-
-    def masks(self, paths: Sequence[Path]) -> list[Path]:
-        """Those that are masks by their names: `seg`, `liver`, `case_liver` beside `case`."""
-        stems = {_plain(stem(path)) for path in paths}
-        return [path for path in paths if names_a_mask(stem(path)) or self._of(path, stems)]
-
-    def _of(self, path: Path, stems: set[str]) -> bool:
-        """Whether a name is that of a label, alone or with that of another file."""
-        name, labels = _plain(stem(path)), {*map(_plain, self.labels)}
-        before = {name.removesuffix(f"_{label}") for label in labels}
-        after = {name.removeprefix(f"{label}_") for label in labels}
-        called = name in labels or bool(((before | after) - {name}) & stems)
-        return called and not name.endswith(tuple(map(_plain, self.channels)))
 
 
 def find_inputs(
@@ -79,7 +55,7 @@ def find_inputs(
 
     Args:
         labels: names that masks of single structures may have.
-        note: is told what is passed over, in a sentence for each folder.
+        note: is told what is passed over, in a sentence for each reason.
         keep_ids: name what is DICOM after its files and folders too.
 
     Raises:
@@ -87,8 +63,11 @@ def find_inputs(
             name that outputs cannot have.
         UsageError: two of them would write to the same output.
     """
-    look = Look(channels, tuple(labels), note)
+    look = Look(channels, tuple(labels))
     cases = [case for path in files for case in _cases(path, look, keep_ids)]
+    look.refuse_unclear()
+    for passed_over in look.told():
+        note(passed_over)
     found = [(_named(name, given, keep_ids), given) for name, given in cases]
     _must_be_apart([(name, paths_of(given)[0]) for name, given in found])
     return dict(found)
@@ -186,8 +165,8 @@ def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
     if path.is_dir() and (pictures := holds_pictures(path)):
         return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
-        below = _below(path, path.resolve().name, look)
-        found = [*below, *_studies(path, look.channels, keep_ids)]
+        below = cases_below(path, path.resolve().name, look)
+        found = [*below, *_studies(path, look, keep_ids)]
         if not found and not any(one.is_file() for one in visible(path)):
             raise DataError(
                 f"{path} holds no image",
@@ -207,42 +186,11 @@ def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
     return [(stem(path), (path,))]
 
 
-def _plain(name: str) -> str:
-    """A name in small letters whose words are joined alike."""
-    return re.sub(r"[-. ]", "_", name.lower())
-
-
-def _without_masks(paths: Sequence[Path], look: Look) -> list[Path]:
-    """Files or folders without those that are masks by their names, unless all are."""
-    masks = look.masks(paths)
-    scans = [path for path in paths if path not in masks]
-    if not scans or not masks:
-        return list(paths)
-    look.note(
-        f"{len(masks)} in {masks[0].parent} are masks by their names and are not predicted, first "
-        f"{masks[0].name}; name them one by one if they are scans"
-    )
-    return scans
-
-
-def _below(folder: Path, name: str, look: Look, top: bool = True) -> Iterator[Case]:
-    """The cases in a folder, and where it holds none by itself, those in the folders in it."""
-    images = _without_masks(list(images_in(folder).values()), look)
-    if images and is_picture(images[0]) and first_slice_in(folder) is not None:
-        images = []  # what pictures beside a series show, the series has
-    if images:
-        refuse_both_kinds(folder)
-        yield from _of_images(folder, name, images, look.channels)
-        return
-    for inner in _without_masks([one for one in visible(folder) if one.is_dir()], look):
-        below = inner.name if top else f"{name}_{inner.name}"
-        yield from _below(inner, below, look, top=False)
-
-
-def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[Case]:
+def _studies(folder: Path, look: Look, keep_ids: bool) -> Iterator[Case]:
     """A case for each study in a folder and all below it."""
     found = studies_in(folder)
-    if len(found) == len(channels) == 1 and _is_one_series(found[0], folder):
+    look.strays.extend(strays(folder, found))
+    if len(found) == len(look.channels) == 1 and _is_one_series(found[0], folder):
         yield folder.resolve().name, (folder,)  # its owner has chosen it
         return
     yield from zip(names_of(found, folder, lone=True, keep_ids=keep_ids), found, strict=True)
@@ -250,48 +198,3 @@ def _studies(folder: Path, channels: Sequence[str], keep_ids: bool) -> Iterator[
 
 def _is_one_series(study: StudyFiles, folder: Path) -> bool:
     return study.series == 1 and all(file.parent == folder for file in study.files)
-
-
-def _of_images(
-    folder: Path, name: str, images: Sequence[Path], channels: Sequence[str]
-) -> Iterator[Case]:
-    """One case of one file per channel, else one per scan."""
-    fitting = [
-        [path for path in images if stem(path).lower().endswith((channel.lower(), f"_{index:04d}"))]
-        for index, channel in enumerate(channels)
-    ]
-    coloured = len(channels) > 1 and is_picture(images[0]) and not any(fitting)
-    if coloured:  # each file has all channels
-        yield from ((stem(path), (path,)) for path in images)
-    elif len(images) == len(channels) == 1:
-        yield name, (images[0],)
-    elif all(len(found) == 1 for found in fitting):
-        yield name, tuple(found[0] for found in fitting)
-    elif len(channels) == 1:
-        yield from ((stem(path), (path,)) for path in images)
-    else:
-        yield from _numbered(folder, images, fitting, channels)
-
-
-def _numbered(
-    folder: Path, images: Sequence[Path], fitting: Sequence[Sequence[Path]], channels: Sequence[str]
-) -> Iterator[Case]:
-    """Cases of several channels side by side, named after what all their files begin with."""
-    cases: dict[str, dict[int, Path]] = {}
-    for index, (channel, paths) in enumerate(zip(channels, fitting, strict=True)):
-        for path in paths:
-            before = re.sub(rf"(?i)({re.escape(channel)}|_{index:04d})$", "", stem(path))
-            cases.setdefault(before.rstrip("_-. "), {})[index] = path
-    whole = {name: found for name, found in cases.items() if len(found) == len(channels)}
-    if not whole or len(whole) < len(cases) or "" in whole:
-        short = next((one for one in cases if one not in whole), "")
-        index = next(i for i in range(len(channels)) if i not in cases.get(short, {}))
-        channel, count = channels[index], len(fitting[index])
-        raise DataError(
-            f"{folder} does not tell which file is the channel '{channel}'"
-            + (f" of {short}" if short and len(cases) > 1 else ""),
-            f"{count} of its {len(images)} images end in '{channel}' or '_{index:04d}'",
-            f"keep one image per channel, named e.g. {channel}.nii.gz",
-        )
-    for name, found in whole.items():
-        yield name, tuple(found[index] for index in range(len(channels)))

@@ -8,9 +8,10 @@ from medssl.environment import runs_root
 from medssl.errors import DataError, UsageError
 from medssl.methods.registry import settings_class
 from medssl.mistakes import nearest
-from medssl.pipeline.comparison import Comparison, Result
+from medssl.pipeline.comparison import Comparison, Headline, Result
 from medssl.pipeline.config import pipeline_names
 from medssl.pipeline.family import Family, family_names, find_family
+from medssl.pipeline.plan import Plan
 from medssl.pipeline.stage import DONE, read_config, read_json
 from medssl.registry import load
 
@@ -62,6 +63,25 @@ def read_results(pipeline: str) -> list[Result]:
         )
     found = map(read_result, folders)
     return sorted(found, key=lambda run: (run.data, run.method, run.labels, run.seed, run.folder))
+
+
+def headline_of(plan: Plan[Any, Any]) -> Headline | None:
+    """The score by which a finished run is ranked; None where nothing was scored."""
+    if not plan.cohort.test:
+        return None
+    return comparison_of(plan.config.family).headline(read_result(plan.last.folder))
+
+
+def score_in_words(plan: Plan[Any, Any]) -> list[str]:
+    """The score of a finished run in a line, with its interval; none where nothing was scored."""
+    found, cohort = headline_of(plan), plan.cohort
+    if found is None:
+        return []
+    tested = plan.config.family.scoring.tested or "cases"
+    what = f"test {tested}"
+    if cohort.folds and not cohort.split.test:
+        what = f"labelled {tested}, each answered by a model that had not seen it"
+    return [f"{found.name} {found} on {len(cohort.test)} {what}"]
 
 
 def read_summary(folder: Path) -> dict[str, float]:

@@ -17,7 +17,7 @@ from medssl.pipeline.plain_plan import plain_plan, plan_of
 from medssl.pipeline.plan import PREPARE, RUN, Cohort, Job, Plan, cohort_of, make_plan
 from medssl.pipeline.planned import with_plan
 from medssl.pipeline.progress import QuietReporter, SilentReporter
-from medssl.pipeline.results import comparison_of, read_result
+from medssl.pipeline.results import headline_of, score_in_words
 from medssl.pipeline.stage import DONE, Stage, Within, carry_out, read_json
 from medssl.registry import load
 from medssl.train.description import WEIGHTS
@@ -169,14 +169,12 @@ def carry_out_plan(
         stages = tuple(parts.values())
         carry_out(whole, job.subject, work, reporter, parent=job.above, parts=stages, resume=resume)
     found = plan.config.family.found
-    return Outcome(plan.results, () if found is None else load(found)(plan))
+    return Outcome(plan.results, score_in_words(plan) if found is None else load(found)(plan))
 
 
 def _headline(plan: Plan[Any, Any], tracker: Tracker) -> dict[str, float]:
     """The score by which runs are ranked, with its interval, by names that all families share."""
-    if not plan.cohort.test:
-        return {}
-    found = comparison_of(plan.config.family).headline(read_result(plan.last.folder))
+    found = headline_of(plan)
     if found is None:
         return {}
     tracker.tag("score", found.name)

@@ -178,6 +178,14 @@ class Journal:
                 return self._keep(job.changed(state="running", attempts=job.attempts + 1))
         return None
 
+    def put_back(self) -> None:
+        """Have the study that is running wait again, as its end could not be written down."""
+        with self.changed:
+            for job in self.jobs():
+                if job.state == "running":
+                    again = job.changed(state="waiting", attempts=job.attempts - 1)
+                    self._jobs[job.id] = again
+
     def end(self, job: Job, images: str) -> None:
         """Keep how a study ended that was made of such images; more that came since wait."""
         with self.changed:

@@ -16,6 +16,8 @@ from medssl.serve.job import IMAGES, RESULTS, Job, digest_of, results_folder
 from medssl.serve.journal import Journal
 
 FORM = "dicom-seg"
+PAUSE_S = 10.0
+"""After the journal could not be written to."""
 
 
 class Asks(Protocol):
@@ -54,6 +56,8 @@ class Busy(Exception):
 
 class Worker:
     """Runs the model for the journal and for requests, one after the other; requests go first.
+
+    Where the journal cannot be written to, as on a full disk, it waits and tries again.
 
     Args:
         tell: takes a line for the log.
@@ -106,16 +110,29 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            if self._answer():
-                continue
-            self._journal.remove_aged()
-            job = self._journal.begin()
-            if job is not None:
-                self._work_on(job)
-                continue
-            with self._journal.changed:
-                if not self._stopping and self._asked.empty():
-                    self._journal.changed.wait(self._journal.next_due())
+            try:
+                self._step()
+            except Exception as error:  # the journal cannot be written to, as on a full disk
+                why = (isinstance(error, MedsslError) and error.why) or unexpected(error)
+                self._tell(f"the journal cannot be kept: {why}; it is tried again")
+                self._journal.put_back()
+                self._pause(PAUSE_S)
+
+    def _step(self) -> None:
+        """Answer a request or work on a study; where there is none, wait for one."""
+        if self._answer():
+            return
+        self._journal.remove_aged()
+        job = self._journal.begin()
+        if job is not None:
+            self._work_on(job)
+        else:
+            self._pause(self._journal.next_due())
+
+    def _pause(self, seconds: float) -> None:
+        with self._journal.changed:
+            if not self._stopping and self._asked.empty():
+                self._journal.changed.wait(seconds)
 
     def _answer(self) -> bool:
         """Answer one request, if there is one."""

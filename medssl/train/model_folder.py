@@ -1,6 +1,7 @@
 """The checkpoint that a user means by a package, a run, or a folder within it; free of torch."""
 
 import json
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -11,14 +12,16 @@ from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
 from medssl.names import some_of
 from medssl.train.description import CHECKSUMS, DESCRIPTION, GUARD, WEIGHTS
+from medssl.train.tracking import recall
 
 
 def model_folder(given: Path) -> Path:
     """The folder of a checkpoint, with weights and description.
 
     Args:
-        given: that folder; one above it, such as `runs/NAME/train-KEY` or its `checkpoint`; or a
-            package, the .zip of `medssl export package`, which is unpacked into the cache.
+        given: that folder; one above it, such as `runs/NAME/train-KEY` or its `checkpoint`; one of
+            another stage of its run, such as `runs/NAME/run-KEY`; or a package, the .zip of
+            `medssl export package`, which is unpacked into the cache.
 
     Raises:
         UsageError: there is no checkpoint, or several that could be meant.
@@ -41,7 +44,24 @@ def model_folder(given: Path) -> Path:
             some_of([path.name for path in trained]),
             f"name the one that is meant, e.g. {trained[-1]}",
         )
-    return model_folder(trained[0]) if trained else given
+    return model_folder(trained[0]) if trained else _used_by(given)
+
+
+def _used_by(stage: Path) -> Path:
+    """The checkpoint that a stage of a run used; the folder itself where it used none."""
+    told = recall(stage)
+    used = [Path(os.path.normpath(stage / one)) for one in told["uses"]]
+    if not used or told["model"]:  # what makes a model starts from those that it uses
+        return stage
+    if len(used) > 1:
+        raise UsageError(
+            f"{stage} used {len(used)} models", some_of([*map(str, used)]), "name the one meant"
+        )
+    if not (used[0] / DESCRIPTION).is_file():
+        raise UsageError(
+            f"{stage} has no model yet", f"{used[0]} is not there", "run it to its end first"
+        )
+    return used[0]
 
 
 def _chosen(checkpoint: Path, names: list[str]) -> str:

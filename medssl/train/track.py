@@ -6,15 +6,12 @@ it missed is sent as soon as it answers, by a later command if need be. `trackin
 has. Case ids of the data spec may appear; what DICOM headers say about patients never does.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from medssl.atomic import make_folder
 from medssl.discreet import kept_sentence_of
@@ -22,32 +19,21 @@ from medssl.environment import process_rank, shown_uri, tracking_uri
 from medssl.errors import Stopped
 from medssl.stop import held
 from medssl.train.jsonl_log import Entry, Journal, read_log
-from medssl.train.mlflow_run import NOTE, MlflowRun, is_file, load_client
+from medssl.train.mlflow_run import NOTE, MlflowRun, load_client
+from medssl.train.mlflow_store import RETRY_AFTER_S, Store
 from medssl.train.tracking import begin_run, model_in, recall, relative, remember, run_beside
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 OPEN: Status = "KILLED"
 """How a run ended of which nothing more is heard; written down first, as a kill says nothing."""
 
-Found = TypeVar("Found")
-
 METRICS = "metrics.jsonl"
 SEND_EVERY_S = 10.0
-RETRY_AFTER_S = 300.0
-PATIENCE_S = 10.0
-"""How long a run waits for a server to answer."""
 PART = 200
 """Entries that are sent at once."""
 
-logger = logging.getLogger(__name__)
-
 FAILURE = "failure"
 """Tag of a failed run: why, in one sentence that names no file."""
-
-_away: dict[str, float] = {}
-"""When a store that did not answer may be asked again, by its address; shared by the process."""
-_warned: set[str] = set()
-"""Addresses of stores whose failure was warned of already."""
 
 
 class Tracker:
@@ -80,7 +66,7 @@ class Tracker:
         model: Mapping[str, Any] | None = None,
         uses: Sequence[str] = (),
     ) -> None:
-        self._folder, self._uri = run_dir, tracking_uri()
+        self._folder, self._store = run_dir, Store(tracking_uri(), run_dir / METRICS)
         self._told: dict[str, Any] = {
             "experiment": experiment,
             "name": name,
@@ -114,7 +100,7 @@ class Tracker:
         self._failed_before = FAILURE in known["tags"]
         try:
             self._remember()
-            if not self._attempt(self._open):
+            if not self._store.attempt(self._open):
                 self._due = time.monotonic() + RETRY_AFTER_S
         except Stopped:
             self.finish("KILLED")
@@ -182,7 +168,7 @@ class Tracker:
         try:
             if status == "FINISHED":
                 if self._mlflow is None:
-                    self._attempt(self._open)
+                    self._store.attempt(self._open)
                 self._hand_over()
                 self._tell_models()
                 self._make_model()
@@ -206,7 +192,7 @@ class Tracker:
     def _open(self) -> None:
         load_client()  # takes seconds, and may be interrupted
         with held():
-            self._mlflow = _within(PATIENCE_S, self._uri, self._connect)
+            self._mlflow = self._store.ask(self._connect)
             self._sent = self._known()["sent"]
             self._pending = read_log(self._folder / METRICS)[self._sent :]
             self._due = time.monotonic() + SEND_EVERY_S
@@ -223,7 +209,8 @@ class Tracker:
     def _tell_models(self) -> None:
         """Which models it uses: at its begin, and at its end those that its parts have made."""
         found = (
-            model_in((self._folder / path).resolve(), self._uri) for path in self._told["uses"]
+            model_in((self._folder / path).resolve(), self._store.uri)
+            for path in self._told["uses"]
         )
         models = {one for one in found if one is not None} - self._used
         if models:
@@ -244,14 +231,16 @@ class Tracker:
     def _beside(self, action: Callable[[MlflowRun], None]) -> None:
         """As `_on_run`, but what fails says nothing of the store."""
         run = self._mlflow
-        if run is not None and not _is_away(self._uri):
-            self._tried(lambda: _within(PATIENCE_S, self._uri, lambda: action(run)))
+        if run is not None and not self._store.is_away:
+            self._store.tried(lambda: self._store.ask(lambda: action(run)))
 
     def _connect(self) -> MlflowRun:
         """Reach the run; kept on disk at once, as whoever waits for it may lose patience."""
         parent = self._told["parent"]
-        above = None if parent is None else run_beside(self._folder.with_name(parent), self._uri)
-        return begin_run(self._folder, self._uri, self._told, above)
+        above = (
+            None if parent is None else run_beside(self._folder.with_name(parent), self._store.uri)
+        )
+        return begin_run(self._folder, self._store.uri, self._told, above)
 
     def _rewind(self, step: int) -> None:
         kept = self._journal.rewind(step)
@@ -264,7 +253,7 @@ class Tracker:
     def _flush(self) -> None:
         """Send what is pending; a store that was away is asked again."""
         if self._mlflow is None:
-            self._attempt(self._open)
+            self._store.attempt(self._open)
         while part := self._pending[:PART]:
             if not self._send(part):
                 break
@@ -280,55 +269,30 @@ class Tracker:
     def _hand_over(self) -> None:
         """Copy the files that MLflow lacks."""
         run = self._mlflow
-        if run is None or _is_away(self._uri):
+        if run is None or self._store.is_away:
             return
         # A file takes as long as it takes, and one that fails says nothing of the store.
         self._owed = [
             (path, where)
             for path, where in self._owed
-            if path.exists() and not self._tried(partial(run.artifact, path, where))
+            if path.exists() and not self._store.tried(partial(run.artifact, path, where))
         ]
 
     def _on_run(self, action: Callable[[MlflowRun], None]) -> bool:
         run = self._mlflow
-        return run is not None and self._attempt(
-            lambda: _within(PATIENCE_S, self._uri, lambda: action(run))
-        )
-
-    def _attempt(self, action: Callable[[], None]) -> bool:
-        """Whether `action` on the store went well; a store that is away is left alone for a while.
-
-        The next to ask may be another stage.
-        """
-        if not self._active or _is_away(self._uri):
-            return False
-        done = self._tried(action)
-        if not done:
-            _away[self._uri] = time.monotonic() + RETRY_AFTER_S
-        return done
-
-    def _tried(self, action: Callable[[], None]) -> bool:
-        try:
-            action()
-        # A store may be a file, a database or a server with any driver: whatever it raises, the
-        # training is worth more.
-        except Exception as error:
-            logger.debug("MLflow failed: %s", shown_uri(str(error)))
-            _warn(self._uri, error, self._folder)
-            return False
-        return True
+        return run is not None and self._store.attempt(lambda: self._store.ask(lambda: action(run)))
 
     def _known(self) -> dict[str, Any]:
         """The content of tracking.json, as far as it is about the present store."""
         known = recall(self._folder)
-        mine = known["store"] == shown_uri(self._uri)
+        mine = known["store"] == shown_uri(self._store.uri)
         return known if mine else {**known, "run_id": None, "model_id": None, "sent": 0}
 
     def _remember(self) -> None:
         known = self._known()
         plain = {
             **self._told,
-            "store": shown_uri(self._uri),
+            "store": shown_uri(self._store.uri),
             "run_id": self.run_id or known["run_id"],
             "mark": known["mark"],
             "model_id": self._model_id or known["model_id"],
@@ -380,43 +344,3 @@ def _again(folder: Path, known: Mapping[str, Any]) -> Tracker:
 def is_delivered(folder: Path) -> bool:
     """Whether MLflow has all of a finished stage."""
     return bool(recall(folder)["complete"])
-
-
-def _within(seconds: float, uri: str, action: Callable[[], Found]) -> Found:
-    """The result of `action`; a server that takes longer than `seconds` is not waited for.
-
-    Raises:
-        TimeoutError: it took longer, and goes on in a thread that nobody waits for.
-    """
-    if is_file(uri):
-        with held():
-            return action()
-    outcome: Future[Found] = Future()
-
-    def work() -> None:
-        try:
-            outcome.set_result(action())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    Thread(target=work, daemon=True).start()
-    with held():
-        return outcome.result(seconds)
-
-
-def _is_away(uri: str) -> bool:
-    return not is_file(uri) and time.monotonic() < _away.get(uri, 0.0)
-
-
-def _warn(uri: str, error: Exception, folder: Path) -> None:
-    """Warn of a store that fails, once per process."""
-    if uri in _warned:
-        return
-    _warned.add(uri)
-    logger.warning(
-        "MLflow at %s fails (%s); the run goes on, its numbers are in %s, and are sent when the "
-        "same command finds it again",
-        shown_uri(uri),
-        type(error).__name__,
-        folder / METRICS,
-    )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from medssl.train import track
+from medssl.train import mlflow_store, track
 from medssl.train.track import Tracker, deliver, is_delivered
 
 BUCKET, SECONDS = "mlflow", 180.0
@@ -171,10 +171,10 @@ def test_a_stage_goes_on_and_what_it_owes_arrives(
     address = services["mlflow"].address
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setattr(track, "_away", {})
-    monkeypatch.setattr(track, "_warned", set())
+    monkeypatch.setattr(mlflow_store, "_away", {})
+    monkeypatch.setattr(mlflow_store, "_warned", set())
     monkeypatch.setattr(track, "SEND_EVERY_S", 0.0)
-    monkeypatch.setattr(track, "PATIENCE_S", 60.0)  # the server may share its machine
+    monkeypatch.setattr(mlflow_store, "PATIENCE_S", 60.0)  # the server may share its machine
     folder = tmp_path / f"run-{lost}"
     (tmp_path / "report.html").write_text("<p>")
     with Tracker(folder, "toys", folder.name, None, {"steps": 3}, {}) as tracker:
@@ -184,10 +184,10 @@ def test_a_stage_goes_on_and_what_it_owes_arrives(
         tracker.metrics(2, {"loss": 2.0})
         tracker.artifact(tmp_path / "report.html")
         tracker.metrics(3, {"loss": 1.0})
-    assert time.monotonic() - begun < 3 * track.PATIENCE_S
+    assert time.monotonic() - begun < 3 * mlflow_store.PATIENCE_S
     assert not is_delivered(folder)
     services[lost].start()
-    monkeypatch.setattr(track, "_away", {})
+    monkeypatch.setattr(mlflow_store, "_away", {})
     deliver(folder)
     assert is_delivered(folder)
     client = MlflowClient(address)

@@ -29,3 +29,8 @@ def test_another_score_is_drawn_and_what_is_watched_has_a_panel_of_its_own():
     alone = width(draw_curves(steps))
     assert width(draw_curves(steps, "score", "kappa")) == 2 * alone
     assert width(draw_curves(steps, "score", "kappa", {"entropy": "nats"})) == 3 * alone
+
+
+def test_a_single_logged_step_can_be_seen():
+    drawn = imread(io.BytesIO(draw_curves([(10, {"loss": 0.8})])))
+    assert (drawn[60:200, 150:, :3] < 0.3).all(2).any()

@@ -1,12 +1,14 @@
-"""What others make of our DICOM: dciodvfy judges it; dcmqi, plastimatch and OHIF's library read it.
+"""What others make of our DICOM: dciodvfy judges it; dcmqi, Slicer, plastimatch and OHIF read it.
 
 None of them shares code with what writes: dcmqi is what 3D Slicer reads segmentations and reports
-with (DCMTK), plastimatch an early reader of structure sets, @cornerstonejs/adapters with dcmjs what
-the OHIF viewer reads segmentations with. Tests of a reader that is not there are skipped:
-`pip install medssl[readers]` brings dcmqi and plastimatch, the Debian package dicom3tools dciodvfy,
-and `npm install && npm run build` in tests/export/ohif the reader of OHIF.
+with (DCMTK), slicer-core the libraries of 3D Slicer itself, plastimatch an early reader of
+structure sets, @cornerstonejs/adapters with dcmjs what the OHIF viewer reads segmentations with.
+Tests of a reader that is not there are skipped: `pip install medssl[readers]` brings dcmqi,
+slicer-core and plastimatch, the Debian package dicom3tools dciodvfy, and `npm install && npm run
+build` in tests/export/ohif the reader of OHIF.
 """
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ from tests.dicom_series import write_series
 from tests.export.conftest import LABELS
 
 OHIF = Path(__file__).parent / "ohif"
+SLICER = Path(__file__).parent / "slicer_reads.py"
 
 SHAPE = (14, 11, 6)
 GRIDS = {
@@ -121,6 +124,34 @@ def test_dcmqi_reads_every_voxel_of_a_segmentation_where_it_is(
         else:
             least = 128 if kind == "fractional" else 1
             written.assert_same(label.value, tmp_path / f"{number}.nrrd", least)
+
+
+def test_slicer_lays_every_segment_on_its_voxels_of_the_series(
+    written: Written, tmp_path: Path
+) -> None:
+    """Of what dcmqi reads; fractional ones it does not import as segments."""
+    if importlib.util.find_spec("slicer_core") is None:
+        pytest.skip("3D Slicer's libraries are not there: install medssl[readers]")
+    folders = [tmp_path / "binary", tmp_path / "labelmap"]
+    for folder in folders:
+        folder.mkdir()
+        seg = written.folder / f"{folder.name}.dcm"
+        run("segimage2itkimage", "--inputDICOM", seg, "--outputDirectory", folder, "-t", "nrrd")
+    out = tmp_path / "held.npz"
+    told = subprocess.run(
+        [sys.executable, SLICER, written.series, out, *folders],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    held = np.load(out)
+    own = Geometry(held["scan"].shape, held["affine"])
+    wanted, turn = written.grid.oriented(own.orientation)
+    assert wanted.matches(own)
+    mask = turn.apply(written.mask)
+    for kind in ("mask0", "mask1"):
+        assert len(held[kind]) == len(LABELS)
+        for found, label in zip(held[kind], LABELS, strict=True):
+            np.testing.assert_array_equal(found, mask == label.value)
 
 
 def test_dcmqi_reads_the_volumes_of_a_report(written: Written, tmp_path: Path) -> None:

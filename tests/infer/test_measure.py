@@ -70,6 +70,21 @@ def test_pictures_have_areas_where_the_size_of_a_pixel_is_known(tmp_path: Path) 
     assert Measured.from_plain(coarse.to_plain()) == coarse
 
 
+def test_sizes_are_said_without_exponents_and_pixels_are_counted() -> None:
+    liver = Measured(0.1, (1_523_400,), 0.001, ((1_600_000,), (987_000,)))
+    assert liver.said(0) == "1520 ml (987 to 1600)"
+    polyp = Measured(0.1, (1049,), 1, ((1049,), (12,)), unit="pixels")
+    assert polyp.said(0) == "1049 pixels (12 to 1049)"
+
+
+def test_pixels_of_unknown_size_have_an_interval_in_the_table_too(tmp_path: Path) -> None:
+    polyp = Measured(0.1, (1049,), 1, ((1049,), (12,)), unit="pixels")
+    write_volumes(tmp_path / "v.csv", {"a": polyp}, [(1, "polyp")], True)
+    (row,) = read_table(tmp_path / "v.csv")
+    assert [row[name] for name in ("pixels", "pixels_low", "pixels_high")] == ["1049", "12", "1049"]
+    assert row["mm2"] == row["mm2_low"] == ""
+
+
 def case(doubt: float, *voxels: int) -> Measured:
     return Measured(doubt, voxels, 0.001)
 

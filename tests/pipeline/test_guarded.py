@@ -1,15 +1,19 @@
 """A trained checkpoint knows its training scans, and tells of scans that are unlike them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from medssl.cli import app
 from medssl.data.csv_table import read_table
 from medssl.data.geometry import Geometry
 from medssl.data.volume import read_volume, write_volume
 from medssl.errors import DataError
+from medssl.families.segment.cohort import PAGE
 from medssl.families.segment.predict import predict_files
 from medssl.infer.checkpoint_guard import read_guard
 from medssl.infer.scan_traits import PARTS
@@ -57,6 +61,22 @@ def test_a_scan_unlike_those_of_training_is_told_and_marked_in_the_table(
     again = Told()
     predict_files(*given[:4], again, "cpu", statistics=table)
     assert [one for one in again.warned if "unlike" in one] == [warning]  # of what was done before
+
+
+def test_it_is_marked_on_stderr_and_on_the_pages_too(trained: Path, odd: Path, balls: Path) -> None:
+    like, out = balls / "data" / "balls" / "c1.nii.gz", balls / "out"
+    given = ["predict", str(trained), str(like), str(odd), "-o", str(out), "--report", "-q"]
+    said = CliRunner().invoke(app, [*given, "--set", "guard=0.1", "--device", "cpu"])
+    assert said.exit_code == 0, said.output
+    words = " ".join(said.stderr.split())
+    assert "warning: odd is unlike the scans that the model was trained on, by its " in words
+    assert "c1 is unlike" not in words
+    marked = "This scan is unlike those that the model was trained on, by its "
+    assert marked in (out / "odd_report.html").read_text()
+    assert marked not in (out / "c1_report.html").read_text()
+    first, second = re.findall(r'href="(\w+)_report\.html"', (out / PAGE).read_text())
+    assert (first, second) == ("odd", "c1")
+    assert (out / PAGE).read_text().count("unlike training: ") == 1
 
 
 def test_zero_asks_no_guard(trained: Path, odd: Path, balls: Path) -> None:

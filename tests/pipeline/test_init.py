@@ -242,7 +242,8 @@ def test_pictures_with_masks(scans: Path) -> None:
         )
     (scans / "masks").mkdir()
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(scans / "masks/a.png")
-    initialise(scans, QuietReporter())
+    said = initialise(scans, QuietReporter())
+    assert "pixels of unknown size: the files do not say it" in said
     spec = load_spec("scans")
     assert (spec.modality, spec.label_values) == ("OT", (0, 255))
     assert spec.layout.model_extra == {

@@ -170,6 +170,44 @@ def test_a_folder_of_case_folders_is_a_case_for_each(tmp_path: Path) -> None:
     assert found == {"a": tuple(a), "b_2020": tuple(b)}
 
 
+def test_of_two_images_in_a_case_folder_none_is_guessed(tmp_path: Path) -> None:
+    touch(tmp_path / "s" / "a", "scan.nii.gz")
+    touch(tmp_path / "s" / "b", "axial.nii.gz", "coronal.nii.gz")
+    touch(tmp_path / "s" / "c", "c1.nii.gz", "c2.nii.gz")
+    sentence = (
+        r"b holds 2 images, axial\.nii\.gz, coronal\.nii\.gz, and 1 more hold several, c; "
+        r".* one image; let the name .* end in 't1', as t1\.nii\.gz, .* --manifest; .* itself"
+    )
+    with pytest.raises(DataError, match=sentence):
+        find_inputs([tmp_path / "s"], ["t1"])
+    assert list(find_inputs([tmp_path / "s" / "b"], ["t1"])) == ["axial", "coronal"]
+
+
+def test_the_channels_name_chooses_among_the_images_of_a_case(tmp_path: Path) -> None:
+    for case in ("a", "b"):
+        touch(tmp_path / case, "t1.nii.gz", "flair.nii.gz")
+    said: list[str] = []
+    found = find_inputs([tmp_path], ["t1"], said.append)
+    assert found == {case: (tmp_path / case / "t1.nii.gz",) for case in ("a", "b")}
+    (told,) = said
+    assert told.startswith(
+        f"2 in {tmp_path / 'a'} and 1 more folder are not called after a channel"
+    )
+    assert "(t1)" in told
+    assert told.endswith("not predicted, first flair.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["images", "imagesTs", "train", "site_1", "scans"])
+def test_a_folder_that_says_so_holds_a_case_in_each_image(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / name, "a.nii.gz", "b.nii.gz")
+    assert list(find_inputs([tmp_path], ["t1"])) == ["a", "b"]
+
+
+def test_each_picture_in_a_folder_is_a_case(tmp_path: Path) -> None:
+    touch(tmp_path / "polyps" / "day_1", "a.png", "b.png")
+    assert list(find_inputs([tmp_path / "polyps"], ["grey"])) == ["a", "b"]
+
+
 def test_a_tree_of_dicom_series_is_a_case_for_each(tmp_path: Path) -> None:
     for name in ("p1/s1", "p2/s1"):
         write_slice(tmp_path / "tree" / name / "1.dcm")
@@ -200,6 +238,23 @@ def test_a_folder_of_one_series_is_taken_as_its_owner_chose_it(tmp_path: Path) -
     found = find_inputs([tmp_path / "s"], ["T1"])
     assert list(found.values()) == [(tmp_path / "s",)]
     assert find_inputs([tmp_path / "s"], ["T1"], keep_ids=True) == {"s": (tmp_path / "s",)}
+
+
+def test_a_study_of_which_no_file_is_dicom_any_more_is_told(tmp_path: Path) -> None:
+    """Beside others; what lies beside a study is refused where that is read."""
+    write_slice(tmp_path / "in" / "p1" / "1.dcm", StudyInstanceUID="1.1")
+    write_slice(tmp_path / "in" / "p2" / "1.dcm", StudyInstanceUID="1.2")
+    for name in ("p1/2.dcm", "p3/1.dcm", "p3/2.dcm", "p4/1.DCM", "p4/notes.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"cut off")
+    said: list[str] = []
+    found = find_inputs([tmp_path / "in"], ["T1"], said.append, keep_ids=True)
+    assert list(found) == ["p1", "p2"]
+    assert said == [
+        f"3 in {tmp_path / 'in' / 'p3'} and 1 more folder are called DICOM, but hold none, and no "
+        "study is made of them, first 1.dcm; copy them again"
+    ]
 
 
 def test_masks_beside_scans_are_passed_over_and_told(tmp_path):

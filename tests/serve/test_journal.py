@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 import requests
 from pydicom.uid import generate_uid
 
-from medssl.errors import UsageError
+from medssl.errors import MedsslError, UsageError
 from medssl.serve.instances import Instance
-from medssl.serve.job import Job, images_of, read_job, results_folder
+from medssl.serve.job import Job, images_of, read_job, results_folder, write_job
 from medssl.serve.journal import MOST_ATTEMPTS, Conflict, Journal, QueueFull
 from tests.serve.conftest import Running, Start, study_files
 
@@ -237,3 +238,29 @@ def test_uids_are_what_the_standard_lets_them_be() -> None:
     assert is_uid(generate_uid())
     for text in ("", "..", "1.2/3", "1..2", "1" * 65, "1.2\n", "a.b", "1.2."):
         assert not is_uid(text)
+
+
+def test_a_disk_that_was_full_for_a_while_ends_no_service(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = threading.Event()
+    full.set()
+
+    def write(folder: Path, job: Job) -> None:
+        if full.is_set() and job.state == "done":
+            raise MedsslError("job.json cannot be written", "no space left on device", "")
+        write_job(folder, job)
+
+    monkeypatch.setattr("medssl.serve.journal.write_job", write)
+    monkeypatch.setattr("medssl.serve.worker.PAUSE_S", 0.05)
+    service = start()
+    answer = service.store(study_files(tmp_path / "in", "T1"))
+    line = "the journal cannot be kept: no space left on device; it is tried again"
+    for _ in range(600):
+        if sum(line in one for one in service.log) > MOST_ATTEMPTS:
+            break
+        time.sleep(0.05)
+    assert service.get("/health").status_code == 200
+    full.clear()
+    job = service.job(answer)
+    assert (job["state"], job["attempts"]) == ("done", 1)

@@ -15,7 +15,7 @@ import pytest
 
 from medssl.errors import DataError, Stopped
 from medssl.stop import listening
-from medssl.train import track
+from medssl.train import mlflow_store, track
 from medssl.train.jsonl_log import Journal, read_log
 from medssl.train.mlflow_run import alone
 from medssl.train.track import METRICS, Tracker, deliver, is_delivered
@@ -25,8 +25,8 @@ from medssl.train.tracking import TRACKING
 @pytest.fixture(autouse=True)
 def _first_command(monkeypatch):
     """No store has been found away or was warned of, as when a command begins."""
-    monkeypatch.setattr(track, "_away", {})
-    monkeypatch.setattr(track, "_warned", set())
+    monkeypatch.setattr(mlflow_store, "_away", {})
+    monkeypatch.setattr(mlflow_store, "_warned", set())
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")  # so that it is put back
 
@@ -349,7 +349,7 @@ def test_a_finished_stage_is_sent_by_the_next_command_that_finds_the_server(
     before = (tmp_path / "train" / TRACKING).stat().st_mtime_ns
     deliver(tmp_path / "train")
     assert (tmp_path / "train" / TRACKING).stat().st_mtime_ns == before
-    monkeypatch.setattr(track, "_away", {})
+    monkeypatch.setattr(mlflow_store, "_away", {})
     server = Server(port)
     for _ in range(2):
         for name in ("train", "run"):
@@ -371,7 +371,7 @@ def test_a_server_that_comes_back_is_sent_everything_by_the_stage_itself(
     with _tracker(tmp_path / "run"), _tracker(tmp_path / "train", parent="run") as stage:
         stage.metrics(1, {"loss": 3.0})
         server = Server(port)
-        monkeypatch.setattr(track, "_away", {})
+        monkeypatch.setattr(mlflow_store, "_away", {})
         stage._due = 0.0
         stage.metrics(2, {"loss": 2.0})
         stage.metrics(3, {"loss": 1.0})
@@ -385,7 +385,7 @@ def test_a_server_that_never_answers_is_waited_for_once(port, tmp_path, monkeypa
     import socket
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(track, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(mlflow_store, "PATIENCE_S", 0.5)
     track.load_client()
     with socket.create_server(("127.0.0.1", port)):
         began = time.monotonic()
@@ -399,7 +399,7 @@ def test_nobody_but_the_server_hears_the_password(away, port, tmp_path, monkeypa
     """In an address, # is written %23."""
     with caplog.at_level(logging.DEBUG), _tracker(tmp_path / "before"):
         pass
-    monkeypatch.setattr(track, "_away", {})
+    monkeypatch.setattr(mlflow_store, "_away", {})
     server = Server(port)
     with _tracker(tmp_path / "run") as tracker:
         tracker.metrics(1, {"loss": 3.0})

@@ -13,7 +13,7 @@ from typing import Any
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
-from medssl.data.files import visible
+from medssl.data.files import DICOM, visible
 from medssl.keyed import own_key
 
 Progress = Callable[[int, int | None], None]
@@ -70,6 +70,19 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
         ),
         key=lambda one: (one.folder, one.key),
     )
+
+
+def strays(folder: Path, studies: Sequence[StudyFiles]) -> list[Path]:
+    """Files in a folder and below that are called DICOM, hold none, and lie beside none that does.
+
+    What lies beside a study may be a slice of it, and whoever reads the study refuses that.
+    """
+    beside = {file.parent for one in studies for file in one.files}
+    return [
+        path
+        for path in _files(folder)
+        if path.suffix.lower() in DICOM and path.parent not in beside and _named(path) is None
+    ]
 
 
 def named_series(path: Path) -> str:

@@ -66,6 +66,12 @@ def names_a_part(name: str) -> bool:
     return bool(found) and (PARTS.issuperset(found) or found[0] in SITES)
 
 
+def names_many_scans(name: str) -> bool:
+    """Whether a folder's name says that it holds scans of several cases: images, train, site_1."""
+    found = words_of(name)
+    return names_a_part(name) or (bool(found) and (PARTS | SCANS).issuperset(found))
+
+
 def channel_word(name: str) -> tuple[str, str, str] | None:
     """What stands before and after the channel in a name, and the channel; None without one.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medssl.data.check import labelled
+from medssl.data.files import is_picture
 from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
@@ -94,18 +95,24 @@ def _facts(
             for value in sorted(names)
         )
     if contents.spacings:
-        yield _spacing(contents.spacings)
+        yield _spacing(contents.spacings, is_picture(next(iter(cases[0].images.values()))))
 
 
-def _spacing(spacings: Sequence[tuple[float, float, float]]) -> str:
+def _spacing(spacings: Sequence[tuple[float, float, float]], pictures: bool) -> str:
+    """How large voxels are, or the pixels of pictures where their files say it."""
+
     def said(one: tuple[float, ...]) -> str:
         return " x ".join(f"{side:.3g}" for side in one)
 
-    rounded = {tuple(round(side, 3) for side in one) for one in spacings}
+    sides = 2 if pictures else 3
+    what, scans = ("pixels", "pictures") if pictures else ("voxels", "scans")
+    rounded = {tuple(round(side, 3) for side in one[:sides]) for one in spacings}
+    if rounded == {(1, 1)}:
+        return "pixels of unknown size: the files do not say it"
     if len(rounded) == 1:
-        return f"voxels of {said(next(iter(rounded)))} mm in all scans"
+        return f"{what} of {said(next(iter(rounded)))} mm in all {scans}"
     low, high = (tuple(map(pick, zip(*rounded, strict=True))) for pick in (min, max))
-    return f"voxels of {said(low)} to {said(high)} mm"
+    return f"{what} of {said(low)} to {said(high)} mm"
 
 
 def _warnings(

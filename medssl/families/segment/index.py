@@ -20,7 +20,10 @@ def write_index(
     """Write the page of all cases; returns them in its order."""
     order = ranked(measured, asked.found.empty_masks, asked.limit)
     cards = _cards(asked, measured, order[:MOST])
-    write_masks_page(path, title, about, cards, asked.found.classes, len(order))
+    pictures = any(one.unit != "ml" for one in measured.values())
+    ranges = any(one.members for one in measured.values())
+    classes = asked.found.classes
+    write_masks_page(path, title, about, cards, classes, len(order), pictures, ranges)
     return order
 
 

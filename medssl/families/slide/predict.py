@@ -4,7 +4,7 @@ A slide of the pipeline is answered by the fold that did not learn from it, othe
 model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,12 +192,8 @@ def predict_slides(
         files, is_slide, lambda path: path.stem, "slide", "an SVS or a tiled TIFF"
     )
     refuse_inputs(out, files)
-    sources = {name: fingerprint_of([path]) for name, path in slides.items()}
     names = {name: [f"{name}.png", f"{name}.geojson"] for name in slides}
-    made = {"weights": weights_hash(checkpoint)}
-    with TEAM.first():
-        outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
-        outputs.begin()  # a folder that cannot be written to is said before the work
+    outputs = _begun(checkpoint, slides, names, out, overwrite)
     key = digest([found.split_hash, found.encoder.model_dump(mode="json")])
     features, head = cache_root() / "features" / f"checkpoint-{key}", classifier.head.to(device)
 
@@ -234,6 +230,22 @@ def predict_slides(
             write_text(path, table_text([*HEADS, *found.classes], rows))
         outputs.end()
     return out / CALLS
+
+
+def _begun(
+    checkpoint: Path,
+    slides: Mapping[str, Path],
+    names: Mapping[str, Sequence[str]],
+    out: Path,
+    overwrite: bool,
+) -> Outputs:
+    """What the folder is to hold: the calls, and the `names` of the maps of each slide."""
+    made = {"weights": weights_hash(checkpoint)}
+    sources = {name: fingerprint_of([path]) for name, path in slides.items()}
+    with TEAM.first():
+        outputs = Outputs(out, made, sources, {"": [CALLS], **names}, overwrite, whole=True)
+        outputs.begin()  # a folder that cannot be written to is said before the work
+    return outputs
 
 
 def _rows(

@@ -59,6 +59,9 @@ def test_radiographs_become_grades_scores_and_a_report(ran: Path) -> None:
     assert "ROC curve" in page
     summary = json.loads((done["report"].parent / "done.json").read_text())["summary"]
     assert summary["balanced_accuracy"] == pytest.approx(right / 12)
+    score = f"balanced accuracy {right / 12:.3f} ["
+    assert str(done).startswith(score)
+    assert "] on 12 test images\n" in str(done)
     assert {"kappa", "mse", "auc", "average_precision", "ece", "ece_uncalibrated"} <= set(summary)
 
 

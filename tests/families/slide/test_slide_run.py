@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,9 @@ def test_bags_become_calls_on_every_bag_scores_and_a_report(ran: Path) -> None:
     assert right >= 21  # the toy is easy
     assert "<html" in done["report"].read_text()
     assert "maps" not in done.paths
+    assert re.match(
+        r"accuracy 0\.\d+ \[0\.\d+, \S+\] on 24 labelled cases, each answered", str(done)
+    )
     said = {row["slide"]: row["prediction"] for row in rows(done["calls"])}
     assert said == {call["slide"]: call["prediction"] for call in calls}
 
