@@ -262,7 +262,7 @@ def make_update(
         _must_have_no_batch_norm(method, settings)
     elif settings.accumulate > 1 and any(one.training for one in _batch_norms(method)):
         note(
-            "train.accumulate: batch norms see the rows of one turn, and not those of the batch, so "
+            "train.accumulate: batch norms see the rows of one turn, not those of the batch, so "
             "the network learns otherwise than without it"
         )
     if settings.checkpointing:
