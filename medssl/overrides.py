@@ -19,7 +19,12 @@ such as in the settings of a method, a part of that name may have plain keys."""
 
 _OF_IMAGES = ("side", "normalise", "mean", "std", "resize")
 
-_CLASSES = {"network": (), "encoder": _OF_IMAGES, "image_encoder": _OF_IMAGES}
+_CLASSES = {
+    "network": (),
+    "encoder": _OF_IMAGES,
+    "image_encoder": _OF_IMAGES,
+    "slice_encoder": ("pooled",),
+}
 """Parts that name a class with keys of its own, and those that every class has and that stay."""
 
 _CHOICES = {"method": {"name"}, "pretrain": {"checkpoint", "pipeline"}, "layout": {"kind"}}

@@ -93,14 +93,23 @@ Extent = Annotated[int, Field(le=MOST)]
 Width = Annotated[int, Field(le=2**17)]
 """Numbers that a layer makes of one item."""
 
-Queue = Annotated[int, Field(le=2**20)]
-"""Items that are kept to compare with."""
+Items = Annotated[int, Field(le=2**20)]
+"""Cases, places, features or the like that are drawn, kept or compared with."""
 
 Batch = Annotated[int, Field(le=2**16)]
 """Items of a step or call."""
 
 Count = Annotated[int, Field(le=1024)]
-"""Parts or copies of a network, or passes through it."""
+"""Parts or copies of a network, passes through it, or other things of which there are few."""
+
+Steps = Annotated[int, Field(le=10**7)]
+"""Steps of training; at ten a second the most take twelve days."""
+
+Passes = Annotated[int, Field(le=10**5)]
+"""Passes over all training data."""
+
+Seed = Annotated[int, Field(le=2**32 - 1)]
+"""What random draws begin with."""
 
 Positive = Annotated[float, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0)]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from medssl.data.dicom.rule import SeriesRule
 from medssl.device import named_device
 from medssl.names import FileName
-from medssl.section import Amount, Batch, Patch, Section, Triple
+from medssl.section import Amount, Batch, Count, Patch, Section, Seed, Steps, Triple
 
 Format = Literal[
     "nifti",
@@ -77,7 +77,7 @@ class OptimiserSettings(Section):
     )
     power: float = Field(default=0.9, gt=0, description="of the polynomial")
     minimum: float = Field(default=0.0, ge=0, description="learning rate at which a cosine ends")
-    warmup_steps: int = Field(
+    warmup_steps: Steps = Field(
         default=0, ge=0, description="steps in which the rate rises linearly from 0"
     )
 
@@ -85,9 +85,9 @@ class OptimiserSettings(Section):
 class LoopSettings(Section):
     """The training loop of every family."""
 
-    steps: int = Field(default=1000, ge=1, description="training steps")
+    steps: Steps = Field(default=1000, ge=1, description="training steps")
     optimiser: OptimiserSettings = OptimiserSettings()
-    rate_every: int = Field(
+    rate_every: Steps = Field(
         default=1, ge=1, description="steps between changes of the learning rate"
     )
     clip_norm: float | None = Field(
@@ -102,7 +102,7 @@ class LoopSettings(Section):
         description="of the passes through the network; the weights stay float32. tf32: float32 "
         "whose products a GPU rounds to 10 bits",
     )
-    accumulate: int = Field(
+    accumulate: Batch = Field(
         default=1,
         ge=1,
         description="turns in which networks pass the rows of a batch, each held by itself: less "
@@ -130,15 +130,15 @@ class LoopSettings(Section):
         default=False,
         description="memory layout that is faster on some machines; results differ by rounding",
     )
-    validate_every: int = Field(default=100, ge=1, description="steps between validations")
-    checkpoint_every: int = Field(
+    validate_every: Steps = Field(default=100, ge=1, description="steps between validations")
+    checkpoint_every: Steps = Field(
         default=100,
         ge=1,
         description="steps between saved states, from which a stopped run continues",
     )
-    log_every: int = Field(default=10, ge=1, description="steps between values in the log")
+    log_every: Steps = Field(default=10, ge=1, description="steps between values in the log")
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: int | None = Field(
+    threads: Count | None = Field(
         default=None, ge=1, description="CPU threads of torch; null: torch's"
     )
     deterministic: bool = Field(default=True, description="false: faster cuDNN kernels")
@@ -177,13 +177,13 @@ class TrainSettings(LoopSettings):
         description="the same share of the unlabelled patches, centred on what the network takes "
         "for foreground; 0: none",
     )
-    foreground_refresh: int = Field(
+    foreground_refresh: Steps = Field(
         default=500,
         ge=20,
         description="steps after which all unlabelled cases are predicted anew for "
         "`foreground_unlabelled`; the first so many steps draw them uniformly",
     )
-    workers: int | None = Field(
+    workers: Count | None = Field(
         default=None,
         ge=0,
         description="threads that make batches ahead; 0: none, in the loop's own; null: one on a "
@@ -208,7 +208,7 @@ class PredictSettings(Section):
         default="gaussian",
         description="gaussian trusts the middle of a window most, constant all of it alike",
     )
-    window_batch: int | None = Field(
+    window_batch: Batch | None = Field(
         default=None, ge=1, description="windows per call; null chooses by device and patch"
     )
     average: Literal["logits", "probabilities"] = Field(
@@ -299,6 +299,6 @@ class PipelineFile(Section):
 
     name: FileName = Field(description="names the run's folder")
     title: str = Field(default="", description="heads the report")
-    seed: int = Field(default=0, ge=0, description="of splits, initial weights and all draws")
+    seed: Seed = Field(default=0, ge=0, description="of splits, initial weights and all draws")
     method: MethodChoice
     train: Section

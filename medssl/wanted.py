@@ -78,13 +78,12 @@ def limit(bounds: Sequence[Any], kind: type, name: str) -> Any:
 def _range(bounds: Sequence[Any]) -> str:
     least, above = limit(bounds, limits.Ge, "ge"), limit(bounds, limits.Gt, "gt")
     most, below = limit(bounds, limits.Le, "le"), limit(bounds, limits.Lt, "lt")
-    parts = [
-        f"of at least {least:g}" if least is not None else "",
-        f"above {above:g}" if above is not None else "",
-        f"at most {most:g}" if most is not None else "",
-        f"below {below:g}" if below is not None else "",
-    ]
-    said = " and ".join(part for part in parts if part)
+    words = {"of at least": least, "above": above, "at most": most, "below": below}
+    said = " and ".join(
+        f"{word} {bound if isinstance(bound, int) else format(bound, 'g')}"
+        for word, bound in words.items()
+        if bound is not None
+    )
     return f" {said}" if said else ""
 
 

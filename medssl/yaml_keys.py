@@ -1,5 +1,6 @@
 """Keys and values in YAML: a pipeline, a study, a data spec, or the value of an override."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,23 @@ import yaml
 
 from medssl.errors import UsageError
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_NUMBERS = {
+    _INT: r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)$",
+    _FLOAT: r"([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$",
+}
+"""What numbers look like. YAML 1.1 knows more, which YAML 1.2 took out: in silence `1:30` would
+be 90, and `017` 15. They are texts here."""
+
 
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would take the last in silence."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's
+        first: [(tag, form) for tag, form in forms if tag not in _NUMBERS]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -21,6 +36,10 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
                 seen.add(key.value)
         return node
+
+
+for _tag, _form in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_form), list("-+.0123456789"))
 
 
 def parse_yaml(text: str, where: str) -> Any:

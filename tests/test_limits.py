@@ -6,19 +6,19 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from medssl.errors import UsageError
+from medssl.pipeline.config import load_config
 from medssl.section import Section
 from tests.test_section import EVERY
 
 ELSEWHERE = {
-    "data.spec.DataSpec.regions_class_order",
     "families.pretrain.config.PretrainTrainSettings.patch",
     "methods.settings.alice.Embedding.patch",
     "networks.monai_tile_settings.MonaiTileSettings.std",
     "settings.TrainSettings.patch",
 }
 """What a patch can be is known with the network, which refuses others by the nearest that fits;
-what values are written of regions, with the regions; what deviations, with the other keys of the
-encoder."""
+what deviations, with the other keys of the encoder."""
 
 ANY_SIGN = {
     "data.dicom.rule.SeriesRule.number",
@@ -52,6 +52,16 @@ SIZES = {
 }
 """Keys that say how much memory or how many networks there are."""
 
+MOST_EVER = 10**7
+"""Steps of the longest training, and more than any other count."""
+
+MORE = {
+    **dict.fromkeys(("seed", "seeds", "test_seed", "eval_seed"), 2**32),
+    "number": 2**31,  # of DICOM's integers
+    "bytes": 2**50,
+}
+"""Whole numbers that count nothing, or bytes, and their most."""
+
 
 def plain(annotation: Any) -> Any:
     """A type without its limits, and without None."""
@@ -75,6 +85,13 @@ def is_numeric(annotation: Any) -> bool:
     if get_origin(kind) is tuple:
         return all(is_numeric(one) for one in get_args(kind) if one is not ...)
     return kind in (int, float)
+
+
+def is_whole(key: str) -> bool:
+    """Whether a key takes a whole number, or a list of them."""
+    owner, name = NUMBERS[key]
+    kind = plain(owner.model_fields[name].annotation)
+    return kind is int or (get_origin(kind) is tuple and plain(get_args(kind)[0]) is int)
 
 
 def keys() -> Iterator[tuple[str, type[BaseModel], str]]:
@@ -130,3 +147,18 @@ def test_of_a_range_the_smaller_number_comes_first(key: str) -> None:
 @pytest.mark.parametrize("key", sorted(key for key in NUMBERS if key.split(".")[-1] in SIZES))
 def test_a_size_that_no_memory_holds_is_refused(key: str) -> None:
     assert not is_taken(key, 10**7)
+
+
+@pytest.mark.parametrize("key", sorted(key for key in NUMBERS if is_whole(key)))
+def test_a_count_without_end_is_refused(key: str) -> None:
+    endless = MORE.get(key.rsplit(".", maxsplit=1)[-1], MOST_EVER)
+    assert is_taken(key, endless + 1) == (key in ELSEWHERE)
+
+
+def test_the_most_of_a_count_is_told_in_full() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config("hippocampus", ["train.steps=1000000000000"])
+    assert str(caught.value) == (
+        "train.steps=1000000000000 is wrong; give a whole number of at least 1 and at most "
+        "10000000, e.g. 10000000"
+    )

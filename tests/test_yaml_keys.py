@@ -58,3 +58,16 @@ def test_anchors_and_merged_keys_may_be_given_again() -> None:
         "b": {"x": 3, "y": 2},
         "c": {"x": 1, "y": 2},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("0", 0), ("-17", -17), ("1_000", 1000), ("0x1f", 31), ("0b11", 3)],
+        *[("1.", 1.0), (".5", 0.5), ("-1.5e-3", -1.5e-3), (".inf", float("inf"))],
+        *[("1:30", "1:30"), ("1:30.5", "1:30.5"), ("017", "017"), ("08", "08"), ("0o17", "0o17")],
+    ],
+)
+def test_numbers_are_those_that_one_reads(text: str, value: object) -> None:
+    found = parse_yaml(text, "it")
+    assert (type(found), found) == (type(value), value)

@@ -41,6 +41,14 @@ def is_picture(path: Path) -> bool:
     return path.name.lower().endswith((*PICTURES, *DICOM))
 
 
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, into which one would walk for ever."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(above.resolve() == target for above in folder.absolute().parents)
+
+
 def visible(folder: Path) -> list[Path]:
     """What lies directly in `folder`, sorted, hidden files left out; empty without the folder."""
     if not folder.is_dir():

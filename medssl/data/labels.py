@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -10,6 +10,9 @@ from medssl.section import Section
 
 IGNORED = 255
 """Class index of voxels of a mask that nobody has looked at."""
+
+LabelValue = Annotated[int, Field(strict=True, ge=1, le=255)]
+"""What a mask holds where a class is."""
 
 
 class Code(Section):
@@ -23,11 +26,8 @@ class Code(Section):
 class Label(Section):
     """One foreground class of a mask."""
 
-    value: int = Field(
-        strict=True,
-        ge=1,
-        le=255,
-        description="voxel value in the mask files, and in those that are predicted",
+    value: LabelValue = Field(
+        description="voxel value in the mask files, and in those that are predicted"
     )
     name: str = Field(description="of the class, in reports and file names")
     colour: str | None = Field(

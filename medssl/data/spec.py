@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from medssl.data.dicom.rule import SeriesRule
-from medssl.data.labels import IGNORED, Label, must_all_be_coloured
+from medssl.data.labels import IGNORED, Label, LabelValue, must_all_be_coloured
 from medssl.data.layout_choice import LayoutChoice, Source, validated
 from medssl.data.modalities import Modality
 from medssl.data.regions import Region, brats, regions_of
@@ -28,7 +28,7 @@ class Download(Section):
     """One file at the data set's official home."""
 
     url: str = Field(description="of the file")
-    bytes: int | None = Field(default=None, ge=1, description="its size")
+    bytes: int | None = Field(default=None, ge=1, le=2**50, description="its size")
     sha256: str | None = Field(default=None, description="its checksum")
     md5: str | None = Field(default=None, description="where the home publishes no SHA-256")
     unpack: bool = Field(default=False, description="a .tar or .zip whose content is the data set")
@@ -71,7 +71,7 @@ class DataSpec(Section):
         "in which masks are written, e.g. {whole: [1, 2, 3], core: [2, 3]}; brats: whole tumour, "
         "tumour core and enhancing tumour, by the names of the labels",
     )
-    regions_class_order: tuple[int, ...] | None = Field(
+    regions_class_order: tuple[LabelValue, ...] | None = Field(
         default=None,
         exclude_if=lambda given: given is None,
         description="the label value that each region is written as, as in nnU-Net; null: of each "

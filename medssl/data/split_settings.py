@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from medssl.section import Section
+from medssl.section import Count, Items, Section, Seed
 
 
 def _several(folds: int) -> int:
@@ -14,7 +14,7 @@ def _several(folds: int) -> int:
     return folds
 
 
-FoldCount = Annotated[int, Field(ge=0), AfterValidator(_several)]
+FoldCount = Annotated[Count, Field(ge=0), AfterValidator(_several)]
 
 FinalModel = Annotated[
     Literal["refit", "ensemble"],
@@ -28,7 +28,7 @@ FinalModel = Annotated[
 class SplitSettings(Section):
     """Who trains, validates and tests; patients are never divided."""
 
-    labels: int | None = Field(
+    labels: Items | None = Field(
         default=None,
         ge=1,
         description="labelled cases, validation included; null: all that are left",
@@ -47,7 +47,7 @@ class SplitSettings(Section):
         "left out once where they are fewer; 0: none",
     )
     final: FinalModel = "refit"
-    test: int = Field(
+    test: Items = Field(
         default=0,
         ge=0,
         description="test cases, where the data set declares none; without any, and without folds, "
@@ -57,11 +57,11 @@ class SplitSettings(Section):
         default="shuffled",
         description="listed: the labelled cases are the first of the data set's own list",
     )
-    test_seed: int | None = Field(
+    test_seed: Seed | None = Field(
         default=0,
         ge=0,
         description="seed of the test draw; null: the run's own, so test cases change",
     )
-    unlabelled: int | None = Field(
+    unlabelled: Items | None = Field(
         default=None, ge=0, description="at most so many unlabelled cases"
     )

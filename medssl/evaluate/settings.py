@@ -17,7 +17,7 @@ from medssl.evaluate.metric import ClassMetric, Metric
 from medssl.mistakes import nearest
 from medssl.names import shown
 from medssl.registry import METRICS
-from medssl.section import Noun, Section
+from medssl.section import Count, Items, Noun, Section
 
 TORCHMETRICS = "torchmetrics:"
 """What the name of a metric of torchmetrics starts with."""
@@ -220,10 +220,10 @@ class EvaluateSettings(MeasuredSection):
 
     tolerance: float = Field(default=1.0, gt=0, description="mm, normalised surface distance")
     pooled: bool = Field(default=False, description="also the voxel form of published tables")
-    bootstrap: int = Field(
+    bootstrap: Items = Field(
         default=2000, ge=100, description="draws of cases for the 95 % intervals"
     )
-    overlays: int = Field(default=3, ge=0, description="best, median and worst cases drawn")
+    overlays: Count = Field(default=3, ge=0, description="best, median and worst cases drawn")
     metrics: MaskMetrics = Field(
         default=(),
         description="measured beside those of medssl: of other packages, or `torchmetrics:NAME` "

@@ -1,5 +1,8 @@
 """Networks that are moving averages of others: teachers and momentum encoders."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -26,6 +29,18 @@ def follow_statistics(average: nn.Module, network: nn.Module, decay: float) -> N
             old.lerp_(new, 1 - decay)
         else:
             old.copy_(new)
+
+
+@contextmanager
+def kept_statistics(network: nn.Module) -> Iterator[None]:
+    """While it lasts, passes in training leave the running statistics of a network as they were."""
+    before = [one.clone() for one in network.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, old in zip(network.buffers(), before, strict=True):
+                one.copy_(old)
 
 
 def teacher_decay(step: int, decay: float) -> float:

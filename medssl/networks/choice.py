@@ -15,7 +15,7 @@ from medssl.networks.flat_settings import Dims, must_be_offered_flat, sized
 from medssl.networks.monai_encoder_keys import MONAI_ENCODERS
 from medssl.networks.monai_list import PREFIX, known
 from medssl.registry import NETWORKS
-from medssl.section import Patch, Section, check_patch
+from medssl.section import Items, Patch, Section, check_patch
 
 if TYPE_CHECKING:
     NetworkName = str
@@ -77,7 +77,7 @@ class NetworkChoice(Section):
     name: NetworkName
     frozen: bool = False
     decoder: str = "own"
-    nearest: int = Field(
+    nearest: Items = Field(
         default=20,
         ge=1,
         exclude_if=lambda given: given == 20,

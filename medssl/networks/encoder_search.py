@@ -229,7 +229,7 @@ def _watched(network: nn.Module, image: Tensor) -> Trial:
             call.found = [one.shape[2:] for one in _maps(found, image)]
         leaves, _ = tree_flatten(found)
         call.nodes = [_node(one) for one in leaves]
-        call.rows = [isinstance(one, Tensor) and len(one) == len(image) for one in leaves]
+        call.rows = [_has_rows(one) and len(one) == len(image) for one in leaves]
         time += 1
 
     for name, module in network.named_modules():
@@ -240,13 +240,18 @@ def _watched(network: nn.Module, image: Tensor) -> Trial:
             pads = type(module).__module__ == "torch.nn.modules.padding"
             module.register_forward_hook(lambda _, given, found, pads=pads: end(found, pads))
     answer, _ = tree_flatten(network(image))
-    nodes = [node for one in answer if (node := _node(one)) is not None]
+    maps = filter(_has_rows, answer)  # and no loss of its own
+    nodes = [node for one in maps if (node := _node(one)) is not None]
     return Trial(image.shape, calls, nodes)
 
 
 def _maps(values: Any, image: Tensor) -> list[Tensor]:
     leaves, _ = tree_flatten(values)
     return [one for one in leaves if isinstance(one, Tensor) and one.ndim == image.ndim]
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def _node(value: Any) -> Node | None:

@@ -22,13 +22,14 @@ from medssl.networks.image_encoders import DenseNet, PooledResNet50
 from medssl.networks.load_report import LoadReport
 from medssl.networks.monai_features import MonaiFeatures
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
+from medssl.networks.monai_slice_settings import AnySliceEncoder
+from medssl.networks.monai_slices import MonaiSlices
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.neighbours import Neighbours
 from medssl.networks.norm import rest_batch_norms
 from medssl.networks.pretrained import load_pretrained
 from medssl.networks.resnet import ResNet18
 from medssl.networks.slice_encoder import SliceEncoder
-from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_encoder import build_tile_encoder
 
 SLOPE = 0.2
@@ -119,7 +120,7 @@ class SliceCropEncoder(nn.Module):
     Its batch norms, where it has such, let crops of a batch act on each other in training.
     """
 
-    def __init__(self, settings: SliceEncoderSettings) -> None:
+    def __init__(self, settings: AnySliceEncoder) -> None:
         super().__init__()
         self.slices = SliceEncoder(settings)
         self.width = self.slices.widths[-1]
@@ -293,13 +294,14 @@ def _backbone(encoder: CropEncoder) -> nn.Module:
     if isinstance(encoder, MonaiFeatures):
         return encoder.network
     if isinstance(encoder, SliceCropEncoder):
-        return encoder.slices.backbone
+        slices = encoder.slices.backbone
+        return slices.model.network if isinstance(slices, MonaiSlices) else slices
     return encoder.backbone if isinstance(encoder, ResNetEncoder) else encoder
 
 
 def _initialise(network: Grader, settings: GraderSettings | MonaiGraderSettings) -> None:
     """Start weights; the head's are small, so that the first answers are near uniform."""
-    own = isinstance(settings, MonaiGraderSettings) or settings.name == "images"
+    own = isinstance(settings, MonaiGraderSettings) or settings.name in ("images", "slices")
     fresh: nn.Module = network.head if own else network
     for module in fresh.modules():
         if isinstance(module, nn.Linear):

@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 
 from medssl.networks.monai_grader_list import known_graders
 from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_slice_settings import AnySliceEncoder
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import RESNET_SMALLEST, TileEncoderSettings
-from medssl.section import Channels, Section
+from medssl.section import Channels, Items, Section
 
 SIAMESE_SMALLEST = 17
 """Smallest side in pixels: below, the last map has two rows, which InstanceNorm makes the same for
@@ -19,7 +20,7 @@ every image."""
 Head = Literal["softmax", "cumulative", "neighbours"]
 
 Nearest = Annotated[
-    int,
+    Items,
     Field(
         ge=1,
         exclude_if=lambda given: given == 20,
@@ -64,7 +65,7 @@ class GraderSettings(Section):
         "as the nearest labelled images, with method=knn_grading",
     )
     nearest: Nearest = 20
-    slice_encoder: SliceEncoderSettings = Field(
+    slice_encoder: AnySliceEncoder = Field(
         default=SliceEncoderSettings(), description="slices: as it was pre-trained"
     )
     image_encoder: AnyTileEncoder = Field(
@@ -104,8 +105,8 @@ class GraderSettings(Section):
 
     @property
     def packages(self) -> dict[str, str]:
-        """Packages beside medssl that it is of: none."""
-        return {}
+        """Packages beside medssl that its encoder is of."""
+        return self.slice_encoder.packages if self.name == "slices" else {}
 
     @property
     def smallest_side(self) -> int:
@@ -119,12 +120,4 @@ class GraderSettings(Section):
     @property
     def over_batch(self) -> bool:
         """Whether its answer to an image depends on the others of the batch."""
-        return self.name == "slices" and self.slice_encoder.norm == "batch"
-
-    @property
-    def norm_advice(self) -> tuple[str, str]:
-        """What normalises over the batch, as keys say it, and what to set instead."""
-        return (
-            f"network.name={self.name} with network.slice_encoder.norm=batch",
-            "set network.slice_encoder.norm=group",
-        )
+        return self.name == "slices" and self.slice_encoder.over_batch

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.own_loss import give
 
 
 class ManyHeads(nn.Module):
     """A network that may return several maps: a list of them, or [B, H, K, X, Y, Z].
 
-    What its modules share under two names is kept once in `state_dict`, under the first.
+    A scalar among them, a mean over the items, is a loss of its own, which is learnt from as well
+    (`medssl.networks.own_loss`). What its modules share under two names is kept once in
+    `state_dict`, under the first.
 
     Attributes:
         by_rows: what it offers beside `forward` that answers each item of a batch by itself.
@@ -24,7 +27,11 @@ class ManyHeads(nn.Module):
     encoder: VolumeEncoder | None
 
     def __init__(
-        self, network: nn.Module, last_answers: bool = False, encoder: VolumeEncoder | None = None
+        self,
+        network: nn.Module,
+        last_answers: bool = False,
+        encoder: VolumeEncoder | None = None,
+        own_loss: float = 1.0,
     ) -> None:
         """Wrap a network.
 
@@ -32,8 +39,10 @@ class ManyHeads(nn.Module):
             network: images [B, C, X, Y, Z] to logits of one head or of several.
             last_answers: whether the last map of a list answers; otherwise the first.
             encoder: built of the network's own modules.
+            own_loss: weight of a loss of its own.
         """
         super().__init__()
+        self.own_loss = own_loss
         self.network, self.last_answers, self.encoder = network, last_answers, encoder
         self.register_state_dict_post_hook(_without_second_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_second_names)  # type: ignore[no-untyped-call]
@@ -47,7 +56,11 @@ class ManyHeads(nn.Module):
         if isinstance(found, Tensor):
             maps = list(found.unbind(1)) if found.ndim == image.ndim + 1 else [found]
         else:
-            maps = list(found)[:: -1 if self.last_answers else 1]
+            answers = [one for one in found if one is not None]
+            maps = [one for one in answers if not _is_scalar(one)]
+            for loss in filter(_is_scalar, answers):
+                give(self, self.own_loss * loss, len(image))
+            maps = maps[:: -1 if self.last_answers else 1]
         return maps if self.training else maps[:1]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -58,6 +71,10 @@ class ManyHeads(nn.Module):
 def heads_of(network: nn.Module, image: Tensor) -> list[Tensor]:
     """As `ManyHeads.heads`; of a network with a single head its answer alone."""
     return network.heads(image) if isinstance(network, ManyHeads) else [network(image)]
+
+
+def _is_scalar(answer: Any) -> bool:
+    return isinstance(answer, Tensor) and answer.ndim == 0
 
 
 def _second_names(network: nn.Module) -> dict[str, str]:

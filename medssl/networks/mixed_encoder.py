@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from medssl.networks.encoder import VolumeEncoder
+from medssl.networks.monai_slice_settings import AnySliceEncoder
 from medssl.networks.slice_encoder import SliceEncoder
-from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
+from medssl.networks.slice_settings import SliceTransformerSettings
 from medssl.networks.slice_transformer import SliceTransformer, holistic
 
 
@@ -56,7 +57,7 @@ class MixedEncoder(VolumeEncoder):
     def __init__(
         self,
         channels: int,
-        encoder: SliceEncoderSettings,
+        encoder: AnySliceEncoder,
         transformer: SliceTransformerSettings | None,
         neighbours: int = 0,
     ) -> None:

@@ -6,9 +6,31 @@ is found in the network stands in `medssl.networks.monai_encoders`.
 
 MONAI_ENCODERS = {
     "monai:AttentionUnet": ("channels", "strides", "kernel_size"),
+    "monai:AutoEncoder": (
+        "channels",
+        "strides",
+        "kernel_size",
+        "num_res_units",
+        "act",
+        "norm",
+        "bias",
+        "padding",
+    ),
+    "monai:AutoencoderKL": (
+        "channels",
+        "num_res_blocks",
+        "attention_levels",
+        "latent_channels",
+        "norm_num_groups",
+        "norm_eps",
+        "with_encoder_nonlocal_attn",
+        "include_fc",
+        "use_combined_linear",
+    ),
     "monai:BasicUNet": ("features", "act", "norm", "bias"),
     "monai:BasicUNetPlusPlus": ("features", "act", "norm", "bias"),
     "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
+    "monai:LocalNet": ("num_channel_initial", "extract_levels", "pooling"),
     "monai:MedNeXt": (
         "init_filters",
         "encoder_expansion_ratio",
@@ -20,8 +42,11 @@ MONAI_ENCODERS = {
         "norm_type",
         "global_resp_norm",
     ),
+    "monai:RegUNet": ("num_channel_initial", "depth", "pooling", "encode_kernel_sizes"),
     "monai:SegResNet": ("init_filters", "blocks_down", "norm", "norm_name", "num_groups", "act"),
     "monai:SegResNetDS": ("init_filters", "blocks_down", "norm", "act", "resolution"),
+    "monai:SegResNetDS2": ("init_filters", "blocks_down", "norm", "act", "resolution"),
+    "monai:SegResNetVAE": ("init_filters", "blocks_down", "norm", "act"),
     "monai:SwinUNETR": (
         "feature_size",
         "patch_size",
@@ -56,6 +81,14 @@ MONAI_ENCODERS = {
         "adn_ordering",
     ),
     "monai:VNet": ("act", "bias"),
+    "monai:VQVAE": (
+        "channels",
+        "num_res_layers",
+        "num_res_channels",
+        "downsample_parameters",
+        "embedding_dim",
+        "act",
+    ),
 }
 
 NORM_LAST = {

@@ -41,6 +41,20 @@ def _attention_unet(network: Any) -> Chain:
     return _blocks([*blocks, layer.submodule], [1, *network.strides])
 
 
+def _auto_encoder(network: Any) -> Chain:
+    blocks = list(network.encode)
+    return _blocks(blocks, network.strides, getattr(blocks[0], "residual", None))
+
+
+def _autoencoder_kl(network: Any) -> Chain:
+    levels: list[list[nn.Module]] = [[]]
+    for block in network.encoder.blocks:
+        if type(block).__name__ == "AEKLDownsample":
+            levels.append([])
+        levels[-1].append(block)
+    return Chain(levels, [1, *[2] * (len(levels) - 1)])
+
+
 def _basic_unet(network: Any) -> Chain:
     downs = (getattr(network, f"down_{level}") for level in range(1, 5))
     return _blocks([network.conv_0, *downs], [1, 2, 2, 2, 2])
@@ -61,6 +75,12 @@ def _mednext(network: Any) -> Chain:
     finest, *stages = network.enc_stages
     deeper = zip(network.down_blocks, [*stages, network.bottleneck], strict=True)
     return Chain([[network.stem, finest], *deeper], [1, *[2] * len(network.down_blocks)])
+
+
+def _regunet(network: Any) -> Chain:
+    finest, *convolutions = network.encode_convs
+    deeper = zip(network.encode_pools, [*convolutions, network.bottom_block], strict=True)
+    return Chain([[finest], *deeper], [1, *[2] * network.depth])
 
 
 def _segresnet(network: Any) -> Chain:
@@ -88,6 +108,14 @@ def _unet(network: Any) -> Chain:
     return _blocks([*blocks, layer], [*network.strides[: len(blocks)], 1], skip)
 
 
+def _vqvae(network: Any) -> Chain:
+    encoder = network.encoder
+    each, blocks = 1 + encoder.num_res_layers, list(encoder.blocks)
+    levels = [blocks[start : start + each] for start in range(0, len(blocks) - 1, each)]
+    levels[-1].append(blocks[-1])
+    return Chain(levels, [one[0] for one in encoder.downsample_parameters])
+
+
 def _vnet(network: Any) -> Chain:
     downs = (getattr(network, f"down_tr{width}") for width in (32, 64, 128, 256))
     return _blocks([network.in_tr, *downs], [1, 2, 2, 2, 2])
@@ -100,14 +128,21 @@ def _blocks(blocks: Sequence[nn.Module], steps: Iterable[Stride], *beside: Any) 
 
 CHAINS: dict[str, Callable[[Any], Chain]] = {
     "AttentionUnet": _attention_unet,
+    "AutoEncoder": _auto_encoder,
+    "AutoencoderKL": _autoencoder_kl,
     "BasicUNet": _basic_unet,
     "BasicUNetPlusPlus": _basic_unet_plus_plus,
     "DynUNet": _dynunet,
+    "LocalNet": _regunet,
     "MedNeXt": _mednext,
+    "RegUNet": _regunet,
     "SegResNet": _segresnet,
     "SegResNetDS": _segresnet_ds,
+    "SegResNetDS2": _segresnet_ds,
+    "SegResNetVAE": _segresnet,
     "UNet": _unet,
     "VNet": _vnet,
+    "VQVAE": _vqvae,
 }
 """Classes whose encoder is a chain, and how it is found in a network of them."""
 

@@ -3,7 +3,6 @@
 Free of torch and of MONAI, so that a wrong name or argument is refused at once.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -13,10 +12,6 @@ from medssl.networks.grader_settings import GraderSettings, Head, Nearest
 from medssl.networks.monai_images import MonaiImages
 from medssl.networks.monai_list import PREFIX
 from medssl.section import Extent
-
-GROUPS = "[group, {num_groups: 8}]"
-"""A norm that all take whose norm may be chosen. One of single maps makes all their means equal, so
-that a network that averages its last map learns little."""
 
 
 class MonaiGraderSettings(MonaiImages):
@@ -60,22 +55,6 @@ class MonaiGraderSettings(MonaiImages):
     def smallest_side(self) -> int:
         """Smallest side of a crop that may be tried, in pixels; more is found by trying."""
         return 1
-
-    @property
-    def over_batch(self) -> bool:
-        """Whether its answer to an image depends on the others of the batch, in training."""
-        chosen = {**self.monai.arguments, **self.arguments}.get("norm")
-        return self.monai.batch_norm or "batch" in json.dumps(chosen).lower()
-
-    @property
-    def norm_advice(self) -> tuple[str, str]:
-        """What normalises over the batch, as keys say it, and what to set instead."""
-        if not self.monai.batch_norm:
-            return f"network.name={self.name} with batch norms", f"set network.norm={GROUPS}"
-        return (
-            f"network.name={self.name}, whose batch norms are built in,",
-            f"choose another, e.g. monai:DenseNet121 with network.norm={GROUPS}",
-        )
 
 
 def _chosen(given: Any) -> Any:

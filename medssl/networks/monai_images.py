@@ -3,6 +3,7 @@
 Free of torch and of MONAI, so that a wrong name or argument is refused at once.
 """
 
+import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -44,6 +45,12 @@ class MonaiImages(Section):
     def arguments(self) -> dict[str, Any]:
         """Those that are given."""
         return dict(self.model_extra or {})
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether its answer to an image depends on the others of the batch, in training."""
+        chosen = {**self.monai.arguments, **self.arguments}.get("norm")
+        return self.monai.batch_norm or "batch" in json.dumps(chosen).lower()
 
     @property
     def packages(self) -> dict[str, str]:

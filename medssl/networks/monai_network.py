@@ -32,7 +32,8 @@ def build(settings: MonaiSettings, channels: int, classes: int) -> ManyHeads:
     if described.dimensions is not None:
         given[described.dimensions] = settings.spatial_dims or 3
     network = constructed(name, given)
-    return ManyHeads(network, name in LAST_ANSWERS, encoder_in(network))
+    own_loss = settings.weight_of_own_loss or 0.0
+    return ManyHeads(network, name in LAST_ANSWERS, encoder_in(network), own_loss)
 
 
 def constructed(name: str, given: Mapping[str, Any]) -> nn.Module:
@@ -43,9 +44,17 @@ def constructed(name: str, given: Mapping[str, Any]) -> nn.Module:
     """
     from monai.networks import nets
 
+    from medssl.networks.monai_answers import CLASSES
+
     arguments = {key: _as_tuples(value) for key, value in given.items()}
     try:
-        network: nn.Module = getattr(nets, name)(**arguments)
+        network: nn.Module = (CLASSES.get(name) or getattr(nets, name))(**arguments)
+    except ImportError as error:
+        raise UsageError(
+            f"network.name={PREFIX}{name} wants a package that is not installed",
+            (str(error).splitlines() or ["it says no more"])[0],
+            "install it, if it suits the installed torch, or name another network",
+        ) from error
     except Exception as error:  # whatever a class of another package refuses its arguments with
         raise UsageError(
             f"network.name={PREFIX}{name} cannot be built with its arguments",

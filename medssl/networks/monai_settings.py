@@ -24,6 +24,10 @@ from medssl.networks.settings import UNETS, NetworkSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Patch
 
+OWN_LOSSES = {"monai:AutoencoderKL": 1e-6, "monai:SegResNetVAE": 0.1, "monai:VQVAE": 1.0}
+"""Classes with a loss of their own, and its published weight: Rombach et al. 2022, Myronenko 2018,
+van den Oord et al. 2017."""
+
 
 class MonaiSettings(NetworkChoice):
     """A network of MONAI; whatever else is given is an argument of its class."""
@@ -34,10 +38,19 @@ class MonaiSettings(NetworkChoice):
     frozen: bool = Field(default=False, description="the encoder does not learn")
     decoder: OwnDecoder = "own"
     spatial_dims: Dims = None
+    own_loss: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=lambda given: given is None,
+        description="weight of the loss that the network has of its own; null: as published, "
+        "AutoencoderKL 1e-6, SegResNetVAE 0.1, VQVAE 1",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         self.must_be_probed()
+        if self.own_loss is not None and self.weight_of_own_loss is None:
+            raise ValueError(f"{self.name} has no loss of its own: leave own_loss out")
         takes = [*self.monai.arguments, *filter(None, [self.monai.sides])]
         given, ours = self.arguments, {*CHANNELS, *DIMENSIONS}
         found = [*argument_mistakes(self.name, given, takes, self.monai.required, ours)]
@@ -54,6 +67,12 @@ class MonaiSettings(NetworkChoice):
     def arguments(self) -> dict[str, Any]:
         """Those that are given."""
         return dict(self.model_extra or {})
+
+    @property
+    def weight_of_own_loss(self) -> float | None:
+        """Of the loss that it has beside what a method makes of its logits; None: it has none."""
+        published = OWN_LOSSES.get(self.name)
+        return published if published is None or self.own_loss is None else self.own_loss
 
     @property
     def kind(self) -> Network:

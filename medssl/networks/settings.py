@@ -13,6 +13,7 @@ from medssl.errors import UsageError
 from medssl.networks.choice import Network, NetworkChoice, NetworkName, halvings
 from medssl.networks.flat_settings import must_be_offered_flat
 from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_slice_settings import AnySliceEncoder
 from medssl.networks.slice_settings import SliceEncoderSettings, SliceTransformerSettings
 from medssl.registry import NETWORKS
 from medssl.section import Channels, Count, Extent, Patch, check_patch
@@ -61,7 +62,7 @@ class NetworkSettings(NetworkChoice):
         description="swin_fpn and conv_fpn: which channels of an encoder that modality_invariant "
         "divided the decoder sees; the coarsest level is always whole",
     )
-    embed_stride: int = Field(
+    embed_stride: Extent = Field(
         default=2, ge=1, description="swin_fpn only: side of an embedded cell in voxels"
     )
     depths: tuple[Annotated[Count, Field(ge=1)], ...] = Field(
@@ -85,7 +86,7 @@ class NetworkSettings(NetworkChoice):
         "saves memory and costs about a third more time",
     )
 
-    slice_encoder: SliceEncoderSettings = Field(
+    slice_encoder: AnySliceEncoder = Field(
         default=SliceEncoderSettings(), description="slice_unet only: the network of a slice"
     )
     slice_transformer: SliceTransformerSettings = Field(
@@ -96,7 +97,7 @@ class NetworkSettings(NetworkChoice):
         description="slice_unet only: what the transformer says of a slice scales and shifts its "
         "deepest features; false: slices do not know of each other",
     )
-    neighbours: int = Field(
+    neighbours: Count = Field(
         default=0,
         ge=0,
         description="slice_unet only: slices to each side that come with each (2.5-D)",
@@ -137,7 +138,9 @@ class NetworkSettings(NetworkChoice):
 
     @property
     def packages(self) -> dict[str, str]:
-        """The package that offers the network; none for those of medssl."""
+        """The package that offers the network, or its encoder; none for those of medssl."""
+        if self.name == "slice_unet":
+            return self.slice_encoder.packages
         name, _, version = NETWORKS.package(self.name).rpartition(" ")
         return {name: version} if name else {}
 

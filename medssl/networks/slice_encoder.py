@@ -7,15 +7,15 @@ have one channel here; released weights with three equal ones are summed.
 Legend: B images, C channels, H W pixels, E features of the vector.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from medssl.networks.monai_slice_settings import AnySliceEncoder, MonaiSliceSettings
+from medssl.networks.monai_slices import MonaiSlices
 from medssl.networks.norm import group_norm
 from medssl.networks.resnet50 import Norm, ResNet50
-from medssl.networks.slice_settings import SliceEncoderSettings
+from medssl.networks.slice_settings import Pooled
 
 
 class ConvSlices(nn.Module):
@@ -52,17 +52,22 @@ class SliceEncoder(nn.Module):
         stem: name of the weight that reads the image; its second axis is the image's channels.
     """
 
-    def __init__(self, settings: SliceEncoderSettings, channels: int = 1) -> None:
+    def __init__(self, settings: AnySliceEncoder, channels: int = 1) -> None:
         super().__init__()
-        norm: Norm = nn.BatchNorm2d if settings.norm == "batch" else group_norm
-        self.pooled: Literal["all", "last", "released"] = settings.pooled
-        self.backbone: ResNet50 | ConvSlices
-        if settings.name == "resnet50":
-            self.backbone, first = ResNet50(channels, norm), 1  # the stem's map is not pooled
-            self.stem = "backbone.conv1.weight"
+        self.pooled: Pooled = settings.pooled
+        self.backbone: ResNet50 | ConvSlices | MonaiSlices
+        first = 0
+        if isinstance(settings, MonaiSliceSettings):
+            self.backbone = MonaiSlices(settings, channels)
+            self.stem = f"backbone.{self.backbone.stem}"
         else:
-            self.backbone, first = ConvSlices(channels, settings.width, settings.levels, norm), 0
-            self.stem = "backbone.blocks.0.0.weight"
+            norm: Norm = nn.BatchNorm2d if settings.norm == "batch" else group_norm
+            if settings.name == "resnet50":
+                self.backbone, first = ResNet50(channels, norm), 1  # the stem's map is not pooled
+                self.stem = "backbone.conv1.weight"
+            else:
+                self.backbone = ConvSlices(channels, settings.width, settings.levels, norm)
+                self.stem = "backbone.blocks.0.0.weight"
         self.widths, self.strides = self.backbone.widths, self.backbone.strides
         self._levels = list(range(first, len(self.widths)))
         if settings.pooled == "last":

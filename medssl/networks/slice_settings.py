@@ -4,29 +4,46 @@ Defaults are those of the sheet of joint 2D-3D pre-training (section 9, "ours");
 stand in `pipelines/joint2d3d/joint2d3d_paper.yaml`.
 """
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medssl.networks.monai_grader_list import known_graders
+from medssl.networks.monai_list import PREFIX
 from medssl.section import Channels, Count, Section
+
+if TYPE_CHECKING:
+    SliceEncoderName = str
+else:
+    SliceEncoderName = Literal[
+        ("resnet50", "conv", *(f"{PREFIX}{name}" for name in known_graders()))
+    ]
+    """Known networks, so that messages and schemas list them; those of MONAI have settings of
+    their own."""
+
+Pooled = Literal["all", "last", "released"]
+POOLED: Any = Field(
+    default="all",
+    description="means that make a slice's vector: of all levels, each of length 1; of the "
+    "last level, as it is; released: all levels, the last one twice",
+)
 
 
 class SliceEncoderSettings(Section):
     """The network of single slices and of images."""
 
-    name: Literal["resnet50", "conv"] = Field(
-        default="resnet50", description="ResNet-50, or a few convolutions for a CPU"
+    name: SliceEncoderName = Field(
+        default="resnet50",
+        description="ResNet-50, a few convolutions for a CPU, or monai:CLASS, a network of MONAI "
+        "with its own arguments in place of width, levels and norm",
     )
     width: Channels = Field(default=16, description="conv: channels of the first level; doubled")
     levels: int = Field(default=3, ge=1, le=6, description="conv: halvings of the image's sides")
     norm: Literal["batch", "group"] = Field(
         default="batch", description="group: for very small batches; no statistics are shared"
     )
-    pooled: Literal["all", "last", "released"] = Field(
-        default="all",
-        description="means that make a slice's vector: of all levels, each of length 1; of the "
-        "last level, as it is; released: all levels, the last one twice",
-    )
+    pooled: Pooled = POOLED
 
     @model_validator(mode="after")
     def _sizes_of_conv(self) -> Self:
@@ -35,6 +52,20 @@ class SliceEncoderSettings(Section):
             if self.name == "resnet50" and getattr(self, key) != default:
                 raise ValueError(f"{key} is of the encoder 'conv'; leave it out with resnet50")
         return self
+
+    def gives_way(self, given: Mapping[str, Any]) -> bool:
+        """As `Section.gives_way`: networks of MONAI have other keys."""
+        return str(given.get("name")).startswith(PREFIX)
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether its answer to an image depends on the others of the batch, in training."""
+        return self.norm == "batch"
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Packages beside medssl that it is of: none."""
+        return {}
 
     @property
     def smallest_side(self) -> int:

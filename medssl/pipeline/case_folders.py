@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
-from medssl.data.files import images_in, is_picture, stem, visible
+from medssl.data.files import images_in, is_picture, leads_back, stem, visible
 from medssl.data.found.words import names_a_mask, names_many_scans
 from medssl.errors import DataError
 from medssl.names import some_of
@@ -133,7 +133,8 @@ def cases_below(folder: Path, name: str, look: Look, top: bool = True) -> Iterat
         many = top or names_many_scans(folder.name) or is_picture(images[0])
         yield from _of_images(folder, name, images, look, many)
         return
-    for inner in look.without_masks([one for one in visible(folder) if one.is_dir()]):
+    folders = [one for one in visible(folder) if one.is_dir() and not leads_back(one)]
+    for inner in look.without_masks(folders):
         below = inner.name if top else f"{name}_{inner.name}"
         yield from cases_below(inner, below, look, top=False)
 

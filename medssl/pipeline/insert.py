@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from medssl.data.plan.key import Planned
+from medssl.yaml_keys import parse_yaml
 from medssl.yaml_text import Row, rows_as_yaml
 
 
@@ -22,7 +23,7 @@ def with_keys(text: str, keys: Sequence[Planned]) -> str:
     lines = text.splitlines()
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
-        _complete(lines, node, rows, "", (yaml.safe_load(text) or {}))
+        _complete(lines, node, rows, "", (parse_yaml(text, "the file") or {}))
     else:
         lines += rows_as_yaml(rows)
     return "\n".join(lines) + "\n"

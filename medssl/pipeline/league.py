@@ -20,7 +20,7 @@ from medssl.names import FileName
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.sections import validate
 from medssl.pipeline.study import Study, load_study
-from medssl.section import Section
+from medssl.section import Items, Section, Seed
 
 COLUMN = ":"
 """Between the name of a league, a task and a protocol."""
@@ -37,7 +37,7 @@ class Column(Section):
     set: Overrides = Field(
         default=(), description="overrides of that pipeline, below those of the arms"
     )
-    labels: int | None = Field(
+    labels: Items | None = Field(
         default=None, ge=1, description="split.labels, where the family has label budgets"
     )
 
@@ -55,7 +55,7 @@ class League(Section):
         description="name to overrides of all pipelines, or of those of each task by its name; "
         "tasks that are not named leave the arm out",
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: tuple[Annotated[Seed, Field(ge=0)], ...] = Field(
         default=(0,), min_length=1, description="one run of each arm, task and protocol for each"
     )
 

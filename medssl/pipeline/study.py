@@ -16,7 +16,7 @@ from medssl.names import FileName
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.family import Family
 from medssl.pipeline.sections import validate
-from medssl.section import OneAlone, Section
+from medssl.section import Items, OneAlone, Section, Seed
 
 Axis = Literal["data", "labels", "seed", "arm"]
 
@@ -36,12 +36,12 @@ class Study(Section):
     arms: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="name to overrides of the pipeline"
     )
-    labels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    labels: tuple[Annotated[Items, Field(ge=0)], ...] = Field(
         default=(),
         description="where the family has label budgets: values of split.labels, one run of each "
         "arm and seed for each",
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: tuple[Annotated[Seed, Field(ge=0)], ...] = Field(
         default=(0,),
         min_length=1,
         description="one run of each arm (and budget) for each",

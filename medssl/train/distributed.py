@@ -298,6 +298,10 @@ class Team:
         dist.all_reduce(tensor)
         return tensor
 
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes of a value without a gradient."""
+        return self.sum(value.detach().clone()) / self.size if self.together else value.detach()
+
     def mean_gradients(
         self, parameters: Sequence[torch.nn.Parameter], uneven: bool = False
     ) -> None:

@@ -18,6 +18,7 @@ from medssl.data.bags.bag import Bags
 from medssl.data.batch import TrainBatch
 from medssl.errors import MedsslError, UsageError
 from medssl.methods.method import Method, Progress
+from medssl.networks.own_loss import own_losses, total
 from medssl.settings import LoopSettings
 from medssl.train.compiled import Note, compile_networks
 from medssl.train.distributed import TEAM
@@ -121,10 +122,19 @@ class Update:
         """Compute the gradients of every part; returns the loss terms, fetched in one transfer."""
         terms: dict[str, Tensor] = {}
         for part in range(self.method.parts):
-            with self._autocast(), self.division.on([*default_generators(self.device), generator]):
-                found = self.method(batches, progress, generator, part)
+            with (
+                self._autocast(),
+                self.division.on([*default_generators(self.device), generator]),
+                own_losses() as own,
+            ):
+                found = dict(self.method(batches, progress, generator, part))
+            if (of_networks := total(own)) is not None:
+                name = "network" if self.method.parts == 1 else f"network_{part + 1}"
+                found[name] = of_networks
             loss = torch.stack(list(found.values())).sum()
             self._pass_back(loss)
+            if of_networks is not None:  # the others are equal in all processes
+                found[name] = TEAM.mean(of_networks)
             terms |= {name: value.detach() for name, value in found.items()}
         TEAM.mean_gradients(list(self.apart()))
         return _fetched([terms])[0]
@@ -258,6 +268,12 @@ def make_update(
         )
     division = Division(TEAM, settings.accumulate)
     less = settings.checkpointing or settings.accumulate > 1
+    if less and any(getattr(one, "passed_once", False) for one in method.modules()):
+        raise UsageError(
+            f"{_keys(settings)} cannot be had with this network",
+            "passes are carried out once more for their gradients, and each pass moves its codes",
+            "leave it out, or name another network",
+        )
     if less and TEAM.together:
         _must_have_no_batch_norm(method, settings)
     elif settings.accumulate > 1 and any(one.training for one in _batch_norms(method)):
@@ -309,18 +325,22 @@ def _batch_norms(method: nn.Module) -> list[nn.Module]:
 
 def _must_have_no_batch_norm(method: nn.Module, settings: LoopSettings) -> None:
     if _batch_norms(method):
-        asked = {
-            "train.accumulate": settings.accumulate > 1,
-            "train.checkpointing": settings.checkpointing,
-        }
-        keys = " and ".join(key for key, given in asked.items() if given)
         raise UsageError(
-            f"{keys} cannot be had with {TEAM.size} processes and batch norms",
+            f"{_keys(settings)} cannot be had with {TEAM.size} processes and batch norms",
             "passes are computed once more for their gradients, and the batch norms of all "
             "processes would have to meet again for that",
             "leave it out, as each process keeps the passes of its part of the batch alone; or "
             "choose another norm, e.g. network.norm=instance; or start one process",
         )
+
+
+def _keys(settings: LoopSettings) -> str:
+    """The keys of those that are given for which passes are carried out once more."""
+    asked = {
+        "train.accumulate": settings.accumulate > 1,
+        "train.checkpointing": settings.checkpointing,
+    }
+    return " and ".join(key for key, given in asked.items() if given)
 
 
 def _store_channels_last(method: nn.Module) -> None:

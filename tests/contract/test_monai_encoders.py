@@ -23,6 +23,13 @@ NETWORKS = [
     MonaiSettings(name=f"monai:{name}", **given)
     for name, given in {
         "AttentionUnet": {"channels": [4, 4, 8, 8, 8], "strides": [[2, 2, 1], 2, 2, 2]},
+        "AutoEncoder": {"channels": [4, 4, 8, 8, 8], "strides": [1, 2, 2, 2, 2]},
+        "AutoencoderKL": {
+            "channels": [4] * 5,
+            "num_res_blocks": 1,
+            "attention_levels": [False] * 5,
+            "norm_num_groups": 2,
+        },
         "BasicUNet": {"features": FEW},
         "BasicUNetPlusPlus": {"features": FEW},
         "DynUNet": {
@@ -31,13 +38,25 @@ NETWORKS = [
             "upsample_kernel_size": [[2, 2, 1], 2, 2, 2],
             "filters": [4, 4, 8, 8, 8],
         },
+        "LocalNet": {"num_channel_initial": 2, "extract_levels": [0, 1, 2, 3, 4]},
         "MedNeXt": {"init_filters": 4, "kernel_size": 3},
+        "RegUNet": {"num_channel_initial": 2, "depth": 4},
         "SegResNet": {"init_filters": 8},
         "SegResNetDS": {"init_filters": 4, "blocks_down": [1] * 5, "resolution": [1, 1, 3]},
+        "SegResNetDS2": {"init_filters": 4, "blocks_down": [1] * 5},
+        "SegResNetVAE": {"init_filters": 8, "input_image_size": [32] * 3},
         "SwinUNETR": {"feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4},
         "UNETR": {"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "img_size": [32] * 3},
         "UNet": {"channels": [4, 4, 8, 8, 8], "strides": [2, [2, 2, 1], 2, 2]},
         "VNet": {},
+        "VQVAE": {
+            "channels": [4] * 5,
+            "num_res_channels": [4] * 5,
+            "num_res_layers": 1,
+            "downsample_parameters": [[1, 3, 1, 1], *[[2, 4, 1, 1]] * 4],
+            "upsample_parameters": [*[[2, 4, 1, 1, 0]] * 4, [1, 3, 1, 1, 0]],
+            "embedding_dim": 8,
+        },
     }.items()
 ]
 SMALLER = {

@@ -39,12 +39,12 @@ NETWORKS = {
         "side": SIDE,
     },
     "classifier": {"name": "monai:Classifier", "channels": [4, 4], "strides": [2, 2], "side": SIDE},
-}
-BATCH_NORM = {
-    "name": "monai:ResNet",
-    "block": "basic",
-    "layers": [1, 1, 1, 1],
-    "block_inplanes": [4, 4, 8, 8],
+    "resnet, batch norms": {
+        "name": "monai:ResNet",
+        "block": "basic",
+        "layers": [1, 1, 1, 1],
+        "block_inplanes": [4, 4, 8, 8],
+    },
 }
 
 every_network = pytest.mark.parametrize("kind", NETWORKS)
@@ -96,9 +96,9 @@ def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(kind, tmp_path)
     )
 
 
-@pytest.mark.parametrize("given", [*NETWORKS.values(), BATCH_NORM], ids=[*NETWORKS, "resnet"])
-def test_training_teaches_the_labelled_images(given):
-    network = MonaiGraderSettings(**given, dropout=0)
+@every_network
+def test_training_teaches_the_labelled_images(kind):
+    network = monai(kind, dropout=0)
     method = make("supervised_grading", network=network)
     update = make_update(method, constant(40, 1e-2), 0, torch.device("cpu"))
     same = batches(method)

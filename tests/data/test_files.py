@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from medssl.data.dicom.study import studies_in
 from medssl.data.files import images_in, is_image, stem
+from medssl.data.found.items import items_below
 from medssl.data.pixels import files_of
 from medssl.errors import DataError
+from medssl.pipeline.inputs import find_inputs
 
 
 def test_the_stem_drops_image_suffixes_only() -> None:
@@ -41,3 +44,23 @@ def test_the_files_of_a_series_are_those_that_can_be_seen(
         touch(name)
     assert files_of(tmp_path / "s") == [tmp_path / "s/1.dcm"]
     assert files_of(tmp_path / "s/1.dcm") == [tmp_path / "s/1.dcm"]
+
+
+@pytest.fixture
+def round_about(tmp_path: Path, touch: Callable[[str], Path]) -> Path:
+    """A folder with one image, and links to folders that they lie in; one goes over another."""
+    touch("set/one/a.nii")
+    touch("set/two/notes.txt")
+    (tmp_path / "set" / "one" / "back").symlink_to("..")
+    (tmp_path / "set" / "two" / "over").symlink_to("../three")
+    (tmp_path / "three").mkdir()
+    (tmp_path / "set" / "three").symlink_to("../three")
+    (tmp_path / "three" / "back").symlink_to("../set/two")
+    return tmp_path / "set"
+
+
+def test_links_do_not_lead_round_for_ever(round_about: Path) -> None:
+    assert [item.plain for item in items_below(round_about)] == ["one/a"]
+    assert studies_in(round_about) == []
+    found = find_inputs([round_about], ["t1"], note=lambda words: None)
+    assert list(found) == ["one"]

@@ -25,18 +25,39 @@ VIT = {"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}
 MEDNEXT = {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1], "blocks_up": [1, 1]}
 GIVEN = {
     "AttentionUnet": {"channels": [4, 8, 12], "strides": [2, 2]},
+    "AutoEncoder": {"channels": [4, 8, 12], "strides": [2, 2, 2]},
+    "AutoEncoder, residual, by axis": {
+        "channels": [4, 8, 12],
+        "strides": [2, [2, 2, 1], 1],
+        "num_res_units": 1,
+    },
+    "AutoencoderKL": {
+        "channels": [4, 4],
+        "num_res_blocks": [1, 1],
+        "attention_levels": [False, False],
+        "norm_num_groups": 2,
+    },
     "BasicUNet": {"features": FEW},
     "BasicUNetPlusPlus": {"features": FEW},
     "DynUNet": {"filters": [4, 8, 12], **THREE},
     "DynUNet, residual, by axis": {"filters": [4, 8, 12], "res_block": True, **FLAT},
+    "LocalNet": {"num_channel_initial": 4, "extract_levels": [0, 1, 2]},
     "MedNeXt": MEDNEXT,
     "MedNeXt, residual": {**MEDNEXT, "use_residual_connection": True},
+    "RegUNet": {"num_channel_initial": 4, "depth": 2},
     "SegResNet": {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]},
     "SegResNetDS": {"init_filters": 4, "blocks_down": [1, 1, 1]},
+    "SegResNetDS2": {"init_filters": 4, "blocks_down": [1, 1, 1]},
     "SegResNetDS, by axis": {
         "init_filters": 4,
         "blocks_down": [1, 1, 1],
         "resolution": [1, 1, 3],
+    },
+    "SegResNetVAE": {
+        "init_filters": 8,
+        "blocks_down": [1, 1, 1],
+        "blocks_up": [1, 1],
+        "input_image_size": [SIDE] * 3,
     },
     "SwinUNETR": SWIN,
     "SwinUNETR, version 2": {**SWIN, "use_v2": True},
@@ -48,6 +69,14 @@ GIVEN = {
         "num_res_units": 2,
     },
     "VNet": {"dropout_prob_down": None},
+    "VQVAE": {
+        "channels": [4, 8],
+        "num_res_channels": [4, 4],
+        "num_res_layers": 1,
+        "downsample_parameters": [[2, 4, 1, 1]] * 2,
+        "upsample_parameters": [[2, 4, 1, 1, 0]] * 2,
+        "embedding_dim": 4,
+    },
 }
 SETTINGS = {
     case: MonaiSettings(name=f"monai:{case.partition(',')[0]}", **given)
@@ -121,14 +150,21 @@ NESTED = ["model.0", "model.1.submodule.0", "model.1.submodule.1.submodule"]
 SKIPS = "skip_layers.next_layer"
 DECODED = {
     "AttentionUnet": NESTED,
+    "AutoEncoder": [f"encode.encode_{level}" for level in range(3)],
+    "AutoencoderKL": ["encoder.blocks.1", "encoder.blocks.8"],
     "BasicUNet": ["conv_0", "down_1", "down_2", "down_3", "down_4"],
     "BasicUNetPlusPlus": [f"conv_{level}_0" for level in range(5)],
     "DynUNet": ["skip_layers.downsample", f"{SKIPS}.downsample", f"{SKIPS}.next_layer"],
+    "LocalNet": ["encode_convs.0", "encode_convs.1", "bottom_block"],
     "MedNeXt": ["enc_stages.0", "enc_stages.1", "bottleneck"],
+    "RegUNet": ["encode_convs.0", "encode_convs.1", "bottom_block"],
     "SegResNet": [f"down_layers.{level}" for level in range(3)],
+    "SegResNetDS2": [f"encoder.layers.{level}.blocks" for level in range(3)],
+    "SegResNetVAE": [f"down_layers.{level}" for level in range(3)],
     "SegResNetDS": [f"encoder.layers.{level}.blocks" for level in range(3)],
     "UNETR": ["vit.norm", "encoder2", "encoder3", "encoder4"],
     "UNet": NESTED,
+    "VQVAE": ["encoder.blocks.1", "encoder.blocks.4"],
     "VNet": ["in_tr", *(f"down_tr{width}" for width in (32, 64, 128, 256))],
 }
 """The modules inside MONAI's networks whose answers the decoder reads, in the order of forward."""

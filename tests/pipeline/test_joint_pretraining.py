@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medssl.errors import UsageError
@@ -14,7 +15,8 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.pipeline.config import load_config
 from medssl.pipeline.plan import make_plan
 from medssl.pipeline.progress import QuietReporter
-from medssl.pipeline.run import carry_out_plan
+from medssl.pipeline.run import carry_out_plan, train
+from medssl.train.checkpoint import load_checkpoint
 from medssl.train.encoder_checkpoint import load_encoder_weights
 
 KNEES = """
@@ -108,6 +110,39 @@ def test_images_and_volumes_give_one_encoder_for_grading_and_segmentation(both):
     start = load_start(load_config("fine", [f"pretrain={folder}"]), QuietReporter())
     assert start.card.method["name"] == "joint2d3d"
     assert set(start.encoder.weights) == set(weights)
+
+
+DENSE = "monai:DenseNet121, init_features: 4, growth_rate: 4, block_config: [1, 1]"
+
+
+def test_a_network_of_monai_encodes_slices_and_starts_segmentation_and_grading(both):
+    for file in ("both", "fine"):
+        written = JOINT if file == "both" else f"data: balls\n{NETWORK}"
+        written = written.replace("{name: conv, width: 4, levels: 2}", f"{{name: {DENSE}}}")
+        (both / "pipelines" / f"{file}.yaml").write_text(written)
+    folder = carry_out_plan(make_plan(load_config("both")), QuietReporter())["model"]
+    _, described = load_encoder_weights(folder)
+    assert described.network.slice_encoder.name == "monai:DenseNet121"
+    few = ["train.steps=2", "train.patch=[16,16,8]", "split.validation=0"]
+    trained = train(load_config("fine", [f"pretrain={folder}", *few]), QuietReporter())["model"]
+    predictor, checkpoint = load_checkpoint(trained)
+    assert checkpoint.packages.keys() == {"monai"}
+    with torch.inference_mode():
+        assert predictor.eval()(torch.zeros(1, 1, 16, 16, 8)).shape == (1, 2, 16, 16, 8)
+    slices = "{name: slices, slice_encoder: {name: " + DENSE + "}}"
+    (both / "pipelines" / "grade.yaml").write_text(
+        "data: knees\npreprocess: {radiograph: {field: null, side: 16}}\n"
+        "evaluate: {disease_from: 1}\n"
+    )
+    start = load_config("grade", [f"pretrain={folder}", f"network={slices}"]).start
+    assert start.folder == folder
+
+
+def test_slices_that_a_network_of_monai_cannot_take_are_told_before_data_are_read(both):
+    deep = DENSE.replace("[1, 1]", "[1, 1, 1, 1, 1]")
+    config = load_config("both", ["network.slice_encoder={name: " + deep + "}"])
+    with pytest.raises(UsageError, match="cannot encode 16 x 16 pixels"):
+        carry_out_plan(make_plan(config), QuietReporter())
 
 
 @pytest.mark.parametrize(

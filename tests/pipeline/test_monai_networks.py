@@ -17,6 +17,7 @@ from medssl.families.segment.predict import predict_files
 from medssl.networks.build import build_network
 from medssl.networks.heads import ManyHeads
 from medssl.networks.monai_list import LIST, as_text, installed
+from medssl.networks.monai_settings import MonaiSettings
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run, train
@@ -33,11 +34,23 @@ DYNUNET = {
     "filters": [4, 8, 8],
 }
 MEDNEXT = {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1], "blocks_up": [1, 1]}
+VAE = {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1], "vae_nz": 4}
+KL = {
+    "channels": [4, 4],
+    "num_res_blocks": 1,
+    "norm_num_groups": 2,
+    "attention_levels": [False] * 2,
+}
+KL |= {"with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False}
+CODES = {"channels": [4], "num_res_channels": [4], "num_res_layers": 1, "num_embeddings": 4}
+CODES |= {"downsample_parameters": [[2, 4, 1, 1]], "upsample_parameters": [[2, 4, 1, 1, 0]]}
+VIT = {"patch_size": 4, "hidden_size": 12, "mlp_dim": 12, "num_layers": 1, "num_heads": 2}
 TRANSFORMER = {"feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4, "window_size": 2}
 
 NETWORKS: dict[str, tuple[dict[str, Any], list[int], int]] = {
     # its arguments, the patch, and its heads
     "AttentionUnet": ({"channels": [4, 8], "strides": [2]}, [8, 8, 8], 1),
+    "AutoencoderKL": (KL, [8, 8, 8], 1),
     "BasicUNet": ({"features": FEW}, [32, 16, 16], 1),
     "BasicUNetPlusPlus": ({"features": FEW}, [32, 16, 16], 1),
     "BasicUNetPlusPlus, all": ({"features": FEW, "deep_supervision": True}, [32, 16, 16], 4),
@@ -47,10 +60,13 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int], int]] = {
     "MedNeXt, deep": ({**MEDNEXT, "deep_supervision": True}, [8, 8, 8], 3),
     "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8, 8], 1),
     "SegResNetDS": ({"init_filters": 4, "blocks_down": [1, 1, 1], "dsdepth": 2}, [8, 8, 8], 2),
+    "SegResNetVAE": (VAE, [8, 8, 8], 1),
     "SwinUNETR": (TRANSFORMER, [64, 32, 32], 1),
     "UNETR": ({"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}, [16] * 3, 1),
     "UNet": ({"channels": [4, 8], "strides": [2]}, [8, 8, 8], 1),
     "VNet": ({}, [16, 16, 16], 1),
+    "VQVAE": (CODES, [8, 8, 8], 1),
+    "ViTAutoEnc": (VIT, [16, 16, 16], 1),
 }
 
 
@@ -70,6 +86,7 @@ FLAT: dict[str, tuple[dict[str, Any], list[int], int]] = {
     ),
     "MedNeXt": ({**MEDNEXT, "blocks_bottleneck": 1, "deep_supervision": True}, [8, 8], 3),
     "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8], 1),
+    "SegResNetVAE": (VAE, [8, 8], 1),
     "SwinUNETR": (TRANSFORMER, [64, 32], 1),
     "UNETR": ({"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}, [16, 16], 1),
 }
@@ -139,14 +156,14 @@ HEADS = {
 }
 
 
-SEVEN = ["AttentionUnet", "BasicUNetPlusPlus", "DynUNet", "MedNeXt", "SegResNet", "SwinUNETR"]
-SEVEN += ["UNETR"]
+DIVIDED = ["AttentionUnet", "BasicUNetPlusPlus", "DynUNet", "MedNeXt", "SegResNet", "SegResNetVAE"]
+DIVIDED += ["SwinUNETR", "UNETR", "VQVAE"]
 CHANGE = ["dmpls", "unimatch"]
 """Methods that change features on their way from the encoder to the decoder."""
 
 
 @pytest.mark.parametrize("method", CHANGE)
-@pytest.mark.parametrize("case", SEVEN)
+@pytest.mark.parametrize("case", DIVIDED)
 def test_features_are_changed_in_three_dimensions(case: str, method: str, balls: Path) -> None:
     given = [*overrides(case), f"method={method}", "train.steps=2", "split.validation=0"]
     trained = train(load_config("balls", given), QuietReporter())["model"]
@@ -267,6 +284,16 @@ def test_what_a_network_refuses_is_told_before_data_are_read(
         with pytest.raises(UsageError) as caught:
             verb(config, QuietReporter())
         assert sentence in str(caught.value)
+
+
+def test_a_package_that_a_network_wants_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wants(**_: Any) -> None:
+        raise ImportError("import torchvision (No module named 'torchvision')\n\nand much more")
+
+    monkeypatch.setattr("monai.networks.nets.DAF3D", wants)
+    settings = MonaiSettings(name="monai:DAF3D")
+    with pytest.raises(UsageError, match=r"not installed; import torchvision \(.*'\); install it"):
+        build_network(settings, 1, 2, seed=0)
 
 
 def test_a_network_that_its_description_does_not_build_is_refused(

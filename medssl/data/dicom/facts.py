@@ -104,6 +104,7 @@ class Facts:
                 f"its modality is {self.modality or 'not stated'}, and training saw {modality}",
             ),
             ("LOCALIZER" not in types and not _SCOUT.search(self.words), "it is a localiser"),
+            ("MOSAIC" not in types, "it is a mosaic, whose slices lie side by side in one picture"),
             (not projection, f"it is a projection of other images ({', '.join(projection)})"),
             (not computed, f"it is computed from other images ({', '.join(computed)})"),
         )

@@ -16,7 +16,9 @@ class SeriesRule(Section):
         "sequence name; capitals count as small letters",
     )
     without: str | None = Field(default=None, description="the same, that is found in none of them")
-    number: int | None = Field(default=None, description="SeriesNumber, to choose one by hand")
+    number: int | None = Field(
+        default=None, lt=2**31, description="SeriesNumber, to choose one by hand"
+    )
     agent: bool | None = Field(default=None, description="whether a contrast agent was given")
     slice_mm: float | None = Field(default=None, gt=0, description="greatest distance of slices")
     image_type: tuple[str, ...] = Field(

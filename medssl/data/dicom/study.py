@@ -13,7 +13,7 @@ from typing import Any
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
-from medssl.data.files import DICOM, visible
+from medssl.data.files import DICOM, leads_back, visible
 from medssl.keyed import own_key
 
 Progress = Callable[[int, int | None], None]
@@ -153,7 +153,7 @@ def _head(study: StudyFiles) -> Any:
 def _files(folder: Path) -> Iterator[Path]:
     for path in visible(folder):
         if path.is_dir():
-            yield from _files(path)
+            yield from () if leads_back(path) else _files(path)
         elif path.is_file():
             yield path
 

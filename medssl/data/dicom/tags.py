@@ -32,6 +32,7 @@ _KEYWORDS = (
     "RescaleIntercept",
     "ModalityLUTSequence",
     "Modality",
+    "ImageType",
 )
 
 LARGEST = 8192
@@ -273,6 +274,12 @@ def _refuse_other_images(tags: _Tags) -> None:
             path,
             "has a PhotometricInterpretation that is neither MONOCHROME1 nor MONOCHROME2",
             "the slices of a series are grey",
+        )
+    if tags.is_text("ImageType") and "MOSAIC" in tags.text("ImageType").upper().split("\\"):
+        raise DataError(
+            f"{path} is a mosaic",
+            "all slices of a volume lie side by side in one picture, as Siemens writes them",
+            "convert the series to NIfTI",
         )
     if tags.has("ModalityLUTSequence"):
         raise DataError(

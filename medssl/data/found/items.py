@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
-from medssl.data.files import PICTURES, is_image, stem
+from medssl.data.files import PICTURES, is_image, leads_back, stem
 from medssl.errors import DataError
 
 
@@ -82,7 +82,7 @@ def _walk(root: Path, folder: Path) -> Iterator[Item]:
     if parts and series:
         yield Item(folder, parts[:-1], parts[-1], "/")
     for inner in entries:
-        if inner.is_dir():
+        if inner.is_dir() and not leads_back(inner):
             yield from _walk(root, inner)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medssl.section import Amounts, Extent, Parts, Section
+from medssl.section import Amounts, Batch, Count, Extent, Parts, Section
 
 
 class SliceAugment(Section):
@@ -31,7 +31,7 @@ class SliceAugment(Section):
 class LocalCrops(Section):
     """Small crops, which predict the clusters of the two large ones."""
 
-    count: int = Field(default=0, ge=0, description="released SwAV: 6")
+    count: Count = Field(default=0, ge=0, description="released SwAV: 6")
     side: Extent = Field(default=96, ge=1, description="pixels")
     area: Parts = Field(default=(0.05, 0.14), description="share of the image")
 
@@ -48,15 +48,15 @@ class CropSettings(Section):
 class MixedSampling(Section):
     """What a batch of images and volumes holds."""
 
-    images: int = Field(default=128, ge=0, description="native images and loose slices per step")
-    volumes: int = Field(default=8, ge=0, description="volumes per step")
+    images: Batch = Field(default=128, ge=0, description="native images and loose slices per step")
+    volumes: Batch = Field(default=8, ge=0, description="volumes per step")
     volumes_of: Literal["all", "one"] = Field(
         default="all",
         exclude_if=lambda given: given == "all",
         description="the volumes of a step are of all data sets, or of one alone, which is drawn "
         "anew for each step: batches of one organ",
     )
-    slices: int = Field(
+    slices: Batch = Field(
         default=32,
         ge=1,
         description="N: of a longer volume a random window, a shorter one is filled up; released: "

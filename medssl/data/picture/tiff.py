@@ -122,7 +122,8 @@ def _spacing(page: Any, imagej: dict[str, Any]) -> tuple[float, float] | None:
     across, down = (_dots(_value(page, tag)) for tag in ("XResolution", "YResolution"))
     if across is None or down is None or across == down == 1:  # one per inch: not said
         return None
-    unit = int(_value(page, "ResolutionUnit") or 2)
+    given = _value(page, "ResolutionUnit")
+    unit = 2 if given is None else int(given)  # that of no unit counts as false
     size = _PER_UNIT.get(unit) or _WORDS.get(str(imagej.get("unit", "")).strip().lower())
     if size is None or (unit == 2 and {round(across), round(down)} <= set(_SCREENS)):
         return None

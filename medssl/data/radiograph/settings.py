@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from medssl.data.split_settings import FinalModel, FoldCount
-from medssl.section import Section, Shares
+from medssl.section import Items, Section, Seed, Shares
 
 
 class StrongAugment(Section):
@@ -27,7 +27,7 @@ class StrongAugment(Section):
 class GradeSplitSettings(Section):
     """Who trains, validates and tests; patients are never divided between the three."""
 
-    labels: int | None = Field(
+    labels: Items | None = Field(
         default=10, ge=1, description="labelled training images of each grade; null: all"
     )
     lists: bool = Field(
@@ -53,9 +53,9 @@ class GradeSplitSettings(Section):
         description="share of the graded patients, where the data set declares no test part; with "
         "0 the images that folds leave out are scored",
     )
-    test_seed: int = Field(default=0, ge=0, description="of that draw; apart from `seed`")
+    test_seed: Seed = Field(default=0, ge=0, description="of that draw; apart from `seed`")
     pool: Literal["all", "ungraded"] = Field(
         default="all",
         description="unlabelled images; all: also training images whose grade is not drawn",
     )
-    unlabelled: int | None = Field(default=None, ge=0, description="at most so many; null: all")
+    unlabelled: Items | None = Field(default=None, ge=0, description="at most so many; null: all")

@@ -4,16 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from medssl.section import Section
+from medssl.section import Extent, Items, Section
 
 
 class MatchingSettings(Section):
     """How the most similar place is sought, and which matches count (sheet of Alice, 8.2)."""
 
-    coarse_cells: int = Field(
+    coarse_cells: Items = Field(
         default=27, ge=1, description="coarse cells whose fine cells are compared, per point"
     )
-    exhaustive: int = Field(
+    exhaustive: Items = Field(
         default=50_000,
         ge=0,
         description="volumes of at most so many fine cells are compared whole, which is faster",
@@ -43,13 +43,13 @@ class MatchedViews(Section):
         description="matched: the same place of another patient; bounding_box: the same relative "
         "position in its body; random: anywhere in it; same_volume: near the place itself",
     )
-    candidates: int = Field(
+    candidates: Items = Field(
         default=32, ge=1, description="places tried at once; the first believed match is taken"
     )
-    margin: int = Field(
+    margin: Extent = Field(
         default=10, ge=0, description="voxels to the border of a place, at most a quarter of a side"
     )
-    shift: int = Field(
+    shift: Extent = Field(
         default=8, ge=0, description="voxels, +/- this along each axis, for same_volume"
     )
     rotation: float = Field(

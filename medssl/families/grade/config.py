@@ -14,7 +14,7 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.monai_grader_settings import AnyGrader, MonaiGraderSettings
 from medssl.networks.tile_settings import AnyEncoder, must_be_tile_encoder
 from medssl.pipeline.config import Config
-from medssl.section import Batch, Section
+from medssl.section import Batch, Count, Items, Section
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.transforms.chain import PREPROCESS
 from medssl.transforms.radiograph_chain import (
@@ -33,7 +33,7 @@ class GradeTrainSettings(LoopSettings):
 
     batch_labelled: Batch = Field(default=20, ge=1, description="images")
     batch_unlabelled: Batch = Field(default=20, ge=1, description="images")
-    watched: int = Field(
+    watched: Items = Field(
         default=200, ge=0, description="unlabelled images on which collapse is watched"
     )
     optimiser: OptimiserSettings = OptimiserSettings(
@@ -54,13 +54,13 @@ class GradePredictSettings(Section):
 class GradeEvaluateSettings(MeasuredSection):
     """Scores of the test images."""
 
-    disease_from: int = Field(
+    disease_from: Count = Field(
         default=2, ge=1, description="index of the least grade with the disease; knees: KL 2"
     )
-    bootstrap: int = Field(
+    bootstrap: Items = Field(
         default=1000, ge=100, description="draws of images for the 95 % intervals"
     )
-    overlays: int = Field(
+    overlays: Count = Field(
         default=3,
         ge=0,
         description="wrong calls drawn, farthest off first; 0 draws none, not the surest right one "
@@ -211,7 +211,7 @@ class GradeConfig(Config[GradePipeline]):
             UsageError: it does not, or cannot be built.
         """
         network = self.pipeline.network
-        if isinstance(network, MonaiGraderSettings):
+        if network.packages:
             from medssl.networks.grader import build_grader
             from medssl.networks.trial import must_pass
 

@@ -26,7 +26,18 @@ from medssl.networks.tile_settings import (
 )
 from medssl.pipeline.config import Config
 from medssl.pipeline.family import InitialEncoder
-from medssl.section import Batch, OneAlone, Patch, Section, check_patch, digest
+from medssl.section import (
+    Batch,
+    Count,
+    Items,
+    OneAlone,
+    Patch,
+    Section,
+    Seed,
+    Steps,
+    check_patch,
+    digest,
+)
 from medssl.settings import LoopSettings, MethodChoice, OptimiserSettings, PipelineFile
 from medssl.train.description import weights_hash
 from medssl.transforms.chain import PREPROCESS, Preprocess
@@ -50,20 +61,20 @@ class PretrainTrainSettings(LoopSettings):
     clip_norm: float | None = Field(
         default=10.0, gt=0, description="largest norm of a gradient; null: any"
     )
-    validate_every: int = Field(default=500, ge=1, description="steps between probes")
+    validate_every: Steps = Field(default=500, ge=1, description="steps between probes")
 
 
 class ProbeSettings(Section):
     """What is asked of the encoder while it learns, on patients that it does not learn from."""
 
-    patients: int = Field(
+    patients: Items = Field(
         default=2, ge=0, description="of each data set, kept from training; 0 probes nothing"
     )
-    windows: int = Field(default=16, ge=1, description="places per session")
-    seed: int = Field(default=0, ge=0, description="of the draw of patients, places and affines")
-    neighbours: int = Field(default=5, ge=1, description="of the k-nearest-neighbour probe")
-    shots: int = Field(default=5, ge=1, description="windows per class that it may compare with")
-    pictures: int = Field(default=4, ge=0, description="reconstructions drawn")
+    windows: Items = Field(default=16, ge=1, description="places per session")
+    seed: Seed = Field(default=0, ge=0, description="of the draw of patients, places and affines")
+    neighbours: Items = Field(default=5, ge=1, description="of the k-nearest-neighbour probe")
+    shots: Items = Field(default=5, ge=1, description="windows per class that it may compare with")
+    pictures: Count = Field(default=4, ge=0, description="reconstructions drawn")
 
 
 class PretrainPipeline(PipelineFile):
@@ -105,9 +116,11 @@ class PretrainPipeline(PipelineFile):
 class TilePretrainSettings(LoopSettings):
     """The loop over tiles without labels."""
 
-    steps: int = Field(default=1000, ge=1, description="training steps")
+    steps: Steps = Field(default=1000, ge=1, description="training steps")
     batch: Batch = Field(default=16, ge=2, description="tiles")
-    per_slide: int = Field(default=50, ge=1, description="at most so many random tiles of a slide")
+    per_slide: Items = Field(
+        default=50, ge=1, description="at most so many random tiles of a slide"
+    )
     optimiser: OptimiserSettings = OptimiserSettings(
         name="adamw",
         learning_rate=5e-4 * 16 / 256,  # the paper's, by the size of the batch

@@ -14,6 +14,9 @@ from medssl.families.pretrain.config import PretrainConfig
 from medssl.families.pretrain.mixed_probe import MixedProbes
 from medssl.families.pretrain.volumes import description, load_start, prepare_volumes
 from medssl.methods.encoder_method import MixedMethod, MixedTask
+from medssl.networks.settings import NetworkSettings
+from medssl.networks.slice_encoder import SliceEncoder
+from medssl.networks.trial import must_pass
 from medssl.pipeline.plan import Job
 from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.train.track import Tracker
@@ -35,6 +38,7 @@ def learner(job: Job) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
     """
     plan: PretrainPlan = job.plan
     pipeline, reporter = plan.config.pipeline, job.reporter
+    _must_encode(plan.config)
     sources = joint_sources(plan.cohort.train, plan.config, reporter)
     stream = MixedStream(sources, pipeline.train.joint, pipeline.seed)
     reporter.note(
@@ -50,6 +54,21 @@ def learner(job: Job) -> tuple[MixedMethod, Mapping[str, BatchStream]]:
         start=load_start(plan.config, reporter),
     )
     return plan.config.build(task), {"joint": stream}
+
+
+def _must_encode(config: PretrainConfig) -> None:
+    """Refuse a network of MONAI that cannot encode all that the method shows it."""
+    network = config.pipeline.network
+    if not isinstance(network, NetworkSettings) or not network.packages:
+        return
+    encoder = network.slice_encoder
+    for side in dict.fromkeys(config.method.tile_sides(config.pipeline.train.joint.side)):
+        must_pass(
+            SliceEncoder(encoder),
+            (1, side, side),
+            f"network.slice_encoder.name={encoder.name} cannot encode {side} x {side} pixels",
+            "change its arguments or the sides, or name another network",
+        )
 
 
 def joint_sources(

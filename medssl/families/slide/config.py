@@ -15,7 +15,7 @@ from medssl.evaluate.settings import ClassMetrics, MeasuredSection, must_fit_cla
 from medssl.networks.monai_tile_settings import AnyTileEncoder
 from medssl.networks.tile_settings import TileEncoderSettings, must_be_tile_encoder
 from medssl.pipeline.config import Config
-from medssl.section import Batch, Section
+from medssl.section import Batch, Count, Items, Passes, Section
 from medssl.settings import (
     DeviceName,
     LoopSettings,
@@ -44,7 +44,7 @@ class FoldSettings(Section):
 class SlideTrainSettings(Section):
     """The loop over bags."""
 
-    epochs: int = Field(default=40, ge=1, description="passes over the training bags")
+    epochs: Passes = Field(default=40, ge=1, description="passes over the training bags")
     batch_bags: Batch = Field(
         default=1,
         ge=1,
@@ -66,7 +66,7 @@ class SlideTrainSettings(Section):
         schedule="cosine",
         minimum=5e-6,
     )
-    checkpoint_epochs: int = Field(
+    checkpoint_epochs: Passes = Field(
         default=1, ge=1, description="between saved states; more for bags that take no time"
     )
     clip_norm: float | None = Field(
@@ -76,7 +76,7 @@ class SlideTrainSettings(Section):
         default="float32", description="of the passes through the head; the weights stay float32"
     )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: int | None = Field(
+    threads: Count | None = Field(
         default=None, ge=1, description="CPU threads of torch; null: torch's"
     )
     deterministic: bool = Field(
@@ -115,11 +115,13 @@ class SlideEvaluateSettings(MeasuredSection):
     threshold: Literal["validation", "half"] = Field(
         default="validation", description="where a bag is called positive; two classes only"
     )
-    bootstrap: int = Field(default=2000, ge=100, description="draws of bags for the 95 % intervals")
-    top: int = Field(
+    bootstrap: Items = Field(
+        default=2000, ge=100, description="draws of bags for the 95 % intervals"
+    )
+    top: Items = Field(
         default=200, ge=1, description="instances of a bag that count as selected, for keys_found"
     )
-    pictures: int = Field(default=3, ge=0, description="heat maps shown in the report")
+    pictures: Count = Field(default=3, ge=0, description="heat maps shown in the report")
     metrics: ClassMetrics = Field(
         default=(),
         description="measured beside those of medssl: of other packages, or `torchmetrics:NAME` of "

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.ema import teacher_decay, update_ema
+from medssl.methods.ema import follow_statistics, teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_mixture
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
@@ -65,7 +65,9 @@ class Ict(OneNetworkGrader):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the teacher: a true average at first, exponential later."""
-        update_ema(self.teacher, self.network, teacher_decay(progress.step, self.settings.decay))
+        decay = teacher_decay(progress.step, self.settings.decay)
+        update_ema(self.teacher, self.network, decay)
+        follow_statistics(self.teacher, self.network, decay)
 
     def predictor(self) -> nn.Module:
         """The teacher or the student, as `method.predictor` says."""

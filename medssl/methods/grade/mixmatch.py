@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from medssl.data.draws import placed
 from medssl.data.radiograph.batch import RadiographBatch
-from medssl.methods.ema import teacher_decay, update_ema
+from medssl.methods.ema import follow_statistics, kept_statistics, teacher_decay, update_ema
 from medssl.methods.grade.mixup import draw_weights
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
@@ -74,8 +74,12 @@ class MixMatch(OneNetworkGrader):
 
     @torch.no_grad()
     def _guess(self, views: list[Tensor]) -> Tensor:
-        """Sharpened mean answer [U, K] to k views [U, V, S, S] of the same images."""
-        logits = at_least_float32(self.network(torch.cat(views)))
+        """Sharpened mean answer [U, K] to k views [U, V, S, S] of the same images.
+
+        It moves no running statistics, which are those of mixed rows alone, as released.
+        """
+        with kept_statistics(self.network):
+            logits = at_least_float32(self.network(torch.cat(views)))
         self.watch(logits[: len(views[0])])
         mean = logits.softmax(1).view(len(views), -1, self.grades).mean(0)
         return sharpen(mean, self.settings.temperature)
@@ -83,7 +87,9 @@ class MixMatch(OneNetworkGrader):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Move the average: a true one at first, exponential later."""
-        update_ema(self.average, self.network, teacher_decay(progress.step, self.settings.decay))
+        decay = teacher_decay(progress.step, self.settings.decay)
+        update_ema(self.average, self.network, decay)
+        follow_statistics(self.average, self.network, decay)
 
     def predictor(self) -> nn.Module:
         """The average or the trained network, as `method.predictor` says."""

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from medssl.data.radiograph.augment import random_view
 from medssl.data.radiograph.batch import RadiographBatch
 from medssl.data.radiograph.strong import strong_view, weaker
-from medssl.methods.ema import update_ema
+from medssl.methods.ema import follow_statistics, update_ema
 from medssl.methods.grade.one_network import OneNetworkGrader
 from medssl.methods.method import GradeTask, Progress
 from medssl.methods.segment.losses import at_least_float32
@@ -120,8 +120,9 @@ class MutexMatch(OneNetworkGrader):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Move the averaged weights towards those of the trained network."""
+        """Move the averaged weights towards those of the trained network; statistics are copied."""
         update_ema(self.average, self.network, self.settings.decay)
+        follow_statistics(self.average, self.network, 0.0)
 
     def monitor(self) -> dict[str, float]:
         """Signs of collapse, and the share of unlabelled images with a sure answer."""

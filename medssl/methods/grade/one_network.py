@@ -18,10 +18,7 @@ from medssl.networks.grader import Grader, build_grader
 
 
 class OneNetworkGrader(GradeMethod):
-    """A method that trains one network, which also predicts unless a subclass says otherwise.
-
-    The network's answer to an image does not depend on the others in its batch.
-    """
+    """A method that trains one network, which also predicts unless a subclass says otherwise."""
 
     streams: tuple[Stream, ...] = ("labelled", "unlabelled")
 
@@ -31,6 +28,7 @@ class OneNetworkGrader(GradeMethod):
         self.network: Grader = build_grader(
             task.network, len(task.views), len(task.grades), 1000 * seed
         )
+        self.apart = task.network.over_batch
         self._unlabelled: Tensor | None = None
 
     def view(self, image: Tensor, generator: Generator) -> Tensor:
@@ -38,7 +36,14 @@ class OneNetworkGrader(GradeMethod):
         return random_view(image, self.augment, generator)
 
     def answers(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of several sets of images, in one pass; exact, as all norms are per instance."""
+        """Logits of several sets of images.
+
+        One pass, unless norms reach over the batch: of each set by itself then, so that none has
+        the statistics of another.
+        """
+        if self.apart:
+            each = {key: self.network(image) for key, image in images.items()}
+            return {key: at_least_float32(one) for key, one in each.items()}
         sizes = [len(image) for image in images.values()]
         logits = at_least_float32(self.network(torch.cat(list(images.values()))))
         return dict(zip(images, torch.split(logits, sizes), strict=True))

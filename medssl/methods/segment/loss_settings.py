@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from medssl.errors import UsageError
 from medssl.methods.segment.monai_losses import EXCLUSIVE, GIVEN, OF_SHAPES, MonaiLoss, known
 from medssl.mistakes import UNKNOWN_ARGUMENT, nearest
-from medssl.section import Section
+from medssl.section import Extent, Section
 
 PREFIX, CROSS_ENTROPY = "monai:", "cross_entropy"
 
@@ -34,7 +34,7 @@ class GatedCrf(Section):
     """Near voxels that look alike are to be answered alike, for masks of scribbles."""
 
     weight: float = Field(default=0.0, ge=0, description="beside what labels cost; 0: left out")
-    radius: int = Field(default=5, ge=1, description="of the window in the plane, voxels")
+    radius: Extent = Field(default=5, ge=1, description="of the window in the plane, voxels")
     kernels: tuple[Kernel, ...] = (Kernel(),)
 
 
@@ -58,7 +58,7 @@ class Slices(Section):
         description="the weight falls to 0 in six stairs, as in DeSCO: at the end only what is "
         "known is learnt",
     )
-    reach: int = Field(default=32, ge=1, description="largest distance, voxels")
+    reach: Extent = Field(default=32, ge=1, description="largest distance, voxels")
 
 
 class LossChoice(Section):

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from medssl.data.scan.matching_settings import MatchedViews
-from medssl.errors import UsageError
 from medssl.section import Section
 
 Family = str
@@ -101,29 +100,9 @@ class EmbeddingFirst:
 
 
 class GradeMethodSettings(MethodSettings):
-    """Base of the settings of methods that send all images of a step through a network at once.
-
-    Attributes:
-        labelled_alone: whether these are labelled ones as they are, over which norms may reach.
-    """
+    """Base of the settings of methods that train graders."""
 
     family: ClassVar[Family] = "grade"
-    labelled_alone: ClassVar[bool] = False
-
-    def must_fit(self, config: Any) -> None:
-        """Refuse a network that normalises over the batch.
-
-        Raises:
-            UsageError: says what to set.
-        """
-        network = config.pipeline.network
-        if network.over_batch and not self.labelled_alone:
-            what, do = network.norm_advice
-            raise UsageError(
-                f"{what} normalises over the batch",
-                "labelled, unlabelled and mixed images go through it as one batch",
-                f"{do}, or method=supervised_grading, which sees labelled images alone",
-            )
 
 
 class PretrainMethodSettings(MethodSettings):
@@ -148,7 +127,7 @@ class PretrainMethodSettings(MethodSettings):
         return None
 
     def tile_sides(self, side: int) -> tuple[int, ...]:
-        """Sides in pixels of what the encoder of tiles is shown, which is for tiles of a `side`."""
+        """Sides in pixels of what an encoder of tiles, or slices, of a `side` is shown."""
         return (side,)
 
     def needs(self) -> EmbeddingFirst | None:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medssl.methods.segment.strong_settings import Blur, Colour, Linear, Speckle, Strong
 from medssl.methods.settings import Family, MethodSettings
-from medssl.section import Section
+from medssl.section import Section, Steps
 
 
 class CutMix(Section):
@@ -45,7 +45,7 @@ class Settings(MethodSettings):
         },
     }
 
-    longest_turn: int = Field(
+    longest_turn: Steps = Field(
         default=19,
         ge=1,
         description="steps; each turn of a teacher is uniform from 1 to this. Half a pass over the "
@@ -63,10 +63,10 @@ class Settings(MethodSettings):
         "pasted boxes by what it says of another place",
     )
     weight: float = Field(default=2.0, ge=0, description="of pseudo-labels, after ramp-up")
-    rampup_steps: int = Field(default=6000, ge=1, description="of that weight, Gaussian")
-    rampup_every: int = Field(default=150, ge=1, description="steps between its changes")
+    rampup_steps: Steps = Field(default=6000, ge=1, description="of that weight, Gaussian")
+    rampup_every: Steps = Field(default=150, ge=1, description="steps between its changes")
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the teachers' moving averages")
-    copied_steps: int = Field(
+    copied_steps: Steps = Field(
         default=80, ge=0, description="first steps, in which a teacher is a copy at its turns"
     )
     cutmix: CutMix = CutMix()

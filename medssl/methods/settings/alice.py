@@ -20,7 +20,7 @@ from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.anatomical_embedding import Settings as EmbeddingSettings
 from medssl.networks.pooling import must_keep_means
 from medssl.networks.primus_settings import NAME as PRIMUS
-from medssl.section import Batch, Count, Extent, Patch, Queue, Section, Width
+from medssl.section import Batch, Count, Extent, Items, Patch, Section, Steps, Width
 
 Share = float
 
@@ -31,7 +31,7 @@ class Embedding(Section):
     checkpoint: str | None = Field(
         default=None, description="folder of a trained one; null trains it, or takes what is there"
     )
-    steps: int = Field(default=500, ge=1, description="training steps of the embedding")
+    steps: Steps = Field(default=500, ge=1, description="training steps of the embedding")
     batch: Batch = Field(default=2, ge=1, description="volumes per step")
     learning_rate: float = Field(default=1e-3, gt=0, description="AdamW; a cosine takes it to 0")
     patch: Patch | None = Field(
@@ -146,7 +146,7 @@ class Between(Section):
         default=0.2, gt=0, description="of nt_xent and dcl; distillation, as published: 0.1"
     )
     teacher_temperature: TeacherTemperature = TeacherTemperature()
-    queue: Queue = Field(
+    queue: Items = Field(
         default=1024, ge=0, description="earlier crops as negatives, for nt_xent and dcl"
     )
 
@@ -202,7 +202,7 @@ class Head(Section):
         description="a crop's pooled features pass the projection that its tokens pass; false, as "
         "released: they go into the hidden layers as they are",
     )
-    freeze_steps: int = Field(
+    freeze_steps: Steps = Field(
         default=0, ge=0, description="prototypes rest at first; paper: 1 epoch"
     )
 
@@ -240,7 +240,7 @@ class Collapse(Section):
         ge=0,
         description="of the head's vectors over a batch; 1: spread over the sphere, 0: all equal",
     )
-    patience: int = Field(default=50, ge=1, description="so many such steps in a row")
+    patience: Steps = Field(default=50, ge=1, description="so many such steps in a row")
 
 
 _PUBLISHED: dict[str, Any] = {

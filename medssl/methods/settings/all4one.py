@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medssl.methods.pretrain.view_settings import ViewSettings
-from medssl.section import Count, Queue, Section, Width
+from medssl.section import Count, Items, Section, Width
 
 
 class Centroid(Section):
@@ -71,7 +71,7 @@ class Settings(ViewSettings):
         description="no neighbour is of the view's own patient, whose windows are nearest; "
         "published: false",
     )
-    queue: Queue = Field(default=4096, ge=8, description="earlier scans that neighbours are from")
+    queue: Items = Field(default=4096, ge=8, description="earlier scans that neighbours are from")
     hidden: Width = Field(default=512, ge=1, description="width of the projector's hidden layers")
     outputs: Width = Field(default=128, ge=2, description="width of the embedding")
     predictor: Width = Field(

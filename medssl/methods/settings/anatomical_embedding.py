@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.networks.embedder_settings import EmbedderSettings
-from medssl.section import Section, Triple
+from medssl.section import Items, Section, Triple
 
 
 class Views(Section):
@@ -44,26 +44,26 @@ class Views(Section):
 class FineLoss(Section):
     """Contrast of fine vectors."""
 
-    queries: int = Field(default=60, ge=1, description="per crop; each crop asks the other")
+    queries: Items = Field(default=60, ge=1, description="per crop; each crop asks the other")
     positive: float = Field(default=2.0, gt=0, description="voxels to the nearest cell, at most")
     exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
-    hardest: int = Field(default=900, ge=1, description="by the sum of both similarities")
-    negatives: int = Field(default=300, ge=1, description="drawn from the hardest")
+    hardest: Items = Field(default=900, ge=1, description="by the sum of both similarities")
+    negatives: Items = Field(default=300, ge=1, description="drawn from the hardest")
     temperature: float = Field(default=0.5, gt=0, description="divides the similarities")
 
 
 class CoarseLoss(Section):
     """Contrast of coarse vectors, with those of other volumes of the batch."""
 
-    queries: int = Field(default=30, ge=1, description="per crop")
+    queries: Items = Field(default=30, ge=1, description="per crop")
     positive: float = Field(default=7.0, gt=0, description="voxels to the nearest cell, at most")
     slices: float | None = Field(
         default=None, gt=0, description="voxels along the last axis, at most; null: any"
     )
     exclusion: float = Field(default=4.0, gt=0, description="voxels; what is nearer is no negative")
-    hardest: int = Field(default=100, ge=1, description="by the sum of both similarities")
-    negatives: int = Field(default=60, ge=1, description="drawn from the hardest")
-    others: int = Field(default=60, ge=0, description="from other volumes of the batch")
+    hardest: Items = Field(default=100, ge=1, description="by the sum of both similarities")
+    negatives: Items = Field(default=60, ge=1, description="drawn from the hardest")
+    others: Items = Field(default=60, ge=0, description="from other volumes of the batch")
     temperature: float = Field(default=0.5, gt=0, description="divides the similarities")
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
-from medssl.section import Width
+from medssl.section import Items, Width
 
 
 class Settings(MethodSettings):
@@ -29,7 +29,7 @@ class Settings(MethodSettings):
     dropout: float = Field(
         default=0.25, ge=0, lt=1, description="after the first layer and in the attention"
     )
-    patches: int = Field(
+    patches: Items = Field(
         default=8, ge=1, description="most and least attended, each; at most half the bag"
     )
     instance_loss: Literal["svm", "cross_entropy"] = Field(

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Extent, Parts, Section, Width
+from medssl.section import Count, Extent, Parts, Section, Steps, Width
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,7 +31,7 @@ class GlobalCrops(Section):
 class LocalCrops(Section):
     """The small crops, which the student alone sees."""
 
-    count: int = Field(default=8, ge=0, description="crops of each tile")
+    count: Count = Field(default=8, ge=0, description="crops of each tile")
     side: Extent = Field(default=96, ge=1, description="pixels")
     scale: Parts = Field(default=(0.05, 0.4), description="share of the tile's area")
     blur: Probability = Field(default=0.5, description="probability of a blur")
@@ -69,7 +69,7 @@ class Head(Section):
     fixed_gain: bool = Field(
         default=False, description="prototypes of length 1 (DINO's norm_last_layer)"
     )
-    freeze_steps: int = Field(
+    freeze_steps: Steps = Field(
         default=0, ge=0, description="the last layer rests at first; DINO: one epoch"
     )
 
@@ -82,7 +82,7 @@ class Teacher(Section):
     )
     temperature: float = Field(default=0.04, gt=0, description="after the warm-up")
     warmup_temperature: float = Field(default=0.04, gt=0, description="at the first step")
-    warmup_steps: int = Field(default=0, ge=0, description="linear from one to the other")
+    warmup_steps: Steps = Field(default=0, ge=0, description="linear from one to the other")
     centre_momentum: float = Field(
         default=0.9, ge=0, lt=1, description="of the mean answer that is taken off the teacher's"
     )
@@ -96,7 +96,7 @@ class Collapse(Section):
         ge=0,
         description="nats that the teacher's output tells of the tile; less counts as collapsed",
     )
-    patience: int = Field(default=200, ge=1, description="so many collapsed steps in a row")
+    patience: Steps = Field(default=200, ge=1, description="so many collapsed steps in a row")
 
 
 class Settings(PretrainMethodSettings):

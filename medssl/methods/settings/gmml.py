@@ -9,7 +9,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings
 from medssl.errors import UsageError
 from medssl.methods.settings import EmbeddingFirst, PretrainMethodSettings
 from medssl.methods.settings.alice import Embedding
-from medssl.section import Section, Width, in_plane
+from medssl.section import Extent, Section, Width, in_plane
 
 
 class Corruption(Section):
@@ -37,7 +37,7 @@ class Corruption(Section):
     largest: float = Field(
         default=0.3, gt=0, le=1, description="longest side of a box, as a share of the window's"
     )
-    align: int = Field(
+    align: Extent = Field(
         default=4, ge=1, description="voxels that boxes begin and end at; released: 1"
     )
     clip: bool = Field(

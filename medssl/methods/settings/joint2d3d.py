@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from medssl.data.mixed.settings import CropSettings, SliceAugment
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
-from medssl.section import Count, Queue, Section, Width
+from medssl.section import Batch, Count, Items, Section, Steps, Width
 
 
 class Level(Section):
@@ -24,7 +24,7 @@ class Level(Section):
         default=512, ge=2, description="K; released: 3000, or 4 in each head of volumes"
     )
     heads: Count = Field(default=3, ge=1, description="deepcluster: clusterings side by side")
-    queue: Queue = Field(
+    queue: Items = Field(
         default=0, ge=0, description="swav: earlier items that are assigned with a batch's; K or "
         "more with it, or the assignments of a small batch stay near uniform"
     )  # fmt: skip
@@ -35,7 +35,7 @@ class Level(Section):
         "that each may get clusters of its own; or by the items of each data set, so that no "
         "cluster tells of which it is",
     )
-    freeze_steps: int = Field(
+    freeze_steps: Steps = Field(
         default=313, ge=0, description="of this level's loss, until its prototypes learn"
     )
 
@@ -44,8 +44,8 @@ class Swav(Section):
     """Assignments of one view are predicted from the other."""
 
     epsilon: float = Field(default=0.05, gt=0, description="sharpness of the assignments")
-    iterations: int = Field(default=3, ge=1, description="of Sinkhorn and Knopp")
-    queue_from: int = Field(
+    iterations: Count = Field(default=3, ge=1, description="of Sinkhorn and Knopp")
+    queue_from: Steps = Field(
         default=500, ge=0, description="steps of a level's loss before its queue starts to fill"
     )
 
@@ -53,9 +53,9 @@ class Swav(Section):
 class DeepCluster(Section):
     """Deep clustering: predict the clusters of all items, made of embeddings of earlier steps."""
 
-    iterations: int = Field(default=10, ge=1, description="of k-means")
-    every: int = Field(default=500, ge=1, description="steps between clusterings: one epoch")
-    fill_steps: int = Field(
+    iterations: Count = Field(default=10, ge=1, description="of k-means")
+    every: Steps = Field(default=500, ge=1, description="steps between clusterings: one epoch")
+    fill_steps: Steps = Field(
         default=500, ge=1, description="steps that only fill the memory, before the first"
     )
     drift: bool = Field(
@@ -102,7 +102,7 @@ class Collapse(Section):
     used: float = Field(
         default=0.5, ge=0, le=1, description="share of a level's prototypes; less is collapsed"
     )
-    patience: int | None = Field(
+    patience: Steps | None = Field(
         default=2000, ge=1, description="so many collapsed steps in a row; null: never gives up"
     )
 
@@ -181,7 +181,7 @@ class Settings(PretrainMethodSettings):
     deepcluster: DeepCluster = DeepCluster()
     masking: Masking = Masking()
     weights: Weights = Weights()
-    slices: int = Field(
+    slices: Batch = Field(
         default=4, ge=0, description="of each volume, for the loss of images and slices"
     )
     head: Head = Head()
@@ -202,6 +202,11 @@ class Settings(PretrainMethodSettings):
             if needed and not getattr(self.weights, name):
                 raise ValueError(f"a part of training has the loss {name} alone; give it a weight")
         return self
+
+    def tile_sides(self, side: int) -> tuple[int, ...]:
+        """As `PretrainMethodSettings.tile_sides`: with those of its small crops."""
+        local = self.crops.local
+        return (side, *([local.side] if local.count else []))
 
     def must_fit(self, config: Any) -> None:
         """Refuse a network of slices with neighbours, and batches that hold nothing to learn from.

@@ -12,7 +12,6 @@ class Settings(GradeMethodSettings):
     implementation: ClassVar[str] = "medssl.methods.grade.knn_grading:KnnGrading"
     paper: ClassVar[str] = "Goldblum et al., Battle of the Backbones, NeurIPS 2023"
     summary: ClassVar[str] = "k nearest labelled radiographs by a frozen encoder: a probe"
-    labelled_alone: ClassVar[bool] = True
     by_gradient: ClassVar[bool] = False
 
     def must_fit(self, config: Any) -> None:

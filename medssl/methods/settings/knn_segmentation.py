@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Items
 
 
 class Settings(MethodSettings):
@@ -17,7 +18,7 @@ class Settings(MethodSettings):
     summary: ClassVar[str] = "k nearest labelled voxels by a frozen encoder: a probe"
     by_gradient: ClassVar[bool] = False
 
-    voxels: int = Field(
+    voxels: Items = Field(
         default=8, ge=1, description="kept of each class that a patch shows, drawn at random"
     )
 

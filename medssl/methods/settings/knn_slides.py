@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Items
 
 
 class Settings(MethodSettings):
@@ -16,4 +17,4 @@ class Settings(MethodSettings):
     summary: ClassVar[str] = "k nearest labelled slides by their mean patch: a probe"
     by_gradient: ClassVar[bool] = False
 
-    nearest: int = Field(default=5, ge=1, description="so many of the nearest slides vote")
+    nearest: Items = Field(default=5, ge=1, description="so many of the nearest slides vote")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.settings import Answering, Family, MethodSettings, SupervisedDice
-from medssl.section import Count, Share
+from medssl.section import Count, Share, Steps
 
 
 class Settings(MethodSettings):
@@ -24,7 +24,7 @@ class Settings(MethodSettings):
     dice: SupervisedDice = "squares"
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the teacher's moving average")
     weight: float = Field(default=0.1, ge=0, description="of the consistency term, after ramp-up")
-    rampup_steps: int = Field(default=6000, ge=1, description="UA-MT: 40 epochs of 150 steps")
+    rampup_steps: Steps = Field(default=6000, ge=1, description="UA-MT: 40 epochs of 150 steps")
     noise: float = Field(default=0.1, ge=0, description="standard deviation, clipped at twice it")
     uncertainty_aware: bool = Field(
         default=False, description="only voxels on which the teacher is certain count"

@@ -12,7 +12,7 @@ from medssl.data.scan.settings import AffineSettings, IntensitySettings, PairSet
 from medssl.errors import UsageError
 from medssl.methods.settings import PretrainMethodSettings
 from medssl.methods.settings.masked_image_modelling import Masking
-from medssl.section import Queue, Section, Width
+from medssl.section import Items, Section, Steps, Width
 
 
 class Ramp(Section):
@@ -45,8 +45,8 @@ class Negatives(Section):
         description="auto: the batch with fewer patients than `few`, where a queue would hold each "
         "of them many times; else the queue",
     )
-    few: int = Field(default=200, ge=1, description="patients")
-    queue: Queue = Field(default=16384, ge=2, description="embeddings kept")
+    few: Items = Field(default=200, ge=1, description="patients")
+    queue: Items = Field(default=16384, ge=2, description="embeddings kept")
     phantoms: bool = Field(
         default=False,
         description="released slip: invalid entries of the queue count as of cosine -1 and so add "
@@ -61,7 +61,7 @@ class SplitParts(Section):
     """
 
     enabled: bool = Field(default=False, description="true divides the features")
-    specific: int = Field(default=64, ge=2, description="width of the specific part")
+    specific: Width = Field(default=64, ge=2, description="width of the specific part")
     modality: float = Field(default=0.5, ge=0, description="weight: contrast told from z_spec")
     covariance: float = Field(default=0.05, ge=0, description="weight of the independence penalty")
     cross: float = Field(
@@ -81,7 +81,7 @@ class SplitParts(Section):
         description="weight of the contrastive loss per location on the invariant channels of all "
         "levels but the coarsest; needs an affine without rotation, scale and shear",
     )
-    locations: int = Field(default=64, ge=2, description="of each level and pair, for `dense`")
+    locations: Items = Field(default=64, ge=2, description="of each level and pair, for `dense`")
 
 
 class Collapse(Section):
@@ -95,8 +95,8 @@ class Collapse(Section):
         description="least standard deviation of their values, times sqrt(outputs): 1 for "
         "embeddings all over the sphere, a few hundredths to 0.2 before training",
     )
-    keys: int = Field(default=256, ge=8, description="latest embeddings that are judged")
-    patience: int = Field(default=200, ge=1, description="steps below one of them in a row")
+    keys: Items = Field(default=256, ge=8, description="latest embeddings that are judged")
+    patience: Steps = Field(default=200, ge=1, description="steps below one of them in a row")
 
 
 class Settings(PretrainMethodSettings):

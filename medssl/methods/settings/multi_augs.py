@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medssl.methods.segment.strong_settings import Field3d, Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
-from medssl.section import Parts, Positive, Section, Share
+from medssl.section import Count, Parts, Positive, Section, Share
 
 Path = Literal["joco", "jccm", "jc", "jo", "co", "cm", "mu", "intensity"]
 
@@ -14,17 +14,17 @@ Path = Literal["joco", "jccm", "jc", "jo", "co", "cm", "mu", "intensity"]
 class Boxes(Section):
     """Boxes that are cut out or pasted; their sizes and places are shares of each side."""
 
-    cut_at_anchors: int = Field(default=5, ge=1, description="of jc: around anchors, set to 0")
-    pasted_at_anchors: int = Field(
+    cut_at_anchors: Count = Field(default=5, ge=1, description="of jc: around anchors, set to 0")
+    pasted_at_anchors: Count = Field(
         default=2, ge=1, description="of jo: around anchors, from around those of another patch"
     )
-    cut: int = Field(default=5, ge=1, description="of co: anywhere, set to 0")
-    pasted: int = Field(default=2, ge=1, description="of cm: anywhere, from another patch")
+    cut: Count = Field(default=5, ge=1, description="of co: anywhere, set to 0")
+    pasted: Count = Field(default=2, ge=1, description="of cm: anywhere, from another patch")
     half: Parts = Field(default=(0.04, 0.08), description="half of a side; uniform in between")
     jitter: float = Field(
         default=0.04, ge=0, description="standard deviation of the place around an anchor"
     )
-    boundary_points: int = Field(
+    boundary_points: Count = Field(
         default=8, ge=0, description="anchors on the boundary of each class, beside the centres"
     )
 

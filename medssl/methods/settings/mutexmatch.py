@@ -6,6 +6,7 @@ from pydantic import Field
 
 from medssl.data.radiograph.settings import StrongAugment
 from medssl.methods.settings import GradeMethodSettings
+from medssl.section import Items
 
 
 class Settings(GradeMethodSettings):
@@ -21,7 +22,7 @@ class Settings(GradeMethodSettings):
         ge=0,
         description="least probability of a sure answer; overlapping grades: try 0.7 to 0.8",
     )
-    keep: int = Field(
+    keep: Items = Field(
         default=0, ge=0, description="largest entries of the negative target; 0: all of them"
     )
     weight: float = Field(default=1.0, ge=0, description="of both unlabelled terms")

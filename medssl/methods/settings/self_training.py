@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Count
 
 
 class Settings(MethodSettings):
@@ -15,7 +16,7 @@ class Settings(MethodSettings):
     paper: ClassVar[str] = "Yarowsky, ACL 1995; as Kesgin & Amasyali, ASYU 2022 (arXiv 2401.01843)"
     summary: ClassVar[str] = "rounds of pseudo-labels by the network of the round before"
 
-    rounds: int = Field(
+    rounds: Count = Field(
         default=4, ge=1, description="after the first, which learns from labels alone"
     )
     warm: bool = Field(

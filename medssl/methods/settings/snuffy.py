@@ -14,7 +14,7 @@ from pydantic import Field
 
 from medssl.errors import UsageError
 from medssl.methods.settings import Family, MethodSettings
-from medssl.section import Count
+from medssl.section import Count, Items, Seed, Width
 
 Init = Literal["xavier_uniform", "xavier_normal", "truncated"]
 
@@ -55,7 +55,7 @@ class Settings(MethodSettings):
         },
     }
 
-    lambda_total: int = Field(default=500, ge=1, description="global tokens of a layer, Lambda")
+    lambda_total: Width = Field(default=500, ge=1, description="global tokens of a layer, Lambda")
     random_share: float = Field(
         default=0.5, ge=0, le=1, description="share of them drawn at random, r; 7/9 as 0.7777778"
     )
@@ -104,13 +104,13 @@ class Settings(MethodSettings):
     positive_weight: bool = Field(
         default=False, description="weigh positive bags by negatives / positives (classical sets)"
     )
-    eval_draws: int = Field(
+    eval_draws: Count = Field(
         default=1, ge=1, description="random draws averaged when predicting; none with share 0"
     )
-    eval_seed: int = Field(
+    eval_seed: Seed = Field(
         default=0, ge=0, description="of the draws when predicting, the same for every bag"
     )
-    chunk: int = Field(default=2048, ge=1, description="patches at a time; sets the memory")
+    chunk: Items = Field(default=2048, ge=1, description="patches at a time; sets the memory")
     checkpoint: bool = Field(
         default=True, description="compute chunks again in the backward pass: a third more time"
     )

@@ -11,4 +11,3 @@ class Settings(GradeMethodSettings):
     implementation: ClassVar[str] = "medssl.methods.grade.supervised_grading:SupervisedGrading"
     paper: ClassVar[str] = "Tiulpin et al., Sci. Rep. 8:1727, 2018"
     summary: ClassVar[str] = "cross-entropy on the labelled radiographs: the plain baseline"
-    labelled_alone: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from medssl.methods.segment.strong_settings import Strong
 from medssl.methods.settings import Family, MethodSettings, SupervisedDice
-from medssl.section import Interval, Section
+from medssl.section import Interval, Section, Steps
 
 
 class Translation(Section):
@@ -112,7 +112,7 @@ class Unsupervised(Section):
     """Weight of everything that needs no label: Gaussian ramp-up to `weight`."""
 
     weight: float = Field(default=0.3, ge=0, description="0.3 at 8 labels, 1 at 16 and more")
-    rampup_steps: int = Field(default=160, ge=1, description="40 passes over the labelled pairs")
+    rampup_steps: Steps = Field(default=160, ge=1, description="40 passes over the labelled pairs")
 
 
 class Settings(MethodSettings):

@@ -19,7 +19,7 @@ class Settings(MethodSettings):
     embed_width: Width = Field(default=512, ge=1, description="of the tokens; heads must divide it")
     heads: Count = Field(default=8, ge=1, description="of the attention")
     landmarks: Width = Field(default=256, ge=1, description="half the width in the release")
-    iterations: int = Field(default=6, ge=1, description="of the pseudo-inverse")
+    iterations: Count = Field(default=6, ge=1, description="of the pseudo-inverse")
     kernel: Extent = Field(
         default=33, ge=1, description="tokens seen by the convolution beside the attention; odd"
     )

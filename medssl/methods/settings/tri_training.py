@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from medssl.methods.settings import Family, MethodSettings
+from medssl.section import Count
 
 
 class Settings(MethodSettings):
@@ -25,7 +26,7 @@ class Settings(MethodSettings):
         le=1,
         description="with disagreement: of the voxels that all three say alike, to hold the inside",
     )
-    rounds: int = Field(
+    rounds: Count = Field(
         default=4, ge=1, description="after the first, which learns from bootstraps of the labels"
     )
     warm: bool = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 from medssl.errors import UsageError
 from medssl.methods.segment.strong_settings import Blur, Field3d, Strong
 from medssl.methods.settings import Answering, Family, MethodSettings
-from medssl.section import Amount, Factors, Parts, Section
+from medssl.section import Amount, Count, Factors, Parts, Section
 
 
 class Features(Section):
@@ -22,7 +22,7 @@ class Features(Section):
         "each channel in one of the two strong views alone, as in UniMatch V2",
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="of each channel in that stream")
-    levels: int | None = Field(
+    levels: Count | None = Field(
         default=None, ge=1, description="how many of the deepest levels; null: all"
     )
 

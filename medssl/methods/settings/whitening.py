@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from medssl.errors import UsageError
 from medssl.methods.pretrain.view_settings import ViewSettings
-from medssl.section import Extent, Width
+from medssl.section import Count, Extent, Width
 
 
 class Settings(ViewSettings):
@@ -36,7 +36,7 @@ class Settings(ViewSettings):
         ge=3,
         description="rows that are whitened together, more than outputs; null: twice as many",
     )
-    rounds: int = Field(default=1, ge=1, description="random divisions of the rows per step")
+    rounds: Count = Field(default=1, ge=1, description="random divisions of the rows per step")
     shrink: float = Field(
         default=0.01,
         ge=0,

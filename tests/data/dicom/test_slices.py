@@ -220,6 +220,12 @@ def test_a_table_of_values_is_refused(eight):
         read_volume(eight)
 
 
+def test_a_mosaic_is_no_slice(tmp_path, write):
+    write(tmp_path / "a.dcm", ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
+    with pytest.raises(DataError, match=r"a\.dcm is a mosaic; .*; convert the series to NIfTI"):
+        read_volume(tmp_path)
+
+
 def test_frames_that_do_not_say_how_far_they_are_apart_are_refused(tmp_path, write):
     values = np.zeros((6 * 3, 4), np.uint16)
     write(

@@ -111,6 +111,15 @@ def test_the_sides_of_pixels_are_those_that_the_file_says(tmp_path, name):
     assert read_geometry(tmp_path / name).spacing == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("unit", "side"), [("mm", 0.5), ("um", 5e-4), ("micron", 5e-4), ("", 1), ("pixel", 1)]
+)
+def test_a_tiff_without_a_unit_of_its_own_has_that_of_imagej_or_none(tmp_path, unit, side):
+    said = {"imagej": True, "metadata": {"unit": unit}} if unit else {"resolutionunit": "NONE"}
+    tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(2, 2), **said)
+    assert read_geometry(tmp_path / "a.tif").spacing == pytest.approx((side, side, 1))
+
+
 def test_damage_is_told(tmp_path):
     path = saved(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))
     path.write_bytes(path.read_bytes()[:3000])

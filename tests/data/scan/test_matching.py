@@ -12,7 +12,7 @@ from medssl.infer.embed import embed
 from medssl.networks.anatomical_embedding import build_embedder
 from medssl.networks.embedder_settings import EmbedderSettings
 
-WHOLE = MatchingSettings(exhaustive=10**9)
+WHOLE = MatchingSettings(exhaustive=2**20)
 SPARSE = MatchingSettings(exhaustive=0)
 EVERY = MatchingSettings(exhaustive=0, coarse_cells=10**6)
 

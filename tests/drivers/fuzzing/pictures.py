@@ -113,14 +113,36 @@ def _odd_array(path: Path, rng: Generator) -> str:
     if array.dtype.kind == "f" and odd:
         array.flat[0] = float(odd)
     beside = path.with_name("beside")
-    tifffile.imwrite(beside, array, compression=pick(rng, (None, "zlib", "lzw")))
+    unit = pick(rng, ("NONE", "INCH", "CENTIMETER"))
+    tifffile.imwrite(
+        beside,
+        array,
+        compression=pick(rng, (None, "zlib", "lzw")),
+        resolution=(2, 4),
+        resolutionunit=unit,
+    )
     beside.rename(path)
     words = f"TIFF {shape} of {kind} {odd} as {path.name}"
     return f"{words}, {damage_bytes(path, rng)}" if rng.random() < 0.3 else words
 
 
 def _exercise(place: Path, _: Path) -> Iterable[Step]:
-    return read_picture_everywhere(place, _of_pillow)
+    yield "scale", lambda: _compare_scale(subject(place))
+    yield from read_picture_everywhere(place, _of_pillow)
+
+
+def _compare_scale(path: Path) -> None:
+    """A TIFF without a unit does not say how large its pixels are."""
+    from medssl.data.volume import read_geometry
+
+    found = read_geometry(path).spacing
+    try:
+        with Image.open(path) as image:
+            scaled = image.format != "TIFF" or image.tag_v2.get(296, 2) != 1
+    except Exception:
+        return  # where it fails, it cannot tell
+    if not scaled and found != (1, 1, 1):
+        raise Silent(f"pixels of {found} mm, and the file has no unit")
 
 
 def read_picture_everywhere(place: Path, theirs: Callable[[Path], np.ndarray]) -> Iterable[Step]:

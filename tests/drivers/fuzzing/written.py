@@ -26,7 +26,7 @@ STEERING = ("name", "title", "data", "exclude", "method.name", "method.preset", 
 NUMBERS = (
     "0", "1", "2", "3", "-1", "0.5", "1.5", "7", "32", "1e-3", "10000000", "1e30", ".nan", ".inf",
     "true", "false", "null", "[1, 2, 3]", "[8, 8, 8]", "[0, 8, 8]", "[7, 7, 7]", "adam",
-    "{name: adam}", "x", "[", "{", "a: b: c", "''",
+    "{name: adam}", "x", "[", "{", "a: b: c", "''", "1:30", "017", "0o17", "1_000", "0x1f", "1e3",
 )  # fmt: skip
 
 
@@ -135,6 +135,8 @@ def _exercise(place: Path, _: Path) -> Iterable[Step]:
 
 def _only_these_keys(name: str, given: list[str]) -> None:
     after = settings(name, given)
+    for key, _, word in (one.partition("=") for one in given):
+        _must_be_as_written(word, after.get(key))
     keys = [one.partition("=")[0] for one in given]
     if (
         any(key == one or one.startswith(f"{key}.") for key in keys for one in STEERING)
@@ -147,6 +149,18 @@ def _only_these_keys(name: str, given: list[str]) -> None:
         )
         if not named and repr(after.get(key, "(gone)")) != repr(value):
             raise Silent(f"{key} was {value!r} and is {after.get(key, '(gone)')!r}")
+
+
+def _must_be_as_written(word: str, found: Any) -> None:
+    """A number is the one that a reader of the word would say."""
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        text = word.strip("'\"").lower()
+        try:
+            meant = int(text, 0) if text.startswith("0x") else float(text)
+        except ValueError:
+            raise Silent(f"{word} is {found!r}") from None
+        if meant != found:
+            raise Silent(f"{word} is {found!r}")
 
 
 def _exercise_method(place: Path, _: Path) -> Iterable[Step]:

@@ -103,13 +103,12 @@ def test_a_wrong_name_or_argument_is_refused_at_once(
     assert sentence in str(caught.value)
 
 
-def test_norms_over_the_batch_are_for_labelled_images_alone(joints: Path) -> None:
-    for method in ("semixup", "supervised_mixup", "mutexmatch"):
-        with pytest.raises(UsageError, match=r"set network.norm=\[group, {num_groups: 8}\]"):
-            load_config("joints", ["network=monai:DenseNet121", f"method={method}"])
-        with pytest.raises(UsageError, match=r"batch norms are built in, .* choose another"):
-            load_config("joints", ["network=monai:SEResNet50", f"method={method}"])
-    load_config("joints", ["network=monai:SEResNet50", "method=supervised_grading"])
+@pytest.mark.parametrize("method", ["semixup", "mutexmatch", "mixmatch", "ict"])
+def test_every_method_takes_batch_norms(method: str, joints: Path) -> None:
+    given = [f"network={RESNET}", f"method={method}", *FEW]
+    trained = load_grade_checkpoint(train_alone(load_config("joints", given), QUIET)["model"])[0]
+    with torch.inference_mode():
+        assert bool(trained(torch.rand(2, 2, 20, 20)).isfinite().all())
 
 
 @pytest.mark.parametrize("given", [DENSENET, VIT, RESNET, CLASSIFIER, "{name: monai:SEResNet50}"])

@@ -20,6 +20,16 @@ from tests.told import Told
 FEW = [4, 4, 4, 4, 4, 4]
 NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "monai:AttentionUnet": ({"channels": [4, 8], "strides": [2]}, [8, 8, 8]),
+    "monai:AutoEncoder": ({"channels": [4, 8], "strides": [2, 2]}, [8, 8, 8]),
+    "monai:AutoencoderKL": (
+        {
+            "channels": [4, 4],
+            "num_res_blocks": 1,
+            "attention_levels": [False, False],
+            "norm_num_groups": 2,
+        },
+        [8, 8, 8],
+    ),
     "monai:BasicUNet": ({"features": FEW}, [32, 16, 16]),
     "monai:BasicUNetPlusPlus": ({"features": FEW}, [32, 16, 16]),
     "monai:DynUNet": (
@@ -32,12 +42,16 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
         },
         [8, 8, 4],
     ),
+    "monai:LocalNet": ({"num_channel_initial": 4, "extract_levels": [0, 1, 2]}, [16, 16, 16]),
     "monai:MedNeXt": (
         {"init_filters": 4, "kernel_size": 3, "blocks_down": [1], "blocks_up": [1]},
         [8, 8, 8],
     ),
+    "monai:RegUNet": ({"num_channel_initial": 4, "depth": 2}, [16, 16, 16]),
     "monai:SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8, 8]),
     "monai:SegResNetDS": ({"init_filters": 4, "blocks_down": [1, 1]}, [8, 8, 8]),
+    "monai:SegResNetDS2": ({"init_filters": 4, "blocks_down": [1, 1]}, [8, 8, 8]),
+    "monai:SegResNetVAE": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8, 8]),
     "monai:SwinUNETR": (
         {"feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4, "window_size": 2},
         [64, 32, 32],
@@ -48,6 +62,16 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
     ),
     "monai:UNet": ({"channels": [4, 8], "strides": [2], "num_res_units": 1}, [8, 8, 8]),
     "monai:VNet": ({}, [16, 16, 16]),
+    "monai:VQVAE": (
+        {
+            "channels": [4],
+            "num_res_channels": [4],
+            "num_res_layers": 1,
+            "downsample_parameters": [[2, 4, 1, 1]],
+            "upsample_parameters": [[2, 4, 1, 1, 0]],
+        },
+        [8, 8, 8],
+    ),
 }
 
 FILLING = "method={name: masked_image_modelling, masking: {cell: 4}, decoder_width: 2}"
