@@ -30,6 +30,7 @@ MONAI_ENCODERS = {
     "monai:BasicUNet": ("features", "act", "norm", "bias"),
     "monai:BasicUNetPlusPlus": ("features", "act", "norm", "bias"),
     "monai:DynUNet": ("kernel_size", "strides", "filters", "norm_name", "act_name", "res_block"),
+    "monai:FlexibleUNet": ("backbone",),
     "monai:LocalNet": ("num_channel_initial", "extract_levels", "pooling"),
     "monai:MedNeXt": (
         "init_filters",

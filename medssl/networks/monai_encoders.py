@@ -71,6 +71,19 @@ def _dynunet(network: Any) -> Chain:
     return _blocks(blocks, network.strides, None if skip is None else skip.conv)
 
 
+def _flexible_unet(network: Any) -> Chain:
+    encoder = network.encoder
+    if hasattr(encoder, "layer1"):  # a ResNet
+        pool = [] if encoder.no_max_pool else [encoder.maxpool]
+        stem, first = [encoder.conv1, encoder.bn1, encoder.act], [*pool, encoder.layer1]
+        return Chain([stem, first, [encoder.layer2], [encoder.layer3], [encoder.layer4]], [2] * 5)
+    stem = [encoder._conv_stem_padding, encoder._conv_stem, encoder._bn0, encoder._swish]
+    first, *others = (
+        list(encoder._blocks[start:end]) for start, end in pairwise([0, *encoder.extract_stacks])
+    )
+    return Chain([[*stem, *first], *others], [2] * len(encoder.extract_stacks))
+
+
 def _mednext(network: Any) -> Chain:
     finest, *stages = network.enc_stages
     deeper = zip(network.down_blocks, [*stages, network.bottleneck], strict=True)
@@ -133,6 +146,7 @@ CHAINS: dict[str, Callable[[Any], Chain]] = {
     "BasicUNet": _basic_unet,
     "BasicUNetPlusPlus": _basic_unet_plus_plus,
     "DynUNet": _dynunet,
+    "FlexibleUNet": _flexible_unet,
     "LocalNet": _regunet,
     "MedNeXt": _mednext,
     "RegUNet": _regunet,

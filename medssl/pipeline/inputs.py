@@ -15,6 +15,7 @@ from pathlib import Path
 
 from medssl.data.dicom.slices import is_dicom
 from medssl.data.dicom.study import (
+    Progress,
     StudyFiles,
     image_name,
     names_of,
@@ -50,6 +51,7 @@ def find_inputs(
     note: Callable[[str], None] = lambda _: None,
     keep_ids: bool = False,
     labels: Sequence[str] = (),
+    on_progress: Progress | None = None,
 ) -> dict[str, Input]:
     """The cases behind `files`, in the given order, by the output's name.
 
@@ -57,6 +59,7 @@ def find_inputs(
         labels: names that masks of single structures may have.
         note: is told what is passed over, in a sentence for each reason.
         keep_ids: name what is DICOM after its files and folders too.
+        on_progress: as of `studies_in`, for each folder.
 
     Raises:
         DataError: a file is missing, of no known format, or a channel cannot be told; or it has a
@@ -64,7 +67,7 @@ def find_inputs(
         UsageError: two of them would write to the same output.
     """
     look = Look(channels, tuple(labels))
-    cases = [case for path in files for case in _cases(path, look, keep_ids)]
+    cases = [case for path in files for case in _cases(path, look, keep_ids, on_progress)]
     look.refuse_unclear()
     for passed_over in look.told():
         note(passed_over)
@@ -160,13 +163,13 @@ def _fitting(name: str, path: Path) -> str:
     return name
 
 
-def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
+def _cases(path: Path, look: Look, keep_ids: bool, on_progress: Progress | None) -> list[Case]:
     _must_exist(path)
     if path.is_dir() and (pictures := holds_pictures(path)):
         return [(stem(one), (one,)) for one in pictures]
     if path.is_dir():
         below = cases_below(path, path.resolve().name, look)
-        found = [*below, *_studies(path, look, keep_ids)]
+        found = [*below, *_studies(path, look, keep_ids, on_progress)]
         if not found and not any(one.is_file() for one in visible(path)):
             raise DataError(
                 f"{path} holds no image",
@@ -186,9 +189,11 @@ def _cases(path: Path, look: Look, keep_ids: bool) -> list[Case]:
     return [(stem(path), (path,))]
 
 
-def _studies(folder: Path, look: Look, keep_ids: bool) -> Iterator[Case]:
+def _studies(
+    folder: Path, look: Look, keep_ids: bool, on_progress: Progress | None
+) -> Iterator[Case]:
     """A case for each study in a folder and all below it."""
-    found = studies_in(folder)
+    found = studies_in(folder, on_progress)
     look.strays.extend(strays(folder, found))
     if len(found) == len(look.channels) == 1 and _is_one_series(found[0], folder):
         yield folder.resolve().name, (folder,)  # its owner has chosen it

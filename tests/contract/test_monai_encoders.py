@@ -38,6 +38,7 @@ NETWORKS = [
             "upsample_kernel_size": [[2, 2, 1], 2, 2, 2],
             "filters": [4, 4, 8, 8, 8],
         },
+        "FlexibleUNet": {"backbone": "efficientnet-b0"},
         "LocalNet": {"num_channel_initial": 2, "extract_levels": [0, 1, 2, 3, 4]},
         "MedNeXt": {"init_filters": 4, "kernel_size": 3},
         "RegUNet": {"num_channel_initial": 2, "depth": 4},

@@ -41,6 +41,8 @@ GIVEN = {
     "BasicUNetPlusPlus": {"features": FEW},
     "DynUNet": {"filters": [4, 8, 12], **THREE},
     "DynUNet, residual, by axis": {"filters": [4, 8, 12], "res_block": True, **FLAT},
+    "FlexibleUNet": {"backbone": "efficientnet-b0"},
+    "FlexibleUNet, residual": {"backbone": "resnet10"},
     "LocalNet": {"num_channel_initial": 4, "extract_levels": [0, 1, 2]},
     "MedNeXt": MEDNEXT,
     "MedNeXt, residual": {**MEDNEXT, "use_residual_connection": True},
@@ -175,6 +177,9 @@ def seen_by(settings: MonaiSettings, network: Any) -> list[torch.Tensor]:
     if settings.name == "monai:SwinUNETR":
         with torch.no_grad():
             return list(network.swinViT(noise(), network.normalize))
+    if settings.name == "monai:FlexibleUNet":
+        with torch.no_grad():
+            return list(network.encoder(noise()))
     found: list[torch.Tensor] = []
     named = dict(network.named_modules(remove_duplicate=False))
     for name in DECODED[settings.name.removeprefix("monai:")]:

@@ -257,6 +257,17 @@ def test_a_study_of_which_no_file_is_dicom_any_more_is_told(tmp_path: Path) -> N
     ]
 
 
+def test_how_far_reading_is_is_told_of_many_files_alone(tmp_path: Path) -> None:
+    for number in range(1001):
+        (tmp_path / f"{number}").touch()
+    write_slice(tmp_path / "p" / "1.dcm", StudyInstanceUID="1.1")
+    told: list[tuple[int, int | None]] = []
+    find_inputs([tmp_path], ["T1"], on_progress=lambda *counts: told.append(counts))
+    assert told == [(500, 1002), (1000, 1002)]
+    find_inputs([tmp_path / "p"], ["T1"], on_progress=lambda *counts: told.append(counts))
+    assert len(told) == 2
+
+
 def test_masks_beside_scans_are_passed_over_and_told(tmp_path):
     for name in ("scan_1", "scan_2", "seg_1"):
         (tmp_path / f"{name}.nii.gz").touch()

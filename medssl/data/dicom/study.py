@@ -19,6 +19,7 @@ from medssl.keyed import own_key
 Progress = Callable[[int, int | None], None]
 
 _LENGTH = 12
+_OFTEN = 500
 _LAST = 0x0020000E  # SeriesInstanceUID
 _WANTED = ["StudyInstanceUID", "SeriesInstanceUID"]
 
@@ -44,13 +45,16 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
     A file that names no study is of that which has its series; the others of a folder make one.
+
+    Args:
+        on_progress: called with the numbers of files read and in all, every 500 files.
     """
     paths = list(_files(folder))
     named: list[tuple[Path, str, str]] = []
     for number, path in enumerate(paths, start=1):
         if (uids := _named(path)) is not None:
             named.append((path, *uids))
-        if on_progress is not None and (number % 500 == 0 or number == len(paths)):
+        if on_progress is not None and number % _OFTEN == 0:
             on_progress(number, len(paths))
     found: dict[str, list[Path]] = {}
     series: dict[str, set[str]] = {}

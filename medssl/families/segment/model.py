@@ -23,7 +23,7 @@ from medssl.networks.ensemble import Ensemble
 from medssl.pipeline.inputs import Input, find_inputs
 from medssl.pipeline.manifest import FAILED, Line, Shard
 from medssl.pipeline.outputs import refuse_inputs
-from medssl.pipeline.progress import QuietReporter
+from medssl.pipeline.progress import Counted, QuietReporter
 from medssl.pipeline.sections import overridden
 from medssl.section import check_stride
 from medssl.settings import PredictSettings
@@ -86,7 +86,9 @@ class Model:
             DataError: cases cannot be predicted; all others are written.
         """
         found = self.found
-        cases = find_inputs(files, found.channels, reporter.note, keep_ids, found.classes[1:])
+        with Counted(reporter) as counted:  # thousands of headers take a while
+            given = files, found.channels, reporter.note, keep_ids, found.classes[1:]
+            cases = find_inputs(*given, counted)
         _check_form(self.settings, cases, found, reporter)
         refuse_inputs(out, files)
         _tell_names(cases, reporter)

@@ -42,6 +42,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
         },
         [8, 8, 4],
     ),
+    "monai:FlexibleUNet": ({"backbone": "efficientnet-b0"}, [32, 32, 32]),
     "monai:LocalNet": ({"num_channel_initial": 4, "extract_levels": [0, 1, 2]}, [16, 16, 16]),
     "monai:MedNeXt": (
         {"init_filters": 4, "kernel_size": 3, "blocks_down": [1], "blocks_up": [1]},
