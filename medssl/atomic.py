@@ -251,6 +251,7 @@ def _unwritten(error: Exception, path: Path) -> MedsslError | None:
 def _is_full(folder: Path) -> bool:
     """Whether nothing more fits; some writers hide it behind an error of their own."""
     try:
-        return shutil.disk_usage(folder).free < 4096
+        usage = shutil.disk_usage(folder)
     except OSError:
         return False
+    return usage.total > 0 and usage.free < 4096  # /proc and the like have no bytes at all

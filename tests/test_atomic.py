@@ -62,6 +62,11 @@ def test_a_full_disk_is_said() -> None:
         raise OSError(28, "No space left on device")
 
 
+def test_a_place_without_any_bytes_is_no_full_disk() -> None:
+    with pytest.raises(MedsslError, match="cannot be written; no such file"):
+        write_text(Path("/proc/nowhere/a.txt"), "x")
+
+
 def test_a_parent_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MedsslError, match="cannot be written"):

@@ -126,5 +126,7 @@ def open_image(path: Path) -> Stored:
 def _must_exist(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path} does not exist", "", "check the path")
+    if not (path.is_file() or path.is_dir()):  # whoever reads a pipe may wait for ever
+        raise DataError(f"{path} is neither a file nor a folder", "", "copy its content to a file")
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty", "it has no bytes", "copy or download it again")

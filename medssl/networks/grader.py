@@ -44,6 +44,17 @@ def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Se
     )
 
 
+def _largest(maps: Tensor, *axes: int) -> Tensor:
+    """The largest values along axes, which are kept; those that are equal share the gradient."""
+    if not torch.compiler.is_compiling():
+        return maps.amax(axes, keepdim=True)
+    # For that gradient torch computes the map anew, unrounded, and no value may equal the largest,
+    # which was rounded to half precision: a share of 0 / 0.
+    for axis in axes:
+        maps = maps.max(axis, keepdim=True).values
+    return maps
+
+
 class SiameseEncoder(nn.Module):
     """Nine convolutions in four stages, then the pooling; crops [N, 1, S, S] to [N, 8 * width]."""
 
@@ -74,9 +85,8 @@ class SiameseEncoder(nn.Module):
         if self.pooling == "average":
             return maps.mean((2, 3))
         axis = 3 if self.pooling == "horizontal_vertical" else 2
-        first = self.between(maps.amax(axis, keepdim=True))
-        features: Tensor = first.amax((2, 3))
-        return features
+        first = self.between(_largest(maps, axis))
+        return _largest(first, 2, 3).flatten(1)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Crops [N, 1, S, S] to features [N, F]."""

@@ -146,6 +146,8 @@ def _must_exist(path: Path) -> None:
         there = path.exists()
     except (OSError, ValueError):  # a name that no file can have
         there = False
+    if there and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is neither a file nor a folder", do="copy its content to a file")
     if not there:
         name = shown(str(path), 200)[1:-1]
         is_key = re.match(r"[a-z_.]+=", name)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medssl.environment import tracking_uri
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import load_config
 from medssl.pipeline.lock import alone_if_free, alone_in
@@ -15,7 +16,7 @@ from medssl.pipeline.study_tasks import study_folder
 from medssl.section import digest
 from medssl.train.mlflow_run import NOTE
 from medssl.train.track import Tracker, end_left_open
-from medssl.train.tracking import TRACKING, recall
+from medssl.train.tracking import TRACKING, model_in, recall
 
 SUMMARY = "summary.md"
 ARTIFACTS = ("study.csv", SUMMARY, "learning_curve.csv", "learning_curve.png")
@@ -81,6 +82,7 @@ def hand_over(
         if comparison.score:
             for labels, numbers in sorted(_curves(results, comparison).items()):
                 tracker.metrics(labels, numbers)
+        tracker.models(_arms(study, results, comparison))
         tracker.tag(NOTE, _described(folder / SUMMARY))
         for path in (folder / name for name in ARTIFACTS):
             if path.is_file():
@@ -121,6 +123,27 @@ def _models(results: Mapping[Cell, Result]) -> list[Path]:
         known = recall(result.folder)
         uses = [] if known["model"] else known["uses"]
         found += [result.folder] if known["model"] else [result.folder / use for use in uses]
+    return found
+
+
+def _arms(
+    study: Study, results: Mapping[Cell, Result], comparison: Comparison
+) -> dict[str, dict[str, str]]:
+    """What a study compares: MLflow's pages show as its models what it made, not what it used.
+
+    Each arm's settings, its scores by label budget, and MLflow's ids of its trained models.
+    """
+    uri = tracking_uri()
+    found = {cell.arm: {"settings": " ".join(study.arms[cell.arm])} for cell in results}
+    for arm, tags in found.items():
+        paths = _models({cell: run for cell, run in results.items() if cell.arm == arm})
+        ids = {model_in(path.resolve(), uri) for path in paths} - {None}
+        tags["models"] = " ".join(sorted(map(str, ids)))
+    for one in points(results, comparison) if comparison.score else ():
+        score = f"{one.mean:.4g} [{one.low:.4g}, {one.high:.4g}]"
+        found[one.arm][f"{comparison.score} of {one.labels or 'all'} labels"] = score
+    for tags in found.values():  # the page of a model shows no tag but this one
+        tags[NOTE] = "\n\n".join(f"{key}: {value}" for key, value in tags.items() if value)
     return found
 
 

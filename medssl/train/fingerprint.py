@@ -53,7 +53,8 @@ def code_version() -> str:
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(  # noqa: S603
-            ["git", *words],  # noqa: S607
+            # Otherwise a look that takes too long, and is ended, leaves a lock that git trips over.
+            ["git", "--no-optional-locks", *words],  # noqa: S607
             cwd=folder,
             capture_output=True,
             text=True,

@@ -142,6 +142,23 @@ class MlflowRun:
         self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, told["step"])])
         return str(made.model_id)
 
+    def outputs(self, every: Mapping[str, Mapping[str, str]]) -> None:
+        """Say which models, without files, stand for the run; those it has get new tags alone.
+
+        Args:
+            every: tags by the model's name.
+        """
+        made = self._client.get_run(self.run_id).outputs
+        known = made.model_outputs if made else []
+        models = [self._client.get_logged_model(one.model_id) for one in known]
+        has = {model.name: model.model_id for model in models}
+        for name, tags in every.items():
+            plain = _model_name(name)
+            if plain in has:
+                self._client.set_logged_model_tags(has[plain], dict(tags))
+            else:
+                self.output({"name": plain, "type": "arm of a study", "step": 0, "tags": tags}, {})
+
     def send(self, entries: Sequence[Entry]) -> None:
         """Send numbers; those that were sent before are not doubled."""
         from mlflow.entities import Metric
@@ -254,6 +271,11 @@ def _is_active(client: Any, run_id: str) -> bool:
 def _name(text: str) -> str:
     """`text` with what MLflow refuses in names replaced by underscores."""
     return re.sub(r"[^\w./ :-]", "_", text)
+
+
+def _model_name(text: str) -> str:
+    """`text` with what MLflow refuses in names of models replaced by underscores."""
+    return re.sub(r"[/:.%\"']", "_", text)
 
 
 def _parts(items: Sequence[Item], length: int) -> Iterator[list[Item]]:

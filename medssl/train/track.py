@@ -152,6 +152,10 @@ class Tracker:
         self._told["tags"][key] = value
         self._on_run(lambda run: run.tag({key: value}))
 
+    def models(self, every: Mapping[str, Mapping[str, str]]) -> None:
+        """Say which models stand for the run, as `MlflowRun.outputs` takes them."""
+        self._beside(lambda run: run.outputs(every))
+
     def _tell_failure(self, why: str) -> None:
         """In a tag, which is a column of tables, and whole at the head of the run's page."""
         for key in (FAILURE, NOTE):

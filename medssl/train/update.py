@@ -276,6 +276,11 @@ def make_update(
         )
     if less and TEAM.together:
         _must_have_no_batch_norm(method, settings)
+    elif settings.accumulate > 1 and any(one.training for one in _batch_norms(method)):
+        note(
+            "train.accumulate: batch norms see the rows of one turn, not those of the batch, so "
+            "the network learns otherwise than without it"
+        )
     if settings.checkpointing:
         keep_less(method, lambda: division.generators)
     sharding = _shard(method, device, note) if settings.sharded else None
@@ -314,8 +319,12 @@ def _shard(method: nn.Module, device: torch.device, note: Note) -> "Sharding | N
     return Sharding(method, device)
 
 
+def _batch_norms(method: nn.Module) -> list[nn.Module]:
+    return [one for one in method.modules() if isinstance(one, _BatchNorm)]
+
+
 def _must_have_no_batch_norm(method: nn.Module, settings: LoopSettings) -> None:
-    if any(isinstance(one, _BatchNorm) for one in method.modules()):
+    if _batch_norms(method):
         raise UsageError(
             f"{_keys(settings)} cannot be had with {TEAM.size} processes and batch norms",
             "passes are computed once more for their gradients, and the batch norms of all "

@@ -1,5 +1,6 @@
 """Files and folders on the command line become cases."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from medssl.data.files import SUFFIXES
+from medssl.data.volume import read_volume
 from medssl.errors import DataError, UsageError
 from medssl.pipeline.inputs import files_by_name, find_inputs, paths_of
 
@@ -332,3 +334,12 @@ def test_a_folder_of_masks_beside_one_of_scans_is_passed_over(tmp_path):
 def test_an_empty_folder_is_told(tmp_path):
     with pytest.raises(DataError, match="holds no image; looked for NIfTI"):
         find_inputs([tmp_path], ["t1"])
+
+
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "scan.nii.gz"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="is neither a file nor a folder; copy its content"):
+        find_inputs([pipe], ["t1"])
+    with pytest.raises(DataError, match="is neither a file nor a folder; copy its content"):
+        read_volume(pipe)

@@ -160,9 +160,7 @@ def test_heads_divide_the_width_of_the_encoders_features() -> None:
     load_config("mil", ["method={name: snuffy, heads: 3}"])  # the width comes with the features
 
 
-def test_radiographs_go_through_a_network_without_statistics_of_the_batch() -> None:
-    said = refusal("knee_slices", "network.slice_encoder.norm=batch")
-    assert "set network.slice_encoder.norm=group, or method=supervised_grading" in said
+def test_radiographs_too_small_for_their_network_are_refused() -> None:
     assert "too small for the network siamese; set it to at least 17" in refusal(
         "knee", "preprocess.joint.side=16"
     )

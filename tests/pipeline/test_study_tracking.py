@@ -13,6 +13,7 @@ from medssl.pipeline.stage import Within
 from medssl.pipeline.study import load_study
 from medssl.pipeline.study_run import run_study
 from medssl.pipeline.study_tracking import _described
+from medssl.train.mlflow_run import NOTE
 from medssl.train.track import Tracker
 from tests.pipeline.conftest import write_untrained
 
@@ -93,6 +94,20 @@ def test_a_study_is_one_run_with_its_report_above_those_of_its_arms(
     assert data.dataset.name == "balls"
     used = [one.model_id for one in client.get_run(study.info.run_id).inputs.model_inputs]
     assert sorted(used) == sorted(made)
+    for _ in range(2):  # nothing doubles where the report is made again
+        arms = [client.get_logged_model(one.model_id) for one in _outputs(client, study)]
+        assert sorted(one.name for one in arms) == ["noisy", "plain"]
+        assert {one.source_run_id for one in arms} == {study.info.run_id}, "MLflow's column Models"
+        assert {id_ for one in arms for id_ in one.tags["models"].split()} == made
+        (noisy,) = (one for one in arms if one.name == "noisy")
+        assert noisy.tags["settings"] == "method.noise=0.1"
+        assert f"Dice of 2 labels: {noisy.tags['Dice of 2 labels']}" in noisy.tags[NOTE]
+        assert {one.status for one in arms} == {"READY"}
+        run_study(load_study("balls_study"), QuietReporter(), command="c")
+
+
+def _outputs(client: Any, run: Any) -> Any:
+    return client.get_run(run.info.run_id).outputs.model_outputs
 
 
 def test_a_long_report_is_cut_between_two_lines(tmp_path: Path) -> None:

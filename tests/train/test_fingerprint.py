@@ -3,11 +3,12 @@
 import os
 import re
 import shutil
+import subprocess
 
 import pytest
 
 from medssl.data.spec import Case
-from medssl.train.fingerprint import code_version, fingerprint
+from medssl.train.fingerprint import _git, code_version, fingerprint
 
 
 def _cases(root):
@@ -77,6 +78,17 @@ def test_every_file_of_a_dicom_series_matters(shared_data, tmp_path):
     before = fingerprint(cases)
     (series / "7.dcm").unlink()
     assert fingerprint(cases) != before
+
+
+def test_git_is_only_looked_at(monkeypatch, tmp_path):
+    """`git status` freshens the index, and leaves a lock there if it is ended while it does."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "file").touch()
+    subprocess.run(["git", "add", "file"], cwd=tmp_path, check=True)
+    os.utime(tmp_path / "file", (1, 1))
+    before = (tmp_path / ".git" / "index").read_bytes()
+    assert _git(tmp_path, "status", "--porcelain") == "A  file"
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_code_version_starts_with_the_package_version():

@@ -154,3 +154,14 @@ def test_batch_norms_of_several_processes_are_not_computed_once_more(asked, word
         update.make_update(nn.BatchNorm3d(2), settings, 0, torch.device("cpu"))
     assert "network.norm=instance" in caught.value.do
     assert "start one process" in caught.value.do
+
+
+@pytest.mark.parametrize(("mode", "turns", "count"), [(True, 2, 1), (False, 2, 0), (True, 1, 0)])
+def test_batch_norms_that_see_a_turn_alone_are_told_of(mode, turns, count, pair, monkeypatch):
+    """Unless they rest, as those of pre-trained encoders do."""
+    method, norm, told = pair(), nn.BatchNorm3d(2), []
+    method.norm = norm
+    monkeypatch.setattr(norm, "train", lambda *_: nn.Module.train(norm, mode))
+    settings = TrainSettings(steps=1, patch=(8, 8, 8), accumulate=turns)
+    update.make_update(method, settings, 0, torch.device("cpu"), note=told.append)
+    assert len([one for one in told if "batch norms see the rows of one turn" in one]) == count

@@ -24,6 +24,7 @@ _ENDINGS = {".dcm", ".ima", ".dicom", ".dic"}
 _WRAPPED = {".gz", ".bz2", ".xz", ".zip", ".part", ".filepart", ".crdownload", ".tmp"}
 _FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x08")
 _PIXEL_DATA = (bytes.fromhex("e07f1000"), bytes.fromhex("7fe00010"))
+_FLOAT_DATA = tuple(bytes.fromhex(tag) for tag in ("e07f0800", "7fe00008", "e07f0900", "7fe00009"))
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PLAIN = (None, "1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _INFLATED = 4 * LARGEST**2
@@ -169,7 +170,8 @@ def header_of(path: Path) -> Header | None:
             header = read_header(file, specific_tags=list(tags().values()))
             kind = _kind(header)
             deflated = header.file_meta.get("TransferSyntaxUID") == _DEFLATED
-            has_pixels = deflated or file.read(4) in _PIXEL_DATA
+            tag = file.read(4)
+            has_pixels = deflated or tag in _PIXEL_DATA
             pixels = None if deflated else _plain_pixels(file, header)
         except DAMAGE as error:
             if not marked:
@@ -179,6 +181,12 @@ def header_of(path: Path) -> Header | None:
         raise NoDicomError("it is no DICOM file")
     if _is_other(kind, header, has_pixels):
         return None
+    if tag in _FLOAT_DATA:
+        raise DataError(
+            f"{path} cannot be read",
+            "it holds floating-point pixels, which are not read here",
+            "convert the series to NIfTI",
+        )
     if not has_pixels:
         refuse(path, "cannot be read", "it is cut off before its pixels, or damaged")
     return Header(header, pixels)

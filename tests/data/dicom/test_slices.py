@@ -53,6 +53,16 @@ def test_a_slice_without_preamble_is_read(eight, number, meta):
     assert volume.array[0, 0, 0].tolist() == [100, 200, 300, 400, 500, 600, 700, 800]
 
 
+def test_floating_point_pixels_are_told_as_what_they_are(eight):
+    one = dcmread(eight / "003.dcm")
+    one.FloatPixelData = one.pixel_array.astype("<f4").tobytes()
+    one.BitsAllocated = 32
+    del one.PixelData
+    one.save_as(eight / "003.dcm")
+    with pytest.raises(DataError, match=r"003\.dcm cannot be read; it holds floating-point pixels"):
+        read_volume(eight)
+
+
 DAMAGE = {
     "empty": lambda content: b"",
     "cut within its header": lambda content: content[:500],

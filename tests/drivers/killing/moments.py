@@ -104,13 +104,15 @@ class Moments(Trials):
         outcome.killed = codes[moment.rank] == -signal.SIGKILL
         outcome.work = at_work(place)
         if None in codes:
-            outcome.wrong["hang"] = f"others not done in {PATIENCE_S:g} s: {codes}"
+            outcome.wrong["hang"] = f"others not done in {self._patience(moment.processes):g} s"
         if half := self._misread(place):
             outcome.wrong["partial"] = ", ".join(half)
         before = dict(saved(place))
         outcome.saved = len(before)
         again = self._run(place, moment.processes)
-        if any(again):
+        if None in again:
+            outcome.wrong["hang"] = f"run again, not done in {self._patience(moment.processes):g} s"
+        elif any(again):
             outcome.wrong["exit_code"] = f"run again: {again}: {say(place)}"
         if lost := [
             name for name, value in before.items() if dict(saved(place)).get(name) != value
@@ -139,10 +141,14 @@ class Moments(Trials):
         before = (lambda _: without_mlflow()) if away else (lambda _: None)
         words = self._command.words
         started = Started(place, *words, processes=processes, before=before, logs=_logs(place))
-        return _watch(started.pids, seconds, rank)
+        return _watch(started.pids, self._patience(processes), seconds, rank)
+
+    def _patience(self, processes: int) -> float:
+        """Seconds after which a command hangs: on a crowded machine all of them take longer."""
+        return max(PATIENCE_S, 10 * self._lasts.get(processes, PATIENCE_S))
 
 
-def _watch(pids: list[int], seconds: float | None, rank: int) -> list[int | None]:
+def _watch(pids: list[int], patience: float, seconds: float | None, rank: int) -> list[int | None]:
     """Kill one at its time; where one has failed, ask the others to stop, as torchrun does."""
     begun, codes, asked = time.monotonic(), dict[int, int | None](), False
     while len(codes) < len(pids):
@@ -153,7 +159,7 @@ def _watch(pids: list[int], seconds: float | None, rank: int) -> list[int | None
             done, status = os.waitpid(pids[number], os.WNOHANG)
             if done:
                 codes[number] = os.waitstatus_to_exitcode(status)
-            elif now > PATIENCE_S:
+            elif now > patience:
                 os.kill(pids[number], signal.SIGKILL)
                 os.waitpid(pids[number], 0)
                 codes[number] = None
