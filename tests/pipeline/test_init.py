@@ -307,7 +307,9 @@ def test_a_table_of_grades(scans: Path, sign: str) -> None:
     assert spec.layout.kind == "radiographs"
     assert sum(map(labelled, cases)) == 6
     assert {case.patient for case in cases} == {f"p{number}" for number in range(8)}
-    assert "6 have a label, 2 have none" in said
+    rule = "the column 'KL' of grades.csv says what the one in 'filename' shows"
+    assert f"6 have a label, 2 have none; {rule}" in said
+    assert f"# {rule}: 6 of 8 images have a label." in Path("data_specs/scans.yaml").read_text()
     pipeline = load_config("scans").pipeline
     assert pipeline.preprocess.short == {"radiograph": {"field": None}}
     split = pipeline.split
@@ -339,12 +341,53 @@ def test_a_folder_of_slides_with_a_table(scans: Path) -> None:
         "slides of two patients for a cross-validation" in Path("pipelines/scans.yaml").read_text()
     )
     assert sum(map(labelled, find_cases(spec))) == 2
+    assert "columns" not in (spec.layout.model_extra or {})
 
 
-def test_a_table_of_slides_with_other_columns_is_told(scans: Path) -> None:
+@pytest.mark.parametrize("folder", [".", "slides"])
+@pytest.mark.parametrize(
+    ("names", "suffix"),
+    [
+        (["slide", "diagnosis", "patient", "part"], ""),
+        (["Slide_ID", "Diagnosis", "Patient_ID", "split"], ""),
+        (["file", "slide label", "pid", "set"], ".svs"),
+    ],
+)
+def test_a_table_of_slides_may_call_its_columns_freely(
+    scans: Path, folder: str, names: list[str], suffix: str
+) -> None:
+    (scans / folder).mkdir(exist_ok=True)
+    rows = [names]
+    for number in range(6):
+        (scans / folder / f"s{number}.svs").write_bytes(b"slide")
+        part = "test" if number > 3 else "train"
+        rows.append(
+            [f"s{number}{suffix}", ["benign", "tumour"][number % 2], f"p{number // 2}", part]
+        )
+    table(scans / "cohort.csv", *rows)
+    said = initialise(scans, QuietReporter())
+    cases = find_cases(load_spec("scans"))
+    assert [case.extra["class"] for case in cases] == [0, 1, 0, 1, 0, 1]
+    assert [case.patient for case in cases] == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    assert [case.part for case in cases] == ["train"] * 4 + ["test"] * 2
+    rule = f"the column '{names[1]}' of cohort.csv says what the one in '{names[0]}' shows"
+    assert f"6 have a label, 0 have none; {rule}" in said
+    assert f"# {rule}: 6 of 6 slides have a label." in Path("data_specs/scans.yaml").read_text()
+
+
+def test_a_table_of_slides_that_does_not_tell_what_they_show_is_told(scans: Path) -> None:
     (scans / "s0.svs").write_bytes(b"slide")
     table(scans / "t.csv", ["slide_id", "call"], ["s0", "normal"])
-    with pytest.raises(DataError, match=r"no table .*t.csv has the columns slide_id, call"):
+    with pytest.raises(
+        DataError, match=r"t.csv does not tell which column holds the labels.* slide_id, call; name"
+    ):
+        initialise(scans, QuietReporter())
+
+
+def test_slides_and_a_table_that_does_not_name_them_are_told(scans: Path) -> None:
+    (scans / "s0.svs").write_bytes(b"slide")
+    table(scans / "t.csv", ["nodes", "call"], ["n0", "normal"])
+    with pytest.raises(DataError, match=r"no table .*t.csv has the columns nodes, call"):
         initialise(scans, QuietReporter())
 
 

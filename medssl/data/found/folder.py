@@ -120,7 +120,8 @@ def _with_table(folder: Path) -> Found | None:
     keys = read_table(folder)
     if keys is None:
         return None
-    return Found(keys["layout"], keys["channels"], keys.get("root", folder), keys["modality"])
+    root, rule = keys.get("root", folder), keys.get("rule", "")
+    return Found(keys["layout"], keys["channels"], root, keys["modality"], rule=rule)
 
 
 def _slides(folder: Path) -> Found | None:

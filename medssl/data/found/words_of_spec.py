@@ -24,7 +24,8 @@ def spec_text(
         f"`medssl data check {spec.name}`. `medssl keys data` has every key.",
     ]
     named = [label.name.startswith("label_") for label in spec.labels]
-    how = f"{found.rule}: {masked} of {len(cases)} scans have a mask." if found.rule else ""
+    noun, truth = layout_of(spec).noun, layout_of(spec).truth
+    how = f"{found.rule}: {masked} of {len(cases)} {noun} have a {truth}." if found.rule else ""
     reasons = {
         "modality": _modality(spec, contents),
         "labels": "Values of the masks; rename them, they are in reports and file names."

@@ -18,18 +18,19 @@ from medssl.data.layout import Layout
 from medssl.data.radiograph.image import side_of
 from medssl.data.radiograph.read import stem
 from medssl.data.spec import Case, DataSpec
+from medssl.data.table_columns import Columns
 from medssl.errors import DataError, UsageError
 
 NAMES = "file, grade, patient, split, side, or name them in the data spec (layout.columns)"
 
 
-class Columns(BaseModel):
+class GradeColumns(Columns):
     """What the columns are called; null: there is none.
 
     The last four may be missing from the table unless they are named here.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    needed = frozenset({"file", "grade"})
 
     file: str = Field(default="file", description="column of the image files")
     grade: str = Field(default="grade", description="column of the grades")
@@ -37,16 +38,6 @@ class Columns(BaseModel):
     patient: str | None = Field(default="patient", description="column of the patients")
     split: str | None = Field(default="split", description="column of the words that `parts` lists")
     side: str | None = Field(default="side", description="of the body: L, R, left, right")
-
-    @property
-    def required(self) -> list[str]:
-        """Columns that are needed, or named here."""
-        wanted = {"file", "grade"} | self.model_fields_set
-        return [name for key, name in self if key in wanted and name is not None]
-
-    def present(self, rows: Sequence[Row]) -> dict[str, str]:
-        """Columns that the table has, by what they hold."""
-        return {key: name for key, name in self if rows and name in rows[0]}
 
 
 class Parts(BaseModel):
@@ -81,7 +72,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str = Field(default="labels.csv", description="CSV, in the data set's folder")
-    columns: Columns = Columns()
+    columns: GradeColumns = GradeColumns()
     parts: Parts = Parts()
     classes: tuple[str, ...] = Field(
         min_length=2, description="names of the grades, in order; a cell holds a name or an index"

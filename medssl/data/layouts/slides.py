@@ -2,8 +2,8 @@
 
 Columns of the table: `slide` (file or its name without suffix), `label` (class name or index), and
 optionally `patient`, `part` (train, test) and `annotation` (GeoJSON or CAMELYON XML). Paths are
-relative to the data set's folder; an empty cell means that there is no such thing. Slides without a
-row, or without a table, are unlabelled.
+relative to the data set's folder; an empty cell means that there is no such thing. A data spec may
+call the columns otherwise. Slides without a row, or without a table, are unlabelled.
 """
 
 from pathlib import Path
@@ -16,9 +16,27 @@ from medssl.data.csv_table import read_rows
 from medssl.data.files import matching
 from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
+from medssl.data.table_columns import Columns
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide")
-COLUMNS = "slide, label, patient, part, annotation"
+NAMES = "slide, label, patient, part, annotation, or name them in the data spec (layout.columns)"
+
+
+class SlideColumns(Columns):
+    """What the columns are called; null: there is none.
+
+    The last three may be missing from the table unless they are named here.
+    """
+
+    needed = frozenset({"slide", "label"})
+
+    slide: str = Field(default="slide", description="column of the files, or names, of slides")
+    label: str = Field(default="label", description="column of the classes")
+    patient: str | None = Field(default="patient", description="column of the patients")
+    part: str | None = Field(default="part", description="column of the words train and test")
+    annotation: str | None = Field(
+        default="annotation", description="column of the GeoJSON or CAMELYON XML of each slide"
+    )
 
 
 class Options(BaseModel):
@@ -37,6 +55,7 @@ class Options(BaseModel):
     table: str | None = Field(
         default=None, description="CSV with the columns slide and label, in the data set's folder"
     )
+    columns: SlideColumns = SlideColumns()
     labels: dict[str, str] = Field(
         default={},
         description="class of a slide by its name without suffix, for slides without a row: "
@@ -75,11 +94,13 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
     faults = []
     if options.table is not None:
         table = root / options.table
-        rows = read_rows(table, ("slide", "label"), "layout.table", COLUMNS)
-        for number, row in enumerate(rows, start=2):
+        rows = read_rows(table, options.columns.required, "layout.table", NAMES)
+        columns = options.columns.present(rows)
+        for number, cells in enumerate(rows, start=2):
+            row = {key: cells[name] for key, name in columns.items()}
             path = _file(root, row["slide"], paths)
             case = _case(spec, root, path, row, class_index(row["label"], options.classes))
-            faults += _faults(table, number, row, case, options.classes)
+            faults += _faults(table, number, row, case, options)
             if path in by_path:
                 what = f"row {number} of {table} names the slide {row['slide']} again"
                 faults.append(Fault(case.id, table, "duplicate", what, "keep one of the rows"))
@@ -122,14 +143,14 @@ def _case(spec: DataSpec, root: Path, path: Path, row: dict[str, str], index: in
 
 
 def _faults(
-    table: Path, number: int, row: dict[str, str], case: Case, classes: tuple[str, ...]
+    table: Path, number: int, row: dict[str, str], case: Case, options: Options
 ) -> list[Fault]:
     faults = []
     if not row["slide"]:
         what = f"row {number} of {table} names no slide"
-        return [Fault("", table, "table", what, "fill in the column slide")]
+        return [Fault("", table, "table", what, f"fill in the column {options.columns.slide}")]
     if row["label"] and case.extra["class"] is None:
-        faults.append(undeclared(case.id, table, row["label"], classes))
+        faults.append(undeclared(case.id, table, row["label"], options.classes))
     if row.get("part", "") not in ("", "train", "test"):
         what = f"row {number} of {table} has the part '{row['part']}'"
         faults.append(Fault(case.id, table, "table", what, "write train, test or nothing"))

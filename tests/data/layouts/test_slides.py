@@ -98,6 +98,17 @@ def test_a_table_that_cannot_be_is_refused(
     assert str(tmp_path / "labels.csv") in str(caught.value)
 
 
+def test_the_columns_may_be_called_otherwise(tmp_path: Path, touch: Touch) -> None:
+    touch("a.svs")
+    (tmp_path / "labels.csv").write_text("slide_id,call,case\na,tumour,p1\n")
+    columns = {"slide": "slide_id", "label": "call", "patient": "case"}
+    given = {"table": "labels.csv", "classes": ["normal", "tumour"]}
+    (case,) = cases(spec_of(tmp_path, columns=columns, **given), tmp_path)
+    assert (case.extra["class"], case.patient) == (1, "p1")
+    with pytest.raises(DataError, match=r"lacks the column site; it has .* \(layout\.columns\)"):
+        cases(spec_of(tmp_path, columns={**columns, "patient": "site"}, **given), tmp_path)
+
+
 def test_the_number_of_further_faults_is_told(tmp_path: Path, touch: Touch) -> None:
     touch("a.svs")
     touch("b.svs")
