@@ -177,7 +177,7 @@ def test_folders_of_parts_divide_the_scans_and_are_no_patients(scans: Path, form
     assert len({case.patient for case in cases}) == 6
     assert [case.id for case in cases if case.part == "test"] == ["test_1"]
     assert [case.id for case in cases if not labelled(case)] == ["test_2", "train_3"]
-    assert "1 of these masks are declared for testing" in said
+    assert "1 of these masks is declared for testing" in said
     assert "Learns from the 3 masks" in Path("pipelines/scans.yaml").read_text()
 
 
@@ -585,7 +585,7 @@ def test_one_broken_file_among_others_is_told(scans: Path) -> None:
     fill(scans, ["a.nii.gz", "b.nii.gz"], ["a_seg.nii.gz"])
     (scans / "c.nii.gz").write_bytes(b"no image")
     said = initialise(scans, QuietReporter())
-    assert "warning: 1 files cannot be read, first: " in said
+    assert "warning: 1 file cannot be read, first: " in said
 
 
 def test_what_is_odd_is_told_and_works(scans: Path) -> None:
@@ -595,6 +595,8 @@ def test_what_is_odd_is_told_and_works(scans: Path) -> None:
     mask(scans / "b_seg.nii.gz", 1)
     said = initialise(scans, QuietReporter(), name="two")
     assert "the value 2 (label_2) is in the mask of a alone" in said
+    assert "2 have a mask, 1 has none" in said
+    assert "labels: 1 (label_1) in 2 masks, 2 (label_2) in 1 mask\n" in said
     write_mask(np.zeros(GRID.shape, np.uint8), GRID, scans / "c_seg.nii.gz")
-    assert "1 masks mark nothing (c)" in initialise(scans, QuietReporter(), name="three")
+    assert "nothing is marked in 1 mask (c)" in initialise(scans, QuietReporter(), name="three")
     written("three")

@@ -63,7 +63,7 @@ def test_series_and_structures_are_those_of_the_masks(tree: Path, kind: str) -> 
     assert ((found == 2).sum(), (found == 1).sum()) == (4, 9 * 7 * 3 - 4)
     assert not [one for one in check(spec) if one.level == "error"]
     assert load_config("export").pipeline.method.name == "tracoco"
-    assert "2 have a mask, 1 have none; masks are DICOM-SEG or RTSTRUCT" in said
+    assert "2 have a mask, 1 has none; masks are DICOM-SEG or RTSTRUCT" in said
     assert "MR, as the DICOM headers say" in said
     written = Path("data_specs/export.yaml").read_text() + said
     assert "ID-" not in written

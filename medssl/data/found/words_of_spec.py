@@ -34,8 +34,9 @@ def spec_text(
         if found.structure
         else found.labels_why,
         "outlined": "What the masks of these cases outline; the rest is unknown there.",
-        "empty_masks": f"{len(contents.empty)} masks mark nothing ({some_of(contents.empty)}): "
-        "taken to say that there is nothing to find.\nDelete those that are not drawn yet.",
+        "empty_masks": f"Nothing is marked in {_count(len(contents.empty), 'masks')} "
+        f"({some_of(contents.empty)}): taken to say that there is nothing to find.\n"
+        "Delete those that are not drawn yet.",
         "regions": "Unions of labels, which are learnt in their place; without them each label is.",
         "root": "Relative to MEDSSL_DATA." if not spec.root.startswith("/") else "",
         "layout": how,
@@ -73,7 +74,7 @@ def _facts(
     patients = len({case.patient for case in cases})
     by = f" of {patients} patients" if patients < len(cases) else ", each taken for a patient"
     channels = f", channels {', '.join(spec.channels)}" if len(spec.channels) > 1 else ""
-    yield f"{spec.name}: {len(cases)} {layout.noun}{by}{channels}"
+    yield f"{spec.name}: {_count(len(cases), layout.noun)}{by}{channels}"
     if PATIENT in str(found.layout.get("images")):
         yield (
             "each folder of scans is taken for a patient, whose scans stay together; if folders "
@@ -81,10 +82,11 @@ def _facts(
         )
     masked = sum(map(labelled, cases))
     rule = f"; {found.rule}" if found.rule else ""
-    yield f"{masked} have a {layout.truth}, {len(cases) - masked} have none{rule}"
+    yield f"{_have(masked)} a {layout.truth}, {_have(len(cases) - masked)} none{rule}"
     tests = sum(case.part == "test" and labelled(case) for case in cases)
     if tests:
-        yield f"{tests} of these {layout.truth}s are declared for testing: scored, not learnt"
+        are = "is" if tests == 1 else "are"
+        yield f"{tests} of these {layout.truth}s {are} declared for testing: scored, not learnt"
     if layout.contents is None:
         return
     why = contents.why or "as nothing in the files tells; if it is not so, correct `modality`"
@@ -92,11 +94,20 @@ def _facts(
     if spec.labels:
         names = {label.value: label.name for label in spec.labels}
         yield "labels: " + ", ".join(
-            f"{value} ({names[value]}) in {len(contents.values.get(value, []))} masks"
+            f"{value} ({names[value]}) in {_count(len(contents.values.get(value, [])), 'masks')}"
             for value in sorted(names)
         )
     if contents.spacings:
         yield _spacing(contents.spacings, is_picture(next(iter(cases[0].images.values()))))
+
+
+def _count(number: int, many: str) -> str:
+    """How many there are, e.g. "1 mask"."""
+    return f"{number} {many.removesuffix('s') if number == 1 else many}"
+
+
+def _have(number: int) -> str:
+    return f"{number} {'has' if number == 1 else 'have'}"
 
 
 def _spacing(spacings: Sequence[tuple[float, float, float]], pictures: bool) -> str:
@@ -130,23 +141,25 @@ def _faults(spec: DataSpec, contents: Contents) -> Iterator[str]:
     """What is wrong with files."""
     if contents.unreadable:
         yield (
-            f"warning: {len(contents.unreadable)} files cannot be read, first: "
+            f"warning: {_count(len(contents.unreadable), 'files')} cannot be read, first: "
             f"{contents.unreadable[0]}; `medssl data check {spec.name}` names all"
         )
     if contents.off_grid:
         yield (
-            f"warning: {len(contents.off_grid)} masks do not lie on the grid of their scan "
+            f"warning: the scan's grid is not that of {_count(len(contents.off_grid), 'masks')} "
             f"({some_of(contents.off_grid)}); `medssl data check {spec.name}` says how they differ"
         )
     if contents.overlaps:
         yield (
-            f"warning: structures overlap in {len(contents.overlaps)} masks, e.g. in that of "
-            f"{contents.overlaps[0]}; labels that come later in the data spec lie over earlier ones"
+            f"warning: structures overlap in {_count(len(contents.overlaps), 'masks')}, e.g. in "
+            f"that of {contents.overlaps[0]}; labels that come later in the data spec lie over "
+            "earlier ones"
         )
     if contents.empty:
         yield (
-            f"warning: {len(contents.empty)} masks mark nothing ({some_of(contents.empty)}) and "
-            "are taken to say that there is nothing to find; delete those that are not drawn yet"
+            f"warning: nothing is marked in {_count(len(contents.empty), 'masks')} "
+            f"({some_of(contents.empty)}): taken to say that there is nothing to find; delete "
+            "those that are not drawn yet"
         )
 
 

@@ -29,7 +29,7 @@ def test_a_folder_of_scans_ends_in_scores_masks_and_pictures(small: Path) -> Non
     assert sorted(path.name for path in Path("demo/brains").iterdir()) == [
         "scan_01.nii.gz", "scan_02.nii.gz", "scan_03.nii.gz", "seg_01.nii.gz", "seg_02.nii.gz",
     ]  # fmt: skip
-    assert "2 have a mask, 1 have none; seg_(.+) belongs to scan_(.+)" in said
+    assert "2 have a mask, 1 has none; seg_(.+) belongs to scan_(.+)" in said
     for structure in ("cortical grey matter", "white matter", "deep grey matter"):
         assert structure in said
     assert "The 1 other brains have a mask now" in said
