@@ -23,6 +23,7 @@ FAMILY = Family(
         axes=("labels",),
     ),
     draft=f"{_HERE}.draft:draft",
+    found=f"{_HERE}.found:found",
     prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),
     files=LooseFiles(

@@ -20,6 +20,7 @@ FAMILY = Family(
         f"{_HERE}.comparison:SlideComparison", usual_arms=("abmil", "snuffy"), axes=("data",)
     ),
     draft=f"{_HERE}.draft:draft",
+    found=f"{_HERE}.found:found",
     prepare=f"{_HERE}.cohort:find_bags",
     prepares_together=True,
     initial_encoder=InitialEncoder("encoder", "medssl.train.tile_checkpoint:read_tile_encoder"),

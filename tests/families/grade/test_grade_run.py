@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from medssl.cli import app
 from medssl.data.dicom.study import image_name
 from medssl.errors import DataError, Stopped, UsageError
 from medssl.families.grade.evaluate import evaluate_grades
@@ -63,6 +66,18 @@ def test_radiographs_become_grades_scores_and_a_report(ran: Path) -> None:
     assert str(done).startswith(score)
     assert "] on 12 test images\n" in str(done)
     assert {"kappa", "mse", "auc", "average_precision", "ece", "ece_uncalibrated"} <= set(summary)
+
+
+def test_a_run_ends_with_the_command_that_grades_images_without_a_grade(ran: Path) -> None:
+    done = run(load_config("joints"), QUIET)
+    (line,) = [line for line in done.found if "no grade yet" in line]
+    command = f"medssl predict {done['model']} {ran / 'data' / 'joints'} --out grades/joints"
+    assert line == f"10 images have no grade yet: `{command}` grades what is there"
+    keys = ["--device", "cpu", "--set", "side=L"]
+    told = CliRunner().invoke(app, [*shlex.split(command)[1:], *keys])
+    assert told.exit_code == 0, told.output
+    graded = {row["image"] for row in rows(Path("grades/joints/grades.csv"))}
+    assert {f"bare{number}" for number in range(10)} <= graded
 
 
 def test_a_metric_of_torchmetrics_stands_in_summary_report_and_log(ran: Path) -> None:

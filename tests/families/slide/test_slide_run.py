@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from medssl.data.spec import load_spec
 from medssl.errors import DataError, UsageError
 from medssl.families.slide.evaluate import evaluate_calls
+from medssl.families.slide.found import margin
 from medssl.families.slide.predict import predict_slides
 from medssl.pipeline.compare import compare
 from medssl.pipeline.config import load_config
@@ -50,6 +51,31 @@ def test_bags_become_calls_on_every_bag_scores_and_a_report(ran: Path) -> None:
     )
     said = {row["slide"]: row["prediction"] for row in rows(done["calls"])}
     assert said == {call["slide"]: call["prediction"] for call in calls}
+
+
+def test_a_run_ends_with_the_slides_to_look_at_first(ran: Path) -> None:
+    done = run(load_config("slides"), QUIET)
+    assert done.found[-1] == (
+        f"1 slide without a class is called in {done['calls']}; look first, where the model doubts "
+        "most, at s4; what you know of them goes into the table of labels, then run again"
+    )
+
+
+def test_the_calls_next_to_the_threshold_are_the_most_doubtful() -> None:
+    def row(*values: float) -> dict[str, str]:
+        return {"threshold": "0.3"} | {f"c{n}": str(one) for n, one in enumerate(values)}
+
+    assert margin(row(0.6, 0.4), ["c0", "c1"]) == pytest.approx(0.1)
+    assert margin(row(0.5, 0.1, 0.4), ["c0", "c1", "c2"]) == pytest.approx(0.1)
+
+
+def test_where_every_slide_has_a_class_the_run_ends_with_how_to_call_others(ran: Path) -> None:
+    (ran / "data" / "toys" / "s4.tiff").unlink()
+    done = run(load_config("slides"), QUIET)
+    assert done.found[-1] == (
+        f"`medssl predict {done['model']} SLIDE.svs --out calls` calls a further slide"
+    )
+    assert len(run(load_config("bags"), QUIET).found) == 1  # the score; no file gives a bag
 
 
 def test_a_metric_of_torchmetrics_stands_in_summary_and_report(toys: Path) -> None:
