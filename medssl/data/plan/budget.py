@@ -112,7 +112,7 @@ step takes about as long on all data.
 """
 
 LEAST = 1.0
-"""GB of a training on a CPU: 0.7 are taken before it has a patch, and `CPU` adds 0.1 to 0.2."""
+"""GB of a supervised training on a CPU: 0.7 before it has a patch, and 0.2 with that of `CPU`."""
 
 _TABLES = {
     "plain_unet": ((PLAIN, 8.0),),
