@@ -9,7 +9,7 @@ from medssl.environment import tracking_uri
 from medssl.pipeline.comparison import Comparison, Result
 from medssl.pipeline.config import load_config
 from medssl.pipeline.lock import alone_if_free, alone_in
-from medssl.pipeline.study import Cell, Study, cells
+from medssl.pipeline.study import CEILING, Cell, Study, cells
 from medssl.pipeline.study_failures import Failure
 from medssl.pipeline.study_page import points
 from medssl.pipeline.study_tasks import study_folder
@@ -134,7 +134,8 @@ def _arms(
     Each arm's settings, its scores by label budget, and MLflow's ids of its trained models.
     """
     uri = tracking_uri()
-    found = {cell.arm: {"settings": " ".join(study.arms[cell.arm])} for cell in results}
+    given = {**study.arms, CEILING: study.ceiling or ()}
+    found = {cell.arm: {"settings": " ".join(given[cell.arm])} for cell in results}
     for arm, tags in found.items():
         paths = _models({cell: run for cell, run in results.items() if cell.arm == arm})
         ids = {model_in(path.resolve(), uri) for path in paths} - {None}
