@@ -3,14 +3,12 @@
 Free of torch and of MONAI, so that a wrong name or argument is refused at once.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from medssl.networks.grader_settings import GraderSettings, Head, Nearest
-from medssl.networks.monai_images import MonaiImages
-from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_images import MonaiImages, by_name
 from medssl.section import Extent
 
 
@@ -57,17 +55,7 @@ class MonaiGraderSettings(MonaiImages):
         return 1
 
 
-def _chosen(given: Any) -> Any:
-    """The settings of whichever kind the name asks for."""
-    name = given.get("name") if isinstance(given, Mapping) else given
-    if isinstance(name, str) and name.startswith(PREFIX):
-        return MonaiGraderSettings.model_validate(
-            {"name": given} if isinstance(given, str) else given
-        )
-    if isinstance(given, GraderSettings | MonaiGraderSettings):
-        return given
-    return GraderSettings.model_validate(given)
-
-
-AnyGrader = Annotated[GraderSettings | MonaiGraderSettings, BeforeValidator(_chosen)]
+AnyGrader = Annotated[
+    GraderSettings | MonaiGraderSettings, by_name(MonaiGraderSettings, GraderSettings)
+]
 """The network of a pipeline or of a checkpoint that grades radiographs."""

@@ -4,10 +4,11 @@ Free of torch and of MONAI, so that a wrong name or argument is refused at once.
 """
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medssl.networks.monai_arguments import argument_mistakes
 from medssl.networks.monai_grader_list import OURS, MonaiGrader, known_graders
@@ -56,3 +57,20 @@ class MonaiImages(Section):
     def packages(self) -> dict[str, str]:
         """MONAI's version."""
         return {"monai": version("monai")}
+
+
+def by_name(
+    monai: type[MonaiImages], other: type[Section], *kept: type[Section]
+) -> BeforeValidator:
+    """Settings of the kind that the name asks for: `monai` for a class of MONAI, else `other`.
+
+    Settings of either kind, and those that are `kept`, stay as they are.
+    """
+
+    def chosen(given: Any) -> Any:
+        name = given.get("name") if isinstance(given, Mapping) else given
+        if isinstance(name, str) and name.startswith(PREFIX):
+            return monai.model_validate({"name": given} if isinstance(given, str) else given)
+        return given if isinstance(given, (monai, other, *kept)) else other.model_validate(given)
+
+    return BeforeValidator(chosen)

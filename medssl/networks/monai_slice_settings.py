@@ -1,19 +1,13 @@
 """A network of MONAI that encodes slices, and the choice among all that do; free of torch."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict
-
-from medssl.networks.monai_images import MonaiImages
-from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_images import MonaiImages, by_name
 from medssl.networks.slice_settings import POOLED, Pooled, SliceEncoderSettings
 
 
 class MonaiSliceSettings(MonaiImages):
     """A network of MONAI without its last layers, of grey images; other keys are its arguments."""
-
-    model_config = ConfigDict(extra="allow")
 
     pooled: Pooled = POOLED
 
@@ -23,17 +17,7 @@ class MonaiSliceSettings(MonaiImages):
         return 1
 
 
-def _chosen(given: Any) -> Any:
-    """The settings of whichever kind the name asks for."""
-    name = given.get("name") if isinstance(given, Mapping) else given
-    if isinstance(name, str) and name.startswith(PREFIX):
-        return MonaiSliceSettings.model_validate(
-            {"name": given} if isinstance(given, str) else given
-        )
-    if isinstance(given, SliceEncoderSettings | MonaiSliceSettings):
-        return given
-    return SliceEncoderSettings.model_validate(given)
-
-
-AnySliceEncoder = Annotated[SliceEncoderSettings | MonaiSliceSettings, BeforeValidator(_chosen)]
+AnySliceEncoder = Annotated[
+    SliceEncoderSettings | MonaiSliceSettings, by_name(MonaiSliceSettings, SliceEncoderSettings)
+]
 """The encoder of slices of a pipeline or of a checkpoint."""

@@ -1,12 +1,10 @@
 """A network of MONAI that encodes tiles, and the choice among all that do; free of torch."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import ConfigDict
 
-from medssl.networks.monai_images import MonaiImages
-from medssl.networks.monai_list import PREFIX
+from medssl.networks.monai_images import MonaiImages, by_name
 from medssl.networks.tile_settings import AnyEncoder, TileEncoderSettings
 
 
@@ -46,15 +44,8 @@ class MonaiTileSettings(MonaiImages, AnyEncoder):
         return f"it is built for encoder.side={self.side} alone"
 
 
-def _chosen(given: Any) -> Any:
-    """The settings of whichever kind the name asks for."""
-    name = given.get("name") if isinstance(given, Mapping) else given
-    if isinstance(name, str) and name.startswith(PREFIX):
-        return MonaiTileSettings.model_validate(
-            {"name": given} if isinstance(given, str) else given
-        )
-    return given if isinstance(given, AnyEncoder) else TileEncoderSettings.model_validate(given)
-
-
-AnyTileEncoder = Annotated[TileEncoderSettings | MonaiTileSettings, BeforeValidator(_chosen)]
+AnyTileEncoder = Annotated[
+    TileEncoderSettings | MonaiTileSettings,
+    by_name(MonaiTileSettings, TileEncoderSettings, AnyEncoder),
+]
 """The encoder of tiles, or of other images, of a pipeline or of a checkpoint."""
