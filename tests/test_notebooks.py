@@ -15,7 +15,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 MADE = {"first_masks": "new_scan/*.nii.gz", "your_own_scans": "scans/unlabelled-*/*.nii.gz"}
 """Masks that each notebook leaves, under `runs`."""
 
-STEPS = {"first_masks": 100, "your_own_scans": 2}
+STEPS = {"first_masks": 150, "your_own_scans": 2}
 """Of training, here: so many that all structures are found, or any number."""
 
 
