@@ -14,9 +14,11 @@ from medssl.networks.grader_settings import GraderSettings
 from medssl.networks.image_fpn_settings import ImageFpnSettings
 from medssl.networks.monai_grader_settings import MonaiGraderSettings
 from medssl.networks.monai_settings import MonaiSettings
+from medssl.networks.monai_slice_settings import MonaiSliceSettings
 from medssl.networks.monai_tile_settings import MonaiTileSettings
 from medssl.networks.primus_settings import PrimusSettings
 from medssl.networks.settings import NetworkSettings
+from medssl.networks.slice_settings import SliceEncoderSettings
 from medssl.networks.tile_settings import TileEncoderSettings
 from medssl.networks.unet_settings import UNetSettings
 from medssl.section import Section, Triple
@@ -147,6 +149,7 @@ OF_ANOTHER_KIND = {
     NetworkSettings: [UNetSettings, ImageFpnSettings, PrimusSettings, MonaiSettings],
     GraderSettings: [MonaiGraderSettings],
     TileEncoderSettings: [MonaiTileSettings],
+    SliceEncoderSettings: [MonaiSliceSettings],
 }
 """What may stand in place of a network that is the default."""
 
