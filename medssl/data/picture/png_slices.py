@@ -56,8 +56,11 @@ def open_png_slices(path: Path) -> Stored:
     try:
         with zipfile.ZipFile(path) as file:
             said = json.loads(_member(file, _GRID, _LONGEST))
-        shape, kind = tuple(map(int, said["shape"])), np.dtype(said["type"])
-        affine = np.array(said["affine_to_ras_mm"], np.float64).reshape(4, 4)
+        shape, kind = tuple(said["shape"]), np.dtype(said["type"])
+        numbers = np.array(said["affine_to_ras_mm"]).reshape(4, 4)
+        if numbers.dtype.kind not in "fi" or any(type(side) is not int for side in shape):
+            raise ValueError("a text, or a part of a voxel")
+        affine = numbers.astype(np.float64)
     except _DAMAGE as error:
         raise unreadable(path, "it is no zip file of pictures that medssl wrote") from error
     if len(shape) != 3 or str(kind) not in _MODES:

@@ -123,6 +123,8 @@ def grid_with(**said):
         (grid_with(type="nonsense"), "that medssl wrote"),
         (grid_with(affine_to_ras_mm=np.zeros((4, 4)).tolist()), "has no valid grid"),
         (grid_with(affine_to_ras_mm=[[1, 2]]), "that medssl wrote"),
+        (grid_with(affine_to_ras_mm=np.eye(4).astype(str).tolist()), "that medssl wrote"),
+        (grid_with(shape=[2.5, 3, 4]), "that medssl wrote"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_refused_in_a_sentence(written, change, words):
