@@ -19,6 +19,9 @@ from medssl.data.found.words import channel_word, names_a_mask, names_many_scans
 from medssl.errors import DataError
 from medssl.names import some_of
 
+MOST_NUMBERED = 4
+"""Images that may be the channels of one case by their numbers; more than these are scans."""
+
 ImagesOfCase = tuple[str, tuple[Path, ...]]
 """Name of the outputs, and the files in channel order."""
 
@@ -174,7 +177,7 @@ def _of_images(
         yield from _each(images, look)
     elif len(images) == len(channels) == 1:
         yield name, (images[0],)
-    elif all(len(found) == 1 for found in fitting):
+    elif all(len(found) == 1 for found in fitting) and not (many and _are_counted(images)):
         taken = tuple(found[0] for found in fitting)
         look.others.extend(path for path in images if path not in taken)
         yield name, taken
@@ -204,8 +207,15 @@ def _of_one_case(images: Sequence[Path]) -> bool:
     for before, after, word in filter(None, map(channel_word, map(stem, images))):
         cases[before, after].add(word)
     told = [words for words in cases.values() if not all(map(str.isdigit, words))]
-    told += [words for words in cases.values() if "0000" in words]
+    told += [words for words in cases.values() if "0000" in words and not _are_counted(images)]
     return any(len(words) > 1 for words in told)
+
+
+def _are_counted(images: Sequence[Path]) -> bool:
+    """Whether names count scans, `scan_0000` and so on: more than a case has channels."""
+    found = [re.fullmatch(r"(.*?)\d{4}", stem(path)) for path in images]
+    before = {one and one[1] for one in found}
+    return len(images) > MOST_NUMBERED and len(before) == 1 and None not in before
 
 
 def _numbered(

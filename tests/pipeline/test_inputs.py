@@ -343,3 +343,22 @@ def test_what_is_no_file_is_told_and_not_waited_for(tmp_path):
         find_inputs([pipe], ["t1"])
     with pytest.raises(DataError, match="is neither a file nor a folder; copy its content"):
         read_volume(pipe)
+
+
+@pytest.mark.parametrize("count", [5, 12])
+def test_many_scans_that_are_counted_from_0000_are_scans(tmp_path, count):
+    for number in range(count):
+        (tmp_path / f"scan_{number:04}.nii.gz").touch()
+    told = []
+    assert len(find_inputs([tmp_path], ["t1"], told.append)) == count
+    assert f"are taken for {count} cases" in told[0]
+
+
+def test_a_few_numbers_are_channels_of_one_case(tmp_path):
+    for number in range(4):
+        (tmp_path / f"case_{number:04}.nii.gz").touch()
+    told = []
+    ((_, taken),) = find_inputs([tmp_path], ["t1"], told.append).items()
+    assert [path.name for path in paths_of(taken)] == ["case_0000.nii.gz"]
+    assert "3 in" in told[0]
+    assert "are not called after a channel" in told[0]
