@@ -10,6 +10,7 @@ from medssl.data.dicom.slices import first_slice_in, slices_in
 from medssl.data.dicom.tags import Slice
 from medssl.data.files import is_image
 from medssl.data.geometry import Geometry
+from medssl.data.stored import grid
 from medssl.errors import DataError
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -73,8 +74,8 @@ def series_of(slices: Sequence[Slice]) -> Series:
     affine[:3, 2] = _slice_step(slices, normal)
     affine[:3, 3] = places[0]
     rows, columns = first.shape
-    grid = Geometry((columns, rows, len(slices)), _LPS_TO_RAS @ affine)
-    return Series(tuple(slices), grid)
+    shape = (columns, rows, len(slices))
+    return Series(tuple(slices), grid(shape, _LPS_TO_RAS @ affine, first.path))
 
 
 def refuse_both_kinds(folder: Path) -> None:

@@ -208,6 +208,12 @@ def test_a_rescaling_that_cannot_be_is_refused(tmp_path, slope, intercept, why):
         read_volume(tmp_path / "one")
 
 
+def test_a_distance_of_slices_that_cannot_be_is_told(tmp_path):
+    stacked(tmp_path / "one" / "nm.dcm", SpacingBetweenSlices=65535)
+    with pytest.raises(DataError, match="has no valid grid; the voxels measure"):
+        read_volume(tmp_path / "one")
+
+
 @pytest.mark.parametrize("missing", ["SpacingBetweenSlices", "PixelSpacing"])
 def test_frames_that_do_not_say_where_they_lie_are_refused(tmp_path, missing):
     stacked(tmp_path / "one" / "nm.dcm", **{missing: None})

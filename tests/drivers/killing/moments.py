@@ -188,9 +188,12 @@ def saved(place: Path) -> Iterator[tuple[str, Any]]:
             if entry["step"] <= step:
                 yield f"{log.relative_to(place)} {entry['step']}", entry["time"]
     for record in place.rglob("prediction.json"):
-        for name in _written(record.parent):
+        written = _written(record.parent)
+        for name in written:
+            # The maps of a case appear before its mask, with which it is done.
+            masks = [one for one in written if name.startswith(f"{one.removesuffix('.nii.gz')}_")]
             file = record.with_name(name)
-            if file.is_file():
+            if all(record.with_name(one).is_file() for one in [name, *masks]):
                 yield str(file.relative_to(place)), (file.stat().st_mtime_ns, file.read_bytes())
     for done in place.glob("runs/*/*/done.json"):
         if (stage := json.loads(done.read_bytes())["stage"]) != "run":
