@@ -44,7 +44,8 @@ class StudyFiles:
 def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyFiles]:
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
-    A file that names no study is of that which has its series; the others of a folder make one.
+    A series is of the study that most of its files name, whatever the others say. Files that name
+    neither make a study for each folder.
 
     Args:
         on_progress: called with the numbers of files read and in all, every 500 files.
@@ -58,9 +59,10 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
             on_progress(number, len(paths))
     found: dict[str, list[Path]] = {}
     series: dict[str, set[str]] = {}
-    owner = {one: study for _, study, one in named if study and one}
+    counts = Counter((one, study) for _, study, one in named if study and one)
+    owner = {one: study for (one, study), _ in reversed(counts.most_common())}
     for path, study, one in named:
-        key = study or owner.get(one) or str(path.parent)
+        key = owner.get(one) or study or str(path.parent)
         found.setdefault(key, []).append(path)
         series.setdefault(key, set()).add(one)
 

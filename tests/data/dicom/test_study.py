@@ -86,6 +86,16 @@ def test_a_slice_that_names_no_study_belongs_to_that_of_its_series(tmp_path, ser
     assert len(study.files) == 4
 
 
+def test_a_series_is_not_torn_by_a_slice_that_names_another_study(tmp_path, series):
+    uid = series()
+    first = min((tmp_path / "heap").glob(f"{uid[-12:]}*"))
+    odd = dcmread(first)
+    odd.StudyInstanceUID = "1.3"
+    dcmwrite(first, odd)
+    (study,) = studies_in(tmp_path)
+    assert (len(study.files), study.series) == (4, 1)
+
+
 def test_what_holds_no_scan_is_refused_with_the_reason(tmp_path, series):
     series(SeriesDescription="T1")
     series(SeriesDescription="scan", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
