@@ -7,8 +7,8 @@ file name, message or log repeats it.
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from medssl.data.dicom.header import read_header
@@ -37,8 +37,12 @@ _SERIES_OFFSET = 1000
 def source_headers(source: Series) -> list[Any]:
     """Headers of the files of a series, pydicom's, in the order of the grid.
 
+    The first, whose patient and study new objects repeat, is in UTF-8: labels may have any letters,
+    and not every library knows the Japanese way to change between sets of letters.
+
     Raises:
-        DataError: one cannot be read, or lacks what must be referred to.
+        DataError: one cannot be read, lacks what must be referred to, has the identity of another
+            one, or is of another patient.
     """
     try:
         headers = [read_header(file) for file in dict.fromkeys(source.files)]
@@ -51,7 +55,42 @@ def source_headers(source: Series) -> list[Any]:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in header:
                 setattr(header, keyword, None)
+    _refuse_unlike(source, headers)
+    _to_utf8(headers[0], headers[0].get("SpecificCharacterSet"))
+    headers[0].SpecificCharacterSet = "ISO_IR 192"
     return headers
+
+
+def _to_utf8(header: Any, stated: Any) -> None:
+    """Read the texts of a header by the character sets that it states."""
+    from pydicom.charset import convert_encodings, decode_element
+
+    encodings = convert_encodings(stated)
+    for tag in list(header.keys()):
+        with suppress(*DAMAGE):  # what is not needed may be damaged
+            element = header[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    _to_utf8(item, item.get("SpecificCharacterSet") or stated)
+            elif element.keyword != "SpecificCharacterSet":
+                decode_element(element, encodings)
+
+
+def _refuse_unlike(source: Series, headers: Sequence[Any]) -> None:
+    """Refuse slices that cannot be told apart, or are not all of one patient."""
+    folder = source.files[0].parent
+    if len({header.SOPInstanceUID for header in headers}) < len(headers):
+        raise DataError(
+            f"the DICOM series in {folder} has several slices of one SOPInstanceUID",
+            "what refers to one of them would refer to all",
+            "export the series again from its archive, or write the mask as NIfTI or NRRD",
+        )
+    if len({str(header.PatientID or "") for header in headers} - {""}) > 1:
+        raise DataError(
+            f"the DICOM series in {folder} has slices of several patients",
+            "whose the result would be cannot be told",
+            "export the series again from its archive",
+        )
 
 
 def series_number(header: Any, further: int = 0) -> int:

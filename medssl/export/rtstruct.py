@@ -104,8 +104,7 @@ def _dataset(header: Any) -> Any:
     one = Dataset()
     one.file_meta = FileMetaDataset()
     one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    if "SpecificCharacterSet" in header:
-        one.SpecificCharacterSet = header.SpecificCharacterSet
+    one.SpecificCharacterSet = header.SpecificCharacterSet
     for keyword in _KEPT:
         if keyword in header:
             setattr(one, keyword, header[keyword].value)

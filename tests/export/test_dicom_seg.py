@@ -316,6 +316,27 @@ def test_headers_are_never_quoted(make_series, straight, tmp_path, caplog, heade
     assert sorted(path.name for path in tmp_path.iterdir()) == ["series"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ("SOPInstanceUID", "several slices of one SOPInstanceUID"),
+        ("PatientID", "slices of several patients"),
+    ],
+)
+def test_slices_that_cannot_be_told_apart_are_not_referred_to(
+    make_series, straight, tmp_path, changed, sentence
+):
+    series = make_series(straight)
+    one, last = pydicom.dcmread(series / "000.dcm"), pydicom.dcmread(series / "004.dcm")
+    last[changed].value = "OTHER" if changed == "PatientID" else one.SOPInstanceUID
+    last.save_as(series / "004.dcm")
+    mask = Volume(_blobs(SHAPE)[None], straight, "mask")
+    with pytest.raises(DataError, match=sentence) as refused:
+        write(mask, series, tmp_path / "o.dcm")
+    assert "OTHER" not in str(refused.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["series"]
+
+
 def test_a_slice_without_preamble_is_referred_to_as_the_others(make_series, straight, tmp_path):
     series = make_series(straight)
     last = series / "004.dcm"

@@ -7,9 +7,11 @@ from matplotlib.path import Path as Outline
 
 from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
+from medssl.data.labels import Label
 from medssl.data.volume import Volume
 from medssl.errors import DataError
 from medssl.export.contours import outlines
+from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Algorithm, Result
 from medssl.export.rtstruct import write_rtstruct
 from tests.dicom_series import RAS_TO_LPS
@@ -147,3 +149,32 @@ def test_a_mask_on_another_grid_is_refused(make_series, tmp_path):
     with pytest.raises(DataError, match="mask does not lie on the grid of the DICOM series"):
         write_rtstruct(Result.of(other, LABELS, series), tmp_path / "o.dcm")
     assert not (tmp_path / "o.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("letters", "patient"),
+    [
+        (None, "Doe^Jane"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("GB18030", "王^小东"),
+    ],
+)
+def test_names_of_patients_and_structures_have_their_letters(
+    make_series, tmp_path, letters, patient
+):
+    """In the structure set, the segmentation and the report, whatever letters the series has."""
+    grid = Geometry(SHAPE, np.diag([-1, -1, 3, 1.0]))
+    stated = {"SpecificCharacterSet": letters} if letters else {}
+    series = find_series(make_series(grid, PatientName=patient, **stated))
+    label = Label(value=1, name="Leberläsion 肝")
+    result = Result((_mask() > 0).astype(np.uint8), grid, (label,), "mask", series)
+    write_rtstruct(result, tmp_path / "contours.dcm")
+    write_dicom_seg(result, tmp_path / "voxels.dcm", report=tmp_path / "report.dcm")
+    contours, voxels, report = (
+        pydicom.dcmread(tmp_path / f"{name}.dcm") for name in ("contours", "voxels", "report")
+    )
+    assert [str(one.PatientName) for one in (contours, voxels, report)] == [patient] * 3
+    assert contours.StructureSetROISequence[0].ROIName == label.name
+    assert voxels.SegmentSequence[0].SegmentLabel == label.name
+    assert label.name in str(report)
