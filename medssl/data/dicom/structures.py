@@ -30,6 +30,10 @@ _OFF_GRID = 0.1
 _FAR = 256  # voxels over which differences of the steps add up
 
 
+_ONE_PLANE = 0.1
+"""Slices by which contours of one plane may be apart."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """A segment of a DICOM-SEG or a structure of an RTSTRUCT.
@@ -206,13 +210,21 @@ def _lattice(
     return whole[1].astype(int), whole[0].astype(int)
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A closed contour: polygon [N, 2] in voxels, and by how many slices it is off its slice."""
+
+    polygon: np.ndarray
+    beside: float
+    exclusive: bool
+
+
 def _draw(
     image: Any, number: int, series: Series, path: Path, mask: np.ndarray, value: int
 ) -> None:
-    """Fill the contours of a structure."""
+    """Fill the contours of a structure; of planes closer than slices that nearest to each slice."""
     to_voxels = np.linalg.inv(series.geometry.affine) @ _LPS_TO_RAS
-    polygons: dict[int, list[np.ndarray]] = {}
-    exclusive: dict[int, list[np.ndarray]] = {}
+    found: dict[int, list[_Drawn]] = {}
     for contour in _contours(image, number):
         places = np.reshape(contour.ContourData, (-1, 3)).astype(float)
         voxels = places @ to_voxels[:3, :3].T + to_voxels[:3, 3]
@@ -221,13 +233,16 @@ def _draw(
             raise _elsewhere(path, "a contour does not lie in one slice of the series")
         if not 0 <= slice_ < mask.shape[2]:
             raise _elsewhere(path, "a contour lies beyond the slices of the series")
-        kind = exclusive if contour.ContourGeometricType == "CLOSEDPLANAR_XOR" else polygons
-        kind.setdefault(slice_, []).append(voxels[:, :2])
+        exclusive = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
+        beside = float(voxels[:, 2].mean()) - slice_
+        found.setdefault(slice_, []).append(_Drawn(voxels[:, :2], beside, exclusive))
     shape = mask.shape[0], mask.shape[1]
-    for slice_, found in polygons.items():
-        mask[:, :, slice_][together(found, shape)] = value
-    for slice_, found in exclusive.items():
-        inside = np.logical_xor.reduce([filled(one, shape) for one in found])
+    for slice_, drawn in found.items():
+        nearest = min((one.beside for one in drawn), key=abs)
+        plane = [one for one in drawn if abs(one.beside - nearest) < _ONE_PLANE]
+        inside = together([one.polygon for one in plane if not one.exclusive], shape)
+        apart = [filled(one.polygon, shape) for one in plane if one.exclusive]
+        mask[:, :, slice_][np.logical_xor.reduce([np.zeros(shape, bool), *apart])] = value
         mask[:, :, slice_][inside] = value
 
 

@@ -1,5 +1,6 @@
 """Studies with masks in DICOM-SEG and RTSTRUCT are cases, without any conversion."""
 
+import copy
 import re
 
 import numpy as np
@@ -253,3 +254,22 @@ def test_a_mask_of_which_a_part_would_be_lost_is_refused(root, kind, damage):
     (case,) = find_cases(spec_of())
     with pytest.raises(DataError, match=r"mask\.dcm cannot be read; its header or its pixels"):
         read_mask(case.label)
+
+
+def test_contours_closer_than_slices_make_no_holes(root):
+    """Planning systems may draw each millimetre, whatever the slices are apart."""
+    mask = write_study(root, "a", "rtstruct")
+    path = root / "a" / "mask.dcm"
+    drawn = pydicom.dcmread(path)
+    normal = np.cross(*np.reshape(find_series(root / "a" / "t1").slices[0].directions, (2, 3)))
+    for structure in drawn.ROIContourSequence:
+        for contour in list(structure.ContourSequence):
+            places = np.reshape(contour.ContourData, (-1, 3)).astype(float)
+            smaller = places.mean(axis=0) + 0.6 * (places - places.mean(axis=0))
+            for step in (-1, 1):
+                other = copy.deepcopy(contour)
+                other.ContourData = [f"{one:.4f}" for one in (smaller + step * normal).ravel()]
+                structure.ContourSequence.append(other)
+    drawn.save_as(path)
+    (case,) = find_cases(spec_of())
+    np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
