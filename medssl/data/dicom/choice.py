@@ -17,6 +17,7 @@ from medssl.data.dicom.contrast import contrast_of_channel
 from medssl.data.dicom.grids import Grids
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.series import Series
+from medssl.data.dicom.study import patient_in
 from medssl.data.dicom.suv import SUV
 from medssl.errors import DataError
 from medssl.names import some_of
@@ -90,7 +91,8 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted, name: str) -> Choice
         name: of the study, for messages.
 
     Raises:
-        UndecidedError: a channel has no series, or several are equally good.
+        UndecidedError: a channel has no series, or several are equally good, or those of the
+            channels name different patients.
     """
     taken: dict[int, tuple[str, str]] = {}
     reasons: dict[int, list[str]] = {}
@@ -117,7 +119,15 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted, name: str) -> Choice
     if problem is not None:
         raise UndecidedError(decisions, *problem)
     series = {channel: candidates[number].series for number, (channel, _) in taken.items()}
-    return Choice(tuple(one for c in wanted.channels if (one := series[c])), tuple(decisions))
+    found = tuple(one for c in wanted.channels if (one := series[c]))
+    if len({name for one in found if (name := patient_in(one.files[0]))}) > 1:
+        raise UndecidedError(
+            decisions, True,
+            f"{name} holds series of several patients",
+            "its channels would be of different people",
+            "predict the series of each patient by themselves",
+        )  # fmt: skip
+    return Choice(found, tuple(decisions))
 
 
 def _sieve(
@@ -222,7 +232,8 @@ def _remark(one: Candidate, wanted: Wanted, channel: str) -> str:
     if unit not in ("", SUV):
         said.append(f"its values are no SUV, but {unit}")
     if one.copies:
-        said.append(f"{one.copies} slices are there more than once")
+        slices = "slice is" if one.copies == 1 else "slices are"
+        said.append(f"{one.copies} {slices} there more than once")
     return "; ".join(filter(None, said))
 
 
@@ -239,14 +250,15 @@ def _problem(name: str, channel: str, left: Sequence[Candidate]) -> tuple[bool, 
             "look at them, or name the series' own folder",
         )
     told = some_of([one.name for one in left])
-    by = (
-        f"description=REGEX or --set series.{channel}.number=NUMBER"
-        if len({(one.facts.number, one.facts.texts) for one in left}) > 1
-        else "part=REGEX"
-    )
-    return (
-        True,
-        f"{name} has {len(left)} series that may be the channel '{channel}'",
-        told,
-        f"choose with --set series.{channel}.{by}, or by `series` in the data spec",
-    )
+    do = "they are called alike: put the one that is meant into a folder of its own and give that"
+    for by, marks in (
+        (
+            f"description=REGEX or --set series.{channel}.number=NUMBER",
+            {(one.facts.number, one.facts.texts) for one in left},
+        ),
+        ("part=REGEX", {one.part for one in left}),
+    ):
+        if len(marks) > 1:
+            do = f"choose with --set series.{channel}.{by}, or by `series` in the data spec"
+            break
+    return True, f"{name} has {len(left)} series that may be the channel '{channel}'", told, do

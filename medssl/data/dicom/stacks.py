@@ -6,6 +6,7 @@ by any tag stays together, for the series to refuse.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from filecmp import cmp
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.dicom.tags import Slice
+from medssl.data.dicom.values import plane_of
+from medssl.errors import DataError
 
 _ON_ONE_PLACE = 1e-3
 
@@ -49,11 +52,26 @@ def stacks_of(slices: Sequence[Slice]) -> tuple[list[Stack], int]:
 
 
 def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Slices whose identity was not there before."""
-    known: dict[Any, Slice] = {}
+    """Slices that were not there before; careless exports give several one identity."""
+    known: dict[Any, list[Slice]] = {}
     for one in slices:
-        known.setdefault((one.uid or one.path, one.frame), one)
-    return list(known.values()), len(slices) - len(known)
+        alike = known.setdefault((one.uid or one.path, one.frame), [])
+        if not any(_is_copy(one, other) for other in alike):
+            alike.append(one)
+    kept = [one for alike in known.values() for one in alike]
+    return kept, len(slices) - len(kept)
+
+
+def _is_copy(one: Slice, other: Slice) -> bool:
+    """Whether two slices of one identity lie at one place and hold the same values."""
+    if one.shape != other.shape or np.abs(one.place - other.place).max() > _ON_ONE_PLACE:
+        return False
+    if one.frame == other.frame and cmp(one.path, other.path, shallow=False):
+        return True
+    try:
+        return np.array_equal(plane_of(one), plane_of(other))
+    except DataError:  # whoever reads the volume refuses it with its reason
+        return False
 
 
 def _apart(slices: list[Slice]) -> list[Stack]:

@@ -21,7 +21,7 @@ Progress = Callable[[int, int | None], None]
 _LENGTH = 12
 _OFTEN = 500
 _LAST = 0x0020000E  # SeriesInstanceUID
-_WANTED = ["StudyInstanceUID", "SeriesInstanceUID"]
+_WANTED = ["StudyInstanceUID", "SeriesInstanceUID", "PatientID"]
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,27 @@ class StudyFiles:
 def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyFiles]:
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
-    A series is of the study that most of its files name, whatever the others say. Files that name
-    neither make a study for each folder.
+    A series is of the study that most of its files name, whatever the others say, but for files
+    that name another patient: some archives give scans of several patients one series. Files that
+    name neither make a study for each folder.
 
     Args:
         on_progress: called with the numbers of files read and in all, every 500 files.
     """
     paths = list(_files(folder))
-    named: list[tuple[Path, str, str]] = []
+    named: list[tuple[Path, str, str, str]] = []
     for number, path in enumerate(paths, start=1):
-        if (uids := _named(path)) is not None:
-            named.append((path, *uids))
+        if (names := _named(path)) is not None:
+            named.append((path, *names))
         if on_progress is not None and number % _OFTEN == 0:
             on_progress(number, len(paths))
     found: dict[str, list[Path]] = {}
     series: dict[str, set[str]] = {}
-    counts = Counter((one, study) for _, study, one in named if study and one)
-    owner = {one: study for (one, study), _ in reversed(counts.most_common())}
-    for path, study, one in named:
-        key = owner.get(one) or study or str(path.parent)
+    patients = _most_named((one, patient) for _, _, one, patient in named)
+    whose = [(one, patient or patients.get(one, "")) for _, _, one, patient in named]
+    owner = _most_named((of, row[1]) for of, row in zip(whose, named, strict=True) if of[0])
+    for of, (path, study, one, _) in zip(whose, named, strict=True):
+        key = owner.get(of) or study or str(path.parent)
         found.setdefault(key, []).append(path)
         series.setdefault(key, set()).add(one)
 
@@ -76,6 +78,12 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
         ),
         key=lambda one: (one.folder, one.key),
     )
+
+
+def _most_named(pairs: Iterable[tuple[Any, str]]) -> dict[Any, str]:
+    """What is named most often together with each key; empty names do not count."""
+    counts = Counter((of, name) for of, name in pairs if name)
+    return {of: name for (of, name), _ in reversed(counts.most_common())}
 
 
 def strays(folder: Path, studies: Sequence[StudyFiles]) -> list[Path]:
@@ -121,8 +129,16 @@ def names_of(
 
 def patient_key(study: StudyFiles) -> str:
     """What stands for the patient of a study: a keyed digest of PatientID, or of the study."""
-    found = str(_head(study).get("PatientID") or "")
+    found = patient_in(study.files[0])
     return f"patient_{own_key().name_of('patient', found, _LENGTH) if found else study.key}"
+
+
+def patient_in(path: Path) -> str:
+    """PatientID of a DICOM file; empty where it has none, or none that can be read."""
+    try:
+        return str(read_header(path, specific_tags=["PatientID"]).get("PatientID") or "")
+    except DAMAGE:
+        return ""
 
 
 def image_name(path: Path) -> str:
@@ -140,22 +156,6 @@ def series_name(folder: Path) -> str:
     return names_of(found[:1], folder)[0] if found else folder.resolve().name
 
 
-def _head(study: StudyFiles) -> Any:
-    """The header of one of its files, without what cannot be read of it."""
-    from pydicom.dataset import Dataset
-
-    try:
-        header = read_header(study.files[0], specific_tags=["PatientID"])
-    except DAMAGE:
-        return Dataset()
-    for tag in list(header.keys()):
-        try:
-            header.get(tag)  # values are decoded when they are first asked for
-        except DAMAGE:
-            del header[tag]
-    return header
-
-
 def _files(folder: Path) -> Iterator[Path]:
     for path in visible(folder):
         if path.is_dir():
@@ -164,8 +164,8 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _named(path: Path) -> tuple[str, str] | None:
-    """Study and series of a DICOM file; None of other files."""
+def _named(path: Path) -> tuple[str, str, str] | None:
+    """Study, series and patient of a DICOM file; None of other files."""
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
@@ -179,12 +179,19 @@ def _named(path: Path) -> tuple[str, str] | None:
                 return None
             file.seek(0)
             header = read_partial(file, after, force=True, specific_tags=list(map(Tag, _WANTED)))
-            study, series = (str(header.get(keyword) or "") for keyword in _WANTED)
+            study, series = (str(header.get(keyword) or "") for keyword in _WANTED[:2])
+            patient = _undecoded(header.get_item(_WANTED[2]))
     except DAMAGE:
         return None
     is_directory = header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10"
     plain = not (study or series) and start[128:] != b"DICM"
-    return None if is_directory or plain else (study, series)
+    return None if is_directory or plain else (study, series, patient)
+
+
+def _undecoded(element: Any) -> str:
+    """A text of a header, byte for byte, as what it says does not matter; empty without one."""
+    value = b"" if element is None else element.value
+    return value.strip(b" \0").hex() if isinstance(value, bytes) else str(value or "")
 
 
 def _common(files: Iterable[Path]) -> Path:

@@ -46,6 +46,15 @@ def values_of(series: Series) -> np.ndarray:
     return values.T[None]
 
 
+def plane_of(one: Slice) -> np.ndarray:
+    """Values [rows, columns] of one slice, rescaled, float64.
+
+    Raises:
+        DataError: they cannot be decoded.
+    """
+    return _stored(one, _Opened()) * float(one.slope) + one.intercept
+
+
 def _kind(slices: Sequence[Slice]) -> np.dtype:
     """The smallest type that holds all values, and all that occurs on the way to them."""
     factors = {factor for one in slices for factor in (one.slope, one.intercept)}

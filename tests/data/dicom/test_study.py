@@ -8,6 +8,7 @@ from pydicom.uid import (
     ComprehensiveSRStorage,
     MRImageStorage,
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
@@ -94,6 +95,32 @@ def test_a_series_is_not_torn_by_a_slice_that_names_another_study(tmp_path, seri
     dcmwrite(first, odd)
     (study,) = studies_in(tmp_path)
     assert (len(study.files), study.series) == (4, 1)
+
+
+def test_scans_of_two_patients_stay_apart_though_their_series_has_one_name(tmp_path, series):
+    for number in range(2):
+        named = {"StudyInstanceUID": f"1.{number}", "PatientID": f"ID{number}"}
+        series(f"{number}", SeriesInstanceUID="9.9", **named)
+    assert [(one.folder.name, len(one.files)) for one in studies_in(tmp_path)] == [
+        ("0", 4),
+        ("1", 4),
+    ]
+
+
+def test_channels_of_two_patients_are_refused(tmp_path, series):
+    series(SeriesDescription="T1", PatientID="AAA")
+    series(SeriesDescription="FLAIR", PatientID="BBB")
+    with pytest.raises(UndecidedError, match="series of several patients") as refused:
+        chosen(tmp_path, ("t1", "flair"))
+    assert "AAA" not in str(refused.value)
+    assert len(chosen(tmp_path).series) == 1  # one channel is of one patient
+
+
+def test_what_is_called_alike_is_not_said_to_be_told_apart_by_a_part(tmp_path, series):
+    for count in (4, 5):
+        series(SeriesDescription="T1", count=count)
+    with pytest.raises(UndecidedError, match="put the one that is meant into a folder of its own"):
+        chosen(tmp_path)
 
 
 def test_what_holds_no_scan_is_refused_with_the_reason(tmp_path, series):
@@ -313,6 +340,35 @@ def test_slices_that_were_copied_count_once(tmp_path, series):
     found = chosen(tmp_path)
     assert len(found.series[0].slices) == 4
     assert found.decisions[0].reason == "4 slices are there more than once"
+
+
+def test_a_copy_may_be_compressed_another_way(tmp_path, series):
+    series("a", SeriesDescription="T1")
+    first = min((tmp_path / "a").iterdir())
+    copy = dcmread(first)
+    copy.compress(RLELossless, generate_instance_uid=False)
+    copy.save_as(tmp_path / "a" / "copy")
+    found = chosen(tmp_path)
+    assert len(found.series[0].slices) == 4
+    assert found.decisions[0].reason == "1 slice is there more than once"
+
+
+def test_slices_of_one_identity_at_other_places_are_no_copies(tmp_path, series):
+    series(SeriesDescription="T1", SOPInstanceUID="1.2.9")
+    found = chosen(tmp_path)
+    assert len(found.series[0].slices) == 4
+    assert found.decisions[0].reason == ""
+
+
+def test_slices_of_one_identity_and_place_with_other_values_are_refused(tmp_path, series):
+    series(SeriesDescription="T1")
+    first = min((tmp_path / "heap").iterdir())
+    other = dcmread(first)
+    other.PixelData = bytes(len(other.PixelData))
+    other.save_as(tmp_path / "heap" / "other")
+    with pytest.raises(UndecidedError) as refused:
+        chosen(tmp_path)
+    assert "several slices at one position" in str(refused.value.decisions[0])
 
 
 def test_a_scout_in_the_series_is_a_volume_by_itself(tmp_path, series):
