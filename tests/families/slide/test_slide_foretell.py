@@ -48,7 +48,7 @@ def test_steps_and_bags_are_those_of_the_run(toys: Path) -> None:
 
 
 def test_heat_maps_of_slides_count(toys: Path) -> None:
-    """Two folds of four slides, each asked for its call and for the map; both answer for a fifth."""
+    """Two folds of four slides, each asked for call and map; both answer for a fifth."""
     told = found("slides")
     assert told.steps == (4, 4)
     assert (told.predicted, told.results, told.named) == (2 * 4 + 2 * 2, 5, "calls with heat maps")
