@@ -30,8 +30,17 @@ ROOT = Path(__file__).resolve().parents[2]
 BEFORE = "7350b5b"
 """The last commit without checksums."""
 
-SETS = {"tiny": ((36, 52, 38), None, 64), "large": ((192, 224, 160), (1.5, 1.5, 1.5), 8)}
-"""Voxels of a scan, mm that it is resampled to, and how many scans."""
+AS_WANTED = np.eye(4)
+TURNED = np.array([[0, 0, -1, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+"""Grids whose axes run as training wants them, and of which none does: two run backwards."""
+
+SETS = {
+    "tiny": ((36, 52, 38), AS_WANTED, None, 64),
+    "tiny, turned": ((36, 52, 38), TURNED, None, 64),
+    "large": ((192, 224, 160), AS_WANTED, (1.5, 1.5, 1.5), 8),
+    "large, turned": ((192, 224, 160), TURNED, (1.5, 1.5, 1.5), 8),
+}
+"""Voxels of a scan, its affine, mm that it is resampled to, and how many scans."""
 
 SPEC = {
     "name": "noise",
@@ -51,10 +60,10 @@ def write_scans(name: str, folder: Path) -> None:
     from medssl.data.geometry import Geometry
     from medssl.data.volume import write_mask, write_volume
 
-    shape, _, count = SETS[name]
+    shape, affine, _, count = SETS[name]
     for number in range(count):
         rng = np.random.default_rng(number)
-        grid = Geometry(shape, np.eye(4))
+        grid = Geometry(shape, affine)
         write_volume(rng.integers(0, 1000, shape), grid, folder / f"{number}.nii.gz")
         write_mask(rng.random(shape) > 0.9, grid, folder / f"{number}_seg.nii.gz")
 
@@ -76,7 +85,7 @@ def answer(name: str, scans: Path, folder: Path) -> None:
     """In a process of its own: open all cases once for each line that comes, and say the time."""
     from medssl.data.spec import Case, DataSpec
 
-    _, spacing, count = SETS[name]
+    _, _, spacing, count = SETS[name]
     cases = [
         Case(str(n), str(n), {"T1": scans / f"{n}.nii.gz"}, scans / f"{n}_seg.nii.gz")
         for n in range(count)
@@ -156,7 +165,7 @@ def main() -> None:
     chosen = reader.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         take_out(chosen.against, Path(folder))
-        for name, (shape, _, count) in SETS.items():
+        for name, (shape, _, _, count) in SETS.items():
             found = compare(name, Path(folder), chosen.processes, chosen.rounds)
             print(f"{name}: {count} scans of {'x'.join(map(str, shape))}")
             for word, some in found.items():

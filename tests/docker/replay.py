@@ -3,6 +3,7 @@
     python -m tests.docker.replay                                docker/Dockerfile.cpu, minutes
     python -m tests.docker.replay docker/Dockerfile.mlflow
     python -m tests.docker.replay docker/Dockerfile              downloads gigabytes of CUDA
+    python -m tests.docker.replay docker/Dockerfile COMPILE=yes  with an argument of the build
 
 Needs root, buildah and debootstrap (Debian's packages), some GB of disk, and the registries of
 Debian and Python; a container runs in a chroot (`buildah --isolation chroot`), so neither Docker
@@ -13,6 +14,7 @@ uses here are lent to the steps. Prints the size of the image and what it said; 
 
 import argparse
 import ast
+import json
 import os
 import re
 import shutil
@@ -32,13 +34,15 @@ PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
 LENT = ("cert", "index-url", "extra-index-url", "find-links", "trusted-host", "proxy")
 """Settings of pip that say where packages are, and nothing of which."""
 
-RUN = ("medssl", "run", "brain_cohort", "train.steps=2", "evaluate.overlays=0", "-q")
+RUN = ("medssl", "run", "brain_cohort", "train.steps=10", "evaluate.overlays=0", "-q")
+
+TORCH = ("python", "-c", "import torch; print(torch.__version__, 'CUDA', torch.version.cuda)")
 
 TRIALS: Mapping[str, Sequence[Sequence[str]]] = {
     "Dockerfile.mlflow": (("id",), ("mlflow", "--version")),
-    "": (("id",), ("medssl", "--version"), RUN, ("ls", "-l", "/work/runs")),
+    "": (("id",), ("medssl", "--version"), TORCH, RUN, ("ls", "-l", "/work/runs")),
 }
-"""What is tried in an image, by its file; others as the last."""
+"""What is tried in an image beside its own command, by its file; others as the last."""
 
 
 def needs() -> str:
@@ -49,13 +53,18 @@ def needs() -> str:
     return f"{' and '.join(missing)} not installed" if missing else ""
 
 
-def base_of(dockerfile: str) -> str:
+def base_of(dockerfile: str, arguments: Sequence[str] = ()) -> str:
     """The one image that a Dockerfile starts from, e.g. "python:3.11-slim".
+
+    Args:
+        dockerfile: its text.
+        arguments: those of the build, as NAME=VALUE.
 
     Raises:
         ValueError: it starts from several, or from none that is Debian's Python.
     """
     given = dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE))
+    given.update(one.split("=", 1) for one in arguments)
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE))
     named = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     bases = {re.sub(r"\$\{(\w+)\}", lambda one: given[one[1]], name) for name in named} - stages
@@ -121,6 +130,11 @@ class Buildah:
         done = subprocess.run([*self._start, *words], check=check, stdout=subprocess.PIPE)
         return done.stdout.decode().strip()
 
+    def command(self, name: str) -> list[str]:
+        """What an image runs where nothing else is asked for."""
+        config = json.loads(self("inspect", "--type=image", name))["OCIv1"]["config"]
+        return config["Entrypoint"] + config["Cmd"]
+
     def add_image(self, root: Path, name: str) -> None:
         """Make an image of a root."""
         container = self("from", "scratch")
@@ -128,25 +142,32 @@ class Buildah:
         self("commit", "--quiet", "--rm", container, f"docker.io/library/{name}")
 
 
-def replay(dockerfile: Path, work: Path) -> None:
+def replay(dockerfile: Path, arguments: Sequence[str], work: Path) -> None:
     """Build the image, and print what it is and what it says.
+
+    Args:
+        dockerfile: the image's file.
+        arguments: those of the build, as NAME=VALUE.
+        work: a folder with room for the image.
 
     Raises:
         CalledProcessError: a step fails.
         ValueError: the file starts from another image than Debian's Python.
     """
-    base, buildah = base_of(dockerfile.read_text()), Buildah(work)
+    base, buildah = base_of(dockerfile.read_text(), arguments), Buildah(work)
     suite = SUITES[base.removeprefix("python:").removesuffix("-slim")]
     try:
         make_root(work / "root", suite)
         buildah.add_image(work / "root", base)
         print(f"in place of {base}: Debian {suite}, {_size(buildah, base)}", flush=True)
         how = ["--isolation=chroot", "--pull-never", *lent(work)]
+        how += [f"--build-arg={one}" for one in arguments]
         built = buildah("bud", *how, f"--file={dockerfile}", "--tag=replayed", str(ROOT))
         steps = re.findall(r"^(?:\[\d/\d\] )?STEP \d+/\d+: (\w+)", built, re.MULTILINE)
         print(f"{dockerfile.name}: {len(steps)} steps, {_size(buildah, 'replayed')}", flush=True)
         container = buildah("from", "--pull-never", "localhost/replayed")
-        for words in TRIALS.get(dockerfile.name, TRIALS[""]):
+        command = buildah.command("localhost/replayed")
+        for words in (command, *TRIALS.get(dockerfile.name, TRIALS[""])):
             print(f"$ {' '.join(words)}", flush=True)
             print(buildah("run", "--isolation=chroot", container, "--", *words), flush=True)
     finally:
@@ -162,11 +183,12 @@ def main() -> None:
     """The command."""
     reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     reader.add_argument("dockerfile", nargs="?", default=ROOT / "docker/Dockerfile.cpu", type=Path)
+    reader.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="of the build")
     chosen = reader.parse_args()
     if missing := needs():
         raise SystemExit(f"no image can be built here: {missing}")
     with tempfile.TemporaryDirectory() as work:
-        replay(chosen.dockerfile.resolve(), Path(work))
+        replay(chosen.dockerfile.resolve(), chosen.arguments, Path(work))
 
 
 if __name__ == "__main__":

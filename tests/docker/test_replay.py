@@ -29,6 +29,11 @@ def test_a_stage_of_the_file_is_no_image_to_start_from() -> None:
     assert base_of("ARG V=3.13\nFROM python:${V}-slim AS one\nFROM one\n") == "python:3.13-slim"
 
 
+def test_an_argument_of_the_build_counts_for_what_it_starts_from() -> None:
+    text = (ROOT / "docker/Dockerfile").read_text()
+    assert base_of(text, ["COMPILE=yes", "PYTHON=3.13"]) == "python:3.13-slim"
+
+
 def test_steps_have_the_index_of_pip_here_and_not_its_choices(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     settings = settings_of(

@@ -1,6 +1,7 @@
 """Studies as manifests, held against the schemas that Kubernetes and Kubeflow publish."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,25 @@ def test_jobs_fit_the_published_schemas_and_begin_again_what_was_stopped(study: 
     (container,) = specs[2]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert {"name": "MLFLOW_TRACKING_URI", "value": "http://m:5000"} in container["env"]
+
+
+def test_pods_have_their_folders_in_the_claim_whatever_the_image_calls_them(study: Study) -> None:
+    """The project's image looks for data in /data, where a study's pods have nothing."""
+    image = (Path(__file__).parents[2] / "docker/Dockerfile").read_text()
+    named = set(re.findall(r"(MEDSSL_\w+)=/", image))
+    assert "MEDSSL_DATA" in named
+    (job,) = written(study)["2-runs.yaml"]
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert {name: variables.get(name) for name in sorted(named)} == {
+        "MEDSSL_CACHE": "/work/.cache/medssl",
+        "MEDSSL_DATA": "/work/data",
+        "MEDSSL_ENCODERS": "/work/encoders",
+        "MEDSSL_KEY": "/work/key",
+        "MEDSSL_RUNS": "/work/runs",
+    }
+    assert f"USER {pod['securityContext']['fsGroup']}" in image  # who writes to the claim
 
 
 def test_the_schemas_refuse_what_is_wrong(study: Study) -> None:

@@ -40,6 +40,15 @@ SETTINGS = {
 WORK = "/work"
 """Where containers see the claim: pipelines, data, runs and cache, as in a folder at home."""
 
+FOLDERS = {
+    "MEDSSL_DATA": f"{WORK}/data",
+    "MEDSSL_RUNS": f"{WORK}/runs",
+    "MEDSSL_CACHE": f"{WORK}/.cache/medssl",
+    "MEDSSL_ENCODERS": f"{WORK}/encoders",
+    "MEDSSL_KEY": f"{WORK}/key",
+}
+"""Said to every container, as images have folders of their own: that of docker/ has /data."""
+
 FROM_ENCODERS, OF_FOLDS = "-from-encoders", "-of-folds"
 
 WAITS = {
@@ -205,7 +214,7 @@ class _Manifests:
 
     def _variables(self) -> list[dict[str, str]]:
         """As at home, everything lies in the working folder."""
-        found = {"HOME": "/tmp"}  # noqa: S108 - the container's own
+        found = {"HOME": "/tmp", **FOLDERS}  # noqa: S108 - the container's own
         if self.settings["mlflow"]:
             found["MLFLOW_TRACKING_URI"] = self.settings["mlflow"]
         return [{"name": name, "value": value} for name, value in found.items()]
