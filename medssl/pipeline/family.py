@@ -78,13 +78,13 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Beforehand:
-    """What is decided and said before a run begins; each is called as (config, cohort, reporter).
+    """What is decided and said before a run begins.
 
     Attributes:
-        plan: -> the `Planned` keys that a pipeline leaves to a plan.
-        foretell: -> how long a planned run takes and what memory, in words; empty where that is not
-            worth telling.
-        refuse: ends a whole run that would fail only after training.
+        plan: (config, cohort, reporter) -> the `Planned` keys that a pipeline leaves to a plan.
+        foretell: (job) -> how long a run takes and what memory, in words, as a
+            `medssl.pipeline.foretold.Foretold` says it; empty where that is not worth telling.
+        refuse: (config, cohort, reporter) ends a whole run that would fail only after training.
     """
 
     plan: str | None = None

@@ -13,7 +13,7 @@ from medssl.named_files import PIPELINES
 from medssl.overrides import laid_over
 from medssl.pipeline.config import Config, load_config
 from medssl.pipeline.insert import with_keys
-from medssl.pipeline.plan import Cohort, cohort_of
+from medssl.pipeline.plan import Cohort, Job, Plan, cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.sections import validate
 from medssl.registry import load
@@ -113,7 +113,8 @@ def _foretold(config: Config[Any], cohort: Cohort, reporter: QuietReporter) -> l
     foretell = config.family.before.foretell
     if foretell is None or (asked and asked.device not in (None, device)):
         return []
-    return [said] if (said := load(foretell)(config, cohort, reporter)) else []
+    said = load(foretell)(Job(Plan(config, cohort, {}), reporter))
+    return [said] if said else []
 
 
 def _must_be_own(path: Path) -> None:

@@ -67,9 +67,7 @@ def run(
         Stopped: a signal asked for it; the same call continues.
         DataError, UsageError: the settings or the data do not allow it.
     """
-    plan = _planned(config, reporter)
-    _foretell(plan, reporter)
-    return carry_out_plan(plan, reporter, resume, within)
+    return carry_out_plan(_planned(config, reporter), reporter, resume, within)
 
 
 def train_fold(config: Config[Any], number: int, reporter: QuietReporter) -> None:
@@ -124,18 +122,8 @@ def train(config: Config[Any], reporter: QuietReporter, resume: bool = True) -> 
     cohort = _told_cohort(config, reporter)
     config = with_plan(config, cohort, reporter)
     plan = make_plan(with_encoder(config, cohort, reporter), cohort)
-    _foretell(plan, reporter)
     _carry_out(Job(plan, reporter), next(iter(plan.stages)), resume, None)
     return Outcome({"model": plan.model})
-
-
-def _foretell(plan: Plan[Any, Any], reporter: QuietReporter) -> None:
-    """Tell what a run will take that has not begun, where somebody listens."""
-    foretell, first = plan.config.family.before.foretell, next(iter(plan.stages.values()))
-    if foretell is None or first.folder.exists() or not reporter.listens:
-        return
-    if said := load(foretell)(plan.config, plan.cohort, reporter):
-        reporter.note(said)
 
 
 def carry_out_plan(
@@ -217,6 +205,8 @@ def _carry_out(job: Job, name: str, resume: bool, whole: Stage | None) -> None:
     plan, stage, step = job.plan, job.plan.stages[name], job.plan.config.family.steps[name]
     if not (stage.done and resume):
         _prepare(job)
+    if name == next(iter(plan.stages)):
+        _foretell(job, stage)
 
     def work(tracker: Tracker) -> Mapping[str, Any]:
         if step.together:
@@ -239,6 +229,15 @@ def _prepare(job: Job) -> None:
         if job.plan.config.family.prepares_together:
             TEAM.order("stage", plain_plan(job.plan), PREPARE)
         _ = job.data
+
+
+def _foretell(job: Job, first: Stage) -> None:
+    """Tell what a run will take that has not begun, where somebody listens."""
+    foretell = job.plan.config.family.before.foretell
+    if foretell is None or first.folder.exists() or not job.reporter.listens:
+        return
+    if said := load(foretell)(job):
+        job.reporter.note(said)
 
 
 def follow() -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from medssl.families.segment import foretell
-from medssl.families.segment.foretold import Foretold, Pace, duration
+from medssl.pipeline import timing
 from medssl.pipeline.config import load_config
+from medssl.pipeline.foretold import Foretold, Pace, duration
 from medssl.pipeline.plan import cohort_of
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
@@ -16,13 +17,13 @@ from tests.told import Told
 
 LONG = Foretold(
     step=Pace(0.5, 0.4),
-    steps=400,
-    trainings=6,
-    window=Pace(0.1, 0.2),
-    mask=Pace(0.25, 0.05),
+    steps=(400,) * 6,
+    answer=Pace(0.1, 0.2),
     validated=100,
     predicted=300,
-    masks=40,
+    result=Pace(0.25, 0.05),
+    results=40,
+    named="masks",
     memory=2_000_000_000,
     device="CPU",
 )
@@ -35,7 +36,7 @@ LONG = Foretold(
 def test_quick_steps_are_timed_more_often_than_slow_ones(seconds: float, timed: int) -> None:
     """Three at least, as many as two seconds hold, twenty at most; the first does not count."""
     ends = list[Pace]()
-    while not foretell._enough(ends):
+    while not timing._enough(ends):
         ends.append(Pace(seconds * len(ends), 0))
     assert len(ends) - 1 == timed
 
@@ -68,19 +69,19 @@ def test_steps_windows_and_masks_are_those_of_the_run(balls: Path) -> None:
     """Eight balls of 12 voxels a side: patches of 8 at a stride of 4 are 8 windows of each."""
     config = load_config("balls", ["split={labels: 4, test: 2, folds: 4, validation: 0}"])
     found = foretell.foretell(config, cohort_of(config), QuietReporter())
-    assert (found.trainings, found.steps) == (5, 2)
-    assert found.masks == 6  # two of the test, four that folds leave out
+    assert found.steps == (2,) * 5
+    assert found.results == 6  # two of the test, four that folds leave out
     assert found.predicted == 8 * 6
     assert found.validated == 8 * 4  # each fold answers to what it leaves out
     assert min(found.step) > 0
-    assert min(found.window) > 0
-    assert found.mask.wall > 0
+    assert min(found.answer) > 0
+    assert found.result.wall > 0
     assert found.memory > 1e8
     ensemble = load_config(
         "balls", ["split={labels: 4, test: 2, folds: 4, validation: 0, final: ensemble}"]
     )
     found = foretell.foretell(ensemble, cohort_of(ensemble), QuietReporter())
-    assert found.trainings == 4
+    assert found.steps == (2,) * 4
     assert found.predicted == 8 * (2 * 4 + 4)
 
 
@@ -126,7 +127,7 @@ def test_a_step_beyond_the_memory_names_what_to_lower(
     def full(*_: object) -> float:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(foretell, "_step", full)
+    monkeypatch.setattr(foretell, "step_pace", full)
     config = load_config("balls")
     with pytest.raises(Exception, match=r"does not fit into the memory.*lower train\.batch"):
         foretell.foretell(config, cohort_of(config), QuietReporter())

@@ -5,6 +5,7 @@ Where and under which names they lie does not matter: one folder per series, or 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -183,9 +184,11 @@ def _named(path: Path) -> tuple[str, str, str] | None:
             patient = _undecoded(header.get_item(_WANTED[2]))
     except DAMAGE:
         return None
-    is_directory = header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10"
+    with suppress(*DAMAGE):  # a damaged kind is none
+        if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+            return None  # a DICOMDIR
     plain = not (study or series) and start[128:] != b"DICM"
-    return None if is_directory or plain else (study, series, patient)
+    return None if plain else (study, series, patient)
 
 
 def _undecoded(element: Any) -> str:

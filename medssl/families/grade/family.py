@@ -1,7 +1,14 @@
 """Grading: from radiographs to grades with calibrated probabilities."""
 
 from medssl.families.grade.config import GradeConfig
-from medssl.pipeline.family import Family, InitialEncoder, LooseFiles, Scoring, Step
+from medssl.pipeline.family import (
+    Beforehand,
+    Family,
+    InitialEncoder,
+    LooseFiles,
+    Scoring,
+    Step,
+)
 
 _HERE = "medssl.families.grade"
 
@@ -23,6 +30,7 @@ FAMILY = Family(
         axes=("labels",),
     ),
     draft=f"{_HERE}.draft:draft",
+    before=Beforehand(foretell=f"{_HERE}.foretell:in_words"),
     found=f"{_HERE}.found:found",
     prepare=f"{_HERE}.cohort:prepare_crops",
     initial_encoder=InitialEncoder("network", "medssl.train.tile_checkpoint:read_image_encoder"),

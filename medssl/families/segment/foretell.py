@@ -1,18 +1,13 @@
 """How long a run will take and what memory it needs: told before it starts.
 
-A few steps and a window are carried out with fresh networks on the run's own data. They draw from
-generators of their own, so that the run's results are the same to the last bit.
+A few steps and a window are carried out with fresh networks on the run's own data.
 """
 
-import resource
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
-from itertools import pairwise
 from math import ceil, prod
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -20,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.data.cache import CachedCase
-from medssl.data.prefetch import Prefetch, choose_workers
+from medssl.data.prefetch import choose_workers
 from medssl.data.pseudo_foreground import LAG
 from medssl.data.quantiles import quantiles_of
 from medssl.data.record import Record
@@ -28,10 +23,8 @@ from medssl.data.spec import Case
 from medssl.data.split import Split
 from medssl.data.volume import read_geometry, read_volume, write_mask, write_volume
 from medssl.device import choose_device
-from medssl.errors import UsageError
 from medssl.families.segment.cohort import unlabelled_cases
 from medssl.families.segment.config import SegmentConfig
-from medssl.families.segment.foretold import Foretold, Pace
 from medssl.families.segment.grids import foreseen
 from medssl.families.segment.streams import streams
 from medssl.families.segment.train import build_method, cache_cases, used_cases
@@ -41,25 +34,14 @@ from medssl.infer.predict import predict_case
 from medssl.infer.scan_traits import look
 from medssl.infer.window import sliding_window
 from medssl.infer.window_grid import Windows
-from medssl.methods.method import Progress, SegmentMethod
+from medssl.methods.method import SegmentMethod
 from medssl.networks.ensemble import Ensemble
-from medssl.pipeline.plan import Cohort
+from medssl.pipeline.foretold import FEWEST, Foretold, Pace
+from medssl.pipeline.plan import Cohort, Job
 from medssl.pipeline.progress import QuietReporter
-from medssl.train.allocator import keep_freed_memory
-from medssl.train.loop import configure_torch
-from medssl.train.update import make_update
+from medssl.pipeline.timing import in_words as named
+from medssl.pipeline.timing import peak_memory, second_of_two, step_pace, trial
 from medssl.transforms.compose import Preparation
-
-STEPS = 3
-"""So many are timed at least, after one that is not."""
-
-MOST_STEPS = 20
-LONG_ENOUGH = 2.0
-"""Seconds of timed steps after which no more are made; and there are never more than `MOST_STEPS`.
-Random changes are dear or none, so that three quick steps say little."""
-
-FEWEST = 50
-"""Steps of a whole run below which nothing is worth telling."""
 
 MOST_WINDOWS = 4
 """That are timed together: small scans have one or two, which take longer each."""
@@ -71,16 +53,23 @@ FEW = 2
 """Cases of each kind that are enough to measure with."""
 
 
-def in_words(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> str:
+def in_words(job: Job) -> str:
     """What a run will take, in a sentence; empty where it is next to nothing.
 
     Raises:
         DataError, UsageError: as `foretell`.
     """
-    trainings = len(cohort.folds) + (config.pipeline.split.final == "refit" or not cohort.folds)
-    if config.pipeline.train.steps * trainings < FEWEST:
+    config: SegmentConfig = job.plan.config
+    cohort: Cohort = job.plan.cohort
+    if sum(_steps(config, cohort)) < FEWEST:
         return ""
-    return str(foretell(config, cohort, reporter))
+    return str(foretell(config, cohort, job.reporter))
+
+
+def _steps(config: SegmentConfig, cohort: Cohort) -> tuple[int, ...]:
+    """Of each training: those of the folds, and the last."""
+    last = config.pipeline.split.final == "refit" or not cohort.folds
+    return (config.pipeline.train.steps,) * (len(cohort.folds) + last)
 
 
 def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Foretold:
@@ -99,14 +88,13 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     )
     records = [one.record for one in cached.values()]
     step, window = timed(config, few, cached, min(MOST_WINDOWS, round(_windows(config, records))))
-    folds = len(cohort.folds)
-    ensemble = bool(folds) and pipeline.split.final == "ensemble"
-    trainings = folds + (not ensemble)
-    rounds = pipeline.train.steps // pipeline.train.validate_every * trainings
+    folds, steps = len(cohort.folds), _steps(config, cohort)
+    networks = folds if folds and pipeline.split.final == "ensemble" else 1
+    rounds = ceil(pipeline.train.steps / pipeline.train.validate_every) * len(steps)
     looked = 0
     if pipeline.train.foreground_unlabelled:
         looks = (pipeline.train.steps - 1 + LAG) // pipeline.train.foreground_refresh
-        looked = looks * trainings * len(split.unlabelled)
+        looked = looks * len(steps) * len(split.unlabelled)
     rest = unlabelled_cases(cohort) if pipeline.predict.unlabelled else []
     final, held = len(split.test) + len(rest), len(cohort.left_out)
     windows = _windows(config, records, [*cohort.test, *rest])
@@ -114,15 +102,15 @@ def foretell(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> 
     device = choose_device(pipeline.train.device)
     return Foretold(
         step=step,
-        steps=pipeline.train.steps,
-        trainings=trainings,
-        window=window,
-        mask=_mask(config, next(case for case in cohort.cases if case.id in cached)),
+        steps=steps,
+        answer=window,
         validated=round(windows * (rounds * len(split.validation) + held + looked)),
-        predicted=round(windows * flips * (final * (folds if ensemble else 1) + held)),
-        masks=final + held,
-        memory=_memory(device),
-        device="CPU" if device.type == "cpu" else f"GPU ({device})",
+        predicted=round(windows * flips * (final * networks + held)),
+        result=_mask(config, next(case for case in cohort.cases if case.id in cached)),
+        results=final + held,
+        named="masks",
+        memory=peak_memory(device),
+        device=named(device),
         limit=asked.limit if asked and asked.device in (None, device.type) else None,
     )
 
@@ -143,51 +131,19 @@ def timed(
     """
     train = config.pipeline.train
     device = choose_device(train.device)
-    configure_torch(train.threads, train.deterministic)
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            method = build_method(config)
-            return _step(config, method, split, cached), _window(config, method.eval(), windows)
-    except torch.OutOfMemoryError:
-        raise UsageError(
-            f"a step of the training does not fit into the memory of {device}",
-            f"it takes {train.batch_labelled} labelled and {train.batch_unlabelled} unlabelled "
-            f"patches of {list(train.patch)}",
-            "plan for less with plan.memory, or lower train.batch_labelled, "
-            "train.batch_unlabelled or train.patch",
-        ) from None
-
-
-def _step(
-    config: SegmentConfig,
-    method: SegmentMethod,
-    split: Split,
-    cached: Mapping[str, CachedCase],
-) -> Pace:
-    """Of a step, batches included: by the wall the median, as other work may hold one up."""
-    pipeline, train = config.pipeline, config.pipeline.train
-    device = choose_device(train.device)
-    if device.type == "cpu":
-        keep_freed_memory()
-    else:
-        torch.cuda.reset_peak_memory_stats(device)
-    update = make_update(method, train, pipeline.seed, device)
-    workers = choose_workers(train.workers, device)
-    ends = list[Pace]()
-    with closing(Prefetch(streams(config, method, split, cached), 0, workers)) as feed:
-        while not _enough(ends):
-            update(feed.take(), Progress(len(ends) + 1, max(train.steps, MOST_STEPS + 1)))
-            ends.append(Pace.now())
-    steps = [after.since(before) for before, after in pairwise(ends)]
-    return Pace(median(one.wall for one in steps), fmean(one.processor for one in steps))
-
-
-def _enough(ends: list[Pace]) -> bool:
-    """Whether the steps that ended then say how long one is."""
-    timed = len(ends) - 1
-    if timed < STEPS:
-        return False
-    return timed >= MOST_STEPS or ends[-1].since(ends[0]).wall >= LONG_ENOUGH
+    holds = (
+        f"{train.batch_labelled} labelled and {train.batch_unlabelled} unlabelled "
+        f"patches of {list(train.patch)}"
+    )
+    do = (
+        "plan for less with plan.memory, or lower train.batch_labelled, "
+        "train.batch_unlabelled or train.patch"
+    )
+    with trial(device, train.threads, train.deterministic, holds, do):
+        method, workers = build_method(config), choose_workers(train.workers, device)
+        feed = streams(config, method, split, cached)
+        step = step_pace(method, feed, train, config.pipeline.seed, workers)
+        return step, _window(config, method.eval(), windows)
 
 
 @torch.no_grad()
@@ -199,14 +155,12 @@ def _window(config: SegmentConfig, method: SegmentMethod, count: int) -> Pace:
     device, patch = choose_device(pipeline.train.device), pipeline.train.patch
     x, y, z = patch
     image = torch.zeros(len(config.spec.channels), count * x, y, z)
-    begin = Pace.now()
-    for _ in range(2):
-        begin = Pace.now()
-        how = {"window_batch": pipeline.predict.window_batch, "device": device}
+    how = {"window_batch": pipeline.predict.window_batch, "device": device}
+
+    def answer() -> None:
         sliding_window(image, predictor, patch, patch, **how)  # type: ignore[arg-type]
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    return Pace.now().since(begin).times(1 / count)
+
+    return second_of_two(answer, device).times(1 / count)
 
 
 def _mask(config: SegmentConfig, case: Case) -> Pace:
@@ -215,25 +169,25 @@ def _mask(config: SegmentConfig, case: Case) -> Pace:
     They are written into a folder that is thrown away. The guard looks at a scan without features,
     which are those of a network that knows the data.
     """
-    begin = Pace.now()
     pipeline, outputs = config.pipeline, outputs_of(config.spec)
+    device, patch = choose_device(pipeline.train.device), pipeline.train.patch
     prepare = Preparation(pipeline.preprocess)
-    cleaning = Cleaning.of(pipeline.predict, config.spec.classes)
-    how = pipeline.predict, outputs, choose_device(pipeline.train.device), cleaning
-    files, patch = [case.images[name] for name in config.spec.channels], pipeline.train.patch
+    how = pipeline.predict, outputs, device, Cleaning.of(pipeline.predict, config.spec.classes)
+    files = [case.images[name] for name in config.spec.channels]
     looked = prepare(read_volume(files, config.spec.resample_channels))
+
+    def make(folder: Path) -> None:
+        volume = read_volume(files, config.spec.resample_channels)
+        made = predict_case(Quick(outputs.count), volume, prepare, patch, *how)
+        if pipeline.predict.guard:
+            raw, image = quantiles_of(volume.array), looked.image
+            look(image, volume.geometry, raw, patch, pipeline.mirrored, np.zeros(1))
+        write_mask(made.labels, made.geometry, folder / "mask.nii.gz")
+        if made.entropy is not None:
+            write_volume(made.entropy, made.geometry, folder / "map.nii.gz")
+
     with TemporaryDirectory() as folder:
-        for number in range(2):
-            begin = Pace.now()
-            volume = read_volume(files, config.spec.resample_channels)
-            made = predict_case(Quick(outputs.count), volume, prepare, patch, *how)
-            if pipeline.predict.guard:
-                raw, image = quantiles_of(volume.array), looked.image
-                look(image, volume.geometry, raw, patch, pipeline.mirrored, np.zeros(1))
-            write_mask(made.labels, made.geometry, Path(folder) / f"{number}.nii.gz")
-            if made.entropy is not None:
-                write_volume(made.entropy, made.geometry, Path(folder) / f"{number}_map.nii.gz")
-    return Pace.now().since(begin)
+        return second_of_two(lambda: make(Path(folder)), device)
 
 
 class Quick(nn.Module):
@@ -263,11 +217,3 @@ def _windows(config: SegmentConfig, records: Sequence[Record], cases: Sequence[C
         starts = Windows(shape, patch, pipeline.predict.stride or (x, y, z)).starts
         counts.append(prod(map(len, starts)))
     return fmean(counts)
-
-
-def _memory(device: torch.device) -> int:
-    """Bytes at the peak: of the process on a CPU, else of tensors on the GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,7 +1,14 @@
 """Slides: from whole slides, or bags of features, to calls and heat maps."""
 
 from medssl.families.slide.config import SlideConfig
-from medssl.pipeline.family import Family, InitialEncoder, LooseFiles, Scoring, Step
+from medssl.pipeline.family import (
+    Beforehand,
+    Family,
+    InitialEncoder,
+    LooseFiles,
+    Scoring,
+    Step,
+)
 
 _HERE = "medssl.families.slide"
 
@@ -20,6 +27,7 @@ FAMILY = Family(
         f"{_HERE}.comparison:SlideComparison", usual_arms=("abmil", "snuffy"), axes=("data",)
     ),
     draft=f"{_HERE}.draft:draft",
+    before=Beforehand(foretell=f"{_HERE}.foretell:in_words"),
     found=f"{_HERE}.found:found",
     prepare=f"{_HERE}.cohort:find_bags",
     prepares_together=True,

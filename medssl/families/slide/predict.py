@@ -100,7 +100,7 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     device = choose_device(config.pipeline.train.device)
     cases = {case.id: case for case in plan.cohort.cases}
     drawn = config.tiled and config.pipeline.predict.heat_maps
-    asked = [(checkpoint, ids) for checkpoint, ids in _heads(plan) if ids]
+    asked = [(checkpoint, ids) for checkpoint, ids in heads(plan) if ids]
     rows, own = list[list[Any]](), sum(len(TEAM.own(ids)) for _, ids in asked)
     with TEAM.joined(device), Steps(job.reporter, own) as steps:
         for checkpoint, ids in asked:
@@ -132,7 +132,7 @@ def predict(job: Job, tracker: Tracker) -> dict[str, Any]:
     return {}
 
 
-def _heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
+def heads(plan: SlidePlan) -> Iterator[tuple[Path, Sequence[str]]]:
     """Checkpoints, and the cases each of them answers for."""
     cohort = plan.cohort
     for folder, split in trainings(plan):

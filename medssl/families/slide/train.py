@@ -140,6 +140,9 @@ class FoldTraining:
 
     Args:
         bags: every labelled bag by id.
+
+    Attributes:
+        method: what is trained.
     """
 
     def __init__(
@@ -156,7 +159,7 @@ class FoldTraining:
         labels = [bag.label for bag in train]
         self._counts = tuple(labels.count(index) for index in range(len(config.classes)))
         task = BagTask(self._width, config.classes, self._counts)
-        self._method: BagMethod = config.build(task)
+        self.method: BagMethod = config.build(task)
         self._device = choose_device(chosen.device)
 
     def run(self, reporter: Reporter, log: Log) -> None:
@@ -181,23 +184,32 @@ class FoldTraining:
         }
         write_text(self._folder / CALLS, json.dumps(calls))
 
+    @property
+    def stream(self) -> BagStream:
+        """The training bags, as they are learnt from."""
+        chosen = self._config.pipeline
+        return BagStream(self._train, chosen.seed, chosen.train.batch_bags)
+
+    def predictor(self) -> nn.Module:
+        """What answers for a bag by the present weights."""
+        return Scaled(self.method.predictor(), self._scale).to(self._device).eval()
+
     def fit(self, reporter: Reporter, log: Log) -> None:
         """Train, together with the other processes where there are any."""
-        chosen = self._config.pipeline
         fit(
-            self._method,
-            {"bags": BagStream(self._train, chosen.seed, chosen.train.batch_bags)},
+            self.method,
+            {"bags": self.stream},
             self._config.pipeline.train.loop(len(self._train)),
             self._config.pipeline.seed,
             self._folder / "state.pt",
-            Callbacks(self._after_epoch, self._save, selects="score"),
+            Callbacks(self._after_epoch, self.save, selects="score"),
             reporter,
             log,
         )
 
     def _after_epoch(self, step: int) -> dict[str, float]:
         """Scores of the validation bags; without any, later epochs are better."""
-        predictor = BagEnsemble([self._predictor()])
+        predictor = BagEnsemble([self.predictor()])
         said = self._shared(predictor, self._validation)
         line: dict[str, object] = {"step": step, "validation": said}
         if self._config.pipeline.train.watch_test:
@@ -213,14 +225,11 @@ class FoldTraining:
         said = TEAM.spread(lambda bag: predict_bags(head, [bag], self._device)[bag.id], bags)
         return {bag.id: found for bag, found in zip(bags, said, strict=True)}
 
-    def _predictor(self) -> nn.Module:
-        return Scaled(self._method.predictor(), self._scale).to(self._device).eval()
-
-    def _save(self, kind: str, step: int, metrics: dict[str, float]) -> None:
+    def save(self, kind: str, step: int, metrics: dict[str, float]) -> None:
         """Write one checkpoint, with the threshold that its validation bags ask for."""
-        training = self._method.training
+        training = self.method.training
         folder = self._folder / "checkpoint"
-        head = BagEnsemble([self._predictor()])
+        head = BagEnsemble([self.predictor()])
         described = SlideCheckpoint(
             width=self._width,
             classes=self._config.classes,
@@ -235,7 +244,7 @@ class FoldTraining:
             metrics={key: metrics[key] for key in ("auc", "log_loss") if key in metrics},
         )
         save_checkpoint(folder / kind, SlideClassifier(head, None), described)
-        self._method.train(training)
+        self.method.train(training)
 
     def _threshold(self, head: BagEnsemble) -> float:
         chosen = self._config.pipeline.evaluate.threshold

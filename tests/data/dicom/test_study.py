@@ -424,3 +424,18 @@ def test_a_study_with_a_damaged_name_is_a_study(tmp_path, series):
     (study,) = studies_in(tmp_path)
     assert names_of([study], tmp_path) == [f"study_{study.key}"]
     assert names_of([study], tmp_path, keep_ids=True) == ["a"]
+
+
+def test_a_series_whose_kind_is_damaged_is_named_with_the_reason(tmp_path, series):
+    series("a")
+    for path in (tmp_path / "a").iterdir():
+        raw = path.read_bytes()
+        assert raw.count(b"\x02\0\x02\0UI") == 1
+        path.write_bytes(raw.replace(b"\x02\0\x02\0UI", b"\x02\0\x02\0U\t"))
+    (study,) = studies_in(tmp_path)
+    assert len(study.files) == len(list((tmp_path / "a").iterdir()))
+    with pytest.raises(UndecidedError) as refusal:
+        chosen(tmp_path)
+    assert [
+        "its header is cut off or damaged" in one.reason for one in refusal.value.decisions
+    ] == [True]

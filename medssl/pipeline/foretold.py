@@ -1,8 +1,11 @@
-"""What a run will take, as told before it starts."""
+"""What a run will take, as told before it starts, of whichever family."""
 
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
+
+FEWEST = 50
+"""Steps of a whole run below which nothing is worth telling."""
 
 
 class Pace(NamedTuple):
@@ -34,6 +37,8 @@ class Pace(NamedTuple):
         return Pace(self.wall - before.wall, self.processor - before.processor)
 
 
+NO_TIME = Pace(0.0, 0.0)
+
 OPENING = Pace(0.3, 0.3)
 """Of a training or a prediction beside its work: an entry in MLflow, opened and closed, and the
 networks read or written. It is next to nothing of a long one and a third of one of seconds."""
@@ -45,49 +50,55 @@ class Foretold:
 
     Attributes:
         step: of training.
-        steps: of each training.
-        trainings: those of the folds, and the last.
-        window: of prediction.
-        mask: beside what the network takes: reading and preparing a scan, writing its mask.
-        validated: windows that are predicted during all trainings.
-        predicted: windows that are predicted afterwards.
-        masks: that are made afterwards.
+        steps: of each training: those of the folds, and the last.
+        answer: of what a trained network answers to: a window of a scan, an image, a bag.
+        validated: answers that are given during all trainings.
+        predicted: answers that are given afterwards.
+        result: beside what the networks take: reading and preparing a case, writing what is made.
+        results: that are made afterwards.
+        named: what they are called.
         memory: bytes.
         device: in words.
+        save: of writing weights during a training, where that takes time beside the steps.
+        saves: during all trainings.
         limit: GB that were planned for; None where none were given, or for another device.
     """
 
     step: Pace
-    steps: int
-    trainings: int
-    window: Pace
-    mask: Pace
-    validated: int
-    predicted: int
-    masks: int
+    steps: tuple[int, ...]
+    answer: Pace
+    validated: float
+    predicted: float
+    result: Pace
+    results: int
+    named: str
     memory: int
     device: str
+    save: Pace = NO_TIME
+    saves: int = 0
     limit: float | None = None
 
     @property
     def training(self) -> Pace:
         """Of all trainings."""
-        steps = self.step.times(self.steps * self.trainings)
-        looks = self.window.times(self.validated)
-        return steps.and_then(looks).and_then(OPENING.times(self.trainings))
+        steps = self.step.times(sum(self.steps)).and_then(OPENING.times(len(self.steps)))
+        answers, saves = self.answer.times(self.validated), self.save.times(self.saves)
+        return steps.and_then(answers).and_then(saves)
 
     @property
     def prediction(self) -> Pace:
-        """Of all masks that are made afterwards."""
-        windows, masks = self.window.times(self.predicted), self.mask.times(self.masks)
-        return windows.and_then(masks).and_then(OPENING)
+        """Of all results that are made afterwards."""
+        answers, results = self.answer.times(self.predicted), self.result.times(self.results)
+        return answers.and_then(results).and_then(OPENING)
 
     def __str__(self) -> str:
-        folds = f"{self.trainings} trainings of {self.steps} steps"
-        what = folds if self.trainings > 1 else f"{self.steps} steps"
+        least, most = min(self.steps), max(self.steps)
+        what = f"{most} steps" if least == most else f"{least} to {most} steps"
+        if len(self.steps) > 1:
+            what = f"{len(self.steps)} trainings of {what}"
         said = f"{what} at {self.step.wall:.2g} s will take about {duration(self.training.wall)}"
-        if self.masks:
-            said += f", then {self.masks} masks about {duration(self.prediction.wall)}"
+        if self.results:
+            said += f", then {self.results} {self.named} about {duration(self.prediction.wall)}"
         needed, limit = self.memory / 1e9, self.limit
         beyond = limit is not None and needed > limit
         more = f", more than the {limit:.2g} GB of plan.memory" if beyond else ""
