@@ -3,7 +3,7 @@
 Legend: X Y Z voxels of the series (columns, rows, slices).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ _FAR = 256  # voxels over which differences of the steps add up
 
 _ONE_PLANE = 0.1
 """Slices by which contours of one plane may be apart."""
+
+_FEW = 2
+"""Outlined slices that may be evenly apart by chance."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,7 @@ def _draw(
         exclusive = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
         beside = float(voxels[:, 2].mean()) - slice_
         found.setdefault(slice_, []).append(_Drawn(voxels[:, :2], beside, exclusive))
+    _refuse_sparse(sorted(found), path)
     shape = mask.shape[0], mask.shape[1]
     for slice_, drawn in found.items():
         nearest = min((one.beside for one in drawn), key=abs)
@@ -244,6 +248,17 @@ def _draw(
         apart = [filled(one.polygon, shape) for one in plane if one.exclusive]
         mask[:, :, slice_][np.logical_xor.reduce([np.zeros(shape, bool), *apart])] = value
         mask[:, :, slice_][inside] = value
+
+
+def _refuse_sparse(slices: Sequence[int], path: Path) -> None:
+    """Refuse outlines of every second or third slice alone: those between would be background."""
+    steps = set(np.diff(slices).tolist())
+    if len(slices) > _FEW and len(steps) == 1 and (step := steps.pop()) > 1:
+        raise DataError(
+            f"{path} outlines a structure on every {step}. slice alone, {len(slices)} times",
+            "the slices between them would teach that nothing is there",
+            "fill them in where it was drawn, e.g. by interpolation, and export it again",
+        )
 
 
 def _contours(image: Any, number: int) -> Iterator[Any]:

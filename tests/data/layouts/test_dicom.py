@@ -273,3 +273,21 @@ def test_contours_closer_than_slices_make_no_holes(root):
     drawn.save_as(path)
     (case,) = find_cases(spec_of())
     np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
+
+
+def test_outlines_of_every_second_slice_are_no_mask(root):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:6, 2:6, 0:5:2] = 1
+    write_study(root, "a", "rtstruct", mask=mask)
+    (case,) = find_cases(spec_of())
+    with pytest.raises(DataError, match=r"a structure on every 2\. slice alone, 3 times"):
+        read_mask(case.label)
+
+
+@pytest.mark.parametrize("slices", [(0, 2), (0, 1, 3), (0, 2, 5)])
+def test_parts_of_a_structure_may_be_slices_apart(root, slices):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:6, 2:6, slices] = 1
+    write_study(root, "a", "rtstruct", mask=mask)
+    (case,) = find_cases(spec_of())
+    np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
