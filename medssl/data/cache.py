@@ -28,7 +28,7 @@ from medssl.data.sealed import is_kept, kept_content, seal
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
 from medssl.data.workers import Workers
-from medssl.errors import DataError
+from medssl.errors import DataError, UsageError
 from medssl.transforms.chain import Chain
 
 VERSION = 5  # of our own transforms; raise it when an equal chain gives other voxels
@@ -202,6 +202,8 @@ class CaseCache:
             raise DataError(words[0], do=words[1])
         mask = None if case.label is None else self._labelled(case.label, volume)
         prepared = self._prepare(volume, mask)
+        if prepared.mask is not None:
+            self._must_hold_classes(prepared.mask)
         marked = mask is not None and is_marked(mask.array)
         with appearing(folder, first_wins=True) as beside:
             beside.mkdir()
@@ -220,6 +222,19 @@ class CaseCache:
             (beside / "case.json").write_text(json.dumps(kept))
             for file in beside.iterdir():
                 seal(file)
+
+    def _must_hold_classes(self, mask: np.ndarray) -> None:
+        """Refuse class indices that a chain made and the data set has not."""
+        classes = len(self._spec.classes)
+        if mask.max() < classes:
+            return
+        most = int(mask.max(initial=0, where=mask != IGNORED))
+        if most >= classes:
+            raise UsageError(
+                f"preprocess makes a mask with the class {most}",
+                f"the data set {self._spec.name} has the classes 0 to {classes - 1}",
+                "map its classes to these, or leave out what changes masks",
+            )
 
     def _kind(self, image: np.ndarray) -> type[np.floating[Any]]:
         """Half precision holds scaled intensities, except beside a nearly constant foreground."""

@@ -92,16 +92,20 @@ class Change:
             seed: of this transform, for this item.
             patch: sides of a view, which decide what is drawn.
             size: sides that have to be filled.
+
+        Raises:
+            UsageError: an argument does not fit so many axes.
         """
         self.draw_by(seed)
         if isinstance(self.made, RandomMove):
             self.made.randomize(patch)
             return self.made.needs(size)
-        if isinstance(self.made, RandomizableTransform) and self.step.name in KNOWN:
-            self.made.randomize(None)
-            if not self.made._do_transform:
-                return size
-        return needed(self.step, size)
+        with failure_told(self.name):
+            if isinstance(self.made, RandomizableTransform) and self.step.name in KNOWN:
+                self.made.randomize(None)
+                if not self.made._do_transform:
+                    return size
+            return needed(self.step, size)
 
     def move(self, data: Data, seed: int, patch: Size, size: Size) -> Data:
         """What the transform makes of a box, cut to its middle `size` voxels."""
@@ -229,6 +233,8 @@ class Changes:
             images.append(image.reshape(len(image), *self.patch))
             if LABEL in data and number == 0:
                 mask = data[LABEL].to(torch.uint8).reshape(self.patch)
+                if mask.device.type == "cpu":
+                    _must_be_classes(data[LABEL].reshape(self.patch), mask, box)
         return torch.stack(images), mask
 
     def _boxed(self, box: Box) -> Iterator[tuple[str, Data]]:
@@ -289,6 +295,19 @@ class Changes:
         yield from self._boxed(box)
         for data in self._viewed(box):
             yield from self._after(data, box)
+
+
+def _must_be_classes(values: Tensor, mask: Tensor, box: Box) -> None:
+    """Refuse values [X, Y, Z] that are no class indices of the box, as `mask` has them."""
+    most = 0 if box.mask is None else int(box.mask.max())
+    whole = values.dtype == mask.dtype or bool((values == mask).all())
+    if not whole or int(mask.max()) > most:
+        odd = float(values.max()) if whole else float(values[values != mask][0])
+        raise UsageError(
+            "augment makes other values of a mask than its class indices",
+            f"such as {odd:g}",
+            "let transforms that interpolate or scale change the image alone (keys: image)",
+        )
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,54 @@ LIST = Path(__file__).with_name("catalogue.json")
 GROUPS = ("spatial", "croppad", "intensity", "utility", "smooth_field", "signal", "post")
 """Modules of MONAI whose transforms a chain can hold: not those of files or batches."""
 
-UNFIT = {"Lambdad", "RandLambdad", "Invertd", "ToCupyd", "ToDeviced", "SplitDimd", "Transposed"}
-UNFIT |= {"Activationsd", "AsDiscreted", "Ensembled", "MeanEnsembled", "VoteEnsembled", "ProbNMSd"}
-UNFIT |= {"SaveClassificationd", "GenerateHeatmapd", "LabelToContourd", "DistanceTransformEDTd"}
-UNFIT |= {"SobelGradientsd"}
-"""Transforms that take a function, change what the rest of a chain counts on, or are of results.
-
-Transposed swaps axes without a record, which nothing would tell of a cube.
-"""
+UNFIT: dict[str, tuple[str, ...]] = {
+    "takes a Python function; offer a transform of your own by an entry point": (
+        *("Lambdad", "RandLambdad"),
+    ),
+    "takes a Python object, which no file can hold; name the crop or the padding itself": (
+        *("Cropd", "Padd", "RandCropd"),
+    ),
+    "reads or writes files, which medssl does by itself; leave it out": (
+        *("LoadImaged", "SaveImaged", "SaveClassificationd", "WriteFileMappingd"),
+    ),
+    "is for batches; RandCoarseDropoutd cuts holes into each item": ("CutOutd",),
+    "is for batches, which methods make; leave it out": ("CutMixd", "MixUpd", "Decollated"),
+    "is of results; see the keys of predict": (
+        *("Activationsd", "AsDiscreted", "Ensembled", "Invertd", "MeanEnsembled", "ProbNMSd"),
+        *("VoteEnsembled",),
+    ),
+    "makes something else than an image or a mask of classes; leave it out": (
+        *("DistanceTransformEDTd", "GenerateHeatmapd", "LabelToContourd", "SobelGradientsd"),
+        *("FlattenSubKeysd", "GridPatchd", "GridSplitd", "RandGridPatchd", "SplitDimd", "ToPILd"),
+    ),
+    "cuts patches, which train.patch and train.foreground say; leave it out": (
+        *("RandCropByLabelClassesd", "RandCropByPosNegLabeld", "RandSpatialCropSamplesd"),
+        *("RandWeightedCropd",),
+    ),
+    "is of boxes or points, of which there are none; leave it out": (
+        *("ApplyTransformToPointsd", "ConvertBoxToPointsd", "ConvertPointsToBoxesd"),
+        *("TransformPointsImageToWorldd", "TransformPointsWorldToImaged"),
+    ),
+    "is of how MONAI keeps images, which medssl sees to; leave it out": (
+        *("ApplyPendingd", "FromMetaTensord", "ToMetaTensord", "ToNumpyd"),
+    ),
+    "is of devices; see train.device and train.augment_on": (
+        *("CuCIMd", "RandCuCIMd", "ToCupyd", "ToDeviced"),
+    ),
+    "swaps axes without a record, which nothing would tell of a cube; name Orientationd": (
+        *("Transposed",),
+    ),
+    "bends the grid, and no result would find its way back; name RandGridDistortiond in augment": (
+        *("GridDistortiond",),
+    ),
+    "gives images back without their grid; offer a transform of your own by an entry point": (
+        *("TorchIOd",),
+    ),
+    "draws what no seed of an item decides, so no run could be repeated; name one of MONAI's own": (
+        *("RandTorchIOd", "RandTorchVisiond"),
+    ),
+}
+"""Why which transforms of MONAI are no part of a chain, and what to do instead."""
 
 _OWN_GROUP = {
     "CropPatchd": "croppad",
@@ -45,6 +85,9 @@ _GROUP = {"RandSimulateLowResolutiond": "intensity", "RandSmoothDeformd": "spati
 """What a transform of MONAI does, where it is not what its module says."""
 
 _NOT_ASKED = {"self", "keys", "allow_missing_keys", "lazy"}
+
+_OTHER = "is for batches, files or results; leave it out"
+"""Why not, of a transform of another MONAI that is not told of here."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +132,10 @@ def known_transforms() -> dict[str, Entry]:
 
 
 @cache
-def unfit_transforms() -> frozenset[str]:
-    """Dictionary transforms of MONAI that no chain can hold."""
-    return frozenset(json.loads(LIST.read_text(encoding="utf-8"))["unfit"])
+def unfit_transforms() -> dict[str, str]:
+    """Dictionary transforms of MONAI that no chain can hold: why not, and what to do instead."""
+    found: dict[str, str] = json.loads(LIST.read_text(encoding="utf-8"))["unfit"]
+    return found
 
 
 def describe(transform: Any, group: str) -> Entry:
@@ -101,7 +145,8 @@ def describe(transform: Any, group: str) -> Entry:
     from monai.transforms import Randomizable
 
     asked = [one for name, one in inspect.signature(transform.__init__).parameters.items()]
-    named = [one for one in asked if one.name not in _NOT_ASKED and one.kind is not one.VAR_KEYWORD]
+    loose = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = [one for one in asked if one.name not in _NOT_ASKED and one.kind not in loose]
     return Entry(
         group,
         issubclass(transform, Randomizable),
@@ -131,12 +176,13 @@ def installed() -> dict[str, Any]:
 
     from medssl import transforms as ours
 
+    why = {name: reason for reason, names in UNFIT.items() for name in names}
     found: dict[str, Entry] = {}
     for name, one in vars(transforms).items():
         group = getattr(one, "__module__", "").removeprefix("monai.transforms.")
         group = group.removesuffix(".dictionary")
         fits = inspect.isclass(one) and group in GROUPS and one.__name__ == name
-        if fits and issubclass(one, transforms.MapTransform) and name not in UNFIT:
+        if fits and issubclass(one, transforms.MapTransform) and name not in why:
             found[name] = describe(one, _GROUP.get(name, group))
     for name, module in ours.OURS.items():
         one = getattr(ours, name)
@@ -150,7 +196,8 @@ def installed() -> dict[str, Any]:
     }
     every = [one for one in vars(transforms).values() if inspect.isclass(one)]
     named = {one.__name__ for one in every if issubclass(one, transforms.MapTransform)}
-    unfit = sorted(named - found.keys() - {"MapTransform", "RandomizableTransform"})
+    left = sorted(named - found.keys() - {"MapTransform", "RandomizableTransform"})
+    unfit = {name: why.get(name, _OTHER) for name in left}
     return {"monai": monai.__version__, "transforms": listed, "unfit": unfit}
 
 

@@ -25,8 +25,11 @@ from medssl.section import laid_over
 from medssl.transforms.augment_words import AUGMENT_WORDS
 from medssl.transforms.catalogue import known_transforms, unfit_transforms
 from medssl.transforms.moves import mirrored, must_keep_patches
-from medssl.transforms.step import Step, entry_of
+from medssl.transforms.step import Step, entry_of, must_find_keys
 from medssl.transforms.words import PREPROCESS_WORDS, Word
+
+_BUILT = dict.fromkeys(("Resized", "Zoomd", "RandZoomd"), 2)
+"""Of how transforms of MONAI are built; raise one when an equal step gives other voxels."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Chain:
     """
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = {}
+    MASKS: ClassVar[bool] = True
+    """Whether masks go through it beside images."""
 
     steps: tuple[Step, ...]
     word: str | None = field(default=None, compare=False)
@@ -59,6 +64,7 @@ class Chain:
             cls._must_not_be_keys_of_a_word(part)
         named = [_named(part) for part in parts]
         steps = tuple(step for name, keys in named for step in cls._steps(name, keys))
+        must_find_keys(steps, cls.MASKS)
         alone = named[0] if len(named) == 1 and named[0][0] in cls.WORDS else None
         return cls(steps, *((alone[0], cls._word(*alone)) if alone else (None, None)))
 
@@ -90,15 +96,11 @@ class Chain:
             for inner, args in cls._word(name, keys).steps():
                 yield Step(inner, args)
             return
+        if reason := unfit_transforms().get(name):
+            raise ValueError(f"the transform {name} cannot stand in a chain; it {reason}")
         try:
             entry_of(name)
         except UsageError:
-            if name in unfit_transforms():
-                raise ValueError(
-                    f"the transform {name} cannot stand in a chain; it is of MONAI, and takes a "
-                    "function, is for batches, files or results, or changes what the rest of a "
-                    "chain counts on; leave it out"
-                ) from None
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
         step = Step(name, dict(keys))
@@ -203,7 +205,8 @@ class Chain:
         for name in sorted(others):
             TRANSFORMS.require_steady(name)
         packages = sorted(TRANSFORMS.package(name) for name in others)
-        return [self.plain, version("monai"), packages]
+        built = {s.name: _BUILT[s.name] for s in self.steps if s.name in _BUILT}
+        return [self.plain, version("monai"), packages, *([built] if built else [])]
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.plain, sort_keys=True))
@@ -254,6 +257,8 @@ class Preprocess(Chain):
     def of(cls, given: Any) -> Self:
         """A chain, in which no voxel may move from the first random transform on."""
         found = super().of(given)
+        for step in found.steps:
+            step.must_not_ask_for_mask()
         for step in found.rest:
             if step.entry.random and step.moves:
                 raise ValueError(

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform
+from monai.transforms import Compose, MapTransform, Randomizable
+from monai.transforms.traits import RandomizableTrait
 
 from medssl.data.geometry import Geometry
 from medssl.data.record import Record
@@ -21,12 +23,21 @@ from medssl.data.volume import Volume
 from medssl.errors import DataError, MedsslError, UsageError
 from medssl.registry import TRANSFORMS
 from medssl.transforms.chain import Chain
+from medssl.transforms.kept_grid import must_know_its_grid
 from medssl.transforms.reader import LoadVolumed
 from medssl.transforms.spatial import geometry_of
 from medssl.transforms.step import IMAGE, LABEL, Step, failure_told
 
 _INTERPOLATED = "mode"
 """Argument of MONAI's spatial transforms that masks must not share with images."""
+
+_MISSING = "allow_missing_keys"
+
+_ARRAY = "NdarrayOrTensor"
+"""Annotation of MONAI's arguments that are arrays, and lists in a pipeline."""
+
+_SCALED = ("Resized", "Zoomd", "RandZoomd")
+"""Transforms whose "nearest" counts from corners, half a voxel beside where they put an image."""
 
 
 def build(step: Step) -> MapTransform:
@@ -42,27 +53,45 @@ def build(step: Step) -> MapTransform:
     entry, args = step.entry, dict(step.args)
     keys = step.keys
     args.pop("keys", None)
-    if _INTERPOLATED in {*entry.required, *entry.optional} and entry.group == "spatial":
-        mode = args.get(_INTERPOLATED, "bilinear")
+    if _INTERPOLATED in entry.optional and entry.group == "spatial":
+        mode = args.get(_INTERPOLATED, entry.optional[_INTERPOLATED])
         if LABEL in keys and not isinstance(mode, list | tuple):
-            args[_INTERPOLATED] = ["nearest" if key == LABEL else mode for key in keys]
+            nearest = "nearest-exact" if step.name in _SCALED else "nearest"
+            args[_INTERPOLATED] = [nearest if key == LABEL else mode for key in keys]
     if step.name.startswith("medssl:"):
         kind = getattr(ours, step.name.removeprefix("medssl:"))
     elif hasattr(transforms, step.name):
         kind = getattr(transforms, step.name)
     else:
         kind = TRANSFORMS.find_class(step.name, MapTransform)
+    _must_draw_by_seed(step.name, kind)
+    asked = signature(kind).parameters
+    if _MISSING in asked or any(one.kind is one.VAR_KEYWORD for one in asked.values()):
+        args[_MISSING] = True
+    for key, one in args.items():
+        if isinstance(one, list) and key in asked and _ARRAY in str(asked[key].annotation):
+            args[key] = np.asarray(one)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of arguments that nobody gave
-            made: MapTransform = kind(keys=keys, allow_missing_keys=True, **args)
+            made: MapTransform = kind(keys=keys, **args)
     except Exception as error:
         raise UsageError(
-            f"the transform {step.name} cannot be made of {args}",
+            f"the transform {step.name} cannot be made of {dict(step.args)}",
             " ".join(str(error).split()) or type(error).__name__,
             "correct its arguments",
         ) from error
     return made
+
+
+def _must_draw_by_seed(name: str, kind: type[MapTransform]) -> None:
+    """Refuse what draws and takes no seed: it would be cached, or no run could be repeated."""
+    if issubclass(kind, RandomizableTrait) and not issubclass(kind, Randomizable):
+        raise UsageError(
+            f"the transform {name} draws what no seed of an item decides",
+            "it is a RandomizableTrait and no Randomizable",
+            "derive it from monai.transforms.RandomizableTransform and draw from its R",
+        )
 
 
 class Watched(MapTransform):
@@ -101,37 +130,7 @@ class Watched(MapTransform):
         """Refuse what the transform must not do; UsageError."""
         for key in (IMAGE, LABEL):
             if key in before:
-                _must_know_its_grid(self.name, before[key], after.get(key), key)
-
-
-def _must_know_its_grid(name: str, before: MetaTensor, after: Any, key: str) -> None:
-    if after is None:
-        raise UsageError(f"the transform {name} drops the {key}", do="leave it out")
-    if not isinstance(after, MetaTensor) or after.ndim != before.ndim:
-        raise UsageError(
-            f"the transform {name} makes something else of the {key}",
-            f"{_shape(before)} becomes {_shape(after)}, and where it lies is lost",
-            "leave it out, or let it return a MetaTensor of as many axes",
-        )
-    if len(after) != len(before):
-        raise UsageError(
-            f"the transform {name} changes the channels of the {key}",
-            f"{_shape(before)} becomes {_shape(after)}, and a network takes those that the data "
-            "spec declares",
-            "leave it out",
-        )
-    recorded = len(after.applied_operations) > len(before.applied_operations)
-    if after.shape[1:] != before.shape[1:] and not recorded:
-        raise UsageError(
-            f"the transform {name} changes the grid without a record",
-            f"{_shape(before)} becomes {_shape(after)}, so a result would not find its way back",
-            "leave it out, or let it record what it does as MONAI's spatial transforms do",
-        )
-
-
-def _shape(image: Any) -> str:
-    shape = getattr(image, "shape", None)
-    return type(image).__name__ if shape is None else "x".join(str(side) for side in shape)
+                must_know_its_grid(self.name, before[key], after.get(key), key)
 
 
 @dataclass(frozen=True)
@@ -189,9 +188,24 @@ class Preparation:
                     geometry_of(label).difference(network),
                     "give every transform that moves voxels both keys, or none",
                 )
-            indices = label.as_tensor().cpu().numpy().astype(np.uint8, copy=False)
-            indices = _in_c_order(indices)[0]
+            indices = _in_c_order(self._classes(label))[0]
         return Prepared(array, indices, Record(volume.geometry, network, self._cuts))
+
+    def _classes(self, label: MetaTensor) -> np.ndarray:
+        """A mask as class indices, uint8 [1, x, y, z].
+
+        Raises:
+            UsageError: it holds something else.
+        """
+        values = label.as_tensor().cpu().numpy()
+        indices: np.ndarray = values.astype(np.uint8, copy=False)
+        if values is not indices and not np.array_equal(values, indices):
+            raise UsageError(
+                "preprocess makes other values of a mask than class indices",
+                f"such as {values[values != indices][0]:g}",
+                "let transforms that interpolate or scale change the image alone (keys: image)",
+            )
+        return indices
 
     def _composed(self, given: dict[Hashable, Any]) -> dict[Hashable, Any]:
         """What the chain makes; errors as they were raised, which MONAI wraps into its own."""

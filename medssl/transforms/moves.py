@@ -20,7 +20,7 @@ def must_keep_patches(step: Step) -> str:
         return f"moves voxels and leaves the {left} behind; leave its keys out, then both move"
     if not entry.moves:
         return ""
-    size = [key for key in ("spatial_size", "keep_size") if key in args]
+    size = [key for key in ("spatial_size", "keep_size") if key in args and key in entry.optional]
     if size and args[size[0]] not in (None, True):
         return f"would change the size of patches; leave {size[0]} out, train.patch sets it"
     if step.name in KNOWN or step.name in OURS:

@@ -145,6 +145,7 @@ class RadiographPreprocess(Preprocess):
     """What is done to a radiograph once, from the file's pixels to the crops that are cached."""
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = {"joint": JointWord, "radiograph": RadiographWord}
+    MASKS = False
 
     @property
     def picture(self) -> Picture | None:
@@ -179,6 +180,7 @@ class RadiographAugment(Chain):
     """The random changes of crops that methods draw their views with."""
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = {"semixup": SemixupWord}
+    MASKS = False
 
     def with_arguments(self, name: str, **args: Any) -> Self:
         """The chain whose steps of that name have these arguments instead."""

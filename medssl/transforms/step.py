@@ -1,6 +1,6 @@
 """One transform of a chain, as plain values that are checked; free of torch and MONAI."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
@@ -13,6 +13,9 @@ from medssl.transforms.catalogue import Entry, describe, known_transforms
 
 IMAGE, LABEL = "image", "label"
 """Names of an image and of its mask in the dictionary that goes through a chain."""
+
+_DRAWN = ("Rand", "ColorJitter", "Auto", "Trivial", "AugMix", "Elastic", "ScaleJitter", "Gaussian")
+"""How names of torchvision's transforms begin that draw from a state which all threads share."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Step:
         """The images that it changes."""
         usual = [IMAGE, LABEL] if self.entry.moves else [IMAGE]
         given = self.args.get("keys", [LABEL] if self.entry.group == "post" else usual)
+        return list(given) if isinstance(given, list | tuple) else [given]
+
+    @property
+    def makes(self) -> Sequence[str]:
+        """Keys that are there after it and were not before."""
+        made = {"CopyItemsd": "names", "ConcatItemsd": "name"}.get(self.name, "")
+        given = self.args.get(made, [])
         return [given] if isinstance(given, str) else list(given)
 
     @property
@@ -61,6 +71,14 @@ class Step:
                 f"the transform {name} needs {' and '.join(missing)}; "
                 f"write {{{name}: {{{missing[0]}: ...}}}}"
             )
+        given = self.args.get("keys", IMAGE)
+        if not given or not all(isinstance(key, str) for key in self.keys):
+            raise ValueError(f"keys of the transform {name} are {IMAGE}, {LABEL} or both")
+        if name == "TorchVisiond" and str(self.args["name"]).startswith(_DRAWN):
+            raise ValueError(
+                f"the transform {name} draws what no seed of an item decides with "
+                f"name={self.args['name']}; name one of MONAI's own"
+            )
         for key, value in self.args.items():
             if any(map(isnan, _numbers(value))):
                 raise ValueError(f"{key} of the transform {name} is not a number")
@@ -72,6 +90,45 @@ class Step:
             chance = key == "prob" or key.startswith("prob_") or key.endswith("_prob")
             if chance and any(not 0 <= one <= 1 for one in _numbers(value)):
                 raise ValueError(f"{key}={value} of the transform {name} is no chance from 0 to 1")
+
+    def must_not_ask_for_mask(self) -> None:
+        """Refuse to let an image depend on its mask, which images to predict have not.
+
+        Raises:
+            ValueError: an argument names the mask.
+        """
+        asked = [key for key, one in self.args.items() if key != "keys" and one == LABEL]
+        if asked and set(self.keys) - {LABEL}:
+            raise ValueError(
+                f"the transform {self.name} asks for the mask ({asked[0]}: {LABEL}), which no "
+                f"image to predict has; write {asked[0]}: {IMAGE}, or leave it out"
+            )
+
+
+def must_find_keys(steps: Iterable[Step], masks: bool) -> None:
+    """Refuse steps that are told to change what is not there: they would change nothing.
+
+    Args:
+        masks: whether masks go with the images.
+
+    Raises:
+        ValueError: names the first such step.
+    """
+    there = {IMAGE, LABEL}
+    for step in steps:
+        if step.name not in known_transforms():
+            return  # it may make anything
+        unknown = [key for key in step.keys if key not in there]
+        if unknown:
+            raise ValueError(
+                f"the transform {step.name} has the key '{unknown[0]}', which nothing makes; "
+                f"images have the key {IMAGE}" + (f", masks {LABEL}" if masks else "")
+            )
+        if not masks and not set(step.keys) - {LABEL}:
+            raise ValueError(
+                f"the transform {step.name} changes masks, and there are none; leave it out"
+            )
+        there.update(step.makes)
 
 
 def _rises(low: Any, high: Any) -> bool:

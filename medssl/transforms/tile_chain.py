@@ -39,6 +39,7 @@ class TilePreprocess(Preprocess):
     """What is done to a tile once, from the slide's pixels to the bytes for an encoder."""
 
     WORDS: ClassVar[Mapping[str, type[Word]]] = {"slide": SlideWord}
+    MASKS = False
 
     def key(self, tiles: str) -> str:
         """The key of tiles that are cut as `tiles` says, and then go through the chain.

@@ -218,6 +218,24 @@ def test_images_of_one_slice_are_planar_to_a_chain(step) -> None:
     assert label.dtype == torch.uint8
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"RandRotate90d": {"prob": 1, "spatial_axes": [0, 2]}},
+        {"RandZoomd": {"prob": 1, "min_zoom": [0.7, 0.7, 0.7], "max_zoom": 1}},
+        {"RandAffined": {"prob": 1, "rotate_range": "much"}},
+    ],
+    ids=lambda step: next(iter(step)),
+)
+def test_arguments_for_other_axes_are_told_of_an_image_of_one_slice(step) -> None:
+    def sizes():
+        changes = Changes(Augment.of([step]), (12, 10, 1))
+        return changes.sizes(changes.seeds(0), (12, 10, 1), True)
+
+    with pytest.raises(UsageError, match=f"the transform {next(iter(step))} "):
+        sizes()
+
+
 def offered(monkeypatch, name: str) -> None:
     """A transform of tests/transforms/faulty.py as another package offers it."""
     found = Registry("", "transform", {name: f"tests.transforms.faulty:{name}"})

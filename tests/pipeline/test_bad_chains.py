@@ -45,12 +45,31 @@ AT_ONCE = {
     "preprocess=[Spacingd]": r"Spacingd needs pixdim; write {Spacingd: {pixdim: \.\.\.}}",
     "preprocess=[mr, Transposed]": "the transform Transposed cannot stand in a chain",
     "augment=[{RandSpatialCropd: {roi_size: 4}}]": "changes the grid of patches",
+    "augment=[{RandSmoothDeformd: {spatial_size: [8, 8, 8], rand_size: 4}}]": (
+        "RandSmoothDeformd changes the grid of patches in a way that is not known"
+    ),
+    "augment=[{RandCropByPosNegLabeld: {label_key: label, spatial_size: 4}}]": (
+        "it cuts patches, which train.patch and train.foreground say"
+    ),
+    "augment=[{RandGaussianNoised: {keys: img}}]": "has the key 'img', which nothing makes",
 }
 IN_A_RUN = {
     "preprocess=[{SelectItemsd: {keys: [label]}}]": "the transform SelectItemsd drops the image",
     "preprocess=[SqueezeDimd]": "the transform SqueezeDimd makes something else of the image",
     "preprocess=[{RepeatChanneld: {repeats: 2}}]": "changes the channels of the image; 1x12x12x12",
     f"preprocess=[{ZERO}]": r"ScaleIntensityRanged makes values of .*c\d\.nii\.gz that are not fin",
+    "preprocess=[{MapLabelValued: {keys: label, orig_labels: [1], target_labels: [9]}}]": (
+        "preprocess makes a mask with the class 9; the data set balls has the classes 0 to 1"
+    ),
+    "augment=[{NormalizeIntensityd: {keys: [image, label]}}]": (
+        r"case c\d: augment makes other values of a mask than its class indices; such as"
+    ),
+    "augment=[{RandRotated: {prob: 1, range_x: 0.5, mode: [bilinear, bilinear]}}]": (
+        r"case c\d: augment makes other values of a mask than its class indices; such as 0"
+    ),
+    "augment=[{MapLabelValued: {keys: label, orig_labels: [1], target_labels: [9]}}]": (
+        r"case c\d: augment makes other values of a mask than its class indices; such as 9"
+    ),
     f"augment=[{ZERO}]": r"case c7: the transform ScaleIntensityRanged makes values that are not",
 }
 

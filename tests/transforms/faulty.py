@@ -3,6 +3,7 @@
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.transforms.traits import RandomizableTrait
 
 
 class Halvedd(MapTransform):
@@ -52,3 +53,10 @@ class Writingd(MapTransform):
     def __call__(self, data):
         data["image"].mul_(2)
         return dict(data)
+
+
+class Looselyd(MapTransform, RandomizableTrait):
+    """Draws from a state that all threads share."""
+
+    def __call__(self, data):
+        return {**data, "image": data["image"] + torch.rand(1)}

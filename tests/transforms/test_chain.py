@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from medssl.transforms import catalogue
-from medssl.transforms.chain import Preprocess
+from medssl.transforms.chain import Chain, Preprocess
+from medssl.transforms.radiograph_chain import RadiographAugment, RadiographPreprocess
+from medssl.transforms.tile_chain import TilePreprocess
 from medssl.transforms.words import MrWord
 
 
@@ -81,14 +83,59 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),
         ({"spacing": [1, 1, 1]}, "spacing is a key of mr, ct, .*; write {mr: {spacing: ...}}"),
         ({"mr": {"spcing": 1}}, "unknown key 'mr.spcing'; did you mean 'mr.spacing'"),
-        ("Lambdad", "the transform Lambdad cannot stand in a chain; it is of MONAI"),
-        ("CutMixd", "the transform CutMixd cannot stand in a chain; it is of MONAI"),
+        ("Lambdad", "Lambdad cannot stand in a chain; it takes a Python function; .* entry point"),
+        ("CutMixd", "the transform CutMixd cannot stand in a chain; it is for batches"),
+        ("CutOutd", "it is for batches; RandCoarseDropoutd cuts holes into each item"),
+        ("Padd", "Padd cannot stand in a chain; it takes a Python object"),
+        ("RandCropByPosNegLabeld", "cuts patches, which train.patch and train.foreground say"),
+        ("RandTorchVisiond", "draws what no seed of an item decides"),
+        ([{"TorchVisiond": {"name": "RandomErasing"}}], "draws what no .*name=RandomErasing"),
+        ("GridDistortiond", "no result would find its way back; name RandGridDistortiond in augm"),
+        ([{"NormalizeIntensityd": {"keys": ["img", "seg"]}}], "has the key 'img', which nothing"),
+        (
+            [{"ScaleIntensityd": {"keys": ["image", "seg"]}}],
+            "key 'seg', which nothing makes; images",
+        ),
+        (
+            [{"ScaleIntensityd": {"keys": []}}],
+            "keys of the transform ScaleIntensityd are image, lab",
+        ),
+        (
+            [{"ScaleIntensityd": {"keys": 5}}],
+            "keys of the transform ScaleIntensityd are image, lab",
+        ),
+        (
+            [{"CropForegroundd": {"source_key": "label"}}],
+            r"asks for the mask \(source_key: label\), which no image to predict has; write so",
+        ),
         (3, "give the name of a transform"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_nearest_right_thing(given, words) -> None:
     with pytest.raises(ValueError, match=words):
         Preprocess.of(given)
+
+
+def test_a_key_that_a_step_makes_is_there_for_later_ones() -> None:
+    copied = [{"CopyItemsd": {"names": "raw"}}, {"ScaleIntensityd": {"keys": "raw"}}]
+    assert names(copied) == ["CopyItemsd", "ScaleIntensityd"]
+    with pytest.raises(ValueError, match="has the key 'raw', which nothing makes"):
+        Preprocess.of(copied[::-1])
+
+
+@pytest.mark.parametrize("chain", [RadiographPreprocess, RadiographAugment, TilePreprocess])
+def test_steps_for_masks_are_refused_where_there_are_none(chain: type[Chain]) -> None:
+    with pytest.raises(ValueError, match="FillHolesd changes masks, and there are none; leave it"):
+        chain.of(["FillHolesd"])
+
+
+def test_every_transform_of_monai_is_held_or_refused_with_a_reason() -> None:
+    known = catalogue.known_transforms()
+    for name, reason in catalogue.unfit_transforms().items():
+        assert name not in known
+        assert "; " in reason
+    told = {name for names in catalogue.UNFIT.values() for name in names}
+    assert told == catalogue.unfit_transforms().keys()
 
 
 def test_two_chains_say_by_what_images_look_different() -> None:
