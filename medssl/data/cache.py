@@ -31,7 +31,7 @@ from medssl.data.workers import Workers
 from medssl.errors import DataError, UsageError
 from medssl.transforms.chain import Chain
 
-VERSION = 5  # of our own transforms; raise it when an equal chain gives other voxels
+VERSION = 6  # of our own transforms; raise it when an equal chain gives other voxels
 _BLOCK = 1 << 17  # bytes
 
 

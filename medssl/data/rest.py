@@ -48,7 +48,9 @@ class Rest:
                 transform and the case.
         """
         seeds = np.random.SeedSequence(by).generate_state(max(1, len(self.steps)))
-        data: Data = {IMAGE: torch.from_numpy(np.array(image, np.float32))}
+        whole = np.array(image, np.float32)
+        flat = whole[..., 0] if whole.ndim == 4 and whole.shape[-1] == 1 else whole
+        data: Data = {IMAGE: torch.from_numpy(flat)}
         try:
             for change, seed in zip(self._changes, seeds.tolist(), strict=False):
                 data = change.change(data, seed)
@@ -60,7 +62,7 @@ class Rest:
                     )
         except UsageError as error:
             raise UsageError(f"case {case}: {error.what}", error.why, error.do) from error
-        return np.ascontiguousarray(np.asarray(data[IMAGE].float()))
+        return np.ascontiguousarray(data[IMAGE].float().numpy().reshape(whole.shape))
 
     def in_bytes(self, image: np.ndarray, case: str, *by: int) -> np.ndarray:
         """As the call, of an image of bytes: rounded, and clipped to what bytes hold."""

@@ -24,6 +24,7 @@ from medssl.errors import DataError, MedsslError, UsageError
 from medssl.registry import TRANSFORMS
 from medssl.transforms.chain import Chain
 from medssl.transforms.kept_grid import must_know_its_grid
+from medssl.transforms.planar import flattened, is_flat, is_planar, raised
 from medssl.transforms.reader import LoadVolumed
 from medssl.transforms.spatial import geometry_of
 from medssl.transforms.step import IMAGE, LABEL, Step, failure_told
@@ -103,6 +104,7 @@ class Watched(MapTransform):
 
     def __init__(self, step: Step) -> None:
         self.name, self._made = step.name, build(step)
+        self._planar = is_planar(step)
         super().__init__(self._made.keys, allow_missing_keys=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -114,8 +116,14 @@ class Watched(MapTransform):
         if self._turns_nothing(data):
             return dict(data)
         with failure_told(self.name):
-            changed: dict[Hashable, Any] = self._made(data)
+            changed = self._changed(data)
         self._look(data, changed)
+        return changed
+
+    def _changed(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        if self._planar and is_flat(data):
+            return raised(self._made(flattened(data)), data)
+        changed: dict[Hashable, Any] = self._made(data)
         return changed
 
     def _turns_nothing(self, data: Mapping[Hashable, Any]) -> bool:
