@@ -60,5 +60,15 @@ class ViTAutoEnc(nets.ViTAutoEnc):  # type: ignore[misc]
         return answer
 
 
-CLASSES = {one.__name__: one for one in (AutoencoderKL, VQVAE, ViTAutoEnc)}
+class SegResNetDS2(nets.SegResNetDS2):  # type: ignore[misc]
+    """All maps of both its decoders, which are taught alike; the first one's largest answers."""
+
+    def forward(self, x: Tensor) -> Any:
+        """Images [B, C, X, Y, Z] to logits [B, K, X, Y, Z], then those of smaller maps."""
+        branches = super().forward(x)
+        lists = (one if isinstance(one, list) else [one] for one in branches)
+        return [answer for answers in lists for answer in answers]
+
+
+CLASSES = {one.__name__: one for one in (AutoencoderKL, SegResNetDS2, VQVAE, ViTAutoEnc)}
 """In place of the classes of MONAI of these names."""

@@ -60,6 +60,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], list[int], int]] = {
     "MedNeXt, deep": ({**MEDNEXT, "deep_supervision": True}, [8, 8, 8], 3),
     "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, [8, 8, 8], 1),
     "SegResNetDS": ({"init_filters": 4, "blocks_down": [1, 1, 1], "dsdepth": 2}, [8, 8, 8], 2),
+    "SegResNetDS2": ({"init_filters": 4, "blocks_down": [1, 1, 1], "dsdepth": 2}, [8, 8, 8], 4),
     "SegResNetVAE": (VAE, [8, 8, 8], 1),
     "SwinUNETR": (TRANSFORMER, [64, 32, 32], 1),
     "UNETR": ({"hidden_size": 12, "mlp_dim": 12, "num_heads": 2, "feature_size": 4}, [16] * 3, 1),
