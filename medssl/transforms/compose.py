@@ -76,6 +76,7 @@ def build(step: Step) -> MapTransform:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of arguments that nobody gave
             made: MapTransform = kind(keys=keys, **args)
+            made.allow_missing_keys = True  # of those that do not take it as an argument too
     except Exception as error:
         raise UsageError(
             f"the transform {step.name} cannot be made of {dict(step.args)}",

@@ -16,7 +16,7 @@ from medssl.infer.restore import restore_classes
 from medssl.registry import Registry
 from medssl.transforms.chain import Augment, Preprocess
 from medssl.transforms.compose import Preparation, build
-from medssl.transforms.radiograph_chain import RadiographPreprocess
+from medssl.transforms.radiograph_chain import RadiographAugment, RadiographPreprocess
 
 SHAPE = (16, 12, 8)
 GRID = Geometry(SHAPE, np.diag([0.5, 1.25, 2.5, 1.0]))
@@ -102,6 +102,13 @@ def test_arguments_that_a_transform_does_not_take_are_not_given_to_it(noise):
         made(["DeleteItemsd"], noise)
     copied = [{"CopyItemsd": {"names": "raw"}}, {"DeleteItemsd": {"keys": "raw"}}]
     assert made(copied, noise).image[0].tolist() == noise.tolist()
+
+
+def test_a_mask_that_is_not_there_is_not_missed():
+    """RandSmoothDeformd does not take `allow_missing_keys`, and acts on images and masks."""
+    args = {"spatial_size": [9, 9], "rand_size": [3, 3], "prob": 1}
+    (step,) = RadiographAugment.of([{"RandSmoothDeformd": args}]).steps
+    assert build(step)({"image": torch.rand(1, 9, 9)})["image"].shape == (1, 9, 9)
 
 
 def test_transforms_of_torchvision_take_their_arguments_by_name(monkeypatch, noise):
