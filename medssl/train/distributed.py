@@ -198,7 +198,8 @@ class Team:
         if self.size == 1:
             yield
             return
-        store = PrefixStore(f"group/{self._groups}", self.store)
+        # A connection of its own: while processes connect, nothing else can be said through it.
+        store = PrefixStore(f"group/{self._groups}", self.store.clone())
         self._meet(f"meet/{self._groups}")
         self._groups += 1
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

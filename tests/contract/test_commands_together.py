@@ -139,13 +139,14 @@ def test_where_one_is_killed_before_it_connects_the_others_hear_signals(place):
             dist.init_process_group = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 
     def ask(started):  # as torchrun does
-        os.waitid(os.P_PID, started.pids[1], os.WEXITED | os.WNOWAIT)
+        started.processes[1].join()
         time.sleep(1)
-        os.kill(started.pids[0], signal.SIGTERM)
+        started.processes[0].terminate()
 
     codes, _, told = run(place, "two", before=kill, act=ask)
     assert codes == [75, -signal.SIGKILL]
     assert "asked to by a signal" in told[0][1]
+    assert "timed out" not in told[0][1], "it is heard at once, not when connecting is given up"
 
 
 def test_a_wrong_key_is_told_once(place):
