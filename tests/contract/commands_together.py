@@ -1,17 +1,28 @@
-"""The command line in two processes of this machine, as torchrun starts it, but forked."""
+"""The command line in two processes of this machine, as torchrun starts it, but forked.
 
+They are forked from a process that has done nothing but import. A fork of the one that tests takes
+over what those before have left, such as objects of threads that it does not have, and may crash
+when they are taken away.
+"""
+
+import multiprocessing
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-import torch
+import cloudpickle
 import torch.distributed as dist
 
 from medssl import cli
-from medssl.stop import STOP
 from medssl.train.distributed import TEAM
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.contract.loaded"])
 
 
 class Started:
@@ -33,58 +44,63 @@ class Started:
         self.folder, self._logs = folder, logs or folder
         # As torchrun's agent does, which outlives the processes.
         self._store = dist.TCPStore("127.0.0.1", _free_port(), None, True, wait_for_workers=False)
-        self.pids = []
+        act = cloudpickle.dumps(before)
+        self.processes: list[BaseProcess] = []
         for rank in range(processes):
-            if pid := os.fork():
-                self.pids.append(pid)
-                continue
-            self._be(rank, processes, arguments, before)
-
-    def _be(self, rank, processes, arguments, before):
-        code = 70
-        try:
-            torch.set_num_threads(1)
-            os.chdir(self.folder)
-            os.environ.update(
-                RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(self._store.port), TORCHELASTIC_USE_AGENT_STORE="True",
-            )  # fmt: skip
-            for name, number in (("out", 1), ("err", 2)):
-                target = os.open(
-                    self._logs / f"{name}-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC
-                )
-                os.dup2(target, number)
-            sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
-            TEAM.__init__()
-            STOP.__init__()
-            sys.argv = ["medssl", *arguments]
-            before(rank)
-            cli.main()
-            code = 0
-        except SystemExit as found:
-            code = int(found.code or 0)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            place = {
+                "RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(self._store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            }  # fmt: skip
+            files = [self._logs / f"{name}-{rank}.txt" for name in ("out", "err")]
+            given = (folder, os.environ | place, files, arguments, rank, act)
+            self.processes.append(FORKS.Process(target=_be, args=given))
+            self.processes[-1].start()
 
     def wait(self, seconds: float = 120) -> list[int]:
         """The exit code of each process; those still at work after so long are killed (-9)."""
-        codes, until = {}, time.monotonic() + seconds
-        while len(codes) < len(self.pids):
-            for pid in set(self.pids) - set(codes):
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    codes[pid] = os.waitstatus_to_exitcode(status)
-                elif time.monotonic() > until:
-                    os.kill(pid, 9)
-            time.sleep(0.02)
-        return [codes[pid] for pid in self.pids]
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0, until - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        return [int(process.exitcode or 0) for process in self.processes]
 
     def told(self, rank: int) -> tuple[str, str]:
         """What a process wrote to standard output and to standard error."""
         out, err = ((self._logs / f"{name}-{rank}.txt").read_text() for name in ("out", "err"))
         return out, err
+
+
+def _be(
+    folder: Path,
+    environment: dict[str, str],
+    files: list[Path],
+    arguments: tuple[str, ...],
+    rank: int,
+    act: bytes,
+) -> None:
+    """One of the processes; never returns."""
+    code: Any = 70
+    try:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        for number, file in enumerate(files, 1):
+            os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+        TEAM.__init__()
+        sys.argv = ["medssl", *arguments]
+        before: Callable[[int], Any] = cloudpickle.loads(act)
+        before(rank)
+        cli.main()
+        code = 0
+    except SystemExit as found:
+        code = int(found.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _free_port() -> int:

@@ -9,8 +9,9 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -141,35 +142,34 @@ class Moments(Trials):
         before = (lambda _: without_mlflow()) if away else (lambda _: None)
         words = self._command.words
         started = Started(place, *words, processes=processes, before=before, logs=_logs(place))
-        return _watch(started.pids, self._patience(processes), seconds, rank)
+        return _watch(started.processes, self._patience(processes), seconds, rank)
 
     def _patience(self, processes: int) -> float:
         """Seconds after which a command hangs: on a crowded machine all of them take longer."""
         return max(PATIENCE_S, 10 * self._lasts.get(processes, PATIENCE_S))
 
 
-def _watch(pids: list[int], patience: float, seconds: float | None, rank: int) -> list[int | None]:
+def _watch(
+    processes: Sequence[BaseProcess], patience: float, seconds: float | None, rank: int
+) -> list[int | None]:
     """Kill one at its time; where one has failed, ask the others to stop, as torchrun does."""
-    begun, codes, asked = time.monotonic(), dict[int, int | None](), False
-    while len(codes) < len(pids):
+    begun, asked = time.monotonic(), False
+    while alive := [process for process in processes if process.is_alive()]:
         now = time.monotonic() - begun
-        if seconds is not None and now >= seconds and rank not in codes:
-            os.kill(pids[rank], signal.SIGKILL)
-        for number in set(range(len(pids))) - set(codes):
-            done, status = os.waitpid(pids[number], os.WNOHANG)
-            if done:
-                codes[number] = os.waitstatus_to_exitcode(status)
-            elif now > patience:
-                os.kill(pids[number], signal.SIGKILL)
-                os.waitpid(pids[number], 0)
-                codes[number] = None
-        if any(codes.values()) and not asked:
+        if now > patience:
+            for process in alive:
+                process.kill()
+                process.join()
+            return [None if process in alive else process.exitcode for process in processes]
+        if seconds is not None and now >= seconds:
+            processes[rank].kill()
+        if not asked and any(process.exitcode for process in processes):
             asked = True
             time.sleep(AGENT_S)
-            for number in set(range(len(pids))) - set(codes):
-                os.kill(pids[number], signal.SIGTERM)
+            for process in alive:
+                process.terminate()
         time.sleep(0.005)
-    return [codes[number] for number in range(len(pids))]
+    return [process.exitcode for process in processes]
 
 
 def saved(place: Path) -> Iterator[tuple[str, Any]]:
