@@ -165,7 +165,8 @@ class Listener:
 def bottleneck(network: nn.Module, channels: int, patch: Triple, device: torch.device) -> str:
     """Name of the module that answers with the fewest voxels, the last of several.
 
-    It is found by one pass of zeros; every network has one, whoever wrote it.
+    It is found by one pass of zeros. Of a network without a part that makes maps it is the network
+    itself, whose name is empty.
     """
     sizes: list[tuple[int, str]] = []
 
@@ -186,6 +187,8 @@ def bottleneck(network: nn.Module, channels: int, patch: Triple, device: torch.d
     finally:
         for handle in handles:
             handle.remove()
+    if not sizes:
+        return ""
     least = min(size for size, _ in sizes)
     return [name for size, name in sizes if size == least][-1]
 

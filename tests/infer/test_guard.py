@@ -141,6 +141,17 @@ def test_features_come_from_the_deepest_level_and_the_decoder_is_not_asked() -> 
     assert look(smooth, *given)[SEEN][-1] < found[SEEN][-1] - 1  # how rough the image is
 
 
+def test_a_network_in_one_piece_is_heard_by_its_logits() -> None:
+    class OnePiece(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.cat([1 - image, image], 1)
+
+    network, patch = OnePiece(), (8, 8, 8)
+    image = np.full((1, 12, 8, 8), 3, np.float32)
+    listener = Listener(network, bottleneck(network, 1, patch, CPU), windows_of(image, patch, patch))
+    np.testing.assert_allclose(listener.features(image, CPU), [-2, 3])
+
+
 @pytest.mark.parametrize("batch", [None, 1, 3])
 @pytest.mark.parametrize("shape", [(40, 20, 12), (12, 12, 12)])
 def test_a_prediction_is_listened_to_and_gives_what_a_pass_of_its_own_gives(
