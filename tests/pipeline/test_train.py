@@ -19,6 +19,7 @@ from medssl.pipeline.stage import Stage
 from medssl.train.checkpoint import load_checkpoint
 from medssl.train.description import WEIGHTS
 from medssl.train.track import Tracker
+from tests.told import Told
 
 TRACOCO = ("method=tracoco", "train.steps=3")
 
@@ -96,6 +97,18 @@ def test_it_does_not_matter_where_and_by_whom_random_changes_are_made(balls, wor
     alone = trained(balls / "alone", *given, "train.workers=1")
     how = ("train.augment_on=gpu", f"train.workers={workers}")
     assert weights(trained(balls / "late", *given, *how)) == weights(alone)
+
+
+def test_random_changes_asked_of_a_gpu_that_is_not_used_are_made_on_the_cpu_which_is_said(balls):
+    told, said = (
+        Told(),
+        "train.augment_on=gpu finds no GPU in use: random changes are made on the CPU",
+    )
+    trained(balls / "cpu", "train.steps=1", "train.device=cpu", reporter=told)
+    assert said not in told.notes
+    given = ("train.steps=1", "train.device=cpu", "train.augment_on=gpu")
+    trained(balls / "gpu", *given, reporter=told)
+    assert told.notes.count(said) == 1
 
 
 def test_training_starts_before_what_is_drawn_and_validation_sees_what_follows(balls):

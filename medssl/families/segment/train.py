@@ -145,6 +145,11 @@ class Training:
 
         validate = Validation(answers, watched, outputs) if watched else None
         search = pseudo_foreground(config, split, self.cached, method, answers)
+        device = choose_device(pipeline.train.device)
+        if pipeline.train.augment_on == "gpu" and device.type == "cpu":
+            self.reporter.note(
+                "train.augment_on=gpu finds no GPU in use: random changes are made on the CPU"
+            )
         fit(
             method,
             streams(config, method, split, self.learnt, search),
@@ -155,7 +160,7 @@ class Training:
             self.reporter,
             log,
             FineTune(pipeline.fine_tune) if self.start else None,
-            choose_workers(pipeline.train.workers, choose_device(pipeline.train.device)),
+            choose_workers(pipeline.train.workers, device),
         )
         if guarded:
             self._guard(split, folder)
