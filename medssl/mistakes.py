@@ -208,6 +208,9 @@ def instead(
             if key.split(".")[-1] == where[-1]:
                 return f"did you mean '{prefix}{key}'?"
     before = prefix + "".join(f"{part}." for part in where[:-1])
+    key, colon, value = where[-1].partition(":")
+    if colon and key in known:
+        return f"write a space after the colon: {key}: {value}"
     return nearest(where[-1], known, before) or "remove it"
 
 

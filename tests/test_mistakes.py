@@ -126,6 +126,8 @@ NAN, INFINITY = float("nan"), float("inf")
         # keys
         ({"stepss": 3}, "unknown key 'stepss'; did you mean 'steps'?"),
         ({"rate": {"vlaue": 3}}, "unknown key 'rate.vlaue'; did you mean 'rate.value'?"),
+        ({"network": {"name:vnet": None}}, "unknown key 'network.name:vnet'; write a space after "
+         "the colon: name: vnet"),
         ({"width": 3}, "unknown key 'width'; did you mean 'network.width'?"),
         ({"labels": [{"valeu": 1, "name": "a"}]}, "unknown key 'labels.0.valeu'; did you mean "
          "'labels.0.value'?"),
