@@ -79,17 +79,20 @@ class Step:
                 f"the transform {name} draws what no seed of an item decides with "
                 f"name={self.args['name']}; name one of MONAI's own"
             )
+        self._must_have_ranges()
         for key, value in self.args.items():
             if any(map(isnan, _numbers(value))):
                 raise ValueError(f"{key} of the transform {name} is not a number")
-            if key == "upper" and not _rises(self.args.get("lower"), value):
-                lower = self.args["lower"]
-                raise ValueError(
-                    f"lower={lower} and upper={value} of the transform {name} do not rise"
-                )
             chance = key == "prob" or key.startswith("prob_") or key.endswith("_prob")
             if chance and any(not 0 <= one <= 1 for one in _numbers(value)):
                 raise ValueError(f"{key}={value} of the transform {name} is no chance from 0 to 1")
+
+    def _must_have_ranges(self) -> None:
+        name, args = self.name, self.args
+        if "upper" in args and not _rises(lower := args.get("lower"), upper := args["upper"]):
+            raise ValueError(f"lower={lower} and upper={upper} of the transform {name} do not rise")
+        if "a_max" in args and (low := args["a_max"]) == args.get("a_min"):
+            raise ValueError(f"a_min and a_max of the transform {name} are both {low}: no range")
 
     def must_not_ask_for_mask(self) -> None:
         """Refuse to let an image depend on its mask, which images to predict have not.

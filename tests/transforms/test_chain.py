@@ -78,6 +78,10 @@ def test_given_keys_lie_over_the_owners_where_the_word_is_the_same() -> None:
             [{"ScaleIntensityRangePercentilesd": {"lower": 9, "upper": 1, "b_min": 0, "b_max": 1}}],
             "lower=9 and upper=1",
         ),
+        (
+            [{"ScaleIntensityRanged": {"a_min": 5, "a_max": 5, "b_min": 0, "b_max": 1}}],
+            "a_min and a_max of the transform ScaleIntensityRanged are both 5: no range",
+        ),
         (["Spacingd"], "Spacingd needs pixdim; write {Spacingd: {pixdim: ...}}"),
         ([{"Spacingd": [1, 1, 1]}], "takes arguments by name"),
         ({"mr": {}, "ct": {}}, r"several transforms are a list, e.g. \[{mr: ...}, {ct: ...}\]"),
