@@ -51,6 +51,12 @@ class MonaiSettings(NetworkChoice):
         self.must_be_probed()
         if self.own_loss is not None and self.weight_of_own_loss is None:
             raise ValueError(f"{self.name} has no loss of its own: leave own_loss out")
+        if self.arguments.get("pretrained"):
+            raise ValueError(
+                f"pretrained={str(self.arguments['pretrained']).lower()} has {self.name} fetch "
+                "weights, which medssl never does: leave it out; pretrain=ENCODER starts from one "
+                "of yours"
+            )
         takes = [*self.monai.arguments, *filter(None, [self.monai.sides])]
         given, ours = self.arguments, {*CHANNELS, *DIMENSIONS}
         found = [*argument_mistakes(self.name, given, takes, self.monai.required, ours)]

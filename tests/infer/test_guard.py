@@ -148,7 +148,8 @@ def test_a_network_in_one_piece_is_heard_by_its_logits() -> None:
 
     network, patch = OnePiece(), (8, 8, 8)
     image = np.full((1, 12, 8, 8), 3, np.float32)
-    listener = Listener(network, bottleneck(network, 1, patch, CPU), windows_of(image, patch, patch))
+    module = bottleneck(network, 1, patch, CPU)
+    listener = Listener(network, module, windows_of(image, patch, patch))
     np.testing.assert_allclose(listener.features(image, CPU), [-2, 3])
 
 

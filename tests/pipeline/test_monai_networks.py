@@ -252,6 +252,7 @@ def test_sides_are_those_of_the_patch(balls: Path) -> None:
     ("network", "sentence"),
     [
         ("monai:SegResnet", "did you mean 'monai:SegResNet'?"),
+        ("{name: monai:FlexibleUNet, backbone: resnet10, pretrained: true}", "fetch weights"),
         ("{name: monai:SegResNet, init_filtr: 8}", "did you mean 'network.init_filters'?"),
         ("{name: monai:SegResNet, spatial_dims: 2}", "spatial_dims=2 is for 2-D images"),
         ("{name: monai:SegResNet, norm: 2026-01-01}", "give numbers, texts"),
