@@ -5,7 +5,7 @@ Each study is a case, wherever below the root its files lie. The series of each 
 what is derived from it among them, the one is taken that a mask was drawn on. A mask is a DICOM-SEG
 or RTSTRUCT that refers to the series of the first channel and has a structure that is a label: by
 the names given here, else by the label's own name, else by its code. Labels that come later in the
-data spec lie over earlier ones.
+data spec lie over earlier ones; what overlaps is told by whoever reads masks.
 """
 
 import hashlib
