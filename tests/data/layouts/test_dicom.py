@@ -101,6 +101,19 @@ def test_a_case_is_named_after_its_folder_and_a_patient_by_a_digest(root):
     assert not any("ID-" in case.patient for case in (first, second))
 
 
+def test_the_patient_of_a_case_is_that_of_its_series(root):
+    """Whatever else lies in its study."""
+    write_study(root, "a")
+    (alone,) = find_cases(spec_of())
+    for path in (root / "a" / "t2").iterdir():
+        other = pydicom.dcmread(path)
+        other.PatientID = "ID-other"
+        other.save_as(path.parents[1] / f"0{path.name}")
+        path.unlink()
+    (case,) = find_cases(spec_of())
+    assert case.patient == alone.patient
+
+
 def test_by_itself_a_case_has_a_name_that_says_nothing(root):
     write_study(root, "MUELLER^HANS", PatientID="ID-x")
     write_study(root, "MUELLER^HANS later", PatientID="ID-x")
