@@ -77,12 +77,17 @@ def printable(text: str) -> str:
     return "".join(c if not has_control(c) else ascii(c)[1:-1] for c in text)
 
 
+def composed(name: str) -> str:
+    """The name with each accented letter as one character: macOS writes letter and accent apart."""
+    return unicodedata.normalize("NFC", name)
+
+
 def alike(names: Iterable[str]) -> list[tuple[str, str]]:
     """Names that are one file where a disk does not tell capitals or accents apart, by pairs."""
     first: dict[str, str] = {}
     pairs = []
     for name in dict.fromkeys(names):
-        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        other = first.setdefault(composed(name).casefold(), name)
         if other != name:
             pairs.append((other, name))
     return pairs

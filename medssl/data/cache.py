@@ -17,8 +17,9 @@ import numpy as np
 
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
+from medssl.data.dicom.lists import is_list
 from medssl.data.foreground import find_class_voxels, is_marked
-from medssl.data.joined import named_by
+from medssl.data.joined import is_joined, named_by
 from medssl.data.labels import IGNORED
 from medssl.data.pixels import files_of
 from medssl.data.quantiles import quantiles_of
@@ -46,6 +47,7 @@ class CachedCase:
         partial: whether some of its voxels are ignored.
         raw: quantiles of the intensities of the file, by channel, see `medssl.data.quantiles`.
         outlined: whether its mask outlines each class, background first; None: all of them.
+        overlaps: where structures of its mask overlap, in sentences.
     """
 
     id: str
@@ -56,6 +58,7 @@ class CachedCase:
     partial: bool = False
     raw: tuple[tuple[float, ...], ...] = ()
     outlined: tuple[bool, ...] | None = None
+    overlaps: tuple[str, ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -168,7 +171,8 @@ class CaseCache:
         record = Record.from_json(kept["record"])
         raw = tuple(map(tuple, kept["raw"]))
         outlined = self._spec.outlined_in(case.id)
-        known = kept["marked"], kept.get("partial", False), raw, outlined
+        overlaps = tuple(kept.get("overlaps", ()))
+        known = kept["marked"], kept.get("partial", False), raw, outlined, overlaps
         return CachedCase(case.id, folder, kept["floor"], record, *known)
 
     def _key(self, case: Case) -> str:
@@ -179,6 +183,7 @@ class CaseCache:
         known += [colours] if (colours := self._spec.label_colours) else []
         known += [{"ignore": ignore}] if (ignore := self._spec.ignore) is not None else []
         known += ["resampled"] if self._spec.resample_channels else []
+        known += ["overlaps"] if any(is_joined(one) or is_list(one) for one in labels) else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
@@ -217,6 +222,8 @@ class CaseCache:
                 "marked": marked,
                 "raw": quantiles_of(volume.array).tolist(),
             }
+            if mask is not None and mask.remarks:
+                kept["overlaps"] = list(mask.remarks)
             if prepared.mask is not None and bool((prepared.mask == IGNORED).any()):
                 kept["partial"] = True
             (beside / "case.json").write_text(json.dumps(kept))
@@ -250,7 +257,8 @@ class CaseCache:
                 mask.geometry.difference(image.geometry),
                 "resample the label to the image, or correct its header",
             )
-        return Volume(self._indices(mask.array[0], label)[None], image.geometry, str(label))
+        indices = self._indices(mask.array[0], label)[None]
+        return Volume(indices, image.geometry, str(label), remarks=mask.remarks)
 
     def _indices(self, values: np.ndarray, label: Path) -> np.ndarray:
         """Mask values of the data set as class indices."""

@@ -13,6 +13,7 @@ from medssl.data.files import is_picture
 from medssl.data.geometry import Geometry
 from medssl.data.joined import named_by
 from medssl.data.layouts import holds_sessions
+from medssl.data.overlaps import ORDER
 from medssl.data.picture.mask import UnknownColour
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import Volume, read_mask, read_volume
@@ -50,10 +51,7 @@ Rule = Literal[
 MANY = 10
 """More values than these are not named."""
 
-_LATER = (
-    "labels that come later in the data spec lie over earlier ones; change their order if the "
-    "other is to show"
-)
+_LATER = f"{ORDER}; change their order if the other is to show"
 
 
 @dataclass(frozen=True)

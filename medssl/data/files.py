@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medssl.errors import DataError, UsageError
-from medssl.names import shown
+from medssl.names import composed, shown
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png.zip")
 """Of image files that hold volumes, in small letters; capitals count as these."""
@@ -19,11 +19,11 @@ STACKS = (".tif", ".tiff", *DICOM)
 
 
 def stem(path: Path) -> str:
-    """File name without its image suffix; `case.nii.gz` gives `case`."""
+    """File name without its image suffix, and composed; `case.nii.gz` gives `case`."""
     for suffix in (*SUFFIXES, *PICTURES, *DICOM):
         if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.name
+            return composed(path.name[: -len(suffix)])
+    return composed(path.name)
 
 
 def is_hidden(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from medssl.atomic import write_text
 from medssl.data.geometry import Geometry
+from medssl.data.overlaps import Layers
 from medssl.errors import DataError
 
 ENDING = ".masks"
@@ -88,8 +89,8 @@ def join(path: Path, read: Read) -> tuple[np.ndarray, Geometry, tuple[str, ...]]
     """
     first, *others = parts_of(path)
     marked, grid = _marked(first, read)
-    whole = np.where(marked, np.uint8(first.value), np.uint8(0))
-    names, remarks = {first.value: first.name}, []
+    layers = Layers(marked.shape)
+    layers.lay(marked, first.name, first.value)
     for part in others:
         marked, other = _marked(part, read)
         if not other.matches(grid):
@@ -98,15 +99,8 @@ def join(path: Path, read: Read) -> tuple[np.ndarray, Geometry, tuple[str, ...]]
                 other.difference(grid),
                 "resample one to the other, or correct the header that is wrong",
             )
-        below = np.bincount(whole[marked], minlength=256)
-        remarks += [
-            f"{part.name} lies over {names[value]} in {below[value]} voxels"
-            for value in names
-            if below[value]
-        ]
-        whole[marked] = part.value
-        names[part.value] = part.name
-    return whole, grid, tuple(remarks)
+        layers.lay(marked, part.name, part.value)
+    return layers.mask, grid, layers.remarks
 
 
 def _marked(part: Part, read: Read) -> tuple[np.ndarray, Geometry]:

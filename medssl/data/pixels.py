@@ -106,11 +106,24 @@ def read_grid(path: Path) -> Geometry:
 
 def _read_list(path: Path) -> tuple[np.ndarray, Geometry]:
     """Voxels of the series, or the mask, that a list of DICOM files stands for."""
-    series = listed_series(path)
     if path.suffix == SEGMENTS:
-        label, values = listed_label(path)
-        return read_marked(label, values, series)[None], series.geometry
+        mask, geometry, _ = read_segments(path)
+        return mask[None], geometry
+    series = listed_series(path)
     return values_of(series), series.geometry
+
+
+def read_segments(path: Path) -> tuple[np.ndarray, Geometry, tuple[str, ...]]:
+    """The mask, uint8 [X, Y, Z], that a list of structures in DICOM stands for, and its grid.
+
+    The third are sentences on structures that overlap.
+
+    Raises:
+        DataError: the list is damaged, or what it names cannot be read or lies on another grid.
+    """
+    series, (label, values) = listed_series(path), listed_label(path)
+    mask, remarks = read_marked(label, values, series)
+    return mask, series.geometry, remarks
 
 
 def open_image(path: Path) -> Stored:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.atomic import appearing
+from medssl.data.dicom.lists import SEGMENTS
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.slices import frame_of_reference
 from medssl.data.dicom.values import values_of
@@ -21,7 +22,14 @@ from medssl.data.picture.mask import picture_mask
 from medssl.data.picture.png_slices import write_png_slices
 from medssl.data.picture.read import read_picture
 from medssl.data.picture.write import write_png, write_tiff
-from medssl.data.pixels import files_of, open_image, read_grid, read_pixels, suffix
+from medssl.data.pixels import (
+    files_of,
+    open_image,
+    read_grid,
+    read_pixels,
+    read_segments,
+    suffix,
+)
 from medssl.data.regrid import regridded
 from medssl.errors import DataError, MedsslError
 
@@ -44,8 +52,8 @@ class Volume:
         geometry: grid of X, Y, Z.
         source: the file or files, for messages.
         files: file of each channel, where they are several files.
-        remarks: what was done to channels so that they share the grid, or where structures that
-            were joined overlap, in sentences.
+        remarks: what was done to channels so that they share the grid, or where the structures of
+            a mask overlap, in sentences.
 
     Raises:
         ValueError: if array and grid differ in shape.
@@ -186,6 +194,9 @@ def read_mask(path: Path, labels: Sequence[Label] = (), on: Geometry | None = No
     """
     if is_joined(path):
         return _joined(path, on)
+    if path.suffix == SEGMENTS and path.is_file():
+        marked, geometry, remarks = read_segments(path)
+        return Volume(marked[None], geometry, str(path), remarks=remarks)
     if path.is_file() and path.stat().st_size and is_picture(path):
         array, picture = picture_mask(path, labels)
         geometry = _laid(picture.geometry, path, on)

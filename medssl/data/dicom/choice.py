@@ -250,6 +250,10 @@ def _problem(name: str, channel: str, left: Sequence[Candidate]) -> tuple[bool, 
             "look at them, or name the series' own folder",
         )
     told = some_of([one.name for one in left])
+    people = len({patient_in(one.paths[0]) for one in left} - {""})
+    if people > 1:
+        what = f"{name} holds series of {people} patients that may be the channel '{channel}'"
+        return True, what, told, "predict the series of each patient by themselves"
     do = "they are called alike: put the one that is meant into a folder of its own and give that"
     for by, marks in (
         (

@@ -10,12 +10,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from medssl.data.dicom.examinations import Examination
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.dicom.tags import Slice, StoredAs, are_perpendicular, refuse, stored_as
 
 _MOST = 100_000
 """Frames; damaged headers ask for memory without end."""
+
+_EXAMINATION = "StudyInstanceUID", "StudyDate", "FrameOfReferenceUID"
 
 _MARKS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "echo time": (("MREchoSequence", "EffectiveEchoTime"),),
@@ -155,6 +158,7 @@ def _slice(
         uid=str(header.get("SOPInstanceUID") or ""),
         frame=number,
         marks=marks,
+        examination=Examination(*(str(header.get(keyword) or "") for keyword in _EXAMINATION)),
     )
 
 

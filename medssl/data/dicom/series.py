@@ -1,5 +1,6 @@
 """DICOM series folders: the slices of one series, in order, and the grid they form."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def _refuse_mixtures(folder: Path, slices: Sequence[Slice]) -> None:
             "one image is one series",
             "put each series in a folder of its own",
         )
+    _refuse_examinations(folder, slices)
     first = slices[0]
     if len({one.unit for one in slices}) > 1:
         raise DataError(
@@ -120,6 +122,30 @@ def _refuse_mixtures(folder: Path, slices: Sequence[Slice]) -> None:
             )
 
 
+def _refuse_examinations(folder: Path, slices: Sequence[Slice]) -> None:
+    """Refuse slices that follow-ups share a series with; of one alone its header may be damaged."""
+    counts = Counter(one.examination for one in slices)
+    several = [one for one, count in counts.most_common() if count > 1]
+    for other in several[1:]:
+        if other.may_be_apart_from(several[0]):
+            raise _of_two_examinations(
+                folder,
+                *(
+                    next(one for one in slices if one.examination == of)
+                    for of in (several[0], other)
+                ),
+            )
+
+
+def _of_two_examinations(folder: Path, one: Slice, other: Slice) -> DataError:
+    return DataError(
+        f"{folder} holds slices of two examinations that share one SeriesInstanceUID, "
+        f"{one.path.name} and {other.path.name}",
+        "their study, date or frame of reference differ, so they are not one scan",
+        "put the slices of each examination into a folder of its own and give that",
+    )
+
+
 def _refuse_gaps(slices: Sequence[Slice], depths: np.ndarray) -> None:
     """Refuse slices that are not evenly spaced."""
     steps = np.diff(depths)
@@ -127,9 +153,11 @@ def _refuse_gaps(slices: Sequence[Slice], depths: np.ndarray) -> None:
     folder = slices[0].path.parent
     nearest = int(steps.argmin())
     if float(steps[nearest]) < 1e-3:
+        one, other = slices[nearest], slices[nearest + 1]
+        if one.examination.may_be_apart_from(other.examination):
+            raise _of_two_examinations(folder, one, other)
         raise DataError(
-            f"{folder} holds several slices at one position, {slices[nearest].path.name} and "
-            f"{slices[nearest + 1].path.name}",
+            f"{folder} holds several slices at one position, {one.path.name} and {other.path.name}",
             "the series mixes echoes, phases or repeats",
             "keep one of them",
         )

@@ -1,4 +1,4 @@
-"""The volumes in a series: by direction and size, then by echo, phase, b-value and the like.
+"""The volumes in a series: by examination, direction and size, then by echo, phase and the like.
 
 Slices that were given several times are taken once; what lies at one position and is not told apart
 by any tag stays together, for the series to refuse.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.examinations import numbered
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.stored import DAMAGE
 from medssl.data.dicom.tags import Slice
@@ -39,16 +40,30 @@ _MARKS: dict[str, tuple[Any, ...]] = {
 def stacks_of(slices: Sequence[Slice]) -> tuple[list[Stack], int]:
     """The volumes of one series, and how many slices were given more than once."""
     kept, copies = _without_copies(slices)
+    numbers = numbered([one.examination for one in kept])
+    found: list[Stack] = []
+    for number in sorted(set(numbers)):
+        own = [one for one, of in zip(kept, numbers, strict=True) if of == number]
+        words = f"examination {number + 1}" if max(numbers) else ""
+        found += [(_joined(words, part), stack) for part, stack in _of_examination(own)]
+    return found, copies
+
+
+def _of_examination(slices: Sequence[Slice]) -> list[Stack]:
+    """The volumes of one examination in a series."""
     groups: dict[tuple[Any, ...], list[Slice]] = {}
-    for one in kept:
+    for one in slices:
         key = (*np.round(one.directions, 2).ravel().tolist(), one.shape, one.spacing)
         groups.setdefault(key, []).append(one)
     found: list[Stack] = []
     for number, group in enumerate(groups.values(), start=1):
         direction = f"direction {number}" if len(groups) > 1 else ""
-        for part, stack in _apart(group):
-            found.append((", ".join(filter(None, (direction, part))), stack))
-    return found, copies
+        found += [(_joined(direction, part), stack) for part, stack in _apart(group)]
+    return found
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
@@ -86,7 +101,7 @@ def _apart(slices: list[Slice]) -> list[Stack]:
             found = []
             for value in sorted(groups, key=_in_order):
                 for part, stack in _apart(groups[value]):
-                    found.append((", ".join(filter(None, (f"{name} {value}", part))), stack))
+                    found.append((_joined(f"{name} {value}", part), stack))
             return found
     return [("", slices)]
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from medssl.data.dicom.facts import discreet, naming_parts
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.polygons import filled, together
 from medssl.data.dicom.series import Series
 from medssl.data.dicom.stored import DAMAGE
+from medssl.data.overlaps import Layers
 from medssl.errors import DataError
 
 SEG, LABELMAP, RTSTRUCT = (
@@ -79,17 +81,17 @@ def read_structures(path: Path) -> Structures:
     """
     try:
         header = read_header(path)
-        if header.SOPClassUID == RTSTRUCT:
-            found = [_of_contours(header, one) for one in header.StructureSetROISequence]
-        else:
-            found = [_of_segment(one) for one in header.SegmentSequence if one.SegmentNumber]
-        return Structures(path, tuple(found), *_referred(header))
+        return Structures(path, tuple(_found(header)), *_referred(header))
     except DAMAGE as error:
         raise _damaged(path) from error
 
 
-def read_marked(path: Path, values: Mapping[int, int], series: Series) -> np.ndarray:
-    """A mask [X, Y, Z] uint8 on the grid of a series; later values lie over earlier ones.
+def read_marked(
+    path: Path, values: Mapping[int, int], series: Series
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A mask [X, Y, Z] uint8 on the grid of a series, and where structures overlap, in sentences.
+
+    Later values lie over earlier ones.
 
     Args:
         values: of each number of a segment or structure that counts.
@@ -99,25 +101,39 @@ def read_marked(path: Path, values: Mapping[int, int], series: Series) -> np.nda
     """
     from pydicom import dcmread
 
-    mask = np.zeros(series.geometry.shape, np.uint8)
+    layers = Layers(series.geometry.shape)
     try:
         image = dcmread(path)
-        contours = image.SOPClassUID == RTSTRUCT
+        names, naming = _names(image), naming_parts(image)
         for number, value in values.items():
-            if contours:
-                _draw(image, number, series, path, mask, value)
+            if image.SOPClassUID == RTSTRUCT:
+                marked = _drawn(image, number, series, path)
             else:
+                marked = np.zeros(series.geometry.shape, bool)
                 for places in _marked(image, number, series, path):
-                    mask[tuple(places.T)] = value
+                    marked[tuple(places.T)] = True
+            layers.lay(marked, discreet(names.get(number, ""), naming), value)
     except DAMAGE as error:
         raise _damaged(path) from error
-    return mask
+    return layers.mask, layers.remarks
+
+
+def _names(header: Any) -> dict[int, str]:
+    """The name of each structure, or else its number."""
+    return {one.number: one.name.strip() or f"number {one.number}" for one in _found(header)}
 
 
 def _damaged(path: Path) -> DataError:
     return DataError(
         f"{path} cannot be read", "its header or its pixels are damaged", "export it again"
     )
+
+
+def _found(header: Any) -> list[Structure]:
+    """The structures that a header declares."""
+    if header.SOPClassUID == RTSTRUCT:
+        return [_of_contours(header, one) for one in header.StructureSetROISequence]
+    return [_of_segment(one) for one in header.SegmentSequence if one.SegmentNumber]
 
 
 def _of_segment(one: Any) -> Structure:
@@ -214,7 +230,7 @@ def _lattice(
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Contour:
     """A closed contour: polygon [N, 2] in voxels, and by how many slices it is off its slice."""
 
     polygon: np.ndarray
@@ -222,12 +238,14 @@ class _Drawn:
     exclusive: bool
 
 
-def _draw(
-    image: Any, number: int, series: Series, path: Path, mask: np.ndarray, value: int
-) -> None:
-    """Fill the contours of a structure; of planes closer than slices that nearest to each slice."""
+def _drawn(image: Any, number: int, series: Series, path: Path) -> np.ndarray:
+    """The filled contours of a structure, bool [X, Y, Z].
+
+    Of planes that are closer than slices that nearest to each slice counts.
+    """
+    mask = np.zeros(series.geometry.shape, bool)
     to_voxels = np.linalg.inv(series.geometry.affine) @ _LPS_TO_RAS
-    found: dict[int, list[_Drawn]] = {}
+    found: dict[int, list[_Contour]] = {}
     for contour in _contours(image, number):
         places = np.reshape(contour.ContourData, (-1, 3)).astype(float)
         voxels = places @ to_voxels[:3, :3].T + to_voxels[:3, 3]
@@ -238,7 +256,7 @@ def _draw(
             raise _elsewhere(path, "a contour lies beyond the slices of the series")
         exclusive = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
         beside = float(voxels[:, 2].mean()) - slice_
-        found.setdefault(slice_, []).append(_Drawn(voxels[:, :2], beside, exclusive))
+        found.setdefault(slice_, []).append(_Contour(voxels[:, :2], beside, exclusive))
     _refuse_sparse(sorted(found), path)
     shape = mask.shape[0], mask.shape[1]
     for slice_, drawn in found.items():
@@ -246,8 +264,8 @@ def _draw(
         plane = [one for one in drawn if abs(one.beside - nearest) < _ONE_PLANE]
         inside = together([one.polygon for one in plane if not one.exclusive], shape)
         apart = [filled(one.polygon, shape) for one in plane if one.exclusive]
-        mask[:, :, slice_][np.logical_xor.reduce([np.zeros(shape, bool), *apart])] = value
-        mask[:, :, slice_][inside] = value
+        mask[:, :, slice_] = inside | np.logical_xor.reduce([np.zeros(shape, bool), *apart])
+    return mask
 
 
 def _refuse_sparse(slices: Sequence[int], path: Path) -> None:

@@ -11,6 +11,7 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
+from medssl.data.dicom.examinations import Examination, numbered
 from medssl.data.dicom.header import read_header
 from medssl.data.dicom.slices import begins_like_dicom
 from medssl.data.dicom.stored import DAMAGE
@@ -21,8 +22,24 @@ Progress = Callable[[int, int | None], None]
 
 _LENGTH = 12
 _OFTEN = 500
-_LAST = 0x0020000E  # SeriesInstanceUID
-_WANTED = ["StudyInstanceUID", "SeriesInstanceUID", "PatientID"]
+_LAST = 0x00200052  # FrameOfReferenceUID
+_WANTED = (
+    "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "StudyDate", "FrameOfReferenceUID"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a file says of where it belongs; empty where it does not."""
+
+    path: Path
+    series: str
+    patient: str
+    examination: Examination
+
+    @property
+    def study(self) -> str:
+        return self.examination.study
 
 
 @dataclass(frozen=True)
@@ -46,28 +63,25 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
     """The studies in a folder and all below it, by folder and key; hidden files are passed over.
 
     A series is of the study that most of its files name, whatever the others say, but for files
-    that name another patient: some archives give scans of several patients one series. Files that
-    name neither make a study for each folder.
+    that name another patient or are of another examination: some archives give several scans one
+    series. Files that name neither make a study for each folder.
 
     Args:
         on_progress: called with the numbers of files read and in all, every 500 files.
     """
     paths = list(_files(folder))
-    named: list[tuple[Path, str, str, str]] = []
+    named: list[_Named] = []
     for number, path in enumerate(paths, start=1):
-        if (names := _named(path)) is not None:
-            named.append((path, *names))
+        if (one := _named(path)) is not None:
+            named.append(one)
         if on_progress is not None and number % _OFTEN == 0:
             on_progress(number, len(paths))
     found: dict[str, list[Path]] = {}
     series: dict[str, set[str]] = {}
-    patients = _most_named((one, patient) for _, _, one, patient in named)
-    whose = [(one, patient or patients.get(one, "")) for _, _, one, patient in named]
-    owner = _most_named((of, row[1]) for of, row in zip(whose, named, strict=True) if of[0])
-    for of, (path, study, one, _) in zip(whose, named, strict=True):
-        key = owner.get(of) or study or str(path.parent)
-        found.setdefault(key, []).append(path)
-        series.setdefault(key, set()).add(one)
+    for one, owner in zip(named, _owners(named), strict=True):
+        key = owner or one.study or str(one.path.parent)
+        found.setdefault(key, []).append(one.path)
+        series.setdefault(key, set()).add(one.series)
 
     def name_of(uid: str) -> str:
         return own_key().name_of("study", uid, _LENGTH)
@@ -79,6 +93,24 @@ def studies_in(folder: Path, on_progress: Progress | None = None) -> list[StudyF
         ),
         key=lambda one: (one.folder, one.key),
     )
+
+
+def _owners(named: Sequence[_Named]) -> list[str]:
+    """The study that each file belongs to by its series; empty where it names none."""
+    patients = _most_named((one.series, one.patient) for one in named)
+    scans: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(named):
+        if one.series:
+            whose = one.series, one.patient or patients.get(one.series, "")
+            scans.setdefault(whose, []).append(place)
+    owners = [""] * len(named)
+    for places in scans.values():
+        numbers = numbered([named[place].examination for place in places])
+        pairs = list(zip(numbers, places, strict=True))
+        owner = _most_named((number, named[place].study) for number, place in pairs)
+        for number, place in pairs:
+            owners[place] = owner.get(number, "")
+    return owners
 
 
 def _most_named(pairs: Iterable[tuple[Any, str]]) -> dict[Any, str]:
@@ -103,7 +135,7 @@ def strays(folder: Path, studies: Sequence[StudyFiles]) -> list[Path]:
 def named_series(path: Path) -> str:
     """SeriesInstanceUID of a DICOM file; empty where it has none."""
     found = _named(path)
-    return "" if found is None else found[1]
+    return "" if found is None else found.series
 
 
 def names_of(
@@ -128,9 +160,9 @@ def names_of(
     return names
 
 
-def patient_key(study: StudyFiles) -> str:
-    """What stands for the patient of a study: a keyed digest of PatientID, or of the study."""
-    found = patient_in(study.files[0])
+def patient_key(study: StudyFiles, file: Path) -> str:
+    """What stands for the patient of a file: a keyed digest of PatientID, or of the study."""
+    found = patient_in(file)
     return f"patient_{own_key().name_of('patient', found, _LENGTH) if found else study.key}"
 
 
@@ -165,8 +197,8 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _named(path: Path) -> tuple[str, str, str] | None:
-    """Study, series and patient of a DICOM file; None of other files."""
+def _named(path: Path) -> _Named | None:
+    """Where a DICOM file belongs; None of other files."""
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
@@ -181,14 +213,14 @@ def _named(path: Path) -> tuple[str, str, str] | None:
             file.seek(0)
             header = read_partial(file, after, force=True, specific_tags=list(map(Tag, _WANTED)))
             study, series = (str(header.get(keyword) or "") for keyword in _WANTED[:2])
-            patient = _undecoded(header.get_item(_WANTED[2]))
+            patient, *others = (_undecoded(header.get_item(keyword)) for keyword in _WANTED[2:])
     except DAMAGE:
         return None
     with suppress(*DAMAGE):  # a damaged kind is none
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             return None  # a DICOMDIR
     plain = not (study or series) and start[128:] != b"DICM"
-    return None if plain else (study, series, patient)
+    return None if plain else _Named(path, series, patient, Examination(study, *others))
 
 
 def _undecoded(element: Any) -> str:

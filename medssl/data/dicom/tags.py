@@ -8,12 +8,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from medssl.data.dicom.examinations import UNKNOWN, Examination
 from medssl.errors import DataError
 
 _KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "StudyDate",
+    "FrameOfReferenceUID",
     "SharedFunctionalGroupsSequence",
     "NumberOfFrames",
     "PhotometricInterpretation",
@@ -64,6 +68,7 @@ class Slice:
         marks: of a frame, what tells it from others at its position, e.g. its echo time; None of a
             file that holds one slice.
         unit: of PET, what the values are in, see `medssl.data.dicom.suv`; else empty.
+        examination: that it is of.
     """
 
     path: Path
@@ -82,6 +87,7 @@ class Slice:
     frame: int = 0
     marks: tuple[tuple[str, str], ...] | None = None
     unit: str = ""
+    examination: Examination = UNKNOWN
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -134,7 +140,12 @@ def read_slice(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice
         pixels_at=pixels[0] if pixels is not None and pixels[1] in (size, size + 1) else None,
         slope=tags.number("RescaleSlope", 1.0),
         intercept=tags.number("RescaleIntercept", 0.0),
-        uid=tags.text("SOPInstanceUID") if tags.is_text("SOPInstanceUID") else "",
+        uid=tags.text_or_none("SOPInstanceUID"),
+        examination=Examination(
+            tags.text_or_none("StudyInstanceUID"),
+            tags.text_or_none("StudyDate"),
+            tags.text_or_none("FrameOfReferenceUID"),
+        ),
     )
     _refuse_rescaling(tags, found)
     return found
@@ -173,8 +184,7 @@ def _stored_as(tags: "_Tags") -> StoredAs:
 
 def modality_of(path: Path, header: Any) -> str:
     """The modality, by pydicom's header with `tags`; empty where it is not stated."""
-    tags = _Tags(path, header)
-    return tags.text("Modality") if tags.is_text("Modality") else ""
+    return _Tags(path, header).text_or_none("Modality")
 
 
 def has_frames(path: Path, header: Any) -> bool:
@@ -228,6 +238,10 @@ class _Tags:
     def text(self, keyword: str) -> str:
         found = self._bytes(keyword).decode("latin-1").strip(" \0")
         return found or self._refuse_empty(keyword)
+
+    def text_or_none(self, keyword: str) -> str:
+        """A text; empty where the tag is not there, or is none."""
+        return self.text(keyword) if self.is_text(keyword) else ""
 
     def numbers(self, keyword: str, count: int, meaning: str) -> list[float]:
         """`count` numbers that the file stores as text."""

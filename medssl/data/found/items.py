@@ -9,6 +9,7 @@ from medssl.data.dicom.series import refuse_both_kinds
 from medssl.data.dicom.slices import first_slice_in
 from medssl.data.files import PICTURES, is_image, leads_back, stem
 from medssl.errors import DataError
+from medssl.names import composed
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def _walk(root: Path, folder: Path) -> Iterator[Item]:
     pictures = [one for one in files if one.suffix.lower() in PICTURES and not series]
     parts = _parts(root, folder)
     for path in images or pictures:
-        name = stem(path) if images else path.stem
-        yield Item(path, parts, name, path.name[len(name) :])
+        name = stem(path) if images else composed(path.stem)
+        yield Item(path, parts, name, composed(path.name)[len(name) :])
     if parts and series:
         yield Item(folder, parts[:-1], parts[-1], "/")
     for inner in entries:
@@ -89,4 +90,4 @@ def _walk(root: Path, folder: Path) -> Iterator[Item]:
 def _parts(root: Path, folder: Path) -> tuple[str, ...]:
     """The way from one folder to another, also where that leads up first."""
     way = os.path.relpath(folder.absolute(), root.absolute())
-    return Path(way).parts
+    return tuple(map(composed, Path(way).parts))

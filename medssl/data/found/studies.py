@@ -179,7 +179,7 @@ def _voxels(name: str, drawn: _Drawn) -> int:
         for part in found.found:
             if plain_name(part.name) == name:
                 try:
-                    return int(read_marked(found.path, {part.number: 1}, series).sum())
+                    return int(read_marked(found.path, {part.number: 1}, series)[0].sum())
                 except DataError:
                     break
     return 0

@@ -9,6 +9,7 @@ from medssl.data.found.contents import Contents
 from medssl.data.found.folder import Found
 from medssl.data.layouts import layout_of
 from medssl.data.layouts.glob import PART, PATIENT
+from medssl.data.overlaps import overlapping
 from medssl.data.spec import Case, DataSpec
 from medssl.names import some_of
 from medssl.yaml_text import document
@@ -150,11 +151,7 @@ def _faults(spec: DataSpec, contents: Contents) -> Iterator[str]:
             f"({some_of(contents.off_grid)}); `medssl data check {spec.name}` says how they differ"
         )
     if contents.overlaps:
-        yield (
-            f"warning: structures overlap in {_count(len(contents.overlaps), 'masks')}, e.g. in "
-            f"that of {contents.overlaps[0]}; labels that come later in the data spec lie over "
-            "earlier ones"
-        )
+        yield f"warning: {overlapping(contents.overlaps)}"
     if contents.empty:
         yield (
             f"warning: nothing is marked in {_count(len(contents.empty), 'masks')} "

@@ -5,7 +5,7 @@ Each study is a case, wherever below the root its files lie. The series of each 
 what is derived from it among them, the one is taken that a mask was drawn on. A mask is a DICOM-SEG
 or RTSTRUCT that refers to the series of the first channel and has a structure that is a label: by
 the names given here, else by the label's own name, else by its code. Labels that come later in the
-data spec lie over earlier ones.
+data spec lie over earlier ones; what overlaps is told by whoever reads masks.
 """
 
 import hashlib
@@ -106,7 +106,7 @@ def listed(spec: DataSpec, root: Path) -> tuple[list[Case], list[Fault]]:
 
 def _look(spec: DataSpec, options: Options, study: StudyFiles, name: str, folder: Path) -> _Found:
     """What one study holds."""
-    case = Case(name, patient_key(study), {}, session=spec.session_of(name))
+    case = Case(name, patient_key(study, study.files[0]), {}, session=spec.session_of(name))
     try:
         return _read(spec, options, study, case, folder)
     except UndecidedError as error:
@@ -127,7 +127,7 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
         channel: write_series_list(folder, f"{name}_{channel}", one)
         for channel, one in zip(spec.channels, choice.series, strict=True)
     }
-    case = replace(case, images=images)
+    case = replace(case, images=images, patient=patient_key(study, choice.series[0].files[0]))
     drawn = [one for one in objects if one.is_on(choice.series[0])]
     fitting = [(one, _values(one.found, spec.labels, options.segments)) for one in drawn]
     fitting = [(one, values) for one, values in fitting if values]

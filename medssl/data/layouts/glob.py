@@ -31,9 +31,10 @@ from medssl.data.layout import Layout
 from medssl.data.spec import Case, DataSpec
 from medssl.environment import cache_root
 from medssl.errors import DataError, UsageError
-from medssl.names import shown, some_of, unfit
+from medssl.names import composed, shown, some_of, unfit
 
 _PLACES = re.compile(r"\{(?:case|patient|part|label)\}")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 CASE, PATIENT, PART, LABEL = "{case}", "{patient}", "{part}", "{label}"
 """Places in patterns."""
@@ -105,10 +106,10 @@ def _case(spec: DataSpec, key: _Key, images: dict[str, Path], label: Path | None
 
 def _masks(spec: DataSpec, root: Path, pattern: str) -> dict[_Key, dict[str, Path]]:
     """The masks of each case by the name of the structure; of a file for all of them, WHOLE."""
-    names = [label.name for label in spec.labels]
+    names = {composed(label.name): label.name for label in spec.labels}
     masks: dict[_Key, dict[str, Path]] = defaultdict(dict)
     for (key, name), path in _matches(root, pattern, set(), {LABEL: [*names, WHOLE]}).items():
-        masks[key][name or WHOLE] = path
+        masks[key][names.get(name, WHOLE)] = path
     return masks
 
 
@@ -186,11 +187,12 @@ def _matches(
             "`*` stands within one name",
             "write for example */{case}/t1.nii.gz",
         )
-    folders, pattern = pattern.endswith("/"), pattern.rstrip("/")
+    folders, pattern = pattern.endswith("/"), composed(pattern.rstrip("/"))
     expression = re.compile(_expression(pattern, known))
+    roughly = _NOT_ASCII.sub("*", _PLACES.sub("*", pattern))  # accents may stand apart on the disk
     found: dict[tuple[_Key, str], Path] = {}
-    for path in matching(root, _PLACES.sub("*", pattern)):
-        match = expression.fullmatch(path.relative_to(root).as_posix())
+    for path in matching(root, re.sub(r"\*+", "*", roughly)):
+        match = expression.fullmatch(composed(path.relative_to(root).as_posix()))
         if match is None or path in apart or (folders and not path.is_dir()):
             continue
         places = match.groupdict()

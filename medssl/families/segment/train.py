@@ -1,6 +1,6 @@
 """The training stage: cases, split, cache, streams, loop, checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import nn
 from medssl.data.cache import CachedCase, CaseCache
 from medssl.data.dicom.grids import Grids
 from medssl.data.labels import IGNORED
+from medssl.data.overlaps import overlapping
 from medssl.data.prefetch import choose_workers
 from medssl.data.spec import Case
 from medssl.data.split import Split
@@ -72,8 +73,8 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
     tracker.tag("data_fingerprint", fingerprint(used))
     chain, patients = config.pipeline.preprocess, {c.id: c.patient for c in used}
     with TEAM.first():
-        cached = cache_cases(config, used, job.reporter)
-        learnt = cached
+        learnt = cached = cache_cases(config, used, job.reporter)
+        _tell_overlaps(cached.values(), job.reporter)
         if chain.kept != chain.certain:
             learnt = cache_cases(config, used, job.reporter, chain.kept)
     training = Training(config, start, cached, learnt, patients, job.reporter)
@@ -257,6 +258,12 @@ def cache_cases(
     reporter.note(f"{len(cases)} cases of {config.spec.name}: preprocessing what is not cached")
     with Counted(reporter) as counted:
         return cache.prepare(cases, on_progress=counted)
+
+
+def _tell_overlaps(cached: Iterable[CachedCase], reporter: QuietReporter) -> None:
+    """Say it where structures of masks lie over others."""
+    if found := [f"{one.id}: {word}" for one in cached for word in one.overlaps[:1]]:
+        reporter.warn(overlapping(found))
 
 
 def _refuse_unmarked(config: SegmentConfig, labelled: Sequence[CachedCase]) -> None:

@@ -107,6 +107,65 @@ def test_scans_of_two_patients_stay_apart_though_their_series_has_one_name(tmp_p
     ]
 
 
+def test_follow_ups_that_share_a_series_are_studies_of_their_own(tmp_path, series):
+    for number in range(2):
+        header = {"StudyInstanceUID": f"1.{number}", "StudyDate": f"2024010{number + 1}"}
+        series("heap", SeriesInstanceUID=f"9.{'9' * 20}", PatientID="ID", **header)
+        for path in (tmp_path / "heap").glob("9*"):
+            path.rename(path.with_name(f"{number}{path.name}"))
+    found = studies_in(tmp_path)
+    assert [len(one.files) for one in found] == [4, 4]
+    assert {path.name[0] for path in found[0].files} != {path.name[0] for path in found[1].files}
+
+
+def test_follow_ups_that_share_study_and_series_are_volumes_of_their_own(tmp_path, series):
+    for number, step in enumerate((3.0, 3.5)):
+        header = {"StudyDate": f"2024010{2 - number}", "FrameOfReferenceUID": f"5.{number}"}
+        series(f"{number}", step=step, SeriesInstanceUID="9.9", SeriesDescription="T1", **header)
+    with pytest.raises(UndecidedError, match=r"T1, examination 1, .*, examination 2") as refused:
+        chosen(tmp_path)
+    assert "part=REGEX" in refused.value.do
+    found = chosen(tmp_path, rules={"t1": SeriesRule(part="examination 1")})
+    assert found.series[0].geometry.spacing[2] == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.5, 12.0])
+def test_what_may_be_two_examinations_is_not_joined_to_one_scan(tmp_path, series, write, start):
+    """Where dates and frames of reference are taken out, the studies alone tell."""
+    told = {"SeriesInstanceUID": "9.9", "SeriesDescription": "T1", "PatientID": "ID"}
+    told["FrameOfReferenceUID"] = None
+    series("0", StudyInstanceUID="1.0", **told)
+    (tmp_path / "1").mkdir()
+    for number in range(4):
+        place = tmp_path / "1" / f"{number}"
+        write(place, start + 3 * number, TWELVE, **{**MR, **told, "StudyInstanceUID": "1.1"})
+    with pytest.raises(UndecidedError) as refused:
+        chosen(tmp_path)
+    (reason,) = [one.reason for one in refused.value.decisions]
+    assert "two examinations that share one SeriesInstanceUID" in reason
+
+
+def test_a_series_that_was_torn_between_studies_is_one_scan(tmp_path, series):
+    """As after a correction in the archive: date and frame of reference are one."""
+    series(count=6, SeriesInstanceUID="9.9", StudyDate="20240101", FrameOfReferenceUID="5.1")
+    for path in sorted((tmp_path / "heap").iterdir())[:2]:
+        odd = dcmread(path)
+        odd.StudyInstanceUID = "1.3"
+        dcmwrite(path, odd)
+    assert chosen(tmp_path).series[0].geometry.shape[2] == 6
+
+
+def test_series_of_two_patients_are_told_without_a_name(tmp_path, series):
+    for number in (1, 2):
+        series(SeriesDescription="T1", PatientID=f"AAA{number}", SeriesNumber=number)
+    with pytest.raises(
+        UndecidedError, match="study holds series of 2 patients that may"
+    ) as refused:
+        chosen(tmp_path)
+    assert "predict the series of each patient by themselves" in str(refused.value)
+    assert "AAA" not in str(refused.value)
+
+
 def test_channels_of_two_patients_are_refused(tmp_path, series):
     series(SeriesDescription="T1", PatientID="AAA")
     series(SeriesDescription="FLAIR", PatientID="BBB")

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pydicom
 import pytest
+from pydicom.pixels import pack_bits
 from pydicom.uid import generate_uid
 
 from medssl.data.cache import CaseCache
@@ -98,6 +99,19 @@ def test_a_case_is_named_after_its_folder_and_a_patient_by_a_digest(root):
     assert [first.id, second.id] == ["a", "b"]
     assert first.patient != second.patient
     assert not any("ID-" in case.patient for case in (first, second))
+
+
+def test_the_patient_of_a_case_is_that_of_its_series(root):
+    """Whatever else lies in its study."""
+    write_study(root, "a")
+    (alone,) = find_cases(spec_of())
+    for path in (root / "a" / "t2").iterdir():
+        other = pydicom.dcmread(path)
+        other.PatientID = "ID-other"
+        other.save_as(path.parents[1] / f"0{path.name}")
+        path.unlink()
+    (case,) = find_cases(spec_of())
+    assert case.patient == alone.patient
 
 
 def test_by_itself_a_case_has_a_name_that_says_nothing(root):
@@ -254,6 +268,74 @@ def test_a_mask_of_which_a_part_would_be_lost_is_refused(root, kind, damage):
     (case,) = find_cases(spec_of())
     with pytest.raises(DataError, match=r"mask\.dcm cannot be read; its header or its pixels"):
         read_mask(case.label)
+
+
+def draw_liver_below_tumour(path):
+    """As people draw it: the liver goes on where the tumour is."""
+    image = pydicom.dcmread(path)
+    if "ROIContourSequence" in image:
+        liver, tumour = image.ROIContourSequence
+        liver.ContourSequence += copy.deepcopy(list(tumour.ContourSequence))
+    else:
+        pixels, planes = image.pixel_array.copy(), {}
+        for number, frame in enumerate(image.PerFrameFunctionalGroupsSequence):
+            segment = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            planes[segment, *frame.PlanePositionSequence[0].ImagePositionPatient] = number
+        for (segment, *place), number in planes.items():
+            if segment == 2:
+                pixels[planes[1, *place]] |= pixels[number]
+        packs = image.SegmentationType == "BINARY"
+        image.PixelData = pack_bits(pixels) if packs else pixels.tobytes()
+    image.save_as(path)
+
+
+@pytest.mark.parametrize("kind", ["binary", "fractional", "rtstruct"])
+def test_structures_that_overlap_are_told_and_later_labels_lie_over_earlier_ones(root, kind):
+    mask = write_study(root, "a", kind)
+    draw_liver_below_tumour(root / "a" / "mask.dcm")
+    for labels, values, told in (
+        (("liver", "tumour"), mask, ["tumour lies over liver in 4 voxels"]),
+        (
+            ("tumour", "liver"),
+            2 * (mask > 0),
+            ["liver lies over tumour in 4 voxels", "nothing is left of tumour"],
+        ),
+    ):
+        spec = spec_of(labels)
+        (case,) = find_cases(spec)
+        found = read_mask(case.label)
+        np.testing.assert_array_equal(found.array[0], values)
+        assert list(found.remarks) == told
+        warnings = [one for one in check(spec) if one.rule == "label values"]
+        assert [one.what.split(": ")[-1] for one in warnings] == told
+        assert {one.level for one in warnings} == {"warning"}
+        assert "change their order" in warnings[0].do
+
+
+def test_training_is_told_what_overlaps_also_by_the_cache(root, tmp_path):
+    write_study(root, "a")
+    draw_liver_below_tumour(root / "a" / "mask.dcm")
+    (case,) = find_cases(spec_of())
+    cache = CaseCache(tmp_path / "kept", spec_of(), Preprocess.of({"mr": {"spacing": (1, 1, 3)}}))
+    for _ in range(2):
+        assert cache.open(case).overlaps == ("tumour lies over liver in 4 voxels",)
+
+
+def test_structures_of_one_label_may_overlap(root):
+    mask = write_study(root, "a", labels=(Label(value=1, name="GTV 1"), TUMOUR))
+    draw_liver_below_tumour(root / "a" / "mask.dcm")
+    (case,) = find_cases(spec_of(["x"], segments={"x": ["gtv.*", "tumour"]}))
+    found = read_mask(case.label)
+    np.testing.assert_array_equal(found.array[0], mask > 0)
+    assert not found.remarks
+
+
+def test_a_structure_that_is_named_after_the_patient_is_told_without_the_name(root):
+    labels = (LIVER, Label(value=2, name="Doe tumour"))
+    write_study(root, "a", labels=labels)
+    draw_liver_below_tumour(root / "a" / "mask.dcm")
+    (case,) = find_cases(spec_of(("liver", "x"), segments={"x": [".*tumour"]}))
+    assert read_mask(case.label).remarks == ("... tumour lies over liver in 4 voxels",)
 
 
 def test_contours_closer_than_slices_make_no_holes(root):
