@@ -189,6 +189,8 @@ def _describe(number: int, label: Label, algorithm: Algorithm) -> Any:
         tracking_uid=highdicom.UID(),
         tracking_id=label.name[:_LONGEST_NAME],
     )
+    if not label.name.isascii():  # OHIF reads items by the letters that they state themselves
+        found.SpecificCharacterSet = "ISO_IR 192"
     if terms.side is not None:
         kind = found.SegmentedPropertyTypeCodeSequence[0]
         kind.SegmentedPropertyTypeModifierCodeSequence = [concept(terms.side)]

@@ -177,4 +177,5 @@ def test_names_of_patients_and_structures_have_their_letters(
     assert [str(one.PatientName) for one in (contours, voxels, report)] == [patient] * 3
     assert contours.StructureSetROISequence[0].ROIName == label.name
     assert voxels.SegmentSequence[0].SegmentLabel == label.name
+    assert voxels.SegmentSequence[0].SpecificCharacterSet == "ISO_IR 192"  # OHIF needs it there
     assert label.name in str(report)

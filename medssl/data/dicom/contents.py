@@ -13,6 +13,9 @@ from medssl.data.dicom.study import StudyFiles, named_series
 from medssl.data.dicom.tags import Slice
 from medssl.errors import DataError
 
+_SPLINTER = "it is the smaller part of a series whose larger part cannot be used"
+"""Of slices that damage to their headers sets apart, as much as of scouts."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -104,7 +107,12 @@ def _volumes(facts: Facts, slices: Sequence[Slice], files: tuple[Path, ...]) -> 
             series, fault = None, "; ".join(filter(None, (error.what, error.why)))
         shown = contrast_of_series(own)
         found.append(Candidate(own, files, part, series, fault, copies, shown))
-    return found
+    sizes = [len(stack) for _, stack in stacks]
+    spoilt = max((size for size, one in zip(sizes, found, strict=True) if one.fault), default=0)
+    return [
+        replace(one, series=None, fault=_SPLINTER) if not one.fault and size < spoilt else one
+        for size, one in zip(sizes, found, strict=True)
+    ]
 
 
 def _facts_of(one: Slice) -> Facts:

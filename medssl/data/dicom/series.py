@@ -138,9 +138,11 @@ def _refuse_examinations(folder: Path, slices: Sequence[Slice]) -> None:
 
 
 def _of_two_examinations(folder: Path, one: Slice, other: Slice) -> DataError:
+    alike = one.path.name == other.path.name
+    first, second = (str(slice_.path if alike else slice_.path.name) for slice_ in (one, other))
     return DataError(
         f"{folder} holds slices of two examinations that share one SeriesInstanceUID, "
-        f"{one.path.name} and {other.path.name}",
+        f"{first} and {second}",
         "their study, date or frame of reference differ, so they are not one scan",
         "put the slices of each examination into a folder of its own and give that",
     )

@@ -442,6 +442,24 @@ def test_a_scout_in_the_series_is_a_volume_by_itself(tmp_path, series):
     assert sorted(len(one.candidate.series.slices) for one in found.decisions) == [1, 4]
 
 
+@pytest.mark.parametrize(
+    "odd", [{"PixelSpacing": [2.0, 1.0]}, {"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]}]
+)
+def test_a_splinter_of_a_series_that_cannot_be_used_is_no_scan(tmp_path, series, odd):
+    """One header is damaged: the other slices have a gap, and the one is no volume by itself."""
+    series(count=5, SeriesDescription="T1")
+    path = sorted((tmp_path / "heap").iterdir())[2]
+    spoilt = dcmread(path)
+    for keyword, value in odd.items():
+        setattr(spoilt, keyword, value)
+    dcmwrite(path, spoilt)
+    with pytest.raises(UndecidedError, match="no series for the channel 't1'") as refused:
+        chosen(tmp_path)
+    gap, splinter = (one.reason for one in refused.value.decisions)
+    assert "lacks slices after slice 2 of 4" in gap
+    assert splinter == "it is the smaller part of a series whose larger part cannot be used"
+
+
 def test_a_number_of_several_values_is_none():
     """The first of them may be that of another series."""
     header = pydicom.Dataset()

@@ -13,8 +13,10 @@ function bytes(file) {
   return read.buffer.slice(read.byteOffset, read.byteOffset + read.byteLength);
 }
 
+// Of the series, whose texts do not matter: dcmjs refuses the sets of letters of Japanese ones, which
+// reach the viewer in UTF-8, by DICOMweb.
 function header(file) {
-  const found = DicomMessage.readFile(bytes(file));
+  const found = DicomMessage.readFile(bytes(file), { ignoreErrors: true });
   const named = DicomMetaDictionary.naturalizeDataset(found.dict);
   named._meta = DicomMetaDictionary.namifyDataset(found.meta);
   return named;
