@@ -32,6 +32,7 @@ _MAY_BE_EMPTY = (
 )
 
 _SERIES_OFFSET = 1000
+_LAST_NUMBER = 2**31 - 1  # that an integer string may hold
 
 
 def source_headers(source: Series) -> list[Any]:
@@ -94,8 +95,8 @@ def _refuse_unlike(source: Series, headers: Sequence[Any]) -> None:
 
 
 def series_number(header: Any, further: int = 0) -> int:
-    """The number of a new series beside that of a header."""
-    return int(header.get("SeriesNumber") or 0) + _SERIES_OFFSET + further
+    """The number of a new series beside that of a header, as far as numbers go."""
+    return min(int(header.get("SeriesNumber") or 0) + _SERIES_OFFSET + further, _LAST_NUMBER)
 
 
 @contextmanager

@@ -262,6 +262,12 @@ def test_series_without_what_may_be_empty_are_taken(make_series, straight, tmp_p
     assert pydicom.dcmread(tmp_path / "o.dcm").SeriesNumber == 1000
 
 
+def test_the_number_of_a_series_is_one_that_dicom_has(make_series, straight, tmp_path):
+    series = make_series(straight, SeriesNumber=2**31 - 1)
+    write(Volume(_blobs(SHAPE)[None], straight, "mask"), series, tmp_path / "o.dcm")
+    assert pydicom.dcmread(tmp_path / "o.dcm").SeriesNumber == 2**31 - 1
+
+
 def _shifted(grid):
     affine = grid.affine.copy()
     affine[0, 3] += 1

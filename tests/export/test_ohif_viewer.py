@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from medssl.data.dicom.series import find_series
+from medssl.data.labels import Label
 from medssl.export.dicom_seg import write_dicom_seg
 from medssl.export.result import Result
 from tests.dicom_series import write_series
 from tests.evaluate.test_study_page import BROWSERS
 from tests.export.conftest import LABELS
 from tests.export.ohif.served import DIST, Viewer
-from tests.export.test_other_readers import GRIDS, SHAPE, Geometry
+from tests.export.test_other_readers import GRIDS, JAPANESE, SHAPE, Geometry
 
 PATIENCE_MS = 120_000
 _WITHOUT_GPU = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -84,6 +85,19 @@ def test_ohif_shows_every_voxel_of_a_segmentation_on_its_series(
         index = uids.index(re.search(r"/instances/([\d.]+)", image)[1])
         seen[..., index] += np.reshape(pixels, expected.shape[1::-1]).T.astype(np.uint8)
     np.testing.assert_array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_ohif_shows_the_letters_of_names(browser: Any, tmp_path: Path, kind: Any) -> None:
+    grid = Geometry(EIGHTHS, GRIDS["straight"])
+    values = np.random.default_rng(0).integers(0, 500, EIGHTHS)
+    folder = write_series(tmp_path / "series", grid, values, StudyDate="20200101", **JAPANESE)
+    series, mask = find_series(folder), np.zeros(EIGHTHS, np.uint8)
+    mask[4:7, 4:6, 2] = 1
+    labels = (Label(value=1, name="Leberläsion 肝"),)
+    write_dicom_seg(Result(mask, grid, labels, "mask", series), tmp_path / "seg.dcm", kind)
+    told = shown(browser, Viewer([*series.files, tmp_path / "seg.dcm"]), tmp_path / "shown.png")
+    assert [one[1] for one in told["names"] if one[0]] == ["Leberläsion 肝"]
 
 
 def shown(browser: Any, viewer: Viewer, picture: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ OF_LETTERS = (
     "(0x0008,0x0005) CS Specific Character Set",
     "- this is a Standard Extended SOP Class",
 )
-"""How warnings end of what PS3.5, 7.5.3, allows: items that state their letters themselves."""
+"""How warnings end of items that state their letters themselves, which OHIF needs."""
 
 
 def run(tool: str, *arguments: object) -> str:

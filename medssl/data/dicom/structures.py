@@ -69,8 +69,11 @@ class Structures:
     def is_on(self, series: Series) -> bool:
         """Whether it was drawn on a series."""
         named = {one.series for one in series.slices}
-        shown = {one.uid for one in series.slices}
-        return bool(named & self.series) or bool(self.images & shown)
+        return bool(named & self.series) or self.shows(series)
+
+    def shows(self, series: Series) -> bool:
+        """Whether it refers to images of a series."""
+        return bool(self.images & {one.uid for one in series.slices})
 
 
 def read_structures(path: Path) -> Structures:

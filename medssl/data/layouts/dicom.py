@@ -24,6 +24,7 @@ from medssl.data.classes import Fault
 from medssl.data.dicom.choice import Choice, UndecidedError, Wanted, choose
 from medssl.data.dicom.contents import Candidate, candidates_in
 from medssl.data.dicom.lists import write_segments_list, write_series_list
+from medssl.data.dicom.series import Series
 from medssl.data.dicom.structures import Structure, Structures, read_structures
 from medssl.data.dicom.study import StudyFiles, names_of, patient_key, studies_in
 from medssl.data.labels import Label
@@ -128,7 +129,7 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
         for channel, one in zip(spec.channels, choice.series, strict=True)
     }
     case = replace(case, images=images, patient=patient_key(study, choice.series[0].files[0]))
-    drawn = [one for one in objects if one.is_on(choice.series[0])]
+    drawn = [one for one in objects if _is_on(one, choice.series[0], candidates)]
     fitting = [(one, _values(one.found, spec.labels, options.segments)) for one in drawn]
     fitting = [(one, values) for one, values in fitting if values]
     if len(fitting) > 1:
@@ -141,6 +142,14 @@ def _read(spec: DataSpec, options: Options, study: StudyFiles, case: Case, folde
     ((one, values),) = fitting
     label = write_segments_list(folder, f"{name}_mask", choice.series[0], one.path, values)
     return _Found(replace(case, label=label))
+
+
+def _is_on(mask: Structures, series: Series, candidates: Sequence[Candidate]) -> bool:
+    """Whether a mask was drawn on a series, and not on another examination that shares its UID."""
+    shown = [one.series for one in candidates if one.series and mask.shows(one.series)]
+    others = [one.slices[0].examination for one in shown]
+    own = series.slices[0].examination
+    return mask.is_on(series) and not (others and all(one.apart_from(own) for one in others))
 
 
 def _choose(

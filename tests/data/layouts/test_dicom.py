@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from medssl.data.cache import CaseCache
 from medssl.data.check import check
+from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.series import find_series
 from medssl.data.geometry import Geometry
 from medssl.data.labels import Code, Label
@@ -60,6 +61,10 @@ def spec_of(labels=("liver", "tumour"), **layout):
         "licence": "none", "citation": "none",
     }  # fmt: skip
     return make_spec(plain, "here")
+
+
+def rules(plain):
+    return {channel: SeriesRule(**rule) for channel, rule in plain.items()}
 
 
 def write_study(root, name, kind="binary", labels=(LIVER, TUMOUR), mask=None, **header):
@@ -186,6 +191,26 @@ def test_a_mask_says_whether_the_original_or_what_is_derived_from_it_is_meant(ro
     (case,) = find_cases(spec_of())
     assert read_volume(case.images["t1"]).array.any()  # the other one is black
     np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
+
+
+def test_a_mask_of_one_examination_is_none_of_another_that_shares_its_series(root):
+    mask = write_study(root, "a")
+    told = pydicom.dcmread(root / "a" / "t1" / "000.dcm")
+    alike = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID")
+    other = {keyword: told[keyword].value for keyword in alike}
+    for path in (root / "a" / "t1").iterdir():
+        dated = pydicom.dcmread(path)
+        dated.StudyDate = "20240101"
+        dated.save_as(path)
+    folder = root / "a" / "later"
+    write_series(folder, GRID, StudyDate="20240601", SeriesDescription="T1", **other)
+    for number, drawn in ((1, True), (2, False)):
+        part = {"t1": {"part": f"examination {number}"}}
+        (case,) = all_cases(spec_of().model_copy(update={"series": rules(part)}))
+        assert read_volume(case.images["t1"]).array.any() == drawn  # the later one is black
+        assert (case.label is not None) == drawn
+        if drawn:
+            np.testing.assert_array_equal(read_mask(case.label).array[0], mask)
 
 
 def test_studies_that_cannot_be_told_are_faults_and_can_be_left_out(root):
