@@ -100,7 +100,9 @@ class Chain:
             raise ValueError(f"the transform {name} cannot stand in a chain; it {reason}")
         try:
             entry_of(name)
-        except UsageError:
+        except UsageError as error:
+            if name in TRANSFORMS.names():
+                raise ValueError(_sentence(error)) from None
             known = [*cls.WORDS, *known_transforms(), *TRANSFORMS.names()]
             raise ValueError(f"no transform is called '{name}'; {nearest(name, known)}") from None
         step = Step(name, dict(keys))
