@@ -210,3 +210,10 @@ def test_a_pipeline_refuses_a_transform_whose_code_has_no_version(
     with pytest.raises(UsageError, match=r"transform 'mined' .* cannot be kept; its version, 0\.0"):
         load_config("hippocampus", ["preprocess=[mr, mined]"])
     load_config("hippocampus", ["augment=[mined]"])  # of which nothing is kept
+
+
+def test_a_transform_whose_package_is_broken_is_told_as_such(offer: Offer) -> None:
+    offer("medssl.transforms", "torn = mine:Torn", "import no_such_module")
+    with pytest.raises(UsageError, match=r"torn.* mine 1\.2 .*no_such_module") as refused:
+        load_config("hippocampus", ["augment=[torn]"])
+    assert "did you mean" not in str(refused.value)
