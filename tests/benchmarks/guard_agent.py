@@ -9,6 +9,7 @@ tests.benchmarks.guard prints.
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,7 +27,11 @@ from medssl.train.checkpoint import load_checkpoint
 from medssl.transforms.compose import Preparation
 from tests.benchmarks.guard import show, told
 
-KINDS = {"T1, held out": "t1", "T1 with contrast agent": "t1c", "FLAIR": "flair"}
+KINDS = {
+    "T1, held out": lambda t1: t1,
+    "T1 with contrast agent": lambda t1: t1.with_name("t1c.nii.gz"),
+    "FLAIR": lambda t1: t1.with_name("flair.nii.gz"),
+}
 
 
 def pipeline(folder: Path) -> Path:
@@ -44,17 +49,19 @@ def pipeline(folder: Path) -> Path:
     return folder / "agent.yaml"
 
 
-def judged(path: Path, seed: int, steps: int) -> tuple[dict[str, list[Verdict]], float]:
-    """Verdicts by kind, and the limit of the guard."""
+def judged(
+    path: Path, channel: str, kinds: dict[str, Callable[[Path], Path]], seed: int, steps: int
+) -> tuple[dict[str, list[Verdict]], float]:
+    """Verdicts by kind on the files that stand for the test cases' own, and the guard's limit."""
     config = load_config(str(path), [f"seed={seed}", f"train.steps={steps}"])
     folder = train(config, QuietReporter())["model"]
     predictor, found = load_checkpoint(folder)
     watch = watch_of(folder, predictor, found, torch.device("cpu"))
     assert watch is not None
     prepare, verdicts = Preparation(found.preprocess), dict[str, list[Verdict]]()
-    for kind, channel in KINDS.items():
+    for kind, file in kinds.items():
         for case in make_plan(config).cohort.test:
-            scan = read_volume(case.images["t1"].with_name(f"{channel}.nii.gz"))
+            scan = read_volume(file(Path(case.images[channel])))
             verdicts.setdefault(kind, []).append(watch(scan, prepare(scan).image))
     return verdicts, watch.guard.limit(found.predict.guard)
 
@@ -67,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = pipeline(Path(folder))
-        show([told(*judged(path, seed, options.steps)) for seed in options.seeds])
+        show([told(*judged(path, "t1", KINDS, seed, options.steps)) for seed in options.seeds])
 
 
 if __name__ == "__main__":

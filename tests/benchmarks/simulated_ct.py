@@ -5,10 +5,12 @@
 
 Not a patient: an oval body of fat and muscle in air, with a spine, a liver and a spleen of smooth
 random outline, bright vessels, and in each liver one to three lesions of 8 to 16 mm, 25 to 45 HU
-darker than it, under the noise of a CT. Everything is drawn from the number of the case.
+darker than it, under the noise of a CT. Scans show the portal venous phase; the same bodies can be
+drawn in the late arterial one and without contrast agent. All follows from the number of the case.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -19,8 +21,26 @@ SHAPE, SPACING = (144, 120, 64), (2.5, 2.5, 3.0)
 NOISE = 12.0
 
 
-def simulated(number: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Phase:
+    """What a contrast agent adds to the portal venous phase, in Hounsfield units."""
+
+    liver: float = 0
+    spleen: float = 0
+    vessels: float = 0
+    """Beside what it adds to the liver around them."""
+
+
+PHASES = {
+    "portal venous": Phase(),
+    "late arterial": Phase(liver=-40, spleen=20, vessels=-30),
+    "without agent": Phase(liver=-52, spleen=-62, vessels=-55),
+}
+
+
+def simulated(number: int, phase: str = "portal venous") -> tuple[np.ndarray, np.ndarray]:
     """Hounsfield units [X, Y, Z] int16 and the mask of the lesions, uint8, of one case."""
+    added = PHASES[phase]
     rng = np.random.default_rng([2024, number])
     axes = [
         spacing * (np.arange(side) - side / 2) for side, spacing in zip(SHAPE, SPACING, strict=True)
@@ -38,13 +58,13 @@ def simulated(number: int) -> tuple[np.ndarray, np.ndarray]:
     image[oval((0, 0, 0), (wide, deep, 1e4), 0)] = -100  # fat
     image[oval((0, 0, 0), (wide - 18, deep - 18, 1e4), 0.3)] = 40  # muscle and bowel
     image[oval((0, -deep + 42, 0), (18, 20, 1e4), 0.3)] = 320  # spine
-    image[oval((-rng.uniform(70, 85), -30, 10), (28, 38, 50))] = 110  # spleen
+    image[oval((-rng.uniform(70, 85), -30, 10), (28, 38, 50))] = 110 + added.spleen
     middle = (rng.uniform(45, 60), rng.uniform(0, 15), rng.uniform(-10, 10))
     liver = oval(middle, (rng.uniform(58, 68), rng.uniform(55, 68), 85))
-    level = rng.uniform(90, 125)
+    level = rng.uniform(90, 125) + added.liver
     image[liver] = level
     vessels = np.abs(gaussian_filter(rng.standard_normal(SHAPE), (3, 3, 5))) < 0.0006
-    image[liver & vessels] = level + 40
+    image[liver & vessels] = level + 40 + added.vessels
     inside = np.argwhere(gaussian_filter(liver.astype(float), 3) > 0.95)
     mask = np.zeros(SHAPE, np.uint8)
     for _ in range(rng.integers(1, 4)):
@@ -60,12 +80,12 @@ def simulated(number: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(blurred, -1024, 3000).astype(np.int16), mask
 
 
-def simulate(folder: Path, count: int) -> None:
+def simulate(folder: Path, count: int, phase: str = "portal venous") -> None:
     """Write images/ and labels/ of so many cases into a folder."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        for part, array in zip(("images", "labels"), simulated(number), strict=True):
+        for part, array in zip(("images", "labels"), simulated(number, phase), strict=True):
             scan = nib.Nifti1Image(array, np.diag([*SPACING, 1]))
             nib.save(scan, folder / part / f"ct_{number:03d}.nii.gz")
 

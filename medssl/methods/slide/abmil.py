@@ -1,8 +1,8 @@
-"""ABMIL: a weighted mean of the patches, whose weights are learned.
+"""ABMIL: a weighted mean of the patches, whose weights are learned, as may be their embedding.
 
 Source: Ilse et al., ICML 2018 (arXiv 1802.04712).
 
-Legend: N patches, E features, K classes, C sigmoid outputs.
+Legend: N patches, E features, W width of an embedded patch, K classes, C sigmoid outputs.
 """
 
 from typing import NamedTuple
@@ -29,10 +29,15 @@ class Pooled(NamedTuple):
 
 
 class AbmilNetwork(nn.Module):
-    """Attention scores, softmax over the patches, weighted sum, linear layer."""
+    """Layers of each patch, attention, softmax over the patches, weighted sum, linear layer."""
 
     def __init__(self, settings: Settings, width: int, outputs: int) -> None:
         super().__init__()
+        layers: list[nn.Module] = []
+        for wide in settings.layers:
+            layers += [nn.Linear(width, wide), nn.ReLU(), nn.Dropout(settings.dropout)]
+            width = wide
+        self.embed = nn.Sequential(*layers)
         self.scores = AttentionScores(width, settings.hidden, 1, settings.gated)
         self.readout = nn.Linear(width, outputs)
 
@@ -46,8 +51,9 @@ class AbmilNetwork(nn.Module):
     def pool(self, features: Tensor) -> Pooled:
         """Features [N, E] to the bag's logits."""
         refuse_empty(features)
-        attention = self.scores(features).float().squeeze(1).softmax(0)
-        return Pooled(self.readout(attention @ features), attention)
+        rows = self.embed(features)
+        attention = self.scores(rows).float().squeeze(1).softmax(0)
+        return Pooled(self.readout(attention @ rows.float()), attention)
 
 
 class Abmil(SigmoidHead[AbmilNetwork]):

@@ -5,6 +5,7 @@ import torch
 
 from medssl.errors import DataError, UsageError
 from medssl.methods.method import Progress
+from medssl.methods.settings.abmil import Settings
 
 NAMES = ["max_pool", "mean_pool", "abmil", "dsmil", "transmil", "clam"]
 SMALLER = {"transmil": {"embed_width": 32, "landmarks": 8}}
@@ -61,6 +62,37 @@ def test_abmil_is_the_softmax_weighted_sum(build, bag, gated):
     torch.testing.assert_close(answer.probability[1:], logit.sigmoid())
     assert answer.instances is None
     torch.testing.assert_close(step(method, batches)["bag"], -logit.sigmoid().log().squeeze())
+
+
+def test_layers_of_abmil_embed_each_patch_before_it_is_weighted(build, bag):
+    method = build("abmil", layers=(7, 3), hidden=5).eval()
+    network, rows = method.network, features(bag(9))
+    weights = dict(network.named_parameters())
+    embedded = rows
+    for layer in (0, 3):
+        weight, bias = (weights[f"embed.{layer}.{part}"] for part in ("weight", "bias"))
+        embedded = (embedded @ weight.T + bias).clamp_min(0)
+    attention = network.scores(embedded).squeeze(1).softmax(0)
+    logit = (attention @ embedded) @ weights["readout.weight"][0] + weights["readout.bias"]
+    answer = method.predictor()(rows)
+    torch.testing.assert_close(answer.attention, attention)
+    torch.testing.assert_close(answer.probability[1:], logit.sigmoid())
+
+
+def test_dropout_of_embedded_patches_is_of_training_alone(build, bag):
+    method, batches = build("abmil", layers=(64,), dropout=0.5), bag(9)
+    torch.manual_seed(0)
+    one, other = (step(method.train(), batches)["bag"].item() for _ in range(2))
+    assert one != other
+    one, other = (step(method.eval(), batches)["bag"].item() for _ in range(2))
+    assert one == other
+
+
+def test_abmil_of_the_classical_bags_has_the_layers_of_its_paper(build):
+    method = build("abmil", **Settings.presets["classical"])
+    shapes = [tuple(one.shape) for one in method.network.parameters() if one.ndim == 2]
+    width = shapes[0][1]
+    assert shapes == [(256, width), (128, 256), (64, 128), (64, 64), (1, 64), (1, 64)]
 
 
 @pytest.mark.parametrize("name", ["max_pool", "mean_pool", "abmil", "dsmil"])
