@@ -17,9 +17,8 @@ import numpy as np
 
 from medssl.atomic import appearing, discard
 from medssl.data.case_checks import constant, empty, some
-from medssl.data.dicom.lists import is_list
 from medssl.data.foreground import find_class_voxels, is_marked
-from medssl.data.joined import is_joined, named_by
+from medssl.data.joined import named_by
 from medssl.data.labels import IGNORED
 from medssl.data.pixels import files_of
 from medssl.data.quantiles import quantiles_of
@@ -183,7 +182,6 @@ class CaseCache:
         known += [colours] if (colours := self._spec.label_colours) else []
         known += [{"ignore": ignore}] if (ignore := self._spec.ignore) is not None else []
         known += ["resampled"] if self._spec.resample_channels else []
-        known += ["overlaps"] if any(is_joined(one) or is_list(one) for one in labels) else []
         digest.update(json.dumps(known).encode())
         for path in images + labels:
             digest.update(path.name.encode())
