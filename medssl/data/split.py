@@ -24,13 +24,18 @@ ROLES = ("labelled", "unlabelled", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids by role; no patient has two roles."""
+    """Case ids by role; no patient has two roles.
+
+    Attributes:
+        set_aside: the test cases while others are scored in their place; nothing sees them.
+    """
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
     seed: int
+    set_aside: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -52,7 +57,8 @@ class Split:
         try:
             plain: dict[str, Any] = json.loads(text)
             roles = {role: tuple(map(str, plain[role])) for role in ROLES}
-            split = cls(seed=int(plain["seed"]), **roles)
+            aside = tuple(map(str, plain.get("set_aside", ())))
+            split = cls(seed=int(plain["seed"]), set_aside=aside, **roles)
             written = str(plain["hash"])
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise DataError("the split file is damaged", do="train anew") from None
@@ -69,25 +75,37 @@ def make_split(cases: Sequence[Case], settings: SplitSettings, seed: int) -> Spl
     """The split that `settings` asks for.
 
     Test cases are those the data set declares, else `settings.test` labelled cases drawn with
-    `settings.test_seed`, or `seed` where that is null. Of the patients left, in shuffled or in
-    listed order, the first `settings.labels` labelled cases, or all where that is null, are the
-    budget, and every 1/`settings.validation`-th of them validates, none where that is null. All
-    later patients are unlabelled, whether a label exists or not. A patient whose cases the budget
-    cuts through, and unlabelled cases of patients with another role, stay out.
+    `settings.test_seed`, or `seed` where that is null. With `settings.rehearsal` they are set
+    aside, and so many labelled cases of those left are the test. Of the patients left, in shuffled
+    or in listed order, the first `settings.labels` labelled cases, or all where that is null, are
+    the budget, and every 1/`settings.validation`-th of them validates, none where that is null.
+    All later patients are unlabelled, whether a label exists or not. A patient whose cases the
+    budget cuts through, and unlabelled cases of patients with another role, stay out.
 
     Raises:
         UsageError: the data set has fewer labelled cases than asked for, or none is left to train.
         DataError: the data set declares one patient both for training and for test.
     """
-    test = _declared_test(cases) or _drawn_test(cases, settings, seed)
+    draw = seed if settings.test_seed is None else settings.test_seed
+    test = _declared_test(cases) or _drawn_test(cases, settings.test, "test", [draw])
     held = {case.patient for case in test} | {c.patient for c in cases if c.part == "test"}
+    aside: list[Case] = []
+    if settings.rehearsal:
+        rest = [case for case in cases if case.patient not in held]
+        aside, test = test, _drawn_test(rest, settings.rehearsal, "rehearsal", [draw, 1])
+        held |= {case.patient for case in test}
     groups = _by_patient([case for case in cases if case.patient not in held])
     if settings.order == "shuffled":
         groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     labelled, validation, after = _budget(groups, settings)
     unlabelled = [case.id for group in after for case in group][: settings.unlabelled]
     return Split(
-        tuple(labelled), tuple(unlabelled), tuple(validation), tuple(c.id for c in test), seed
+        tuple(labelled),
+        tuple(unlabelled),
+        tuple(validation),
+        tuple(case.id for case in test),
+        seed,
+        tuple(case.id for case in aside),
     )
 
 
@@ -189,20 +207,23 @@ def _declared_test(cases: Sequence[Case]) -> list[Case]:
     return [case for case in declared if case.label is not None]
 
 
-def _drawn_test(cases: Sequence[Case], settings: SplitSettings, seed: int) -> list[Case]:
-    """At most `settings.test` labelled cases, whole patients; fewer only where none fits."""
+def _drawn_test(cases: Sequence[Case], count: int, key: str, seed: list[int]) -> list[Case]:
+    """At most `count` labelled cases, whole patients; fewer only where none fits.
+
+    Args:
+        key: of `split`, which gave the number.
+    """
     groups = _by_patient([case for case in cases if case.label is not None])
     available = sum(map(len, groups))
-    if settings.test > available:
+    if count > available:
         raise UsageError(
-            f"split.test={settings.test} is more than the {available} labelled cases",
+            f"split.{key}={count} is more than the {available} labelled cases",
             "test cases need a label to be scored",
-            "lower split.test",
+            f"lower split.{key}",
         )
     drawn: list[Case] = []
-    draw = np.random.default_rng(seed if settings.test_seed is None else settings.test_seed)
-    for index in draw.permutation(len(groups)):
-        if len(drawn) + len(groups[index]) <= settings.test:
+    for index in np.random.default_rng(seed).permutation(len(groups)):
+        if len(drawn) + len(groups[index]) <= count:
             drawn += groups[index]
     chosen = {case.id for case in drawn}
     return [case for case in cases if case.id in chosen]

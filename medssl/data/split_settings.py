@@ -62,6 +62,12 @@ class SplitSettings(Section):
         ge=0,
         description="seed of the test draw; null: the run's own, so test cases change",
     )
+    rehearsal: Items = Field(
+        default=0,
+        ge=0,
+        description="so many labelled training cases are scored in place of the test cases, which "
+        "nothing sees: settings are chosen so; 0: none",
+    )
     unlabelled: Items | None = Field(
         default=None, ge=0, description="at most so many unlabelled cases"
     )

@@ -60,12 +60,14 @@ class Cohort:
 
         Those that nothing learns from; without any, those that a fold has left out.
         """
-        return self.kept_from_pretraining or self.left_out
+        return self._named({name for split in self.splits[:1] for name in split.test}) or (
+            self.left_out
+        )
 
     @property
     def left_out(self) -> tuple[Case, ...]:
         """The cases that a fold has left out, in the data set's order."""
-        return self._tested(self.folds)
+        return self._named({name for split in self.folds for name in split.test})
 
     @property
     def kept_from_pretraining(self) -> tuple[Case, ...]:
@@ -74,11 +76,11 @@ class Cohort:
         An encoder that the run starts from must not have seen their patients. In a cross-validation
         it is pre-trained on all others, without their labels.
         """
-        return self._tested(self.splits[:1])
+        held = (name for split in self.splits[:1] for name in (*split.test, *split.set_aside))
+        return self._named(set(held))
 
-    def _tested(self, splits: Sequence[Split]) -> tuple[Case, ...]:
-        held = {name for split in splits for name in split.test}
-        return tuple(case for case in self.cases if case.id in held)
+    def _named(self, names: Collection[str]) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases if case.id in names)
 
     def answers(self) -> list[tuple[int | None, tuple[str, ...]]]:
         """The test cases of the final model, None, and of each fold by its number.

@@ -23,6 +23,13 @@ from medssl.pipeline.study_tasks import study_folder
 from medssl.pipeline.study_tracking import hand_over
 from medssl.train.fingerprint import code_version
 
+CHOOSING = "**Scored are training cases, to choose by: nothing sees the test cases.**"
+
+
+def is_rehearsed(pipeline: Any) -> bool:
+    """Whether training cases are scored in place of the test cases."""
+    return bool(getattr(getattr(pipeline, "split", None), "rehearsal", 0))
+
 
 def write_report(study: Study, failures: Sequence[Failure] = (), command: str = "") -> str:
     """Write what all finished runs of a study found; returns a word on where it is.
@@ -108,6 +115,7 @@ def _page(
     lines += [
         f"{len(results)} of {planned} runs. {comparison.introduction(config.specs)}",
         "",
+        *([CHOOSING, ""] if is_rehearsed(config.pipeline) else []),
         f"- command: `{command}`",
         f"- code: {code_version()}",
         f"- machine: {machine()}",

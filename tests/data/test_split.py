@@ -118,6 +118,36 @@ def test_drawn_test_cases_follow_the_run_where_they_are_to() -> None:
         assert make_split(numbered(40), free, seed) == make_split(numbered(40), fixed, seed)
 
 
+@settings(deadline=None, max_examples=30)
+@given(cohorts(), st.integers(0, 3))
+def test_a_rehearsal_scores_other_cases_and_keeps_the_test_out_of_everything(
+    cases: list[Case], seed: int
+) -> None:
+    chosen = SplitSettings(labels=1, test=1)
+    real = make_split(cases, chosen, seed)
+    split = make_split(cases, chosen.model_copy(update={"rehearsal": 1}), seed)
+    patient = {one.id: one.patient for one in cases}
+    assert split.set_aside == real.test
+    held = {patient[name] for name in real.test}
+    assert not held & {patient[name] for role in ROLES for name in getattr(split, role)}
+    verify(split, cases)
+    assert Split.from_json(split.to_json()) == split
+
+
+def test_a_rehearsal_is_the_same_for_every_seed_and_budget() -> None:
+    splits = [
+        make_split(numbered(40), SplitSettings(labels=labels, test=10, rehearsal=12), seed)
+        for labels in (4, 16)
+        for seed in (0, 1)
+    ]
+    assert {(split.test, split.set_aside) for split in splits} == {
+        (splits[0].test, make_split(numbered(40), SplitSettings(labels=4, test=10), 0).test)
+    }
+    assert len(splits[0].test) == 12
+    with pytest.raises(UsageError, match=r"split\.rehearsal=31 is more than the 30 labelled"):
+        make_split(numbered(40), SplitSettings(labels=4, test=10, rehearsal=31), 0)
+
+
 def test_declared_test_cases_come_before_drawn_ones() -> None:
     cases = [*numbered(6), case("t1", part="test"), case("t2", labelled=False, part="test")]
     split = make_split(cases, SplitSettings(labels=2, test=3), 0)

@@ -204,6 +204,18 @@ def test_runs_in_pieces_make_the_same_study(
         assert words in summary
 
 
+def test_a_rehearsal_says_that_training_cases_are_scored(
+    study: Study, balls: Path, untrained: list[str]
+) -> None:
+    (balls / "pipelines" / "rehearsed.yaml").write_text("extends: balls\nsplit: {rehearsal: 2}\n")
+    rehearsed = study.model_copy(update={"pipeline": "rehearsed", "ceiling": None})
+    told = Told()
+    run_study(rehearsed, told, ["arm=plain,labels=2,seed=0"])
+    assert any("2 training cases are scored in place of the test" in note for note in told.notes)
+    summary = balls / "runs" / "rehearsed" / "study-balls_study" / "summary.md"
+    assert "**Scored are training cases, to choose by:" in summary.read_text()
+
+
 DICE = SegmentComparison()
 
 

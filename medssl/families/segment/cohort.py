@@ -31,6 +31,10 @@ VOLUMES, PAGE = "volumes.csv", "masks.html"
 
 CHECK = 1  # of what is looked for; raise it when cases that passed need another look
 
+REHEARSAL = (
+    "{} training cases are scored in place of the test cases, which nothing sees (split.rehearsal)"
+)
+
 WORKERS = 2
 
 
@@ -50,14 +54,17 @@ def find_cohort(config: SegmentConfig, kept_out: Collection[str] = ()) -> Cohort
     asked = config.pipeline.split.folds
     scored = (*split.test, *split.validation, *(split.labelled if asked else ()))
     _must_outline_some(config.spec, scored)
+    rehearsal = [REHEARSAL.format(len(split.test))] if config.pipeline.split.rehearsal else []
     if not asked:
-        return Cohort(tuple(cases), (split,))
+        return Cohort(tuple(cases), (split,), tuple(rehearsal))
     labelled = [case for case in cases if case.id in set(split.labelled)]
     contents = foreground(labelled, config.spec)
     folds = leave_out(split, cases, asked, contents)
     for one in folds:
         verify(one, cases)
-    return Cohort(tuple(cases), (split, *folds), tuple(shortcomings(folds, contents, asked)))
+    return Cohort(
+        tuple(cases), (split, *folds), (*rehearsal, *shortcomings(folds, contents, asked))
+    )
 
 
 def _must_outline_some(spec: DataSpec, scored: Sequence[str]) -> None:
