@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from medssl.data.dicom.contents import Candidate
 from medssl.data.dicom.contrast import contrast_of_channel
+from medssl.data.dicom.ends import may_lack
 from medssl.data.dicom.grids import Grids
 from medssl.data.dicom.rule import SeriesRule
 from medssl.data.dicom.series import Series
@@ -231,6 +232,8 @@ def _remark(one: Candidate, wanted: Wanted, channel: str) -> str:
     unit = one.series.slices[0].unit if one.series else ""
     if unit not in ("", SUV):
         said.append(f"its values are no SUV, but {unit}")
+    if one.series and not one.part:
+        said.append(may_lack(one.series))
     if one.copies:
         slices = "slice is" if one.copies == 1 else "slices are"
         said.append(f"{one.copies} {slices} there more than once")

@@ -36,7 +36,8 @@ def series(tmp_path, write):
         place = tmp_path / folder
         place.mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            told = {**MR, "SeriesInstanceUID": uid, "StudyInstanceUID": "1.2", **header}
+            own = {"SeriesInstanceUID": uid, "InstanceNumber": number + 1}
+            told = {**MR, **own, "StudyInstanceUID": "1.2", **header}
             write(place / f"{uid[-12:]}{number}", number * step, TWELVE + number, **told)
         return uid
 
@@ -399,6 +400,24 @@ def test_slices_that_were_copied_count_once(tmp_path, series):
     found = chosen(tmp_path)
     assert len(found.series[0].slices) == 4
     assert found.decisions[0].reason == "4 slices are there more than once"
+
+
+@pytest.mark.parametrize(
+    ("lost", "stated", "words"),
+    [
+        ([], 4, ""),
+        ([3], 4, "its acquisition had 4 images, and 3 are here: an end may be lacking"),
+        ([3], None, ""),  # nothing tells it
+        ([0, 1], None, "its slices are numbered from 3 to 4: the first 2 may be lacking"),
+        ([], 3, ""),  # an acquisition of which the series holds more
+    ],
+)
+def test_ends_that_may_be_lacking_are_told(tmp_path, series, lost, stated, words):
+    header = {} if stated is None else {"ImagesInAcquisition": stated}
+    series("a", SeriesDescription="T1", **header)
+    for number in lost:
+        sorted((tmp_path / "a").iterdir())[0 if number < 2 else -1].unlink()
+    assert chosen(tmp_path).decisions[0].reason == words
 
 
 def test_a_copy_may_be_compressed_another_way(tmp_path, series):
