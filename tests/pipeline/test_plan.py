@@ -343,3 +343,16 @@ def test_a_planned_run_trains_predicts_and_says_what_it_ran(open_balls: Path, me
     before = sorted(path.name for path in (open_balls / "runs" / "open").iterdir())
     run(config, QuietReporter())  # nothing is left to do
     assert sorted(path.name for path in (open_balls / "runs" / "open").iterdir()) == before
+
+
+def test_a_rehearsal_keeps_the_test_cases_from_scores_plans_and_encoders(balls: Path) -> None:
+    """Its own test cases are scored; those set aside are in no role, but kept from encoders."""
+    real = cohort_of(load_config("balls", ["split.test=2"]))
+    keys = ["split.test=2", "split.rehearsal=1", "split.labels=2"]
+    cohort = cohort_of(load_config("balls", keys))
+    aside = {case.id for case in real.test}
+    scored = {case.id for case in cohort.test}
+    assert len(scored) == 1
+    assert not scored & aside
+    assert {case.id for case in cohort.kept_from_pretraining} == scored | aside
+    assert not {case.id for case in training_scans(cohort, keeps_labels=True)} & (scored | aside)

@@ -2,7 +2,7 @@
 
 Source: Ilse et al., ICML 2018 (arXiv 1802.04712).
 
-Legend: N patches, E features, W width of an embedded patch, K classes, C sigmoid outputs.
+Legend: N patches, E features, K classes, C sigmoid outputs.
 """
 
 from typing import NamedTuple
