@@ -220,3 +220,9 @@ def test_batches_are_drawn_for_the_device_that_trains(training, monkeypatch):
     monkeypatch.setattr(loop, "Prefetch", draw)
     with pytest.raises(Drawn, match="cuda"):
         training().run(device="cuda")
+
+
+def test_numbers_that_only_slow_a_processor_down_count_as_zero() -> None:
+    """Weights that decay below 1e-38 made each step take twice as long."""
+    loop.configure_torch(None, True)
+    assert (torch.tensor([1e-30]) * 1e-10).item() == 0
