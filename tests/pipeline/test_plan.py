@@ -93,6 +93,8 @@ def test_few_steps_are_made_with_adam_unless_the_optimiser_is_given(open_balls: 
     assert (planned.name, planned.learning_rate) == ("adam", 0.003)
     given = settle(["train.optimiser.learning_rate=0.02"]).pipeline.train.optimiser
     assert (given.name, given.learning_rate) == ("sgd", 0.02)
+    given = settle(["train.optimiser.weight_decay=0"]).pipeline.train.optimiser
+    assert (given.name, given.learning_rate, given.weight_decay) == ("adam", 0.003, 0)
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
@@ -110,7 +112,12 @@ def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("features", (4, 8)), ("deep_supervision", False), ("strides", ((1, 1, 1), (2, 2, 2)))],
+    [
+        ("features", (4, 8)),
+        ("features", (4, 8, 16, 32, 64)),  # more levels than are planned
+        ("deep_supervision", False),
+        ("strides", ((1, 1, 1), (2, 2, 2))),
+    ],
 )
 def test_each_key_of_a_planned_network_can_be_given(open_balls: Path, key: str, value: Any) -> None:
     text = str(value).replace("(", "[").replace(")", "]").lower().replace(" ", "")

@@ -15,7 +15,7 @@ LAYOUT = "channels_last"
 """Of the weights of nnU-Net's networks; others have their own."""
 
 OPTIMISER = ("name", "learning_rate")
-"""Planned together, where the pipeline says nothing of its optimiser."""
+"""Planned together, where the pipeline gives neither; its other keys do not matter."""
 
 CHAINS = {
     "mr": ("orientation", "spacing", "crop_foreground", "intensity"),
@@ -34,7 +34,7 @@ def plannable(given: Plain, modality: str) -> list[str]:
     """
     train = _part(given, "train")
     found = [f"train.{key}" for key in TRAIN if key not in train]
-    if "optimiser" not in train:
+    if not set(OPTIMISER) & set(_part(train, "optimiser")):
         found += [f"train.optimiser.{key}" for key in OPTIMISER]
     word = chain_word(given, modality)
     if word is not None:

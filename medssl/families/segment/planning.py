@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -171,12 +172,15 @@ def _orientation(config: SegmentConfig, word: str | None) -> str | None:
 
 
 def _fitting(config: SegmentConfig, keys: Sequence[Planned]) -> list[Planned]:
-    """The keys with as many levels as were given, and with a patch that the network halves."""
+    """The keys with as many levels as were given, and with a patch that the network halves.
+
+    Levels beyond those planned are like the coarsest one.
+    """
     own = network_keys(config.given)
     levels = next((len(own[key]) for key in LEVELS if own.get(key)), None)
     names = {f"network.{key}" for key in LEVELS}
     cut = [
-        replace(one, value=one.value[:levels]) if one.key in names and levels else one
+        replace(one, value=_as_many(one.value, levels)) if one.key in names and levels else one
         for one in keys
     ]
     plain = below_given([one for one in cut if one.key != "train.patch"], config.given)
@@ -186,6 +190,10 @@ def _fitting(config: SegmentConfig, keys: Sequence[Planned]) -> list[Planned]:
         replace(one, value=_padded(one.value, multiples)) if one.key == "train.patch" else one
         for one in cut
     ]
+
+
+def _as_many(value: Sequence[Any], levels: int) -> list[Any]:
+    return [*value[:levels], *[value[-1]] * (levels - len(value))]
 
 
 def _padded(patch: Sequence[int], multiples: Sequence[int]) -> list[int]:
