@@ -14,6 +14,7 @@ from medssl.data.plan.fingerprint import CaseFacts
 from medssl.data.spec import Case
 from medssl.data.volume import read_volume, write_mask, write_volume
 from medssl.errors import UsageError
+from medssl.families.segment.plannable import plannable
 from medssl.families.segment.planning import training_scans
 from medssl.networks.unet_settings import UNetSettings
 from medssl.pipeline.config import Config, load_config
@@ -95,6 +96,24 @@ def test_few_steps_are_made_with_adam_unless_the_optimiser_is_given(open_balls: 
     assert (given.name, given.learning_rate) == ("sgd", 0.02)
     given = settle(["train.optimiser.weight_decay=0"]).pipeline.train.optimiser
     assert (given.name, given.learning_rate, given.weight_decay) == ("adam", 0.003, 0)
+
+
+@pytest.mark.parametrize(
+    ("augment", "left"),
+    [
+        (None, True),
+        ("standard", True),
+        ({"standard": {"noise_chance": 0}}, True),
+        ({"standard": {"mirror_axes": [0]}}, False),
+        ({"basic": {}}, False),
+        ([{"RandFlipd": {"prob": 0.5}}], False),
+    ],
+)
+def test_axes_that_mirror_are_planned_unless_they_or_other_changes_are_given(
+    augment: Any, left: bool
+) -> None:
+    """One other key given once brought back the mirroring of axes whose ends labels tell apart."""
+    assert ("augment.standard.mirror_axes" in plannable({"augment": augment}, "MR")) is left
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:

@@ -44,7 +44,7 @@ def plannable(given: Plain, modality: str) -> list[str]:
     if network.get("name", UNETS[0]) in UNETS:
         found += [f"network.{key}" for key in NETWORK if key not in network]
         found += [f"train.{LAYOUT}"] if LAYOUT not in train else []
-    if given.get("augment") is None:
+    if _leaves_mirrors(given):
         found.append("augment.standard.mirror_axes")
     return found
 
@@ -55,7 +55,7 @@ def steering(given: Plain) -> dict[str, Any]:
     return {
         "preprocess": given.get("preprocess"),
         "network": network_keys(given),
-        "augment": given.get("augment") is not None,
+        "augment": not _leaves_mirrors(given),
         "train": {key: train[key] for key in (*TRAIN, LAYOUT, "optimiser") if key in train},
     }
 
@@ -109,6 +109,15 @@ def fixed(given: Plain, modality: str, steps: list[Any]) -> Fixed:
         keys.get("crop_foreground"),
         patch and tuple(patch),
     )
+
+
+def _leaves_mirrors(given: Plain) -> bool:
+    """Whether the random changes are the standard ones, without a word on the axes that mirror."""
+    own = given.get("augment")
+    if not isinstance(own, Mapping):
+        return own in (None, "standard")
+    inner = own.get("standard")
+    return len(own) == 1 and isinstance(inner, Mapping) and "mirror_axes" not in inner
 
 
 def _part(given: Plain, name: str) -> Plain:
