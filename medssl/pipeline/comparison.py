@@ -200,19 +200,18 @@ class Comparison(ABC):
     def difference(self, runs: Runs, reference: Runs) -> list[str]:
         """An arm less another over the items of both; empty texts where these are too few.
 
-        The interval is over items and over seeds, of those that both have; p is over items.
+        Of seeds those count that both have, if there are any. The interval is over items and over
+        seeds; p is over items.
         """
+        if shared := set(runs) & set(reference):
+            runs, reference = ({seed: one[seed] for seed in shared} for one in (runs, reference))
         mine, theirs = self.pooled(runs), self.pooled(reference)
         common = sorted(set(mine) & set(theirs))
         if len(common) < 2:
             return ["" for _ in self.differences]
         pairs = [mine[item] for item in common], [theirs[item] for item in common]
         found = paired_difference(*pairs, np.random.default_rng(0))
-        seeds = set(runs) & set(reference) or set(runs)
-        tables = [
-            self.table({seed: one[seed] for seed in seeds & set(one)} or one, common)
-            for one in (runs, reference)
-        ]
+        tables = [self.table(one, common) for one in (runs, reference)]
         first, second = crossed_means(tables, DRAWS, np.random.default_rng(0))
         low, high = quantiles(first - second)
         return [f"{found.mean:+.3f} [{low:+.3f}, {high:+.3f}]", f"{found.p:.2g}"]

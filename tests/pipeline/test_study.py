@@ -226,6 +226,14 @@ def test_seeds_are_pooled_by_case() -> None:
     assert DICE.cells(runs)[0] == "0.500 [0.200, 0.800]"  # over items and seeds
 
 
+def test_arms_are_compared_by_the_seeds_that_both_have() -> None:
+    """A seed that is easy for everybody is no merit of the arm that ran it."""
+    one = {0: scores({"x": 0.5, "y": 0.6}), 1: scores({"x": 0.9, "y": 0.95})}
+    other = {0: scores({"x": 0.5, "y": 0.6})}
+    assert DICE.difference(one, other)[0] == "+0.000 [+0.000, +0.000]"
+    assert DICE.difference(one, {1: other[0]})[0].startswith("+0.375 ")
+
+
 def test_a_case_counts_by_the_seeds_that_tested_it() -> None:
     runs = {0: scores({"x": 0.2, "y": 0.6}), 1: scores({"x": 0.4, "z": 0.8})}
     assert DICE.pooled(runs) == pytest.approx({"x": 0.3, "y": 0.6, "z": 0.8})
