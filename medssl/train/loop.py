@@ -114,7 +114,8 @@ def fit(
     device = choose_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    with TEAM.joined(device), float32_products(tf32=settings.precision == "tf32"):
+    tf32 = settings.precision == "tf32"
+    with TEAM.joined(device), float32_products(tf32), tiny_numbers_as_zero():
         shared = {kind: own_part(stream, TEAM) for kind, stream in streams.items()}
         parted = frozenset(kind for kind, one in shared.items() if isinstance(one, OwnPart))
         update = make_update(method, settings, seed, device, fine_tune, parted, reporter.note)
@@ -165,13 +166,22 @@ def float32_products(tf32: bool) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = cudnn
 
 
-def configure_torch(threads: int | None, deterministic: bool) -> None:
-    """CPU threads of torch (None leaves them) and determinism, in this process.
+@contextmanager
+def tiny_numbers_as_zero() -> Iterator[None]:
+    """While it lasts, numbers below 1e-38 count as 0, in this thread and those that it starts.
 
-    Numbers below 1e-38 count as 0: weights that decay to there, as those of levels that nothing
-    needs do, make each step of a CPU take twice as long.
+    Weights that decay to there, as those of levels that nothing needs do, make each step of a CPU
+    take twice as long.
     """
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def configure_torch(threads: int | None, deterministic: bool) -> None:
+    """CPU threads of torch (None leaves them) and determinism, in this process."""
     if threads is not None:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)

@@ -1,6 +1,6 @@
 """Settings of `abmil`."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -23,13 +23,20 @@ class Settings(MethodSettings):
 
     gated: bool = Field(default=False, description="times a sigmoid gate (equation 9)")
     hidden: Width = Field(default=128, ge=1, description="width of the attention, L")
-    layers: tuple[Width, ...] = Field(
+    layers: tuple[Annotated[Width, Field(ge=1)], ...] = Field(
         default=(),
+        exclude_if=lambda given: not given,
         description="widths of layers that embed each patch before it is weighted, each with ReLU "
         "and dropout; none: features are weighted as they are. Of the paper on the classical "
         "bags: 256, 128, 64",
     )
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="after each of these layers")
+    dropout: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        exclude_if=lambda given: given == 0.5,
+        description="after each of these layers",
+    )
     positive_weight: bool = Field(
         default=False, description="weigh positive bags by negatives / positives"
     )
