@@ -58,6 +58,7 @@ class StudyPage:
         doubt: 0 to 1.
         unit: of sizes: ml, or of pictures mm2 or pixels.
         members: networks of the model.
+        left_out: cases of a cross-validation that the intervals are of; 0: none.
         unguarded: why nothing is known where there is no `guard`.
         study: of `medssl.evaluate.study_volume.packed`.
         preview: PNG.
@@ -71,6 +72,7 @@ class StudyPage:
     doubt: float
     unit: str
     members: int
+    left_out: int
     guard: Guarded | None
     unguarded: str
     study: Mapping[str, Any]

@@ -40,6 +40,8 @@ class Measured:
         voxel: what a voxel counts, in `unit`.
         unit: "ml"; of pictures "mm2", or "pixels" where the file does not say how large one is.
         members: the same as `voxels` of each network by itself; empty where there is one network.
+        factors: by which the size of each class may be off, 19 times in 20, as cases showed that
+            were left out of training; None: not known of that class. Empty: of none.
         verdict: how unlike the training scans it is; None where that is not known.
     """
 
@@ -49,6 +51,7 @@ class Measured:
     members: tuple[tuple[int, ...], ...] = ()
     verdict: Verdict | None = None
     unit: str = "ml"
+    factors: tuple[float | None, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -60,12 +63,18 @@ class Measured:
         return self.voxels[index] * self.voxel
 
     def interval(self, index: int) -> tuple[float, float] | None:
-        """The least and the greatest size that any of the networks gives it, in `unit`."""
+        """The 95 % interval of its size by `factors`, in `unit`; None of nothing.
+
+        Without factors the least and the greatest size that any of the networks gives it.
+        """
         counts = self.counts(index)
         return counts and (counts[0] * self.voxel, counts[1] * self.voxel)
 
-    def counts(self, index: int) -> tuple[int, int] | None:
+    def counts(self, index: int) -> tuple[float, float] | None:
         """The same in voxels or pixels."""
+        if self.factors:
+            size, factor = self.voxels[index], self.factors[index]
+            return (size / factor, size * factor) if factor and size else None
         if not self.members:
             return None
         counts = [one[index] for one in (*self.members, self.voxels)]
@@ -84,6 +93,7 @@ class Measured:
             "voxel": self.voxel,
             "unit": self.unit,
             "members": [list(one) for one in self.members],
+            "factors": list(self.factors),
             **({"guard": self.verdict.to_plain()} if self.verdict else {}),
         }
 
@@ -97,6 +107,7 @@ class Measured:
             tuple(tuple(int(count) for count in one) for one in plain["members"]),
             Verdict.from_plain(plain),
             str(plain["unit"]),
+            tuple(None if one is None else float(one) for one in plain.get("factors", ())),
         )
 
     def said(self, index: int) -> str:
@@ -120,6 +131,7 @@ def measure(
     members: Iterable[np.ndarray] = (),
     verdict: Verdict | None = None,
     picture: bool = False,
+    factors: Sequence[float | None] = (),
 ) -> Measured:
     """Volumes, or areas in pictures, and doubt of one case.
 
@@ -131,6 +143,7 @@ def measure(
         members: labels of each network by itself, where there are several.
         verdict: of a guard.
         picture: whether the case is a 2-D image, whose pixels have no third side.
+        factors: by which sizes may be off, see `Measured`.
     """
 
     def counted(found: np.ndarray) -> tuple[int, ...]:
@@ -140,7 +153,9 @@ def measure(
     x, y, z = spacing
     voxel = x * y if picture else x * y * z / 1000
     unit = unit_of(spacing, picture)
-    return Measured(_doubt(labels, entropy), counted(labels), voxel, apart, verdict, unit)
+    return Measured(
+        _doubt(labels, entropy), counted(labels), voxel, apart, verdict, unit, tuple(factors)
+    )
 
 
 def unit_of(spacing: tuple[float, float, float], picture: bool) -> str:
@@ -206,8 +221,10 @@ def write_volumes(
         for index, (value, structure) in enumerate(labels):
             sizes = one.size(index), *(one.interval(index) or (None, None))
             known = one.unit == unit
-            counts = one.voxels[index], *(one.counts(index) or (None, None))
-            numbers = *counts[: len(counted)], *(_short(size) if known else None for size in sizes)
+            between = one.counts(index)
+            ends = [round(end) for end in between] if between else [None, None]
+            counts = [one.voxels[index], *ends][: len(counted)]
+            numbers = *counts, *(_short(size) if known else None for size in sizes)
             rows.append([rank, name, one.doubt, value, structure, *numbers, *_guarded(one, limit)])
     write_text(path, table_text(head, rows))
 

@@ -17,6 +17,7 @@ from medssl.data.labels import Label
 from medssl.data.regions import regions_of
 from medssl.data.spec import DataSpec
 from medssl.errors import DataError, MedsslError, UsageError
+from medssl.infer.size_error import SizeError
 from medssl.networks.build import build_network
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.monai_settings import AnyNetwork
@@ -113,6 +114,7 @@ class Checkpoint(BaseModel):
         series: which series of a DICOM study each channel is, as the data spec says.
         resample_channels: whether channels on other grids are put on that of the first.
         tested: how others that were trained alike answered cases they had not seen, in a sentence.
+        size_errors: how far their sizes of a class were off in these cases, by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -141,6 +143,7 @@ class Checkpoint(BaseModel):
     series: dict[str, SeriesRule] = {}
     resample_channels: bool = False
     tested: str = ""
+    size_errors: dict[str, SizeError] = {}
     regions: dict[str, tuple[int, ...]] = {}
     regions_class_order: tuple[int, ...] | None = None
 
@@ -156,6 +159,12 @@ class Checkpoint(BaseModel):
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their indices; background first."""
         return ("background", *(label.name for label in self.labels))
+
+    @property
+    def size_factors(self) -> tuple[float | None, ...]:
+        """By which sizes of each foreground class may be off; empty where it is known of none."""
+        errors = [self.size_errors.get(name) for name in self.classes[1:]]
+        return tuple(one.factor if one else None for one in errors) if any(errors) else ()
 
     @property
     def label_values(self) -> tuple[int, ...]:

@@ -107,6 +107,7 @@ def page(**changes: Any) -> StudyPage:
         "doubt": 0.25,
         "unit": "ml",
         "members": 5,
+        "left_out": 0,
         "guard": Guarded([("features", 7.0)], 3.0, 0.02, 0.05),
         "unguarded": "",
         "study": study(),
@@ -127,6 +128,21 @@ def test_the_page_asks_for_nothing_and_runs_nothing_that_it_was_given(tmp_path: 
     data = re.search(r'id="study">(.*?)</script>', text, re.DOTALL)
     assert data
     assert json.loads(data[1])["labels"][1]["name"] == "<tumour>"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "between 5 networks, ml"),
+        ({"members": 1}, "so there is no interval"),
+        ({"left_out": 8}, "95 % interval, ml"),
+        ({"left_out": 8}, "wrong about 8 cases that a cross-validation had left out"),
+        ({"left_out": 8, "members": 1}, "95 % interval, ml"),
+    ],
+)
+def test_the_page_says_what_its_intervals_are(changes, said, tmp_path: Path) -> None:
+    write_study_page(tmp_path / "page.html", page(**changes))
+    assert said in (tmp_path / "page.html").read_text()
 
 
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome", "chromium-browser")

@@ -18,6 +18,7 @@ from medssl.families.segment.cross_validation import (
     choose_for_all,
     corrected,
     helps,
+    size_errors,
 )
 from medssl.families.segment.foreground import foreground
 from medssl.families.segment.predict import asked_of_run
@@ -94,6 +95,44 @@ def test_a_fold_is_corrected_as_the_others_suggest(balls: Path) -> None:
     assert holes == [("ball",), (), ("ball",)]
 
 
+def held_sizes(**found: float) -> HeldOut:
+    """Two cases whose outline is 2 ml, and what each correction makes of their masks."""
+    sizes = {"outlined": 2.0, "none": 4.0} | found
+    return HeldOut({"ball": 0.2}, {}, {f"c{n}": {"ball": sizes} for n in range(2)})
+
+
+@pytest.mark.parametrize(
+    ("settings", "off"),
+    [
+        ({}, 2.0),
+        ({"largest_component": False, "smallest_ml": {}, "fill_holes": ()}, 2.0),
+        ({"largest_component": True}, 1.5),
+        ({"largest_component": ("ball",), "smallest_ml": 1.0}, 1.5),
+        ({"smallest_ml": {"ball": 0.1}}, 1.25),
+        ({"smallest_ml": 1.0, "fill_holes": True}, 1.2),
+        ({"largest_component": ("ball",), "fill_holes": ("ball",)}, 1.4),
+    ],
+)
+def test_sizes_are_compared_as_masks_are_corrected(settings, off, tmp_path: Path) -> None:
+    fold = held_sizes(
+        largest=3.0,
+        smallest=2.5,
+        holes=4.2,
+        **{"largest holes": 2.8, "smallest holes": 2.4},
+    )
+    write_text(tmp_path / "fold0" / "held_out.json", json.dumps(asdict(fold)))
+    found = size_errors(tmp_path, 1, PredictSettings(**settings))
+    assert found["ball"].cases == 2
+    assert found["ball"].error == pytest.approx(np.log(off))
+
+
+def test_folds_of_earlier_versions_say_nothing_of_sizes(tmp_path: Path) -> None:
+    plain = asdict(held_out())
+    del plain["ml"]
+    write_text(tmp_path / "fold0" / "held_out.json", json.dumps(plain))
+    assert size_errors(tmp_path, 1, PredictSettings()) == {}
+
+
 def test_the_largest_part_alone_makes_a_smallest_size_needless():
     both = [held_out(largest=0.1, smallest=0.1)]
     assert choose(both)["largest_component"] == ("ball",)
@@ -138,6 +177,11 @@ def test_a_run_with_folds_scores_every_labelled_case_and_leaves_one_model(balls,
     assert {line.split(",")[0] for line in scores[1:]} == set(cohort.split.labelled)
     model = read_description(outcome["model"])
     assert model.members == (1 if final == "refit" else 3)
+    train = make_plan(config).folder("train")
+    held = [json.loads((train / f"fold{n}" / "held_out.json").read_text())["ml"] for n in range(3)]
+    assert sorted(case for fold in held for case in fold) == sorted(cohort.split.labelled)
+    assert model.size_errors == size_errors(train, 3, model.predict)
+    assert model.size_errors["ball"].cases == 4
     assert isinstance(model.predict.largest_component, tuple)
     chosen = json.loads((outcome["model"].parents[1] / "corrections.json").read_text())
     assert len(chosen["folds"]) == 3

@@ -8,7 +8,7 @@ Source of the rule: the planning sheet, section 5, with nnU-Net's one step at a 
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from medssl.data.spec import DataSpec
 from medssl.evaluate.segmentation import dice
 from medssl.infer.cleaning import Cleaning
 from medssl.infer.postprocess import TOUCHING
+from medssl.infer.size_error import SizeError
 from medssl.pipeline.folds import HELD_OUT, choose_from_folds, chosen_for
 from medssl.pipeline.stage import read_json
 from medssl.settings import PredictSettings
@@ -32,6 +33,9 @@ CORRECTED = "corrections.json"
 
 CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
 """Keys of `predict` that the folds choose where they are null."""
+
+_ALONE = ("none", "largest", "smallest", "holes")
+"""Corrections, one at a time."""
 
 CHANGE = 1e-6
 """Dice that counts as a difference."""
@@ -51,10 +55,13 @@ class HeldOut:
         smallest_ml: half of the smallest connected part in the masks that the fold learnt from, ml,
             by class.
         dice: of each case, by class and by correction: "none", "largest", "smallest", "holes".
+        ml: of each case that is outlined as a whole, by class: the outlined volume, "outlined", and
+            the predicted one by what corrects it, also two at once, as "largest holes".
     """
 
     smallest_ml: dict[str, float]
     dice: dict[str, dict[str, dict[str, float]]]
+    ml: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 def measure(
@@ -69,20 +76,25 @@ def measure(
     Of a case that outlines some classes alone, to these; of one that outlines some regions alone,
     to nothing, as corrections are of classes.
     """
-    smallest = _smallest(learnt, classes)
-    found = {}
+    found = HeldOut(_smallest(learnt, classes), {})
     for case in held:
         labels, truth, voxel = answer(case), np.asarray(case.mask), case.record.network.voxel
-        known, seen = truth != IGNORED, _outlined(case, classes)
-        found[case.id] = {
-            name: {
-                correction: dice((cleaned(labels, voxel) == index) & known, truth == index)
-                for correction, cleaned in _corrections(index, smallest[name])
+        known, seen, whole = truth != IGNORED, _outlined(case, classes), not case.partial
+        scores, sizes = found.dice.setdefault(case.id, {}), dict[str, dict[str, float]]()
+        for index, name in enumerate(classes):
+            if not index or name not in seen:
+                continue
+            outlined = truth == index
+            masks = {
+                correction: cleaned(labels, voxel) == index
+                for correction, cleaned in _corrections(index, found.smallest_ml[name])
             }
-            for index, name in enumerate(classes)
-            if index and name in seen
-        }
-    write_text(folder / HELD_OUT, json.dumps(asdict(HeldOut(smallest, found)), indent=1))
+            scores[name] = {key: dice(masks[key] & known, outlined) for key in _ALONE}
+            counted = {"outlined": outlined, **masks}
+            sizes[name] = {key: float(one.sum()) * voxel / 1000 for key, one in counted.items()}
+        if whole:
+            found.ml[case.id] = sizes
+    write_text(folder / HELD_OUT, json.dumps(asdict(found), indent=1))
 
 
 def _outlined(case: CachedCase, classes: Sequence[str]) -> Collection[str]:
@@ -155,6 +167,30 @@ def tested(folder: Path, folds: int) -> str:
     )
 
 
+def size_errors(folder: Path, folds: int, settings: PredictSettings) -> dict[str, SizeError]:
+    """How far the folds' sizes of each class were off where masks are corrected as settings say.
+
+    Args:
+        folder: of the training stage.
+    """
+    found = [read_json(fold_folder(folder, number) / HELD_OUT) for number in range(folds)]
+    cases = [case for fold in found for case in fold.get("ml", {}).values()]
+    errors = {}
+    for name in dict.fromkeys(name for case in cases for name in case):
+        largest, smallest, holes = (_applies(getattr(settings, key), name) for key in CORRECTIONS)
+        parts = ["largest"] if largest else ["smallest"] if smallest else []
+        key = " ".join([*parts, *(["holes"] if holes else [])]) or "none"
+        pairs = [(case[name]["outlined"], case[name][key]) for case in cases if name in case]
+        if (error := SizeError.of(pairs)) is not None:
+            errors[name] = error
+    return errors
+
+
+def _applies(correction: Any, name: str) -> bool:
+    """Whether a value of `predict` corrects a class."""
+    return name in correction if isinstance(correction, Collection) else bool(correction)
+
+
 def said(settings: PredictSettings) -> str:
     """Corrections in words, e.g. "largest_component of liver"."""
     found = []
@@ -191,6 +227,8 @@ def _corrections(
     yield "largest", Cleaning(largest=(index,))
     yield "smallest", Cleaning(smallest=((index, smallest),))
     yield "holes", Cleaning(holes=(index,))
+    yield "largest holes", Cleaning(largest=(index,), holes=(index,))
+    yield "smallest holes", Cleaning(smallest=((index, smallest),), holes=(index,))
 
 
 def _smallest(learnt: Iterable[CachedCase], classes: Sequence[str]) -> dict[str, float]:

@@ -52,6 +52,7 @@ def write_report(
         doubt=measured.doubt,
         unit=measured.unit,
         members=len(measured.members) or 1,
+        left_out=max((error.cases for error in found.size_errors.values()), default=0),
         guard=said,
         unguarded="the guard was not asked (predict.guard=0)"
         if not rate

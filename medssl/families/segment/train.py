@@ -1,7 +1,7 @@
 """The training stage: cases, split, cache, streams, loop, checkpoint."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from medssl.families.segment.cross_validation import (
     corrected,
     measure,
     said,
+    size_errors,
     tested,
 )
 from medssl.families.segment.start import LoadedEncoder, load_start
 from medssl.families.segment.streams import pseudo_foreground, streams
 from medssl.families.segment.validation import Answers, Validation, outputs_of
 from medssl.infer.checkpoint_guard import learn_guard
+from medssl.infer.size_error import SizeError
 from medssl.methods.method import LabelledCase, SegmentMethod, Task
 from medssl.networks.ensemble import Ensemble
 from medssl.networks.trial import must_rebuild
@@ -92,7 +94,9 @@ def train(job: Job, tracker: Tracker) -> dict[str, Any]:
         choose_for_all(folder, len(cohort.folds), config.spec)
     predict = corrected(pipeline.predict, folder, None, config.spec)
     if cohort.folds:
-        training = replace(training, tested=tested(folder, len(cohort.folds)))
+        count = len(cohort.folds)
+        errors = size_errors(folder, count, predict)
+        training = replace(training, tested=tested(folder, count), size_errors=errors)
         job.reporter.note(f"corrections of masks: {said(predict)}")
     if cohort.folds and pipeline.split.final == "ensemble":
         networks = networks_of_folds(job.plan, load_checkpoint)
@@ -113,6 +117,7 @@ class Training:
         learnt: the same as they are kept for training, which does the rest for each item.
         patients: of these cases, by id.
         tested: what folds found, in a sentence.
+        size_errors: how far their sizes were off, by class.
     """
 
     config: SegmentConfig
@@ -122,6 +127,7 @@ class Training:
     patients: Mapping[str, str]
     reporter: Reporter
     tested: str = ""
+    size_errors: Mapping[str, SizeError] = field(default_factory=dict)
 
     def fit(
         self, split: Split, folder: Path, log: Log, predict: PredictSettings, guarded: bool = True
@@ -229,6 +235,7 @@ class Training:
             series=spec.series,
             resample_channels=spec.resample_channels,
             tested=self.tested,
+            size_errors=dict(self.size_errors),
         )
 
 

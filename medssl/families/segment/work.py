@@ -220,9 +220,10 @@ class Work:
     def _measure(self, case: str, one: Prediction) -> Measured:
         if one.entropy is None:
             raise ValueError("measuring needs the entropy")
-        spacing, classes = one.geometry.spacing, len(self._asked.found.classes)
-        given = one.labels, one.entropy, spacing, classes, one.members, one.verdict
-        return measure(*given, picture=usual_form(self._asked.cases[case]) != "nifti")
+        spacing, found = one.geometry.spacing, self._asked.found
+        given = one.labels, one.entropy, spacing, len(found.classes), one.members, one.verdict
+        picture = usual_form(self._asked.cases[case]) != "nifti"
+        return measure(*given, picture, found.size_factors)
 
 
 def failure_of(error: Exception) -> DataError:
