@@ -61,6 +61,9 @@ def study(
         list[str] | None,
         typer.Option("--arm", metavar="NAME=KEY=VALUE", help="Of several tasks: one arm more."),
     ] = None,
+    reference: Annotated[
+        str, typer.Option(help="Arm to compare with.", show_default="that of the study")
+    ] = "",
     task: Annotated[str, typer.Option(hidden=True, help="One piece, as jobs ask for it.")] = "",
     quiet: Quiet = False,
 ) -> None:
@@ -73,17 +76,25 @@ def study(
         )
     given = {"--methods": methods, "--labels": labels, "--seeds": seeds}
     more = [word for key, value in given.items() if value for word in (key, value)]
+    more += ["--reference", reference] if reference else []
     more += [word for arm in arms or [] for word in ("--arm", arm)]
 
     def lead() -> None:
         from medssl.pipeline.league import League, Place, load_any, select
         from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.study import checked_cells
+        from medssl.pipeline.study import against, checked_cells
 
         chosen = load_any(name, methods, labels, seeds, arms or [])
         if isinstance(chosen, League):
+            if reference:
+                raise UsageError(
+                    f"--reference {reference} cannot be used with {name}",
+                    "a study of several tasks ranks its arms, and compares them with none",
+                    "leave it out",
+                )
             select(chosen, only or [])
         else:
+            chosen = against(chosen, reference)
             checked_cells(chosen, only or [])
         reporter = make_reporter(quiet)
 

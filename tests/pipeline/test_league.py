@@ -12,6 +12,7 @@ from medssl.pipeline.config import load_config
 from medssl.pipeline.league import League, load_any, places, select
 from medssl.pipeline.league_page import standings
 from medssl.pipeline.study import Study
+from tests.conftest import Medssl
 from tests.train.volume_encoder import NETWORK, write_encoder
 
 LEAGUE = """
@@ -65,6 +66,12 @@ def test_every_column_is_a_study_of_the_same_arms(league: Path) -> None:
     column = load_any("encoders:balls:fine-tuning")
     assert isinstance(column, Study)
     assert column == found[2].study
+
+
+def test_a_league_is_not_compared_with_one_arm(league: Path, medssl: Medssl) -> None:
+    code, _, error = medssl("study", "encoders", "--reference", "random")
+    assert code == 2
+    assert "--reference random cannot be used with encoders" in error
 
 
 def test_an_arm_that_fits_one_column_alone_is_left_out_of_the_others(league: Path) -> None:

@@ -19,6 +19,7 @@ from medssl.pipeline.study_page import gap_closed, strongest, tables, write_curv
 from medssl.pipeline.study_report import machine
 from medssl.pipeline.study_run import announced, run_study
 from medssl.pipeline.study_tasks import Task
+from tests.conftest import Medssl
 from tests.told import Told
 
 STUDY = """
@@ -202,6 +203,22 @@ def test_runs_in_pieces_make_the_same_study(
     summary = (folder / "summary.md").read_text()
     for words in ("simulated", "`medssl study x`", "## 3 labels", "## Ceiling: 5 labels"):
         assert words in summary
+
+
+def test_the_arms_are_compared_with_the_one_that_the_command_names(
+    study: Study, balls: Path, untrained: list[str], medssl: Medssl
+) -> None:
+    run_study(study, QuietReporter())
+    summary = balls / "runs" / "balls" / "study-balls_study" / "summary.md"
+    assert "| arm less plain |" in summary.read_text()
+    code, *_ = medssl("study", "balls_study", "--reference", "noisy", "-q")
+    assert code == 0
+    assert len(untrained) == 10  # nothing anew
+    assert "| arm less noisy |" in summary.read_text()
+    code, _, error = medssl("study", "balls_study", "--reference", "noisi")
+    assert code == 2
+    assert "--reference noisi is no arm of balls_study" in error
+    assert "'noisy'" in error
 
 
 def test_a_rehearsal_says_that_training_cases_are_scored(

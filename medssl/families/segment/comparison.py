@@ -61,8 +61,8 @@ class SegmentComparison(Comparison):
     def introduction(self, specs: Sequence[DataSpec]) -> str:
         """What the tables show."""
         return (
-            f"Data: {specs[0].title}. Scores are of cases that no arm learnt from, mean over classes; "
-            "each case enters with its mean over the seeds."
+            f"Data: {specs[0].title}. Scores are of cases that no arm learnt from, mean over "
+            "classes; each case enters with its mean over the seeds."
         )
 
     def items(self, run: Result) -> Mapping[str, float]:
