@@ -47,7 +47,12 @@ FEW = 16
 
 def planned_keys(plan: SizePlan, budget: Budget, names: Names) -> list[Planned]:
     """All keys, in the order of a pipeline file."""
-    return [*_chain(plan, names), *_network(plan, budget), *_augment(names), *_train(plan, budget)]
+    return [
+        *_chain(plan, names),
+        *_network(plan, budget),
+        *_augment(names, budget),
+        *_train(plan, budget),
+    ]
 
 
 def by(values: Sequence[float]) -> str:
@@ -158,7 +163,15 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     )
 
 
-def _augment(names: Names) -> Iterator[Planned]:
+def _augment(names: Names, budget: Budget) -> Iterator[Planned]:
+    few = budget.steps < MANY_STEPS
+    yield Planned(
+        "augment.standard.mirror_chance",
+        0.0 if few else 0.5,
+        "In few steps a network learns more from scans as they lie; nnU-Net's is 0.5."
+        if few
+        else "nnU-Net's random changes.",
+    )
     axes = [axis for axis in range(3) if axis not in names.sided]
     kept = " and ".join(
         ("left and right", "front and back", "top and bottom")[a] for a in names.sided
@@ -166,12 +179,9 @@ def _augment(names: Names) -> Iterator[Planned]:
     yield Planned(
         "augment.standard.mirror_axes",
         axes,
-        "nnU-Net's random changes; "
-        + (
-            f"labels tell {kept} apart, so they are not exchanged."
-            if kept
-            else "mirrored along all axes; leave out 0 where left and right differ."
-        ),
+        f"Of mirroring: labels tell {kept} apart, so they are not exchanged."
+        if kept
+        else "Of mirroring: all; leave out 0 where left and right differ.",
     )
 
 

@@ -140,6 +140,13 @@ def test_sides_that_labels_tell_apart_are_not_exchanged(
     assert mirrored.value == axes
 
 
+def test_mirroring_is_left_out_of_few_steps() -> None:
+    found = plan_sizes(scans(3, (64, 64, 64), (1, 1, 1)), 3, False, PLAIN, Fixed())
+    for budget, chance in ((PLAIN, 0.5), (replace(PLAIN, steps=1200), 0.0)):
+        keys = {one.key: one.value for one in planned_keys(found, budget, Names("mr"))}
+        assert keys["augment.standard.mirror_chance"] == chance
+
+
 @pytest.mark.parametrize(
     ("memory", "expected"),
     [
