@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from medssl.atomic import write_text
 from medssl.data.geometry import Geometry
 from medssl.evaluate.overlay import COLOURS
 from medssl.evaluate.page import render_page
+
+Ranges = Literal["", "left out", "networks"]
+"""What stands in brackets behind sizes: nothing, 95 % intervals by cases that a cross-validation
+left out, or the least and the greatest that any network gives."""
 
 MOST = 200
 """Cases that a page shows; a table says the rest."""
@@ -48,7 +53,7 @@ def write_masks_page(
     classes: Sequence[str],
     total: int,
     pictures: bool = False,
-    ranges: bool = True,
+    ranges: Ranges = "",
 ) -> None:
     """Write the page, atomically.
 
@@ -58,7 +63,7 @@ def write_masks_page(
         classes: names, background first.
         total: cases in all, where not all are shown.
         pictures: whether the cases are 2-D.
-        ranges: whether sizes have the least and the greatest in brackets.
+        ranges: what sizes have in brackets.
     """
     colours = colours_of(len(classes) - 1)
     shown = list(cards)

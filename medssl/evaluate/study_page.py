@@ -58,7 +58,8 @@ class StudyPage:
         doubt: 0 to 1.
         unit: of sizes: ml, or of pictures mm2 or pixels.
         members: networks of the model.
-        left_out: cases of a cross-validation that the intervals are of; 0: none.
+        left_out: cases of a cross-validation that the intervals are of, at most; 0: none.
+        tested: whether there was a cross-validation.
         unguarded: why nothing is known where there is no `guard`.
         study: of `medssl.evaluate.study_volume.packed`.
         preview: PNG.
@@ -73,6 +74,7 @@ class StudyPage:
     unit: str
     members: int
     left_out: int
+    tested: bool
     guard: Guarded | None
     unguarded: str
     study: Mapping[str, Any]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
+"""The keys of `predict` that correct masks."""
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """Corrections of class indices, in this order.

@@ -63,7 +63,7 @@ class Measured:
         return self.voxels[index] * self.voxel
 
     def interval(self, index: int) -> tuple[float, float] | None:
-        """The 95 % interval of its size by `factors`, in `unit`; None of nothing.
+        """The 95 % interval of its size by `factors`, in `unit`; None where nothing is marked.
 
         Without factors the least and the greatest size that any of the networks gives it.
         """

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LEVEL = 0.95
 
+LARGEST = 10.0
+"""Factor from which on an interval would say nothing."""
+
 
 class SizeError(BaseModel):
     """The errors of one class.
@@ -34,13 +37,15 @@ class SizeError(BaseModel):
     def of(cls, sizes: Iterable[tuple[float, float]]) -> Self | None:
         """The error of pairs of outlined and predicted sizes.
 
-        None where it cannot be known: of one case, or where a structure was missed or made up.
+        None where it cannot be known: of one case, where a structure was missed or made up, or
+        where sizes may be off tenfold.
         """
         pairs = [pair for pair in sizes if any(pair)]
         if len(pairs) < 2 or not all(all(pair) for pair in pairs):
             return None
         squares = [math.log(outlined / predicted) ** 2 for outlined, predicted in pairs]
-        return cls(cases=len(squares), error=math.sqrt(math.fsum(squares) / len(squares)))
+        found = cls(cases=len(squares), error=math.sqrt(math.fsum(squares) / len(squares)))
+        return found if found.factor < LARGEST else None
 
     @property
     def factor(self) -> float:

@@ -2,9 +2,9 @@
 
     MEDSSL_DATA=... python -m tests.benchmarks.volume_intervals PIPELINE [KEY=VALUE ...]
 
-Runs the pipeline with folds, of which `runs/` of this folder keeps all, and predicts every scan of
-the data set whose outline was not learnt from. Prints by structure how many outlined volumes lie
-within the interval of the predicted one, which should be 95 %, and its median width.
+Runs the pipeline, of one channel, with five folds, in `runs/` of the present folder, and predicts
+every scan of the data set whose outline was not learnt from. Prints by structure how many outlined
+volumes lie within the interval of the predicted one, which should be 95 %, and its median width.
 """
 
 import sys

@@ -4,19 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from medssl.evaluate.masks_page import MaskCard, write_masks_page
+from medssl.evaluate.masks_page import MaskCard, Ranges, write_masks_page
 
 
 @pytest.mark.parametrize(
     ("pictures", "ranges", "said", "unsaid"),
     [
-        (False, True, ["axial slice", "the greatest volume", "voxels"], ["picture and its mask"]),
-        (False, False, ["axial slice"], ["In brackets"]),
-        (True, True, ["picture and its mask", "the greatest area", "pixels"], ["axial", "volume"]),
+        (False, "networks", ["axial slice", "the greatest volume", "voxels"], ["picture and its"]),
+        (False, "left out", ["95 % interval of the volume"], ["the greatest"]),
+        (False, "", ["axial slice"], ["In brackets"]),
+        (True, "networks", ["picture and its mask", "the greatest area", "pixels"], ["axial"]),
+        (True, "left out", ["95 % interval of the area"], ["volume"]),
     ],
 )
 def test_the_page_speaks_of_slices_or_pictures(
-    tmp_path: Path, pictures: bool, ranges: bool, said: list[str], unsaid: list[str]
+    tmp_path: Path, pictures: bool, ranges: Ranges, said: list[str], unsaid: list[str]
 ) -> None:
     card = MaskCard("a", 0.5, False, ["polyp 4"], b"png")
     path = tmp_path / "masks.html"

@@ -108,6 +108,7 @@ def page(**changes: Any) -> StudyPage:
         "unit": "ml",
         "members": 5,
         "left_out": 0,
+        "tested": False,
         "guard": Guarded([("features", 7.0)], 3.0, 0.02, 0.05),
         "unguarded": "",
         "study": study(),
@@ -135,8 +136,10 @@ def test_the_page_asks_for_nothing_and_runs_nothing_that_it_was_given(tmp_path: 
     [
         ({}, "between 5 networks, ml"),
         ({"members": 1}, "so there is no interval"),
+        ({"members": 1, "tested": True}, "There is no interval: the cross-validation missed"),
+        ({"tested": True}, "between 5 networks, ml"),
         ({"left_out": 8}, "95 % interval, ml"),
-        ({"left_out": 8}, "wrong about 8 cases that a cross-validation had left out"),
+        ({"left_out": 8}, "wrong about up to 8 cases, which a cross-validation had left"),
         ({"left_out": 8, "members": 1}, "95 % interval, ml"),
     ],
 )

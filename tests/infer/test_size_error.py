@@ -33,6 +33,7 @@ def test_a_bias_widens_the_interval_as_a_scatter_does() -> None:
         [(1.0, 1.1), (0.0, 0.0)],  # one case that has the structure
         [(1.0, 1.1), (1.0, 1.0), (2.0, 0.0)],  # missed
         [(1.0, 1.1), (1.0, 1.0), (0.0, 0.5)],  # made up
+        [(1.0, 1.1), (1.0, 6.0)],  # off by more than tenfold, for all that two cases say
     ],
 )
 def test_nothing_is_claimed_of_one_case_or_where_a_structure_was_missed(sizes) -> None:

@@ -106,7 +106,6 @@ def test_few_steps_are_made_with_adam_unless_the_optimiser_is_given(open_balls: 
         ({"augment": {"standard": {}}}, ["mirror_chance", "mirror_axes"]),
         ({"augment": {"standard": {"noise_chance": 0}}}, ["mirror_chance", "mirror_axes"]),
         ({"augment": {"standard": {"mirror_chance": 0.5}}}, ["mirror_axes"]),
-        ({"predict": {"flips": True}}, ["mirror_axes"]),  # what is asked of mirrored copies
         ({"augment": {"standard": {"mirror_axes": [0]}}}, []),
         ({"augment": {"basic": {}}}, []),
         ({"augment": "basic"}, []),
@@ -124,8 +123,9 @@ def test_mirroring_is_planned_unless_it_or_other_changes_are_given(
 
 def test_few_steps_see_scans_as_they_lie_unless_mirroring_is_asked_for(open_balls: Path) -> None:
     assert settle().pipeline.mirrored == ()
-    for asked in ("augment.standard.mirror_chance=0.5", "predict.flips=true"):
-        assert settle([asked]).pipeline.mirrored == (0, 1, 2)
+    assert settle(["augment.standard.mirror_chance=0.5"]).pipeline.mirrored == (0, 1, 2)
+    with pytest.raises(UsageError, match=r"set augment\.standard\.mirror_chance=0\.5"):
+        settle(["predict.flips=true"])
     assert settle(["augment.standard.mirror_axes=[1]"]).pipeline.mirrored == (1,)
     many = settle(["plan={device: cuda, memory: 8GB}"]).pipeline
     assert many.mirrored == (0, 1, 2)

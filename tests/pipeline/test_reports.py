@@ -13,6 +13,7 @@ from medssl.data.geometry import Geometry
 from medssl.evaluate.study_page import preview_of
 from medssl.families.segment.cohort import PAGE
 from medssl.families.segment.predict import predict_files
+from medssl.infer import size_error
 from medssl.pipeline.config import load_config
 from medssl.pipeline.progress import QuietReporter
 from medssl.pipeline.run import run
@@ -75,9 +76,10 @@ def test_pages_of_dicom_studies_know_nothing_of_the_patient_in_every_form(
             assert secret.lower() not in text
 
 
-def test_the_networks_of_folds_give_intervals_and_the_card_says_how_they_were_tested(
-    balls: Path,
+def test_left_out_cases_give_intervals_and_the_card_says_how_the_model_was_tested(
+    balls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(size_error, "LARGEST", 1e9)  # after a step models are wrong by far
     keys = ["split.folds=2", "split.labels=null", "split.validation=0", "split.test=0"]
     keys += ["split.final=ensemble", "train.steps=1"]
     model = run(load_config("balls", keys), QuietReporter())["model"]
@@ -86,8 +88,13 @@ def test_the_networks_of_folds_give_intervals_and_the_card_says_how_they_were_te
     scan = balls / "data" / "balls" / "c0.nii.gz"
     predict_files(model, [scan], balls / "out", ["report=true"], QuietReporter(), "cpu")
     text = (balls / "out" / "c0_report.html").read_text()
+    assert "95 % interval, ml" in text
+    assert "up to 8 cases, which a cross-validation had left out" in text
+    assert re.search(r"<td>[\d.e-]+ to [\d.e+]+</td>", text)
+    other = ["report=true", "smallest_ml=0.5"]  # other corrections than the folds had
+    predict_files(model, [scan], balls / "other", other, QuietReporter(), "cpu")
+    text = (balls / "other" / "c0_report.html").read_text()
     assert "between 2 networks, ml" in text
-    assert re.search(r"<td>[\d.e-]+ to [\d.e-]+</td>", text)
     assert told.split(":")[0] in text
     assert "features" in text  # of the guard
 

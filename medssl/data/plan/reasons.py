@@ -168,7 +168,7 @@ def _augment(names: Names, budget: Budget) -> Iterator[Planned]:
     yield Planned(
         "augment.standard.mirror_chance",
         0.0 if few else 0.5,
-        "In few steps a network learns more from scans as they lie; nnU-Net's is 0.5."
+        f"For {budget.name}: its few steps are better spent on scans as they lie; nnU-Net's is 0.5."
         if few
         else "nnU-Net's random changes.",
     )
@@ -179,9 +179,9 @@ def _augment(names: Names, budget: Budget) -> Iterator[Planned]:
     yield Planned(
         "augment.standard.mirror_axes",
         axes,
-        f"Of mirroring: labels tell {kept} apart, so they are not exchanged."
+        f"If it mirrors: labels tell {kept} apart, so they are not exchanged."
         if kept
-        else "Of mirroring: all; leave out 0 where left and right differ.",
+        else "If it mirrors: along all axes; leave out 0 where left and right differ.",
     )
 
 

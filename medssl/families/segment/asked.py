@@ -18,6 +18,7 @@ from medssl.families.segment.config import SegmentConfig
 from medssl.families.segment.formats import form_for
 from medssl.families.segment.report import REPORT
 from medssl.infer.checkpoint_guard import read_guard
+from medssl.infer.cleaning import CORRECTIONS
 from medssl.infer.guard import Guard
 from medssl.infer.measure import Measured
 from medssl.pipeline.inputs import Input, paths_of
@@ -129,6 +130,14 @@ class Asked:
         """8 characters for what a study's series were chosen by; empty of other cases."""
         given = self.settings.model_dump(mode="json")["series"]
         return digest([given]) if given and isinstance(self.cases[case], StudyFiles) else ""
+
+    @property
+    def size_factors(self) -> tuple[float | None, ...]:
+        """By which sizes may be off, see `Checkpoint`; empty where masks are made another way."""
+        both = self.found.predict, self.settings
+        then, now = ([getattr(one, key) or None for key in CORRECTIONS] for one in both)
+        same = then == now and self.settings.network == "ensemble"
+        return self.found.size_factors if same else ()
 
     @property
     def wanted(self) -> Wanted:

@@ -28,6 +28,7 @@ from medssl.settings import (
 )
 from medssl.train.description import weights_hash
 from medssl.train.fine_tune_settings import FineTuneSettings
+from medssl.transforms.augment_words import MIRRORING
 from medssl.transforms.chain import AUGMENT, PREPROCESS, Augment, Preprocess
 
 
@@ -69,7 +70,7 @@ class SegmentPipeline(PipelineFile):
         if not waits and self.predict.flips and not self.mirrored:
             raise ValueError(
                 "predict.flips=true asks about mirrored copies, and augment shows the network "
-                "none; set augment.basic.flip=half or leave predict.flips out"
+                f"none; set {MIRRORING}, or leave predict.flips out"
             )
         return self
 

@@ -20,7 +20,7 @@ from medssl.data.cache import CachedCase
 from medssl.data.labels import IGNORED
 from medssl.data.spec import DataSpec
 from medssl.evaluate.segmentation import dice
-from medssl.infer.cleaning import Cleaning
+from medssl.infer.cleaning import CORRECTIONS, Cleaning
 from medssl.infer.postprocess import TOUCHING
 from medssl.infer.size_error import SizeError
 from medssl.pipeline.folds import HELD_OUT, choose_from_folds, chosen_for
@@ -30,9 +30,6 @@ from medssl.train.folds import fold_folder
 
 CORRECTED = "corrections.json"
 """What the folds choose, in the folder of the training stage."""
-
-CORRECTIONS = ("largest_component", "smallest_ml", "fill_holes")
-"""Keys of `predict` that the folds choose where they are null."""
 
 _ALONE = ("none", "largest", "smallest", "holes")
 """Corrections, one at a time."""
@@ -170,6 +167,9 @@ def tested(folder: Path, folds: int) -> str:
 def size_errors(folder: Path, folds: int, settings: PredictSettings) -> dict[str, SizeError]:
     """How far the folds' sizes of each class were off where masks are corrected as settings say.
 
+    Without those of which it cannot be known; nor is it where a smallest volume is given that the
+    folds did not choose, as they have not tried it.
+
     Args:
         folder: of the training stage.
     """
@@ -177,18 +177,22 @@ def size_errors(folder: Path, folds: int, settings: PredictSettings) -> dict[str
     cases = [case for fold in found for case in fold.get("ml", {}).values()]
     errors = {}
     for name in dict.fromkeys(name for case in cases for name in case):
-        largest, smallest, holes = (_applies(getattr(settings, key), name) for key in CORRECTIONS)
-        parts = ["largest"] if largest else ["smallest"] if smallest else []
-        key = " ".join([*parts, *(["holes"] if holes else [])]) or "none"
+        largest, smallest, holes = (_of(getattr(settings, key), name) for key in CORRECTIONS)
+        if smallest and (largest or smallest != min(fold["smallest_ml"][name] for fold in found)):
+            continue
+        parts = {"largest": largest, "smallest": smallest, "holes": holes}
+        key = " ".join(part for part, applies in parts.items() if applies) or "none"
         pairs = [(case[name]["outlined"], case[name][key]) for case in cases if name in case]
         if (error := SizeError.of(pairs)) is not None:
             errors[name] = error
     return errors
 
 
-def _applies(correction: Any, name: str) -> bool:
-    """Whether a value of `predict` corrects a class."""
-    return name in correction if isinstance(correction, Collection) else bool(correction)
+def _of(correction: Any, name: str) -> Any:
+    """What a value of `predict` says of a class."""
+    if isinstance(correction, Mapping):
+        return correction.get(name)
+    return name in correction if isinstance(correction, tuple) else correction
 
 
 def said(settings: PredictSettings) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.volume import read_mask, read_volume
-from medssl.evaluate.masks_page import MOST, MaskCard, draw_mask, write_masks_page
+from medssl.evaluate.masks_page import MOST, MaskCard, Ranges, draw_mask, write_masks_page
 from medssl.evaluate.study_page import preview_of
 from medssl.families.segment.asked import Asked
 from medssl.families.segment.report import REPORT
@@ -21,10 +21,16 @@ def write_index(
     order = ranked(measured, asked.found.empty_masks, asked.limit)
     cards = _cards(asked, measured, order[:MOST])
     pictures = any(one.unit != "ml" for one in measured.values())
-    ranges = any(one.members for one in measured.values())
-    classes = asked.found.classes
+    ranges, classes = _ranges(measured), asked.found.classes
     write_masks_page(path, title, about, cards, classes, len(order), pictures, ranges)
     return order
+
+
+def _ranges(measured: Mapping[str, Measured]) -> Ranges:
+    """What stands in brackets behind sizes."""
+    if any(one.factors for one in measured.values()):
+        return "left out"
+    return "networks" if any(one.members for one in measured.values()) else ""
 
 
 def _cards(asked: Asked, measured: Mapping[str, Measured], order: list[str]) -> Iterator[MaskCard]:

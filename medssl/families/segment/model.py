@@ -29,6 +29,7 @@ from medssl.section import check_stride
 from medssl.settings import PredictSettings
 from medssl.train.checkpoint import Checkpoint, load_checkpoint, read_description
 from medssl.train.distributed import TEAM
+from medssl.transforms.augment_words import MIRRORING
 
 
 @dataclass(frozen=True)
@@ -226,5 +227,5 @@ def _check_flips(checkpoint: Path, found: Checkpoint, settings: PredictSettings)
         "it does not say along which axes its training mirrored, as medssl now writes down"
         if unknown
         else "its training mirrored along no axis, so the network answers mirrored copies wrongly",
-        "leave it out" + ("" if unknown else ", or train with augment.basic.flip=half"),
+        "leave it out" + ("" if unknown else f", or train with {MIRRORING}"),
     )

@@ -112,7 +112,7 @@ def fixed(given: Plain, modality: str, steps: list[Any]) -> Fixed:
 def _mirrors(given: Plain) -> list[str]:
     """The keys of mirroring that are left to a plan: of the standard random changes alone.
 
-    Whoever names axes wants them mirrored, and so does who asks about mirrored copies in the end.
+    Whoever names axes wants them mirrored.
     """
     own = given.get("augment")
     inner = {} if own in (None, "standard") else _part(given, "augment").get("standard")
@@ -120,8 +120,7 @@ def _mirrors(given: Plain) -> list[str]:
         return []
     if "mirror_axes" in inner:
         return []
-    wanted = "mirror_chance" in inner or _part(given, "predict").get("flips")
-    return ["mirror_axes"] if wanted else ["mirror_chance", "mirror_axes"]
+    return ["mirror_axes"] if "mirror_chance" in inner else ["mirror_chance", "mirror_axes"]
 
 
 def _part(given: Plain, name: str) -> Plain:

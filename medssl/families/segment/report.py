@@ -52,7 +52,8 @@ def write_report(
         doubt=measured.doubt,
         unit=measured.unit,
         members=len(measured.members) or 1,
-        left_out=max((error.cases for error in found.size_errors.values()), default=0),
+        left_out=max(one.cases for one in found.size_errors.values()) if measured.factors else 0,
+        tested=bool(found.tested),
         guard=said,
         unguarded="the guard was not asked (predict.guard=0)"
         if not rate

@@ -223,7 +223,7 @@ class Work:
         spacing, found = one.geometry.spacing, self._asked.found
         given = one.labels, one.entropy, spacing, len(found.classes), one.members, one.verdict
         picture = usual_form(self._asked.cases[case]) != "nifti"
-        return measure(*given, picture, found.size_factors)
+        return measure(*given, picture, self._asked.size_factors)
 
 
 def failure_of(error: Exception) -> DataError:
