@@ -7,7 +7,7 @@ from pydantic import Field
 from medssl.section import Factors, Interval
 from medssl.transforms.words import PlainStep, Word
 
-MIRRORING = "augment.standard.mirror_chance=0.5, or augment.basic.flip=half where augment is basic"
+MIRRORING = "augment.standard.mirror_axes=[0], or augment.basic.flip=half where augment is basic"
 """How a network gets to see mirrored copies."""
 
 Chance = Annotated[float, Field(ge=0, le=1)]

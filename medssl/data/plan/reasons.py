@@ -165,23 +165,24 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
 
 def _augment(names: Names, budget: Budget) -> Iterator[Planned]:
     few = budget.steps < MANY_STEPS
-    yield Planned(
-        "augment.standard.mirror_chance",
-        0.0 if few else 0.5,
-        f"For {budget.name}: its few steps are better spent on scans as they lie; nnU-Net's is 0.5."
-        if few
-        else "nnU-Net's random changes.",
-    )
-    axes = [axis for axis in range(3) if axis not in names.sided]
+    axes = [axis for axis in range(1 if few else 3) if axis not in names.sided]
     kept = " and ".join(
         ("left and right", "front and back", "top and bottom")[a] for a in names.sided
+    )
+    why = (
+        f"mirrored as bodies are, left and right, for {budget.name}, whose steps are few"
+        if few
+        else "mirrored along all axes"
     )
     yield Planned(
         "augment.standard.mirror_axes",
         axes,
-        f"If it mirrors: labels tell {kept} apart, so they are not exchanged."
-        if kept
-        else "If it mirrors: along all axes; leave out 0 where left and right differ.",
+        f"nnU-Net's random changes; {why}; "
+        + (
+            f"labels tell {kept} apart, so they are not exchanged."
+            if kept
+            else "leave out 0 where left and right differ."
+        ),
     )
 
 

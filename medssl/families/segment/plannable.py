@@ -44,7 +44,9 @@ def plannable(given: Plain, modality: str) -> list[str]:
     if network.get("name", UNETS[0]) in UNETS:
         found += [f"network.{key}" for key in NETWORK if key not in network]
         found += [f"train.{LAYOUT}"] if LAYOUT not in train else []
-    return found + [f"augment.standard.{key}" for key in _mirrors(given)]
+    if _leaves_mirrors(given):
+        found.append("augment.standard.mirror_axes")
+    return found
 
 
 def steering(given: Plain) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def steering(given: Plain) -> dict[str, Any]:
     return {
         "preprocess": given.get("preprocess"),
         "network": network_keys(given),
-        "augment": _mirrors(given),
+        "augment": not _leaves_mirrors(given),
         "train": {key: train[key] for key in (*TRAIN, LAYOUT, "optimiser") if key in train},
     }
 
@@ -109,18 +111,13 @@ def fixed(given: Plain, modality: str, steps: list[Any]) -> Fixed:
     )
 
 
-def _mirrors(given: Plain) -> list[str]:
-    """The keys of mirroring that are left to a plan: of the standard random changes alone.
-
-    Whoever names axes wants them mirrored.
-    """
+def _leaves_mirrors(given: Plain) -> bool:
+    """Whether the random changes are the standard ones, without a word on the axes that mirror."""
     own = given.get("augment")
-    inner = {} if own in (None, "standard") else _part(given, "augment").get("standard")
-    if not isinstance(inner, Mapping) or (isinstance(own, Mapping) and len(own) > 1):
-        return []
-    if "mirror_axes" in inner:
-        return []
-    return ["mirror_axes"] if "mirror_chance" in inner else ["mirror_chance", "mirror_axes"]
+    if not isinstance(own, Mapping):
+        return own in (None, "standard")
+    inner = own.get("standard")
+    return len(own) == 1 and isinstance(inner, Mapping) and "mirror_axes" not in inner
 
 
 def _part(given: Plain, name: str) -> Plain:

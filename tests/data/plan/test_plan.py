@@ -140,11 +140,18 @@ def test_sides_that_labels_tell_apart_are_not_exchanged(
     assert mirrored.value == axes
 
 
-def test_mirroring_is_left_out_of_few_steps() -> None:
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [(("ball",), [0]), (("left kidney", "right kidney"), []), (("anterior hippocampus",), [0])],
+)
+def test_in_few_steps_left_and_right_alone_are_exchanged(
+    labels: tuple[str, ...], axes: list[int]
+) -> None:
+    """Bodies are alike left and right, and no scan stands on its head."""
     found = plan_sizes(scans(3, (64, 64, 64), (1, 1, 1)), 3, False, PLAIN, Fixed())
-    for budget, chance in ((PLAIN, 0.5), (replace(PLAIN, steps=1200), 0.0)):
-        keys = {one.key: one.value for one in planned_keys(found, budget, Names("mr"))}
-        assert keys["augment.standard.mirror_chance"] == chance
+    keys = planned_keys(found, replace(PLAIN, steps=1200), Names("mr", labels))
+    (mirrored,) = [one for one in keys if one.key == "augment.standard.mirror_axes"]
+    assert mirrored.value == axes
 
 
 @pytest.mark.parametrize(
