@@ -116,11 +116,25 @@ def test_axes_that_mirror_are_planned_unless_they_or_other_changes_are_given(
     assert ("augment.standard.mirror_axes" in plannable({"augment": augment}, "MR")) is left
 
 
-def test_few_steps_mirror_left_and_right_alone_unless_axes_are_given(open_balls: Path) -> None:
+def _mark_alike(overrides: Sequence[str] = ()) -> None:
+    """Give every labelled case the same small cube."""
+    cohort = cohort_of(load_config("open", overrides))
+    for case in cohort.cases:
+        if case.id in cohort.split.labelled:
+            grid = read_volume(case.label).geometry
+            small = np.zeros(grid.shape, np.uint8)
+            small[4:6, 4:6, 4:6] = 3
+            write_mask(small, grid, case.label)
+
+
+def test_what_keeps_to_its_place_is_mirrored_left_and_right_alone(open_balls: Path) -> None:
+    assert settle().pipeline.mirrored == (0, 1, 2)  # balls lie anywhere
+    _mark_alike()
     assert settle().pipeline.mirrored == (0,)
     assert settle(["predict.flips=true"]).pipeline.mirrored == (0,)
     assert settle(["augment.standard.mirror_axes=[1,2]"]).pipeline.mirrored == (1, 2)
     assert settle(["plan={device: cuda, memory: 8GB}"]).pipeline.mirrored == (0, 1, 2)
+    assert settle(["split.labels=1"]).pipeline.mirrored == (0, 1, 2)  # nothing to compare with
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:
@@ -199,30 +213,34 @@ def test_a_validation_case_is_not_looked_at(open_balls: Path, looks: list[str]) 
     assert not set(looks) & set(cohort_of(config).split.validation)
 
 
-@pytest.mark.parametrize(
-    "other", ["split.labels=4", "method=tracoco", "seed=3", "train.log_every=1"]
-)
-def test_all_arms_and_label_budgets_share_a_plan(open_balls: Path, other: str) -> None:
+@pytest.mark.parametrize("other", ["method=tracoco", "train.log_every=1"])
+def test_all_arms_share_a_plan(open_balls: Path, other: str) -> None:
     own, others = settle(), settle([other])
     assert own.pipeline.train.patch == others.pipeline.train.patch
     assert len(list((open_balls / "runs" / "open").glob("plan-*.yaml"))) == 1
 
 
-def test_masks_are_looked_at_where_voxels_would_become_larger(
+@pytest.mark.parametrize("other", ["split.labels=4", "seed=3"])
+def test_label_budgets_and_seeds_share_all_that_masks_do_not_say(
+    open_balls: Path, other: str
+) -> None:
+    own, others = (settle(one).pipeline for one in ((), [other]))
+    assert (own.train.patch, own.network) == (others.train.patch, others.network)
+    on_a_gpu = ["plan={device: cuda, memory: 8GB}"]
+    before = len(list((open_balls / "runs" / "open").glob("plan-*.yaml")))
+    settle(on_a_gpu)
+    settle([*on_a_gpu, other])  # which looks at no mask
+    assert len(list((open_balls / "runs" / "open").glob("plan-*.yaml"))) == before + 1
+
+
+def test_masks_bound_how_large_voxels_become(
     open_balls: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight voxels of 2 cubic millimetres are 3.1 mm across: too little for larger voxels."""
     monkeypatch.setattr(budget, "CPU", replace(budget.CPU, volumes=21_000.0))
     little = ["plan={device: cpu}"]
-    cohort = cohort_of(load_config("open", little))
     assert _spacing(settle(little)) == pytest.approx([2, 1.27, 1.27], abs=0.01)
-    assert sorted(looks[6:]) == sorted(cohort.split.labelled)  # these alone a second time
-    for case in cohort.cases:
-        if case.id in cohort.split.labelled:
-            mask = read_volume(case.label)
-            small = np.zeros(mask.array.shape[1:], np.uint8)
-            small[4:6, 4:6, 4:6] = 3
-            write_mask(small, mask.geometry, case.label)
+    _mark_alike(little)
     assert _spacing(settle(little)) == [2, 1, 1]
     assert "3.13 mm across, are to stay 4 voxels across" in plan_in_words(
         "open", little, QuietReporter()

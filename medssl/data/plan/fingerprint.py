@@ -17,6 +17,7 @@ import numpy as np
 from medssl.atomic import appearing
 from medssl.data.geometry import Geometry
 from medssl.data.plan.parts import SMALL, small_parts
+from medssl.data.plan.places import overlap, place_of
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
@@ -33,7 +34,7 @@ AIR = -500.0
 ENDS = (0.5, 99.5)
 """Percentiles between which intensities lie, but for outliers."""
 
-VERSION = 2  # of what is found in a case; raise it when a file of an earlier one would mislead
+VERSION = 3  # of what is found in a case; raise it when a file of an earlier one would mislead
 
 Triple = tuple[int, int, int]
 Sides = tuple[float, float, float]
@@ -52,6 +53,7 @@ class CaseFacts:
         body: percentiles `ENDS` of the voxels above `AIR`, over all channels; of CT.
         inside: intensities of `SAMPLES` voxels inside the mask, float32; empty without a mask.
         parts: mm across the small parts of each label value that the mask holds.
+        places: where each of them lies, along the axes of the orientation, see `place_of`.
     """
 
     shape: Triple
@@ -60,6 +62,7 @@ class CaseFacts:
     body: Range
     inside: np.ndarray
     parts: Mapping[int, float] = field(default_factory=dict)
+    places: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def kept(self) -> float:
@@ -114,6 +117,11 @@ class Fingerprint:
         small = [float(np.percentile(one, 100 * SMALL)) for one in by_label.values()]
         return min(small, default=None)
 
+    @property
+    def settled(self) -> float | None:
+        """How much of a structure lies where it does in other scans, see `overlap`."""
+        return overlap([case.places for case in self.cases])
+
     def apart(self) -> int:
         """How many labelled cases have body intensities outside those of all unlabelled ones."""
         rest = [case.body for case in self.cases if not case.labelled]
@@ -154,6 +162,7 @@ def look_at(case: Case, spec: DataSpec, orientation: str | None) -> CaseFacts:
     body = array[array > AIR]
     ends = np.percentile(body, ENDS) if body.size else (AIR, AIR)
     inside, parts = np.empty(0, np.float32), dict[int, float]()
+    places = dict[int, np.ndarray]()
     if case.label is not None:
         mask = read_mask(case.label, spec.labels, volume.geometry)
         if not mask.geometry.matches(volume.geometry):
@@ -163,8 +172,12 @@ def look_at(case: Case, spec: DataSpec, orientation: str | None) -> CaseFacts:
             )
         inside = _drawn(array, np.flatnonzero(mask.array[0]))
         parts = small_parts(mask.array[0], spec.label_values[1:], volume.geometry.voxel)
+        turned = mask.array[0]
+        if orientation is not None:
+            turned = mask.geometry.oriented(orientation)[1].apply(turned)
+        places = {value: place_of(turned == value) for value in parts}
     body_ends = float(ends[0]), float(ends[1])
-    return CaseFacts(sizes[0], spacing, sizes[1], body_ends, inside, parts)
+    return CaseFacts(sizes[0], spacing, sizes[1], body_ends, inside, parts, places)
 
 
 def _extent(marked: np.ndarray, axis: int) -> int:
@@ -245,6 +258,7 @@ def _keep(path: Path, facts: CaseFacts) -> None:
             inside=facts.inside,
             values=list(facts.parts),
             across=list(facts.parts.values()),
+            places=np.array(list(facts.places.values()), np.float32),
         )
 
 
@@ -259,6 +273,7 @@ def _kept(path: Path) -> CaseFacts | None:
                 tuple(kept["body"].tolist()),
                 kept["inside"],
                 dict(zip(kept["values"].tolist(), kept["across"].tolist(), strict=True)),
+                dict(zip(kept["values"].tolist(), kept["places"], strict=True)),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -61,6 +61,7 @@ class SizePlan:
         labelled: of these, with a mask.
         held: mm across small parts of the masks, where voxels would be larger but for these; else
             0.
+        settled: how much of a structure lies where it does in other scans, 0 to 1; None: not known.
     """
 
     spacing: Sides
@@ -73,6 +74,7 @@ class SizePlan:
     labelled: int
     larger: float = 1.0
     held: float = 0.0
+    settled: float | None = None
 
     @property
     def intensity(self) -> str:
@@ -121,7 +123,7 @@ def plan_sizes(
     given = (spacing, median, crop, found.kept, network, window_of(inside), len(found.cases))
     wants = free and prod(network.patch) < budget.seen * prod(median)
     held = finest if finest and wants and min(most) < LARGER else 0.0
-    return SizePlan(*given, labelled, max(larger), held)
+    return SizePlan(*given, labelled, max(larger), held, found.settled)
 
 
 def _most(own: Sides, finest: float | None) -> Sides:

@@ -7,6 +7,7 @@ from math import prod
 
 from medssl.data.plan.budget import ACROSS, Budget
 from medssl.data.plan.key import Planned
+from medssl.data.plan.places import SETTLED
 from medssl.data.plan.plan import MOSTLY_BODY, WHOLE, SizePlan
 
 
@@ -50,7 +51,7 @@ def planned_keys(plan: SizePlan, budget: Budget, names: Names) -> list[Planned]:
     return [
         *_chain(plan, names),
         *_network(plan, budget),
-        *_augment(names, budget),
+        *_augment(plan, budget, names),
         *_train(plan, budget),
     ]
 
@@ -163,17 +164,15 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
     )
 
 
-def _augment(names: Names, budget: Budget) -> Iterator[Planned]:
-    few = budget.steps < MANY_STEPS
-    axes = [axis for axis in range(1 if few else 3) if axis not in names.sided]
+def _augment(plan: SizePlan, budget: Budget, names: Names) -> Iterator[Planned]:
+    few, settled = budget.steps < MANY_STEPS, plan.settled or 0.0
+    places = f"{100 * settled:.0f} % of a structure lies where it does in other scans"
+    lies = few and settled >= SETTLED
+    axes = [axis for axis in range(1 if lies else 3) if axis not in names.sided]
     kept = " and ".join(
         ("left and right", "front and back", "top and bottom")[a] for a in names.sided
     )
-    why = (
-        f"mirrored as bodies are, left and right, for {budget.name}, whose steps are few"
-        if few
-        else "mirrored along all axes"
-    )
+    why = f"mirrored left and right alone, as {places}" if lies else "mirrored along all axes"
     yield Planned(
         "augment.standard.mirror_axes",
         axes,

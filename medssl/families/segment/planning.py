@@ -51,17 +51,14 @@ def plan(config: SegmentConfig, cohort: Cohort, reporter: QuietReporter) -> Sequ
         DataError: a scan cannot be read.
         UsageError: no patch fits what is at hand.
     """
-    budget, masked = budget_of(config), training_scans(cohort, keeps_labels=True)
-    bare = masked if _is_ct(config) else training_scans(cohort, keeps_labels=False)
-    for scans in (bare, masked):
-        if (known := _read(path := _place(config, scans, budget))) is not None:
-            reporter.note(f"planned sizes are in {path}")
-            return known
-    reporter.note(f"planning from {len(bare)} scans of {config.spec.name}")
-    sizes, scans = _sizes(config, bare, budget, reporter), bare
-    if sizes.larger > 1 and scans is not masked:  # by as much as the structures bear
-        sizes, scans = _sizes(config, masked, budget, reporter), masked
-    made, path = _keys(config, sizes, budget), _place(config, scans, budget)
+    budget = budget_of(config)
+    scans = training_scans(cohort, keeps_labels=_is_ct(config) or _kind(config) == "cpu")
+    path = _place(config, scans, budget)
+    if (known := _read(path)) is not None:
+        reporter.note(f"planned sizes are in {path}")
+        return known
+    reporter.note(f"planning from {len(scans)} scans of {config.spec.name}")
+    made = _keys(config, _sizes(config, scans, budget, reporter), budget)
     _write(path, made, fingerprint(scans))
     reporter.note(f"planned sizes are in {path}")
     return made

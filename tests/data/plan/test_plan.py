@@ -141,17 +141,26 @@ def test_sides_that_labels_tell_apart_are_not_exchanged(
 
 
 @pytest.mark.parametrize(
-    ("labels", "axes"),
-    [(("ball",), [0]), (("left kidney", "right kidney"), []), (("anterior hippocampus",), [0])],
+    ("settled", "steps", "labels", "axes"),
+    [
+        (0.6, 1200, ("ball",), [0]),
+        (0.6, 1200, ("left kidney", "right kidney"), []),
+        (0.6, 1200, ("anterior hippocampus", "posterior hippocampus"), [0]),
+        (0.25, 1200, ("ball",), [0]),
+        (0.2, 1200, ("lesion",), [0, 1, 2]),
+        (None, 1200, ("ball",), [0, 1, 2]),
+        (0.6, 25000, ("ball",), [0, 1, 2]),
+    ],
 )
-def test_in_few_steps_left_and_right_alone_are_exchanged(
-    labels: tuple[str, ...], axes: list[int]
+def test_in_few_steps_what_keeps_to_its_place_is_mirrored_as_bodies_are(
+    settled: float | None, steps: int, labels: tuple[str, ...], axes: list[int]
 ) -> None:
-    """Bodies are alike left and right, and no scan stands on its head."""
     found = plan_sizes(scans(3, (64, 64, 64), (1, 1, 1)), 3, False, PLAIN, Fixed())
-    keys = planned_keys(found, replace(PLAIN, steps=1200), Names("mr", labels))
+    found, budget = replace(found, settled=settled), replace(PLAIN, steps=steps)
+    keys = planned_keys(found, budget, Names("mr", labels))
     (mirrored,) = [one for one in keys if one.key == "augment.standard.mirror_axes"]
     assert mirrored.value == axes
+    assert ("mirrored left and right alone" in mirrored.why) is (axes in ([0], []))
 
 
 @pytest.mark.parametrize(
