@@ -128,13 +128,16 @@ def _mark_alike(overrides: Sequence[str] = ()) -> None:
 
 
 def test_what_keeps_to_its_place_is_mirrored_left_and_right_alone(open_balls: Path) -> None:
-    assert settle().pipeline.mirrored == (0, 1, 2)  # balls lie anywhere
-    _mark_alike()
-    assert settle().pipeline.mirrored == (0,)
-    assert settle(["predict.flips=true"]).pipeline.mirrored == (0,)
-    assert settle(["augment.standard.mirror_axes=[1,2]"]).pipeline.mirrored == (1, 2)
-    assert settle(["plan={device: cuda, memory: 8GB}"]).pipeline.mirrored == (0, 1, 2)
-    assert settle(["split.labels=1"]).pipeline.mirrored == (0, 1, 2)  # nothing to compare with
+    four = ["split.labels=4"]
+    assert settle(four).pipeline.mirrored == (0, 1, 2)  # balls lie anywhere
+    _mark_alike(four)
+    assert settle(four).pipeline.mirrored == (0,)
+    assert settle([*four, "predict.flips=true"]).pipeline.mirrored == (0,)
+    given = settle([*four, "augment.standard.mirror_axes=[1,2]"])
+    assert given.pipeline.mirrored == (1, 2)
+    on_a_gpu = settle([*four, "plan={device: cuda, memory: 8GB}"])
+    assert on_a_gpu.pipeline.mirrored == (0, 1, 2)
+    assert settle(["split.labels=3"]).pipeline.mirrored == (0, 1, 2)  # too few to know
 
 
 def test_a_network_is_planned_level_by_level(open_balls: Path) -> None:

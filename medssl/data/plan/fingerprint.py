@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +54,7 @@ class CaseFacts:
         inside: intensities of `SAMPLES` voxels inside the mask, float32; empty without a mask.
         parts: mm across the small parts of each label value that the mask holds.
         places: where each of them lies, along the axes of the orientation, see `place_of`.
+        patient: whose scan it is.
     """
 
     shape: Triple
@@ -63,6 +64,7 @@ class CaseFacts:
     inside: np.ndarray
     parts: Mapping[int, float] = field(default_factory=dict)
     places: Mapping[int, np.ndarray] = field(default_factory=dict)
+    patient: str = ""
 
     @property
     def kept(self) -> float:
@@ -119,8 +121,8 @@ class Fingerprint:
 
     @property
     def settled(self) -> float | None:
-        """How much of a structure lies where it does in other scans, see `overlap`."""
-        return overlap([case.places for case in self.cases])
+        """How much of a structure lies where it does in other patients, see `overlap`."""
+        return overlap([(case.patient, case.places) for case in self.cases])
 
     def apart(self) -> int:
         """How many labelled cases have body intensities outside those of all unlabelled ones."""
@@ -231,7 +233,7 @@ def fingerprint_of(
         if known is None:
             known = look_at(case, spec, orientation)
             _keep(path, known)
-        return known
+        return replace(known, patient=case.patient)  # files may be the same, and patients not
 
     found, errors = list[CaseFacts](), list[DataError]()
     with Workers(min(4, os.cpu_count() or 1)) as pool:

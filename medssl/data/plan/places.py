@@ -12,6 +12,10 @@ SETTLED = 0.25
 """Structures of which so much lies over those of other scans keep to their place."""
 
 
+PATIENTS = 4
+"""Of fewer nothing is known: two lesions may lie at the same place by chance."""
+
+
 def place_of(marked: np.ndarray) -> np.ndarray:
     """Share of the marked voxels in each cell, [CELLS, CELLS, CELLS] float32; sums to 1.
 
@@ -25,20 +29,25 @@ def place_of(marked: np.ndarray) -> np.ndarray:
     return shares
 
 
-def overlap(cases: Sequence[Mapping[int, np.ndarray]]) -> float | None:
-    """How much of a structure lies where it does in other scans, 0 to 1; of the label with least.
+def overlap(cases: Sequence[tuple[str, Mapping[int, np.ndarray]]]) -> float | None:
+    """How much of a structure lies where it does in other patients, of the label with least.
 
     Args:
-        cases: by label value, what `place_of` says of a case.
+        cases: the patient of each, and by label value what `place_of` says.
 
     Returns:
-        The mean over all pairs of cases; None where no label is in two of them.
+        The mean over all pairs of cases of two patients, 0 to 1; None where no label is in as many
+        as `PATIENTS`.
     """
-    values = {value for case in cases for value in case}
     found = []
-    for value in values:
-        places = [case[value] for case in cases if value in case]
-        pairs = [np.minimum(one, other).sum() for one, other in combinations(places, 2)]
-        if pairs:
-            found.append(float(np.mean(pairs)))
+    for value in {value for _, places in cases for value in places}:
+        known = [(patient, places[value]) for patient, places in cases if value in places]
+        if len({patient for patient, _ in known}) < PATIENTS:
+            continue
+        pairs = [
+            np.minimum(one, other).sum()
+            for (patient, one), (another, other) in combinations(known, 2)
+            if patient != another
+        ]
+        found.append(float(np.mean(pairs)))
     return min(found, default=None)

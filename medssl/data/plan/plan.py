@@ -61,7 +61,8 @@ class SizePlan:
         labelled: of these, with a mask.
         held: mm across small parts of the masks, where voxels would be larger but for these; else
             0.
-        settled: how much of a structure lies where it does in other scans, 0 to 1; None: not known.
+        settled: how much of a structure lies where it does in other patients, 0 to 1; None: not
+            known.
     """
 
     spacing: Sides

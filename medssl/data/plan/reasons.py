@@ -166,13 +166,14 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
 
 def _augment(plan: SizePlan, budget: Budget, names: Names) -> Iterator[Planned]:
     few, settled = budget.steps < MANY_STEPS, plan.settled or 0.0
-    places = f"{100 * settled:.0f} % of a structure lies where it does in other scans"
+    places = f"{100 * settled:.0f} % of a structure lies where it does in other patients"
     lies = few and settled >= SETTLED
     axes = [axis for axis in range(1 if lies else 3) if axis not in names.sided]
     kept = " and ".join(
         ("left and right", "front and back", "top and bottom")[a] for a in names.sided
     )
-    why = f"mirrored left and right alone, as {places}" if lies else "mirrored along all axes"
+    which = "along all axes" if not lies else "left and right alone" if axes else "along no axis"
+    why = f"mirrored {which}, as {places}" if lies else f"mirrored {which}"
     yield Planned(
         "augment.standard.mirror_axes",
         axes,

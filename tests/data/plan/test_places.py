@@ -31,21 +31,35 @@ def test_scans_with_fewer_voxels_than_cells_have_places_too() -> None:
     assert place_of(marked((5, 5, 5), (4, 0, 2)))[9, 0, 4] == 1
 
 
+def of_patients(*places: dict[int, np.ndarray]) -> float | None:
+    """The overlap of cases, each of a patient of its own."""
+    return overlap([(f"p{number}", one) for number, one in enumerate(places)])
+
+
+HERE = place_of(marked((12, 12, 12), (0, 0, 0), (1, 0, 0)))
+HALF = place_of(marked((12, 12, 12), (1, 0, 0), (2, 0, 0)))
+AWAY = place_of(marked((12, 12, 12), (11, 11, 11)))
+
+
 def test_the_overlap_is_the_mean_over_pairs_of_the_label_with_least() -> None:
-    here = place_of(marked((12, 12, 12), (0, 0, 0), (1, 0, 0)))
-    half = place_of(marked((12, 12, 12), (1, 0, 0), (2, 0, 0)))
-    away = place_of(marked((12, 12, 12), (11, 11, 11)))
-    assert overlap([{1: here}, {1: here}]) == 1
-    assert overlap([{1: here}, {1: half}]) == pytest.approx(0.5)
-    assert overlap([{1: here}, {1: half}, {1: away}]) == pytest.approx(0.5 / 3)
-    assert overlap([{1: here, 2: away}, {1: here, 2: here}]) == 0
-    assert overlap([{1: here, 2: away}, {1: here}]) == 1  # the other is in one case alone
+    assert of_patients(*[{1: HERE}] * 4) == 1
+    assert of_patients(*[{1: HERE}] * 3, {1: HALF}) == pytest.approx((3 + 3 * 0.5) / 6)
+    assert of_patients(*[{1: HERE}] * 3, {1: AWAY}) == pytest.approx(3 / 6)
+    assert of_patients(*[{1: HERE, 2: HERE}] * 3, {1: HERE, 2: AWAY}) == pytest.approx(3 / 6)
+    assert of_patients(*[{1: HERE, 2: AWAY}] * 3, {1: HERE, 2: HERE}) == pytest.approx(3 / 6)
+    assert of_patients(*[{1: HERE, 2: AWAY}] * 3, {1: HERE}) == 1  # the other is in three alone
 
 
-def test_of_one_case_nothing_is_known() -> None:
-    here = place_of(marked((12, 12, 12), (0, 0, 0)))
-    assert overlap([{1: here}, {2: here}, {}]) is None
-    assert overlap([]) is None
+def test_of_fewer_than_four_patients_nothing_is_known() -> None:
+    assert of_patients(*[{1: HERE}] * 3) is None
+    assert of_patients({1: HERE}, {1: HERE}, {2: HERE}, {2: HERE}, {}) is None
+    assert of_patients() is None
+    assert overlap([(patient, {1: HERE}) for patient in "aaabbbccc"]) is None
+
+
+def test_scans_of_one_patient_are_not_compared() -> None:
+    cases = [("a", {1: AWAY}), ("a", {1: AWAY}), *[(one, {1: HERE}) for one in "bcd"]]
+    assert overlap(cases) == pytest.approx(3 / 9)
 
 
 def test_places_are_along_the_axes_that_patches_have(tmp_path) -> None:
@@ -67,8 +81,9 @@ def test_places_are_along_the_axes_that_patches_have(tmp_path) -> None:
             nib.save(nib.Nifti1Image(values.astype(np.float32), affine), path)
         case = Case(name, name, {"t1": files[0]}, files[1])
         facts.append(look_at(case, spec, "RAS"))
-    assert Fingerprint(tuple(facts)).settled == pytest.approx(1)
-    assert Fingerprint((facts[0], replace(facts[1], places={}))).settled is None
+    cases = [replace(facts[number % 2], patient=str(number)) for number in range(4)]
+    assert Fingerprint(tuple(cases)).settled == pytest.approx(1)
+    assert Fingerprint((*cases[:3], replace(cases[3], places={}))).settled is None
 
 
 def test_the_threshold_lies_between_organs_and_lesions() -> None:
