@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -116,21 +117,22 @@ def test_axes_that_mirror_are_planned_unless_they_or_other_changes_are_given(
     assert ("augment.standard.mirror_axes" in plannable({"augment": augment}, "MR")) is left
 
 
-def _mark_alike(overrides: Sequence[str] = ()) -> None:
-    """Give every labelled case the same small cube."""
+def _mark(overrides: Sequence[str], *places: int) -> None:
+    """Give every labelled case a small cube, at these places in turn."""
     cohort = cohort_of(load_config("open", overrides))
-    for case in cohort.cases:
-        if case.id in cohort.split.labelled:
-            grid = read_volume(case.label).geometry
-            small = np.zeros(grid.shape, np.uint8)
-            small[4:6, 4:6, 4:6] = 3
-            write_mask(small, grid, case.label)
+    labelled = [case for case in cohort.cases if case.id in cohort.split.labelled]
+    for case, at in zip(labelled, cycle(places), strict=False):
+        grid = read_volume(case.label).geometry
+        small = np.zeros(grid.shape, np.uint8)
+        small[at : at + 2, at : at + 2, at : at + 2] = 3
+        write_mask(small, grid, case.label)
 
 
 def test_what_keeps_to_its_place_is_mirrored_left_and_right_alone(open_balls: Path) -> None:
     four = ["split.labels=4"]
-    assert settle(four).pipeline.mirrored == (0, 1, 2)  # balls lie anywhere
-    _mark_alike(four)
+    _mark(four, 1, 3, 5, 8)
+    assert settle(four).pipeline.mirrored == (0, 1, 2)
+    _mark(four, 4)
     assert settle(four).pipeline.mirrored == (0,)
     assert settle([*four, "predict.flips=true"]).pipeline.mirrored == (0,)
     given = settle([*four, "augment.standard.mirror_axes=[1,2]"])
@@ -243,7 +245,7 @@ def test_masks_bound_how_large_voxels_become(
     monkeypatch.setattr(budget, "CPU", replace(budget.CPU, volumes=21_000.0))
     little = ["plan={device: cpu}"]
     assert _spacing(settle(little)) == pytest.approx([2, 1.27, 1.27], abs=0.01)
-    _mark_alike(little)
+    _mark(little, 4)
     assert _spacing(settle(little)) == [2, 1, 1]
     assert "3.13 mm across, are to stay 4 voxels across" in plan_in_words(
         "open", little, QuietReporter()
