@@ -128,14 +128,15 @@ def _mark(overrides: Sequence[str], *places: int) -> None:
         write_mask(small, grid, case.label)
 
 
-def test_what_keeps_to_its_place_is_mirrored_left_and_right_alone(open_balls: Path) -> None:
+def test_what_keeps_to_its_place_is_not_mirrored_in_few_steps(open_balls: Path) -> None:
     four = ["split.labels=4"]
     _mark(four, 1, 3, 5, 8)
     assert settle(four).pipeline.mirrored == (0, 1, 2)
     _mark(four, 4)
-    assert settle(four).pipeline.mirrored == (0,)
-    assert settle([*four, "predict.flips=true"]).pipeline.mirrored == (0,)
-    given = settle([*four, "augment.standard.mirror_axes=[1,2]"])
+    assert settle(four).pipeline.mirrored == ()
+    with pytest.raises(UsageError, match=r"set augment\.standard\.mirror_axes=\[0\]"):
+        settle([*four, "predict.flips=true"])
+    given = settle([*four, "augment.standard.mirror_axes=[1,2]", "predict.flips=true"])
     assert given.pipeline.mirrored == (1, 2)
     on_a_gpu = settle([*four, "plan={device: cuda, memory: 8GB}"])
     assert on_a_gpu.pipeline.mirrored == (0, 1, 2)

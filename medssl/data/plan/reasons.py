@@ -165,23 +165,23 @@ def _network(plan: SizePlan, budget: Budget) -> Iterator[Planned]:
 
 
 def _augment(plan: SizePlan, budget: Budget, names: Names) -> Iterator[Planned]:
-    few, settled = budget.steps < MANY_STEPS, plan.settled or 0.0
-    places = f"{100 * settled:.0f} % of a structure lies where it does in other patients"
-    lies = few and settled >= SETTLED
-    axes = [axis for axis in range(1 if lies else 3) if axis not in names.sided]
+    settled = plan.settled or 0.0
+    lies = budget.steps < MANY_STEPS and settled >= SETTLED
+    axes = [] if lies else [axis for axis in range(3) if axis not in names.sided]
     kept = " and ".join(
         ("left and right", "front and back", "top and bottom")[a] for a in names.sided
     )
-    which = "along all axes" if not lies else "left and right alone" if axes else "along no axis"
-    why = f"mirrored {which}, as {places}" if lies else f"mirrored {which}"
     yield Planned(
         "augment.standard.mirror_axes",
         axes,
-        f"nnU-Net's random changes; {why}; "
+        "nnU-Net's random changes; "
         + (
-            f"labels tell {kept} apart, so they are not exchanged."
+            f"{100 * settled:.0f} % of a structure lies where it does in other patients, so scans "
+            f"are shown as they lie, for {budget.name}, whose steps are few."
+            if lies
+            else f"labels tell {kept} apart, so they are not exchanged."
             if kept
-            else "leave out 0 where left and right differ."
+            else "mirrored along all axes; leave out 0 where left and right differ."
         ),
     )
 
