@@ -139,7 +139,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing_that_it_was_given(tmp_path: 
         ({"members": 1, "tested": True}, "There is no interval: the cross-validation missed"),
         ({"tested": True}, "between 5 networks, ml"),
         ({"left_out": 8}, "95 % interval, ml"),
-        ({"left_out": 8}, "wrong about up to 8 cases, which a cross-validation had left"),
+        ({"left_out": 8}, "wrong about up to 8 cases that a cross-validation had left"),
         ({"left_out": 8, "members": 1}, "95 % interval, ml"),
     ],
 )

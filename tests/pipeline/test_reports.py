@@ -89,7 +89,7 @@ def test_left_out_cases_give_intervals_and_the_card_says_how_the_model_was_teste
     predict_files(model, [scan], balls / "out", ["report=true"], QuietReporter(), "cpu")
     text = (balls / "out" / "c0_report.html").read_text()
     assert "95 % interval, ml" in text
-    assert "up to 8 cases, which a cross-validation had left out" in text
+    assert "up to 8 cases that a cross-validation had left out" in text
     assert re.search(r"<td>[\d.e-]+ to [\d.e+]+</td>", text)
     other = ["report=true", "smallest_ml=0.5"]  # other corrections than the folds had
     predict_files(model, [scan], balls / "other", other, QuietReporter(), "cpu")
