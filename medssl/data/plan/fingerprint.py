@@ -17,7 +17,7 @@ import numpy as np
 from medssl.atomic import appearing
 from medssl.data.geometry import Geometry
 from medssl.data.plan.parts import SMALL, small_parts
-from medssl.data.plan.places import overlap, place_of
+from medssl.data.plan.places import overlap, places_of
 from medssl.data.refusal import attempt, refuse_cases
 from medssl.data.spec import Case, DataSpec
 from medssl.data.volume import read_mask, read_volume
@@ -53,7 +53,7 @@ class CaseFacts:
         body: percentiles `ENDS` of the voxels above `AIR`, over all channels; of CT.
         inside: intensities of `SAMPLES` voxels inside the mask, float32; empty without a mask.
         parts: mm across the small parts of each label value that the mask holds.
-        places: where each of them lies, along the axes of the orientation, see `place_of`.
+        places: where each of them lies, along the axes of the orientation, see `places_of`.
         patient: whose scan it is.
     """
 
@@ -177,7 +177,7 @@ def look_at(case: Case, spec: DataSpec, orientation: str | None) -> CaseFacts:
         turned = mask.array[0]
         if orientation is not None:
             turned = mask.geometry.oriented(orientation)[1].apply(turned)
-        places = {value: place_of(turned == value) for value in parts}
+        places = places_of(turned, parts)
     body_ends = float(ends[0]), float(ends[1])
     return CaseFacts(sizes[0], spacing, sizes[1], body_ends, inside, parts, places)
 

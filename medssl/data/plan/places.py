@@ -1,6 +1,6 @@
 """Where structures lie: at the same place in all scans, as organs do, or anywhere, as lesions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,29 +11,32 @@ CELLS = 12
 SETTLED = 0.25
 """Structures of which so much lies over those of other scans keep to their place."""
 
-
 PATIENTS = 4
 """Of fewer nothing is known: two lesions may lie at the same place by chance."""
 
 
-def place_of(marked: np.ndarray) -> np.ndarray:
-    """Share of the marked voxels in each cell, [CELLS, CELLS, CELLS] float32; sums to 1.
+def places_of(mask: np.ndarray, values: Collection[int]) -> dict[int, np.ndarray]:
+    """Share of each label's voxels in each cell of a scan, [CELLS, CELLS, CELLS] float32.
 
     Args:
-        marked: [X, Y, Z] bool, with a voxel that is True.
+        mask: [X, Y, Z] of whole numbers.
+        values: of the labels in it.
     """
-    found = np.argwhere(marked) * CELLS // np.array(marked.shape)
-    cells = np.ravel_multi_index(tuple(found.T), (CELLS,) * 3)
-    counts = np.bincount(cells, minlength=CELLS**3).reshape((CELLS,) * 3)
-    shares: np.ndarray = (counts / counts.sum()).astype(np.float32)
-    return shares
+    where = np.nonzero(np.isin(mask, list(values)))
+    marked, sides = mask[where], zip(where, mask.shape, strict=True)
+    cells = np.ravel_multi_index([at * CELLS // side for at, side in sides], (CELLS,) * 3)
+    found = {}
+    for value in values:
+        counts = np.bincount(cells[marked == value], minlength=CELLS**3)
+        found[value] = (counts / counts.sum()).reshape((CELLS,) * 3).astype(np.float32)
+    return found
 
 
 def overlap(cases: Sequence[tuple[str, Mapping[int, np.ndarray]]]) -> float | None:
     """How much of a structure lies where it does in other patients, of the label with least.
 
     Args:
-        cases: the patient of each, and by label value what `place_of` says.
+        cases: the patient of each, and by label value what `places_of` says.
 
     Returns:
         The mean over all pairs of cases of two patients, 0 to 1; None where no label is in as many

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 
 from medssl.data.plan.fingerprint import Fingerprint, look_at
-from medssl.data.plan.places import CELLS, SETTLED, overlap, place_of
+from medssl.data.plan.places import CELLS, SETTLED, overlap, places_of
 from medssl.data.spec import Case, DataSpec
 
 
-def marked(shape: tuple[int, int, int], *corners: tuple[int, int, int]) -> np.ndarray:
-    """Single voxels."""
-    found = np.zeros(shape, bool)
+def place(shape: tuple[int, int, int], *corners: tuple[int, int, int]) -> np.ndarray:
+    """Where a label of single voxels lies, beside others."""
+    mask = np.zeros(shape, np.int16)
+    mask[-1, 0, 0] = 9
     for corner in corners:
-        found[corner] = True
-    return found
+        mask[corner] = 7
+    return places_of(mask, [7])[7]
 
 
 def test_a_place_is_the_share_in_each_twelfth_of_the_scan() -> None:
-    found = place_of(marked((24, 36, 1), (0, 0, 0), (1, 2, 0), (23, 35, 0), (2, 3, 0)))
+    found = place((24, 36, 1), (0, 0, 0), (1, 2, 0), (23, 35, 0), (2, 3, 0))
     assert found.sum() == pytest.approx(1)
     assert found[0, 0, 0] == pytest.approx(0.5)
     assert found[1, 1, 0] == found[11, 11, 0] == pytest.approx(0.25)
@@ -28,7 +29,7 @@ def test_a_place_is_the_share_in_each_twelfth_of_the_scan() -> None:
 
 
 def test_scans_with_fewer_voxels_than_cells_have_places_too() -> None:
-    assert place_of(marked((5, 5, 5), (4, 0, 2)))[9, 0, 4] == 1
+    assert place((5, 5, 5), (4, 0, 2))[9, 0, 4] == 1
 
 
 def of_patients(*places: dict[int, np.ndarray]) -> float | None:
@@ -36,9 +37,9 @@ def of_patients(*places: dict[int, np.ndarray]) -> float | None:
     return overlap([(f"p{number}", one) for number, one in enumerate(places)])
 
 
-HERE = place_of(marked((12, 12, 12), (0, 0, 0), (1, 0, 0)))
-HALF = place_of(marked((12, 12, 12), (1, 0, 0), (2, 0, 0)))
-AWAY = place_of(marked((12, 12, 12), (11, 11, 11)))
+HERE = place((12, 12, 12), (0, 0, 0), (1, 0, 0))
+HALF = place((12, 12, 12), (1, 0, 0), (2, 0, 0))
+AWAY = place((12, 12, 12), (11, 11, 11))
 
 
 def test_the_overlap_is_the_mean_over_pairs_of_the_label_with_least() -> None:
