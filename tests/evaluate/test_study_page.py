@@ -136,7 +136,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing_that_it_was_given(tmp_path: 
     [
         ({}, "between 5 networks, ml"),
         ({"members": 1}, "so there is no interval"),
-        ({"members": 1, "tested": True}, "There is no interval: the cross-validation missed"),
+        ({"members": 1, "tested": True}, "There is no interval: in the cross-validation"),
         ({"tested": True}, "between 5 networks, ml"),
         ({"left_out": 8}, "95 % interval, ml"),
         ({"left_out": 8}, "wrong about up to 8 cases that a cross-validation had left"),
