@@ -74,27 +74,19 @@ def study(
             "each of its runs can",
             "start it as one process, with --gpus for each run",
         )
-    given = {"--methods": methods, "--labels": labels, "--seeds": seeds}
+    given = {"--methods": methods, "--labels": labels, "--seeds": seeds, "--reference": reference}
     more = [word for key, value in given.items() if value for word in (key, value)]
-    more += ["--reference", reference] if reference else []
     more += [word for arm in arms or [] for word in ("--arm", arm)]
 
     def lead() -> None:
-        from medssl.pipeline.league import League, Place, load_any, select
+        from medssl.pipeline.league import League, Place, against, load_any, select
         from medssl.pipeline.progress import make_reporter
-        from medssl.pipeline.study import against, checked_cells
+        from medssl.pipeline.study import checked_cells
 
-        chosen = load_any(name, methods, labels, seeds, arms or [])
+        chosen = against(load_any(name, methods, labels, seeds, arms or []), reference)
         if isinstance(chosen, League):
-            if reference:
-                raise UsageError(
-                    f"--reference {reference} cannot be used with {name}",
-                    "a study of several tasks ranks its arms, and compares them with none",
-                    "leave it out",
-                )
             select(chosen, only or [])
         else:
-            chosen = against(chosen, reference)
             checked_cells(chosen, only or [])
         reporter = make_reporter(quiet)
 

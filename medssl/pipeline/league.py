@@ -120,6 +120,27 @@ def load_any(
     raise UsageError(f"{first} has no column {COLUMN.join(column)}")
 
 
+def against(chosen: Study | League, arm: str) -> Study | League:
+    """The same study, whose arms are compared with this one; the same where none is named.
+
+    Raises:
+        UsageError: it has no such arm (names the nearest), or is a league.
+    """
+    if not arm:
+        return chosen
+    if isinstance(chosen, League):
+        raise UsageError(
+            f"--reference {arm} cannot be used with {chosen.name}",
+            "a study of several tasks ranks its arms, and compares them with none",
+            "leave it out",
+        )
+    if arm not in chosen.arms:
+        raise UsageError(
+            f"--reference {arm} is no arm of {chosen.name}", do=nearest(arm, list(chosen.arms))
+        )
+    return chosen.model_copy(update={"reference": (arm,)})
+
+
 def load_league(name: str, added: Sequence[str] = ()) -> League | None:
     """The league of that name or path; None where it is none.
 

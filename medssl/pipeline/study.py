@@ -145,19 +145,6 @@ def _check(study: Study, family: Family, layers: Layers) -> None:
             )
 
 
-def against(study: Study, arm: str) -> Study:
-    """The same study, whose arms are compared with this one; the same where it is empty.
-
-    Raises:
-        UsageError: it has no such arm (names the nearest).
-    """
-    if arm and arm not in study.arms:
-        raise UsageError(
-            f"--reference {arm} is no arm of {study.name}", do=nearest(arm, list(study.arms))
-        )
-    return study.model_copy(update={"reference": (arm,)}) if arm else study
-
-
 def cells(study: Study) -> list[Cell]:
     """All runs, in the study's order; those of the ceiling last."""
     keys = load_config(study.pipeline).family.scoring.seed_keys
